@@ -1,0 +1,36 @@
+"""The one error that users see as a line instead of a traceback."""
+
+from os import PathLike
+
+
+class UserError(Exception):
+    """Something that the user can cure: bad data, a bad option, a full disk.
+
+    Its text is one line, ``FILE: KEY: what is wrong; cure``, with the parts that are known. The commands
+    print it and exit with status 1 (a traceback follows only under ``--debug``).
+
+    Args:
+        what: what is wrong, without a final stop.
+        file: the file, folder or shard it is wrong with.
+        key: the sample, configuration key or tar member it is wrong with.
+        cure: what to do about it, in the imperative.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: str | PathLike[str] | None = None,
+        key: str | None = None,
+        cure: str | None = None,
+    ) -> None:
+        self.what, self.file, self.key, self.cure = what, file, key, cure
+        place = [str(part) for part in (file, key) if part is not None]
+        super().__init__(": ".join([*place, what]) + (f"; {cure}" if cure else ""))
+
+    def __reduce__(self):  # keyword-only arguments do not survive the default pickling between processes
+        return (_rebuild, (self.what, self.file, self.key, self.cure))
+
+
+def _rebuild(what, file, key, cure) -> UserError:
+    return UserError(what, file=file, key=key, cure=cure)

@@ -1,0 +1,49 @@
+"""What every source of raw frames gives to :mod:`shards.pack`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from shards.tasks import Task
+
+
+@dataclass
+class Frame:
+    """One raw frame at its original size.
+
+    Args:
+        rgb: 8-bit RGB ``(H, W, 3)``, or the source file's own bytes (JPEG, PNG or WebP), which are kept as
+            they are unless the frame is resized.
+        labels: by task name, those labels that the frame has, as arrays in the form that
+            :mod:`shards.tasks` lists. A frame without a label lacks its entry.
+        meta: provenance and camera intrinsics, as JSON values.
+    """
+
+    rgb: np.ndarray | bytes
+    labels: dict[str, np.ndarray]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """A data set in its raw form. It must survive pickling (it is sent to worker processes), so it opens
+    files in :meth:`load` or lazily, never in its constructor for keeps."""
+
+    name: str
+    """The data set's name in the manifest and in the folders of runs."""
+    tasks: tuple[Task, ...]
+    splits: Mapping[str, Sequence[str]]
+    """Keys of every split (``train``, ``val``), in a fixed order that follows from the data alone. Keys are
+    unique over a split, match ``[A-Za-z0-9_-]+`` (:func:`shards.pack.key_of` makes one of a file's stem)."""
+    options: dict[str, Any]
+    """Everything besides the raw data that the output follows from, as JSON values (provenance, and the proof
+    that a restarted job continues the same thing)."""
+
+    def load(self, split: str, position: int) -> Frame:
+        """The frame of ``splits[split][position]``.
+
+        Raises:
+            UserError: when a file is missing, unreadable or contradicts itself.
+        """
+        ...
