@@ -35,7 +35,7 @@ class Source(Protocol):
     tasks: tuple[Task, ...]
     splits: Mapping[str, Sequence[str]]
     """Keys of every split (``train``, ``val``), in a fixed order that follows from the data alone. Keys are
-    unique over a split, match ``[A-Za-z0-9_-]+`` (:func:`shards.pack.key_of` makes one of a file's stem)."""
+    unique over a split, match ``[A-Za-z0-9_-]+`` (:func:`shards.codec.key_of` makes one of a file's stem)."""
     options: dict[str, Any]
     """Everything besides the raw data that the output follows from, as JSON values (provenance, and the proof
     that a restarted job continues the same thing)."""

@@ -1,0 +1,128 @@
+"""Files and folders that appear whole or not at all.
+
+Everything is written under a temporary name beside its final one (``.NAME.PID.tmp``), synced to the disk, and
+renamed. What a killed process leaves behind has a temporary name, is never read, and is removed by
+:func:`sweep` when the same job starts again.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from shards.errors import UserError
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """A full or read-only disk is the user's to cure, so it reads like it."""
+    try:
+        yield
+    except OSError as error:
+        cures = {
+            errno.ENOSPC: "free some space and start the same command again",
+            errno.EDQUOT: "free some of your quota and start the same command again",
+            errno.EROFS: "choose a folder that can be written",
+            errno.EACCES: "choose a folder that you may write",
+        }
+        if error.errno not in cures:
+            raise
+        what = f"cannot be written ({os.strerror(error.errno).lower()})"
+        raise UserError(what, file=path, cure=cures[error.errno]) from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file for writing that takes its final name when the block ends without an exception.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = _temporary(path)
+    with _disk_errors(path):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder that takes its final name, all its files synced, when the block ends without an exception.
+
+    A folder that already has the name is replaced.
+    """
+    path = Path(path)
+    temporary = _temporary(path)
+    with _disk_errors(path):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            for file in temporary.rglob("*"):
+                _sync(file)
+            _sync(temporary)
+            if path.exists():  # a rename cannot replace a folder that holds files
+                doomed = path.with_name(f".{path.name}.old.{os.getpid()}.tmp")
+                path.rename(doomed)
+                temporary.rename(path)
+                shutil.rmtree(doomed)
+            else:
+                temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync(path.parent)
+
+
+def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> None:
+    """Write a JSON file atomically: keys in the order given, a final newline, no NaN."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(value, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False)
+    with atomic_file(path) as file:
+        file.write(text.encode() + b"\n")
+
+
+def read_json(path: str | os.PathLike[str], cure: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: when it is missing or no JSON, with the given cure.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise UserError("does not exist", file=path, cure=cure) from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"cannot be read ({error})", file=path, cure=cure) from error
+
+
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed writers left in ``folder``. Call it only where no other writer is at work."""
+    for leftover in Path(folder).glob(".*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""From arrays to the bytes of a shard's members and back, by explicit decoders only.
+
+Which decoder runs follows from the member's name and the manifest's tasks, never from the bytes: a member that
+is no PNG where a PNG is due is an error, and nothing is ever unpickled.
+"""
+
+import io
+import re
+
+import numpy as np
+from PIL import Image
+
+from shards.errors import UserError
+from shards.tasks import IGNORE, Task
+
+MAX_PIXELS = 64_000_000
+"""Images over this are refused: a few kilobytes of PNG can claim to be gigabytes of pixels."""
+RGB_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+CONFIDENCE_STEPS = 50_000
+"""Steps of a stored confidence. Every threshold with up to four decimals lies between two of them."""
+_NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def key_of(stem: str) -> str:
+    """A sample key from a file's stem: every character outside ``[A-Za-z0-9_-]`` becomes ``_``, since WebDataset
+    splits a member's name at its first dot."""
+    return _NOT_IN_KEYS.sub("_", stem)
+
+
+def is_key(text: str) -> bool:
+    return bool(text) and _NOT_IN_KEYS.search(text) is None
+
+
+def rgb_extension(data: bytes) -> str | None:
+    """``jpg``, ``png`` or ``webp`` by the file's signature, or None for anything else."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    return None
+
+
+def open_image(data: bytes, image_format: str) -> Image.Image:
+    """Open, decode and size-check an image of one given format.
+
+    Raises:
+        UserError: with the plain reason; callers that know the file and key add them.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=(image_format,))
+        if image.width * image.height > MAX_PIXELS:
+            raise UserError(
+                f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}",
+                cure="resize the image before it is packed",
+            )
+        image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"is no {image_format} image that can be decoded ({error})",
+            cure="replace the file or make it again",
+        ) from error
+    return image
+
+
+def encode_rgb(rgb: np.ndarray) -> bytes:
+    """JPEG at quality 95 without chroma subsampling, of ``(H, W, 3)`` uint8."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def decode_rgb(data: bytes, extension: str) -> np.ndarray:
+    """``(H, W, 3)`` uint8 of a member ``KEY.rgb.EXTENSION``."""
+    image = open_image(data, RGB_FORMATS[extension])
+    if image.mode != "RGB":
+        raise UserError(f"is a {image.mode} image, not 8-bit RGB", cure="convert it to 8-bit RGB")
+    return np.asarray(image)
+
+
+def _png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def encode_label(task: Task, label: np.ndarray) -> bytes:
+    """The PNG of a label array (forms: :mod:`shards.tasks`).
+
+    Metric values that would round to 0 are stored as the smallest step, and those over the range as its end,
+    since 0 means "no measurement".
+    """
+    if task.kind == "classes":
+        return _png(label.astype(np.uint8, copy=False))
+    if task.kind == "metric":
+        steps = np.rint(label.astype(np.float64) / task.scale)
+        return _png(np.where(label > 0, np.clip(steps, 1, 65535), 0).astype(np.uint16))
+    measured = np.any(label != 0, axis=-1, keepdims=True)
+    # 1..255 for -1..1, so that the zero vector has 0 to itself
+    return _png(np.where(measured, np.rint(label.astype(np.float64) * 127 + 128), 0).astype(np.uint8))
+
+
+def decode_label(task: Task, data: bytes) -> np.ndarray:
+    """The label array of a member ``KEY.TASK.png``.
+
+    Raises:
+        UserError: when the PNG does not decode, has another mode than its kind, or names a class out of range.
+    """
+    image = open_image(data, "PNG")
+    modes = {"classes": ("L",), "metric": ("I;16", "I"), "unit_vector": ("RGB",)}[task.kind]
+    if image.mode not in modes:
+        cure = "prepare the data set again"
+        raise UserError(f"is a {image.mode} image, where {task.kind} labels are {modes[0]}", cure=cure)
+    stored = np.asarray(image)
+    if task.kind == "classes":
+        classes = len(task.classes)
+        wrong = (stored >= classes) & (stored != IGNORE)
+        if wrong.any():
+            raise UserError(
+                f"class {stored[wrong][0]} is out of range (0..{classes - 1}, {IGNORE} for none)",
+                cure="correct the label, or the class list of the manifest",
+            )
+        return stored
+    if task.kind == "metric":
+        return stored.astype(np.float32) * np.float32(task.scale)
+    vectors = (stored.astype(np.float32) - 128) / 127
+    vectors[(stored == 0).all(-1)] = 0
+    return vectors
+
+
+def encode_confidence(confidence: np.ndarray) -> bytes:
+    """16-bit PNG of confidences in 0..1, rounded so that no stored value crosses a threshold.
+
+    Step ``s`` stands for the confidences in ``(s, s + 1] / CONFIDENCE_STEPS`` and is read as the middle of that
+    interval, so for every threshold that is a multiple of 1/50000, ``confidence > threshold`` holds of the stored
+    value exactly where it held of the original.
+
+    Args:
+        confidence: ``(H, W)`` float.
+    """
+    steps = np.ceil(confidence.astype(np.float64) * CONFIDENCE_STEPS) - 1
+    return _png(np.clip(steps, 0, CONFIDENCE_STEPS - 1).astype(np.uint16))
+
+
+def decode_confidence(data: bytes) -> np.ndarray:
+    """``(H, W)`` float32 in 0..1, as :func:`encode_confidence` rounded it."""
+    stored = np.asarray(open_image(data, "PNG"))
+    return ((stored.astype(np.float64) + 0.5) / CONFIDENCE_STEPS).astype(np.float32)

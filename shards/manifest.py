@@ -1,0 +1,172 @@
+"""``MANIFEST.json``: what a data set's folder holds, and the only list of its files that readers trust.
+
+    {
+      "format": 1,
+      "kind": "frames",                  or "labels": a sidecar of pseudo-labels
+      "name": "scenes",
+      "size": [96, 128],                 null where frames keep their own sizes
+      "tasks": {"semseg": {"kind": "classes", "classes": [...], "colours": [...]},
+                "depth": {"kind": "metric", "scale": 0.001, "unit": "m"}},
+      "splits": {"train": [{"file": "train-000000.tar", "samples": 256, "bytes": ..., "sha256": "...",
+                            "index_sha256": "...", "labels": {"semseg": 256, "depth": 250}}, ...]},
+      "statistics": {"train": {"semseg": {...}, "depth": {...}}},
+      "source": {...}                    options of the preparation, or the teacher of the labels
+    }
+
+It is written last: a folder without one is unfinished.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from shards.atomic import read_json, write_json
+from shards.errors import UserError
+from shards.statistics import merge
+from shards.tasks import Task
+
+FORMAT = 1
+NAME = "MANIFEST.json"
+_PREPARE = "make the data set with `tutelage prepare`, or correct the path"
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One shard's entry. ``labels`` counts the samples that carry each task's label."""
+
+    file: str
+    samples: int
+    bytes: int
+    sha256: str
+    index_sha256: str
+    labels: Mapping[str, int]
+
+    @property
+    def index_file(self) -> str:
+        return index_name(self.file)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set's manifest, and the folder it describes."""
+
+    folder: Path
+    name: str
+    kind: str
+    size: tuple[int, int] | None
+    tasks: tuple[Task, ...]
+    splits: Mapping[str, tuple[ShardInfo, ...]]
+    statistics: Mapping[str, Mapping[str, dict[str, Any]]]
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / NAME
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the manifest's file; with it every byte of the data set is named."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def task(self, name: str) -> Task:
+        """The task of that name.
+
+        Raises:
+            UserError: when the data set has none.
+        """
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        known = ", ".join(task.name for task in self.tasks)
+        raise UserError(f"has no task {name!r}", file=self.path, cure=f"use one of its tasks: {known}")
+
+    def shards(self, split: str) -> tuple[ShardInfo, ...]:
+        """The shards of a split, in the order of their numbers.
+
+        Raises:
+            UserError: when the data set lacks the split, or the split is empty.
+        """
+        shards = self.splits.get(split, ())
+        if not sum(shard.samples for shard in shards):
+            held = ", ".join(name for name, of in self.splits.items() if of) or "none at all"
+            raise UserError(f"split {split!r} is empty", file=self.path, cure=f"it has the splits: {held}")
+        return shards
+
+    def samples(self, split: str) -> int:
+        return sum(shard.samples for shard in self.splits.get(split, ()))
+
+    def save(self) -> None:
+        """Write ``MANIFEST.json`` atomically."""
+        splits = {name: [shard.__dict__ for shard in shards] for name, shards in self.splits.items()}
+        entry = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "name": self.name,
+            "size": self.size,
+            "tasks": {task.name: task.to_json() for task in self.tasks},
+            "splits": splits,
+            "statistics": self.statistics,
+            "source": self.source,
+        }
+        write_json(self.path, entry)
+
+    @classmethod
+    def load(cls, folder: str | Path, kind: str = "frames") -> "Manifest":
+        """Read a folder's manifest.
+
+        Raises:
+            UserError: when it is missing, damaged, of a newer format, or of another kind.
+        """
+        folder = Path(folder)
+        path = folder / NAME
+        entry = read_json(path, _PREPARE)
+        try:
+            if entry["format"] > FORMAT:
+                raise UserError(
+                    f"has format {entry['format']}, newer than the {FORMAT} that this version reads",
+                    file=path,
+                    key="format",
+                    cure="update tutelage (`pip install --upgrade tutelage`), or prepare the data set again",
+                )
+            if entry["kind"] != kind:
+                cure = f"give the folder of a data set of {kind}"
+                raise UserError(f"describes {entry['kind']}, not {kind}", file=path, key="kind", cure=cure)
+            return cls(
+                folder,
+                entry["name"],
+                entry["kind"],
+                (int(entry["size"][0]), int(entry["size"][1])) if entry["size"] else None,
+                tuple(Task.from_json(name, task) for name, task in entry["tasks"].items()),
+                {name: tuple(ShardInfo(**shard) for shard in of) for name, of in entry["splits"].items()},
+                entry["statistics"],
+                entry["source"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"is no manifest of format {FORMAT} ({type(error).__name__}: {error})"
+            raise UserError(what, file=path, cure=_PREPARE) from error
+
+
+def index_name(shard: str) -> str:
+    """``train-000000.tar`` → ``train-000000.index.json``."""
+    return shard.removesuffix(".tar") + ".index.json"
+
+
+def shard_name(split: str, number: int) -> str:
+    return f"{split}-{number:06d}.tar"
+
+
+def statistics_of(splits: Mapping[str, list[Mapping[str, Any]]], tasks: tuple[Task, ...]) -> dict[str, Any]:
+    """Statistics by split and task, merged over shards in their order (so that they never depend on timing)."""
+    return {
+        split: {task.name: merge(task, [stats[task.name] for stats in shards if task.name in stats]) for task in tasks}
+        for split, shards in splits.items()
+    }
+
+
+def same_json(left: Any, right: Any) -> bool:
+    """Whether two values are the same once they have gone through JSON (tuples are lists, keys are strings)."""
+    return json.loads(json.dumps(left)) == json.loads(json.dumps(right))

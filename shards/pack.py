@@ -1,0 +1,235 @@
+"""Raw frames into shards: any source, any number of processes, always the same bytes.
+
+A split is cut into shards of ``samples_per_shard`` frames before anything is read, and each shard is made by
+one call of :func:`pack_shard`, which depends on nothing but the source and its range. So neither the number of
+processes nor an interruption shows in the result: a started job finds ``.prepare.json`` with its options and keeps
+the shards that are whole. The manifest comes last.
+"""
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shards.atomic import read_json, sweep, write_json
+from shards.codec import decode_rgb, encode_label, encode_rgb, is_key, rgb_extension
+from shards.errors import UserError
+from shards.manifest import NAME, Manifest, same_json, shard_name, statistics_of
+from shards.resize import resize_label, resize_rgb
+from shards.sources.base import Frame, Source
+from shards.statistics import merge, of_label
+from shards.tasks import Task
+from shards.write import EncodedSample, shard_info, whole_index, write_shard
+
+JOB = ".prepare.json"
+Progress = Callable[[int], None]
+"""Called with the number of frames that have just been finished."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One shard to be made: ``count`` frames of a split from position ``start``."""
+
+    split: str
+    number: int
+    start: int
+    count: int
+
+    @property
+    def file(self) -> str:
+        return shard_name(self.split, self.number)
+
+
+def plan(source: Source, samples_per_shard: int) -> list[Plan]:
+    """The shards of every split, in order."""
+    return [
+        Plan(split, number, start, min(samples_per_shard, len(keys) - start))
+        for split, keys in source.splits.items()
+        for number, start in enumerate(range(0, len(keys), samples_per_shard))
+    ]
+
+
+def pack(
+    source: Source,
+    out: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    samples_per_shard: int = 256,
+    jobs: int = 1,
+    progress: Progress = lambda frames: None,
+) -> Manifest:
+    """Write a source as a data set, continuing an interrupted call of the same options.
+
+    Args:
+        source: the raw frames.
+        out: the data set's folder; made if need be.
+        size: (height, width) of every frame, or None to keep the frames' own bytes and sizes.
+        samples_per_shard: frames a tar.
+        jobs: worker processes.
+        progress: hears of finished frames, from this process.
+
+    Raises:
+        UserError: bad input, a full disk, or a folder that holds something else.
+    """
+    job = {
+        "name": source.name,
+        "size": list(size) if size else None,
+        "samples_per_shard": samples_per_shard,
+        "tasks": {task.name: task.to_json() for task in source.tasks},
+        "splits": {split: len(keys) for split, keys in source.splits.items()},
+        **source.options,
+    }
+    _check(source, out, samples_per_shard)
+    finished = _claim(out, job)
+    if finished:
+        progress(sum(finished.samples(split) for split in finished.splits))
+        return finished
+    plans = plan(source, samples_per_shard)
+    make = partial(pack_shard, source, out, size)
+    try:
+        indexes = _in_order(plans, _run(make, plans, jobs), progress)
+    finally:
+        sweep(out)
+    splits: dict[str, list[Any]] = {split: [] for split in source.splits}
+    statistics: dict[str, list[Any]] = {split: [] for split in source.splits}
+    for each, index in zip(plans, indexes, strict=True):
+        splits[each.split].append(shard_info(out, index))
+        statistics[each.split].append(index["statistics"])
+    manifest = Manifest(
+        out,
+        source.name,
+        "frames",
+        size,
+        source.tasks,
+        {split: tuple(shards) for split, shards in splits.items()},
+        statistics_of(statistics, source.tasks),
+        job,
+    )
+    manifest.save()
+    (out / JOB).unlink()
+    return manifest
+
+
+def pack_shard(source: Source, out: Path, size: tuple[int, int] | None, each: Plan) -> dict[str, Any]:
+    """Make one shard, or find it whole, and return its index."""
+    path = out / each.file
+    done = whole_index(path)
+    if done is not None:
+        return done
+    keys = source.splits[each.split]
+    positions = range(each.start, each.start + each.count)
+    samples = (encode(source.load(each.split, position), keys[position], source.tasks, size) for position in positions)
+    return write_shard(path, samples, partial(merge_samples, source.tasks))
+
+
+def merge_samples(tasks: tuple[Task, ...], samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """One entry for each task from the samples' own statistics."""
+    return {task.name: merge(task, [of[task.name] for of in samples if task.name in of]) for task in tasks}
+
+
+def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int] | None) -> EncodedSample:
+    """A frame as the members of a shard.
+
+    Raises:
+        UserError: when an image does not decode, or a label has another size than its image.
+    """
+    data, extension = None, "jpg"
+    if isinstance(frame.rgb, bytes):
+        data, extension = frame.rgb, rgb_extension(frame.rgb) or ""
+        if not extension:
+            raise UserError("RGB is neither JPEG, PNG nor WebP", key=key, cure="convert it to one of them")
+        try:
+            rgb = decode_rgb(data, extension)
+        except UserError as error:
+            raise UserError(f"RGB {error.what}", key=key, cure=error.cure) from error
+    else:
+        rgb = frame.rgb
+    original = rgb.shape[:2]
+    if data is None or (size and original != size):
+        data, extension = encode_rgb(resize_rgb(rgb, size) if size else rgb), "jpg"
+    members, statistics = {f"rgb.{extension}": data}, {}
+    for task in tasks:
+        label = frame.labels.get(task.name)
+        if label is None:
+            continue
+        if label.shape[:2] != original:
+            what = f"{task.name} is {label.shape[0]}x{label.shape[1]}, its image {original[0]}x{original[1]}"
+            raise UserError(what, key=key, cure="give every label the size of its image")
+        label = resize_label(label, size) if size else label
+        members[f"{task.name}.png"] = encode_label(task, label)
+        statistics[task.name] = of_label(task, label)
+    meta = {"original_size": [int(side) for side in original], **frame.meta}
+    members["json"] = json.dumps(meta, separators=(",", ":")).encode()
+    return EncodedSample(key, members, statistics)
+
+
+def _check(source: Source, out: Path, samples_per_shard: int) -> None:
+    if samples_per_shard < 1:
+        raise UserError(f"{samples_per_shard} samples a shard", key="--samples-per-shard", cure="give 1 or more")
+    for split, keys in source.splits.items():
+        if len(set(keys)) != len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise UserError(f"stands twice in {split}", key=twice, cure="rename one of the two files")
+        wrong = next((key for key in keys if not is_key(key)), None)
+        if wrong is not None:
+            raise UserError(f"{wrong!r} is no key", key=split, cure="use letters, digits, _ and - only")
+    if not any(source.splits.values()):
+        raise UserError("no frames were found", file=out, cure="check the source's path and its split files")
+
+
+def _claim(out: Path, job: dict[str, Any]) -> Manifest | None:
+    """Make the folder this job's; the manifest, if the job is already finished."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError("is a file", file=out, cure="give a folder") from None
+    cure = "give another folder, or delete this one"
+    if (out / NAME).exists():
+        manifest = Manifest.load(out)
+        if same_json(manifest.source, job):
+            return manifest
+        raise UserError("holds a data set that was prepared with other options", file=out, cure=cure)
+    if (out / JOB).exists():
+        if not same_json(read_json(out / JOB, cure), job):
+            raise UserError("holds an unfinished data set of other options", file=out, cure=cure)
+    elif any(out.iterdir()):
+        raise UserError("is not empty", file=out, cure=cure)
+    else:
+        write_json(out / JOB, job)
+    sweep(out)
+    return None
+
+
+def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[tuple[Plan, Any]]:
+    if jobs <= 1:
+        yield from ((each, make(each)) for each in plans)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy the progress display's thread and locks
+    pool = ProcessPoolExecutor(min(jobs, len(plans)), context, initializer=_ignore_interrupts)
+    try:
+        futures = {pool.submit(make, each): each for each in plans}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+        pool.shutdown()
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()  # a cancelled pool would finish the shards at hand first
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends the workers
+
+
+def _in_order(plans: list[Plan], results: Iterator[tuple[Plan, Any]], progress: Progress) -> list[Any]:
+    indexes = {}
+    for each, index in results:
+        indexes[each] = index
+        progress(each.count)
+    return [indexes[each] for each in plans]

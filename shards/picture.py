@@ -1,0 +1,73 @@
+"""Labels as pictures: classes in the data set's colours, depth in a perceptual colour map, and contact sheets."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from shards.atomic import atomic_file
+from shards.tasks import IGNORE, Task
+
+_MISSING = (32, 32, 32)
+_GAP = 6
+_CAPTION = 20
+
+
+def colourise(task: Task, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """``(H, W, 3)`` uint8 of a label array; pixels without a label are dark grey.
+
+    Args:
+        limits: smallest and largest value of the colour map (metric tasks; the label's own if None).
+    """
+    if task.kind == "classes":
+        table = np.full((IGNORE + 1, 3), _MISSING, np.uint8)
+        table[: len(task.colours)] = task.colours
+        return table[label]
+    if task.kind == "unit_vector":
+        measured = np.any(label != 0, axis=-1, keepdims=True)
+        return np.where(measured, np.clip(label * 127.5 + 127.5, 0, 255), _MISSING).astype(np.uint8)
+    from matplotlib import colormaps  # a second to import, for the only kind that needs it
+
+    measured = label > 0
+    low, high = limits or ((float(label[measured].min()), float(label.max())) if measured.any() else (0.0, 1.0))
+    colours = colormaps["viridis"](np.clip((high - label) / max(high - low, 1e-6), 0, 1))[..., :3]  # near is bright
+    return np.where(measured[..., None], np.rint(colours * 255), _MISSING).astype(np.uint8)
+
+
+def sheet(rows: Sequence[Sequence[np.ndarray | None]], captions: Sequence[str], height: int = 160) -> Image.Image:
+    """A grid of pictures with a caption over every column.
+
+    Args:
+        rows: of ``(H, W, 3)`` uint8 pictures; None leaves its place empty ("no label").
+        captions: one for each column.
+        height: of a picture on the sheet, in pixels.
+    """
+    first = next(picture for row in rows for picture in row if picture is not None)
+    width = round(height * first.shape[1] / first.shape[0])
+    canvas = Image.new(
+        "RGB",
+        (len(captions) * (width + _GAP) + _GAP, len(rows) * (height + _GAP) + _GAP + _CAPTION),
+        "white",
+    )
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    for column, caption in enumerate(captions):
+        draw.text((_GAP + column * (width + _GAP), _GAP), caption, fill="black", font=font)
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            place = (_GAP + column * (width + _GAP), _CAPTION + _GAP + row * (height + _GAP))
+            if picture is None:
+                draw.rectangle((*place, place[0] + width - 1, place[1] + height - 1), fill="#eeeeee")
+                draw.text((place[0] + 8, place[1] + 8), "no label", fill="#888888", font=font)
+            else:
+                image = Image.fromarray(picture)
+                smooth = image.height > height  # a label that is enlarged keeps its hard pixels
+                method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
+                canvas.paste(image.resize((width, height), method), place)
+    return canvas
+
+
+def save(image: Image.Image, path: str | Path) -> None:
+    """Write a PNG atomically."""
+    with atomic_file(path) as file:
+        image.save(file, "PNG")

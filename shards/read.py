@@ -1,0 +1,170 @@
+"""Samples of a data set by position, with every byte checked before it is used.
+
+A sample is one ``pread`` (its members stand together); the index says where, and what each member's checksum is.
+Only members that the manifest's tasks allow are ever looked at.
+"""
+
+import hashlib
+import json
+import os
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shards.codec import RGB_FORMATS, decode_confidence, decode_label, decode_rgb, is_key
+from shards.errors import UserError
+from shards.manifest import Manifest, ShardInfo
+from shards.tasks import Task
+
+CURE = "copy the shard again, or delete it and run the command that made it once more"
+CONFIDENCE = "conf"
+
+
+def allowed_members(tasks: Collection[Task], kind: str = "frames") -> frozenset[str]:
+    """Extensions that a shard of these tasks may hold."""
+    labels = {f"{task.name}.png" for task in tasks}
+    if kind == "labels":
+        return frozenset(labels | {f"{task.name}.{CONFIDENCE}.png" for task in tasks})
+    return frozenset(labels | {"json"} | {f"rgb.{extension}" for extension in RGB_FORMATS})
+
+
+class ShardReader:
+    """Random access to one shard.
+
+    Args:
+        manifest: the data set's manifest.
+        shard: the shard's entry in it.
+
+    Raises:
+        UserError: when the shard or its index is missing, of another size or hash, or names a member that the
+            manifest does not.
+    """
+
+    def __init__(self, manifest: Manifest, shard: ShardInfo) -> None:
+        self.path = manifest.folder / shard.file
+        self.tasks = {task.name: task for task in manifest.tasks}
+        self._samples = _read_index(manifest, shard)
+        try:
+            self._file = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise UserError("is missing", file=self.path, cure=CURE) from None
+        size = os.fstat(self._file).st_size
+        if size != shard.bytes:
+            os.close(self._file)
+            what = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
+            raise UserError(what, file=self.path, cure=CURE)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self.close()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def key(self, position: int) -> str:
+        return self._samples[position]["key"]
+
+    def members(self, position: int) -> Collection[str]:
+        """Extensions of a sample's members, in their order."""
+        return self._samples[position]["members"].keys()
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Position of every key."""
+        return {sample["key"]: position for position, sample in enumerate(self._samples)}
+
+    def read(self, position: int, wanted: Callable[[str], bool] = lambda extension: True) -> dict[str, bytes]:
+        """The wanted members of a sample, by extension.
+
+        Raises:
+            UserError: when bytes differ from what was written.
+        """
+        sample = self._samples[position]
+        data = os.pread(self._file, sample["length"], sample["offset"])
+        members = {}
+        for extension, (offset, size, checksum) in sample["members"].items():
+            if wanted(extension):
+                member = data[offset : offset + size]
+                if len(member) != size or zlib.crc32(member) != checksum:
+                    key = f"{sample['key']}.{extension}"
+                    raise UserError("bytes differ from those that were written", file=self.path, key=key, cure=CURE)
+                members[extension] = member
+        return members
+
+    def decode(self, position: int, wanted: Callable[[str], bool] = lambda extension: True) -> dict[str, np.ndarray]:
+        """The wanted members of a sample as arrays, by name: ``rgb``, a task's name, or ``TASK.conf``.
+
+        Raises:
+            UserError: when a member does not decode, or its size is not its image's.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        for extension, data in self.read(position, wanted).items():
+            if extension == "json":
+                continue
+            name = extension.rpartition(".")[0]
+            try:
+                arrays[name] = self._decode(extension, data)
+            except UserError as error:
+                key = f"{self.key(position)}.{extension}"
+                raise UserError(error.what, file=self.path, key=key, cure=error.cure) from error
+        sizes = {array.shape[:2] for array in arrays.values()}
+        if len(sizes) > 1:
+            what = "members differ in size: " + ", ".join(f"{n} {a.shape[0]}x{a.shape[1]}" for n, a in arrays.items())
+            raise UserError(what, file=self.path, key=self.key(position), cure="prepare the data set again")
+        return arrays
+
+    def _decode(self, extension: str, data: bytes) -> np.ndarray:
+        name, _, kind = extension.rpartition(".")
+        if name == "rgb":
+            return decode_rgb(data, kind)
+        if name.endswith(f".{CONFIDENCE}"):
+            return decode_confidence(data)
+        return decode_label(self.tasks[name], data)
+
+
+class Readers:
+    """The most recently used shard readers of a data set, opened when they are first asked for."""
+
+    def __init__(self, manifest: Manifest, split: str, keep: int = 64) -> None:
+        self.manifest, self.shards, self.keep = manifest, manifest.shards(split), keep
+        self._open: OrderedDict[int, ShardReader] = OrderedDict()
+
+    def __getitem__(self, number: int) -> ShardReader:
+        reader = self._open.pop(number, None) or ShardReader(self.manifest, self.shards[number])
+        self._open[number] = reader
+        if len(self._open) > self.keep:
+            self._open.popitem(last=False)[1].close()
+        return reader
+
+    def __getstate__(self) -> dict[str, Any]:  # file descriptors stay in their process
+        return self.__dict__ | {"_open": OrderedDict()}
+
+
+def _read_index(manifest: Manifest, shard: ShardInfo) -> list[dict[str, Any]]:
+    path = Path(manifest.folder / shard.index_file)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError("is missing", file=path, cure=CURE) from None
+    if hashlib.sha256(data).hexdigest() != shard.index_sha256:
+        raise UserError("differs from the index that the manifest names", file=path, cure=CURE)
+    samples = json.loads(data)["samples"]
+    allowed = allowed_members(manifest.tasks, manifest.kind)
+    for sample in samples:
+        strangers = sample["members"].keys() - allowed
+        if strangers or not is_key(sample["key"]):
+            what = (
+                f"holds a member .{min(strangers)}, which the manifest does not declare" if strangers else "is no key"
+            )
+            raise UserError(what, file=path, key=sample["key"], cure="declare it as a task, or prepare the data again")
+    return samples

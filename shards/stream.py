@@ -1,0 +1,110 @@
+"""The training stream: batches in the order of contract 2, as a ``webdataset.DataPipeline``.
+
+The global batch of step ``s`` holds positions ``[s·G, (s+1)·G)`` of its epoch, cut into micro-batches; micro-batch
+``m`` goes to rank ``m mod ranks``. A loader worker takes every ``workers``-th micro-batch of its rank, and torch's
+loader collects them in turn: so neither ranks, nor accumulation, nor workers change what a step sees. The stream runs
+over epochs without a pause, and starts at any step at once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import webdataset
+from torch.utils.data import get_worker_info
+
+from shards.errors import UserError
+from shards.order import Order
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How global batches are cut.
+
+    Args:
+        global_batch: samples of an optimizer step, over all ranks and accumulation steps.
+        accumulation: micro-batches of a step on each rank.
+        rank, ranks: this process and how many there are.
+    """
+
+    global_batch: int
+    accumulation: int = 1
+    rank: int = 0
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        parts = self.accumulation * self.ranks
+        if self.global_batch % parts or self.global_batch < parts:
+            fits = ", ".join(str(n) for n in range(1, self.global_batch + 1) if self.global_batch % n == 0)
+            raise UserError(
+                f"{self.global_batch} samples cannot be cut into {self.ranks} ranks × {self.accumulation} accumulation",
+                key="train.global_batch",
+                cure=f"make ranks × train.accumulation one of {fits}, or the batch a multiple of {parts}",
+            )
+
+    @property
+    def micro(self) -> int:
+        """Samples of a micro-batch."""
+        return self.global_batch // (self.accumulation * self.ranks)
+
+    def first(self, number: int) -> tuple[int, int]:
+        """Step, and first position within the global batch, of this rank's ``number``-th micro-batch of the run."""
+        step, part = divmod(number, self.accumulation)
+        return step, (part * self.ranks + self.rank) * self.micro
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a sample stands in the run: what its augmentation follows from."""
+
+    epoch: int
+    position: int
+    shard: int
+    number: int
+
+
+class OrderedSource:
+    """The pipeline's first stage: the positions of this rank and loader worker.
+
+    Args:
+        order: of the epoch's samples.
+        batches: how global batches are cut.
+        start, stop: steps of the run, ``[start, stop)``.
+
+    Raises:
+        UserError: when an epoch holds less than one global batch.
+    """
+
+    def __init__(self, order: Order, batches: Batches, start: int, stop: int) -> None:
+        self.order, self.batches, self.start, self.stop = order, batches, start, stop
+        self.steps_per_epoch = order.samples // batches.global_batch
+        if not self.steps_per_epoch:
+            raise UserError(
+                f"{batches.global_batch} samples a step, but an epoch has only {order.samples}",
+                key="train.global_batch",
+                cure="make it smaller, or give more labelled frames",
+            )
+
+    def __call__(self) -> Iterator[Position]:
+        worker = get_worker_info()
+        mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        first, last = (step * self.batches.accumulation for step in (self.start, self.stop))
+        for number in range(first + mine, last, workers):
+            step, offset = self.batches.first(number)
+            epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
+            base = step_of_epoch * self.batches.global_batch + offset
+            for position in range(base, base + self.batches.micro):
+                yield Position(epoch, position, *self.order.locate(epoch, position))
+
+
+def pipeline(
+    source: OrderedSource,
+    load: Callable[[Position], Any],
+    collate: Callable[[list[Any]], Any],
+) -> webdataset.DataPipeline:
+    """Positions → loaded samples → micro-batches, in order."""
+    return webdataset.DataPipeline(
+        source,
+        webdataset.map(load),
+        webdataset.batched(source.batches.micro, collation_fn=collate, partial=False),
+    )
