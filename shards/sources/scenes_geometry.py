@@ -89,9 +89,7 @@ def rotate(vectors: np.ndarray, yaw: np.ndarray) -> np.ndarray:
     """Vectors ``(3, ...)`` turned about the vertical by ``yaw`` radians (broadcast over the rest)."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     x, y, z = vectors
-    return np.stack(
-        [cos * x - sin * y, sin * x + cos * y, np.broadcast_to(z, np.broadcast_shapes(z.shape, cos.shape))]
-    )
+    return np.stack([cos * x - sin * y, sin * x + cos * y, np.broadcast_to(z, np.broadcast_shapes(z.shape, cos.shape))])
 
 
 def look(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -179,9 +177,7 @@ def _visible(camera: Camera, boxes: Boxes) -> list[tuple[int, slice, slice]]:
     ]
 
 
-def shadowed(
-    points: np.ndarray, targets: np.ndarray, light: np.ndarray, spread: float, boxes: Boxes
-) -> np.ndarray:
+def shadowed(points: np.ndarray, targets: np.ndarray, light: np.ndarray, spread: float, boxes: Boxes) -> np.ndarray:
     """Whether a box stands between points and a light.
 
     A pair of point and box is only tested when the point lies in the cone behind the box's bounding sphere,

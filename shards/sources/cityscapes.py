@@ -1,0 +1,181 @@
+"""Cityscapes from its official tree: street scenes of 50 cities at 2048×1024, 19 classes, stereo disparity.
+
+    ROOT/leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png
+    ROOT/gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png
+    ROOT/gtCoarse/SPLIT/CITY/NAME_gtCoarse_labelIds.png      with ``coarse`` only
+    ROOT/disparity/SPLIT/CITY/NAME_disparity.png
+    ROOT/camera/SPLIT/CITY/NAME_camera.json
+
+Cordts et al.: "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016; class names, ids and
+colours are those of ``labels.py`` in its published scripts, disparity and camera those of its README.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shards.codec import key_of
+from shards.errors import UserError
+from shards.sources.base import Frame
+from shards.sources.images import read_rgb, read_values
+from shards.tasks import IGNORE, Task
+
+_CLASSES = {  # labelId: name, colour; the order is that of the train ids
+    7: ("road", (128, 64, 128)),
+    8: ("sidewalk", (244, 35, 232)),
+    11: ("building", (70, 70, 70)),
+    12: ("wall", (102, 102, 156)),
+    13: ("fence", (190, 153, 153)),
+    17: ("pole", (153, 153, 153)),
+    19: ("traffic light", (250, 170, 30)),
+    20: ("traffic sign", (220, 220, 0)),
+    21: ("vegetation", (107, 142, 35)),
+    22: ("terrain", (152, 251, 152)),
+    23: ("sky", (70, 130, 180)),
+    24: ("person", (220, 20, 60)),
+    25: ("rider", (255, 0, 0)),
+    26: ("car", (0, 0, 142)),
+    27: ("truck", (0, 0, 70)),
+    28: ("bus", (0, 60, 100)),
+    31: ("train", (0, 80, 100)),
+    32: ("motorcycle", (0, 0, 230)),
+    33: ("bicycle", (119, 11, 32)),
+}
+_LICENSE_PLATE = 255  # -1 of labels.py in 8 bits
+_LAST_ID = 33
+MAX_DEPTH = 500.0
+"""Metres. The cameras see less than one pixel of disparity there, so what lies further is no measurement."""
+_LAY_OUT = "unpack leftImg8bit, gtFine, disparity and camera of cityscapes-dataset.com side by side into this folder"
+
+
+class Cityscapes:
+    """The official train and val splits; the test split is left out, since its published labels are blank.
+
+    A frame without a label file lacks that label. Keys are the file names without ``_leftImg8bit.png``.
+
+    Args:
+        root: the folder of ``leftImg8bit``.
+        coarse: add the frames of ``train_extra`` to ``train``, and coarse labels to those frames of ``train`` that
+            have no fine ones. ``val`` keeps fine labels only, so that measures stay comparable.
+
+    Raises:
+        UserError: when a folder is missing or empty.
+    """
+
+    name = "cityscapes"
+    tasks: tuple[Task, ...] = (
+        Task(
+            "semseg",
+            "classes",
+            tuple(name for name, _ in _CLASSES.values()),
+            tuple(colour for _, colour in _CLASSES.values()),
+        ),
+        Task("depth", "metric", scale=1 / 128, unit="m"),
+    )
+
+    def __init__(self, root: str | Path, coarse: bool = False) -> None:
+        self.root = Path(root)
+        self.options = {"source": self.name, "coarse": coarse}
+        self._labels = {"train": ("gtFine", "gtCoarse") if coarse else ("gtFine",), "val": ("gtFine",)}
+        if coarse and not (self.root / "gtCoarse").is_dir():
+            raise UserError("has no gtCoarse", file=self.root, cure="unpack gtCoarse there, or leave coarse out")
+        if not any((self.root / kind).is_dir() for kind in (*self._labels["train"], "disparity")):
+            raise UserError("has neither gtFine nor disparity", file=self.root, cure=_LAY_OUT)
+        folders = {"train": ("train", "train_extra") if coarse else ("train",), "val": ("val",)}
+        self._frames = {
+            split: [frame for name in names for frame in self._list(name)] for split, names in folders.items()
+        }
+        self.splits = {
+            split: [key_of(frame.rpartition("/")[2]) for frame in frames] for split, frames in self._frames.items()
+        }
+
+    def load(self, split: str, position: int) -> Frame:
+        """The frame of ``splits[split][position]``, its RGB as the file's own bytes."""
+        frame = self._frames[split][position]
+        camera = self._camera(frame)
+        labels = {}
+        for kind in self._labels[split]:
+            path = self._path(kind, frame, f"{kind}_labelIds.png")
+            if path.is_file():
+                labels["semseg"] = _read_classes(path)
+                break
+        disparity = self._path("disparity", frame, "disparity.png")
+        if disparity.is_file():
+            if camera is None:
+                what = "is missing, but depth needs it beside the disparity"
+                cure = "unpack camera into the same folder as disparity"
+                raise UserError(what, file=self._path("camera", frame, "camera.json"), cure=cure)
+            labels["depth"] = depth_of(read_values(disparity), camera["baseline"], camera["intrinsics"]["fx"])
+        rgb = read_rgb(self._path("leftImg8bit", frame, "leftImg8bit.png"))
+        return Frame(rgb, labels, {"city": frame.split("/")[1], **(camera or {})})
+
+    def _list(self, folder: str) -> list[str]:
+        """Frames of a folder of ``leftImg8bit`` as ``FOLDER/CITY/NAME``, sorted."""
+        ending = "_leftImg8bit.png"
+        images = self.root / "leftImg8bit"
+        frames = sorted(
+            path.relative_to(images).as_posix().removesuffix(ending)
+            for path in images.glob(f"{folder}/*/[!.]*{ending}")
+        )
+        if not frames:
+            what = f"has no {folder}/CITY/*{ending}"
+            raise UserError(what, file=images, cure=_LAY_OUT)
+        return frames
+
+    def _path(self, kind: str, frame: str, ending: str) -> Path:
+        return self.root / kind / f"{frame}_{ending}"
+
+    def _camera(self, frame: str) -> dict[str, Any] | None:
+        """Baseline in metres and intrinsics in pixels, or None without a camera file."""
+        path = self._path("camera", frame, "camera.json")
+        if not path.is_file():
+            return None
+        try:
+            camera = json.loads(path.read_bytes())
+            intrinsic = camera["intrinsic"]
+            # the principal point is (u0, v0) in the file, (cx, cy) in every other data set
+            names = {"fx": "fx", "fy": "fy", "cx": "u0", "cy": "v0"}
+            return {
+                "intrinsics": {ours: float(intrinsic[theirs]) for ours, theirs in names.items()},
+                "baseline": float(camera["extrinsic"]["baseline"]),
+            }
+        except KeyError as error:
+            raise UserError("is missing", file=path, key=error.args[0], cure="unpack camera again") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"cannot be read ({error})", file=path, cure="unpack camera again") from error
+
+
+def depth_of(stored: np.ndarray, baseline: float, fx: float) -> np.ndarray:
+    """Depth from a stored disparity map.
+
+    ``disparity = (stored - 1) / 256`` pixels, ``depth = baseline · fx / disparity`` (Cityscapes README). A stored 0
+    is no measurement, 1 would be infinitely far, and 2 is over 100 km.
+
+    Args:
+        stored: ``(H, W)`` uint16.
+        baseline: metres between the cameras.
+        fx: focal length in pixels.
+
+    Returns:
+        ``(H, W)`` float32 in metres, 0 where there is no measurement or it is over :data:`MAX_DEPTH`.
+    """
+    disparity = (stored.astype(np.float32) - 1) / 256
+    depth = np.divide(baseline * fx, disparity, out=np.zeros_like(disparity), where=disparity > 0)
+    depth[depth > MAX_DEPTH] = 0
+    return depth
+
+
+def _read_classes(path: Path) -> np.ndarray:
+    """``(H, W)`` uint8 train ids of a ``labelIds`` file; :data:`IGNORE` for the ids that are not trained on."""
+    ids = read_values(path)
+    wrong = ids[(ids > _LAST_ID) & (ids != _LICENSE_PLATE)]
+    if wrong.size:
+        what = f"label id {wrong[0]} is none of Cityscapes' (0 to {_LAST_ID})"
+        raise UserError(what, file=path, cure="take the labelIds files as they were published")
+    return _INDEX_OF[ids]
+
+
+_INDEX_OF = np.full(256, IGNORE, np.uint8)
+_INDEX_OF[list(_CLASSES)] = range(len(_CLASSES))

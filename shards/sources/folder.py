@@ -1,0 +1,278 @@
+"""Anybody's own data: a folder of images, and a folder of label images for each task.
+
+    ROOT/rgb/0001.jpg         .jpg, .jpeg, .png or .webp; folders within are welcome (rgb/site_a/0001.jpg)
+    ROOT/semseg/0001.png      the label of rgb/0001.*; a frame without one simply lacks the label
+    ROOT/depth/0001.png       any task that dataset.yaml declares has a folder of its name
+    ROOT/train.txt, val.txt   one stem a line (0001, or site_a/0001); test.txt stands in for a missing val.txt
+    ROOT/dataset.yaml         what the numbers in the label files mean:
+
+.. code-block:: yaml
+
+    name: warehouse              # default: the name of the folder
+    val_fraction: 0.1            # instead of train.txt and val.txt
+    tasks:
+      semseg:
+        kind: classes
+        classes: [floor, shelf, person]   # in index order; or their number; or {stored number: name, ...}
+        offset: 1                # the stored number of the first class; default 0
+        ignore: [0, 255]         # stored numbers that mean "no label"; default 255
+        colours: [[128, 64, 128], [70, 70, 70], [220, 20, 60]]   # default: a palette
+      depth:
+        kind: metric
+        scale: 0.001             # one stored step: here a millimetre, in metres
+        unit: m                  # default m
+      normals:
+        kind: unit_vector
+
+===========  ======================================================================================================
+kind         label file
+===========  ======================================================================================================
+classes      PNG of 8 or 16 bits with one channel, or a palette PNG, whose indices count
+metric       the same, 0 = no measurement; or ``.npy``: floats in ``unit``, whole numbers in steps of ``scale``;
+             NaN, infinite and negative = no measurement
+unit_vector  RGB PNG of 8 bits, component = value / 127.5 - 1; what is far from length 1 (black, grey) is no label
+===========  ======================================================================================================
+
+Labels are drawn on the upright view: an image that its EXIF orientation turns is turned before it is stored.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from shards.codec import MAX_PIXELS, key_of
+from shards.errors import UserError
+from shards.sources.base import Frame
+from shards.sources.declaration import FILE, LabelFormat, declare
+from shards.sources.images import RGB_SUFFIXES, read_channels, read_rgb, read_values
+
+_LABEL_SUFFIXES = {
+    "classes": frozenset({".png"}),
+    "metric": frozenset({".png", ".npy"}),
+    "unit_vector": frozenset({".png"}),
+}
+
+
+class Folder:
+    """A folder as this module describes it. Arguments win over ``dataset.yaml``, and can stand in for it.
+
+    Args:
+        root: the folder that holds ``rgb``.
+        name: the data set's name.
+        classes: the number or the names of the classes of ``semseg``.
+        ignore: the stored number(s) in ``semseg`` that mean "no label".
+        offset: the stored number of the first class of ``semseg``.
+        depth_scale: metres a stored step of ``depth``.
+        val_fraction: the part of the frames that validates, chosen by a hash of their keys.
+
+    Raises:
+        UserError: when the folder, its lists or its declaration contradict themselves.
+    """
+
+    unmatched: dict[str, list[str]]
+    """By folder (``rgb``, or a task's name), the files in it that no frame uses: labels without an image, and files
+    of a kind that is not read there. For the user to see."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        name: str | None = None,
+        classes: int | Sequence[str] | None = None,
+        ignore: int | Sequence[int] | None = None,
+        offset: int | None = None,
+        depth_scale: float | None = None,
+        val_fraction: float | None = None,
+    ) -> None:
+        self.root = Path(root)
+        semseg = _without_none(classes=classes, ignore=ignore, offset=offset)
+        depth = _without_none(scale=depth_scale)
+        tasks = {"semseg": {"kind": "classes", **semseg}} if semseg else {}
+        tasks |= {"depth": {"kind": "metric", **depth}} if depth else {}
+        given = _without_none(name=name, val_fraction=val_fraction, tasks=tasks or None)
+        declared = declare(self.root, given)
+        self.name, self._formats = declared.name, declared.formats
+        self.tasks = tuple(each.task for each in self._formats)
+        self.options: dict[str, Any] = {
+            "source": "folder",
+            "stored": {each.task.name: each.to_json() for each in self._formats},
+            "val_fraction": declared.val_fraction,
+        }
+        images, other = _files(self.root / "rgb", RGB_SUFFIXES)
+        self.unmatched = {"rgb": other} if other else {}
+        stems = self._split(images, declared.val_fraction)
+        self.splits = {split: [key_of(stem) for stem in names] for split, names in stems.items()}
+        labels = {each.task.name: self._match(each, images) for each in self._formats}
+        # only what load() needs, since every shard that is packed in another process pickles its source
+        self._files = {
+            split: [
+                (images[stem], {task: files[stem] for task, files in labels.items() if stem in files}) for stem in names
+            ]
+            for split, names in stems.items()
+        }
+
+    def load(self, split: str, position: int) -> Frame:
+        """The frame of ``splits[split][position]``."""
+        image, files = self._files[split][position]
+        labels = {
+            each.task.name: _read_label(each, self.root / each.task.name / files[each.task.name])
+            for each in self._formats
+            if each.task.name in files
+        }
+        return Frame(read_rgb(self.root / "rgb" / image), labels, {"file": f"rgb/{image}"})
+
+    def _match(self, declared: LabelFormat, images: dict[str, str]) -> dict[str, str]:
+        """Label files by stem; those without an image go to :attr:`unmatched`."""
+        task = declared.task
+        folder = self.root / task.name
+        files, other = _files(folder, _LABEL_SUFFIXES[task.kind])
+        lost = other + [file for stem, file in files.items() if stem not in images]
+        if lost:
+            self.unmatched[task.name] = sorted(lost)
+        if lost and not files.keys() & images.keys():
+            suffixes = " or ".join(sorted(_LABEL_SUFFIXES[task.kind]))
+            what = f"none of its {len(lost)} files is the label of an image, the first is {lost[0]}"
+            cure = f"name each after its image in rgb, ending in {suffixes}"
+            raise UserError(what, file=folder, cure=cure)
+        return files
+
+    def _split(self, images: dict[str, str], val_fraction: float | None) -> dict[str, list[str]]:
+        """Stems of every split, from the lists or by fraction."""
+        lists = {"train": self.root / "train.txt", "val": self.root / "val.txt"}
+        if not lists["val"].exists():
+            lists["val"] = self.root / "test.txt"
+        listed = [path for path in lists.values() if path.exists()]
+        if listed and val_fraction is not None:
+            cure = f"leave val_fraction out, or move {listed[0].name} away"
+            raise UserError(f"has both val_fraction and {listed[0].name}", file=self.root, cure=cure)
+        if val_fraction is not None:
+            splits = _by_hash(images, val_fraction)
+        elif len(listed) == 2:
+            splits = {split: self._read_list(path, images) for split, path in lists.items()}
+        else:
+            cure = f"write train.txt and val.txt with one stem a line, or set val_fraction in {FILE}"
+            raise UserError("does not say which frames train and which validate", file=self.root, cure=cure)
+        empty = next((split for split, stems in splits.items() if not stems), None)
+        if empty:
+            what = f"no frame of {len(images)} is in split {empty}"
+            cure = "change val_fraction" if val_fraction is not None else f"list some in {lists[empty].name}"
+            raise UserError(what, file=self.root, cure=cure)
+        _check_unique(self.root / "rgb", images, [stem for stems in splits.values() for stem in stems])
+        return splits
+
+    def _read_list(self, path: Path, images: dict[str, str]) -> list[str]:
+        """The stems that a list names, in its order; a name may carry its image's suffix."""
+        try:
+            lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot be read ({error})", file=path, cure="save it as UTF-8 text") from error
+        image_of = set(images.values())
+        stems = [_stem(line) if line in image_of else line for line in lines if line]
+        lost = [stem for stem in stems if stem not in images]
+        if lost:
+            what = f"names {len(lost)} frames without an image, the first is {lost[0]}"
+            cure = f"put it into {self.root / 'rgb'}, or take it off the list"
+            raise UserError(what, file=path, cure=cure)
+        return stems
+
+
+def _files(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The files under a folder: those with one of ``suffixes`` by their stem, sorted, and all others.
+
+    Names are relative to the folder, with ``/``. Hidden files are passed over.
+    """
+    if not folder.is_dir():
+        raise UserError("is no folder", file=folder, cure=f"make it, or correct the path or {FILE}")
+    names = sorted(
+        (Path(parent) / file).relative_to(folder).as_posix()
+        for parent, _, files in os.walk(folder)
+        for file in files
+        if not file.startswith(".")
+    )
+    by_stem: dict[str, str] = {}
+    other = []
+    for name in names:
+        if PurePosixPath(name).suffix.lower() not in suffixes:
+            other.append(name)
+        elif (first := by_stem.setdefault(_stem(name), name)) != name:
+            raise UserError(f"holds both {first} and {name}", file=folder, cure="keep one file a stem")
+    return by_stem, other
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(PurePosixPath(name).suffix)
+
+
+def _check_unique(folder: Path, images: dict[str, str], stems: Iterable[str]) -> None:
+    """Refuse frames that stand in the lists twice, and different ones whose keys are the same."""
+    seen: dict[str, str] = {}
+    for stem in stems:
+        key = key_of(stem)
+        if seen.get(key) == stem:
+            raise UserError("is listed twice", file=folder, key=stem, cure="list a frame once, in one split")
+        if key in seen:
+            what = f"{images[seen[key]]} and {images[stem]} have the same key"
+            raise UserError(what, file=folder, key=key, cure="rename one: other characters than A-Za-z0-9_- become _")
+        seen[key] = stem
+
+
+def _by_hash(stems: Iterable[str], fraction: float) -> dict[str, list[str]]:
+    """``round(n · fraction)`` frames for ``val``: those whose keys have the smallest SHA-256."""
+    ordered = sorted(stems)
+    ranked = sorted(ordered, key=lambda stem: hashlib.sha256(key_of(stem).encode()).digest())
+    val = set(ranked[: round(len(ranked) * fraction)])
+    return {"train": [s for s in ordered if s not in val], "val": [s for s in ordered if s in val]}
+
+
+def _without_none(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _read_label(declared: LabelFormat, path: Path) -> np.ndarray:
+    """A label file as an array in the form of :mod:`shards.tasks`."""
+    if declared.task.kind == "classes":
+        return _read_classes(declared, path)
+    if declared.task.kind == "metric":
+        return _read_metric(declared.task.scale, path)
+    vectors = read_channels(path).astype(np.float32) / 127.5 - 1
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.where(np.abs(length - 1) < 0.5, vectors / np.maximum(length, 0.5), np.float32(0))
+
+
+def _read_classes(declared: LabelFormat, path: Path) -> np.ndarray:
+    stored = read_values(path)
+    indices = declared.index_of()[stored]
+    if (indices < 0).any():
+        known, count = declared.stored, len(declared.stored)
+        what = f"stored {stored[indices < 0].max()} is none of {count} classes, which are {min(known)} to {max(known)}"
+        ignored = ", ".join(map(str, declared.ignore))
+        cure = f"correct the label, or classes, offset or ignore (now {ignored}) of {FILE}"
+        raise UserError(what, file=path, cure=cure)
+    return indices.astype(np.uint8)
+
+
+def _read_metric(scale: float, path: Path) -> np.ndarray:
+    values = _load_npy(path) if path.suffix.lower() == ".npy" else read_values(path)
+    if not np.issubdtype(values.dtype, np.floating):
+        values = values * np.float32(scale)
+    values = values.astype(np.float32)
+    return np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
+
+
+def _load_npy(path: Path) -> np.ndarray:
+    """A two-dimensional array of numbers; its header is believed only as far as the file reaches."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        cure = "write it again with numpy.save"
+        raise UserError(f"is no array that can be read ({error})", file=path, cure=cure) from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise UserError("is no (height, width) array of numbers", file=path, cure="save one number a pixel")
+    if array.size > MAX_PIXELS:
+        what = f"{array.size} pixels are over the limit of {MAX_PIXELS}"
+        raise UserError(what, file=path, cure="resize the frame before it is packed")
+    return array

@@ -1,0 +1,85 @@
+"""Image files of raw data: RGB that keeps its own bytes where it can, and labels read as the numbers they store."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from shards.codec import RGB_FORMATS, open_image, rgb_extension
+from shards.errors import UserError
+
+RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_GREY = 0  # PNG colour type
+
+
+def read_rgb(path: Path) -> np.ndarray | bytes:
+    """A picture as :attr:`shards.sources.base.Frame.rgb` wants it.
+
+    Returns:
+        The file's own bytes where they are upright 8-bit RGB. Anything else (grey, palette, alpha, CMYK, 16 bits a
+        channel, or turned by its EXIF orientation) as ``(H, W, 3)`` uint8: turned upright, alpha dropped, the high
+        byte of 16 bits.
+
+    Raises:
+        UserError: when the file is missing, is no JPEG, PNG or WebP, does not decode, or has too many pixels.
+    """
+    data, image = _open(path)
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    # Pillow opens 16-bit RGB PNG as 8-bit RGB without a word, so the header has to tell
+    sixteen_bits = image.format == "PNG" and _png_header(data)[0] == 16
+    if image.mode == "RGB" and not sixteen_bits and orientation not in range(2, 9):
+        return data
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return np.asarray(image.convert("RGB"))
+
+
+def read_values(path: Path) -> np.ndarray:
+    """The stored numbers of a one-channel PNG, ``(H, W)`` uint8 or uint16; of a palette PNG, its indices.
+
+    Raises:
+        UserError: as for :func:`read_rgb`, and when the picture has several channels.
+    """
+    data, image = _open(path, "PNG")
+    if image.mode not in ("1", "L", "P", "I", "I;16"):
+        cure = "store one number a pixel: an 8-bit, 16-bit or palette PNG"
+        raise UserError(f"is a {image.mode} picture, where one channel is due", file=path, cure=cure)
+    values = np.asarray(image)
+    bits, colour_type = _png_header(data)
+    if colour_type == _GREY and bits in (2, 4):  # Pillow stretches these to 0..255
+        values = values // (255 // (2**bits - 1))
+    return values.astype(np.uint16 if bits == 16 else np.uint8, copy=False)
+
+
+def read_channels(path: Path) -> np.ndarray:
+    """The stored numbers of an 8-bit RGB PNG, ``(H, W, 3)`` uint8.
+
+    Raises:
+        UserError: as for :func:`read_rgb`, and when the picture is not 8-bit RGB.
+    """
+    data, image = _open(path, "PNG")
+    if image.mode != "RGB" or _png_header(data)[0] != 8:
+        raise UserError("is not 8-bit RGB", file=path, cure="store it as an RGB PNG of 8 bits a channel")
+    return np.asarray(image)
+
+
+def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Image]:
+    """A file's bytes and its decoded image, in any RGB format unless one is due."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        cure = "restore the file, or its permissions"
+        raise UserError(f"cannot be read ({error.strerror})", file=path, cure=cure) from error
+    image_format = image_format or RGB_FORMATS.get(rgb_extension(data) or "")
+    if image_format is None:
+        raise UserError("is neither JPEG, PNG nor WebP", file=path, cure="convert it, or take it out of the data")
+    try:
+        return data, open_image(data, image_format)
+    except UserError as error:
+        raise UserError(error.what, file=path, cure=error.cure) from error
+
+
+def _png_header(data: bytes) -> tuple[int, int]:
+    """Bit depth and colour type: the IHDR chunk, which stands first (PNG specification, 11.2.1)."""
+    return data[24], data[25]

@@ -1,0 +1,152 @@
+"""NYU Depth V2 from its official files: 1,449 labelled indoor frames of a Kinect, 40 classes.
+
+    FOLDER/nyu_depth_v2_labeled.mat   images, depths, rawDepths, labels, scenes: MATLAB 7.3, that is HDF5
+    FOLDER/splits.mat                 trainNdxs and testNdxs, 1-based
+    FOLDER/classMapping40.mat         from the raw classes to the 40 of Gupta et al.
+
+Silberman, Hoiem, Kohli, Fergus: "Indoor Segmentation and Support Inference from RGBD Images", ECCV 2012;
+Gupta, Arbelaez, Malik: "Perceptual Organization and Recognition of Indoor Scenes from RGB-D Images", CVPR 2013.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import scipy.io
+
+from shards.errors import UserError
+from shards.sources.base import Frame
+from shards.tasks import IGNORE, Task, palette
+
+FRAMES, SPLITS, MAPPING = "nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat"
+INTRINSICS = {"fx": 518.8579, "fy": 519.4696, "cx": 325.5824, "cy": 253.7362}
+"""The Kinect's RGB camera in pixels of the full 640×480 frame, onto which the depth is projected
+(``camera_params.m`` of the data set's toolbox; its lens distortion is left out)."""
+_DEPTHS = {"filled": "depths", "raw": "rawDepths"}
+_PAGE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
+_AXES = {"images": 4, "depths": 3, "rawDepths": 3, "labels": 3}
+
+
+class Nyudv2:
+    """The official splits, ``test`` as ``val``; keys are ``nyu_0001`` by the official 1-based index.
+
+    A frame is read from the file when it is asked for, so memory holds one at a time. The file is opened for every
+    frame (well under a millisecond), which leaves nothing open that a pickle or a fork would have to carry.
+
+    Args:
+        folder: where the three files are.
+        depth: ``filled`` for the depth with its holes painted in, ``raw`` for the sensor's own, 0 in its holes.
+
+    Raises:
+        UserError: when a file is missing or has not the official layout.
+    """
+
+    name = "nyudv2"
+
+    def __init__(self, folder: str | Path, depth: Literal["filled", "raw"] = "filled") -> None:
+        if depth not in _DEPTHS:
+            raise UserError(f"depth {depth!r}", key="depth", cure=f"give one of {', '.join(_DEPTHS)}")
+        self.folder = Path(folder)
+        self.options = {"source": self.name, "depth": depth}
+        self._depth = _DEPTHS[depth]
+        classes, self._index_of = _class_mapping(self.folder / MAPPING)
+        self.tasks: tuple[Task, ...] = (
+            Task("semseg", "classes", classes, palette(len(classes))),
+            Task("depth", "metric", scale=0.001, unit="m"),
+        )
+        official = _splits(self.folder / SPLITS, _frame_count(self.folder / FRAMES, self._depth))
+        self._official = {"train": official["trainNdxs"], "val": official["testNdxs"]}
+        self.splits = {split: [f"nyu_{i:04d}" for i in indices] for split, indices in self._official.items()}
+
+    def load(self, split: str, position: int) -> Frame:
+        """The frame of ``splits[split][position]``, with both labels."""
+        index = self._official[split][position]
+        path = self.folder / FRAMES
+        meta: dict[str, Any] = {"index": index, "intrinsics": INTRINSICS}
+        try:
+            with h5py.File(path, "r") as file:
+                # MATLAB's axes come reversed: (3, W, H) and (W, H)
+                rgb = np.ascontiguousarray(file["images"][index - 1].transpose(2, 1, 0))
+                depth = np.ascontiguousarray(file[self._depth][index - 1].T, dtype=np.float32)
+                raw = file["labels"][index - 1].T
+                if "scenes" in file:
+                    meta["scene"] = "".join(map(chr, file[file["scenes"][0, index - 1]][:].ravel()))
+        except OSError as error:
+            raise _broken(path, error) from error
+        if raw.max() >= len(self._index_of):
+            what = f"raw class {raw.max()}, where {MAPPING} maps 1 to {len(self._index_of) - 1}"
+            raise UserError(what, file=path, key=f"labels[{index}]", cure=f"download both again from {_PAGE}")
+        depth[~np.isfinite(depth)] = 0
+        return Frame(rgb, {"semseg": self._index_of[raw], "depth": depth}, meta)
+
+
+def _frame_count(path: Path, depth: str) -> int:
+    """The number of frames, when every array that is read has that many."""
+    _require(path)
+    if not h5py.is_hdf5(path):
+        cure = f"download it from {_PAGE}; if it was saved again, save it as MATLAB 7.3"
+        raise UserError("is no HDF5 file, as MATLAB 7.3 writes", file=path, cure=cure)
+    try:
+        with h5py.File(path, "r") as file:
+            shapes = {}
+            for name in ("images", depth, "labels"):
+                if name not in file:
+                    raise UserError("is not in the file", file=path, key=name, cure=f"download it from {_PAGE}")
+                shapes[name] = file[name].shape
+    except OSError as error:
+        raise _broken(path, error) from error
+    count, *size = shapes["labels"]
+    for name, shape in shapes.items():
+        if len(shape) != _AXES[name] or shape[0] != count or [*shape[-2:]] != size:
+            what = f"has shape {shape}, where labels has {shapes['labels']}"
+            raise UserError(what, file=path, key=name, cure=f"download it again from {_PAGE}")
+    return count
+
+
+def _splits(path: Path, count: int) -> dict[str, list[int]]:
+    """1-based frame indices of ``trainNdxs`` and ``testNdxs``, as official as the file."""
+    indices = {name: array.ravel() for name, array in _load_mat(path, "trainNdxs", "testNdxs").items()}
+    for name, array in indices.items():
+        wrong = array[(array < 1) | (array > count)]
+        if wrong.size:
+            what = f"names frame {wrong[0]}, where {FRAMES} has {count}"
+            raise UserError(what, file=path, key=name, cure="take both files from the same download")
+    return {name: array.tolist() for name, array in indices.items()}
+
+
+def _class_mapping(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Class names, and the class index of every raw class from 0 (no label) up."""
+    arrays = _load_mat(path, "className", "mapClass")
+    names, mapped = arrays["className"].ravel(), arrays["mapClass"].ravel().astype(np.int64)
+    if not mapped.size or mapped.min() < 0 or mapped.max() > len(names):
+        what = f"maps {mapped.size} raw classes, but not to 0..{len(names)}, the classes that it names"
+        raise UserError(what, file=path, key="mapClass", cure="take the file as it was published")
+    index_of = np.full(len(mapped) + 1, IGNORE, np.uint8)
+    index_of[1:][mapped > 0] = mapped[mapped > 0] - 1
+    return tuple(str(name[0]) for name in names), index_of
+
+
+def _load_mat(path: Path, *names: str) -> Mapping[str, np.ndarray]:
+    """Arrays of a MATLAB 5 file."""
+    _require(path)
+    cure = f"take the file as it was published, see {_PAGE}"
+    try:
+        arrays = scipy.io.loadmat(path, variable_names=names)
+    except Exception as error:  # scipy meets a broken file with nearly any exception
+        raise UserError(f"is no MATLAB 5 file ({error})", file=path, cure=cure) from error
+    for name in names:
+        if name not in arrays:
+            raise UserError("is not in the file", file=path, key=name, cure=cure)
+    return {name: arrays[name] for name in names}
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        cure = f"put {FRAMES}, {SPLITS} and {MAPPING} into one folder ({_PAGE})"
+        raise UserError("is missing", file=path, cure=cure)
+
+
+def _broken(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot be read ({error})", file=path, cure="it may be cut short: download it again")

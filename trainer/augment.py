@@ -1,0 +1,141 @@
+"""From a decoded sample to tensors, with or without random flip, zoom, crop and colour jitter.
+
+A sample is a mapping of ``rgb``, uint8 ``(H, W, 3)``, and those labels that it has, in the form that
+:mod:`shards.tasks` lists. Its tensors, a member for a member:
+
+=========== ======================== =========================
+member      tensor                   no label (:func:`blank`)
+=========== ======================== =========================
+rgb         uint8 ``(3, H, W)``
+classes     uint8 ``(H, W)``         255
+metric      float32 ``(1, H, W)``    0
+unit_vector float32 ``(3, H, W)``    the zero vector
+=========== ======================== =========================
+
+The arithmetic is that of ``torchvision.transforms.v2.functional``. Its transform classes are not used: they draw
+from torch's global random state, while a sample's augmentation here follows from one integer. Nor are its
+tensor types: a ``Mask`` is always resized by "nearest", which moves labels by up to a pixel against the image.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shards.errors import UserError
+from shards.tasks import IGNORE, Task
+from trainer.vision import v2
+
+Member = np.ndarray | Tensor
+
+
+def blank(task: Task, height: int, width: int) -> Tensor:
+    """The label tensor of a sample without that label, for a batch in which others have it."""
+    if task.kind == "classes":
+        return torch.full((height, width), IGNORE, dtype=torch.uint8)
+    return torch.zeros(task.channels, height, width)
+
+
+def _views(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:
+    """The sample's members in the shapes of the table above, sharing memory with its arrays where they can."""
+    kinds = {"rgb": "rgb"} | {task.name: task.kind for task in tasks if task.name in sample}
+    views = {}
+    for name, kind in kinds.items():
+        view = torch.from_numpy(np.require(sample[name], requirements="CW"))  # decoders give read-only arrays
+        views[name] = view if kind == "classes" else view[None] if kind == "metric" else view.permute(2, 0, 1)
+    return views
+
+
+def to_tensors(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:
+    """The sample as it is, for evaluation and labelling. The result may share its memory."""
+    return {name: view.contiguous() for name, view in _views(sample, tasks).items()}
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random augmentation of a sample, a pure function of the sample and a seed.
+
+    One window of the frame, ``crop / z`` large, is resized to ``crop`` and perhaps flipped, for every member alike:
+    rgb bilinearly, labels by nearest neighbour. What a sample lacks does not change what happens to the rest,
+    so a frame with pseudo-labels is augmented as it is without.
+
+    - *Zoom* by z makes things look z times nearer, so every metric label is divided by z (the reference
+      recipe for NYUDv2). Unit vectors keep their direction, an approximation: under depth / z and the same
+      camera a surface's normal would turn by a few degrees.
+    - *Flip* negates the x component of unit vectors.
+    - *Jitter* scales brightness, contrast and saturation, in random order, by factors in [1 - jitter, 1 + jitter].
+      Hue is left alone: it would cost more than all the rest together.
+
+    Args:
+        tasks: the tasks whose labels are wanted, as targets or as inputs; other members are dropped.
+        crop: height and width of the result; None keeps the frame's.
+        flip: whether to mirror every other sample.
+        zoom: the factors to choose from, each at least 1; ``(1.0,)`` for no zoom.
+        jitter: strength of the colour jitter, 0 (none) to 1.
+
+    Raises:
+        UserError: for a zoom below 1, a jitter outside 0 to 1, or a frame smaller than the crop.
+    """
+
+    tasks: tuple[Task, ...]
+    crop: tuple[int, int] | None = None
+    flip: bool = True
+    zoom: tuple[float, ...] = (1.0, 1.2, 1.5)
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.zoom or min(self.zoom) < 1:
+            raise UserError(f"{list(self.zoom)} has no factor, or one below 1", key="zoom", cure="use [1.0] for none")
+        if not 0 <= self.jitter <= 1:
+            raise UserError(f"{self.jitter} is outside 0 to 1", key="jitter", cure="use 0 for none")
+
+    def __call__(self, sample: Mapping[str, Member], seed: int) -> dict[str, Tensor]:
+        """The augmented tensors of ``sample``, fresh ones.
+
+        Args:
+            sample: see the top of this file.
+            seed: any integer that the caller derives from (seed, epoch, position).
+        """
+        # Python's generator: fast to seed, no global state, and the one whose random() is promised never to
+        # change. All draws are made whatever is switched on, so an option does not shift those of another.
+        rng = random.Random(seed)
+        mirrored = rng.random() < 0.5 and self.flip
+        zoom = self.zoom[int(rng.random() * len(self.zoom))]
+        down, across = rng.random(), rng.random()
+
+        views = _views(sample, self.tasks)
+        frame = views["rgb"].shape[-2:]
+        size = self.crop or tuple(frame)
+        if size[0] > frame[0] or size[1] > frame[1]:
+            what = f"{size[0]}×{size[1]} is larger than the frame's {frame[0]}×{frame[1]}"
+            raise UserError(what, key="crop", cure="crop no more than the frame has")
+        height, width = (max(1, round(side / zoom)) for side in size)
+        top, left = int(down * (frame[0] - height + 1)), int(across * (frame[1] - width + 1))
+
+        tensors = {}
+        for name, view in views.items():
+            tensor = view[..., top : top + height, left : left + width].clone(memory_format=torch.contiguous_format)
+            if (height, width) != size:
+                # "Nearest exact" samples at pixel centres, as the bilinear filter does for the image.
+                how = v2.InterpolationMode.BILINEAR if name == "rgb" else v2.InterpolationMode.NEAREST_EXACT
+                tensor = v2.functional.resize(tensor[None], list(size), how)[0]
+            tensors[name] = v2.functional.horizontal_flip(tensor) if mirrored else tensor
+        for task in self.tasks:
+            if task.name in tensors and task.kind == "metric":
+                tensors[task.name] /= zoom
+            elif task.name in tensors and task.kind == "unit_vector" and mirrored:
+                tensors[task.name][0].neg_()
+        if self.jitter:
+            tensors["rgb"] = self._jittered(tensors["rgb"], rng)
+        return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+    def _jittered(self, rgb: Tensor, rng: random.Random) -> Tensor:
+        adjust = v2.functional
+        steps = [adjust.adjust_brightness, adjust.adjust_contrast, adjust.adjust_saturation]
+        factors = [1 + self.jitter * (2 * rng.random() - 1) for _ in steps]
+        for index in sorted(range(len(steps)), key=lambda _: rng.random()):
+            rgb = steps[index](rgb, factors[index])
+        return rgb

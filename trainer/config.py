@@ -1,0 +1,182 @@
+"""Every option of an experiment: its type, its default and what it means, in one place.
+
+A configuration file names only what differs from these defaults and from the file it ``inherits``;
+:mod:`trainer.configfile` reads it. ``tutelage config CONFIG`` prints the resolved whole.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Data:
+    """Which shards are read, and how."""
+
+    name: str = "data"
+    """Name of the data set in the folders of runs."""
+    path: str = "???"
+    """Folder of the data set (the one that holds MANIFEST.json)."""
+    size: str | None = None
+    """HEIGHTxWIDTH that frames are resized to when they are read; null keeps the stored size."""
+    crop: str | None = None
+    """HEIGHTxWIDTH of the random window that training sees of a frame; null trains on whole frames."""
+    workers: int = 1
+    """Loader processes beside each rank; 0 loads in the training process."""
+    window: int = 32
+    """Shards whose samples are mixed with each other; each holds a file open."""
+
+
+@dataclass
+class Pseudo:
+    """Where a task's pseudo-labels come from."""
+
+    teacher: str = "???"
+    """Configuration file of the teacher, relative to the file that names it."""
+    threshold: float | None = 0.9
+    """The paper's τ: pixels whose confidence is not above it get no label; null keeps all (depth has no confidence)."""
+
+
+@dataclass
+class Model:
+    """The network."""
+
+    backbone: str = "hrnet_w18"
+    """A timm model with features at strides 4, 8, 16 and 32; one is made for each input."""
+    pretrained: Any = False
+    """true: ImageNet weights from timm's hub; false: none; a path: a local .safetensors file."""
+    fusion: str = "add"
+    """add: a backbone for each input, features added at each scale (FFM). early: RGB-D as four channels into one."""
+
+
+@dataclass
+class Loss:
+    """The sum over tasks of weight × loss; the paper's L = L_D + α·L_S has α = weights.semseg."""
+
+    weights: dict[str, float] = field(default_factory=dict)
+    """Weight of each task's loss; 1 where none is given."""
+    normalise: str = "labelled"
+    """labelled: divide by the labelled pixels of the global batch. all: by all its pixels, so that a missing label
+    counts as a zero loss."""
+
+
+@dataclass
+class Augment:
+    """Random changes of training frames, the same for a frame's RGB and labels."""
+
+    flip: bool = True
+    """Mirror every second frame."""
+    zoom: list[float] = field(default_factory=lambda: [1.0, 1.2, 1.5])
+    """Factors of which one is drawn; depth is divided by it."""
+    jitter: float = 0.2
+    """Largest relative change of brightness, contrast and saturation; 0 for none."""
+
+
+@dataclass
+class Train:
+    """Optimisation."""
+
+    epochs: int = 100
+    """Passes over the frames of the experiment."""
+    steps: int | None = None
+    """Optimizer steps, instead of epochs."""
+    global_batch: int = 8
+    """Frames of an optimizer step, over all ranks and accumulation steps."""
+    accumulation: int = 1
+    """Micro-batches of a step on each rank."""
+    optimizer: str = "adam"
+    """adam (weight decay as an L2 penalty, as in the reference recipe) or adamw (decoupled)."""
+    lr: float = 1e-4
+    """Learning rate at the start."""
+    weight_decay: float = 1e-4
+    """Weight decay."""
+    schedule: str = "polynomial"
+    """polynomial: lr × (1 − step/steps)^0.9. cosine: half a cosine down to 0. constant."""
+    warmup: int = 0
+    """Steps over which the learning rate rises linearly before the schedule's own factor counts."""
+    clip: float | None = None
+    """Largest norm of the gradient; null for no limit."""
+    precision: str = "fp32"
+    """fp32, bf16 or fp16 (mixed precision)."""
+    channels_last: bool = True
+    """Memory format of images and weights; faster for convolutions on most devices."""
+    compile: bool = False
+    """torch.compile the network."""
+    trace: bool = False
+    """Write order.jsonl: the keys of every global batch, in position order."""
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl."""
+
+
+@dataclass
+class Evaluate:
+    """Validation."""
+
+    every: int = 0
+    """Epochs between evaluations while training, from which the best checkpoint is kept; 0 for none."""
+    best: str = "semseg.miou"
+    """TASK.METRIC that the best checkpoint is best in."""
+    checkpoint: str = "last"
+    """last or best: the one that the table shows, and that labels."""
+    split: str = "val"
+    """val, or dev for the training frames that `dev` sets aside."""
+    batch: int = 8
+    """Frames of a forward pass on each rank."""
+
+
+@dataclass
+class Label:
+    """The teacher's labelling pass."""
+
+    batch: int = 8
+    """Frames of a forward pass."""
+
+
+@dataclass
+class Checkpoint:
+    """What a run that is started again continues from."""
+
+    every: int = 500
+    """Optimizer steps between checkpoints."""
+    keep: int = 2
+    """How many are kept."""
+
+
+@dataclass
+class Run:
+    """Where a run is kept."""
+
+    root: str = "runs"
+    """Folder of all runs."""
+    path: str = "${run.root}/${data.name}/${experiment}/seed-${seed}"
+    """Folder of this run."""
+
+
+@dataclass
+class Config:
+    """One experiment: one network to be trained."""
+
+    experiment: str = "???"
+    """Name in tables and in the folders of runs; a file's own name if it gives none."""
+    seed: int = 0
+    """Everything random follows from it: budgets, order, augmentation, initial weights."""
+    inputs: list[str] = field(default_factory=lambda: ["rgb"])
+    """What the network sees: rgb, and tasks whose labels are given as inputs."""
+    tasks: list[str] = field(default_factory=lambda: ["semseg", "depth"])
+    """What the network predicts."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """Budget: how many training frames may show each task's label; all where none is given."""
+    val: int | None = None
+    """How many validation frames are used; null for all."""
+    dev: int = 0
+    """Training frames set aside, outside every budget, to tune on (evaluate.split=dev)."""
+    pseudo: dict[str, Pseudo] = field(default_factory=dict)
+    """Pseudo-labels by task."""
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    loss: Loss = field(default_factory=Loss)
+    augment: Augment = field(default_factory=Augment)
+    train: Train = field(default_factory=Train)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    label: Label = field(default_factory=Label)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    run: Run = field(default_factory=Run)

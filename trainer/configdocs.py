@@ -1,0 +1,39 @@
+"""The meaning of every option, read from the strings that stand under the fields of :mod:`trainer.config`."""
+
+import ast
+import inspect
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
+from typing import Any, get_args, get_type_hints
+
+from trainer.config import Config
+
+
+def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
+    """Every dotted key and what it means; ``TASK`` stands for the name of any task."""
+    texts, hints = _texts(schema), get_type_hints(schema)
+    result: dict[str, str] = {}
+    for each in fields(schema):
+        hint: Any = hints[each.name]
+        if is_dataclass(hint):
+            result |= documentation(hint, f"{prefix}{each.name}.")  # type: ignore[arg-type]
+            continue
+        result[prefix + each.name] = texts[each.name]
+        for item in get_args(hint):
+            if is_dataclass(item):
+                result |= documentation(item, f"{prefix}{each.name}.TASK.")  # type: ignore[arg-type]
+    return result
+
+
+def _texts(schema: type) -> dict[str, str]:
+    definition = ast.parse(inspect.getsource(schema)).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }

@@ -1,0 +1,195 @@
+"""From shards to the tensors of a batch: what is read of a frame, how it is augmented, and what a batch looks like."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from shards.errors import UserError
+from shards.order import Order, mix
+from shards.resize import resize_label, resize_rgb
+from shards.stream import Batches, OrderedSource, Position, pipeline
+from shards.tasks import IGNORE, Task
+from trainer.augment import Augment, to_tensors
+from trainer.config import Config
+from trainer.configfile import parse_size
+from trainer.frames import Frames
+from trainer.losses import label_counts
+
+_AUGMENT = 0xA46  # keeps the augmentation's random stream apart from the order's
+
+
+@dataclass
+class Batch:
+    """A micro-batch of B frames.
+
+    Args:
+        rgb: uint8 ``(B, 3, H, W)``.
+        labels: by task, in the form :func:`trainer.losses.loss_sums` takes; frames without a label hold "no label".
+        keys: of the frames, in position order.
+        counts: labelled pixels of each task, in the order of the experiment's tasks, ``(T,)``.
+    """
+
+    rgb: torch.Tensor
+    labels: dict[str, torch.Tensor]
+    keys: list[str]
+    counts: torch.Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
+        return Batch(self.rgb.to(device, non_blocking=True), labels, self.keys, self.counts)
+
+    def pin_memory(self) -> "Batch":
+        labels = {name: label.pin_memory() for name, label in self.labels.items()}
+        return Batch(self.rgb.pin_memory(), labels, self.keys, self.counts)
+
+    def inputs(self, names: Sequence[str], memory_format: torch.memory_format) -> dict[str, torch.Tensor]:
+        """What the network takes: RGB as floats in 0..1, labels as they are."""
+        tensors = {name: self.labels[name] for name in names if name != "rgb"}
+        if "rgb" in names:
+            tensors["rgb"] = self.rgb.to(torch.float32, memory_format=memory_format).div_(255)
+        return {name: tensors[name] for name in names}
+
+
+class FrameLoader:
+    """Reads a frame with the labels that may be seen, as tensors.
+
+    Args:
+        frames: the split and what is visible of it.
+        chosen: positions within each shard that an ordinal counts (:meth:`Frames.by_shard`).
+        inputs, tasks: names of what the network sees and predicts.
+        size: (height, width) that frames are resized to; None keeps theirs.
+        augment: applied with a seed that follows from (seed, epoch, position); None for evaluation.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        chosen: Sequence[np.ndarray],
+        inputs: Sequence[str],
+        tasks: Sequence[str],
+        *,
+        size: tuple[int, int] | None = None,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.frames, self.chosen, self.size, self.augment, self.seed = frames, chosen, size, augment, seed
+        names = dict.fromkeys([*inputs, *tasks])
+        self.tasks = [frames.manifest.task(name) for name in names if name != "rgb"]
+
+    def __call__(self, place: Position) -> tuple[str, dict[str, torch.Tensor]] | UserError:
+        """A frame's key and tensors, or the error it raised: torch's loader would drop what an exception says."""
+        try:
+            return self.load(place)
+        except UserError as error:
+            return error
+
+    def load(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
+        position = int(self.chosen[place.shard][place.number])
+        row = self.frames.starts[place.shard] + position
+        reader = self.frames.readers[place.shard]
+        key = reader.key(position)
+        seen = {f"{task.name}.png" for task in self.tasks if self.frames.visible[task.name][row]}
+        arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."))
+        for name, source in self.frames.sources.items():
+            if self.frames.pseudo[name][row]:
+                arrays[name] = source.read(place.shard, key)
+        if "rgb" not in arrays:
+            raise UserError("has no RGB", file=reader.path, key=key, cure="prepare the data set again")
+        if self.size:
+            for name, array in arrays.items():
+                arrays[name] = (resize_rgb if name == "rgb" else resize_label)(array, self.size)
+        if self.augment is None:
+            return key, to_tensors(arrays, self.tasks)
+        return key, self.augment(arrays, mix(self.seed, _AUGMENT, place.epoch, place.position))
+
+
+class Collate:
+    """Frames → :class:`Batch`, with "no label" where a frame has none.
+
+    Args:
+        labels: every task that may appear, as an input or a target.
+        tasks: the targets whose labelled pixels are counted.
+    """
+
+    def __init__(self, labels: Sequence[Task], tasks: Sequence[Task]) -> None:
+        self.labels, self.tasks = labels, tasks
+
+    def __call__(self, samples: list[Any]) -> Batch | UserError:
+        failed = next((sample for sample in samples if isinstance(sample, UserError)), None)
+        if failed is not None:
+            return failed
+        keys = [key for key, _ in samples]
+        shapes = {tuple(tensors["rgb"].shape[-2:]) for _, tensors in samples}
+        if len(shapes) > 1:
+            what = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(shapes))
+            return UserError(what, key=keys[0], cure="set data.size or data.crop to HEIGHTxWIDTH")
+        size = shapes.pop()
+        batch = {"rgb": torch.stack([tensors["rgb"] for _, tensors in samples])}
+        for task in self.labels:
+            nothing = no_label(task, size)
+            batch[task.name] = torch.stack([tensors.get(task.name, nothing) for _, tensors in samples])
+        rgb = batch.pop("rgb")
+        return Batch(rgb, batch, keys, label_counts(batch, self.tasks))
+
+
+def no_label(task: Task, size: tuple[int, int]) -> torch.Tensor:
+    """The tensor of a frame that lacks a task's label."""
+    if task.kind == "classes":
+        return torch.full(size, IGNORE, dtype=torch.uint8)
+    return torch.zeros((task.channels, *size))
+
+
+def training_batches(
+    config: Config, frames: Frames, batches: Batches, start: int, stop: int, *, pin: bool = False
+) -> Iterator[Batch]:
+    """The micro-batches of steps ``[start, stop)`` for one rank, in order.
+
+    Raises:
+        UserError: from any loader worker, as it was raised there.
+    """
+    chosen = frames.by_shard(frames.to_train(config.inputs, config.tasks))
+    order = Order([len(of) for of in chosen], config.seed, window=config.data.window)
+    loader = FrameLoader(
+        frames,
+        chosen,
+        config.inputs,
+        config.tasks,
+        size=parse_size(config.data.size, "data.size"),
+        augment=augment_of(config, frames),
+        seed=config.seed,
+    )
+    collate = Collate(loader.tasks, [frames.manifest.task(name) for name in config.tasks])
+    stages = pipeline(OrderedSource(order, batches, start, stop), loader, collate)
+    yield from checked(torch_loader(stages, config.data.workers, pin))
+
+
+def torch_loader(dataset: Any, workers: int, pin: bool = False) -> DataLoader:
+    """A loader of ready batches. Workers are started afresh (``spawn``): a fork copies the locks of this process's
+    threads, and a held one stops the worker for ever."""
+    context = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if workers else {}
+    return DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=pin, **context)  # type: ignore[arg-type]
+
+
+def checked(loader: Any) -> Iterator[Any]:
+    """The loader's items; an error that came as an item is raised."""
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item
+
+
+def augment_of(config: Config, frames: Frames) -> Augment:
+    """The augmentation that a configuration asks for."""
+    names = dict.fromkeys([*config.inputs, *config.tasks])
+    return Augment(
+        [frames.manifest.task(name) for name in names if name != "rgb"],
+        crop=parse_size(config.data.crop, "data.crop"),
+        flip=config.augment.flip,
+        zoom=tuple(config.augment.zoom),
+        jitter=config.augment.jitter,
+    )

@@ -1,0 +1,159 @@
+"""Which frames an experiment sees, and which of their labels.
+
+A *budget* says how many training frames may show a task's label. The frames stand in one queue that follows from
+the seed alone: those that carry more labels first, then by a hash of their position in the split. A budget of n takes
+the first n frames of the queue that carry the label, so budgets nest, and are the same for every experiment of a seed.
+``dev`` frames come from the queue's other end.
+
+A label that may not be seen is never read. It is the same as a label that does not exist.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from shards.errors import UserError
+from shards.labels import LabelShards
+from shards.manifest import Manifest
+from shards.order import mix, mix_range
+from shards.read import Readers
+
+_BUDGET = 0xB0D6E7  # keeps the queue's random stream apart from the order's
+
+
+class Frames:
+    """The frames of a split with their visible labels.
+
+    Args:
+        manifest: the data set's.
+        split: ``train``, ``val``, ...
+        seed: of the run.
+        budgets: by task; a task that is not named shows all its labels.
+        dev: frames at the queue's end that carry every label and are set aside.
+        only: None for all but the ``dev`` frames; ``"dev"`` for those alone; a number for the first frames of the
+            queue (how ``val`` picks its frames).
+
+    Raises:
+        UserError: when a budget is larger than the data.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        split: str,
+        *,
+        seed: int,
+        budgets: Mapping[str, int] | None = None,
+        dev: int = 0,
+        only: int | str | None = None,
+    ) -> None:
+        self.manifest, self.split = manifest, split
+        self.readers = Readers(manifest, split)
+        self.starts = np.cumsum([0] + [shard.samples for shard in self.readers.shards])
+        self.count = int(self.starts[-1])
+        carried = {task.name: self._carried(f"{task.name}.png") for task in manifest.tasks}
+        self.pseudo: dict[str, np.ndarray] = {}
+        self.sources: dict[str, LabelShards] = {}
+        budgets = dict(budgets or {})
+        if not budgets and not dev and only is None:
+            self.visible, self.chosen = carried, np.broadcast_to(True, self.count)
+            return
+        for task in budgets:
+            manifest.task(task)
+        queue = self._queue(carried, seed)
+        complete = np.logical_and.reduce(list(carried.values()))
+        at_end = queue[complete[queue]][max(int(complete.sum()) - dev, 0) :] if dev else queue[:0]
+        if len(at_end) < dev:
+            cure = f"set dev to {len(at_end)} or less"
+            raise UserError(f"{dev} frames, where {len(at_end)} carry every label", key="dev", cure=cure)
+        kept = np.ones(self.count, bool)
+        kept[at_end] = False
+        if only == "dev":
+            self.chosen, self.visible = ~kept, {name: has & ~kept for name, has in carried.items()}
+            return
+        if isinstance(only, int):
+            if only > self.count:
+                cure = f"set it to {self.count} or less, or to null for all"
+                raise UserError(f"{only} frames, where split {split} has {self.count}", key="val", cure=cure)
+            kept[queue[only:]] = False
+        self.chosen = kept
+        self.visible = {
+            name: self._within(budgets[name], has & kept, queue, name) if name in budgets else has & kept
+            for name, has in carried.items()
+        }
+
+    def add_pseudo(self, labels: LabelShards) -> None:
+        """Let a task's pseudo-labels stand in wherever its ground truth may not be seen."""
+        available = np.zeros(self.count, bool)
+        for number in range(len(self.readers.shards)):
+            keys = labels.keys(number)
+            if keys:
+                positions = self.readers[number].positions
+                available[[self.starts[number] + positions[key] for key in keys]] = True
+        name = labels.task.name
+        self.pseudo[name] = available & self.chosen & ~self.visible[name]
+        self.sources[name] = labels
+
+    def with_inputs(self, inputs: Collection[str]) -> np.ndarray:
+        """Frames whose inputs can all be seen. bool ``(count,)``."""
+        masks = [self.visible[name] for name in inputs if name != "rgb"]
+        return np.logical_and.reduce([self.chosen, *masks])
+
+    def to_train(self, inputs: Collection[str], tasks: Collection[str]) -> np.ndarray:
+        """What an epoch holds: frames whose inputs can be seen and that show at least one target. bool ``(count,)``.
+
+        A target that the network also sees as an input teaches it nothing about the others, so it admits no frame
+        (unless nothing else is predicted): with ``inputs: [rgb, depth]`` and ``labels: {semseg: 250, depth: 500}`` a
+        teacher trains on 250 frames, and labels the other 250.
+        """
+        targets = [task for task in tasks if task not in inputs] or list(tasks)
+        shown = [self.visible[task] for task in targets]
+        shown += [self.pseudo[task] for task in targets if task in self.pseudo]
+        return self.with_inputs(inputs) & np.logical_or.reduce(shown)
+
+    def to_label(self, inputs: Collection[str], targets: Collection[str]) -> np.ndarray:
+        """What a teacher labels: frames whose inputs can be seen and some target cannot. bool ``(count,)``."""
+        hidden = [~self.visible[task] for task in targets]
+        return self.with_inputs(inputs) & np.logical_or.reduce(hidden)
+
+    def by_shard(self, mask: np.ndarray) -> list[np.ndarray]:
+        """Positions within its shard of each frame of a mask, shard by shard."""
+        bounds = zip(self.starts[:-1], self.starts[1:], strict=True)
+        return [np.flatnonzero(mask[start:end]).astype(np.uint32) for start, end in bounds]
+
+    def counts(self, mask: np.ndarray, tasks: Sequence[str]) -> dict[str, int]:
+        """How many frames of a mask show each task's ground truth."""
+        return {task: int((self.visible[task] & mask).sum()) for task in tasks}
+
+    def _carried(self, member: str) -> np.ndarray:
+        """Frames that hold a member; indexes are read only where the manifest's counts do not tell."""
+        task = member.removesuffix(".png")
+        counts = [shard.labels.get(task, 0) for shard in self.readers.shards]
+        if counts == [shard.samples for shard in self.readers.shards]:
+            return np.broadcast_to(True, self.count)  # no memory, however many there are
+        has = np.zeros(self.count, bool)
+        for number, (shard, count) in enumerate(zip(self.readers.shards, counts, strict=True)):
+            start = self.starts[number]
+            if count == shard.samples:
+                has[start : start + count] = True
+            elif count:
+                reader = self.readers[number]
+                has[start : start + len(reader)] = [member in reader.members(i) for i in range(len(reader))]
+        return has
+
+    def _queue(self, carried: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+        labels = np.sum([has.astype(np.int8) for has in carried.values()], axis=0)
+        return np.lexsort((mix_range(mix(seed, _BUDGET), self.count), -labels))
+
+    def _within(self, budget: int, has: np.ndarray, queue: np.ndarray, task: str) -> np.ndarray:
+        queue = queue[has[queue]]
+        if budget > len(queue):
+            raise UserError(
+                f"{budget} frames, where {len(queue)} carry the label",
+                file=self.manifest.path,
+                key=f"labels.{task}",
+                cure=f"set it to {len(queue)} or less, or leave it out for all",
+            )
+        mask = np.zeros(self.count, bool)
+        mask[queue[:budget]] = True
+        return mask

@@ -1,0 +1,147 @@
+"""The loss of several tasks when most pixels, frames or whole ranks lack the label of some of them.
+
+A mean over what a micro-batch happens to hold weighs a labelled pixel by how few others stand beside it, so
+the gradient would depend on the number of ranks and accumulation steps. Here a loss is a *sum*, divided by a
+count over the **global** batch that the training loop adds up first::
+
+    counts = sum(criterion.counts(targets) for targets in micro_batches)     # then all-reduced by sum
+    for inputs, targets in micro_batches:
+        criterion(network(inputs), targets, counts).backward()
+
+The losses of all micro-batches on all ranks then add up to the loss of the global batch. A backend that
+averages gradients over ranks or accumulation steps turns that sum into a mean: multiply by their number.
+
+Targets are batches of the tensors that :mod:`trainer.augment` makes: classes ``(B, H, W)`` integers with 255
+for no label, metric ``(B, 1, H, W)`` with 0, unit vectors ``(B, 3, H, W)`` with the zero vector. Predictions
+are ``(B, channels, H, W)`` of any floating type. Nothing here waits for the device. What remains in memory for
+the backward pass is one float32 tensor of the logits' size for each term, so do not hold on to predictions.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shards.errors import UserError
+from shards.tasks import IGNORE, Kind, Task
+
+if TYPE_CHECKING:  # loader workers count labels and need no network
+    from trainer.model.network import Predictions
+
+Normalise = Literal["labelled", "all"]
+
+
+def labelled(target: Tensor, task: Task) -> Tensor:
+    """Which pixels carry a label of ``task``: a mask of the target's shape, with one channel if it has any."""
+    if task.kind == "classes":
+        return target != IGNORE
+    return target != 0 if task.kind == "metric" else (target != 0).any(dim=-3, keepdim=True)
+
+
+def label_counts(targets: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
+    """The number of labelled pixels of each task, ``(tasks,)`` int64, on the targets' device."""
+    return torch.stack([labelled(targets[task.name], task).sum() for task in tasks])
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    target = target.long()
+    if logits.is_contiguous(memory_format=torch.channels_last):
+        # A pixel's classes lie side by side: as rows they need no copy and softmax runs along memory, which
+        # takes 40 % of the time on a CPU.
+        logits, target = logits.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()
+    # reduction="sum" would add with atomics on a GPU: another sum on every run.
+    return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none").sum()
+
+
+def _absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
+    return torch.where(target != 0, (prediction - target).abs(), 0).sum()
+
+
+def _angular_distance(prediction: Tensor, target: Tensor) -> Tensor:
+    # eps bounds the gradient where a prediction is the zero vector, which has no direction.
+    distance = 1 - F.cosine_similarity(prediction, target, dim=1, eps=1e-4)
+    return torch.where((target != 0).any(dim=1), distance, 0).sum()
+
+
+_SUMS: dict[Kind, Callable[[Tensor, Tensor], Tensor]] = {
+    "classes": _cross_entropy,
+    "metric": _absolute_error,
+    "unit_vector": _angular_distance,
+}
+
+
+def loss_sums(predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
+    """Each task's loss summed over its labelled pixels, ``(tasks,)`` float32 also under autocast.
+
+    Classes: cross-entropy in nats (the paper's L_S). Metric: absolute error in the task's unit (the paper's
+    L_D). Unit vectors: one minus the cosine of the angle. A task without a labelled pixel gives an exact zero
+    whose gradient is zero and reaches the predictions, so that no parameter counts as unused.
+    """
+    return torch.stack([_SUMS[t.kind](predictions[t.name].float(), targets[t.name]) for t in tasks])
+
+
+class Criterion:
+    """The training loss: L = Σ over tasks of weight × (Σ over predictions of the summed loss) / denominator.
+
+    With weights ``{"semseg": α}`` and depth as the other task this is the paper's L = L_D + α·L_S. Final and
+    initial predictions (deep supervision) count alike: with four scales, five equal terms.
+
+    Args:
+        tasks: the tasks that the network predicts.
+        weights: a task's weight, 1 where none is given.
+        normalise: what a task's loss is divided by: ``labelled``, the labelled pixels of the global batch, or
+            ``all``, its pixels with or without a label, so that a missing label counts as a loss of zero (as
+            the paper words its UMMT-D).
+
+    Raises:
+        UserError: for a weight that is negative or of no task, or another ``normalise``.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        weights: Mapping[str, float] | None = None,
+        normalise: Normalise = "labelled",
+    ) -> None:
+        self.tasks, self.normalise = tuple(tasks), normalise
+        weights = weights or {}
+        names = [task.name for task in self.tasks]
+        for name, weight in weights.items():
+            if name not in names:
+                raise UserError("no such task is trained", key=f"weights.{name}", cure=f"use {', '.join(names)}")
+            if not (weight >= 0 and math.isfinite(weight)):
+                raise UserError(f"{weight} is no weight", key=f"weights.{name}", cure="use a number from 0 up")
+        if normalise not in get_args(Normalise):
+            cure = f"use {' or '.join(get_args(Normalise))}"
+            raise UserError(f"{normalise!r} is unknown", key="normalise", cure=cure)
+        self.weights = tuple(float(weights.get(name, 1.0)) for name in names)
+
+    def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
+        """A micro-batch's share of the denominators, ``(tasks,)`` int64: add up over micro-batches and ranks."""
+        if self.normalise == "labelled":
+            return label_counts(targets, self.tasks)
+        shapes = [targets[task.name].shape for task in self.tasks]
+        pixels = [batch * height * width for batch, *_, height, width in shapes]
+        return torch.tensor(pixels, device=targets[self.tasks[0].name].device)
+
+    def terms(self, predictions: "Predictions", targets: Mapping[str, Tensor], denominators: Tensor) -> Tensor:
+        """Each task's part of the loss, ``(tasks,)`` float32, weighted and normalised.
+
+        Args:
+            predictions: ``final`` by task, and ``initial`` alike for every deeply supervised scale (none for a
+                network without), all at the targets' height and width.
+            targets: by task; each must be there, if only without a label.
+            denominators: :meth:`counts`, summed over the global batch. A task that it nowhere labels adds 0.
+        """
+        sums = loss_sums(predictions.final, targets, self.tasks)
+        for initial in predictions.initial:
+            sums = sums + loss_sums(initial, targets, self.tasks)
+        shares = sums / denominators.to(sums.device, non_blocking=True).clamp(min=1)
+        return torch.stack([weight * share for weight, share in zip(self.weights, shares, strict=True)])
+
+    def __call__(self, predictions: "Predictions", targets: Mapping[str, Tensor], denominators: Tensor) -> Tensor:
+        """The micro-batch's share of the global loss: the sum of :meth:`terms`."""
+        return self.terms(predictions, targets, denominators).sum()

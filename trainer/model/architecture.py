@@ -1,0 +1,102 @@
+"""What a network is made of, as values: enough to build it again beside its weights."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from torch import nn
+
+from shards.errors import UserError
+from shards.tasks import Task
+
+Fusion = Literal["add", "early"]
+RGB = "rgb"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The description of a network, which a checkpoint folder keeps as JSON.
+
+    Args:
+        backbone: the timm model that every modality gets one of.
+        inputs: the modalities, ``rgb`` or names of ``input_tasks``.
+        tasks: what is predicted. One task makes a single-task network: backbones, fusion and head.
+        input_tasks: the tasks whose labels are inputs; they need not be predicted.
+        fusion: ``add`` gives every modality a backbone and adds their features at each scale;
+            ``early`` gives all modalities' channels to one backbone.
+        statistics: mean and standard deviation, in the task's unit, by the name of each ``metric`` input.
+
+    Raises:
+        UserError: the values contradict each other.
+    """
+
+    backbone: str
+    inputs: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    input_tasks: tuple[Task, ...] = ()
+    fusion: Fusion = "add"
+    statistics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.tasks]
+        labels = self.labels
+        for key, values in (("inputs", list(self.inputs)), ("tasks", names)):
+            repeated = [value for value, count in Counter(values).items() if count > 1]
+            if not values or repeated:
+                raise UserError(f"names {repeated[0]} twice" if repeated else "is empty", key=key)
+        for name in {*self.inputs, *names}:
+            if hasattr(nn.ModuleDict, name):
+                raise UserError(f"{name!r} cannot name a part of a network", key=name, cure="rename the task")
+        for name in self.inputs:
+            if name != RGB and name not in labels:
+                known = ", ".join([RGB, *labels])
+                raise UserError(f"{name!r} is none of {known}", key="inputs", cure="describe it in input_tasks")
+            if name in labels and labels[name].kind == "metric" and not self.statistics.get(name, (0, 0))[1] > 0:
+                raise UserError(
+                    f"no positive standard deviation of {name}", key="statistics", cure="measure mean and std"
+                )
+        if self.fusion not in get_args(Fusion):
+            raise UserError(f"{self.fusion!r} is none of {', '.join(get_args(Fusion))}", key="fusion")
+
+    @property
+    def labels(self) -> dict[str, Task]:
+        """The tasks that can be inputs, by name."""
+        return {task.name: task for task in self.input_tasks}
+
+    @property
+    def branches(self) -> dict[str, tuple[str, ...]]:
+        """The backbones by name, each with the modalities whose channels it reads."""
+        if self.fusion == "early":
+            return {"_".join(self.inputs): self.inputs}
+        return {name: (name,) for name in self.inputs}
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, which :meth:`from_json` turns into an equal description."""
+        return {
+            "backbone": self.backbone,
+            "inputs": list(self.inputs),
+            "tasks": [{"name": task.name, **task.to_json()} for task in self.tasks],
+            "input_tasks": [{"name": task.name, **task.to_json()} for task in self.input_tasks],
+            "fusion": self.fusion,
+            "statistics": {name: list(values) for name, values in self.statistics.items()},
+        }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "Architecture":
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            UserError: a value is missing or contradicts another.
+        """
+        try:
+            return cls(
+                backbone=entry["backbone"],
+                inputs=tuple(entry["inputs"]),
+                tasks=tuple(Task.from_json(task["name"], task) for task in entry["tasks"]),
+                input_tasks=tuple(Task.from_json(task["name"], task) for task in entry["input_tasks"]),
+                fusion=entry["fusion"],
+                statistics={name: (float(mean), float(std)) for name, (mean, std) in entry["statistics"].items()},
+            )
+        except KeyError as error:
+            raise UserError("is missing from the description of a network", key=str(error.args[0])) from error

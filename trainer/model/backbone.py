@@ -1,0 +1,60 @@
+"""The backbones: any timm model that gives features at strides 4, 8, 16 and 32."""
+
+import difflib
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from shards.errors import UserError
+
+STRIDES = (4, 8, 16, 32)
+"""The four scales, finest first. Height and width of an input must be multiples of the last."""
+
+
+def create(name: str, inputs: int) -> nn.Module:
+    """A randomly initialised backbone: ``(B, inputs, H, W)`` to a list of four features, finest first.
+
+    Args:
+        name: a timm model's name, such as ``hrnet_w18``.
+        inputs: channels of the input.
+
+    Returns:
+        A module whose ``feature_info.channels()`` are the widths of its four features.
+
+    Raises:
+        UserError: timm has no such model, or it lacks a feature at one of the strides.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3) or ["hrnet_w18"]
+        raise UserError(
+            f"timm has no model {name!r}", key="model.backbone", cure=f"did you mean {' or '.join(near)}?"
+        )
+    return _create(name, in_chans=inputs, out_indices=_indices(name))
+
+
+def _indices(name: str) -> list[int]:
+    """Which of the model's features lie at the four strides: of several at one stride, the last."""
+    strides: list[int] = []
+    try:
+        with torch.device("meta"):
+            draft = _create(name)
+        if getattr(draft, "output_fmt", "NCHW") == "NCHW":
+            strides = draft.feature_info.reduction()
+    except RuntimeError:  # timm's word for a model without intermediate features
+        pass
+    last = {stride: index for index, stride in enumerate(strides)}
+    if not last.keys() >= set(STRIDES):
+        raise UserError(
+            f"{name} gives no convolutional features at strides {', '.join(map(str, STRIDES))}",
+            key="model.backbone",
+            cure="choose another timm model, such as hrnet_w18",
+        )
+    return [last[stride] for stride in STRIDES]
+
+
+def _create(name: str, **options: Any) -> nn.Module:
+    if name.startswith("hrnet"):  # the four branches themselves, not the classification head's convolutions on them
+        options["feature_location"] = ""
+    return timm.create_model(name, features_only=True, **options)

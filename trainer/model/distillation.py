@@ -1,0 +1,36 @@
+"""Multi-modal distillation (MMDM): at one scale, every task reads what helps it in the other tasks' features."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class MultiModalDistillation(nn.Module):
+    """Spatial attention between tasks: Vandenhende et al., "MTI-Net" (ECCV 2020), eq. 1, after PAD-Net (CVPR 2018).
+
+    ``F°_k = F_k + Σ_{l≠k} σ(W_kl F_l) ⊙ (W'_kl F_l)``, with 3×3 convolutions W and W'. All convolutions
+    that read one source's features are computed as one.
+
+    Args:
+        tasks: the tasks' names.
+        channels: the scale's width C.
+    """
+
+    def __init__(self, tasks: Sequence[str], channels: int) -> None:
+        super().__init__()
+        outputs = 2 * channels * (len(tasks) - 1)
+        self.messages = nn.ModuleDict(
+            {task: nn.Conv2d(channels, outputs, 3, padding=1, bias=False) for task in tasks}
+        )
+
+    def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Task features ``(B, C, h, w)`` of one scale to distilled ones, same shape."""
+        distilled = dict(features)
+        for source, convolution in self.messages.items():
+            receivers = [task for task in self.messages if task != source]
+            messages = convolution(features[source]).chunk(len(receivers), 1)
+            for receiver, message in zip(receivers, messages, strict=True):
+                distilled[receiver] = distilled[receiver] + F.glu(message, 1)  # W' F ⊙ σ(W F)
+        return distilled

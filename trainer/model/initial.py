@@ -1,0 +1,28 @@
+"""The first guess at one task from one scale (MTI-Net, section 3.2): where task features come from."""
+
+import torch
+from torch import nn
+
+from trainer.model.blocks import BasicBlock
+
+
+class InitialPrediction(nn.Module):
+    """Two residual blocks, whose features all later modules refine, and a 1×1 convolution that predicts from them.
+
+    The prediction serves deep supervision alone (it makes the features features *of the task*), so it is
+    a step of its own, ``predict``, which only training takes.
+
+    Args:
+        inputs: channels of the backbone's scale, plus those of the task's feature from the coarser scale.
+        channels: the scale's width C.
+        outputs: the task's channels.
+    """
+
+    def __init__(self, inputs: int, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(BasicBlock(inputs, channels), BasicBlock(channels, channels))
+        self.predict = nn.Conv2d(channels, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, inputs, h, w)`` to the task's features ``(B, channels, h, w)``."""
+        return self.blocks(x)
