@@ -38,7 +38,9 @@ def merge(task: Task, parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     total = of_label(task, _nothing(task)) | {"frames": 0}
     for part in parts:
         for key, value in part.items():
-            if isinstance(value, list):
+            if key not in total:
+                total[key] = value
+            elif isinstance(value, list):
                 total[key] = [a + b for a, b in zip(total[key], value, strict=True)]
             elif key in ("min", "max"):
                 known = [v for v in (total[key], value) if v is not None]

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from shards.errors import UserError
 from shards.tasks import IGNORE, Task
-from trainer.vision import v2
+from trainer.vision import transforms as v2
 
 Member = np.ndarray | Tensor
 
@@ -44,7 +44,8 @@ def _views(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Ten
     kinds = {"rgb": "rgb"} | {task.name: task.kind for task in tasks if task.name in sample}
     views = {}
     for name, kind in kinds.items():
-        view = torch.from_numpy(np.require(sample[name], requirements="CW"))  # decoders give read-only arrays
+        # A decoder's array may be read-only, which torch does not know.
+        view = torch.from_numpy(np.require(np.asarray(sample[name]), requirements=["C", "W"]))
         views[name] = view if kind == "classes" else view[None] if kind == "metric" else view.permute(2, 0, 1)
     return views
 

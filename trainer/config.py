@@ -129,6 +129,8 @@ class Label:
 
     batch: int = 8
     """Frames of a forward pass."""
+    threshold: float = 0.9
+    """Confidence whose kept fraction is reported (all labels are stored); in hundredths."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """From shards to the tensors of a batch: what is read of a frame, how it is augmented, and what a batch looks like."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,13 @@ from shards.errors import UserError
 from shards.order import Order, mix
 from shards.resize import resize_label, resize_rgb
 from shards.stream import Batches, OrderedSource, Position, pipeline
-from shards.tasks import IGNORE, Task
-from trainer.augment import Augment, to_tensors
+from shards.tasks import Task
+from trainer.augment import Augment, blank, to_tensors
 from trainer.config import Config
 from trainer.configfile import parse_size
 from trainer.frames import Frames
-from trainer.losses import label_counts
+from trainer.losses import Criterion
+from trainer.runtime import ignore_signals
 
 _AUGMENT = 0xA46  # keeps the augmentation's random stream apart from the order's
 
@@ -30,7 +31,7 @@ class Batch:
         rgb: uint8 ``(B, 3, H, W)``.
         labels: by task, in the form :func:`trainer.losses.loss_sums` takes; frames without a label hold "no label".
         keys: of the frames, in position order.
-        counts: labelled pixels of each task, in the order of the experiment's tasks, ``(T,)``.
+        counts: this batch's share of each task's denominator, ``(T,)`` (see :mod:`trainer.losses`).
     """
 
     rgb: torch.Tensor
@@ -86,7 +87,9 @@ class FrameLoader:
         try:
             return self.load(place)
         except UserError as error:
-            return error
+            reader = self.frames.readers[place.shard]
+            key = reader.key(int(self.chosen[place.shard][place.number]))
+            return error if error.file else UserError(error.what, file=reader.path, key=key, cure=error.cure)
 
     def load(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
         position = int(self.chosen[place.shard][place.number])
@@ -113,11 +116,11 @@ class Collate:
 
     Args:
         labels: every task that may appear, as an input or a target.
-        tasks: the targets whose labelled pixels are counted.
+        count: gives a batch's share of the loss's denominators (:meth:`trainer.losses.Criterion.counts`).
     """
 
-    def __init__(self, labels: Sequence[Task], tasks: Sequence[Task]) -> None:
-        self.labels, self.tasks = labels, tasks
+    def __init__(self, labels: Sequence[Task], count: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]) -> None:
+        self.labels, self.count = labels, count
 
     def __call__(self, samples: list[Any]) -> Batch | UserError:
         failed = next((sample for sample in samples if isinstance(sample, UserError)), None)
@@ -131,22 +134,15 @@ class Collate:
         size = shapes.pop()
         batch = {"rgb": torch.stack([tensors["rgb"] for _, tensors in samples])}
         for task in self.labels:
-            nothing = no_label(task, size)
+            nothing = blank(task, *size)
             batch[task.name] = torch.stack([tensors.get(task.name, nothing) for _, tensors in samples])
         rgb = batch.pop("rgb")
-        return Batch(rgb, batch, keys, label_counts(batch, self.tasks))
-
-
-def no_label(task: Task, size: tuple[int, int]) -> torch.Tensor:
-    """The tensor of a frame that lacks a task's label."""
-    if task.kind == "classes":
-        return torch.full(size, IGNORE, dtype=torch.uint8)
-    return torch.zeros((task.channels, *size))
+        return Batch(rgb, batch, keys, self.count(batch))
 
 
 def training_batches(
-    config: Config, frames: Frames, batches: Batches, start: int, stop: int, *, pin: bool = False
-) -> Iterator[Batch]:
+    config: Config, frames: Frames, criterion: Criterion, batches: Batches, start: int, stop: int, *, pin: bool = False
+) -> Generator[Batch]:
     """The micro-batches of steps ``[start, stop)`` for one rank, in order.
 
     Raises:
@@ -163,7 +159,7 @@ def training_batches(
         augment=augment_of(config, frames),
         seed=config.seed,
     )
-    collate = Collate(loader.tasks, [frames.manifest.task(name) for name in config.tasks])
+    collate = Collate(loader.tasks, criterion.counts)
     stages = pipeline(OrderedSource(order, batches, start, stop), loader, collate)
     yield from checked(torch_loader(stages, config.data.workers, pin))
 
@@ -171,8 +167,8 @@ def training_batches(
 def torch_loader(dataset: Any, workers: int, pin: bool = False) -> DataLoader:
     """A loader of ready batches. Workers are started afresh (``spawn``): a fork copies the locks of this process's
     threads, and a held one stops the worker for ever."""
-    context = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if workers else {}
-    return DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=pin, **context)  # type: ignore[arg-type]
+    context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": ignore_signals}
+    return DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=pin, **(context if workers else {}))  # type: ignore[arg-type]
 
 
 def checked(loader: Any) -> Iterator[Any]:
@@ -187,7 +183,7 @@ def augment_of(config: Config, frames: Frames) -> Augment:
     """The augmentation that a configuration asks for."""
     names = dict.fromkeys([*config.inputs, *config.tasks])
     return Augment(
-        [frames.manifest.task(name) for name in names if name != "rgb"],
+        tuple(frames.manifest.task(name) for name in names if name != "rgb"),
         crop=parse_size(config.data.crop, "data.crop"),
         flip=config.augment.flip,
         zoom=tuple(config.augment.zoom),

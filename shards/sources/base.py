@@ -30,15 +30,27 @@ class Source(Protocol):
     """A data set in its raw form. It must survive pickling (it is sent to worker processes), so it opens
     files in :meth:`load` or lazily, never in its constructor for keeps."""
 
-    name: str
-    """The data set's name in the manifest and in the folders of runs."""
-    tasks: tuple[Task, ...]
-    splits: Mapping[str, Sequence[str]]
-    """Keys of every split (``train``, ``val``), in a fixed order that follows from the data alone. Keys are
-    unique over a split, match ``[A-Za-z0-9_-]+`` (:func:`shards.codec.key_of` makes one of a file's stem)."""
-    options: dict[str, Any]
-    """Everything besides the raw data that the output follows from, as JSON values (provenance, and the proof
-    that a restarted job continues the same thing)."""
+    @property
+    def name(self) -> str:
+        """The data set's name in the manifest."""
+        ...
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks whose labels its frames may have."""
+        ...
+
+    @property
+    def splits(self) -> Mapping[str, Sequence[str]]:
+        """Keys of every split (``train``, ``val``), in a fixed order that follows from the data alone. Keys are
+        unique over a split and match ``[A-Za-z0-9_-]+`` (:func:`shards.codec.key_of` makes one of a file's stem)."""
+        ...
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything besides the raw data that the output follows from, as JSON values (provenance, and the proof
+        that a restarted job continues the same thing)."""
+        ...
 
     def load(self, split: str, position: int) -> Frame:
         """The frame of ``splits[split][position]``.

@@ -86,7 +86,7 @@ def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
 
 def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
     key = f"tasks.{name}"
-    if not isinstance(entry, Mapping) or entry.get("kind") not in _TASK_KEYS:
+    if not isinstance(entry, Mapping) or str(entry.get("kind")) not in _TASK_KEYS:
         raise UserError("has no kind", file=where, key=key, cure=f"give kind: {', '.join(_TASK_KEYS)}")
     kind = entry["kind"]
     _check_keys(where, key, entry, _TASK_KEYS[kind])
@@ -122,9 +122,9 @@ def _class_format(name: str, entry: Mapping[str, Any]) -> LabelFormat:
     wrong = next((each for each in names if not isinstance(each, str)), None)
     if wrong is not None:
         raise UserError(f"class name {wrong!r} is no text to YAML", cure="put it in quotes")
-    ignore = entry.get("ignore", IGNORE)
-    ignore = tuple(ignore) if _is_list(ignore) else (ignore,)
     stored = tuple(stored)
+    ignore = entry.get("ignore", [] if IGNORE in stored else IGNORE)
+    ignore = tuple(ignore) if _is_list(ignore) else (ignore,)
     for number in (*stored, *ignore):
         if not _is_whole(number) or not 0 <= number < _VALUES:
             raise UserError(f"{number!r} is no stored number", cure=f"give whole numbers in 0..{_VALUES - 1}")

@@ -40,6 +40,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,9 @@ class Folder:
 
     unmatched: dict[str, list[str]]
     """By folder (``rgb``, or a task's name), the files in it that no frame uses: labels without an image, and files
-    of a kind that is not read there. For the user to see."""
+    of a kind that is not read there. For the user to see, as is :attr:`undeclared`."""
+    undeclared: list[str]
+    """Folders beside ``rgb`` that no declared task reads."""
 
     def __init__(
         self,
@@ -89,6 +92,8 @@ class Folder:
         val_fraction: float | None = None,
     ) -> None:
         self.root = Path(root)
+        images, other = _files(self.root / "rgb", RGB_SUFFIXES)
+        self.unmatched = {"rgb": other} if other else {}
         semseg = _without_none(classes=classes, ignore=ignore, offset=offset)
         depth = _without_none(scale=depth_scale)
         tasks = {"semseg": {"kind": "classes", **semseg}} if semseg else {}
@@ -97,13 +102,13 @@ class Folder:
         declared = declare(self.root, given)
         self.name, self._formats = declared.name, declared.formats
         self.tasks = tuple(each.task for each in self._formats)
+        folders = {path.name for path in self.root.iterdir() if path.is_dir() and path.name[0] != "."}
+        self.undeclared = sorted(folders - {"rgb", *(task.name for task in self.tasks)})
         self.options: dict[str, Any] = {
             "source": "folder",
             "stored": {each.task.name: each.to_json() for each in self._formats},
             "val_fraction": declared.val_fraction,
         }
-        images, other = _files(self.root / "rgb", RGB_SUFFIXES)
-        self.unmatched = {"rgb": other} if other else {}
         stems = self._split(images, declared.val_fraction)
         self.splits = {split: [key_of(stem) for stem in names] for split, names in stems.items()}
         labels = {each.task.name: self._match(each, images) for each in self._formats}
@@ -186,7 +191,7 @@ def _files(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, str], list[
     Names are relative to the folder, with ``/``. Hidden files are passed over.
     """
     if not folder.is_dir():
-        raise UserError("is no folder", file=folder, cure=f"make it, or correct the path or {FILE}")
+        raise UserError("is no folder", file=folder, cure="make it, or correct the path")
     names = sorted(
         (Path(parent) / file).relative_to(folder).as_posix()
         for parent, _, files in os.walk(folder)
@@ -266,11 +271,11 @@ def _read_metric(scale: float, path: Path) -> np.ndarray:
 def _load_npy(path: Path) -> np.ndarray:
     """A two-dimensional array of numbers; its header is believed only as far as the file reaches."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        array = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+    except (OSError, ValueError, TokenError) as error:
         cure = "write it again with numpy.save"
         raise UserError(f"is no array that can be read ({error})", file=path, cure=cure) from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise UserError("is no (height, width) array of numbers", file=path, cure="save one number a pixel")
     if array.size > MAX_PIXELS:
         what = f"{array.size} pixels are over the limit of {MAX_PIXELS}"

@@ -3,13 +3,22 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from shards.codec import RGB_FORMATS, open_image, rgb_extension
 from shards.errors import UserError
 
 RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _GREY = 0  # PNG colour type
+_UPRIGHT = {  # by EXIF orientation (Exif 2.32, 4.6.4 A); 1 is upright, and so is whatever has no meaning
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_rgb(path: Path) -> np.ndarray | bytes:
@@ -24,12 +33,13 @@ def read_rgb(path: Path) -> np.ndarray | bytes:
         UserError: when the file is missing, is no JPEG, PNG or WebP, does not decode, or has too many pixels.
     """
     data, image = _open(path)
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    turn = _turn(image)
     # Pillow opens 16-bit RGB PNG as 8-bit RGB without a word, so the header has to tell
     sixteen_bits = image.format == "PNG" and _png_header(data)[0] == 16
-    if image.mode == "RGB" and not sixteen_bits and orientation not in range(2, 9):
+    if image.mode == "RGB" and not sixteen_bits and turn is None:
         return data
-    image = ImageOps.exif_transpose(image)
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return np.asarray(image.convert("RGB"))
@@ -78,6 +88,14 @@ def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Ima
         return data, open_image(data, image_format)
     except UserError as error:
         raise UserError(error.what, file=path, cure=error.cure) from error
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright, by its EXIF orientation."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow meets broken EXIF with nearly any exception; like a viewer, take the image as it is
+        return None
 
 
 def _png_header(data: bytes) -> tuple[int, int]:

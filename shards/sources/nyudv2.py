@@ -8,7 +8,8 @@ Silberman, Hoiem, Kohli, Fergus: "Indoor Segmentation and Support Inference from
 Gupta, Arbelaez, Malik: "Perceptual Organization and Recognition of Indoor Scenes from RGB-D Images", CVPR 2013.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,16 +66,13 @@ class Nyudv2:
         index = self._official[split][position]
         path = self.folder / FRAMES
         meta: dict[str, Any] = {"index": index, "intrinsics": INTRINSICS}
-        try:
-            with h5py.File(path, "r") as file:
-                # MATLAB's axes come reversed: (3, W, H) and (W, H)
-                rgb = np.ascontiguousarray(file["images"][index - 1].transpose(2, 1, 0))
-                depth = np.ascontiguousarray(file[self._depth][index - 1].T, dtype=np.float32)
-                raw = file["labels"][index - 1].T
-                if "scenes" in file:
-                    meta["scene"] = "".join(map(chr, file[file["scenes"][0, index - 1]][:].ravel()))
-        except OSError as error:
-            raise _broken(path, error) from error
+        with _hdf5(path) as file:
+            # MATLAB's axes come reversed: (3, W, H) and (W, H)
+            rgb = np.ascontiguousarray(file["images"][index - 1].transpose(2, 1, 0))
+            depth = np.ascontiguousarray(file[self._depth][index - 1].T, dtype=np.float32)
+            raw = file["labels"][index - 1].T
+            if "scenes" in file:
+                meta["scene"] = "".join(map(chr, file[file["scenes"][0, index - 1]][:].ravel()))
         if raw.max() >= len(self._index_of):
             what = f"raw class {raw.max()}, where {MAPPING} maps 1 to {len(self._index_of) - 1}"
             raise UserError(what, file=path, key=f"labels[{index}]", cure=f"download both again from {_PAGE}")
@@ -88,15 +86,12 @@ def _frame_count(path: Path, depth: str) -> int:
     if not h5py.is_hdf5(path):
         cure = f"download it from {_PAGE}; if it was saved again, save it as MATLAB 7.3"
         raise UserError("is no HDF5 file, as MATLAB 7.3 writes", file=path, cure=cure)
-    try:
-        with h5py.File(path, "r") as file:
-            shapes = {}
-            for name in ("images", depth, "labels"):
-                if name not in file:
-                    raise UserError("is not in the file", file=path, key=name, cure=f"download it from {_PAGE}")
-                shapes[name] = file[name].shape
-    except OSError as error:
-        raise _broken(path, error) from error
+    shapes = {}
+    with _hdf5(path) as file:
+        for name in ("images", depth, "labels"):
+            if name not in file:
+                raise UserError("is not in the file", file=path, key=name, cure=f"download it from {_PAGE}")
+            shapes[name] = file[name].shape
     count, *size = shapes["labels"]
     for name, shape in shapes.items():
         if len(shape) != _AXES[name] or shape[0] != count or [*shape[-2:]] != size:
@@ -107,7 +102,8 @@ def _frame_count(path: Path, depth: str) -> int:
 
 def _splits(path: Path, count: int) -> dict[str, list[int]]:
     """1-based frame indices of ``trainNdxs`` and ``testNdxs``, as official as the file."""
-    indices = {name: array.ravel() for name, array in _load_mat(path, "trainNdxs", "testNdxs").items()}
+    arrays = _load_mat(path, "trainNdxs", "testNdxs")
+    indices = {name: array.ravel().astype(np.int64) for name, array in arrays.items()}
     for name, array in indices.items():
         wrong = array[(array < 1) | (array > count)]
         if wrong.size:
@@ -128,6 +124,19 @@ def _class_mapping(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(str(name[0]) for name in names), index_of
 
 
+@contextmanager
+def _hdf5(path: Path) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except UserError:
+        raise
+    except Exception as error:  # h5py meets a broken file with nearly any exception
+        reason = " ".join(str(error).split())
+        cure = "it may be cut short: download it again"
+        raise UserError(f"cannot be read ({reason})", file=path, cure=cure) from error
+
+
 def _load_mat(path: Path, *names: str) -> Mapping[str, np.ndarray]:
     """Arrays of a MATLAB 5 file."""
     _require(path)
@@ -135,7 +144,8 @@ def _load_mat(path: Path, *names: str) -> Mapping[str, np.ndarray]:
     try:
         arrays = scipy.io.loadmat(path, variable_names=names)
     except Exception as error:  # scipy meets a broken file with nearly any exception
-        raise UserError(f"is no MATLAB 5 file ({error})", file=path, cure=cure) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"is no MATLAB 5 file ({reason})", file=path, cure=cure) from error
     for name in names:
         if name not in arrays:
             raise UserError("is not in the file", file=path, key=name, cure=cure)
@@ -146,7 +156,3 @@ def _require(path: Path) -> None:
     if not path.is_file():
         cure = f"put {FRAMES}, {SPLITS} and {MAPPING} into one folder ({_PAGE})"
         raise UserError("is missing", file=path, cure=cure)
-
-
-def _broken(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot be read ({error})", file=path, cure="it may be cut short: download it again")

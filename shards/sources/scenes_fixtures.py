@@ -1,7 +1,7 @@
 """What hangs on the walls and lies on the floor of :mod:`shards.sources.scenes`: doors, windows, pictures, rugs.
 
-Their frames are those of :class:`~shards.sources.scenes_furniture.Piece`: the wall is at y = 0, the room at
-negative y.
+In the frame of a :class:`~shards.sources.scenes_furniture.Piece` that hangs, the wall is the plane y = 0 and the
+room is where y is negative.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from shards.sources.scenes_materials import Style
 
 
 def _frame(piece: Piece, material: int, width: float, height: float, bottom: float, bar: float, deep: float) -> None:
-    """Four bars around an opening of ``width`` × ``height``; the lower one is left out on the floor."""
+    """Four bars around an opening of ``width`` × ``height``; none below it where it reaches the floor."""
     for x in (-1, 1):
         piece.add(material, (bar, deep, height), (x * (width + bar) / 2, -deep / 2, bottom))
     piece.add(material, (width + 2 * bar, deep, bar), (0, -deep / 2, bottom + height))
@@ -40,7 +40,9 @@ def window(style: Style, width: float, height: float, bottom: float, glow: float
     """A window: glowing pane, frame, bars and a sill."""
     rng, piece = style.rng, Piece("window")
     frame = style.pick()
-    piece.add(style.fresh(glow), (width, 0.012, height), (0, -0.006, bottom))
+    piece.add(
+        style.fresh(glow, ("gradient", "gradient", "plain", "marble")), (width, 0.012, height), (0, -0.006, bottom)
+    )
     _frame(piece, frame, width, height, bottom, rng.uniform(0.05, 0.09), 0.05)
     for bar in range(1, int(rng.integers(1, 4))):
         x = (bar / (2 if width < 1.2 else 3) - 0.5) * width
@@ -69,19 +71,19 @@ def curtain(style: Style, width: float, top: float, bottom: float) -> Piece:
 
 
 def picture(style: Style) -> Piece:
-    """A framed picture, its bottom at z = 0, with or without a mount."""
+    """A framed picture, with or without a mount; its frame's bottom is z = 0."""
     rng, piece = style.rng, Piece("picture")
     width, height = rng.uniform(0.3, 1.3), rng.uniform(0.3, 0.95)
     bar = rng.uniform(0.02, 0.06)
-    piece.add(style.fresh(), (width, 0.015, height), (0, -0.0075, 0))
-    _frame(piece, style.pick(), width, height, 1e-3, bar, 0.035)
+    piece.add(style.fresh(), (width, 0.015, height), (0, -0.0075, bar))
+    _frame(piece, style.pick(), width, height, bar, bar, 0.035)
     if rng.random() < 0.5:
         margin = rng.uniform(0.12, 0.25) * min(width, height)
-        piece.add(style.fresh(), (width - 2 * margin, 0.004, height - 2 * margin), (0, -0.017, margin))
+        piece.add(style.fresh(), (width - 2 * margin, 0.004, height - 2 * margin), (0, -0.017, bar + margin))
     for _ in range(int(rng.integers(0, 4))):  # an abstract composition
         w, h = rng.uniform(0.1, 0.4) * width, rng.uniform(0.1, 0.4) * height
         x, z = rng.uniform(-0.3, 0.3) * width, rng.uniform(0.25, 0.7) * (height - h)
-        piece.add(style.fresh(), (w, 0.003, h), (x, -0.0205, z))
+        piece.add(style.fresh(), (w, 0.003, h), (x, -0.0205, bar + z))
     return piece
 
 
@@ -94,22 +96,31 @@ def rug(style: Style, width: float, depth: float) -> Piece:
     return piece
 
 
-def pendant(style: Style, drop: float) -> Piece:
-    """A lamp on a cord: z = 0 is the ceiling, the light hangs ``drop`` metres below."""
+def pendant(style: Style, drop: float, glow: float) -> Piece:
+    """A lamp on a cord: z = 0 is the ceiling, the shade hangs ``drop`` metres below."""
     rng, piece = style.rng, Piece("lamp")
-    shade, radius, tall = style.fresh(glow=rng.uniform(0.7, 1.6)), rng.uniform(0.12, 0.28), rng.uniform(0.12, 0.3)
+    shade, radius, tall = style.fresh(glow), rng.uniform(0.12, 0.28), rng.uniform(0.12, 0.3)
     cord = style.pick()
     piece.add(cord, (0.1, 0.1, 0.03), (0, 0, -0.03))
     piece.add(cord, (0.02, 0.02, drop), (0, 0, -drop))
     for yaw in (0.0, np.pi / 4):
-        piece.add(shade, (2 * radius, 2 * radius, tall), (0, 0, -drop - tall), yaw=yaw)
+        piece.add(shade, (1.6 * radius, 1.6 * radius, tall), (0, 0, -drop - tall), yaw=yaw)
     piece.bulbs.append((0.0, 0.0, -drop - tall - 0.06))
     return piece
 
 
+def spot(style: Style, glow: float) -> Piece:
+    """A flat lamp under the ceiling, which is z = 0."""
+    piece = Piece("lamp")
+    wide, deep = style.rng.uniform(0.2, 0.5), style.rng.uniform(0.2, 1.0)
+    piece.add(style.pick(), (wide + 0.04, deep + 0.04, 0.03), (0, 0, -0.03))
+    piece.add(style.fresh(glow), (wide, deep, 0.05), (0, 0, -0.08))
+    piece.bulbs.append((0.0, 0.0, -0.16))
+    return piece
+
+
 def pillar(style: Style, wall: int, height: float) -> Piece:
-    """A chimney breast, column or duct: a piece of wall, ``wall`` its material."""
-    rng, piece = style.rng, Piece("wall")
-    deep = rng.uniform(0.25, 0.6)
-    piece.add(wall, (rng.uniform(0.4, 1.5), deep, height), (0, -deep / 2, 0))
+    """A chimney breast, column or duct, its back at the wall: ``wall`` is the wall's material."""
+    piece = Piece("wall")
+    piece.add(wall, (style.rng.uniform(0.4, 1.5), style.rng.uniform(0.25, 0.6), height))
     return piece

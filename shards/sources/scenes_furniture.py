@@ -1,81 +1,21 @@
 """The furniture of :mod:`shards.sources.scenes`: compounds of boxes, sized at random within what shops sell.
 
-Every builder takes the room's :class:`~shards.sources.scenes_materials.Style` and returns a :class:`Piece`.
+Every builder takes the room's :class:`~shards.sources.scenes_materials.Style` and returns a
+:class:`~shards.sources.scenes_piece.Piece` whose front looks towards negative y.
 """
 
-from dataclasses import dataclass, field
+import math
 
 import numpy as np
 
 from shards.sources.scenes_materials import Style
+from shards.sources.scenes_piece import Piece
 
 
-@dataclass(frozen=True)
-class Part:
-    """One box of a piece: its label, material index, centre, half extents (metres) and yaw (radians)."""
-
-    label: str
-    material: int
-    centre: tuple[float, float, float]
-    half: tuple[float, float, float]
-    yaw: float = 0.0
-
-
-@dataclass
-class Piece:
-    """A compound in its own frame: x to its right, y towards its back, z up, the origin on the ground below it.
-
-    Args:
-        label: the class of the parts that name none.
-        parts: the boxes.
-        bulbs: where it gives light, if it does.
-    """
-
-    label: str
-    parts: list[Part] = field(default_factory=list)
-    bulbs: list[tuple[float, float, float]] = field(default_factory=list)
-
-    def add(
-        self,
-        material: int,
-        size: tuple[float, float, float],
-        at: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        label: str | None = None,
-        yaw: float = 0.0,
-    ) -> None:
-        """A box of width, depth and height ``size`` whose bottom's middle stands ``at``."""
-        centre = (at[0], at[1], at[2] + size[2] / 2)
-        half = (size[0] / 2, size[1] / 2, size[2] / 2)
-        self.parts.append(Part(label or self.label, material, centre, half, yaw))
-
-    def legs(self, material: int, width: float, depth: float, height: float, thick: float) -> None:
-        """Four legs at the corners of ``width`` × ``depth``."""
-        x, y = (width - thick) / 2, (depth - thick) / 2
-        for at in ((-x, -y), (x, -y), (-x, y), (x, y)):
-            self.add(material, (thick, thick, height), (*at, 0.0))
-
-    def half_size(self) -> tuple[float, float]:
-        """Half of the footprint's width and depth, about the origin."""
-        reach = [
-            (
-                abs(p.centre[0]) + abs(np.cos(p.yaw)) * p.half[0] + abs(np.sin(p.yaw)) * p.half[1],
-                abs(p.centre[1]) + abs(np.cos(p.yaw)) * p.half[1] + abs(np.sin(p.yaw)) * p.half[0],
-            )
-            for p in self.parts
-        ]
-        return max(x for x, _ in reach), max(y for _, y in reach)
-
-    def span(self) -> tuple[float, float]:
-        """Its lowest and highest point."""
-        return min(p.centre[2] - p.half[2] for p in self.parts), max(p.centre[2] + p.half[2] for p in self.parts)
-
-
-def table(style: Style, width: float | None = None, depth: float | None = None, height: float | None = None) -> Piece:
-    """A dining table, desk or coffee table, on legs or on side panels, with things on top."""
+def table(style: Style, size: tuple[float, float, float]) -> Piece:
+    """A table of this width, depth and height, on legs or on side panels, with things on top."""
     rng, piece = style.rng, Piece("table")
-    width = width or rng.uniform(0.9, 1.8)
-    depth = depth or rng.uniform(0.6, 0.95)
-    height = height or rng.uniform(0.7, 0.78)
+    width, depth, height = size
     top, leg = style.pick(), style.pick()
     thick = rng.uniform(0.025, 0.06)
     if rng.random() < 0.7:
@@ -109,7 +49,7 @@ def chair(style: Style) -> Piece:
                 z = seat + (back - seat) * (0.35 + 0.22 * slat)
                 piece.add(frame, (side - leg, 0.02, 0.06), (0, (side - leg) / 2, z))
     else:
-        for yaw in (np.pi / 4, -np.pi / 4):
+        for yaw in (math.pi / 4, -math.pi / 4):
             piece.add(frame, (side * 1.2, 0.05, 0.06), yaw=yaw)
         piece.add(frame, (0.06, 0.06, seat - 0.08), (0, 0, 0.04))
         piece.add(frame, (0.06, 0.03, 0.25), (0, side / 2, seat - 0.05))
@@ -245,7 +185,7 @@ def scatter(
         reach = min(wide, size[1])
         x = at[0] + (slot + 0.5) * wide - size[0] / 2
         y = at[1] + rng.uniform(-0.5, 0.5) * (size[1] - reach)
-        kind, yaw = rng.random(), rng.uniform(-np.pi, np.pi)
+        kind, yaw = rng.random(), rng.uniform(-math.pi, math.pi)
         if kind < 0.5:
             z = at[2]
             for _ in range(int(rng.integers(1, 5))):
@@ -270,7 +210,7 @@ def add_lamp(style: Style, piece: Piece, at: tuple[float, float, float], height:
     piece.add(metal, (0.025, 0.025, height - tall), at, "lamp")
     for step, share in enumerate((1.0, 0.88, 0.76)):  # a shade that narrows upwards
         width = 2 * share * radius
-        piece.add(shade, (width, width, tall / 3), (x, y, z + height - tall * (1 - step / 3)), "lamp", np.pi / 4)
+        piece.add(shade, (width, width, tall / 3), (x, y, z + height - tall * (1 - step / 3)), "lamp", math.pi / 4)
     if lit:
         piece.bulbs.append((x, y, z + height + 0.1))
 

@@ -4,7 +4,7 @@ A room draws a scheme of few colours from one palette, and all its materials fro
 and clutter then share those materials. A colour therefore says little about a class, as in life.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,9 @@ def _linear(colour: str) -> np.ndarray:
 
 PALETTE = np.stack([_linear(colour) for colour in _PALETTE])
 """``(28, 3)`` linear RGB: the colours of every surface, lamp shades and window panes included."""
+
+
+_ANGLES = (0.0, 0.0, 0.0, 0.0, np.pi / 2, np.pi / 2, np.pi / 2, np.pi / 4)
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,21 @@ class Style:
 
     def pick(self) -> int:
         """One of the few materials that the room's things share."""
-        return int(self.rng.choice(self.pool))
+        return self.pool[self.rng.integers(len(self.pool))]
 
-    def fresh(self, glow: float = 0.0) -> int:
-        """A new material in the room's colours."""
+    def fresh(self, glow: float = 0.0, textures: Sequence[str] = ()) -> int:
+        """A new material in the room's colours, with any texture or one of ``textures``."""
         rng = self.rng
         first = self.scheme[rng.integers(len(self.scheme))] * rng.uniform(0.75, 1.2)
-        if rng.random() < 0.6:  # tone on tone
-            second = first * rng.uniform(0.55, 0.85)
+        if rng.random() < 0.65:  # tone on tone
+            second = first * rng.uniform(0.6, 0.88)
         else:
             second = self.scheme[rng.integers(len(self.scheme))] * rng.uniform(0.75, 1.2)
         material = Material(
-            texture=str(rng.choice(_NAMES, p=_SHARES)),
+            texture=textures[rng.integers(len(textures))] if textures else _any_texture(rng),
             colours=np.stack([first, second]).clip(0.01, 0.95).astype(np.float32),
             period=float(np.exp(rng.uniform(np.log(0.06), np.log(0.4)))),
-            angle=float(rng.choice([0.0, np.pi / 2, np.pi / 4], p=[0.5, 0.4, 0.1])),
+            angle=_ANGLES[rng.integers(len(_ANGLES))],
             gloss=float(rng.uniform(0.1, 0.6) if rng.random() < 0.35 else 0.0),
             glow=glow,
         )
@@ -166,7 +169,11 @@ TEXTURES: dict[str, tuple[Texture, float]] = {
 }
 """Textures by name, with the share of materials that use each."""
 _NAMES = list(TEXTURES)
-_SHARES = [share for _, share in TEXTURES.values()]
+_CUMULATIVE = np.cumsum([share for _, share in TEXTURES.values()])
+
+
+def _any_texture(rng: np.random.Generator) -> str:
+    return _NAMES[int(np.searchsorted(_CUMULATIVE, rng.random()))]
 
 
 def paint(

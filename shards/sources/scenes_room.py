@@ -1,6 +1,6 @@
-"""How a room of :mod:`shards.sources.scenes` is laid out: what stands where, the lights, and the camera.
+"""What stands in a room of :mod:`shards.sources.scenes`, and how it is lit.
 
-A layout is a function of its random stream alone; the image size does not enter.
+A layout follows from its random stream alone; the size of the image does not enter.
 """
 
 from collections.abc import Callable
@@ -11,25 +11,29 @@ import numpy as np
 from shards.sources import scenes_fixtures as fixtures
 from shards.sources import scenes_furniture as furniture
 from shards.sources.scenes_furniture import Part, Piece
-from shards.sources.scenes_geometry import Boxes, enter_and_leave, look
+from shards.sources.scenes_geometry import Boxes
 from shards.sources.scenes_materials import Material, Style
+from shards.sources.scenes_plan import Plan, Point, Prism
 
 SHELL = ("wall", "wall", "wall", "wall", "floor", "ceiling")
 """Labels of the room's own faces, in the order -x, +x, -y, +y, -z, +z."""
 
-THEMES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+THEMES = (
+    # what is there, and what may be there
     (("bed",), ("cabinet", "cabinet", "shelf", "lamp", "chair", "desk", "box")),
     (("sofa", "coffee table"), ("sofa", "cabinet", "shelf", "shelf", "lamp", "chair", "box")),
     (("dining table", "cabinet"), ("cabinet", "shelf", "sofa", "lamp", "box")),
     (("desk", "shelf"), ("shelf", "cabinet", "sofa", "bed", "lamp", "box", "box", "chair")),
     (("shelf", "box", "cabinet"), ("shelf", "cabinet", "box", "box", "books", "chair", "lamp", "bed")),
 )
-"""Bedroom, living room, dining room, study, store room: what is there, and what may be there too."""
+"""Bedroom, living room, dining room, study and store room."""
+
+_WARM, _COOL = np.array([1.0, 0.86, 0.68]), np.array([0.86, 0.95, 1.0])
 
 
 @dataclass(frozen=True)
 class Light:
-    """A point light: position (metres), linear RGB intensity at one metre, and the radius of its soft shadow."""
+    """A light: its position (metres), linear RGB intensity, and the radius that softens its shadows."""
 
     position: np.ndarray
     colour: np.ndarray
@@ -38,238 +42,182 @@ class Light:
 
 @dataclass(frozen=True)
 class Room:
-    """A finished layout, ready to be rendered.
+    """A finished layout.
 
     Args:
-        size: width (x), length (y) and height (z) in metres; one lower corner is the world's origin.
-        boxes: box 0 is the room itself.
-        labels: the class name of every box; box 0 has the six of :data:`SHELL`.
-        materials: what boxes are made of.
-        finish: material index of every box.
-        shell_finish: material indices of the room's six faces, in the order of :data:`SHELL`.
+        size: width (x), length (y), height (z) in metres; a lower corner is the world's origin.
+        boxes: everything solid; box 0 is the room itself.
+        labels: a class name for each of the room's six faces (:data:`SHELL`), then for each further box.
+        finish: a material index for each of them.
+        materials: all of the room's materials.
         lights: the strongest first.
         ambient: linear RGB of the light that comes from everywhere.
-        rotation, position: the camera's pose, see :class:`~shards.sources.scenes_geometry.Camera`.
-        view: the angle that the image's longer side spans, radians.
+        middles: the middle of every piece of furniture, ``(P, 3)``.
+        solid: the space that pieces take.
     """
 
-    size: tuple[float, float, float]
+    size: Point
     boxes: Boxes
-    labels: list[str]
-    materials: list[Material]
+    labels: tuple[str, ...]
     finish: np.ndarray
-    shell_finish: np.ndarray
+    materials: list[Material]
     lights: list[Light]
     ambient: np.ndarray
-    rotation: np.ndarray
-    position: np.ndarray
-    view: float
+    middles: np.ndarray
+    solid: list[Prism]
 
 
-@dataclass(frozen=True)
-class Prism:
-    """The space that a thing takes: an upright box with its yaw as cosine and sine, from ``low`` to ``high``."""
+def build(rng: np.random.Generator) -> Room:
+    """A room with furniture and lights."""
+    size = (rng.uniform(2.8, 6.2), rng.uniform(2.8, 6.2), rng.uniform(2.35, 3.1))
+    style, plan = Style(rng), Plan(rng, size)
+    wall, floor, ceiling = style.pick(), style.pick(), style.pick()
+    shell_finish = [wall] * 4 + [floor, ceiling]
+    if rng.random() < 0.4:
+        shell_finish[rng.integers(4)] = style.pick()
 
-    x: float
-    y: float
-    cos: float
-    sin: float
-    wide: float
-    deep: float
-    low: float
-    high: float
-
-    def reach(self, cos: float, sin: float) -> float:
-        """Half of its extent along a horizontal direction."""
-        return self.wide * abs(cos * self.cos + sin * self.sin) + self.deep * abs(sin * self.cos - cos * self.sin)
-
-    def overlaps(self, other: "Prism") -> bool:
-        """Whether the two share space (separating axes: the vertical and both prisms' sides)."""
-        if self.low >= other.high or other.low >= self.high:
-            return False
-        dx, dy = other.x - self.x, other.y - self.y
-        for p in (self, other):
-            for cos, sin in ((p.cos, p.sin), (-p.sin, p.cos)):
-                if abs(dx * cos + dy * sin) >= self.reach(cos, sin) + other.reach(cos, sin):
-                    return False
-        return True
+    if rng.random() < 0.35:
+        plan.lean(fixtures.pillar(style, wall, size[2]), gap=0.0)
+    skirting(style, plan)
+    for chance in (0.95, 0.25):
+        if rng.random() < chance:
+            plan.hang(fixtures.door(style), 0.0, front=0.75)
+    daylight = windows(style, plan)
+    needed, optional = THEMES[rng.integers(len(THEMES))]
+    for name in (*needed, *(name for name in optional if rng.random() < 0.7)):
+        furnish(name, style, plan)
+    if rng.random() < 0.55:
+        rug(style, plan)
+    for _ in range(int(rng.integers(1, 6))):
+        plan.hang(fixtures.picture(style), rng.uniform(1.05, 1.5), front=0.05)
+    return _assemble(style, plan, shell_finish, [*daylight, *lamps(style, plan, dark=not daylight)])
 
 
-class Layout:
-    """A room while it is being furnished."""
+def furnish(name: str, style: Style, plan: Plan) -> None:
+    """Add a piece of furniture, and what belongs to it, where there is space for it."""
+    rng = style.rng
+    simple: dict[str, tuple[Callable[[Style], Piece], Callable[[Piece], bool]]] = {
+        "bed": (furniture.bed, plan.lean),
+        "sofa": (furniture.sofa, lambda piece: plan.lean(piece, gap=rng.uniform(0.02, 0.4))),
+        "cabinet": (furniture.cabinet, plan.lean),
+        "shelf": (furniture.shelf, plan.lean),
+        "lamp": (furniture.floor_lamp, plan.stand),
+        "chair": (furniture.chair, plan.stand),
+        "box": (furniture.carton, plan.stand),
+        "books": (furniture.book_stack, plan.stand),
+    }
+    if name in simple:
+        builder, place = simple[name]
+        place(builder(style))
+    elif name == "coffee table":
+        plan.stand(furniture.table(style, (rng.uniform(0.7, 1.2), rng.uniform(0.45, 0.65), rng.uniform(0.35, 0.45))))
+    elif name == "desk":
+        size = (rng.uniform(1.0, 1.6), rng.uniform(0.55, 0.75), rng.uniform(0.7, 0.76))
+        if plan.lean(furniture.table(style, size)):
+            draw_up(furniture.chair(style), plan, plan.solid[-1], rng.uniform(-0.2, 0.2), front=True)
+    elif name == "dining table":
+        size = (rng.uniform(1.1, 1.8), rng.uniform(0.75, 0.95), rng.uniform(0.72, 0.78))
+        if plan.stand(furniture.table(style, size), tries=30):
+            table = plan.solid[-1]
+            for across in (-0.45, 0.45):
+                for front in (True, False):
+                    if rng.random() < 0.75:
+                        draw_up(furniture.chair(style), plan, table, across * table.wide, front)
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.style = Style(rng)
-        self.width, self.length = rng.uniform(2.8, 6.2, 2)
-        self.height = rng.uniform(2.35, 3.1)
-        self.parts: list[Part] = []
-        self.taken: list[Prism] = []
-        self.bulbs: list[tuple[float, float, float]] = []
-        self.targets: list[tuple[float, float, float]] = []
 
-    # -- placing ------------------------------------------------------------------------------------------
+def draw_up(chair: Piece, plan: Plan, table: Prism, across: float, front: bool) -> None:
+    """Stand a chair at a table's front or back; it may reach under the table."""
+    rng = plan.rng
+    out = table.deep + chair.half_size()[1] + rng.uniform(-0.18, 0.25)
+    x, y = table.to_world(across, -out if front else out)
+    yaw = table.yaw + (np.pi if front else 0.0) + rng.uniform(-0.3, 0.3)
+    plan.put(chair, x, y, yaw=yaw, reach_under=table)
 
-    def prism(self, piece: Piece, x: float, y: float, z: float, yaw: float) -> Prism:
-        wide, deep = piece.half_size()
-        low, high = piece.span()
-        return Prism(x, y, float(np.cos(yaw)), float(np.sin(yaw)), wide, deep, z + low, z + high)
 
-    def is_free(self, prism: Prism) -> bool:
-        """Whether it lies within the room and meets nothing."""
-        dx, dy = prism.reach(1, 0), prism.reach(0, 1)
-        inside = dx <= prism.x <= self.width - dx and dy <= prism.y <= self.length - dy and prism.high <= self.height
-        return inside and not any(prism.overlaps(other) for other in self.taken)
+def skirting(style: Style, plan: Plan) -> None:
+    """Boards along the foot of the walls, in most rooms."""
+    rng, (width, length, _) = style.rng, plan.size
+    if rng.random() < 0.3:
+        return
+    board, high, thick = style.pick(), rng.uniform(0.06, 0.14), 0.015
+    piece = Piece("wall")
+    for side in (-1, 1):
+        piece.add(board, (width, thick, high), (0, side * (length - thick) / 2, 0))
+        piece.add(board, (thick, length, high), (side * (width - thick) / 2, 0, 0))
+    plan.add(piece, width / 2, length / 2)
+    plan.middles.pop()
 
-    def put(self, piece: Piece, x: float, y: float, z: float, yaw: float, solid: bool = True) -> None:
-        """Stand a piece in the room; what is not solid may be stood on (rugs)."""
-        cos, sin = float(np.cos(yaw)), float(np.sin(yaw))
 
-        def world(p: tuple[float, float, float]) -> tuple[float, float, float]:
-            return x + cos * p[0] - sin * p[1], y + sin * p[0] + cos * p[1], z + p[2]
+def windows(style: Style, plan: Plan) -> list[Light]:
+    """Up to three windows, most with curtains; the light that falls in through them by day."""
+    rng, lights = style.rng, []
+    day = rng.random() < 0.65
+    glow = rng.uniform(1.0, 2.2) if day else rng.uniform(0.0, 0.1)
+    tint = _COOL * (1 - 0.3 * rng.random() * np.array([0, 0.5, 1]))
+    low = rng.random() < 0.2  # French windows
+    for _ in range(int(rng.integers(0, 4))):
+        bottom = 0.08 if low else rng.uniform(0.75, 1.0)
+        height = min(rng.uniform(0.9, 1.4) + (0.9 - bottom if low else 0), plan.size[2] - bottom - 0.25)
+        width = rng.uniform(0.7, 1.9)
+        piece = fixtures.window(style, width, height, bottom, glow)
+        if rng.random() < 0.65:
+            hem = 0.04 if low or rng.random() < 0.5 else bottom - 0.15
+            piece.parts += fixtures.curtain(style, width, bottom + height + 0.1, hem).parts
+        space = plan.hang(piece, 0.0, front=0.3)
+        if space and day:
+            x, y = space.to_world(0, -0.1)
+            power = 3.0 * glow * width * height
+            lights.append(Light(np.array([x, y, bottom + 0.6 * height]), power * tint, 0.3))
+    return lights
 
-        for part in piece.parts:
-            self.parts.append(Part(part.label, part.material, world(part.centre), part.half, part.yaw + yaw))
-        self.bulbs += [world(bulb) for bulb in piece.bulbs]
-        low, high = piece.span()
-        self.targets.append((x, y, z + (low + high) / 2))
-        if solid:
-            self.taken.append(self.prism(piece, x, y, z, yaw))
 
-    def at_wall(self, wall: int, along: float, away: float) -> tuple[float, float, float]:
-        """x, y and the yaw that turns a piece's back to ``wall`` (0..3: +y, -x, -y, +x), ``away`` from it."""
-        x, y = [
-            (along * self.width, self.length - away),
-            (away, along * self.length),
-            (along * self.width, away),
-            (self.width - away, along * self.length),
-        ][wall]
-        return x, y, wall * np.pi / 2
+def rug(style: Style, plan: Plan) -> None:
+    """A rug on the floor, under the furniture; it takes no space."""
+    rng, (width, length, _) = style.rng, plan.size
+    size = rng.uniform(0.3, 0.6) * width, rng.uniform(0.3, 0.6) * length
+    x, y = rng.uniform(0.4, 0.6) * width, rng.uniform(0.4, 0.6) * length
+    plan.add(fixtures.rug(style, *size), x, y, yaw=rng.uniform(-0.3, 0.3))
 
-    def lean(self, piece: Piece, gap: float = 0.02, tries: int = 12) -> bool:
-        """Stand a piece with its back to some wall where there is room."""
-        for _ in range(tries):
-            wall, along = int(self.rng.integers(4)), self.rng.random()
-            x, y, yaw = self.at_wall(wall, along, piece.half_size()[1] + gap)
-            if self.is_free(self.prism(piece, x, y, 0, yaw)):
-                self.put(piece, x, y, 0, yaw)
-                return True
-        return False
 
-    def stand(self, piece: Piece, tries: int = 12) -> bool:
-        """Stand a piece anywhere, turned at random."""
-        for _ in range(tries):
-            x, y, yaw = self.rng.uniform(0, self.width), self.rng.uniform(0, self.length), self.rng.uniform(0, 2 * np.pi)
-            if self.is_free(self.prism(piece, x, y, 0, yaw)):
-                self.put(piece, x, y, 0, yaw)
-                return True
-        return False
+def lamps(style: Style, plan: Plan, dark: bool) -> list[Light]:
+    """The lamp at the ceiling (which burns when it is dark outside) and every other lamp that is lit."""
+    rng, (width, length, height) = style.rng, plan.size
+    lit = dark or rng.random() < 0.4
+    glow = rng.uniform(0.7, 1.6) if lit else 0.0
+    x, y = rng.uniform(0.35, 0.65) * width, rng.uniform(0.35, 0.65) * length
+    hanging = rng.random() < 0.55
+    lamp = (
+        fixtures.pendant(style, rng.uniform(0.2, max(0.3, height - 2.0)), glow)
+        if hanging
+        else fixtures.spot(style, glow)
+    )
+    lights = []
+    bulbs = list(plan.bulbs)
+    if plan.put(lamp, x, y, height, rng.uniform(0, np.pi)) and lit:
+        lights.append(Light(np.array(plan.bulbs[-1]), rng.uniform(4, 7) * _WARM, 0.15))
+    lights += [Light(np.array(bulb), rng.uniform(0.5, 1.2) * _WARM, 0.1) for bulb in bulbs]
+    return lights
 
-    def hang(self, piece: Piece, z: float, front: float, tries: int = 12) -> tuple[int, float] | None:
-        """Hang a piece on a wall and keep ``front`` metres before it free; where, as (wall, along)."""
-        wide, low_high = piece.half_size()[0], piece.span()
-        for _ in range(tries):
-            wall, along = int(self.rng.integers(4)), self.rng.random()
-            x, y, yaw = self.at_wall(wall, along, front / 2)
-            cos, sin = float(np.cos(yaw)), float(np.sin(yaw))
-            space = Prism(x, y, cos, sin, wide, front / 2, z + low_high[0], z + low_high[1])
-            if self.is_free(space):
-                self.put(piece, *self.at_wall(wall, along, 0)[:2], z, yaw, solid=False)
-                self.taken.append(space)
-                return wall, along
-        return None
 
-    # -- furnishing ---------------------------------------------------------------------------------------
-
-    def furnish(self) -> list[Light]:
-        """Fill the room; returns the daylight, if there is any."""
-        rng, style = self.rng, self.style
-        self.wall_finish = style.pick()
-        if rng.random() < 0.35:
-            self.lean(fixtures.pillar(style, self.wall_finish, self.height - 1e-3), gap=0.0)
-            column = self.parts[-1] if self.parts else None
-            if column:  # it stands in the wall, so its back is never seen
-                self.targets.clear()
-        self.skirting()
-        for chance in (0.95, 0.25):
-            if rng.random() < chance:
-                self.hang(fixtures.door(style), 0, front=0.75)
-        daylight = self.windows()
-        needed, optional = THEMES[rng.integers(len(THEMES))]
-        extra = [name for name in optional if rng.random() < 0.65]
-        for name in (*needed, *extra):
-            self.add(name)
-        if rng.random() < 0.55:
-            self.rug()
-        if rng.random() < 0.4:
-            drop = rng.uniform(0.2, max(0.3, self.height - 1.95))
-            x, y = self.width * rng.uniform(0.35, 0.65), self.length * rng.uniform(0.35, 0.65)
-            lamp = fixtures.pendant(style, drop)
-            if self.is_free(self.prism(lamp, x, y, self.height - 1e-3, 0)):
-                self.put(lamp, x, y, self.height - 1e-3, rng.uniform(0, np.pi))
-        for _ in range(int(rng.integers(1, 6))):
-            self.hang(fixtures.picture(style), rng.uniform(1.1, 1.6), front=0.05)
-        return daylight
-
-    def add(self, name: str) -> None:
-        """One piece of furniture by name, with what belongs to it."""
-        rng, style = self.rng, self.style
-        if name == "dining table":
-            self.table_group(furniture.table(style), chairs=int(rng.integers(2, 5)))
-        elif name == "coffee table":
-            table = furniture.table(style, rng.uniform(0.7, 1.2), rng.uniform(0.45, 0.65), rng.uniform(0.35, 0.45))
-            self.stand(table, tries=20)
-        elif name == "desk":
-            self.desk()
-        else:
-            builder, place = self.builders()[name]
-            place(builder(style))
-
-    def builders(self) -> dict[str, tuple[Callable[[Style], Piece], Callable[[Piece], bool]]]:
-        """How the simple pieces are made and where they go."""
-        return {
-            "bed": (furniture.bed, self.lean),
-            "sofa": (furniture.sofa, lambda piece: self.lean(piece, gap=self.rng.uniform(0.02, 0.4))),
-            "cabinet": (furniture.cabinet, self.lean),
-            "shelf": (furniture.shelf, self.lean),
-            "lamp": (furniture.floor_lamp, self.stand),
-            "chair": (furniture.chair, self.stand),
-            "box": (furniture.carton, self.stand),
-            "books": (furniture.book_stack, self.stand),
-        }
-
-    def table_group(self, table: Piece, chairs: int) -> None:
-        """A table in the room with chairs drawn up to it."""
-        if not self.stand(table, tries=30):
-            return
-        spot = self.taken[-1]
-        for number in range(chairs):
-            chair = furniture.chair(self.style)
-            _, deep = chair.half_size()
-            side = -1 if number % 2 else 1
-            across = (number // 2 - (0.5 if chairs > 2 else 0)) * min(0.7, spot.wide)
-            out = side * (spot.deep + deep + self.rng.uniform(-0.18, 0.2))
-            x = spot.x + spot.cos * across - spot.sin * out
-            y = spot.y + spot.sin * across + spot.cos * out
-            yaw = np.arctan2(spot.sin, spot.cos) + (0 if side > 0 else np.pi) + self.rng.uniform(-0.2, 0.2)
-            self.draw_up(chair, x, y, yaw, spot)
-
-    def desk(self) -> None:
-        """A table against a wall with a chair before it."""
-        table = furniture.table(self.style, depth=self.rng.uniform(0.55, 0.75))
-        if not self.lean(table):
-            return
-        spot = self.taken[-1]
-        chair = furniture.chair(self.style)
-        out = spot.deep + chair.half_size()[1] + self.rng.uniform(-0.15, 0.3)
-        across = self.rng.uniform(-0.2, 0.2)
-        x, y = spot.x + spot.cos * across + spot.sin * out, spot.y + spot.sin * across - spot.cos * out
-        yaw = np.arctan2(spot.sin, spot.cos) + np.pi + self.rng.uniform(-0.5, 0.5)
-        self.draw_up(chair, x, y, yaw, spot)
-
-    def draw_up(self, chair: Piece, x: float, y: float, yaw: float, table: Prism) -> None:
-        """Stand a chair that may reach under its table, if nothing else is in its way."""
-        self.taken.remove(table)
-        if self.is_free(self.prism(chair, x, y, 0, yaw)):
-            self.put(chair, x, y, 0, yaw)
-        self.taken.append(table)
+def _assemble(style: Style, plan: Plan, shell_finish: list[int], lights: list[Light]) -> Room:
+    """Everything as arrays."""
+    half = np.array(plan.size) / 2
+    shell = Part("wall", 0, tuple(half), tuple(half))
+    boxes = [shell, *plan.parts]
+    lights = sorted(lights, key=lambda light: -light.colour.sum())
+    power = sum((light.colour for light in lights), np.full(3, 2.0))
+    return Room(
+        size=plan.size,
+        boxes=Boxes(
+            np.array([b.centre for b in boxes], np.float32).T,
+            np.array([b.half for b in boxes], np.float32).T,
+            np.array([b.yaw for b in boxes], np.float32),
+        ),
+        labels=(*SHELL, *(part.label for part in plan.parts)),
+        finish=np.array([*shell_finish, *(part.material for part in plan.parts)]),
+        materials=style.materials,
+        lights=lights,
+        ambient=power * style.rng.uniform(0.05, 0.1),
+        middles=np.array(plan.middles),
+        solid=plan.solid,
+    )

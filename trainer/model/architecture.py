@@ -46,7 +46,7 @@ class Architecture:
             if not values or repeated:
                 raise UserError(f"names {repeated[0]} twice" if repeated else "is empty", key=key)
         for name in {*self.inputs, *names}:
-            if hasattr(nn.ModuleDict, name):
+            if hasattr(nn.ModuleDict(), name):
                 raise UserError(f"{name!r} cannot name a part of a network", key=name, cure="rename the task")
         for name in self.inputs:
             if name != RGB and name not in labels:

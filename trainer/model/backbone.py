@@ -20,18 +20,19 @@ def create(name: str, inputs: int) -> nn.Module:
         name: a timm model's name, such as ``hrnet_w18``.
         inputs: channels of the input.
 
-    Returns:
-        A module whose ``feature_info.channels()`` are the widths of its four features.
-
     Raises:
         UserError: timm has no such model, or it lacks a feature at one of the strides.
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3) or ["hrnet_w18"]
-        raise UserError(
-            f"timm has no model {name!r}", key="model.backbone", cure=f"did you mean {' or '.join(near)}?"
-        )
+        raise UserError(f"timm has no model {name!r}", key="model.backbone", cure=f"did you mean {' or '.join(near)}?")
     return _create(name, in_chans=inputs, out_indices=_indices(name))
+
+
+def widths(backbone: nn.Module) -> list[int]:
+    """The channels of the four features, finest first."""
+    info: Any = backbone.feature_info
+    return info.channels()
 
 
 def _indices(name: str) -> list[int]:
@@ -54,7 +55,7 @@ def _indices(name: str) -> list[int]:
     return [last[stride] for stride in STRIDES]
 
 
-def _create(name: str, **options: Any) -> nn.Module:
+def _create(name: str, **options: Any) -> Any:
     if name.startswith("hrnet"):  # the four branches themselves, not the classification head's convolutions on them
         options["feature_location"] = ""
     return timm.create_model(name, features_only=True, **options)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 
@@ -21,9 +20,7 @@ class MultiModalDistillation(nn.Module):
     def __init__(self, tasks: Sequence[str], channels: int) -> None:
         super().__init__()
         outputs = 2 * channels * (len(tasks) - 1)
-        self.messages = nn.ModuleDict(
-            {task: nn.Conv2d(channels, outputs, 3, padding=1, bias=False) for task in tasks}
-        )
+        self.messages = nn.ModuleDict({task: nn.Conv2d(channels, outputs, 3, padding=1, bias=False) for task in tasks})
 
     def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Task features ``(B, C, h, w)`` of one scale to distilled ones, same shape."""
@@ -32,5 +29,6 @@ class MultiModalDistillation(nn.Module):
             receivers = [task for task in self.messages if task != source]
             messages = convolution(features[source]).chunk(len(receivers), 1)
             for receiver, message in zip(receivers, messages, strict=True):
-                distilled[receiver] = distilled[receiver] + F.glu(message, 1)  # W' F ⊙ σ(W F)
+                gate, value = message.chunk(2, 1)
+                distilled[receiver] = torch.addcmul(distilled[receiver], torch.sigmoid(gate), value)
         return distilled

@@ -9,8 +9,8 @@ from trainer.model.blocks import BasicBlock
 class InitialPrediction(nn.Module):
     """Two residual blocks, whose features all later modules refine, and a 1×1 convolution that predicts from them.
 
-    The prediction serves deep supervision alone (it makes the features features *of the task*), so it is
-    a step of its own, ``predict``, which only training takes.
+    The prediction serves deep supervision alone: it makes the features features *of the task*. So only
+    training computes it.
 
     Args:
         inputs: channels of the backbone's scale, plus those of the task's feature from the coarser scale.
@@ -23,6 +23,11 @@ class InitialPrediction(nn.Module):
         self.blocks = nn.Sequential(BasicBlock(inputs, channels), BasicBlock(channels, channels))
         self.predict = nn.Conv2d(channels, outputs, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, inputs, h, w)`` to the task's features ``(B, channels, h, w)``."""
-        return self.blocks(x)
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """``(B, inputs, h, w)`` to the task's features ``(B, channels, h, w)`` and the prediction from them.
+
+        Returns:
+            The features, and in training the prediction ``(B, outputs, h, w)``.
+        """
+        features = self.blocks(x)
+        return features, self.predict(features) if self.training else None

@@ -9,20 +9,28 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shards.tasks import IGNORE, Task
+from shards.tasks import IGNORE
+from trainer.model.architecture import RGB, Architecture
+from trainer.model.backbone import STRIDES
 
-MULTIPLE = 32
-"""Height and width that a backbone takes are multiples of its coarsest stride."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class RGBEncoder(nn.Module):
+class Encoder(nn.Module):
+    """Makes a float tensor ``(B, channels, H', W')`` of a batch of one modality."""
+
+    channels: int
+
+
+class RGBEncoder(Encoder):
     """RGB in [0, 1], ``(B, 3, H, W)``, normalised by ImageNet's mean and standard deviation."""
 
-    channels = 3
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
+        self.channels = 3
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
@@ -30,7 +38,7 @@ class RGBEncoder(nn.Module):
         return (_pad(rgb, mode="replicate") - self.mean) / self.std
 
 
-class MetricEncoder(nn.Module):
+class MetricEncoder(Encoder):
     """A quantity ``(B, 1, H, W)`` in its unit, 0 = no measurement: ``(x − mean) / std``, 0 where unmeasured."""
 
     def __init__(self, mean: float, std: float, validity: bool) -> None:
@@ -45,8 +53,10 @@ class MetricEncoder(nn.Module):
         return torch.cat([normalised, measured.to(values.dtype)], 1) if self.validity else normalised
 
 
-class ClassesEncoder(nn.Module):
+class ClassesEncoder(Encoder):
     """Class indices ``(B, H, W)``, 255 = no label: one-hot, "no label" being a class of its own, the last."""
+
+    codes: torch.Tensor
 
     def __init__(self, classes: int, validity: bool) -> None:
         super().__init__()
@@ -55,11 +65,11 @@ class ClassesEncoder(nn.Module):
         self.register_buffer("codes", torch.tensor(codes), persistent=False)
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
-        one_hot = _pad(labels, value=IGNORE).unsqueeze(-1) == self.codes
+        one_hot = torch.eq(_pad(labels, value=IGNORE).unsqueeze(-1), self.codes)
         return one_hot.permute(0, 3, 1, 2).float()
 
 
-class UnitVectorEncoder(nn.Module):
+class UnitVectorEncoder(Encoder):
     """Unit vectors ``(B, 3, H, W)``, the zero vector = no label, as they are."""
 
     def __init__(self, validity: bool) -> None:
@@ -74,22 +84,18 @@ class UnitVectorEncoder(nn.Module):
         return torch.cat([vectors, (vectors != 0).any(1, keepdim=True).to(vectors.dtype)], 1)
 
 
-def label_encoder(task: Task, statistics: tuple[float, float] | None, validity: bool) -> nn.Module:
-    """The encoder of a task's label as an input.
-
-    Args:
-        task: what the label is.
-        statistics: mean and standard deviation over measured pixels (kind ``metric`` only).
-        validity: whether there is a last channel that tells labelled pixels from others.
-    """
+def encoder(name: str, architecture: Architecture) -> Encoder:
+    """The encoder of one of the architecture's inputs."""
+    if name == RGB:
+        return RGBEncoder()
+    task, validity = architecture.labels[name], architecture.fusion != "early"
     if task.kind == "classes":
         return ClassesEncoder(len(task.classes), validity)
-    if task.kind == "unit_vector":
-        return UnitVectorEncoder(validity)
-    assert statistics is not None  # Architecture sees to it
-    return MetricEncoder(*statistics, validity)
+    if task.kind == "metric":
+        return MetricEncoder(*architecture.statistics[name], validity)
+    return UnitVectorEncoder(validity)
 
 
 def _pad(x: torch.Tensor, mode: str = "constant", value: float | None = None) -> torch.Tensor:
-    bottom, right = (-side % MULTIPLE for side in x.shape[-2:])
+    bottom, right = (-side % STRIDES[-1] for side in x.shape[-2:])
     return F.pad(x, (0, right, 0, bottom), mode, value) if bottom or right else x

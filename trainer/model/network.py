@@ -22,14 +22,14 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from trainer.model.architecture import RGB, Architecture
-from trainer.model.backbone import STRIDES, create
+from trainer.model.architecture import Architecture
+from trainer.model.backbone import STRIDES, create, widths
 from trainer.model.blocks import upsample
 from trainer.model.distillation import MultiModalDistillation
 from trainer.model.fusion import fuse
 from trainer.model.heads import AggregationHead
 from trainer.model.initial import InitialPrediction
-from trainer.model.modality import RGBEncoder, label_encoder
+from trainer.model.modality import encoder
 from trainer.model.pretrained import load_pretrained
 from trainer.model.propagation import FeaturePropagation
 
@@ -58,42 +58,27 @@ class Network(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        labels, branches = architecture.labels, architecture.branches
         tasks = {task.name: task.channels for task in architecture.tasks}
 
-        validity = architecture.fusion != "early"
-        self.encoders = nn.ModuleDict(
-            {
-                name: RGBEncoder()
-                if name == RGB
-                else label_encoder(labels[name], architecture.statistics.get(name), validity)
-                for name in architecture.inputs
-            }
-        )
-        self.backbones = nn.ModuleDict(
-            {
-                branch: create(architecture.backbone, sum(self.encoders[name].channels for name in names))
-                for branch, names in branches.items()
-            }
-        )
-        widths = next(iter(self.backbones.values())).feature_info.channels()
+        encoders = {name: encoder(name, architecture) for name in architecture.inputs}
+        self.encoders = nn.ModuleDict(encoders)
+        backbones = {
+            branch: create(architecture.backbone, sum(encoders[name].channels for name in names))
+            for branch, names in architecture.branches.items()
+        }
+        self.backbones = nn.ModuleDict(backbones)
+        channels = widths(next(iter(backbones.values())))
 
         self.initial, self.propagation, self.distillation = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         if len(tasks) > 1:
-            coarser = [*widths[1:], 0]
-            for scale, width, received in zip(SCALES, widths, coarser, strict=True):
+            for scale, width, received in zip(SCALES, channels, [*channels[1:], 0], strict=True):
                 self.initial[scale] = nn.ModuleDict(
-                    {
-                        task: InitialPrediction(width + received, width, channels)
-                        for task, channels in tasks.items()
-                    }
+                    {name: InitialPrediction(width + received, width, outputs) for name, outputs in tasks.items()}
                 )
                 self.distillation[scale] = MultiModalDistillation(list(tasks), width)
                 if scale != SCALES[0]:  # nothing is finer than the finest
                     self.propagation[scale] = FeaturePropagation(list(tasks), width)
-        self.heads = nn.ModuleDict(
-            {task: AggregationHead(widths, channels) for task, channels in tasks.items()}
-        )
+        self.heads = nn.ModuleDict({name: AggregationHead(channels, outputs) for name, outputs in tasks.items()})
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Predictions:
         """Predict all tasks.
@@ -103,17 +88,65 @@ class Network(nn.Module):
                 further entries are ignored.
         """
         height, width = inputs[self.architecture.inputs[0]].shape[-2:]
-        pyramid = self.features(inputs)
+        pyramid = self.extract(inputs)
         initial: list[TaskTensors] = []
         if self.initial:
-            task_pyramids, initial = self.interact(pyramid)
+            refined, initial = self.interact(pyramid)
         else:
-            task_pyramids = {task: pyramid for task in self.heads}
-        final = {task: head(task_pyramids[task]) for task, head in self.heads.items()}
+            refined = [dict.fromkeys(self.heads, features) for features in pyramid]
+        final = {task: head([features[task] for features in refined]) for task, head in self.heads.items()}
 
-        full = [side * STRIDES[0] for side in pyramid[0].shape[-2:]]
+        rows, columns = pyramid[0].shape[-2:]
+        padded = rows * STRIDES[0], columns * STRIDES[0]
 
         def at_full_size(predictions: TaskTensors) -> TaskTensors:
-            return {task: upsample(x, full)[..., :height, :width] for task, x in predictions.items()}
+            return {task: upsample(x, padded)[..., :height, :width] for task, x in predictions.items()}
 
         return Predictions(at_full_size(final), [at_full_size(predictions) for predictions in initial])
+
+    def extract(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """The fused features ``(B, C, h, w)`` of the four scales, finest first."""
+        pyramids = []
+        for branch, names in self.architecture.branches.items():
+            channels = torch.cat([self.encoders[name](inputs[name]) for name in names], 1)
+            # Convolutions hand this layout on, whatever that of their weights (which FSDP wants contiguous).
+            channels = channels.contiguous(memory_format=torch.channels_last)
+            pyramids.append(self.backbones[branch](channels))
+        return fuse(pyramids)
+
+    def interact(self, pyramid: list[torch.Tensor]) -> tuple[list[TaskTensors], list[TaskTensors]]:
+        """From the four scales' features to every task's own, refined by the coarser scales and the other tasks.
+
+        Returns:
+            Task features ``(B, C, h, w)`` of the four scales, and in training the initial predictions
+            made from them ``(B, task.channels, h, w)``; both finest first.
+        """
+        refined: list[TaskTensors] = []
+        initial: list[TaskTensors] = []
+        received: TaskTensors = {}
+        for scale, shared in zip(reversed(SCALES), reversed(pyramid), strict=True):
+            features: TaskTensors = {}
+            predictions: TaskTensors = {}
+            for task, module in self.initial[scale].named_children():
+                x = torch.cat([shared, upsample(received[task], shared.shape[-2:])], 1) if received else shared
+                features[task], predictions[task] = module(x)
+            if self.training:
+                initial.append(predictions)
+            if scale in self.propagation:
+                received = self.propagation[scale](features)
+            refined.append(self.distillation[scale](features))
+        return refined[::-1], initial[::-1]
+
+
+def build(architecture: Architecture, pretrained: bool | str | Path = False) -> Network:
+    """A network, its backbones from scratch or from given weights, all the rest from scratch.
+
+    Random values come from torch's global generator.
+
+    Args:
+        architecture: what to build.
+        pretrained: see :func:`trainer.model.pretrained.load_pretrained`.
+    """
+    network = Network(architecture)
+    load_pretrained(network.backbones.values(), architecture.backbone, pretrained)
+    return network

@@ -70,7 +70,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             "is no .safetensors file, and nothing else is read",
             file=path,
             key=_KEY,
-            cure="where you trust it: python -c \"import torch, safetensors.torch as s; s.save_file("
+            cure='where you trust it: python -c "import torch, safetensors.torch as s; s.save_file('
             "torch.load('OLD.pth', weights_only=True), 'model.safetensors')\"",
         )
     try:

@@ -1,0 +1,122 @@
+"""The command line: what each command takes, and one-line errors. What a command does stands in its own module."""
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from shards.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0; 1 on an error; 2 on a bad call; 130 when interrupted."""
+    options = parser().parse_args(arguments)
+    debug = options.debug or bool(os.environ.get("TUTELAGE_DEBUG"))
+    try:
+        module, function = options.command.split(":")
+        command: Callable[[argparse.Namespace], None] = getattr(import_module(module), function)
+        command(options)
+        return 0
+    except UserError as error:
+        return _fail(str(error), debug)
+    except KeyboardInterrupt:
+        return _fail("interrupted; start the same command again to continue", debug, 130)
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail(f"{error.filename or 'disk'}: no space left; free some and start the same command again", debug)
+    except Exception as error:
+        if type(error).__name__ == "Interrupted":  # named, so that commands without a network need not import it
+            return _fail(str(error), debug, 130)
+        raise
+
+
+def _fail(message: str, debug: bool, status: int = 1) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"tutelage: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="tutelage", description="Multi-task learning for robot perception with imbalanced labels."
+    )
+    top.add_argument("--debug", action="store_true", help="show a traceback after an error")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _prepare(commands)
+    inspect = _command(commands, "inspect", "launchers.inspect:inspect", "what a data set holds")
+    inspect.add_argument("dataset", metavar="DATASET", help="folder with MANIFEST.json")
+    inspect.add_argument("--verify", action="store_true", help="check every byte and decode every member")
+    inspect.add_argument("--picture", metavar="FILE.png", help="draw a contact sheet")
+    inspect.add_argument("--split", default="train", help="of the contact sheet (default: train)")
+    inspect.add_argument("--frames", type=int, default=8, help="on the contact sheet (default: 8)")
+    for name, text in {
+        "train": "train the network of a configuration",
+        "label": "write pseudo-labels with a trained teacher",
+        "evaluate": "measure a trained network",
+        "run": "teacher, labels, student, evaluation: whatever is not finished",
+        "config": "print the resolved configuration",
+    }.items():
+        command = _command(commands, name, f"launchers.experiment:{name}", text)
+        command.add_argument("config", metavar="CONFIG", help="configuration file (configs/…/*.yaml)")
+        command.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")
+        if name == "label":
+            command.add_argument(
+                "--merge", metavar="OUT", help="also write stand-alone shards of frames and all labels"
+            )
+        if name == "config":
+            command.add_argument("--keys", action="store_true", help="explain every key")
+    table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
+    table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
+    table.add_argument("--format", choices=("text", "md", "csv"), default="text")
+    picture = _command(commands, "picture", "launchers.report:picture", "RGB, truth and predictions side by side")
+    picture.add_argument("configs", metavar="CONFIG", nargs="+", help="configurations of trained networks, key=value")
+    picture.add_argument("--out", required=True, metavar="FILE.png")
+    picture.add_argument("--frames", type=int, default=4)
+    return top
+
+
+def _prepare(commands: Any) -> None:
+    prepare = commands.add_parser("prepare", help="raw frames → shards", description="Raw frames → shards.")
+    sources = prepare.add_subparsers(title="sources", required=True, metavar="SOURCE")
+
+    def source(name: str, text: str, raw: str | None) -> argparse.ArgumentParser:
+        command = _command(sources, name, f"launchers.prepare:{name}", text)
+        if raw:
+            command.add_argument("source", metavar=raw)
+        command.add_argument("out", metavar="OUT", help="folder of the data set")
+        command.add_argument("--size", metavar="HxW", help="resize frames (default: keep their size)")
+        command.add_argument("--samples-per-shard", type=int, default=256, metavar="N")
+        command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
+        return command
+
+    scenes = source("scenes", "rendered indoor rooms; needs no download", None)
+    scenes.add_argument("--train", type=int, default=400, metavar="N", help="training frames (default: 400)")
+    scenes.add_argument("--val", type=int, default=100, metavar="N", help="validation frames (default: 100)")
+    scenes.add_argument("--seed", type=int, default=0)
+    nyudv2 = source("nyudv2", "the official nyu_depth_v2_labeled.mat, splits.mat, classMapping40.mat", "FOLDER")
+    nyudv2.add_argument("--depth", choices=("filled", "raw"), default="filled")
+    cityscapes = source("cityscapes", "the official folders leftImg8bit, gtFine, disparity, camera", "ROOT")
+    cityscapes.add_argument("--coarse", action="store_true", help="add gtCoarse and train_extra")
+    folder = source("folder", "your own frames: ROOT/rgb, ROOT/TASK, and ROOT/dataset.yaml or the options", "ROOT")
+    folder.add_argument("--name", help="of the data set (default: the folder's)")
+    folder.add_argument("--val-fraction", type=float, metavar="F", help="share of the frames that validate")
+    folder.add_argument("--classes", metavar="N|NAME,NAME,...", help="segmentation classes")
+    folder.add_argument("--ignore", type=int, metavar="VALUE", help="stored value that means no class")
+    folder.add_argument("--offset", type=int, metavar="VALUE", help="stored value of the first class")
+    folder.add_argument("--depth-scale", type=float, metavar="M", help="metres of one stored step of depth")
+
+
+def _command(commands: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(command=function)
+    return command

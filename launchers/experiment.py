@@ -1,0 +1,75 @@
+"""The commands that take a configuration: train, label, evaluate, run, config."""
+
+import argparse
+from pathlib import Path
+
+from trainer.configfile import load, to_yaml
+from trainer.progress import console
+
+
+def train(options: argparse.Namespace) -> None:
+    from trainer.stages import say
+    from trainer.train import train
+
+    say(f"trained: {train(_experiment(options))}")
+
+
+def label(options: argparse.Namespace) -> None:
+    from trainer.labelling import label
+    from trainer.merge import merge
+    from trainer.stages import describe_kept, say
+
+    experiment = _experiment(options)
+    kept = label(experiment)
+    for line in describe_kept(kept):
+        say(line)
+    for task, entry in kept.items():
+        for name, fraction in entry.get("kept_by_class", {}).items():
+            say(f"  {task} {name}: " + ("never predicted" if fraction is None else f"{fraction:.1%}"))
+    say(f"labels: {experiment.labels}")
+    if options.merge:
+        say(f"merged: {merge(experiment, Path(options.merge)).folder}")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from trainer.evaluate import describe, evaluate
+    from trainer.stages import say
+
+    experiment = _experiment(options)
+    result = evaluate(experiment)
+    for name, metrics in result["checkpoints"].items():
+        say(f"{experiment.config.experiment}, {name} checkpoint:")
+        for line in describe(metrics):
+            say(f"  {line}")
+    for task in experiment.tasks:
+        of_classes = result["metrics"][task.name].get("iou")
+        if of_classes:
+            for name, value in zip(task.classes, of_classes, strict=True):
+                say(f"    {name}: " + ("does not occur" if value is None else f"IoU {value:.4f}"))
+    say(f"written: {experiment.folder / 'result.json'}")
+
+
+def run(options: argparse.Namespace) -> None:
+    from trainer.stages import run, say
+    from trainer.table import as_rich, tabulate
+
+    experiment = _experiment(options)
+    result = run(experiment)
+    console.print(as_rich(tabulate([result])))
+    say(f"written: {experiment.folder / 'result.json'}")
+
+
+def config(options: argparse.Namespace) -> None:
+    if options.keys:
+        from trainer.configdocs import documentation
+
+        for key, text in documentation().items():
+            console.print(f"[bold]{key}[/]: {text}", highlight=False)
+        return
+    print(to_yaml(load(options.config, options.overrides)), end="")
+
+
+def _experiment(options: argparse.Namespace):
+    from trainer.experiment import Experiment
+
+    return Experiment(options.config, options.overrides)

@@ -1,0 +1,44 @@
+"""``tutelage inspect DATASET``: what is in it, whether it is whole, what it looks like."""
+
+import argparse
+
+from rich.table import Table
+
+from shards.inspect import class_shares, contact_sheet, metric_summary, split_rows, verify
+from shards.manifest import Manifest
+from trainer.progress import console, progress
+
+
+def inspect(options: argparse.Namespace) -> None:
+    manifest = Manifest.load(options.dataset)
+    summary(manifest)
+    if options.verify:
+        total = sum(manifest.samples(split) for split in manifest.splits)
+        with progress("verify", total) as report:
+            checked = verify(manifest, report)
+        console.print(f"{checked} samples verified: every byte is the manifest's, every member decodes")
+    if options.picture:
+        contact_sheet(manifest, options.split, options.picture, options.frames)
+        console.print(f"wrote {options.picture}", soft_wrap=True)
+
+
+def summary(manifest: Manifest) -> None:
+    """Print samples and labels by split, class frequencies, and ranges."""
+    size = f"{manifest.size[0]}x{manifest.size[1]}" if manifest.size else "own sizes"
+    names = [task.name for task in manifest.tasks]
+    table = Table("split", "shards", "frames", *names, "MB", title=f"{manifest.name}, {size}: {manifest.folder}")
+    for row in split_rows(manifest):
+        table.add_row(*row)
+    console.print(table)
+    for task in manifest.tasks:
+        for split, statistics in manifest.statistics.items():
+            if not manifest.splits[split]:
+                continue
+            if task.kind == "classes":
+                shares = sorted(class_shares(task, statistics[task.name]), key=lambda item: -item[1])
+                text = ", ".join(f"{name} {share:.1f} %" for name, share in shares)
+            elif task.kind == "metric":
+                text = metric_summary(task, statistics[task.name])
+            else:
+                text = f"{statistics[task.name]['pixels']} pixels"
+            console.print(f"[bold]{task.name}[/] {split}: {text}", highlight=False)

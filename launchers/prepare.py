@@ -1,0 +1,69 @@
+"""``tutelage prepare SOURCE``: raw frames → shards, with a progress bar, and a summary of what was made."""
+
+import argparse
+from pathlib import Path
+
+from launchers.inspect import summary
+from shards.errors import UserError
+from shards.pack import pack
+from shards.sources.base import Source
+from trainer.configfile import parse_size
+from trainer.progress import console, progress
+
+
+def scenes(options: argparse.Namespace) -> None:
+    from shards.sources.scenes import Scenes
+
+    size = parse_size(options.size, "--size") or (96, 128)
+    _pack(Scenes(options.train, options.val, size, options.seed), options, size)
+
+
+def nyudv2(options: argparse.Namespace) -> None:
+    from shards.sources.nyudv2 import Nyudv2
+
+    _pack(Nyudv2(options.source, options.depth), options)
+
+
+def cityscapes(options: argparse.Namespace) -> None:
+    from shards.sources.cityscapes import Cityscapes
+
+    _pack(Cityscapes(options.source, coarse=options.coarse), options)
+
+
+def folder(options: argparse.Namespace) -> None:
+    from shards.sources.folder import Folder
+
+    source = Folder(
+        options.source,
+        name=options.name,
+        classes=_classes(options.classes),
+        ignore=options.ignore,
+        offset=options.offset,
+        depth_scale=options.depth_scale,
+        val_fraction=options.val_fraction,
+    )
+    for name, files in source.unmatched.items():
+        console.print(f"{name}: {len(files)} files belong to no image and are left out ({files[0]}, …)")
+    _pack(source, options)
+
+
+def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None) -> None:
+    if options.jobs < 1:
+        raise UserError(f"{options.jobs} processes", key="--jobs", cure="give 1 or more")
+    frames = sum(len(keys) for keys in source.splits.values())
+    with progress(f"prepare {source.name}", frames) as report:
+        manifest = pack(
+            source,
+            Path(options.out),
+            size=size or parse_size(options.size, "--size"),
+            samples_per_shard=options.samples_per_shard,
+            jobs=options.jobs,
+            progress=report,
+        )
+    summary(manifest)
+
+
+def _classes(text: str | None) -> int | list[str] | None:
+    if text is None:
+        return None
+    return int(text) if text.isdigit() else [name.strip() for name in text.split(",")]

@@ -1,0 +1,233 @@
+"""Augmentation: one geometry for all members, everything from the seed, and nothing from anywhere else."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from shards.errors import UserError
+from shards.tasks import Task, palette
+from trainer.augment import Augment, blank, to_tensors
+
+SEMSEG = Task("semseg", "classes", tuple(map(str, range(200))), palette(200))
+DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+NORMALS = Task("normals", "unit_vector")
+TASKS = (SEMSEG, DEPTH, NORMALS)
+HEIGHT, WIDTH = 48, 64
+SEEDS = range(40)
+
+
+def coordinates(height: int = HEIGHT, width: int = WIDTH) -> dict[str, np.ndarray]:
+    """A frame of which every member tells the row and column that a pixel comes from."""
+    y, x = np.mgrid[:height, :width]
+    return {
+        "rgb": np.stack([2 * y, 2 * x, np.full_like(x, 7)], axis=-1).astype(np.uint8),
+        "semseg": x.astype(np.uint8),
+        "depth": (1 + y * width + x).astype(np.float32),
+        "normals": np.stack([1 + x, 1 + y, np.ones_like(x)], axis=-1).astype(np.float32),
+    }
+
+
+def photo(seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return coordinates() | {"rgb": rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_tensors_have_the_shapes_and_types_that_networks_and_losses_take():
+    sample = coordinates() | {"other": np.zeros(3)}
+    for tensors in (to_tensors(sample, TASKS), Augment(TASKS, jitter=0.4)(sample, 1)):
+        found = {name: (t.shape, t.dtype, t.is_contiguous()) for name, t in tensors.items()}
+        assert found == {
+            "rgb": ((3, HEIGHT, WIDTH), torch.uint8, True),
+            "semseg": ((HEIGHT, WIDTH), torch.uint8, True),
+            "depth": ((1, HEIGHT, WIDTH), torch.float32, True),
+            "normals": ((3, HEIGHT, WIDTH), torch.float32, True),
+        }
+        for task in TASKS:
+            stand_in = blank(task, HEIGHT, WIDTH)
+            assert (stand_in.shape, stand_in.dtype) == found[task.name][:2]
+
+
+def test_blank_labels_are_unlabelled():
+    assert (blank(SEMSEG, 2, 3) == 255).all()
+    assert not blank(DEPTH, 2, 3).any()
+    assert not blank(NORMALS, 2, 3).any()
+
+
+def test_to_tensors_keeps_every_value():
+    sample = photo()
+    tensors = to_tensors(sample, TASKS)
+    assert np.array_equal(tensors["rgb"].permute(1, 2, 0), sample["rgb"])
+    assert np.array_equal(tensors["semseg"], sample["semseg"])
+    assert np.array_equal(tensors["depth"][0], sample["depth"])
+    assert np.array_equal(tensors["normals"].permute(1, 2, 0), sample["normals"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_read_only_arrays_and_tensors_are_taken_too():
+    sample = photo()
+    expected = to_tensors(sample, TASKS)
+    tensors = {name: torch.from_numpy(array) for name, array in photo().items()}
+    for array in sample.values():
+        array.setflags(write=False)
+    assert same(to_tensors(sample, TASKS), expected)
+    assert same(to_tensors(tensors, TASKS), expected)
+    assert same(Augment(TASKS)(sample, 5), Augment(TASKS)(tensors, 5))
+
+
+def test_all_off_is_the_identity():
+    augment = Augment(TASKS, flip=False, zoom=(1.0,), jitter=0.0)
+    sample = photo()
+    assert all(same(augment(sample, seed), to_tensors(sample, TASKS)) for seed in SEEDS)
+
+
+def test_the_sample_is_left_as_it_is():
+    sample, untouched = photo(), photo()
+    for seed in SEEDS:
+        for tensor in Augment(TASKS, jitter=0.5)(sample, seed).values():
+            tensor.zero_()  # results are fresh memory
+    assert all(np.array_equal(sample[name], untouched[name]) for name in sample)
+
+
+def test_a_seed_gives_the_same_bytes_whatever_the_global_random_states():
+    augment, sample = Augment(TASKS, crop=(24, 32), jitter=0.4), photo()
+    results = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        np.random.seed(state)
+        random.seed(state)
+        results.append([augment(sample, seed) for seed in SEEDS])
+    assert all(same(a, b) for a, b in zip(*results, strict=True))
+    assert len({t["depth"].numpy().tobytes() for t in results[0]}) > len(SEEDS) // 2
+    assert same(pickle.loads(pickle.dumps(augment))(sample, 3), augment(sample, 3))  # noqa: S301 - to a worker
+
+
+def test_global_random_states_are_left_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state(), repr(np.random.get_state()), random.getstate()
+    Augment(TASKS, jitter=0.4)(photo(), 1)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert repr(np.random.get_state()) == before[1]
+    assert random.getstate() == before[2]
+
+
+@pytest.mark.parametrize("present", [(), ("semseg",), ("depth",), ("normals", "depth")])
+def test_what_a_sample_lacks_changes_nothing_for_the_rest(present):
+    augment, sample = Augment(TASKS, crop=(24, 32), jitter=0.4), photo()
+    part = {name: sample[name] for name in ("rgb", *present)}
+    for seed in SEEDS:
+        whole, found = augment(sample, seed), augment(part, seed)
+        assert same(found, {name: whole[name] for name in found})
+        assert found.keys() == part.keys()
+
+
+def test_options_do_not_shift_each_others_draws():
+    sample = photo()
+    for seed in SEEDS:
+        plain = Augment(TASKS)(sample, seed)
+        jittered = Augment(TASKS, jitter=0.4)(sample, seed)
+        assert same(jittered | {"rgb": plain["rgb"]}, plain)
+        unflipped = Augment(TASKS, flip=False)(sample, seed)["depth"]
+        assert any(torch.equal(plain["depth"], t) for t in (unflipped, unflipped.flip(-1)))
+
+
+@pytest.mark.parametrize("crop", [None, (30, 41)])
+def test_every_member_shows_the_same_places(crop):
+    """Rows and columns, read back from each member, agree: exactly among labels, to a pixel with the image."""
+    metre = Task("metre", "metric", scale=0.001, unit="m")
+    sample = coordinates() | {"metre": np.ones((HEIGHT, WIDTH), np.float32)}
+    augment = Augment((*TASKS, metre), crop=crop, zoom=(1.0, 1.2, 1.5, 2.0))
+    for seed in SEEDS:
+        found = augment(sample, seed)
+        factor = 1 / float(found["metre"][0, 0, 0])
+        x = found["semseg"].long()
+        place = (found["depth"][0] * factor - 1).round().long()
+        y = place // WIDTH
+        assert torch.equal(place % WIDTH, x)
+        flipped = bool(x[0, 0] > x[0, -1])
+        assert torch.equal(found["normals"][0], (1 + x) * (-1.0 if flipped else 1.0))
+        assert torch.equal(found["normals"][1], 1.0 + y)
+        # The image is interpolated between pixel centres, so a label is at most half a pixel from it.
+        assert (found["rgb"][0] / 2 - y).abs().max() <= 0.5 + 0.25
+        assert (found["rgb"][1] / 2 - x).abs().max() <= 0.5 + 0.25
+        # It spans as much of the frame as the zoom says.
+        height, width = crop or (HEIGHT, WIDTH)
+        assert int(y.max() - y.min()) + 1 == round(height / factor)
+        assert int(x.max() - x.min()) + 1 == round(width / factor)
+
+
+def test_depth_is_divided_by_the_zoom_and_no_measurement_stays_none():
+    sample = photo() | {"depth": np.full((HEIGHT, WIDTH), 6.0, np.float32)}
+    sample["depth"][::2] = 0
+    for zoom in (1.0, 1.2, 1.5):
+        found = Augment(TASKS, zoom=(zoom,))(sample, 0)["depth"]
+        assert set(found.unique().tolist()) == {0.0, float(np.float32(6.0) / np.float32(zoom))}
+
+
+def test_every_zoom_and_both_sides_occur_about_equally_often():
+    sample = {"rgb": photo()["rgb"], "depth": np.full((HEIGHT, WIDTH), 6.0, np.float32)}
+    depths = [float(Augment(TASKS)(sample, seed)["depth"][0, 0, 0]) for seed in range(600)]
+    assert all(150 < sum(abs(d - 6 / z) < 0.01 for d in depths) < 250 for z in (1.0, 1.2, 1.5))
+    row = {"rgb": coordinates()["rgb"]}
+    flips = sum(bool(t["rgb"][1, 0, 0] > t["rgb"][1, 0, -1]) for t in (Augment(())(row, seed) for seed in range(600)))
+    assert 250 < flips < 350
+
+
+def test_crops_reach_every_corner_and_nothing_beyond():
+    augment = Augment((DEPTH,), crop=(46, 62), flip=False, zoom=(1.0,))
+    corners = {int(augment(coordinates(), seed)["depth"][0, 0, 0]) - 1 for seed in range(300)}
+    assert corners == {y * WIDTH + x for y in range(3) for x in range(3)}
+
+
+def test_a_flip_mirrors_and_negates_the_x_component_only():
+    sample = photo()
+    plain = to_tensors(sample, TASKS)
+    augment = Augment(TASKS, zoom=(1.0,))
+    seen = set()
+    for seed in SEEDS:
+        found = augment(sample, seed)
+        mirrored = {name: t.flip(-1) for name, t in plain.items()}
+        mirrored["normals"] = mirrored["normals"] * torch.tensor([-1.0, 1, 1])[:, None, None]
+        seen.add(same(found, mirrored))
+        assert same(found, mirrored) or same(found, plain)
+    assert seen == {True, False}
+
+
+def test_a_label_keeps_its_values_under_zoom():
+    sample = photo() | {"semseg": np.where(np.indices((HEIGHT, WIDTH)).sum(0) % 2, 199, 255).astype(np.uint8)}
+    for seed in SEEDS:
+        assert set(Augment(TASKS)(sample, seed)["semseg"].unique().tolist()) == {199, 255}
+
+
+def test_jitter_changes_colours_alone_and_by_no_more_than_it_says():
+    sample = photo() | {"rgb": np.full((HEIGHT, WIDTH, 3), 100, np.uint8)}
+    augment = Augment(TASKS, flip=False, zoom=(1.0,), jitter=0.2)
+    results = [augment(sample, seed) for seed in SEEDS]
+    values = [result["rgb"].unique().tolist() for result in results]
+    # Grey has nothing but brightness; each of the three steps rounds down.
+    assert all(len(value) == 1 and 80 - 3 <= value[0] <= 120 for value in values)
+    assert len({value[0] for value in values}) > 10
+    colours = [Augment((), flip=False, zoom=(1.0,), jitter=0.2)(photo(), seed)["rgb"] for seed in SEEDS]
+    assert len({c.numpy().tobytes() for c in colours}) == len(SEEDS)
+    plain = to_tensors(sample, TASKS)
+    assert all(same(result | {"rgb": plain["rgb"]}, plain) for result in results)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"), [({"zoom": (0.5, 1)}, "zoom"), ({"zoom": ()}, "zoom"), ({"jitter": 1.5}, "jitter")]
+)
+def test_a_wrong_option_is_a_user_error(options, key):
+    with pytest.raises(UserError) as caught:
+        Augment(TASKS, **options)
+    assert caught.value.key == key
+
+
+def test_a_frame_smaller_than_the_crop_is_a_user_error():
+    with pytest.raises(UserError, match="49×64 is larger than the frame's 48×64"):
+        Augment(TASKS, crop=(49, 64))(photo(), 0)

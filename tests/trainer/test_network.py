@@ -1,0 +1,515 @@
+"""The network against its description: sizes, semantics of the parts, and who learns from what."""
+
+import dataclasses
+import json
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.flop_counter import FlopCounterMode
+
+from shards.errors import UserError
+from shards.tasks import IGNORE, Task, palette
+from trainer.model.blocks import SqueezeExcitation, upsample
+from trainer.model.distillation import MultiModalDistillation
+from trainer.model.fusion import fuse
+from trainer.model.modality import encoder
+from trainer.model.network import SCALES, Architecture, Network, Predictions, build
+from trainer.model.propagation import FeaturePropagation, attend
+
+
+def classes(count: int, name: str = "semseg") -> Task:
+    return Task(name, "classes", tuple(f"class{i}" for i in range(count)), palette(count))
+
+
+SEMSEG = classes(5)
+DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+NORMALS = Task("normals", "unit_vector")
+STATISTICS = {"depth": (2.5, 1.5)}
+
+
+def student(*tasks: Task, backbone: str = "hrnet_w18_small") -> Architecture:
+    return Architecture(backbone, ("rgb",), tasks or (SEMSEG, DEPTH))
+
+
+def teacher(*tasks: Task, backbone: str = "hrnet_w18_small", fusion="add") -> Architecture:
+    return Architecture(backbone, ("rgb", "depth"), tasks or (SEMSEG, DEPTH), (DEPTH,), fusion, STATISTICS)
+
+
+def batch(height: int = 64, width: int = 64, size: int = 2) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    depth = torch.rand(size, 1, height, width, generator=generator) * 5
+    depth[:, :, : height // 4] = 0
+    semseg = torch.randint(0, 5, (size, height, width), generator=generator).to(torch.uint8)
+    semseg[:, height // 2 :] = IGNORE
+    normals = F.normalize(torch.randn(size, 3, height, width, generator=generator), dim=1)
+    normals[..., : width // 4] = 0
+    rgb = torch.rand(size, 3, height, width, generator=generator)
+    return {"rgb": rgb, "depth": depth, "semseg": semseg, "normals": normals}
+
+
+def seeded(architecture: Architecture) -> Any:
+    torch.manual_seed(0)
+    return build(architecture)
+
+
+def loss(predictions: Predictions) -> torch.Tensor:
+    """Depends on every value, and differently on each (a plain sum would be blind to what follows a norm)."""
+    tensors = [x for scale in [predictions.final, *predictions.initial] for x in scale.values()]
+    return torch.stack([(x.float() * torch.linspace(-1, 2, x.numel()).view(x.shape)).mean() for x in tensors]).sum()
+
+
+def millions(module: nn.Module) -> float:
+    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+
+# Sizes ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published() -> Network:
+    """The network whose size is known: hrnet_w18_small_v2, 40 classes and depth."""
+    with torch.device("meta"):
+        return Network(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
+
+
+def test_parameter_counts(published):
+    expected = {
+        "backbones.rgb": 3.861,
+        "propagation.stride32": 0.977,
+        "propagation.stride16": 0.245,
+        "propagation.stride8": 0.061,
+        "initial.stride4": 0.038,
+        "initial.stride8": 0.150,
+        "initial.stride16": 0.595,
+        "initial.stride32": 1.501,
+        "distillation.stride4": 0.012,
+        "distillation.stride8": 0.047,
+        "distillation.stride16": 0.187,
+        "distillation.stride32": 0.747,
+        "heads": 0.159,
+    }
+    for name, count in expected.items():  # to 1 %, or to the last digit that is known
+        assert millions(published.get_submodule(name)) == pytest.approx(count, rel=0.01, abs=0.0005), name
+    assert millions(published) == pytest.approx(8.578, rel=0.01)
+    assert millions(published) == pytest.approx(
+        sum(millions(published.get_submodule(name)) for name in expected), rel=1e-9
+    )
+
+
+def test_teacher_and_larger_backbone_counts():
+    with torch.device("meta"):
+        two_branches = Network(teacher(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
+        large = Network(student(SEMSEG, backbone="hrnet_w18"))
+    assert millions(two_branches) == pytest.approx(12.4, rel=0.01)
+    assert millions(large.backbones) == pytest.approx(9.56, rel=0.01)
+
+
+def test_multiply_accumulates(published):
+    with FlopCounterMode(display=False) as counter:
+        published.eval()({"rgb": torch.empty(1, 3, 480, 640, device="meta")})
+    giga = {name: sum(counts.values()) / 2e9 for name, counts in counter.get_flop_counts().items()}
+    part = r"Network\.(initial\.stride\d+\.\w+|(propagation|distillation)\.stride\d+)"
+    assert giga["Global"] == pytest.approx(17.1, rel=0.05)
+    assert giga["Network.backbones.rgb"] == pytest.approx(9.8, rel=0.05)
+    assert sum(g for name, g in giga.items() if re.fullmatch(part, name)) == pytest.approx(4.4, rel=0.05)
+
+
+def test_names_are_the_public_ones():
+    names = {name for name, _ in seeded(teacher()).named_parameters()}
+    prefixes = {
+        "backbones.rgb.conv1.weight",
+        "backbones.depth.conv1.weight",
+        "initial.stride32.semseg.predict.weight",
+        "propagation.stride8.shared.conv1.weight",
+        "distillation.stride4.messages.depth.weight",
+        "heads.depth.predict.bias",
+    }
+    assert prefixes <= names
+    assert {name.partition(".")[0] for name in seeded(teacher()).state_dict()} == {
+        "backbones",
+        "initial",
+        "propagation",
+        "distillation",
+        "heads",
+    }
+
+
+# The parts -----------------------------------------------------------------------------------------------------------
+
+
+def test_attention_is_a_softmax_over_tasks_at_every_channel_and_pixel():
+    logits = torch.randn(2, 3 * 4, 5, 6)
+    masks = torch.stack(attend(logits, 3))
+    assert masks.shape == (3, 2, 4, 5, 6)
+    torch.testing.assert_close(masks.sum(0), torch.ones(2, 4, 5, 6))
+    torch.testing.assert_close(masks[1], logits.view(2, 3, 4, 5, 6).softmax(1)[:, 1])
+
+
+def propagation(tasks: str, channels: int = 32) -> tuple[FeaturePropagation, dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    module = FeaturePropagation(tasks, channels).eval()
+    return module, {task: torch.randn(2, channels, 4, 4) for task in sorted(tasks)}
+
+
+def test_propagation_shares_the_shared_feature_out():
+    module, features = propagation("abc")
+    for task in "abc":
+        module.excitation[task] = nn.Identity()
+    received = module(features)
+    gained = sum(received[task] - features[task] for task in "abc")
+    torch.testing.assert_close(gained, module.shared(torch.cat([features[task] for task in "abc"], 1)))
+
+
+def test_propagation_does_not_depend_on_the_order_of_tasks():
+    module, features = propagation("abc")
+    other, _ = propagation("cab")
+    state, order = module.state_dict(), torch.tensor([2, 0, 1])
+
+    def blocks(name: str, dim: int) -> None:
+        parts = state[name].unflatten(dim, (3, -1))
+        state[name] = parts.index_select(dim, order).flatten(dim, dim + 1)
+
+    for name in ("attention.0.conv1", "attention.0.shortcut.0", "shared.conv1", "shared.shortcut.0"):
+        blocks(f"{name}.weight", 1)
+    blocks("attention.2.weight", 0)
+    blocks("attention.2.bias", 0)
+    other.load_state_dict(state)
+    expected, received = module(features), other(features)
+    for task in "abc":
+        torch.testing.assert_close(received[task], expected[task])
+    assert not torch.allclose(received["a"], received["b"])
+
+
+def test_distillation_follows_its_equation():
+    torch.manual_seed(0)
+    module: Any = MultiModalDistillation("abc", 4)
+    features = {task: torch.randn(2, 4, 5, 6) for task in "abc"}
+    expected = features["b"].clone()
+    for source, place in (("a", 0), ("c", 1)):  # b is the first receiver of what a says, the second of c's
+        gate, value = module.messages[source].weight[8 * place :][:8].split(4)
+        x = features[source]
+        expected += torch.sigmoid(F.conv2d(x, gate, padding=1)) * F.conv2d(x, value, padding=1)
+    torch.testing.assert_close(module(features)["b"], expected)
+
+
+def test_squeeze_excitation_weighs_channels_by_their_means():
+    torch.manual_seed(0)
+    module, x = SqueezeExcitation(32), torch.rand(2, 32, 3, 3) + 0.5
+    weights = module(x) / x
+    torch.testing.assert_close(weights, weights[..., :1, :1].expand_as(x))
+    torch.testing.assert_close(module(x.flip(-1)), module(x).flip(-1))
+    assert not torch.allclose(weights[0], weights[1])
+
+
+def test_fusion_adds_at_each_scale_and_leaves_one_modality_alone():
+    one, two, three = ([torch.randn(1, 2, 4 >> s, 4 >> s) for s in range(2)] for _ in range(3))
+    assert all(fused is x for fused, x in zip(fuse([one]), one, strict=True))
+    for s in range(2):
+        torch.testing.assert_close(fuse([one, two, three])[s], one[s] + two[s] + three[s])
+
+
+# Inputs --------------------------------------------------------------------------------------------------------------
+
+LABELS = Architecture(
+    "hrnet_w18_small", ("rgb", "depth", "semseg", "normals"), (DEPTH,), (SEMSEG, DEPTH, NORMALS), "add", STATISTICS
+)
+EARLY = dataclasses.replace(LABELS, fusion="early")
+
+
+def test_rgb_is_normalised_as_imagenet():
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    rgb = (mean + 2 * std).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    torch.testing.assert_close(encoder("rgb", LABELS)(rgb), torch.full((1, 3, 32, 32), 2.0))
+
+
+def test_metric_input_has_a_validity_channel():
+    depth = torch.tensor([0, 2.5, 4.0]).repeat(11)[:32].expand(1, 1, 32, 32)
+    encoded = encoder("depth", LABELS)(depth)
+    torch.testing.assert_close(encoded[0, :, 0, :3], torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
+    torch.testing.assert_close(encoder("depth", EARLY)(depth), encoded[:, :1])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_classes_input_is_one_hot_with_ignore_last(dtype):
+    labels = torch.tensor([3, IGNORE]).repeat(16).expand(1, 32, 32).to(dtype)
+    encoded = encoder("semseg", LABELS)(labels)
+    assert encoded.shape == (1, 6, 32, 32) and encoded.dtype == torch.float32
+    assert encoded[0, :, 0, :2].T.tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]]
+    assert torch.equal(encoder("semseg", EARLY)(labels), encoded[:, :5])
+
+
+def test_unit_vector_input_has_a_validity_channel():
+    vectors = torch.zeros(1, 3, 32, 32)
+    vectors[..., 0] = torch.tensor([0.0, -0.6, 0.8]).view(1, 3, 1)
+    encoded = encoder("normals", LABELS)(vectors)
+    torch.testing.assert_close(encoded[0, :, 0, :2].T, torch.tensor([[0, -0.6, 0.8, 1], [0, 0, 0, 0]]))
+    assert torch.equal(encoder("normals", EARLY)(vectors), vectors)
+
+
+def test_odd_sizes_are_padded_without_labels():
+    inputs = batch(50, 70)
+    padded = {name: F.pad(inputs[name], (0, 26, 0, 14)) for name in ("depth", "normals")}
+    padded["rgb"] = F.pad(inputs["rgb"], (0, 26, 0, 14), mode="replicate")
+    padded["semseg"] = F.pad(inputs["semseg"], (0, 26, 0, 14), value=IGNORE)
+    for name in LABELS.inputs:
+        encode = encoder(name, LABELS)
+        torch.testing.assert_close(encode(inputs[name]), encode(padded[name]))
+    network = seeded(LABELS).eval()
+    odd, even = network(inputs).final["depth"], network(padded).final["depth"]
+    assert odd.shape == (2, 1, 50, 70)
+    torch.testing.assert_close(odd, even[..., :50, :70])
+
+
+def test_early_fusion_is_one_backbone_of_four_channels():
+    network = seeded(teacher(fusion="early"))
+    assert list(network.backbones) == ["rgb_depth"]
+    assert network.backbones["rgb_depth"].conv1.weight.shape[1] == 4
+    assert network(batch()).final["semseg"].shape == (2, 5, 64, 64)
+
+
+# Outputs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [student(SEMSEG, DEPTH, NORMALS), teacher(SEMSEG, DEPTH, NORMALS), student(DEPTH), LABELS],
+    ids=["student", "teacher", "single", "four inputs"],
+)
+def test_shapes_in_training_and_evaluation(architecture):
+    network, inputs = seeded(architecture), batch(64, 96)
+    shapes = {task.name: (2, task.channels, 64, 96) for task in architecture.tasks}
+    scales = 4 if len(shapes) > 1 else 0
+    trained = network(inputs)
+    assert [{k: v.shape for k, v in p.items()} for p in trained.initial] == [shapes] * scales
+    assert {k: v.shape for k, v in trained.final.items()} == shapes
+    evaluated = network.eval()(inputs)
+    assert {k: v.shape for k, v in evaluated.final.items()} == shapes
+    assert evaluated.initial == []
+
+
+def test_one_task_has_nothing_to_interact_with():
+    network = seeded(student(SEMSEG))
+    assert not [*network.initial.parameters(), *network.propagation.parameters(), *network.distillation.parameters()]
+    inputs = batch()
+    network.eval()
+    expected = upsample(network.heads["semseg"](network.extract(inputs)), (64, 64))
+    torch.testing.assert_close(network(inputs).final["semseg"], expected)
+
+
+# Who learns from what ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        teacher(SEMSEG, DEPTH, NORMALS),
+        teacher(SEMSEG, DEPTH, fusion="early"),
+        teacher(SEMSEG),
+        student(SEMSEG, DEPTH, backbone="mobilenetv3_small_100"),
+    ],
+    ids=["three tasks", "early fusion", "single task", "another backbone"],
+)
+def test_every_parameter_learns(architecture):
+    network = seeded(architecture)
+    for module in network.modules():
+        if isinstance(module, SqueezeExcitation):  # of its one or two hidden units, all may be dead by chance
+            nn.init.ones_(module.squeeze.bias)
+    loss(network(batch(96, 96, size=4))).backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert idle == []
+
+
+def test_each_modality_reaches_every_task():
+    inputs = batch()
+    inputs["rgb"].requires_grad_()
+    inputs["depth"].requires_grad_()
+    for prediction in seeded(teacher()).eval()(inputs).final.values():
+        for gradient in torch.autograd.grad(
+            prediction.square().mean(), [inputs["rgb"], inputs["depth"]], retain_graph=True
+        ):
+            assert gradient.abs().max() > 0
+
+
+def task_features(network: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Fills as the network runs: the features of the initial predictions, by scale and task."""
+    found: dict[str, torch.Tensor] = {}
+    for scale in SCALES:
+        for task in network.heads:
+
+            def keep(module, arguments, output, key=f"{scale}.{task}"):
+                found[key] = output[0]
+
+            network.initial[scale][task].register_forward_hook(keep)
+    return found
+
+
+def test_a_task_reads_the_other_tasks_features_at_every_scale():
+    network, inputs = seeded(student()).eval(), batch()
+    found = task_features(network, inputs)
+    semseg = network(inputs).final["semseg"].square().mean()
+    gradients = torch.autograd.grad(semseg, [found[f"{scale}.depth"] for scale in SCALES])
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
+
+
+def test_without_distillation_a_task_reads_others_only_from_coarser_scales():
+    network, inputs = seeded(student()).eval(), batch()
+    for scale in SCALES:
+        network.distillation[scale] = nn.Identity()
+    found = task_features(network, inputs)
+    semseg = network(inputs).final["semseg"].square().mean()
+    finest, *coarser = torch.autograd.grad(semseg, [found[f"{scale}.depth"] for scale in SCALES], allow_unused=True)
+    assert finest is None
+    assert all(gradient.abs().max() > 0 for gradient in coarser)  # through the propagation modules
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_an_initial_prediction_trains_its_scale_and_coarser_ones(index):
+    network = seeded(student())
+    loss(Predictions({}, [network(batch()).initial[index]])).backward()
+
+    def learns(module: nn.Module) -> bool:
+        return any(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
+
+    for place, scale in enumerate(SCALES):
+        for task in ("semseg", "depth"):
+            assert learns(network.initial[scale][task].predict) == (place == index)
+            assert learns(network.initial[scale][task].blocks) == (place >= index)
+        assert not learns(network.distillation[scale])
+    assert [learns(module) for module in network.propagation.values()] == [s > index for s in (1, 2, 3)]
+    assert not learns(network.heads)
+
+
+# Engines -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_activation_and_gradient_stays_channels_last():
+    network = seeded(teacher())
+    seen, strayed = [], []
+
+    def look(kind: str, name: str, x: torch.Tensor) -> None:
+        seen.append(name)
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            strayed.append(f"{kind} of {name}: {tuple(x.shape)} {x.stride()}")
+
+    def hook(name: str):
+        def after(module, arguments, output):
+            look("input", name, arguments[0])
+            look("output", name, output)
+            output.register_hook(lambda gradient: look("gradient", name, gradient))
+
+        return after
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(hook(name))
+    predictions = network(batch(96, 64))
+    outputs = [x for scale in [predictions.final, *predictions.initial] for x in scale.values()]
+    for prediction in outputs:
+        look("prediction", "the network", prediction)
+    torch.autograd.backward(outputs, [torch.ones_like(prediction) for prediction in outputs])
+    assert seen and not strayed
+
+
+def test_bfloat16_autocast():
+    network, inputs = seeded(teacher()), batch()
+    exact = network(inputs).final["depth"]
+    with torch.autocast("cpu", torch.bfloat16):
+        predictions = network(inputs)
+    loss(predictions).backward()
+    assert torch.isfinite(predictions.final["depth"]).all()
+    assert F.cosine_similarity(predictions.final["depth"].float().flatten(), exact.flatten(), 0) > 0.99
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_compiles_as_one_graph():
+    network, inputs = seeded(teacher()), batch(50, 70)
+    for name, channels in (("rgb", 3), ("depth", 2)):
+        network.backbones[name] = Pyramid(channels)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    expected, received = network(inputs), compiled(inputs)
+    torch.testing.assert_close(received.initial[3], expected.initial[3])
+    torch.testing.assert_close(received.final, expected.final)
+
+
+class Pyramid(nn.Module):
+    """In place of a backbone, which takes long to trace."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList([nn.Conv2d(inputs, 16 * 2**i, 3, 4 * 2**i, padding=1) for i in range(4)])
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [scale(x) for scale in self.scales]
+
+
+@pytest.fixture
+def process_group():
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("tasks", [(SEMSEG,), (SEMSEG, DEPTH)], ids=["single task", "two tasks"])
+def test_ddp_finds_no_unused_parameter(process_group, tasks):
+    network = DistributedDataParallel(seeded(teacher(*tasks)))
+    for _ in range(2):  # a parameter that was not used in the first step is an error in the second
+        loss(network(batch())).backward()
+
+
+# Descriptions --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", [student(), teacher(fusion="early"), LABELS])
+def test_description_survives_json(architecture):
+    assert Architecture.from_json(json.loads(json.dumps(architecture.to_json(), sort_keys=True))) == architecture
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("inputs", {"inputs": ()}),
+        ("inputs", {"inputs": ("rgb", "rgb")}),
+        ("inputs", {"inputs": ("rgb", "thermal")}),
+        ("tasks", {"tasks": ()}),
+        ("tasks", {"tasks": (DEPTH, DEPTH)}),
+        ("statistics", {"statistics": {}}),
+        ("statistics", {"statistics": {"depth": (2.0, 0.0)}}),
+        ("fusion", {"fusion": "late"}),
+        ("keys", {"tasks": (SEMSEG, Task("keys", "unit_vector"))}),
+    ],
+)
+def test_contradictions_are_named(key, change):
+    with pytest.raises(UserError) as error:
+        dataclasses.replace(teacher(), **change)
+    assert error.value.key == key
+
+
+def test_incomplete_description_is_named():
+    entry = student().to_json()
+    del entry["fusion"]
+    with pytest.raises(UserError, match="fusion"):
+        Architecture.from_json(entry)
+
+
+def test_widths_come_from_the_backbone():
+    network = seeded(student(backbone="mobilenetv3_small_100"))  # 16, 24, 48, 576: nothing doubles
+    assert network.initial["stride16"]["depth"].blocks[0].conv1.weight.shape == (48, 48 + 576, 3, 3)
+    assert network.heads["depth"].mix.weight.shape[0] == 16 + 24 + 48 + 576
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        ("hrnet_w81", "did you mean .*hrnet_w18"),
+        ("vit_tiny_patch16_224", "strides"),
+        ("swin_tiny_patch4_window7_224", "strides"),
+    ],
+)
+def test_unusable_backbones_are_refused(backbone, message):
+    with pytest.raises(UserError, match=message):
+        build(student(backbone=backbone))

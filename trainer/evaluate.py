@@ -1,0 +1,164 @@
+"""Validation: contract 3's metrics of a network, the same number on any number of ranks."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from shards.atomic import read_json, write_json
+from shards.errors import UserError
+from shards.order import Order
+from shards.stream import Position
+from trainer import checkpoint
+from trainer.configfile import parse_size
+from trainer.data import Batch, Collate, FrameLoader, checked
+from trainer.experiment import Experiment
+from trainer.metrics import Metrics
+from trainer.overlap import map_ahead
+from trainer.progress import progress
+from trainer.runfolder import environment
+from trainer.runtime import accelerator
+
+_THREADS = 2
+SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mean", "median")
+
+
+def evaluate(experiment: Experiment) -> dict[str, Any]:
+    """Evaluate an experiment's exported networks and write ``result.json``, unless it stands there already.
+
+    Returns:
+        The row of ``result.json``.
+
+    Raises:
+        UserError: when there is no exported network, or no frame to evaluate on.
+    """
+    path = experiment.folder / "result.json"
+    found = {name: checkpoint.exported(experiment.checkpoints / name) for name in ("last", "best")}
+    hashes = {name: facts["sha256"] for name, facts in found.items() if facts}
+    chosen = experiment.config.evaluate.checkpoint
+    if chosen not in hashes:
+        cure = "train it (`tutelage train CONFIG`)" + ("" if chosen == "last" else " with evaluate.every set")
+        raise UserError(f"there is no {chosen} checkpoint", file=experiment.checkpoints, cure=cure)
+    asked = _asked(experiment, hashes)
+    if path.exists() and (result := read_json(path, "delete it")).get("asked") == asked:
+        return result
+    process = accelerator("fp32")
+    metrics = {}
+    for name in hashes:
+        network, _ = checkpoint.load_exported(experiment.checkpoints / name)
+        network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        metrics[name] = evaluate_network(experiment, network, process)
+    result = _row(experiment, found, metrics, asked)
+    if process.is_main_process:
+        write_json(path, result)
+    process.wait_for_everyone()
+    return result
+
+
+@torch.no_grad()
+def evaluate_network(
+    experiment: Experiment, network: torch.nn.Module, process: Accelerator, *, show: bool = True
+) -> dict[str, dict[str, Any]]:
+    """A network's metrics by task on the frames of ``evaluate.split``, pooled over all ranks."""
+    config = experiment.config
+    network.eval()
+    metrics = Metrics(experiment.tasks, process.device)
+    frames = experiment.evaluation_frames()
+    mask = frames.with_inputs(config.inputs)
+    if not mask.any():
+        cure = "give validation frames that carry the inputs"
+        raise UserError("no frame to evaluate on", file=frames.manifest.path, key=config.evaluate.split, cure=cure)
+    chosen = frames.by_shard(mask)
+    loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=parse_size(config.data.size, "data.size"))
+    collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+    order = Order([len(of) for of in chosen], 0, shuffle=False)
+    ranks, rank = process.num_processes, process.process_index
+    batches = math.ceil(order.samples / config.evaluate.batch)
+
+    def load(number: int) -> Batch | UserError:
+        first = number * config.evaluate.batch
+        places = range(first, min(first + config.evaluate.batch, order.samples))
+        return collate([loader(Position(0, place, *order.locate(0, place))) for place in places])
+
+    title = f"{config.experiment}: evaluate"
+    with progress(title, batches, show=show and process.is_main_process) as report:
+        for batch in checked(map_ahead(load, range(rank, batches, ranks), _THREADS, _THREADS + 2)):
+            batch = batch.to(process.device)
+            with process.autocast():
+                predictions = network(batch.inputs(config.inputs, torch.channels_last))
+            metrics.update(predictions.final, batch.labels)
+            report(ranks)
+    total = process.reduce(metrics.state(), "sum")
+    return Metrics(experiment.tasks, process.device).merge(total).compute()
+
+
+def headline(metrics: dict[str, Any], name: str, best: float | None) -> tuple[float, bool]:
+    """The value of ``TASK.METRIC``, and whether it is better than the best so far.
+
+    Raises:
+        UserError: when the tasks have no such metric.
+    """
+    task, _, metric = name.partition(".")
+    value = metrics.get(task, {}).get(metric)
+    if not isinstance(value, int | float):
+        known = [f"{t}.{m}" for t, of in metrics.items() for m, v in of.items() if isinstance(v, int | float)]
+        raise UserError(f"{name!r} is not measured", key="evaluate.best", cure=f"use one of {', '.join(known)}")
+    if best is None:
+        return value, True
+    return value, value < best if metric in SMALLER_IS_BETTER else value > best
+
+
+def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
+    """What a result follows from: another of any of these is evaluated again."""
+    config = experiment.config
+    return {
+        "checkpoints": hashes,
+        "manifest": experiment.manifest.sha256,
+        "split": config.evaluate.split,
+        "checkpoint": config.evaluate.checkpoint,
+        "val": config.val,
+    }
+
+
+def _row(
+    experiment: Experiment, found: dict[str, Any], metrics: dict[str, Any], asked: dict[str, Any]
+) -> dict[str, Any]:
+    config = experiment.config
+    frames = experiment.training_frames()
+    mask = frames.to_train(config.inputs, config.tasks)
+    facts = found[config.evaluate.checkpoint]
+    names = list(
+        dict.fromkeys([*(t.name for t in experiment.manifest.tasks if t.name in config.inputs), *config.tasks])
+    )
+    return {
+        "experiment": config.experiment,
+        "dataset": config.data.name,
+        "seed": config.seed,
+        "inputs": list(config.inputs),
+        "tasks": list(config.tasks),
+        "budget": dict(config.labels),
+        "frames": int(mask.sum()),
+        "labels": frames.counts(mask, names),
+        "pseudo_labels": {task: int((of & mask).sum()) for task, of in frames.pseudo.items()},
+        "normalise": config.loss.normalise,
+        "backbone": config.model.backbone,
+        "pretrained": bool(config.model.pretrained),
+        "size": config.data.size or experiment.manifest.size,
+        "crop": config.data.crop,
+        "steps": facts["step"],
+        "samples_seen": facts["step"] * config.train.global_batch,
+        "validation_frames": int(experiment.evaluation_frames().chosen.sum()),
+        "metrics": metrics[config.evaluate.checkpoint],
+        "checkpoints": metrics,
+        "environment": environment(),
+        "asked": asked,
+    }
+
+
+def describe(metrics: dict[str, Any]) -> Iterator[str]:
+    """Lines that say a network's metrics."""
+    for task, of in metrics.items():
+        scalars = ", ".join(f"{name} {value:.4g}" for name, value in of.items() if isinstance(value, int | float))
+        yield f"{task}: {scalars}"

@@ -1,0 +1,112 @@
+"""One experiment of a configuration: its data, its network's architecture, its folder, its teachers."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from shards.errors import UserError
+from shards.labels import LabelShards
+from shards.manifest import Manifest
+from shards.statistics import mean_and_deviation
+from shards.tasks import Task
+from trainer.config import Config
+from trainer.configfile import load, load_teacher
+from trainer.frames import Frames
+from trainer.model.network import Architecture
+
+TRAIN = "train"
+
+
+class Experiment:
+    """What a configuration file and its overrides mean.
+
+    Args:
+        path: the configuration file.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: a bad configuration, or one that the data set cannot serve.
+    """
+
+    def __init__(self, path: str | Path, overrides: Sequence[str] = (), config: Config | None = None) -> None:
+        self.path, self.overrides = Path(path), list(overrides)
+        self.config = config or load(path, overrides)
+        self.folder = Path(self.config.run.path)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        path = self.config.data.path
+        if not (Path(path) / "MANIFEST.json").exists():
+            cure = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
+            raise UserError("is no prepared data set", file=path, key="data.path", cure=cure)
+        return Manifest.load(path)
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(self.manifest.task(name) for name in self.config.tasks)
+
+    @property
+    def targets(self) -> tuple[Task, ...]:
+        """The tasks that are predicted and not seen as inputs: what a teacher can label."""
+        return tuple(task for task in self.tasks if task.name not in self.config.inputs)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def labels(self) -> Path:
+        """The sidecar that this network labels as a teacher."""
+        return self.folder / "labels" / TRAIN
+
+    def teacher(self, task: str) -> "Experiment":
+        """The experiment whose network makes a task's pseudo-labels."""
+        config = load_teacher(self.config, task, self.overrides)
+        teacher = Experiment(self.config.pseudo[task].teacher, self.overrides, config)
+        if task not in [target.name for target in teacher.targets]:
+            what = f"does not predict {task} from other inputs, so it cannot label it"
+            raise UserError(what, file=teacher.path, key=f"pseudo.{task}.teacher", cure="name another teacher")
+        return teacher
+
+    def teachers(self) -> dict[str, "Experiment"]:
+        """The teacher of each task that has pseudo-labels."""
+        return {task: self.teacher(task) for task in self.config.pseudo}
+
+    def training_frames(self, *, pseudo: bool = True) -> Frames:
+        """The training split under this experiment's budgets, with its pseudo-labels.
+
+        Args:
+            pseudo: False leaves pseudo-labels out (what a teacher labels does not depend on them).
+        """
+        config = self.config
+        frames = Frames(self.manifest, TRAIN, seed=config.seed, budgets=config.labels, dev=config.dev)
+        for task, teacher in self.teachers().items() if pseudo else ():
+            threshold = config.pseudo[task].threshold
+            frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), threshold))
+        return frames
+
+    def evaluation_frames(self) -> Frames:
+        """The frames of ``evaluate.split``: the chosen validation frames, or the training frames set aside."""
+        config = self.config
+        if config.evaluate.split == "dev":
+            if not config.dev:
+                cure = "set dev to a number of frames, when training too"
+                raise UserError("no frames are set aside", file=self.path, key="dev", cure=cure)
+            return Frames(self.manifest, TRAIN, seed=config.seed, dev=config.dev, only="dev")
+        return Frames(self.manifest, "val", seed=config.seed, only=config.val)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The network, with the statistics of the training split that normalise its inputs."""
+        config = self.config
+        inputs = tuple(self.manifest.task(name) for name in config.inputs if name != "rgb")
+        seen = self.manifest.statistics[TRAIN]
+        statistics = {task.name: mean_and_deviation(seen[task.name]) for task in inputs if task.kind == "metric"}
+        return Architecture(
+            backbone=config.model.backbone,
+            inputs=tuple(config.inputs),
+            tasks=self.tasks,
+            input_tasks=inputs,
+            fusion=config.model.fusion,  # type: ignore[arg-type]
+            statistics=statistics,
+        )

@@ -1,0 +1,49 @@
+"""How many pseudo-labels a threshold keeps, for every threshold at once and for every class."""
+
+from typing import Any
+
+import numpy as np
+
+from shards.tasks import Task
+
+CONFIDENCE = "confidence"
+BINS = 100
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+def confidence_counts(task: Task, label: np.ndarray, confidence: np.ndarray) -> list[int]:
+    """Pixels of each class by confidence: class × bin, flat. Bin b holds confidences in ``(b, b + 1] / 100``."""
+    bins = np.clip(np.ceil(confidence.astype(np.float64) * BINS) - 1, 0, BINS - 1).astype(np.int64)
+    flat = label.astype(np.int64) * BINS + bins
+    return np.bincount(flat.ravel(), minlength=len(task.classes) * BINS).tolist()
+
+
+def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[str, Any]:
+    """What ``kept.json`` says of a task.
+
+    Returns:
+        ``frames`` and ``pixels`` labelled; for a task with a confidence also ``threshold``, the ``kept`` fraction
+        above it, ``kept_by_class`` (None for a class that was never predicted), and ``kept_by_threshold``.
+    """
+    pixels = statistics["pixels"]
+    entry = {"frames": statistics["frames"], "pixels": sum(pixels) if isinstance(pixels, list) else pixels}
+    if CONFIDENCE not in statistics:
+        return entry
+    counts = np.asarray(statistics[CONFIDENCE]).reshape(len(task.classes), BINS)
+
+    def above(limit: float) -> np.ndarray:
+        return counts[:, round(limit * BINS) :].sum(1)
+
+    of_class = counts.sum(1)
+    kept = above(threshold)
+    by_class = {
+        name: float(kept[number] / of_class[number]) if of_class[number] else None
+        for number, name in enumerate(task.classes)
+    }
+    total = max(int(of_class.sum()), 1)
+    return entry | {
+        "threshold": threshold,
+        "kept": float(kept.sum() / total),
+        "kept_by_class": by_class,
+        "kept_by_threshold": {str(limit): float(above(limit).sum() / total) for limit in THRESHOLDS},
+    }

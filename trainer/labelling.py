@@ -1,0 +1,193 @@
+"""The teacher's pass: frames whose inputs can be seen and whose target cannot get pseudo-labels, as label shards.
+
+Decoding runs ahead of the network in threads, encoding and writing behind it. Batches never span shards, so a frame's
+label does not depend on which shards were done before; a shard that is there and whole is not done again.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shards.atomic import read_json, sweep, write_json
+from shards.errors import UserError
+from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
+from shards.manifest import NAME, Manifest, same_json, statistics_of
+from shards.stream import Position
+from shards.tasks import Task
+from shards.write import EncodedSample, shard_info, whole_index
+from trainer import checkpoint
+from trainer.configfile import parse_size, to_dict
+from trainer.data import Batch, Collate, FrameLoader
+from trainer.experiment import TRAIN, Experiment
+from trainer.frames import Frames
+from trainer.kept import CONFIDENCE, confidence_counts, summary
+from trainer.overlap import Background, map_ahead
+from trainer.progress import progress
+from trainer.runtime import accelerator
+
+JOB = ".label.json"
+_THREADS = 2
+
+
+def label(experiment: Experiment) -> dict[str, Any]:
+    """Label with an experiment's network, unless its labels are there already.
+
+    Returns:
+        What was kept, as ``kept.json`` beside the shards says it (:mod:`trainer.kept`).
+
+    Raises:
+        UserError: when the network is not trained, has nothing to label, or a disk is full.
+    """
+    folder = experiment.labels
+    if not experiment.targets:
+        what = "predicts nothing but its own inputs, so it can label nothing"
+        raise UserError(what, file=experiment.path, key="tasks", cure="give a teacher a task that is no input")
+    chosen = experiment.checkpoints / experiment.config.evaluate.checkpoint
+    network, facts = checkpoint.load_exported(chosen)
+    frames = experiment.training_frames(pseudo=False)
+    mask = frames.to_label(experiment.config.inputs, [task.name for task in experiment.targets])
+    if not mask.any():
+        cure = "give the inputs a larger budget than the labels (labels.TASK)"
+        raise UserError("every frame it could label shows its label", file=experiment.path, key="labels", cure=cure)
+    if not _claim(folder, _job(experiment, facts, mask)):
+        _Pass(experiment, frames, mask, network).run(folder)
+        _finish(experiment, frames, facts, folder)
+    return read_json(folder / "kept.json", f"delete {folder} and label again")
+
+
+class _Pass:
+    """One pass of a network over the frames of a mask."""
+
+    def __init__(self, experiment: Experiment, frames: Frames, mask: np.ndarray, network: torch.nn.Module) -> None:
+        config = experiment.config
+        self.experiment, self.frames, self.targets = experiment, frames, experiment.targets
+        self.process = accelerator(config.train.precision)
+        self.network = network.to(self.process.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.chosen = frames.by_shard(mask)
+        size = parse_size(config.data.size, "data.size")
+        self.loader = FrameLoader(frames, self.chosen, config.inputs, [], size=size)
+        self.collate = Collate(self.loader.tasks, lambda labels: torch.zeros(0))
+        self.batch = config.label.batch
+
+    def run(self, folder: Path) -> None:
+        """Write every label shard that is not there yet."""
+        shards = self.frames.readers.shards
+        todo = [number for number, shard in enumerate(shards) if whole_index(folder / shard.file) is None]
+        total = sum(len(of) for of in self.chosen)
+        done = total - sum(len(self.chosen[number]) for number in todo)
+        writer = Background()
+        encoded: dict[int, list[Future[EncodedSample]]] = {number: [] for number in todo}
+        title = f"{self.experiment.config.experiment}: label"
+        with ThreadPoolExecutor(_THREADS) as encoders, progress(title, total, done=done) as report:
+            for number in todo:
+                for frames in self.label_shard(number):
+                    encoded[number] += [encoders.submit(self.encode, frame) for frame in frames]
+                    report(len(frames))
+                futures = encoded.pop(number)
+                writer.submit(lambda number=number, futures=futures: self.write(folder, number, futures))  # type: ignore[misc]
+            writer.close()
+
+    @torch.no_grad()
+    def label_shard(self, number: int) -> Iterator[list[LabelledFrame]]:
+        """The labelled frames of a source shard, a batch at a time."""
+        count = len(self.chosen[number])
+        starts = range(0, count, self.batch)
+
+        def load(start: int) -> Batch | UserError:
+            places = range(start, min(start + self.batch, count))
+            return self.collate([self.loader(Position(0, place, number, place)) for place in places])
+
+        for batch in map_ahead(load, starts, _THREADS, _THREADS + 1):
+            if isinstance(batch, UserError):
+                raise batch
+            batch = batch.to(self.process.device)
+            with self.process.autocast():
+                final = self.network(batch.inputs(self.experiment.config.inputs, torch.channels_last)).final
+            outputs = {task.name: decide(task, final[task.name].float()) for task in self.targets}
+            yield [self.frame(key, row, outputs) for row, key in enumerate(batch.keys)]
+
+    def frame(self, key: str, row: int, outputs: dict[str, Any]) -> LabelledFrame:
+        labels = {name: label[row] for name, (label, _) in outputs.items()}
+        confidence = {name: of[row] for name, (_, of) in outputs.items() if of is not None}
+        return LabelledFrame(key, labels, confidence)
+
+    def encode(self, frame: LabelledFrame) -> EncodedSample:
+        sample = encode_frame(frame, self.targets)
+        for task in self.targets:
+            if task.name in frame.confidence:
+                counts = confidence_counts(task, frame.labels[task.name], frame.confidence[task.name])
+                sample.statistics[task.name][CONFIDENCE] = counts
+        return sample
+
+    def write(self, folder: Path, number: int, futures: list[Future[EncodedSample]]) -> None:
+        name = self.frames.readers.shards[number].file
+        write_label_shard(folder, name, [future.result() for future in futures], self.targets)
+
+
+def decide(task: Task, output: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels ``(B, H, W)`` (``(B, H, W, 3)`` for vectors) of a network's output, and their confidence.
+
+    The confidence of a class is its softmax. A metric value or a vector has none; a value of 0 or less, which cannot
+    be, becomes "no label".
+
+    Args:
+        output: ``(B, C, H, W)`` float32.
+    """
+    if task.kind == "classes":
+        confidence, label = output.softmax(1).max(1)
+        return label.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy()
+    if task.kind == "metric":
+        return output[:, 0].clamp(min=0).cpu().numpy(), None
+    return torch.nn.functional.normalize(output, dim=1).permute(0, 2, 3, 1).cpu().numpy(), None
+
+
+def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
+    """What the labels follow from."""
+    return {
+        "checkpoint": facts["sha256"],
+        "manifest": experiment.manifest.sha256,
+        "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
+        "batch": experiment.config.label.batch,
+        "precision": experiment.config.train.precision,
+        "size": experiment.config.data.size,
+    }
+
+
+def _claim(folder: Path, job: dict[str, Any]) -> bool:
+    """Make the folder this job's, removing what another checkpoint labelled; whether it is finished."""
+    if (folder / JOB).exists() and not same_json(read_json(folder / JOB, f"delete {folder}"), job):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / JOB).exists():
+        write_json(folder / JOB, job)
+    sweep(folder)
+    return (folder / NAME).exists() and (folder / "kept.json").exists()
+
+
+def _finish(experiment: Experiment, frames: Frames, facts: dict[str, Any], folder: Path) -> None:
+    """Write what was kept, and last the manifest."""
+    infos, statistics = [], []
+    for shard in frames.readers.shards:
+        index = whole_index(folder / shard.file)
+        if index is None:
+            raise UserError("was damaged after it was written", file=folder / shard.file, cure="label again")
+        infos.append(shard_info(folder, index))
+        statistics.append(index["statistics"])
+    targets = experiment.targets
+    merged = statistics_of({TRAIN: statistics}, targets)[TRAIN]
+    kept = {task.name: summary(task, merged[task.name], experiment.config.label.threshold) for task in targets}
+    write_json(folder / "kept.json", kept)
+    teacher = {
+        "checkpoint_sha256": facts["sha256"],
+        "step": facts["step"],
+        "threads": torch.get_num_threads(),
+        "config": to_dict(experiment.config),
+    }
+    source: Manifest = experiment.manifest
+    label_manifest(folder, source, TRAIN, targets, infos, merged, teacher).save()

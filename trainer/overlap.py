@@ -1,0 +1,62 @@
+"""Work in threads beside the network: decoding ahead of it, encoding behind it. Pillow and zlib release the GIL."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
+    """``map`` in threads, in order, at most ``ahead`` results waiting. An exception is raised at its item's turn."""
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Background:
+    """Calls functions one after another in a thread; the first exception is raised by the next call here.
+
+    Args:
+        limit: calls that may wait before :meth:`submit` blocks, which bounds the memory they hold.
+    """
+
+    def __init__(self, limit: int = 4) -> None:
+        self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue(limit)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def submit(self, call: Callable[[], None]) -> None:
+        self._raise()
+        self._calls.put(call)
+
+    def close(self) -> None:
+        """Wait for what has been submitted."""
+        self._calls.put(None)
+        self._thread.join()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            if self._error is None:
+                try:
+                    call()
+                except BaseException as error:  # the submitting thread raises it
+                    self._error = error

@@ -1,0 +1,82 @@
+"""What a person sees of a long job: a live line on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console()
+
+
+class Report(Protocol):
+    """Called with what has been finished since the last call, and figures to show beside the bar."""
+
+    def __call__(self, advance: int, figures: str = "") -> None: ...
+
+
+@contextmanager
+def progress(title: str, total: int, *, done: int = 0, show: bool = True, every: float = 10.0) -> Iterator[Report]:
+    """A bar with counts, figures and the time left.
+
+    Args:
+        total, done: of whatever is counted.
+        show: False for ranks that stay silent.
+        every: seconds between the plain lines that stand in for the bar where the output is no terminal.
+    """
+    if not show:
+        yield lambda advance, figures="": None
+    elif console.is_terminal:
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+        ]
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+            task = bar.add_task(title, total=total, completed=done, figures="")
+
+            def live(advance: int, figures: str = "") -> None:
+                bar.update(task, advance=advance)
+                if figures:
+                    bar.update(task, figures=figures)
+
+            yield live
+    else:
+        yield _PlainLines(title, total, done, every)
+
+
+class _PlainLines:
+    def __init__(self, title: str, total: int, done: int, every: float) -> None:
+        self.title, self.total, self.start, self.done, self.every = title, total, done, done, every
+        self.began = self.shown = time.monotonic()
+        self.figures = ""
+
+    def __call__(self, advance: int, figures: str = "") -> None:
+        self.done += advance
+        self.figures = figures or self.figures
+        now = time.monotonic()
+        if now - self.shown < self.every and self.done < self.total:
+            return
+        self.shown = now
+        left = (now - self.began) / max(self.done - self.start, 1) * (self.total - self.done)
+        print(f"{self.title} {self.done}/{self.total} {self.figures} {clock(left)} left".replace("  ", " "), flush=True)
+
+
+def clock(seconds: float) -> str:
+    """``h:mm:ss``."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def memory_megabytes() -> float:
+    """Peak memory of this process: of the device where there is one, else resident."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

@@ -1,0 +1,81 @@
+"""What a run writes down as it goes: ``metrics.jsonl``, TensorBoard events, and ``order.jsonl`` if asked for.
+
+A run that continues cuts what a killed one wrote after its last checkpoint, so each step stands there once.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from shards.atomic import atomic_file
+
+
+class Lines:
+    """A file of JSON lines, each with its ``step``.
+
+    Args:
+        start: lines of later steps are dropped.
+    """
+
+    def __init__(self, path: Path, start: int) -> None:
+        if path.exists():
+            kept = []
+            for line in path.read_bytes().splitlines(keepends=True):
+                # a killed process may have left half a line, and nothing after it counts
+                if not line.endswith(b"\n") or json.loads(line)["step"] > start:
+                    break
+                kept.append(line)
+            with atomic_file(path) as file:
+                file.writelines(kept)
+        self._file: TextIO = path.open("a", encoding="utf-8")
+
+    def write(self, entry: dict[str, Any]) -> None:
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Records:
+    """All records of a run, kept by its first rank.
+
+    Args:
+        folder: the run's.
+        start: the step that it continues from.
+        trace: whether to write ``order.jsonl``.
+    """
+
+    def __init__(self, folder: Path, start: int, trace: bool) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # a second to import
+
+        self._metrics = Lines(folder / "metrics.jsonl", start)
+        self._order = Lines(folder / "order.jsonl", start) if trace else None
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
+
+    def step(self, step: int, entry: dict[str, Any]) -> None:
+        """Record a line of training or validation figures: nested dictionaries of numbers."""
+        self._metrics.write({"step": step, **entry})
+        for tag, value in _flat(entry):
+            self._board.add_scalar(tag, value, step)
+
+    def keys(self, step: int, epoch: int, keys: list[str]) -> None:
+        """Record the keys of a global batch, if they are wanted."""
+        if self._order:
+            self._order.write({"step": step, "epoch": epoch, "keys": keys})
+
+    def close(self) -> None:
+        self._metrics.close()
+        if self._order:
+            self._order.close()
+        self._board.close()
+
+
+def _flat(entry: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    scalars = []
+    for name, value in entry.items():
+        if isinstance(value, dict):
+            scalars += _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            scalars.append((prefix + name, float(value)))
+    return scalars

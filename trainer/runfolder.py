@@ -1,0 +1,94 @@
+"""The folder of a run: whose it is, and the row it leaves in ``result.json``.
+
+runs/DATASET/EXPERIMENT/seed-K/
+  config.yaml      the resolved configuration
+  metrics.jsonl    figures of training and validation, by step
+  tensorboard/     the same for TensorBoard
+  order.jsonl      the keys of every global batch (train.trace)
+  checkpoints/     see trainer/checkpoint.py
+  labels/train/    label shards, if this network is a teacher
+  result.json      one row: experiment, seed, budget, sizes, metrics, environment, commit
+"""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from shards.atomic import atomic_file
+from shards.errors import UserError
+from trainer.configfile import to_dict, to_yaml
+from trainer.experiment import Experiment
+
+_MAY_CHANGE = ("data.path", "data.workers", "evaluate", "label", "checkpoint", "run", "train.trace", "train.log_every")
+"""Options that do not change what a run computes, so a run may be continued with others."""
+
+
+def claim(experiment: Experiment) -> None:
+    """Make the run's folder, or make sure that it belongs to the same configuration.
+
+    Raises:
+        UserError: when it holds a run of another configuration, naming what differs.
+    """
+    folder = experiment.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    text = to_yaml(experiment.config)
+    if path.exists():
+        old = _flat(OmegaConf.to_container(OmegaConf.load(path)))
+        new = _flat(to_dict(experiment.config))
+        for key in sorted(old.keys() | new.keys()):
+            changed = old.get(key) != new.get(key)
+            if changed and not any(key == may or key.startswith(f"{may}.") for may in _MAY_CHANGE):
+                raise UserError(
+                    f"holds a run with {old.get(key)!r}, not {new.get(key)!r}",
+                    file=folder,
+                    key=key,
+                    cure="set run.path (or seed) to start another run, or delete this one",
+                )
+        if path.read_text(encoding="utf-8") == text:
+            return
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def environment() -> dict[str, Any]:
+    """What the figures were made with: versions, hardware, commit."""
+    import torch
+
+    packages = ("torch", "torchvision", "timm", "accelerate", "deepspeed", "webdataset", "numpy", "pillow")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "tutelage": importlib.metadata.version("tutelage"),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "commit": commit(),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the code, with ``-dirty`` where it was changed; None outside a clone."""
+    source = Path(__file__).resolve().parent.parent
+    try:
+        if not (source / ".git").exists():
+            return None
+        call = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        k: v for name, of in value.items() for k, v in _flat(of, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

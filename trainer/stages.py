@@ -1,0 +1,43 @@
+"""Everything an experiment needs, in order: teacher, labels, student, evaluation. What is finished is skipped."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from trainer.evaluate import describe, evaluate
+from trainer.experiment import Experiment
+from trainer.labelling import label
+from trainer.progress import console
+from trainer.train import train
+
+
+def run(experiment: Experiment) -> dict[str, Any]:
+    """Run an experiment and whatever it depends on; returns the row of its ``result.json``."""
+    for each in dependencies(experiment):
+        run(each)
+        say(f"labels of {each.config.experiment}: {each.labels}")
+        for line in describe_kept(label(each)):
+            say(f"  {line}")
+    say(f"train {experiment.config.experiment}: {experiment.folder}")
+    train(experiment)
+    result = evaluate(experiment)
+    for line in describe(result["metrics"]):
+        say(f"  {line}")
+    return result
+
+
+def dependencies(experiment: Experiment) -> list[Experiment]:
+    """The experiment's teachers, each once."""
+    return list({teacher.folder: teacher for teacher in experiment.teachers().values()}.values())
+
+
+def describe_kept(kept: dict[str, Any]) -> Iterator[str]:
+    """Lines that say what a labelling pass kept."""
+    for task, entry in kept.items():
+        line = f"{task}: {entry['frames']} frames"
+        if "kept" in entry:
+            line += f", {entry['kept']:.1%} of the pixels above {entry['threshold']}"
+        yield line
+
+
+def say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)

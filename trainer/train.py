@@ -1,0 +1,241 @@
+"""The training loop, from the newest checkpoint to the last step."""
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from shards.errors import UserError
+from shards.stream import Batches
+from trainer import checkpoint
+from trainer.config import Config
+from trainer.data import Batch, training_batches
+from trainer.evaluate import evaluate_network, headline
+from trainer.experiment import Experiment
+from trainer.frames import Frames
+from trainer.losses import Criterion
+from trainer.model.network import build
+from trainer.optim import learning_rate, make_optimizer, set_learning_rate
+from trainer.progress import console, memory_megabytes, progress
+from trainer.records import Records
+from trainer.runfolder import claim
+from trainer.runtime import StopRequest, accelerator
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its checkpoint is written."""
+
+
+def train(experiment: Experiment) -> Path:
+    """Train an experiment's network, continuing a run that was interrupted, and export its last state.
+
+    Returns:
+        The folder of the exported network. A run that has finished returns at once.
+
+    Raises:
+        UserError: a bad configuration, bad data, or a loss that is not finite.
+        Interrupted: on SIGINT, SIGTERM or SIGUSR1, with a checkpoint written.
+    """
+    last = experiment.checkpoints / "last"
+    claim(experiment)
+    if checkpoint.exported(last):
+        return last
+    run = _Run(experiment)
+    run.resume()
+    run.train()
+    run.export("last")
+    return last
+
+
+class _Run:
+    """The state of a training run and its steps."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment, self.config = experiment, experiment.config
+        config: Config = self.config
+        self.accelerator: Accelerator = accelerator(config.train.precision)
+        self.main = self.accelerator.is_main_process
+        self.frames: Frames = experiment.training_frames()
+        self.criterion = Criterion(experiment.tasks, config.loss.weights, config.loss.normalise)  # type: ignore[arg-type]
+        self.batches = Batches(
+            config.train.global_batch,
+            config.train.accumulation,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        self.samples = int(self.frames.to_train(config.inputs, config.tasks).sum())
+        self.steps_per_epoch = max(self.samples // config.train.global_batch, 1)
+        self.steps = config.train.steps or config.train.epochs * self.steps_per_epoch
+        self.format = torch.channels_last if config.train.channels_last else torch.contiguous_format
+
+        torch.manual_seed(config.seed)
+        network = build(experiment.architecture, config.model.pretrained)
+        self.plain = network.to(self.accelerator.device, memory_format=self.format)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(self.plain, config.train)
+        compiled = torch.compile(self.plain) if config.train.compile else self.plain
+        self.network, self.stepper = self.accelerator.prepare(compiled, self.optimizer)
+        self.step = 0
+        self.loss = torch.zeros(len(experiment.tasks), device=self.accelerator.device)
+        self.best: float | None = None
+
+    def resume(self) -> None:
+        """Continue where the newest whole checkpoint stands, if there is one."""
+        path = checkpoint.newest(self.experiment.checkpoints)
+        if path is None:
+            return
+        resumed = checkpoint.resume(path, self.plain, self.optimizer, self.accelerator.scaler)
+        self.step = resumed.step
+        self.loss = resumed.loss.to(self.loss.device)
+        best = checkpoint.exported(self.experiment.checkpoints / "best")
+        self.best = best["value"] if best else None
+        if self.main:
+            console.print(f"continuing {self.experiment.folder} at step {self.step}")
+
+    def train(self) -> None:
+        """All steps that are left."""
+        config = self.config.train
+        batches = training_batches(
+            self.config,
+            self.frames,
+            self.criterion,
+            self.batches,
+            self.step,
+            self.steps,
+            pin=self.accelerator.device.type == "cuda",
+        )
+        records = Records(self.experiment.folder, self.step, config.trace) if self.main else None
+        title = self.config.experiment
+        self.network.train()
+        began, waited, logged = time.perf_counter(), 0.0, self.step
+        try:
+            with (
+                StopRequest() as request,
+                progress(title, self.steps, done=self.step, show=self.main) as report,
+            ):
+                while self.step < self.steps:
+                    before = time.perf_counter()
+                    micro = [next(batches) for _ in range(config.accumulation)]
+                    waited += time.perf_counter() - before
+                    self.optimise(micro)
+                    if config.trace:
+                        self.trace(micro, records)
+                    figures = ""
+                    if self.step % config.log_every == 0 or self.step == self.steps:
+                        now = time.perf_counter()
+                        speed = (self.step - logged) * config.global_batch / (now - began)
+                        entry = self.figures(speed, waited / (now - began))
+                        began, waited, logged = now, 0.0, self.step
+                        figures = _line(entry)
+                        if records:
+                            records.step(self.step, entry)
+                    self.after_step(records)
+                    report(1, figures)
+                    if request.signal:
+                        self.save()
+                        where = f"{self.experiment.folder}: stopped at step {self.step} by {request.signal.name}"
+                        raise Interrupted(f"{where}; start the same command again to continue")
+        finally:
+            batches.close()
+            if records:
+                records.close()
+
+    def optimise(self, micro: list[Batch]) -> None:
+        """One optimizer step on this rank's micro-batches of a global batch."""
+        set_learning_rate(self.optimizer, learning_rate(self.step, self.steps, self.config.train))
+        counts = torch.stack([batch.counts for batch in micro]).sum(0).to(self.accelerator.device)
+        denominators = self.accelerator.reduce(counts, "sum")
+        for number, batch in enumerate(micro):
+            batch = batch.to(self.accelerator.device)
+            last = number == len(micro) - 1
+            with self.accelerator.no_sync(self.network) if not last else nullcontext():
+                predictions = self.network(batch.inputs(self.config.inputs, self.format))
+                terms = self.criterion.terms(predictions, batch.labels, denominators)
+                # DDP averages over ranks what is a sum here
+                self.accelerator.backward(terms.sum() * self.accelerator.num_processes)
+            self.loss += terms.detach()
+        if self.config.train.clip is not None:
+            self.accelerator.clip_grad_norm_(self.plain.parameters(), self.config.train.clip)
+        self.stepper.step()
+        self.stepper.zero_grad()
+        self.step += 1
+
+    def trace(self, micro: list[Batch], records: Records | None) -> None:
+        """Record the keys of the global batch in position order: by micro-batch, then by rank."""
+        parts_of_ranks = gather_object([[batch.keys for batch in micro]])
+        keys = [key for parts in zip(*parts_of_ranks, strict=True) for part in parts for key in part]
+        if records:
+            records.keys(self.step, (self.step - 1) // self.steps_per_epoch, keys)
+
+    def figures(self, speed: float, waiting: float) -> dict:
+        """The figures of the steps since the last log line.
+
+        Raises:
+            UserError: when the loss is not finite.
+        """
+        steps = self.step % self.config.train.log_every or self.config.train.log_every
+        loss = (self.accelerator.reduce(self.loss, "sum") / steps).tolist()
+        self.loss.zero_()
+        if not all(abs(value) < float("inf") for value in loss):
+            raise UserError(
+                f"the loss is {loss}",
+                file=self.experiment.folder,
+                key=f"step {self.step}",
+                cure="lower train.lr, set train.clip, or use train.precision=fp32; the last checkpoint is kept",
+            )
+        names = [task.name for task in self.experiment.tasks]
+        return {
+            "epoch": self.step / self.steps_per_epoch,
+            "lr": learning_rate(self.step - 1, self.steps, self.config.train),
+            "loss": {"total": sum(loss), **dict(zip(names, loss, strict=True))},
+            "speed": {
+                "samples_per_second": round(speed, 2),
+                "waiting_for_data": round(waiting, 4),
+                "memory_megabytes": round(memory_megabytes()),
+            },
+        }
+
+    def after_step(self, records: Records | None) -> None:
+        """Evaluate and save where the configuration asks for it."""
+        every = self.config.evaluate.every * self.steps_per_epoch
+        if every and (self.step % every == 0 or self.step == self.steps):
+            self.evaluate(records)
+        if self.step % self.config.checkpoint.every == 0 and self.step < self.steps:
+            self.save()
+
+    def evaluate(self, records: Records | None) -> None:
+        """Validation figures, and the best checkpoint if this is it."""
+        metrics = evaluate_network(self.experiment, self.plain, self.accelerator, show=False)
+        self.network.train()
+        value, better = headline(metrics, self.config.evaluate.best, self.best)
+        if records:
+            records.step(self.step, {self.config.evaluate.split: metrics})
+        if better:
+            self.best = value
+            self.export("best", value=value)
+
+    def save(self) -> None:
+        if self.main:
+            scaler = self.accelerator.scaler
+            keep = self.config.checkpoint.keep
+            folder = self.experiment.checkpoints
+            checkpoint.save(folder, self.step, self.plain, self.optimizer, scaler, self.loss, keep)
+        self.accelerator.wait_for_everyone()
+
+    def export(self, name: str, **facts: object) -> None:
+        if self.main:
+            path = self.experiment.checkpoints / name
+            checkpoint.export(path, self.plain, self.experiment.architecture, self.step, **facts)
+        self.accelerator.wait_for_everyone()
+
+
+def _line(entry: dict) -> str:
+    """A log entry for the progress line."""
+    losses = " ".join(f"{name} {value:.3f}" for name, value in entry["loss"].items() if name != "total")
+    speed = entry["speed"]
+    return (
+        f"loss {losses} · {speed['samples_per_second']:.1f} samples/s · waiting {speed['waiting_for_data']:.0%} · "
+        f"{speed['memory_megabytes'] / 1000:.1f} GB"
+    )
