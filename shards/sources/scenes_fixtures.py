@@ -1,19 +1,19 @@
 """What hangs on the walls and lies on the floor of :mod:`shards.sources.scenes`: doors, windows, pictures, rugs.
 
-In the frame of a :class:`~shards.sources.scenes_furniture.Piece` that hangs, the wall is the plane y = 0 and the
+In the frame of a :class:`~shards.sources.scenes_piece.Piece` that hangs, the wall is the plane y = 0 and the
 room is where y is negative.
 """
 
 import numpy as np
 
-from shards.sources.scenes_furniture import Piece
 from shards.sources.scenes_materials import Style
+from shards.sources.scenes_piece import Piece
 
 
 def _frame(piece: Piece, material: int, width: float, height: float, bottom: float, bar: float, deep: float) -> None:
     """Four bars around an opening of ``width`` × ``height``; none below it where it reaches the floor."""
-    for x in (-1, 1):
-        piece.add(material, (bar, deep, height), (x * (width + bar) / 2, -deep / 2, bottom))
+    for side in (-1, 1):
+        piece.add(material, (bar, deep, height), (side * (width + bar) / 2, -deep / 2, bottom))
     piece.add(material, (width + 2 * bar, deep, bar), (0, -deep / 2, bottom + height))
     if bottom > 0:
         piece.add(material, (width + 2 * bar, deep, bar), (0, -deep / 2, bottom - bar))
@@ -40,14 +40,13 @@ def window(style: Style, width: float, height: float, bottom: float, glow: float
     """A window: glowing pane, frame, bars and a sill."""
     rng, piece = style.rng, Piece("window")
     frame = style.pick()
-    piece.add(
-        style.fresh(glow, ("gradient", "gradient", "plain", "marble")), (width, 0.012, height), (0, -0.006, bottom)
-    )
+    pane = style.fresh(glow, ("gradient", "gradient", "plain", "marble"))
+    piece.add(pane, (width, 0.012, height), (0, -0.006, bottom))
     _frame(piece, frame, width, height, bottom, rng.uniform(0.05, 0.09), 0.05)
-    for bar in range(1, int(rng.integers(1, 4))):
-        x = (bar / (2 if width < 1.2 else 3) - 0.5) * width
-        if abs(x) < width / 2 - 0.05:
-            piece.add(frame, (0.045, 0.035, height), (x, -0.02, bottom))
+    bars = int(rng.integers(0, 3))
+    for number in range(bars):
+        x = ((number + 1) / (bars + 1) - 0.5) * width
+        piece.add(frame, (0.045, 0.035, height), (x, -0.02, bottom))
     if rng.random() < 0.4:
         piece.add(frame, (width, 0.035, 0.04), (0, -0.02, bottom + rng.uniform(0.5, 0.75) * height))
     if bottom > 0.5:

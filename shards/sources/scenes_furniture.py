@@ -34,31 +34,30 @@ def chair(style: Style) -> Piece:
     """A kitchen chair, or an office chair on one foot."""
     rng, piece = style.rng, Piece("chair")
     frame, soft = style.pick(), style.pick()
-    side, seat, back = rng.uniform(0.4, 0.5), rng.uniform(0.42, 0.48), rng.uniform(0.8, 1.05)
+    width, seat, top = rng.uniform(0.4, 0.5), rng.uniform(0.42, 0.48), rng.uniform(0.8, 1.05)
+    back = top - seat
+    piece.add(soft, (width, width, 0.05), (0, 0, seat - 0.05))
     if rng.random() < 0.7:
         leg = rng.uniform(0.03, 0.05)
-        piece.legs(frame, side, side, seat - 0.04, leg)
-        for x in (-1, 1):
-            piece.add(frame, (leg, leg, back - seat), (x * (side - leg) / 2, (side - leg) / 2, seat))
+        edge = (width - leg) / 2
+        piece.legs(frame, width, width, seat - 0.04, leg)
+        for side in (-1, 1):
+            piece.add(frame, (leg, leg, back), (side * edge, edge, seat))
         if rng.random() < 0.5:
-            piece.add(
-                soft, (side - 2 * leg, 0.03, (back - seat) * 0.6), (0, side / 2 - 0.03, seat + (back - seat) * 0.35)
-            )
+            piece.add(soft, (width - 2 * leg, 0.03, 0.6 * back), (0, edge, seat + 0.35 * back))
         else:
             for slat in range(3):
-                z = seat + (back - seat) * (0.35 + 0.22 * slat)
-                piece.add(frame, (side - leg, 0.02, 0.06), (0, (side - leg) / 2, z))
+                piece.add(frame, (width - leg, 0.02, 0.06), (0, edge, seat + (0.35 + 0.22 * slat) * back))
     else:
         for yaw in (math.pi / 4, -math.pi / 4):
-            piece.add(frame, (side * 1.2, 0.05, 0.06), yaw=yaw)
+            piece.add(frame, (1.2 * width, 0.05, 0.06), yaw=yaw)
         piece.add(frame, (0.06, 0.06, seat - 0.08), (0, 0, 0.04))
-        piece.add(frame, (0.06, 0.03, 0.25), (0, side / 2, seat - 0.05))
-        piece.add(soft, (side, 0.06, back - seat - 0.12), (0, side / 2 - 0.02, seat + 0.12))
+        piece.add(frame, (0.06, 0.03, 0.25), (0, width / 2, seat - 0.05))
+        piece.add(soft, (width, 0.06, back - 0.12), (0, width / 2 - 0.02, seat + 0.12))
         if rng.random() < 0.6:
-            for x in (-1, 1):
-                piece.add(frame, (0.05, side * 0.7, 0.03), (x * side / 2, 0, seat + 0.2))
-                piece.add(frame, (0.03, 0.05, 0.24), (x * side / 2, 0, seat - 0.03))
-    piece.add(soft, (side, side, 0.05), (0, 0, seat - 0.05))
+            for side in (-1, 1):
+                piece.add(frame, (0.05, 0.7 * width, 0.03), (side * width / 2, 0, seat + 0.2))
+                piece.add(frame, (0.03, 0.05, 0.24), (side * width / 2, 0, seat - 0.03))
     return piece
 
 
@@ -74,8 +73,8 @@ def sofa(style: Style) -> Piece:
     piece.legs(foot, width - 0.06, deep - 0.06, 0.1, 0.06)
     piece.add(body, (width - 2 * arm, deep, seat - 0.22), (0, 0, 0.08))
     piece.add(body, (width, 0.2, rng.uniform(0.62, 0.8)), (0, deep / 2 - 0.1, 0.08))
-    for x in (-1, 1):
-        piece.add(body, (arm, deep, seat + 0.08), (x * (width - arm) / 2, 0, 0.08))
+    for side in (-1, 1):
+        piece.add(body, (arm, deep, seat + 0.08), (side * (width - arm) / 2, 0, 0.08))
     each = (width - 2 * arm) / seats
     for number in range(seats):
         x = (number - (seats - 1) / 2) * each
@@ -143,8 +142,8 @@ def shelf(style: Style) -> Piece:
     rng, piece = style.rng, Piece("shelf")
     width, depth, height = rng.uniform(0.6, 1.4), rng.uniform(0.25, 0.38), rng.uniform(0.8, 2.1)
     wood, back = style.pick(), style.pick()
-    for x in (-1, 1):
-        piece.add(wood, (0.025, depth, height), (x * (width / 2 - 0.0125), 0, 0))
+    for side in (-1, 1):
+        piece.add(wood, (0.025, depth, height), (side * (width / 2 - 0.0125), 0, 0))
     if rng.random() < 0.75:
         piece.add(back, (width - 0.04, 0.01, height - 0.02), (0, depth / 2 - 0.01, 0.01))
     boards = max(2, round(height / rng.uniform(0.32, 0.42)))
@@ -159,17 +158,17 @@ def shelf(style: Style) -> Piece:
 def fill(style: Style, piece: Piece, at: tuple[float, float, float], size: tuple[float, float], tall: float) -> None:
     """Stand blocks of books, boxes and gaps side by side on a board of width and depth ``size``."""
     rng = style.rng
-    x, right = at[0] - size[0] / 2, at[0] + size[0] / 2
-    while x < right - 0.06:
-        wide = min(rng.uniform(0.08, 0.3), right - x)
-        kind = rng.random()
+    left, right = at[0] - size[0] / 2, at[0] + size[0] / 2
+    while left < right - 0.06:
+        wide = min(rng.uniform(0.08, 0.3), right - left)
+        middle, kind = (left + wide / 2, at[1], at[2]), rng.random()
         if kind < 0.5:
             book = (wide - 0.004, size[1] * rng.uniform(0.7, 1), tall * rng.uniform(0.6, 0.95))
-            piece.add(style.fresh(), book, (x + wide / 2, at[1], at[2]), "book")
+            piece.add(style.fresh(), book, middle, "book")
         elif kind < 0.68:
             box = (wide - 0.03, size[1] * rng.uniform(0.6, 0.9), tall * rng.uniform(0.3, 0.9))
-            piece.add(style.pick(), box, (x + wide / 2, at[1], at[2]), "box")
-        x += wide
+            piece.add(style.pick(), box, middle, "box")
+        left += wide
 
 
 def scatter(

@@ -11,9 +11,12 @@ box's centre; yaw turns local x towards local y (counter-clockwise, seen from ab
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
+Vectors = np.ndarray | Sequence[np.ndarray]
+"""Three arrays, x, y and z, stacked or not."""
 TINY = np.float32(1e-9)
 THIN = 0.008
 """Half of the thickness in metres up to which a box casts no shadow: panes, rugs, skirting boards."""
@@ -36,8 +39,8 @@ class Boxes:
     half: np.ndarray
     yaw: np.ndarray
 
-    def to_local(self, vectors: np.ndarray, index: np.ndarray | slice = slice(None)) -> np.ndarray:  # noqa: B008
-        """World vectors ``(3, N)``, each in the local frame of its box: of all boxes, or of ``index``, ``(N,)``."""
+    def to_local(self, vectors: np.ndarray, index: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """World vectors ``(3, N)``, each in the frame of its own box: of all boxes, or of ``index``, ``(N,)``."""
         return np.stack(rotate(vectors, -self.yaw[index]))
 
     def corners(self) -> np.ndarray:
@@ -87,8 +90,8 @@ class Camera:
         return pose
 
 
-def rotate(vectors: Sequence[np.ndarray] | np.ndarray, yaw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y and z of vectors ``(3, ...)`` turned about the vertical by ``yaw`` radians (broadcast over the rest)."""
+def rotate(vectors: Vectors, yaw: np.ndarray | np.floating) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y and z of vectors ``(3, ...)``, turned about the vertical by ``yaw`` radians (broadcast over the rest)."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     x, y, z = vectors
     return cos * x - sin * y, sin * x + cos * y, z
@@ -103,26 +106,24 @@ def look(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return np.stack([cos * right + sin * down, cos * down - sin * right, forward], axis=1)
 
 
-def enter_and_leave(
-    origin: Sequence[np.ndarray], direction: Sequence[np.ndarray], half: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def enter_and_leave(origin: Vectors, direction: Vectors, half: Vectors) -> tuple[np.ndarray, np.ndarray]:
     """Where rays enter and leave boxes around the origin; a ray misses its box when it leaves before it enters.
 
     The slab method of Kay and Kajiya, "Ray Tracing Complex Scenes" (SIGGRAPH 1986).
 
     Args:
-        origin, direction, half: their x, y and z, arrays that broadcast together.
+        origin, direction, half: arrays of x, y and z that broadcast together.
 
     Returns:
         The two ray parameters; negative ones lie behind the origin.
     """
-    enter, leave = np.float32(-np.inf), np.float32(np.inf)
+    enters, leaves = [], []
     for o, d, h in zip(origin, direction, half, strict=True):
         inverse = 1 / (d + TINY)  # a ray along the slab must not divide by zero
         middle, reach = -o * inverse, h * np.abs(inverse)
-        enter = np.maximum(enter, middle - reach)
-        leave = np.minimum(leave, middle + reach)
-    return enter, leave
+        enters.append(middle - reach)
+        leaves.append(middle + reach)
+    return reduce(np.maximum, enters), reduce(np.minimum, leaves)
 
 
 def cast(camera: Camera, boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
@@ -136,15 +137,9 @@ def cast(camera: Camera, boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
     _, depth = enter_and_leave(position - boxes.centre[:, 0], camera.rays(), boxes.half[:, 0])
     index = np.zeros(camera.size, np.int32)
 
-    every = np.arange(boxes.yaw.size)
-    origins = boxes.to_local(position[:, None] - boxes.centre, every)
-    turns = np.stack(  # camera to local, (3 local axes, 3 camera axes, B)
-        [
-            boxes.to_local(np.repeat(axis[:, None], every.size, 1), every)
-            for axis in camera.rotation.T.astype(np.float32)
-        ],
-        axis=1,
-    )
+    origins = boxes.to_local(position[:, None] - boxes.centre)
+    axes = np.broadcast_to(camera.rotation.astype(np.float32)[:, :, None], (3, 3, boxes.yaw.size))
+    turns = np.stack(rotate(axes, -boxes.yaw))  # camera to local: (3 local axes, 3 camera axes, B)
     for box, rows, columns in _visible(camera, boxes):
         direction = [t[0] * x[columns] + (t[1] * y[rows] + t[2])[:, None] for t in turns[:, :, box]]
         enter, leave = enter_and_leave(origins[:, box], direction, boxes.half[:, box])
@@ -162,10 +157,8 @@ def _visible(camera: Camera, boxes: Boxes) -> list[tuple[int, slice, slice]]:
     (height, width), (cx, cy) = camera.size, camera.centre
     crossing = (z < NEAR).any(axis=1)
     z = np.maximum(z, NEAR)
-    columns, rows = (
-        x / z * np.float32(camera.focal) + np.float32(cx),
-        y / z * np.float32(camera.focal) + np.float32(cy),
-    )
+    scale = np.float32(camera.focal) / z
+    columns, rows = x * scale + np.float32(cx), y * scale + np.float32(cy)
     left, right = np.floor(columns.min(1)).clip(0, width), np.ceil(columns.max(1) + 1).clip(0, width)
     top, bottom = np.floor(rows.min(1)).clip(0, height), np.ceil(rows.max(1) + 1).clip(0, height)
     # A box that reaches behind the camera may project anywhere.

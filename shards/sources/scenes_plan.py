@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shards.sources.scenes_furniture import Part, Piece
+from shards.sources.scenes_piece import Part, Piece
 
 Point = tuple[float, float, float]
 _SLACK = 1e-6
@@ -86,12 +86,9 @@ class Plan:
     def is_free(self, prism: Prism, reach_under: Prism | None = None) -> bool:
         """Whether it lies within the room and meets nothing, but perhaps what it may ``reach_under``."""
         dx, dy = prism.reach(0) - _SLACK, prism.reach(math.pi / 2) - _SLACK
-        return (
-            dx <= prism.x <= self.size[0] - dx
-            and dy <= prism.y <= self.size[1] - dy
-            and prism.high <= self.size[2]
-            and not any(prism.overlaps(other) for other in (*self.solid, *self.kept) if other is not reach_under)
-        )
+        inside = dx <= prism.x <= self.size[0] - dx and dy <= prism.y <= self.size[1] - dy
+        others = (other for other in (*self.solid, *self.kept) if other is not reach_under)
+        return inside and prism.high <= self.size[2] and not any(prism.overlaps(other) for other in others)
 
     def add(self, piece: Piece, x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> None:
         """Put a piece somewhere, taking no space."""
@@ -118,10 +115,11 @@ class Plan:
     def stand(self, piece: Piece, tries: int = 12) -> bool:
         """Stand a piece anywhere, turned at random."""
         width, length, _ = self.size
-        return any(
-            self.put(piece, *self.rng.uniform(0, (width, length)), yaw=self.rng.uniform(0, 2 * math.pi))
-            for _ in range(tries)
-        )
+        for _ in range(tries):
+            x, y, yaw = self.rng.uniform(0, (width, length, 2 * math.pi)).tolist()
+            if self.put(piece, x, y, yaw=yaw):
+                return True
+        return False
 
     def lean(self, piece: Piece, gap: float = 0.02, tries: int = 12) -> bool:
         """Stand a piece with its back to some wall, ``gap`` from it."""

@@ -85,9 +85,8 @@ def render(room: Room, camera: Camera, rng: np.random.Generator) -> tuple[np.nda
         hits.height,
         hits.depth / np.float32(camera.focal) / facing,
     )
-    glow, gloss = (
-        np.array([getattr(m, name) for m in room.materials], np.float32)[finish] for name in ("glow", "gloss")
-    )
+    glow = np.array([material.glow for material in room.materials], np.float32)[finish]
+    gloss = np.array([material.gloss for material in room.materials], np.float32)[finish]
     light, shine = illuminate(room, hits, toward, camera.size, rng)
     radiance = albedo * (light + glow) + gloss * shine
     rgb = expose(radiance.reshape(3, *camera.size), rng)

@@ -10,9 +10,9 @@ import numpy as np
 
 from shards.sources import scenes_fixtures as fixtures
 from shards.sources import scenes_furniture as furniture
-from shards.sources.scenes_furniture import Part, Piece
 from shards.sources.scenes_geometry import Boxes
 from shards.sources.scenes_materials import Material, Style
+from shards.sources.scenes_piece import Part, Piece
 from shards.sources.scenes_plan import Plan, Point, Prism
 
 SHELL = ("wall", "wall", "wall", "wall", "floor", "ceiling")
@@ -185,17 +185,13 @@ def lamps(style: Style, plan: Plan, dark: bool) -> list[Light]:
     lit = dark or rng.random() < 0.4
     glow = rng.uniform(0.7, 1.6) if lit else 0.0
     x, y = rng.uniform(0.35, 0.65) * width, rng.uniform(0.35, 0.65) * length
-    hanging = rng.random() < 0.55
-    lamp = (
-        fixtures.pendant(style, rng.uniform(0.2, max(0.3, height - 2.0)), glow)
-        if hanging
-        else fixtures.spot(style, glow)
-    )
-    lights = []
-    bulbs = list(plan.bulbs)
+    if rng.random() < 0.55:
+        lamp = fixtures.pendant(style, rng.uniform(0.2, max(0.3, height - 2.0)), glow)
+    else:
+        lamp = fixtures.spot(style, glow)
+    lights = [Light(np.array(bulb), rng.uniform(0.5, 1.2) * _WARM, 0.1) for bulb in plan.bulbs]
     if plan.put(lamp, x, y, height, rng.uniform(0, np.pi)) and lit:
         lights.append(Light(np.array(plan.bulbs[-1]), rng.uniform(4, 7) * _WARM, 0.15))
-    lights += [Light(np.array(bulb), rng.uniform(0.5, 1.2) * _WARM, 0.1) for bulb in bulbs]
     return lights
 
 

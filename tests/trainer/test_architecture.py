@@ -1,0 +1,63 @@
+"""Descriptions of networks, and the faults in them that users make."""
+
+import dataclasses
+import json
+
+import pytest
+
+from shards.errors import UserError
+from shards.tasks import Task, palette
+from trainer.model.network import Architecture, build
+
+SEMSEG = Task("semseg", "classes", tuple("abcde"), palette(5))
+DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+NORMALS = Task("normals", "unit_vector")
+STUDENT = Architecture("hrnet_w18_small", ("rgb",), (SEMSEG, DEPTH))
+TEACHER = dataclasses.replace(
+    STUDENT, inputs=("rgb", "depth"), input_tasks=(DEPTH, NORMALS), statistics={"depth": (2.5, 1.5)}
+)
+
+
+@pytest.mark.parametrize("architecture", [STUDENT, TEACHER, dataclasses.replace(TEACHER, fusion="early")])
+def test_description_survives_json(architecture):
+    assert Architecture.from_json(json.loads(json.dumps(architecture.to_json(), sort_keys=True))) == architecture
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("inputs", {"inputs": ()}),
+        ("inputs", {"inputs": ("rgb", "rgb")}),
+        ("inputs", {"inputs": ("rgb", "thermal")}),
+        ("tasks", {"tasks": ()}),
+        ("tasks", {"tasks": (DEPTH, DEPTH)}),
+        ("statistics", {"statistics": {}}),
+        ("statistics", {"statistics": {"depth": (2.0, 0.0)}}),
+        ("fusion", {"fusion": "late"}),
+        ("keys", {"tasks": (SEMSEG, Task("keys", "unit_vector"))}),
+    ],
+)
+def test_contradictions_are_named(key, change):
+    with pytest.raises(UserError) as error:
+        dataclasses.replace(TEACHER, **change)
+    assert error.value.key == key
+
+
+def test_incomplete_description_is_named():
+    entry = STUDENT.to_json()
+    del entry["fusion"]
+    with pytest.raises(UserError, match="fusion"):
+        Architecture.from_json(entry)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        ("hrnet_w81", "did you mean .*hrnet_w18"),
+        ("vit_tiny_patch16_224", "strides"),
+        ("swin_tiny_patch4_window7_224", "strides"),
+    ],
+)
+def test_unusable_backbones_are_refused(backbone, message):
+    with pytest.raises(UserError, match=message):
+        build(dataclasses.replace(STUDENT, backbone=backbone))

@@ -1,0 +1,63 @@
+"""The repair of torchvision, on stand-ins for a working, a half-working and a broken one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROBE = """
+import torch
+from . import half
+{fault}
+from . import tv_tensors
+"""
+MISSING_OPERATOR = 'torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "Meta")'
+REPORT = """
+import torch
+try:
+    from trainer.vision import transforms, tv_tensors
+    print("imported", transforms.__name__)
+except RuntimeError as error:
+    print("raised", error)
+print("declared", hasattr(torch.ops.torchvision, "nms"))
+"""
+
+
+def run(folder: Path, fault: str) -> list[str]:
+    """What a fresh process says that finds a torchvision with this fault in its __init__."""
+    package = folder / "torchvision"
+    (package / "transforms").mkdir(parents=True)
+    (package / "__init__.py").write_text(PROBE.format(fault=fault))
+    (package / "half.py").write_text("print('half')")
+    for empty in ("tv_tensors.py", "transforms/__init__.py", "transforms/v2.py"):
+        (package / empty).touch()
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run([sys.executable, "-c", REPORT], env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_a_working_torchvision_is_left_alone(tmp_path):
+    assert run(tmp_path, "") == ["half", "imported torchvision.transforms.v2", "declared False"]
+
+
+def test_missing_operators_are_declared_and_the_import_starts_afresh(tmp_path):
+    expected = ["half", "half", "imported torchvision.transforms.v2", "declared True"]
+    assert run(tmp_path, MISSING_OPERATOR) == expected
+
+
+def test_another_fault_is_not_hidden(tmp_path):
+    assert run(tmp_path, 'raise RuntimeError("driver too old")') == ["half", "raised driver too old", "declared False"]
+
+
+def test_the_real_one_works_with_timm_and_transforms():
+    code = "import trainer.model, timm, torch; from trainer.vision import transforms as t, tv_tensors as v; "
+    code += "print(t.functional.hflip(v.Mask(torch.eye(2, dtype=torch.uint8))).tolist())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[[0, 1], [1, 0]]\n", "")
+
+
+def test_the_package_itself_is_light():
+    code = "import sys, trainer; print([m for m in ('torch', 'timm', 'torchvision') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
