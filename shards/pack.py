@@ -138,15 +138,15 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
     Raises:
         UserError: when an image does not decode, or a label has another size than its image.
     """
-    data, extension = None, "jpg"
+    data, extension, file = None, "jpg", frame.files.get("rgb")
     if isinstance(frame.rgb, bytes):
         data, extension = frame.rgb, rgb_extension(frame.rgb) or ""
         if not extension:
-            raise UserError("RGB is neither JPEG, PNG nor WebP", key=key, cure="convert it to one of them")
+            raise UserError("RGB is neither JPEG, PNG nor WebP", file=file, key=key, cure="convert it to one of them")
         try:
             rgb = decode_rgb(data, extension)
         except UserError as error:
-            raise UserError(f"RGB {error.what}", key=key, cure=error.cure) from error
+            raise UserError(f"RGB {error.what}", file=file, key=key, cure=error.cure) from error
     else:
         rgb = frame.rgb
     original = rgb.shape[:2]
@@ -159,7 +159,8 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
             continue
         if label.shape[:2] != original:
             what = f"{task.name} is {label.shape[0]}x{label.shape[1]}, its image {original[0]}x{original[1]}"
-            raise UserError(what, key=key, cure="give every label the size of its image")
+            cure = "give every label the size of its image"
+            raise UserError(what, file=frame.files.get(task.name), key=key, cure=cure)
         label = resize_label(label, size) if size else label
         members[f"{task.name}.png"] = encode_label(task, label)
         statistics[task.name] = of_label(task, label)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,11 +20,13 @@ class Frame:
         labels: by task name, those labels that the frame has, as arrays in the form that
             :mod:`shards.tasks` lists. A frame without a label lacks its entry.
         meta: provenance and camera intrinsics, as JSON values.
+        files: the raw file of ``rgb`` and of each label where it has one of its own, for error messages.
     """
 
     rgb: np.ndarray | bytes
     labels: dict[str, np.ndarray]
     meta: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -95,11 +95,11 @@ class Cityscapes:
         """The frame of ``splits[split][position]``, its RGB as the file's own bytes."""
         frame = self._frames[split][position]
         camera = self._camera(frame)
-        labels = {}
+        labels, files = {}, {"rgb": self._path("leftImg8bit", frame, "leftImg8bit.png")}
         for kind in self._labels[split]:
             path = self._path(kind, frame, f"{kind}_labelIds.png")
             if path.is_file():
-                labels["semseg"] = _read_classes(path)
+                labels["semseg"], files["semseg"] = _read_classes(path), path
                 break
         disparity = self._path("disparity", frame, "disparity.png")
         if disparity.is_file():
@@ -108,8 +108,8 @@ class Cityscapes:
                 cure = "unpack camera into the same folder as disparity"
                 raise UserError(what, file=self._path("camera", frame, "camera.json"), cure=cure)
             labels["depth"] = depth_of(read_values(disparity), camera["baseline"], camera["intrinsics"]["fx"])
-        rgb = read_rgb(self._path("leftImg8bit", frame, "leftImg8bit.png"))
-        return Frame(rgb, labels, {"city": frame.split("/")[1], **(camera or {})})
+            files["depth"] = disparity
+        return Frame(read_rgb(files["rgb"]), labels, {"city": frame.split("/")[1], **(camera or {})}, files)
 
     def _list(self, folder: str) -> list[str]:
         """Frames of a folder of ``leftImg8bit`` as ``FOLDER/CITY/NAME``, sorted."""

@@ -123,12 +123,9 @@ class Folder:
     def load(self, split: str, position: int) -> Frame:
         """The frame of ``splits[split][position]``."""
         image, files = self._files[split][position]
-        labels = {
-            each.task.name: _read_label(each, self.root / each.task.name / files[each.task.name])
-            for each in self._formats
-            if each.task.name in files
-        }
-        return Frame(read_rgb(self.root / "rgb" / image), labels, {"file": f"rgb/{image}"})
+        paths = {task: self.root / task / file for task, file in files.items()} | {"rgb": self.root / "rgb" / image}
+        labels = {f.task.name: _read_label(f, paths[f.task.name]) for f in self._formats if f.task.name in files}
+        return Frame(read_rgb(paths["rgb"]), labels, {"file": f"rgb/{image}"}, paths)
 
     def _match(self, declared: LabelFormat, images: dict[str, str]) -> dict[str, str]:
         """Label files by stem; those without an image go to :attr:`unmatched`."""

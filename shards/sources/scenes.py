@@ -82,7 +82,6 @@ class Scenes:
 
     def load(self, split: str, position: int) -> Frame:
         """Render ``splits[split][position]``: RGB uint8 ``(H, W, 3)``, ``semseg`` and ``depth``."""
-        key = self.splits[split][position]
         layout, light = np.random.SeedSequence([self.seed, _SPLITS.index(split), position]).spawn(2)
         rng = np.random.Generator(np.random.PCG64(layout))
         room = scenes_room.build(rng)
@@ -93,7 +92,6 @@ class Scenes:
         (cx, cy), focal = camera.centre, camera.focal
         meta = {
             "source": self.name,
-            "frame": key,
             "seed": self.seed,
             "intrinsics": {"fx": focal, "fy": focal, "cx": cx, "cy": cy},
             "camera_to_world": camera.pose().tolist(),

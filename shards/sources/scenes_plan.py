@@ -36,6 +36,11 @@ class Prism:
         low, high = piece.span()
         return cls(x, y, yaw, *piece.half_size(), z + low, z + high)
 
+    @property
+    def middle(self) -> Point:
+        """Its centre."""
+        return self.x, self.y, (self.low + self.high) / 2
+
     def to_world(self, x: float, y: float) -> tuple[float, float]:
         """A point of the prism's own ground plane in the world."""
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
@@ -70,7 +75,6 @@ class Plan:
     Attributes:
         parts: every box so far, in world coordinates.
         bulbs: where lamps give light.
-        middles: the middle of every piece, for a camera to look at.
         solid: the space that pieces take.
         kept: the space that is kept free before doors, windows and pictures.
     """
@@ -79,7 +83,6 @@ class Plan:
         self.rng, self.size = rng, size
         self.parts: list[Part] = []
         self.bulbs: list[Point] = []
-        self.middles: list[Point] = []
         self.solid: list[Prism] = []
         self.kept: list[Prism] = []
 
@@ -99,7 +102,6 @@ class Plan:
 
         self.parts += [Part(p.label, p.material, world(p.centre), p.half, p.yaw + yaw) for p in piece.parts]
         self.bulbs += [world(bulb) for bulb in piece.bulbs]
-        self.middles.append((x, y, z + sum(piece.span()) / 2))
 
     def put(
         self, piece: Piece, x: float, y: float, z: float = 0.0, yaw: float = 0.0, reach_under: Prism | None = None

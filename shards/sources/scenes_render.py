@@ -130,7 +130,7 @@ def occlusion(room: Room, hits: Hits) -> np.ndarray:
     point = hits.point.take(shell, axis=1)
     dim = np.ones(shell.size, np.float32)
     for prism in room.solid:
-        middle = np.array([prism.x, prism.y, (prism.low + prism.high) / 2], np.float32)
+        middle = np.array(prism.middle, np.float32)
         x, y, z = rotate(point - middle[:, None], np.float32(-prism.yaw))
         squared = np.maximum(np.abs(x) - np.float32(prism.wide), 0) ** 2
         squared += np.maximum(np.abs(y) - np.float32(prism.deep), 0) ** 2

@@ -52,8 +52,8 @@ class Room:
         materials: all of the room's materials.
         lights: the strongest first.
         ambient: linear RGB of the light that comes from everywhere.
-        middles: the middle of every piece of furniture, ``(P, 3)``.
-        solid: the space that pieces take.
+        solid: the space that furniture takes.
+        kept: the space before doors, windows and pictures.
     """
 
     size: Point
@@ -63,8 +63,8 @@ class Room:
     materials: list[Material]
     lights: list[Light]
     ambient: np.ndarray
-    middles: np.ndarray
     solid: list[Prism]
+    kept: list[Prism]
 
 
 def build(rng: np.random.Generator) -> Room:
@@ -145,7 +145,6 @@ def skirting(style: Style, plan: Plan) -> None:
         piece.add(board, (width, thick, high), (0, side * (length - thick) / 2, 0))
         piece.add(board, (thick, length, high), (side * (width - thick) / 2, 0, 0))
     plan.add(piece, width / 2, length / 2)
-    plan.middles.pop()
 
 
 def windows(style: Style, plan: Plan) -> list[Light]:
@@ -214,6 +213,6 @@ def _assemble(style: Style, plan: Plan, shell_finish: list[int], lights: list[Li
         materials=style.materials,
         lights=lights,
         ambient=power * style.rng.uniform(0.05, 0.1),
-        middles=np.array(plan.middles),
         solid=plan.solid,
+        kept=plan.kept,
     )

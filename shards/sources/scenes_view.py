@@ -38,7 +38,7 @@ def choose(rng: np.random.Generator, room: Room) -> View:
 
 
 def _candidate(rng: np.random.Generator, room: Room) -> View:
-    """A free place at the height of a robot's or a person's camera, looking at some piece of furniture."""
+    """A free place at the height of a robot's or a person's camera, looking at something or across the room."""
     width, length, _ = room.size
     for _ in range(20):
         x, y = rng.uniform(CLEARANCE, (width - CLEARANCE, length - CLEARANCE))
@@ -46,7 +46,8 @@ def _candidate(rng: np.random.Generator, room: Room) -> View:
         here = Prism(x, y, 0.0, CLEARANCE, CLEARANCE, z - CLEARANCE, z + CLEARANCE)
         if not any(here.overlaps(other) for other in room.solid):
             break
-    target = room.middles[rng.integers(len(room.middles))] + rng.normal(0, 0.3, 3)
+    targets = [(width / 2, length / 2, 1.0), *(prism.middle for prism in (*room.solid, *room.kept))]
+    target = targets[rng.integers(len(targets))] + rng.normal(0, 0.3, 3)
     ahead = target - (x, y, z)
     yaw = np.arctan2(ahead[1], ahead[0])
     pitch = np.arctan2(ahead[2], np.hypot(ahead[0], ahead[1])).clip(-0.6, 0.2)

@@ -1,7 +1,5 @@
 """The network against its description: sizes, semantics of the parts, and who learns from what."""
 
-import dataclasses
-import json
 import re
 from typing import Any
 
@@ -12,14 +10,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
-from shards.errors import UserError
 from shards.tasks import IGNORE, Task, palette
 from trainer.model.blocks import SqueezeExcitation, upsample
-from trainer.model.distillation import MultiModalDistillation
-from trainer.model.fusion import fuse
-from trainer.model.modality import encoder
 from trainer.model.network import SCALES, Architecture, Network, Predictions, build
-from trainer.model.propagation import FeaturePropagation, attend
 
 
 def classes(count: int, name: str = "semseg") -> Task:
@@ -30,6 +23,15 @@ SEMSEG = classes(5)
 DEPTH = Task("depth", "metric", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 STATISTICS = {"depth": (2.5, 1.5)}
+
+
+MANY_INPUTS = Architecture(
+    "hrnet_w18_small",
+    ("rgb", "depth", "semseg", "normals"),
+    (DEPTH,),
+    (SEMSEG, DEPTH, NORMALS),
+    statistics=STATISTICS,
+)
 
 
 def student(*tasks: Task, backbone: str = "hrnet_w18_small") -> Architecture:
@@ -139,145 +141,12 @@ def test_names_are_the_public_ones():
     }
 
 
-# The parts -----------------------------------------------------------------------------------------------------------
-
-
-def test_attention_is_a_softmax_over_tasks_at_every_channel_and_pixel():
-    logits = torch.randn(2, 3 * 4, 5, 6)
-    masks = torch.stack(attend(logits, 3))
-    assert masks.shape == (3, 2, 4, 5, 6)
-    torch.testing.assert_close(masks.sum(0), torch.ones(2, 4, 5, 6))
-    torch.testing.assert_close(masks[1], logits.view(2, 3, 4, 5, 6).softmax(1)[:, 1])
-
-
-def propagation(tasks: str, channels: int = 32) -> tuple[FeaturePropagation, dict[str, torch.Tensor]]:
-    torch.manual_seed(0)
-    module = FeaturePropagation(tasks, channels).eval()
-    return module, {task: torch.randn(2, channels, 4, 4) for task in sorted(tasks)}
-
-
-def test_propagation_shares_the_shared_feature_out():
-    module, features = propagation("abc")
-    for task in "abc":
-        module.excitation[task] = nn.Identity()
-    received = module(features)
-    gained = sum(received[task] - features[task] for task in "abc")
-    torch.testing.assert_close(gained, module.shared(torch.cat([features[task] for task in "abc"], 1)))
-
-
-def test_propagation_does_not_depend_on_the_order_of_tasks():
-    module, features = propagation("abc")
-    other, _ = propagation("cab")
-    state, order = module.state_dict(), torch.tensor([2, 0, 1])
-
-    def blocks(name: str, dim: int) -> None:
-        parts = state[name].unflatten(dim, (3, -1))
-        state[name] = parts.index_select(dim, order).flatten(dim, dim + 1)
-
-    for name in ("attention.0.conv1", "attention.0.shortcut.0", "shared.conv1", "shared.shortcut.0"):
-        blocks(f"{name}.weight", 1)
-    blocks("attention.2.weight", 0)
-    blocks("attention.2.bias", 0)
-    other.load_state_dict(state)
-    expected, received = module(features), other(features)
-    for task in "abc":
-        torch.testing.assert_close(received[task], expected[task])
-    assert not torch.allclose(received["a"], received["b"])
-
-
-def test_distillation_follows_its_equation():
-    torch.manual_seed(0)
-    module: Any = MultiModalDistillation("abc", 4)
-    features = {task: torch.randn(2, 4, 5, 6) for task in "abc"}
-    expected = features["b"].clone()
-    for source, place in (("a", 0), ("c", 1)):  # b is the first receiver of what a says, the second of c's
-        gate, value = module.messages[source].weight[8 * place :][:8].split(4)
-        x = features[source]
-        expected += torch.sigmoid(F.conv2d(x, gate, padding=1)) * F.conv2d(x, value, padding=1)
-    torch.testing.assert_close(module(features)["b"], expected)
-
-
-def test_squeeze_excitation_weighs_channels_by_their_means():
-    torch.manual_seed(0)
-    module, x = SqueezeExcitation(32), torch.rand(2, 32, 3, 3) + 0.5
-    weights = module(x) / x
-    torch.testing.assert_close(weights, weights[..., :1, :1].expand_as(x))
-    torch.testing.assert_close(module(x.flip(-1)), module(x).flip(-1))
-    assert not torch.allclose(weights[0], weights[1])
-
-
-def test_fusion_adds_at_each_scale_and_leaves_one_modality_alone():
-    one, two, three = ([torch.randn(1, 2, 4 >> s, 4 >> s) for s in range(2)] for _ in range(3))
-    assert all(fused is x for fused, x in zip(fuse([one]), one, strict=True))
-    for s in range(2):
-        torch.testing.assert_close(fuse([one, two, three])[s], one[s] + two[s] + three[s])
-
-
-# Inputs --------------------------------------------------------------------------------------------------------------
-
-LABELS = Architecture(
-    "hrnet_w18_small", ("rgb", "depth", "semseg", "normals"), (DEPTH,), (SEMSEG, DEPTH, NORMALS), "add", STATISTICS
-)
-EARLY = dataclasses.replace(LABELS, fusion="early")
-
-
-def test_rgb_is_normalised_as_imagenet():
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    rgb = (mean + 2 * std).view(1, 3, 1, 1).expand(1, 3, 32, 32)
-    torch.testing.assert_close(encoder("rgb", LABELS)(rgb), torch.full((1, 3, 32, 32), 2.0))
-
-
-def test_metric_input_has_a_validity_channel():
-    depth = torch.tensor([0, 2.5, 4.0]).repeat(11)[:32].expand(1, 1, 32, 32)
-    encoded = encoder("depth", LABELS)(depth)
-    torch.testing.assert_close(encoded[0, :, 0, :3], torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
-    torch.testing.assert_close(encoder("depth", EARLY)(depth), encoded[:, :1])
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
-def test_classes_input_is_one_hot_with_ignore_last(dtype):
-    labels = torch.tensor([3, IGNORE]).repeat(16).expand(1, 32, 32).to(dtype)
-    encoded = encoder("semseg", LABELS)(labels)
-    assert encoded.shape == (1, 6, 32, 32) and encoded.dtype == torch.float32
-    assert encoded[0, :, 0, :2].T.tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]]
-    assert torch.equal(encoder("semseg", EARLY)(labels), encoded[:, :5])
-
-
-def test_unit_vector_input_has_a_validity_channel():
-    vectors = torch.zeros(1, 3, 32, 32)
-    vectors[..., 0] = torch.tensor([0.0, -0.6, 0.8]).view(1, 3, 1)
-    encoded = encoder("normals", LABELS)(vectors)
-    torch.testing.assert_close(encoded[0, :, 0, :2].T, torch.tensor([[0, -0.6, 0.8, 1], [0, 0, 0, 0]]))
-    assert torch.equal(encoder("normals", EARLY)(vectors), vectors)
-
-
-def test_odd_sizes_are_padded_without_labels():
-    inputs = batch(50, 70)
-    padded = {name: F.pad(inputs[name], (0, 26, 0, 14)) for name in ("depth", "normals")}
-    padded["rgb"] = F.pad(inputs["rgb"], (0, 26, 0, 14), mode="replicate")
-    padded["semseg"] = F.pad(inputs["semseg"], (0, 26, 0, 14), value=IGNORE)
-    for name in LABELS.inputs:
-        encode = encoder(name, LABELS)
-        torch.testing.assert_close(encode(inputs[name]), encode(padded[name]))
-    network = seeded(LABELS).eval()
-    odd, even = network(inputs).final["depth"], network(padded).final["depth"]
-    assert odd.shape == (2, 1, 50, 70)
-    torch.testing.assert_close(odd, even[..., :50, :70])
-
-
-def test_early_fusion_is_one_backbone_of_four_channels():
-    network = seeded(teacher(fusion="early"))
-    assert list(network.backbones) == ["rgb_depth"]
-    assert network.backbones["rgb_depth"].conv1.weight.shape[1] == 4
-    assert network(batch()).final["semseg"].shape == (2, 5, 64, 64)
-
-
 # Outputs -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "architecture",
-    [student(SEMSEG, DEPTH, NORMALS), teacher(SEMSEG, DEPTH, NORMALS), student(DEPTH), LABELS],
+    [student(SEMSEG, DEPTH, NORMALS), teacher(SEMSEG, DEPTH, NORMALS), student(DEPTH), MANY_INPUTS],
     ids=["student", "teacher", "single", "four inputs"],
 )
 def test_shapes_in_training_and_evaluation(architecture):
@@ -301,6 +170,29 @@ def test_one_task_has_nothing_to_interact_with():
     torch.testing.assert_close(network(inputs).final["semseg"], expected)
 
 
+def test_odd_sizes_are_cropped_back():
+    network = seeded(MANY_INPUTS).eval()
+    inputs = batch(50, 70)
+    fill = {"rgb": ("replicate", None), "semseg": ("constant", IGNORE)}
+    padded = {name: F.pad(x, (0, 26, 0, 14), *fill.get(name, ("constant", 0))) for name, x in inputs.items()}
+    prediction = network(inputs).final["depth"]
+    assert prediction.shape == (2, 1, 50, 70)
+    torch.testing.assert_close(prediction, network(padded).final["depth"][..., :50, :70])
+
+
+def test_early_fusion_is_one_backbone_of_four_channels():
+    network = seeded(teacher(fusion="early"))
+    assert list(network.backbones) == ["rgb_depth"]
+    assert network.backbones["rgb_depth"].conv1.weight.shape[1] == 4
+    assert network(batch()).final["semseg"].shape == (2, 5, 64, 64)
+
+
+def test_widths_come_from_the_backbone():
+    network = seeded(student(backbone="mobilenetv3_small_100"))  # 16, 24, 48, 576: nothing doubles
+    assert network.initial["stride16"]["depth"].blocks[0].conv1.weight.shape == (48, 48 + 576, 3, 3)
+    assert network.heads["depth"].mix.weight.shape[0] == 16 + 24 + 48 + 576
+
+
 # Who learns from what ------------------------------------------------------------------------------------------------
 
 
@@ -319,7 +211,7 @@ def test_every_parameter_learns(architecture):
     for module in network.modules():
         if isinstance(module, SqueezeExcitation):  # of its one or two hidden units, all may be dead by chance
             nn.init.ones_(module.squeeze.bias)
-    loss(network(batch(96, 96, size=4))).backward()
+    loss(network(batch())).backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert idle == []
 
@@ -459,57 +351,3 @@ def test_ddp_finds_no_unused_parameter(process_group, tasks):
     network = DistributedDataParallel(seeded(teacher(*tasks)))
     for _ in range(2):  # a parameter that was not used in the first step is an error in the second
         loss(network(batch())).backward()
-
-
-# Descriptions --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("architecture", [student(), teacher(fusion="early"), LABELS])
-def test_description_survives_json(architecture):
-    assert Architecture.from_json(json.loads(json.dumps(architecture.to_json(), sort_keys=True))) == architecture
-
-
-@pytest.mark.parametrize(
-    ("key", "change"),
-    [
-        ("inputs", {"inputs": ()}),
-        ("inputs", {"inputs": ("rgb", "rgb")}),
-        ("inputs", {"inputs": ("rgb", "thermal")}),
-        ("tasks", {"tasks": ()}),
-        ("tasks", {"tasks": (DEPTH, DEPTH)}),
-        ("statistics", {"statistics": {}}),
-        ("statistics", {"statistics": {"depth": (2.0, 0.0)}}),
-        ("fusion", {"fusion": "late"}),
-        ("keys", {"tasks": (SEMSEG, Task("keys", "unit_vector"))}),
-    ],
-)
-def test_contradictions_are_named(key, change):
-    with pytest.raises(UserError) as error:
-        dataclasses.replace(teacher(), **change)
-    assert error.value.key == key
-
-
-def test_incomplete_description_is_named():
-    entry = student().to_json()
-    del entry["fusion"]
-    with pytest.raises(UserError, match="fusion"):
-        Architecture.from_json(entry)
-
-
-def test_widths_come_from_the_backbone():
-    network = seeded(student(backbone="mobilenetv3_small_100"))  # 16, 24, 48, 576: nothing doubles
-    assert network.initial["stride16"]["depth"].blocks[0].conv1.weight.shape == (48, 48 + 576, 3, 3)
-    assert network.heads["depth"].mix.weight.shape[0] == 16 + 24 + 48 + 576
-
-
-@pytest.mark.parametrize(
-    ("backbone", "message"),
-    [
-        ("hrnet_w81", "did you mean .*hrnet_w18"),
-        ("vit_tiny_patch16_224", "strides"),
-        ("swin_tiny_patch4_window7_224", "strides"),
-    ],
-)
-def test_unusable_backbones_are_refused(backbone, message):
-    with pytest.raises(UserError, match=message):
-        build(student(backbone=backbone))

@@ -1,0 +1,36 @@
+# Two commands: `make demo` runs the main job end to end, `make test` runs every test. Both install what is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+.PHONY: install demo test lint clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+.venv/linted: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[lint]'
+	touch $@
+
+demo: install
+	$(BIN)/tutelage prepare scenes data/scenes --train 400 --val 100
+	$(BIN)/tutelage run configs/scenes/ummt-d.yaml
+	$(BIN)/tutelage run configs/scenes/ummt-ps.yaml
+	$(BIN)/tutelage table runs/scenes
+	$(BIN)/tutelage picture configs/scenes/ummt-d.yaml configs/scenes/mmmt-d.yaml configs/scenes/ummt-ps.yaml \
+	  --out runs/scenes/demo.png
+
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+lint: .venv/linted
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
