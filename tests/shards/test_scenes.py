@@ -12,12 +12,12 @@ import pytest
 
 from shards.errors import UserError
 from shards.sources.scenes import CLASSES, Scenes
-from shards.sources.scenes_geometry import Boxes, Camera, cast, look, rotate, shadowed
-from shards.sources.scenes_materials import TEXTURES
-from shards.sources.scenes_piece import Piece
-from shards.sources.scenes_plan import Plan, Prism
-from shards.sources.scenes_render import blur, trace
-from shards.sources.scenes_room import build
+from shards.sources.scenes.geometry import Boxes, Camera, cast, look, rotate, shadowed
+from shards.sources.scenes.materials import TEXTURES
+from shards.sources.scenes.piece import Piece
+from shards.sources.scenes.plan import Plan, Prism
+from shards.sources.scenes.render import blur, trace
+from shards.sources.scenes.room import build
 
 NAMES = list(CLASSES)
 SIZE = (48, 64)

@@ -1,13 +1,13 @@
 """What hangs on the walls and lies on the floor of :mod:`shards.sources.scenes`: doors, windows, pictures, rugs.
 
-In the frame of a :class:`~shards.sources.scenes_piece.Piece` that hangs, the wall is the plane y = 0 and the
+In the frame of a :class:`~shards.sources.scenes.piece.Piece` that hangs, the wall is the plane y = 0 and the
 room is where y is negative.
 """
 
 import numpy as np
 
-from shards.sources.scenes_materials import Style
-from shards.sources.scenes_piece import Piece
+from shards.sources.scenes.materials import Style
+from shards.sources.scenes.piece import Piece
 
 
 def _frame(piece: Piece, material: int, width: float, height: float, bottom: float, bar: float, deep: float) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from shards.errors import UserError
-from shards.sources import scenes_room, scenes_view
 from shards.sources.base import Frame
-from shards.sources.scenes_render import render
+from shards.sources.scenes.render import render
+from shards.sources.scenes.room import build
+from shards.sources.scenes.view import choose
 from shards.tasks import Task
 
 CLASSES: dict[str, tuple[int, int, int]] = {
@@ -84,8 +85,8 @@ class Scenes:
         """Render ``splits[split][position]``: RGB uint8 ``(H, W, 3)``, ``semseg`` and ``depth``."""
         layout, light = np.random.SeedSequence([self.seed, _SPLITS.index(split), position]).spawn(2)
         rng = np.random.Generator(np.random.PCG64(layout))
-        room = scenes_room.build(rng)
-        camera = scenes_view.choose(rng, room).camera(self.size)
+        room = build(rng)
+        camera = choose(rng, room).camera(self.size)
         rgb, depth, surface = render(room, camera, np.random.Generator(np.random.PCG64(light)))
         names = list(CLASSES)
         classes = np.array([names.index(label) for label in room.labels], np.uint8)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shards.sources.scenes_piece import Part, Piece
+from shards.sources.scenes.piece import Part, Piece
 
 Point = tuple[float, float, float]
 _SLACK = 1e-6

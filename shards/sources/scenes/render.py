@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shards.sources.scenes_geometry import Boxes, Camera, cast, rotate, shadowed
-from shards.sources.scenes_materials import paint
-from shards.sources.scenes_room import SHELL, Light, Room
+from shards.sources.scenes.geometry import Boxes, Camera, cast, rotate, shadowed
+from shards.sources.scenes.materials import paint
+from shards.sources.scenes.room import SHELL, Light, Room
 
 CHUNK = 1 << 14
 """Pixels that are tested for shadow at once; bounds the memory of large images."""

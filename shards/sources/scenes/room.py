@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shards.sources import scenes_fixtures as fixtures
-from shards.sources import scenes_furniture as furniture
-from shards.sources.scenes_geometry import Boxes
-from shards.sources.scenes_materials import Material, Style
-from shards.sources.scenes_piece import Part, Piece
-from shards.sources.scenes_plan import Plan, Point, Prism
+from shards.sources.scenes import fixtures, furniture
+from shards.sources.scenes.geometry import Boxes
+from shards.sources.scenes.materials import Material, Style
+from shards.sources.scenes.piece import Part, Piece
+from shards.sources.scenes.plan import Plan, Point, Prism
 
 SHELL = ("wall", "wall", "wall", "wall", "floor", "ceiling")
 """Labels of the room's own faces, in the order -x, +x, -y, +y, -z, +z."""

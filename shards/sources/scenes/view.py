@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shards.sources.scenes_geometry import Camera, enter_and_leave, look, rotate
-from shards.sources.scenes_plan import Prism
-from shards.sources.scenes_room import Room
+from shards.sources.scenes.geometry import Camera, enter_and_leave, look, rotate
+from shards.sources.scenes.plan import Prism
+from shards.sources.scenes.room import SHELL, Room
 
 CANDIDATES = 10
 CLEARANCE = 0.25
@@ -65,6 +65,6 @@ def _score(view: View, room: Room) -> float:
     depth[0] = leave[0]
     nearest = depth.min(0)
     seen = np.unique(depth.argmin(0))
-    labels = {room.labels[box + 5] for box in seen if box > 0}  # the room's faces come first
+    labels = {room.labels[box + len(SHELL) - 1] for box in seen if box > 0}
     blocked = nearest.min() < NEAREST or np.quantile(nearest, 0.25) < 1.2
     return len(labels) + 0.1 * seen.size + float(np.clip(nearest.min(), 0, NEAREST)) - 100 * blocked

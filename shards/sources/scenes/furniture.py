@@ -1,15 +1,15 @@
 """The furniture of :mod:`shards.sources.scenes`: compounds of boxes, sized at random within what shops sell.
 
-Every builder takes the room's :class:`~shards.sources.scenes_materials.Style` and returns a
-:class:`~shards.sources.scenes_piece.Piece` whose front looks towards negative y.
+Every builder takes the room's :class:`~shards.sources.scenes.materials.Style` and returns a
+:class:`~shards.sources.scenes.piece.Piece` whose front looks towards negative y.
 """
 
 import math
 
 import numpy as np
 
-from shards.sources.scenes_materials import Style
-from shards.sources.scenes_piece import Piece
+from shards.sources.scenes.materials import Style
+from shards.sources.scenes.piece import Piece
 
 
 def table(style: Style, size: tuple[float, float, float]) -> Piece:
