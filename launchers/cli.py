@@ -14,7 +14,7 @@ from shards.errors import UserError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0; 1 on an error; 2 on a bad call; 130 when interrupted."""
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
     debug = options.debug or bool(os.environ.get("TUTELAGE_DEBUG"))
     try:
         module, function = options.command.split(":")
@@ -29,13 +29,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = error.filename or "disk"
+            return _fail(f"{place}: no space left; free some and start the same command again", debug)
+        if not error.filename:
             raise
-        return _fail(f"{error.filename or 'disk'}: no space left; free some and start the same command again", debug)
+        return _fail(f"{error.filename}: {error.strerror}", debug)  # no such file, no permission, a file for a folder
     except Exception as error:
         if type(error).__name__ == "Interrupted":  # named, so that commands without a network need not import it
             return _fail(str(error), debug, 130)
         raise
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a call. Overrides may stand anywhere, also behind options, where argparse does not look for them."""
+    top = parser()
+    options, rest = top.parse_known_args(arguments)
+    strangers = [each for each in rest if each.startswith("-") or "=" not in each]
+    if strangers or (rest and not hasattr(options, "overrides")):
+        top.error(f"unrecognized arguments: {' '.join(strangers or rest)}")
+    if rest:
+        options.overrides += rest
+    return options
 
 
 def _fail(message: str, debug: bool, status: int = 1) -> int:
@@ -67,7 +82,8 @@ def parser() -> argparse.ArgumentParser:
         "config": "print the resolved configuration",
     }.items():
         command = _command(commands, name, f"launchers.experiment:{name}", text)
-        command.add_argument("config", metavar="CONFIG", help="configuration file (configs/…/*.yaml)")
+        needed = None if name != "config" else "?"
+        command.add_argument("config", metavar="CONFIG", nargs=needed, help="configuration file (configs/…/*.yaml)")
         command.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")
         if name == "label":
             command.add_argument(
@@ -79,7 +95,8 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
     picture = _command(commands, "picture", "launchers.report:picture", "RGB, truth and predictions side by side")
-    picture.add_argument("configs", metavar="CONFIG", nargs="+", help="configurations of trained networks, key=value")
+    picture.add_argument("configs", metavar="CONFIG", nargs="+", help="configurations of trained networks")
+    picture.set_defaults(overrides=[])
     picture.add_argument("--out", required=True, metavar="FILE.png")
     picture.add_argument("--frames", type=int, default=4)
     return top
@@ -119,4 +136,5 @@ def _prepare(commands: Any) -> None:
 def _command(commands: Any, name: str, function: str, text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     command.set_defaults(command=function)
+    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return command

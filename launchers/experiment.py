@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from shards.errors import UserError
 from trainer.configfile import load, to_yaml
 from trainer.progress import console
 
@@ -66,6 +67,8 @@ def config(options: argparse.Namespace) -> None:
         for key, text in documentation().items():
             console.print(f"[bold]{key}[/]: {text}", highlight=False)
         return
+    if not options.config:
+        raise UserError("no configuration was given", key="CONFIG", cure="name one, or give --keys to explain them")
     print(to_yaml(load(options.config, options.overrides)), end="")
 
 

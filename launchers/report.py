@@ -19,7 +19,7 @@ def picture(options: argparse.Namespace) -> None:
     from trainer.experiment import Experiment
     from trainer.panel import panel
 
-    overrides = [argument for argument in options.configs if "=" in argument]
+    overrides = [argument for argument in options.configs if "=" in argument] + options.overrides
     configs = [argument for argument in options.configs if "=" not in argument]
     if not configs:
         raise UserError("no configuration was given", key="CONFIG", cure="name one or more trained experiments")

@@ -1,6 +1,6 @@
 """Files and folders that appear whole or not at all.
 
-Everything is written under a temporary name beside its final one (``.NAME.PID.tmp``), synced to the disk, and
+Everything is written under a temporary name beside its final one (``.NAME.RANDOM.tmp``), synced to the disk, and
 renamed. What a killed process leaves behind has a temporary name, is never read, and is removed by
 :func:`sweep` when the same job starts again.
 """
@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ from shards.errors import UserError
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # random, since processes of two machines that share a disk can have the same id
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def _sync(path: Path) -> None:
@@ -30,7 +32,7 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """A full or read-only disk is the user's to cure, so it reads like it."""
     try:
         yield
@@ -56,7 +58,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     temporary = _temporary(path)
-    with _disk_errors(path):
+    with disk_errors(path):
         try:
             with temporary.open("wb") as file:
                 yield file
@@ -77,7 +79,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = _temporary(path)
-    with _disk_errors(path):
+    with disk_errors(path):
         try:
             temporary.mkdir(parents=True)
             yield temporary
@@ -85,7 +87,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                 _sync(file)
             _sync(temporary)
             if path.exists():  # a rename cannot replace a folder that holds files
-                doomed = path.with_name(f".{path.name}.old.{os.getpid()}.tmp")
+                doomed = _temporary(path)
                 path.rename(doomed)
                 temporary.rename(path)
                 shutil.rmtree(doomed)

@@ -90,8 +90,12 @@ def encode_label(task: Task, label: np.ndarray) -> bytes:
 
     Metric values that would round to 0 are stored as the smallest step, and those over the range as its end,
     since 0 means "no measurement".
+
+    Raises:
+        UserError: when a class is out of range.
     """
     if task.kind == "classes":
+        _check_classes(task, label)
         return _png(label.astype(np.uint8, copy=False))
     if task.kind == "metric":
         steps = np.rint(label.astype(np.float64) / task.scale)
@@ -107,26 +111,31 @@ def decode_label(task: Task, data: bytes) -> np.ndarray:
     Raises:
         UserError: when the PNG does not decode, has another mode than its kind, or names a class out of range.
     """
-    image = open_image(data, "PNG")
-    modes = {"classes": ("L",), "metric": ("I;16", "I"), "unit_vector": ("RGB",)}[task.kind]
-    if image.mode not in modes:
-        cure = "prepare the data set again"
-        raise UserError(f"is a {image.mode} image, where {task.kind} labels are {modes[0]}", cure=cure)
-    stored = np.asarray(image)
+    stored = _numbers(data, {"classes": "L", "metric": "I;16", "unit_vector": "RGB"}[task.kind])
     if task.kind == "classes":
-        classes = len(task.classes)
-        wrong = (stored >= classes) & (stored != IGNORE)
-        if wrong.any():
-            raise UserError(
-                f"class {stored[wrong][0]} is out of range (0..{classes - 1}, {IGNORE} for none)",
-                cure="correct the label, or the class list of the manifest",
-            )
+        _check_classes(task, stored)
         return stored
     if task.kind == "metric":
         return stored.astype(np.float32) * np.float32(task.scale)
     vectors = (stored.astype(np.float32) - 128) / 127
     vectors[(stored == 0).all(-1)] = 0
     return vectors
+
+
+def _check_classes(task: Task, label: np.ndarray) -> None:
+    classes = len(task.classes)
+    wrong = (label >= classes) & (label != IGNORE)
+    if wrong.any():
+        what = f"class {label[wrong][0]} is out of range (0..{classes - 1}, {IGNORE} for none)"
+        raise UserError(what, cure="correct the label, or the list of classes")
+
+
+def _numbers(data: bytes, mode: str) -> np.ndarray:
+    """What a PNG of the given mode stores."""
+    image = open_image(data, "PNG")
+    if image.mode != mode:
+        raise UserError(f"is a {image.mode} image, where {mode} is due", cure="prepare the data set again")
+    return np.asarray(image)
 
 
 def encode_confidence(confidence: np.ndarray) -> bytes:
@@ -137,13 +146,17 @@ def encode_confidence(confidence: np.ndarray) -> bytes:
     value exactly where it held of the original.
 
     Args:
-        confidence: ``(H, W)`` float.
+        confidence: ``(H, W)`` float32, over 0 and up to 1.
     """
     steps = np.ceil(confidence.astype(np.float64) * CONFIDENCE_STEPS) - 1
     return _png(np.clip(steps, 0, CONFIDENCE_STEPS - 1).astype(np.uint16))
 
 
 def decode_confidence(data: bytes) -> np.ndarray:
-    """``(H, W)`` float32 in 0..1, as :func:`encode_confidence` rounded it."""
-    stored = np.asarray(open_image(data, "PNG"))
+    """``(H, W)`` float32 in 0..1, as :func:`encode_confidence` rounded it.
+
+    Raises:
+        UserError: when the PNG does not decode, or does not hold 16 bits.
+    """
+    stored = _numbers(data, "I;16")
     return ((stored.astype(np.float64) + 0.5) / CONFIDENCE_STEPS).astype(np.float32)

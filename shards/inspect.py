@@ -2,13 +2,15 @@
 
 import tarfile
 from collections.abc import Callable, Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shards.errors import UserError
-from shards.manifest import Manifest, ShardInfo
+from shards.manifest import Manifest
+from shards.order import Order
 from shards.picture import colourise, save, sheet
 from shards.read import CURE, Readers, ShardReader, allowed_members
 from shards.statistics import mean_and_deviation
@@ -47,24 +49,20 @@ def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples:
         UserError: at the first thing that is wrong.
     """
     checked = 0
-    for split, shards in manifest.splits.items():
-        readers = Readers(manifest, split, keep=1) if shards else None
-        for number, shard in enumerate(shards):
-            assert readers is not None
-            reader = readers[number]
-            _verify_tar(manifest, shard, reader)
-            for position in range(len(reader)):
-                reader.decode(position)
-            if len(reader) != shard.samples:
-                what = f"holds {len(reader)} samples, where the manifest says {shard.samples}"
-                raise UserError(what, file=reader.path, cure=CURE)
-            checked += len(reader)
-            progress(len(reader))
+    for shard in chain.from_iterable(manifest.splits.values()):
+        reader = ShardReader(manifest, shard)
+        _verify_members(manifest, reader)
+        for position in range(len(reader)):
+            reader.decode(position)
+        if sha256_of(reader.path) != shard.sha256:  # last, since all the other checks can name the member
+            raise UserError("bytes differ from the manifest's hash", file=reader.path, cure=CURE)
+        checked += len(reader)
+        progress(len(reader))
     return checked
 
 
-def _verify_tar(manifest: Manifest, shard: ShardInfo, reader: ShardReader) -> None:
-    """The tar as any tar reader sees it: the hash, and the very members that the index lists, in its order."""
+def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
+    """The tar as any tar reader sees it: the very members that the index lists, in its order."""
     listed = [f"{reader.key(i)}.{extension}" for i in range(len(reader)) for extension in reader.members(i)]
     try:
         with tarfile.open(reader.path, "r:") as tar:
@@ -76,19 +74,19 @@ def _verify_tar(manifest: Manifest, shard: ShardInfo, reader: ShardReader) -> No
         if name.partition(".")[2] not in allowed:
             raise UserError("is of a kind that the manifest does not declare", file=reader.path, key=name, cure=CURE)
     if found != listed:
-        other = next((a or b for a, b in zip(found, listed, strict=False) if a != b), "(count)")
+        other = next(a or b for a, b in zip_longest(found, listed) if a != b)
         raise UserError("members differ from the index", file=reader.path, key=other, cure=CURE)
-    if sha256_of(reader.path) != shard.sha256:
-        raise UserError("bytes differ from the manifest's hash", file=reader.path, cure=CURE)
 
 
 def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int = 8) -> None:
     """A picture of frames spread evenly over a split: RGB, then every task in the data set's colours."""
+    if frames < 1:
+        raise UserError(f"{frames} frames", key="--frames", cure="give 1 or more")
     readers = Readers(manifest, split)
-    places = [(n, i) for n, shard in enumerate(readers.shards) for i in range(shard.samples)]
-    chosen = [places[round(i)] for i in np.linspace(0, len(places) - 1, min(frames, len(places)))]
+    order = Order([shard.samples for shard in readers.shards], seed=0, shuffle=False)
     rows: list[list[np.ndarray | None]] = []
-    for number, position in chosen:
+    for place in np.linspace(0, order.samples - 1, min(frames, order.samples)):
+        number, position = order.locate(0, round(place))
         arrays = readers[number].decode(position)
         rows.append([arrays.get("rgb")])
         for task in manifest.tasks:

@@ -91,7 +91,7 @@ class LabelShards:
     def __init__(self, folder: Path, source: Manifest, split: str, task: Task, threshold: float | None) -> None:
         self.task, self.threshold = task, threshold
         manifest = Manifest.load(folder, kind="labels")
-        if manifest.source["manifest_sha256"] != source.sha256:
+        if manifest.source.get("manifest_sha256") != source.sha256:
             cure = "label this data set: `tutelage label CONFIG`"
             raise UserError(f"holds labels of another data set than {source.folder}", file=manifest.path, cure=cure)
         if manifest.task(task.name) != task:

@@ -128,13 +128,12 @@ class Manifest:
             if entry["format"] > FORMAT:
                 raise UserError(
                     f"has format {entry['format']}, newer than the {FORMAT} that this version reads",
-                    file=path,
                     key="format",
                     cure="update tutelage (`pip install --upgrade tutelage`), or prepare the data set again",
                 )
             if entry["kind"] != kind:
                 cure = f"give the folder of a data set of {kind}"
-                raise UserError(f"describes {entry['kind']}, not {kind}", file=path, key="kind", cure=cure)
+                raise UserError(f"describes {entry['kind']}, not {kind}", key="kind", cure=cure)
             return cls(
                 folder,
                 entry["name"],
@@ -145,7 +144,9 @@ class Manifest:
                 entry["statistics"],
                 entry["source"],
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except UserError as error:
+            raise UserError(error.what, file=path, key=error.key, cure=error.cure or _PREPARE) from error
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             what = f"is no manifest of format {FORMAT} ({type(error).__name__}: {error})"
             raise UserError(what, file=path, cure=_PREPARE) from error
 

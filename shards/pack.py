@@ -6,20 +6,25 @@ processes nor an interruption shows in the result: a started job finds ``.prepar
 the shards that are whole. The manifest comes last.
 """
 
+import contextlib
+import hashlib
 import json
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shards.atomic import read_json, sweep, write_json
+from shards.atomic import disk_errors, read_json, sweep, write_json
 from shards.codec import decode_rgb, encode_label, encode_rgb, is_key, rgb_extension
 from shards.errors import UserError
-from shards.manifest import NAME, Manifest, same_json, shard_name, statistics_of
+from shards.manifest import NAME, Manifest, ShardInfo, same_json, shard_name, statistics_of
 from shards.resize import resize_label, resize_rgb
 from shards.sources.base import Frame, Source
 from shards.statistics import merge, of_label
@@ -81,7 +86,7 @@ def pack(
         "size": list(size) if size else None,
         "samples_per_shard": samples_per_shard,
         "tasks": {task.name: task.to_json() for task in source.tasks},
-        "splits": {split: len(keys) for split, keys in source.splits.items()},
+        "splits": {split: {"samples": len(keys), "keys": _hash(keys)} for split, keys in source.splits.items()},
         **source.options,
     }
     _check(source, out, samples_per_shard)
@@ -92,14 +97,14 @@ def pack(
     plans = plan(source, samples_per_shard)
     make = partial(pack_shard, source, out, size)
     try:
-        indexes = _in_order(plans, _run(make, plans, jobs), progress)
+        made = _in_order(plans, _run(make, plans, jobs), progress)
     finally:
         sweep(out)
-    splits: dict[str, list[Any]] = {split: [] for split in source.splits}
+    splits: dict[str, list[ShardInfo]] = {split: [] for split in source.splits}
     statistics: dict[str, list[Any]] = {split: [] for split in source.splits}
-    for each, index in zip(plans, indexes, strict=True):
-        splits[each.split].append(shard_info(out, index))
-        statistics[each.split].append(index["statistics"])
+    for each, (info, of_shard) in zip(plans, made, strict=True):
+        splits[each.split].append(info)
+        statistics[each.split].append(of_shard)
     manifest = Manifest(
         out,
         source.name,
@@ -115,16 +120,16 @@ def pack(
     return manifest
 
 
-def pack_shard(source: Source, out: Path, size: tuple[int, int] | None, each: Plan) -> dict[str, Any]:
-    """Make one shard, or find it whole, and return its index."""
+def pack_shard(source: Source, out: Path, size: tuple[int, int] | None, each: Plan) -> tuple[ShardInfo, dict[str, Any]]:
+    """Make one shard, or find it whole, and return its entry in the manifest and its statistics."""
     path = out / each.file
-    done = whole_index(path)
-    if done is not None:
-        return done
-    keys = source.splits[each.split]
-    positions = range(each.start, each.start + each.count)
-    samples = (encode(source.load(each.split, position), keys[position], source.tasks, size) for position in positions)
-    return write_shard(path, samples, partial(merge_samples, source.tasks))
+    index = whole_index(path)
+    if index is None:
+        keys = source.splits[each.split]
+        places = range(each.start, each.start + each.count)
+        samples = (encode(source.load(each.split, place), keys[place], source.tasks, size) for place in places)
+        index = write_shard(path, samples, partial(merge_samples, source.tasks))
+    return shard_info(out, index), index["statistics"]
 
 
 def merge_samples(tasks: tuple[Task, ...], samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,17 +141,15 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
     """A frame as the members of a shard.
 
     Raises:
-        UserError: when an image does not decode, or a label has another size than its image.
+        UserError: when an image does not decode, a label has another size than its image, or a class is out of range.
     """
-    data, extension, file = None, "jpg", frame.files.get("rgb")
+    data, extension = None, "jpg"
     if isinstance(frame.rgb, bytes):
         data, extension = frame.rgb, rgb_extension(frame.rgb) or ""
-        if not extension:
-            raise UserError("RGB is neither JPEG, PNG nor WebP", file=file, key=key, cure="convert it to one of them")
-        try:
+        with _named(frame, key, "rgb"):
+            if not extension:
+                raise UserError("is neither JPEG, PNG nor WebP", cure="convert it to one of them")
             rgb = decode_rgb(data, extension)
-        except UserError as error:
-            raise UserError(f"RGB {error.what}", file=file, key=key, cure=error.cure) from error
     else:
         rgb = frame.rgb
     original = rgb.shape[:2]
@@ -157,16 +160,29 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
         label = frame.labels.get(task.name)
         if label is None:
             continue
-        if label.shape[:2] != original:
-            what = f"{task.name} is {label.shape[0]}x{label.shape[1]}, its image {original[0]}x{original[1]}"
-            cure = "give every label the size of its image"
-            raise UserError(what, file=frame.files.get(task.name), key=key, cure=cure)
-        label = resize_label(label, size) if size else label
-        members[f"{task.name}.png"] = encode_label(task, label)
+        with _named(frame, key, task.name):
+            if label.shape[:2] != original:
+                what = f"is {label.shape[0]}x{label.shape[1]}, its image {original[0]}x{original[1]}"
+                raise UserError(what, cure="give every label the size of its image")
+            label = resize_label(label, size) if size else label
+            members[f"{task.name}.png"] = encode_label(task, label)
         statistics[task.name] = of_label(task, label)
     meta = {"original_size": [int(side) for side in original], **frame.meta}
     members["json"] = json.dumps(meta, separators=(",", ":")).encode()
     return EncodedSample(key, members, statistics)
+
+
+@contextlib.contextmanager
+def _named(frame: Frame, key: str, member: str) -> Iterator[None]:
+    """Errors within name the frame's key, and the raw file of the member where it has one."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{member} {error.what}", file=frame.files.get(member), key=key, cure=error.cure) from error
+
+
+def _hash(keys: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
 def _check(source: Source, out: Path, samples_per_shard: int) -> None:
@@ -186,19 +202,22 @@ def _check(source: Source, out: Path, samples_per_shard: int) -> None:
 def _claim(out: Path, job: dict[str, Any]) -> Manifest | None:
     """Make the folder this job's; the manifest, if the job is already finished."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        with disk_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError("is a file", file=out, cure="give a folder") from None
     cure = "give another folder, or delete this one"
     if (out / NAME).exists():
         manifest = Manifest.load(out)
-        if same_json(manifest.source, job):
-            return manifest
-        raise UserError("holds a data set that was prepared with other options", file=out, cure=cure)
+        if not same_json(manifest.source, job):
+            raise UserError("holds a data set that was prepared with other options", file=out, cure=cure)
+        if (out / JOB).exists():  # the process ended between its last two steps
+            (out / JOB).unlink()
+        return manifest
     if (out / JOB).exists():
         if not same_json(read_json(out / JOB, cure), job):
             raise UserError("holds an unfinished data set of other options", file=out, cure=cure)
-    elif any(out.iterdir()):
+    elif any(not entry.name.startswith(f".{JOB}.") for entry in out.iterdir()):
         raise UserError("is not empty", file=out, cure=cure)
     else:
         write_json(out / JOB, job)
@@ -211,12 +230,15 @@ def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[
         yield from ((each, make(each)) for each in plans)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the progress display's thread and locks
-    pool = ProcessPoolExecutor(min(jobs, len(plans)), context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(min(jobs, len(plans)), context, initializer=_start_worker)
     try:
         futures = {pool.submit(make, each): each for each in plans}
         for future in as_completed(futures):
             yield futures[future], future.result()
         pool.shutdown()
+    except BrokenProcessPool as error:
+        cure = "give fewer --jobs, should memory be short, and start the same command again"
+        raise UserError("a worker process was killed", key="--jobs", cure=cure) from error
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()  # a cancelled pool would finish the shards at hand first
@@ -224,8 +246,17 @@ def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[
         raise
 
 
-def _ignore_interrupts() -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends the workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Without this, a worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _in_order(plans: list[Plan], results: Iterator[tuple[Plan, Any]], progress: Progress) -> list[Any]:

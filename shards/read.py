@@ -159,6 +159,9 @@ def _read_index(manifest: Manifest, shard: ShardInfo) -> list[dict[str, Any]]:
     if hashlib.sha256(data).hexdigest() != shard.index_sha256:
         raise UserError("differs from the index that the manifest names", file=path, cure=CURE)
     samples = json.loads(data)["samples"]
+    if len(samples) != shard.samples:
+        what = f"lists {len(samples)} samples, where the manifest says {shard.samples}"
+        raise UserError(what, file=path, cure=CURE)
     allowed = allowed_members(manifest.tasks, manifest.kind)
     for sample in samples:
         strangers = sample["members"].keys() - allowed
@@ -167,4 +170,6 @@ def _read_index(manifest: Manifest, shard: ShardInfo) -> list[dict[str, Any]]:
                 f"holds a member .{min(strangers)}, which the manifest does not declare" if strangers else "is no key"
             )
             raise UserError(what, file=path, key=sample["key"], cure="declare it as a task, or prepare the data again")
+        if not 0 <= sample["offset"] <= sample["offset"] + sample["length"] <= shard.bytes:
+            raise UserError("lies outside its shard", file=path, key=sample["key"], cure=CURE)
     return samples

@@ -4,7 +4,7 @@ import ast
 import inspect
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from trainer.config import Config
 
@@ -18,10 +18,11 @@ def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
         if is_dataclass(hint):
             result |= documentation(hint, f"{prefix}{each.name}.")  # type: ignore[arg-type]
             continue
-        result[prefix + each.name] = texts[each.name]
+        by_task = f"{prefix}{each.name}.TASK" if get_origin(hint) is dict else ""
+        result[by_task or prefix + each.name] = texts[each.name]
         for item in get_args(hint):
             if is_dataclass(item):
-                result |= documentation(item, f"{prefix}{each.name}.TASK.")  # type: ignore[arg-type]
+                result |= documentation(item, f"{by_task}.")  # type: ignore[arg-type]
     return result
 
 

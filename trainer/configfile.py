@@ -27,17 +27,26 @@ CHOICES = {
     "evaluate.checkpoint": ("last", "best"),
     "evaluate.split": ("val", "dev"),
 }
-_POSITIVE = (
-    "train.epochs",
-    "train.global_batch",
-    "train.accumulation",
-    "train.log_every",
-    "evaluate.batch",
-    "label.batch",
-    "checkpoint.every",
-    "checkpoint.keep",
-    "data.window",
-)
+_LEAST = {
+    "val": 1,
+    "dev": 0,
+    "data.workers": 0,
+    "data.window": 1,
+    "train.epochs": 1,
+    "train.steps": 1,
+    "train.global_batch": 1,
+    "train.accumulation": 1,
+    "train.lr": 0,
+    "train.weight_decay": 0,
+    "train.warmup": 0,
+    "train.log_every": 1,
+    "evaluate.every": 0,
+    "evaluate.batch": 1,
+    "label.batch": 1,
+    "checkpoint.every": 1,
+    "checkpoint.keep": 1,
+}
+"""The smallest value of a number, where it is one."""
 _OF_THE_STUDENT = ("experiment", "inputs", "tasks", "pseudo", "run.path", "loss", "model.fusion", "evaluate.split")
 """Overrides that a student's command does not hand on to its teacher."""
 
@@ -53,7 +62,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         A resolved, read-only ``DictConfig`` in the form of :class:`trainer.config.Config`.
 
     Raises:
-        UserError: a missing file, an unknown key (with the nearest right one), a value of the wrong type.
+        UserError: a missing file, an unknown key (with the nearest right one), a value that is missing, of the wrong
+            type or out of range.
     """
     path = Path(path)
     config = OmegaConf.structured(Config)
@@ -63,11 +73,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         config = _merge(config, _parse(override), "command line")
     if OmegaConf.is_missing(config, "experiment"):
         config.experiment = path.stem
-    _check(config, path)
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
-        raise UserError(_first_line(error), file=path, cure="correct the interpolation ${...}") from error
+        cure = "correct the interpolation ${...}"
+        raise UserError(_first_line(error), file=path, key=error.full_key, cure=cure) from error
+    _check(config, path, overrides)
     OmegaConf.set_readonly(config, True)
     return config  # a DictConfig, which looks like the dataclass
 
@@ -118,27 +129,29 @@ def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]
     if path.resolve() in heirs:
         raise UserError("inherits itself", file=path, key="inherits", cure="break the circle")
     try:
-        content = OmegaConf.load(path)
+        content = OmegaConf.to_container(OmegaConf.load(path))
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1)
         cure = (
             f"did you mean {path.parent / near[0]}?" if near else "give the path of a configuration (configs/…/*.yaml)"
         )
         raise UserError("does not exist", file=path, cure=cure) from None
-    except (yaml.YAMLError, OSError) as error:
-        raise UserError(f"is no YAML ({_first_line(error)})", file=path, cure="correct it") from error
-    if not isinstance(content, DictConfig):
+    except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise UserError(f"is no configuration ({_first_line(error)})", file=path, cure="correct it") from error
+    if not isinstance(content, dict):
         raise UserError("holds no keys", file=path, cure="write `key: value` lines")
-    ancestors = OmegaConf.to_container(content).get("inherits", [])  # type: ignore[union-attr]
-    content.pop("inherits", None)
+    inherits = content.pop("inherits", [])
+    ancestors = inherits if isinstance(inherits, list) else [inherits]
+    if not all(isinstance(name, str) for name in ancestors):
+        raise UserError(f"{inherits!r} names no file", file=path, key="inherits", cure="name one file or a list")
     chain = []
-    for name in [ancestors] if isinstance(ancestors, str) else ancestors:
+    for name in ancestors:
         chain += _chain(path.parent / name, (*heirs, path.resolve()))
-    for task in content.get("pseudo") or {}:  # a teacher's file stands relative to the file that names it
-        entry = content.pseudo[task]
-        if isinstance(entry, DictConfig) and "teacher" in entry:
-            entry.teacher = str(path.parent / entry.teacher)
-    return [*chain, (path, content)]
+    pseudo = content.get("pseudo")
+    for entry in pseudo.values() if isinstance(pseudo, dict) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("teacher"), str):
+            entry["teacher"] = str(path.parent / entry["teacher"])  # relative to the file that names it
+    return [*chain, (path, OmegaConf.create(content))]
 
 
 def _parse(override: str) -> DictConfig:
@@ -157,48 +170,68 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
         return OmegaConf.merge(config, content)
     except ConfigKeyError as error:
         key = str(error.full_key or error.key)
-        near = difflib.get_close_matches(key, _known_keys(config), 1, cutoff=0.3)
-        cure = f"did you mean {near[0]}?" if near else "see `tutelage config --help-keys`"
+        near = difflib.get_close_matches(key, _known_keys(key), 1, cutoff=0.3)
+        cure = f"did you mean {near[0]}?" if near else "see `tutelage config --keys`"
         raise UserError("is no such option", file=file, key=key, cure=cure) from None
-    except OmegaConfBaseException as error:
-        meaning = documentation().get(str(error.full_key), "")
-        cure = f"it means: {meaning}" if meaning else "correct the value"
-        raise UserError(_first_line(error), file=file, key=str(error.full_key), cure=cure) from None
+    except (OmegaConfBaseException, TypeError) as error:  # it has no error of its own for a list in a mapping's place
+        place = getattr(error, "full_key", None)
+        raise UserError(_first_line(error), file=file, key=place, cure=_meaning(place) or "correct the value") from None
 
 
-def _known_keys(config: Any) -> list[str]:
-    keys = list(documentation())
-    for task in config.pseudo:
-        keys += [key.replace("TASK", str(task)) for key in keys if "TASK" in key]
+def _known_keys(wrong: str) -> list[str]:
+    """All options and the sections they stand in, for the task that a mistyped key names."""
+    task = wrong.split(".")[1] if wrong.startswith("pseudo.") else "TASK"
+    keys = [key.replace("TASK", task) for key in documentation()]
     return keys + sorted({key.rpartition(".")[0] for key in keys} - {""})
 
 
-def _check(config: Any, path: Path) -> None:
+def _meaning(key: str | None) -> str:
+    """What an option means, as an error's cure."""
+    for known, meaning in documentation().items():
+        if key and re.fullmatch(known.replace(".TASK", r"(\.\w+)?"), key):
+            return f"it means: {meaning}"
+    return ""
+
+
+def _check(config: Any, path: Path, overrides: Sequence[str]) -> None:
+    given = {override.partition("=")[0] for override in overrides}
+
+    def wrong(what: str, key: str, cure: str) -> UserError:
+        return UserError(what, file="command line" if key in given else path, key=key, cure=cure)
+
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise wrong("is not set", key, _meaning(key))
     for key, choices in CHOICES.items():
         value = OmegaConf.select(config, key)
         if value not in choices:
-            raise UserError(f"{value!r} is unknown", file=path, key=key, cure=f"use one of {', '.join(choices)}")
-    for key in _POSITIVE:
-        if OmegaConf.select(config, key) < 1:
-            raise UserError(
-                f"{OmegaConf.select(config, key)} is less than 1", file=path, key=key, cure="give 1 or more"
-            )
+            raise wrong(f"{value!r} is unknown", key, f"use one of {', '.join(choices)}")
+    for key, least in _LEAST.items():
+        value = OmegaConf.select(config, key)
+        if value is not None and not value >= least:
+            raise wrong(f"{value} is less than {least}", key, f"give {least} or more")
     for key in ("inputs", "tasks"):
         names = list(config[key])
         if not names or len(set(names)) < len(names):
-            raise UserError(f"{names} is empty or names one twice", file=path, key=key, cure="name each one once")
+            raise wrong(f"{names} is empty or names one twice", key, "name each one once")
     for key in ("data.size", "data.crop"):
-        parse_size(OmegaConf.select(config, key), key)
+        try:
+            parse_size(OmegaConf.select(config, key), key)
+        except UserError as error:
+            raise wrong(error.what, key, str(error.cure)) from None
     for task, budget in config.labels.items():
         if budget < 0:
-            raise UserError(f"{budget} frames", file=path, key=f"labels.{task}", cure="give 0 or more")
+            raise wrong(f"{budget} frames", f"labels.{task}", "give 0 or more")
     for task, entry in config.pseudo.items():
+        key = f"pseudo.{task}.threshold"
         if task not in config.tasks:
             what = f"pseudo-labels of {task}, which is none of the tasks {list(config.tasks)}"
-            raise UserError(what, file=path, key=f"pseudo.{task}", cure="name one of the tasks")
+            raise wrong(what, f"pseudo.{task}", "name one of the tasks")
         if entry.threshold is not None and not 0 <= entry.threshold < 1:
             cure = "give a confidence of at least 0 and less than 1, or null"
-            raise UserError(f"{entry.threshold} is no threshold", file=path, key=f"pseudo.{task}.threshold", cure=cure)
+            raise wrong(f"{entry.threshold} is no threshold", key, cure)
+    if not 0 <= config.label.threshold < 1:
+        cure = "give a confidence of at least 0 and less than 1"
+        raise wrong(f"{config.label.threshold} is no threshold", "label.threshold", cure)
 
 
 def _first_line(error: Exception) -> str:

@@ -103,9 +103,9 @@ class FrameLoader:
                 arrays[name] = source.read(place.shard, key)
         if "rgb" not in arrays:
             raise UserError("has no RGB", file=reader.path, key=key, cure="prepare the data set again")
-        if self.size:
-            for name, array in arrays.items():
-                arrays[name] = (resize_rgb if name == "rgb" else resize_label)(array, self.size)
+        size = self.size or arrays["rgb"].shape[:2]  # a pseudo-label may have another one
+        for name, array in arrays.items():
+            arrays[name] = (resize_rgb if name == "rgb" else resize_label)(array, size)
         if self.augment is None:
             return key, to_tensors(arrays, self.tasks)
         return key, self.augment(arrays, mix(self.seed, _AUGMENT, place.epoch, place.position))
@@ -166,9 +166,18 @@ def training_batches(
 
 def torch_loader(dataset: Any, workers: int, pin: bool = False) -> DataLoader:
     """A loader of ready batches. Workers are started afresh (``spawn``): a fork copies the locks of this process's
-    threads, and a held one stops the worker for ever."""
+    threads, and a held one stops the worker for ever. The generator, of which nothing depends, is a loader's own, so
+    that a run that continues finds the global one where it was saved."""
     context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": ignore_signals}
-    return DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=pin, **(context if workers else {}))  # type: ignore[arg-type]
+    generator = torch.Generator()
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin,
+        generator=generator,
+        **(context if workers else {}),  # type: ignore[arg-type]
+    )
 
 
 def checked(loader: Any) -> Iterator[Any]:

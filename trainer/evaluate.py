@@ -18,7 +18,7 @@ from trainer.experiment import Experiment
 from trainer.metrics import Metrics
 from trainer.overlap import map_ahead
 from trainer.progress import progress
-from trainer.runfolder import environment
+from trainer.runfolder import claim, environment
 from trainer.runtime import accelerator
 
 _THREADS = 2
@@ -32,7 +32,7 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
         The row of ``result.json``.
 
     Raises:
-        UserError: when there is no exported network, or no frame to evaluate on.
+        UserError: when there is no exported network, one of another configuration, or no frame to evaluate on.
     """
     path = experiment.folder / "result.json"
     found = {name: checkpoint.exported(experiment.checkpoints / name) for name in ("last", "best")}
@@ -41,6 +41,7 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
     if chosen not in hashes:
         cure = "train it (`tutelage train CONFIG`)" + ("" if chosen == "last" else " with evaluate.every set")
         raise UserError(f"there is no {chosen} checkpoint", file=experiment.checkpoints, cure=cure)
+    claim(experiment)
     asked = _asked(experiment, hashes)
     if path.exists() and (result := read_json(path, "delete it")).get("asked") == asked:
         return result
@@ -145,8 +146,8 @@ def _row(
         "normalise": config.loss.normalise,
         "backbone": config.model.backbone,
         "pretrained": bool(config.model.pretrained),
-        "size": config.data.size or experiment.manifest.size,
-        "crop": config.data.crop,
+        "size": parse_size(config.data.size, "data.size") or experiment.manifest.size,
+        "crop": parse_size(config.data.crop, "data.crop"),
         "steps": facts["step"],
         "samples_seen": facts["step"] * config.train.global_batch,
         "validation_frames": int(experiment.evaluation_frames().chosen.sum()),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.labels import LabelShards
-from shards.manifest import Manifest
+from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
 from trainer.config import Config
@@ -36,7 +36,7 @@ class Experiment:
     @cached_property
     def manifest(self) -> Manifest:
         path = self.config.data.path
-        if not (Path(path) / "MANIFEST.json").exists():
+        if not (Path(path) / NAME).exists():
             cure = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
             raise UserError("is no prepared data set", file=path, key="data.path", cure=cure)
         return Manifest.load(path)
@@ -77,11 +77,17 @@ class Experiment:
 
         Args:
             pseudo: False leaves pseudo-labels out (what a teacher labels does not depend on them).
+
+        Raises:
+            UserError: when a budget is larger than the data, or a teacher has not labelled.
         """
         config = self.config
         frames = Frames(self.manifest, TRAIN, seed=config.seed, budgets=config.labels, dev=config.dev)
         for task, teacher in self.teachers().items() if pseudo else ():
             threshold = config.pseudo[task].threshold
+            if not (teacher.labels / NAME).exists():
+                cure = f"label with it (`tutelage label {teacher.path}`), or let `tutelage run {self.path}` do it all"
+                raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", cure=cure)
             frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), threshold))
         return frames
 

@@ -7,7 +7,7 @@ label does not depend on which shards were done before; a shard that is there an
 import hashlib
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from trainer.frames import Frames
 from trainer.kept import CONFIDENCE, confidence_counts, summary
 from trainer.overlap import Background, map_ahead
 from trainer.progress import progress
+from trainer.runfolder import claim
 from trainer.runtime import accelerator
 
 JOB = ".label.json"
@@ -42,7 +43,8 @@ def label(experiment: Experiment) -> dict[str, Any]:
         What was kept, as ``kept.json`` beside the shards says it (:mod:`trainer.kept`).
 
     Raises:
-        UserError: when the network is not trained, has nothing to label, or a disk is full.
+        UserError: when the network is not trained, or with another configuration, has nothing to label, or a disk is
+            full.
     """
     folder = experiment.labels
     if not experiment.targets:
@@ -50,6 +52,7 @@ def label(experiment: Experiment) -> dict[str, Any]:
         raise UserError(what, file=experiment.path, key="tasks", cure="give a teacher a task that is no input")
     chosen = experiment.checkpoints / experiment.config.evaluate.checkpoint
     network, facts = checkpoint.load_exported(chosen)
+    claim(experiment)
     frames = experiment.training_frames(pseudo=False)
     mask = frames.to_label(experiment.config.inputs, [task.name for task in experiment.targets])
     if not mask.any():
@@ -58,7 +61,7 @@ def label(experiment: Experiment) -> dict[str, Any]:
     if not _claim(folder, _job(experiment, facts, mask)):
         _Pass(experiment, frames, mask, network).run(folder)
         _finish(experiment, frames, facts, folder)
-    return read_json(folder / "kept.json", f"delete {folder} and label again")
+    return _kept(experiment)
 
 
 class _Pass:
@@ -82,20 +85,20 @@ class _Pass:
         total = sum(len(of) for of in self.chosen)
         done = total - sum(len(self.chosen[number]) for number in todo)
         writer = Background()
-        encoded: dict[int, list[Future[EncodedSample]]] = {number: [] for number in todo}
         title = f"{self.experiment.config.experiment}: label"
-        with ThreadPoolExecutor(_THREADS) as encoders, progress(title, total, done=done) as report:
+        with progress(title, total, done=done) as report:
             for number in todo:
-                for frames in self.label_shard(number):
-                    encoded[number] += [encoders.submit(self.encode, frame) for frame in frames]
-                    report(len(frames))
-                futures = encoded.pop(number)
-                writer.submit(lambda number=number, futures=futures: self.write(folder, number, futures))  # type: ignore[misc]
+                samples = []
+                # bounded, since a frame's arrays are many times larger than what is written of it
+                for sample in map_ahead(self.encode, self.label_shard(number), _THREADS, 2 * self.batch):
+                    samples.append(sample)
+                    report(1)
+                writer.submit(partial(write_label_shard, folder, shards[number].file, samples, self.targets))
             writer.close()
 
     @torch.no_grad()
-    def label_shard(self, number: int) -> Iterator[list[LabelledFrame]]:
-        """The labelled frames of a source shard, a batch at a time."""
+    def label_shard(self, number: int) -> Iterator[LabelledFrame]:
+        """The labelled frames of a source shard."""
         count = len(self.chosen[number])
         starts = range(0, count, self.batch)
 
@@ -110,12 +113,10 @@ class _Pass:
             with self.process.autocast():
                 final = self.network(batch.inputs(self.experiment.config.inputs, torch.channels_last)).final
             outputs = {task.name: decide(task, final[task.name].float()) for task in self.targets}
-            yield [self.frame(key, row, outputs) for row, key in enumerate(batch.keys)]
-
-    def frame(self, key: str, row: int, outputs: dict[str, Any]) -> LabelledFrame:
-        labels = {name: label[row] for name, (label, _) in outputs.items()}
-        confidence = {name: of[row] for name, (_, of) in outputs.items() if of is not None}
-        return LabelledFrame(key, labels, confidence)
+            for row, key in enumerate(batch.keys):
+                labels = {name: label[row] for name, (label, _) in outputs.items()}
+                confidence = {name: of[row] for name, (_, of) in outputs.items() if of is not None}
+                yield LabelledFrame(key, labels, confidence)
 
     def encode(self, frame: LabelledFrame) -> EncodedSample:
         sample = encode_frame(frame, self.targets)
@@ -124,10 +125,6 @@ class _Pass:
                 counts = confidence_counts(task, frame.labels[task.name], frame.confidence[task.name])
                 sample.statistics[task.name][CONFIDENCE] = counts
         return sample
-
-    def write(self, folder: Path, number: int, futures: list[Future[EncodedSample]]) -> None:
-        name = self.frames.readers.shards[number].file
-        write_label_shard(folder, name, [future.result() for future in futures], self.targets)
 
 
 def decide(task: Task, output: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
@@ -167,11 +164,11 @@ def _claim(folder: Path, job: dict[str, Any]) -> bool:
     if not (folder / JOB).exists():
         write_json(folder / JOB, job)
     sweep(folder)
-    return (folder / NAME).exists() and (folder / "kept.json").exists()
+    return (folder / NAME).exists()
 
 
 def _finish(experiment: Experiment, frames: Frames, facts: dict[str, Any], folder: Path) -> None:
-    """Write what was kept, and last the manifest."""
+    """Write the manifest."""
     infos, statistics = [], []
     for shard in frames.readers.shards:
         index = whole_index(folder / shard.file)
@@ -181,8 +178,6 @@ def _finish(experiment: Experiment, frames: Frames, facts: dict[str, Any], folde
         statistics.append(index["statistics"])
     targets = experiment.targets
     merged = statistics_of({TRAIN: statistics}, targets)[TRAIN]
-    kept = {task.name: summary(task, merged[task.name], experiment.config.label.threshold) for task in targets}
-    write_json(folder / "kept.json", kept)
     teacher = {
         "checkpoint_sha256": facts["sha256"],
         "step": facts["step"],
@@ -191,3 +186,13 @@ def _finish(experiment: Experiment, frames: Frames, facts: dict[str, Any], folde
     }
     source: Manifest = experiment.manifest
     label_manifest(folder, source, TRAIN, targets, infos, merged, teacher).save()
+
+
+def _kept(experiment: Experiment) -> dict[str, Any]:
+    """What ``label.threshold`` keeps of the labels, which are the same for every threshold; also as ``kept.json``."""
+    path, threshold = experiment.labels / "kept.json", experiment.config.label.threshold
+    statistics = Manifest.load(experiment.labels, kind="labels").statistics[TRAIN]
+    kept = {task.name: summary(task, statistics[task.name], threshold) for task in experiment.targets}
+    if not path.exists() or not same_json(read_json(path, "delete it"), kept):
+        write_json(path, kept)
+    return kept

@@ -12,6 +12,7 @@ from shards.errors import UserError
 from shards.labels import LabelShards
 from shards.manifest import Manifest, ShardInfo, statistics_of
 from shards.pack import merge_samples
+from shards.resize import resize_label
 from shards.statistics import of_label
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 from trainer.experiment import TRAIN, Experiment
@@ -74,7 +75,8 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
             members |= reader.read(position, lambda extension, member=member: extension == member)  # type: ignore[misc]
             label = reader.decode(position, lambda extension, member=member: extension == member)[task.name]  # type: ignore[misc]
         elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
-            label = frames.sources[task.name].read(number, key)
+            rgb = reader.decode(position, lambda extension: extension.startswith("rgb."))["rgb"]
+            label = resize_label(frames.sources[task.name].read(number, key), rgb.shape[:2])  # data.size may differ
             members[member] = encode_label(task, label)
         else:
             continue

@@ -34,12 +34,12 @@ class Background:
     """
 
     def __init__(self, limit: int = 4) -> None:
-        self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue(limit)
+        self._calls: queue.Queue[Callable[[], object] | None] = queue.Queue(limit)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def submit(self, call: Callable[[], None]) -> None:
+    def submit(self, call: Callable[[], object]) -> None:
         self._raise()
         self._calls.put(call)
 

@@ -28,6 +28,8 @@ def panel(experiments: Sequence[Experiment], path: str | Path, frames: int = 4) 
     Raises:
         UserError: when they belong to different data sets, or one is not trained.
     """
+    if frames < 1:
+        raise UserError(f"{frames} frames", key="--frames", cure="give 1 or more")
     first = experiments[0]
     if any(each.manifest.sha256 != first.manifest.sha256 for each in experiments):
         raise UserError("the experiments belong to different data sets", cure="draw one picture for each")

@@ -24,12 +24,22 @@ from shards.errors import UserError
 from trainer.configfile import to_dict, to_yaml
 from trainer.experiment import Experiment
 
-_MAY_CHANGE = ("data.path", "data.workers", "evaluate", "label", "checkpoint", "run", "train.trace", "train.log_every")
+_MAY_CHANGE = (
+    "data.path",
+    "data.workers",
+    "val",
+    "evaluate",
+    "label",
+    "checkpoint",
+    "run",
+    "train.trace",
+    "train.log_every",
+)
 """Options that do not change what a run computes, so a run may be continued with others."""
 
 
 def claim(experiment: Experiment) -> None:
-    """Make the run's folder, or make sure that it belongs to the same configuration.
+    """Make the run's folder, or make sure that what was trained in it has the same configuration.
 
     Raises:
         UserError: when it holds a run of another configuration, naming what differs.
@@ -38,9 +48,10 @@ def claim(experiment: Experiment) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     text = to_yaml(experiment.config)
-    if path.exists():
-        old = _flat(OmegaConf.to_container(OmegaConf.load(path)))
-        new = _flat(to_dict(experiment.config))
+    trained = any(experiment.checkpoints.glob("[!.]*"))  # a start that failed leaves nothing to be protected
+    if trained and path.exists():
+        old = _comparable(OmegaConf.to_container(OmegaConf.load(path)))
+        new = _comparable(to_dict(experiment.config))
         for key in sorted(old.keys() | new.keys()):
             changed = old.get(key) != new.get(key)
             if changed and not any(key == may or key.startswith(f"{may}.") for may in _MAY_CHANGE):
@@ -50,10 +61,9 @@ def claim(experiment: Experiment) -> None:
                     key=key,
                     cure="set run.path (or seed) to start another run, or delete this one",
                 )
-        if path.read_text(encoding="utf-8") == text:
-            return
-    with atomic_file(path) as file:
-        file.write(text.encode())
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with atomic_file(path) as file:
+            file.write(text.encode())
 
 
 def environment() -> dict[str, Any]:
@@ -84,6 +94,12 @@ def commit() -> str | None:
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _comparable(config: Any) -> dict[str, Any]:
+    """The options by dotted key; of a teacher's path the name, since the rest depends on the working directory."""
+    flat = _flat(config)
+    return flat | {key: Path(value).name for key, value in flat.items() if key.endswith(".teacher")}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
 
 from shards.errors import UserError
 
@@ -27,6 +28,7 @@ def accelerator(precision: str) -> Accelerator:
     elif not cuda and ranks > 1:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate starts ranks that each train alone
     mixed = "no" if precision == "fp32" else precision
+    AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
     made = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
     if made.num_processes != ranks or (ranks > 1 and made.distributed_type == DistributedType.NO):
         what = f"{ranks} processes were started, but accelerate joins {made.num_processes} ({made.distributed_type})"

@@ -1,8 +1,10 @@
 """Everything an experiment needs, in order: teacher, labels, student, evaluation. What is finished is skipped."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from shards.errors import UserError
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.labelling import label
@@ -10,10 +12,19 @@ from trainer.progress import console
 from trainer.train import train
 
 
-def run(experiment: Experiment) -> dict[str, Any]:
-    """Run an experiment and whatever it depends on; returns the row of its ``result.json``."""
+def run(experiment: Experiment, students: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Run an experiment and whatever it depends on; returns the row of its ``result.json``.
+
+    Args:
+        students: the folders of those that it is a teacher for.
+
+    Raises:
+        UserError: whatever a stage raises, or when an experiment teaches itself.
+    """
+    if experiment.folder in students:
+        raise UserError("is its own teacher", file=experiment.path, key="pseudo", cure="break the circle")
     for each in dependencies(experiment):
-        run(each)
+        run(each, (*students, experiment.folder))
         say(f"labels of {each.config.experiment}: {each.labels}")
         for line in describe_kept(label(each)):
             say(f"  {line}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from shards.atomic import read_json
@@ -49,16 +50,18 @@ def tabulate(results: Iterable[dict[str, Any]]) -> Results:
     every = [result for group in groups.values() for result in group]
     metrics = [(task, metric) for task in _tasks(every) for metric in HEADLINES if _has(every, task, metric)]
     many = len(_tasks(every)) > 2
-    titles = ["data", "experiment", "inputs", "outputs", "losses", *(f"|{letter}|" for letter, _ in _letters(every))]
+    titles = ["experiment", "inputs", "outputs", "losses", *(f"|{letter}|" for letter, _ in _letters(every))]
     titles += [f"{task} {HEADLINES[metric][0]}" if many else HEADLINES[metric][0] for task, metric in metrics]
+    several = len({dataset for dataset, *_ in groups}) > 1
+    titles = ["data", *titles] if several else titles
     rows = []
     for (dataset, experiment, _), group in groups.items():
         first = group[0]
-        row = [dataset, experiment, "+".join(map(short, first["inputs"])), "+".join(map(short, first["tasks"]))]
+        row = [experiment, "+".join(map(short, first["inputs"])), "+".join(map(short, first["tasks"]))]
         row.append(_losses(first))
         row += [_frames(first, task) for _, task in _letters(every)]
         row += [_cell([r["metrics"].get(task, {}).get(metric) for r in group], metric) for task, metric in metrics]
-        rows.append(row)
+        rows.append([dataset, *row] if several else row)
     if len({len(group) for group in groups.values()}) > 1 or any(len(group) > 1 for group in groups.values()):
         titles.append("seeds")
         for row, group in zip(rows, groups.values(), strict=True):
@@ -72,7 +75,9 @@ def short(name: str) -> str:
 
 
 def as_rich(table: Results) -> Table:
-    shown = Table(*table.titles)
+    shown = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for title in table.titles:
+        shown.add_column(title, no_wrap=True)
     for row in table.rows:
         shown.add_row(*row)
     return shown

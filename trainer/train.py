@@ -1,6 +1,7 @@
 """The training loop, from the newest checkpoint to the last step."""
 
 import time
+from collections.abc import Generator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -43,15 +44,23 @@ def train(experiment: Experiment) -> Path:
     claim(experiment)
     if checkpoint.exported(last):
         return last
-    run = _Run(experiment)
-    run.resume()
-    run.train()
-    run.export("last")
+    trainer = Trainer(experiment)
+    trainer.resume()
+    for _ in trainer.iterate():
+        pass
+    trainer.export("last")
     return last
 
 
-class _Run:
-    """The state of a training run and its steps."""
+class Trainer:
+    """The state of a training run and its steps.
+
+    Attributes:
+        step: optimizer steps that are finished.
+        steps: of the whole run.
+        samples: that an epoch chooses from.
+        loss: of each task, ``(T,)``, summed over the steps since the last log line (this rank's share).
+    """
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment, self.config = experiment, experiment.config
@@ -88,14 +97,15 @@ class _Run:
             return
         resumed = checkpoint.resume(path, self.plain, self.optimizer, self.accelerator.scaler)
         self.step = resumed.step
-        self.loss = resumed.loss.to(self.loss.device)
+        if self.main:  # it holds the sum over ranks
+            self.loss = resumed.loss.to(self.loss.device)
         best = checkpoint.exported(self.experiment.checkpoints / "best")
         self.best = best["value"] if best else None
         if self.main:
             console.print(f"continuing {self.experiment.folder} at step {self.step}")
 
-    def train(self) -> None:
-        """All steps that are left."""
+    def iterate(self) -> Generator[int]:
+        """Do the steps that are left, and give each one's number when it is finished, logged and saved."""
         config = self.config.train
         batches = training_batches(
             self.config,
@@ -133,7 +143,8 @@ class _Run:
                             records.step(self.step, entry)
                     self.after_step(records)
                     report(1, figures)
-                    if request.signal:
+                    yield self.step
+                    if request.signal and self.step < self.steps:
                         self.save()
                         where = f"{self.experiment.folder}: stopped at step {self.step} by {request.signal.name}"
                         raise Interrupted(f"{where}; start the same command again to continue")
@@ -170,21 +181,10 @@ class _Run:
             records.keys(self.step, (self.step - 1) // self.steps_per_epoch, keys)
 
     def figures(self, speed: float, waiting: float) -> dict:
-        """The figures of the steps since the last log line.
-
-        Raises:
-            UserError: when the loss is not finite.
-        """
+        """The figures of the steps since the last log line."""
         steps = self.step % self.config.train.log_every or self.config.train.log_every
-        loss = (self.accelerator.reduce(self.loss, "sum") / steps).tolist()
+        loss = (self.total_loss() / steps).tolist()
         self.loss.zero_()
-        if not all(abs(value) < float("inf") for value in loss):
-            raise UserError(
-                f"the loss is {loss}",
-                file=self.experiment.folder,
-                key=f"step {self.step}",
-                cure="lower train.lr, set train.clip, or use train.precision=fp32; the last checkpoint is kept",
-            )
         names = [task.name for task in self.experiment.tasks]
         return {
             "epoch": self.step / self.steps_per_epoch,
@@ -196,6 +196,22 @@ class _Run:
                 "memory_megabytes": round(memory_megabytes()),
             },
         }
+
+    def total_loss(self) -> torch.Tensor:
+        """The losses since the last log line over all ranks, ``(T,)``.
+
+        Raises:
+            UserError: when one is not finite.
+        """
+        loss = self.accelerator.reduce(self.loss, "sum")
+        if not loss.isfinite().all():
+            raise UserError(
+                f"the loss is {loss.tolist()}",
+                file=self.experiment.folder,
+                key=f"step {self.step}",
+                cure="start another run (run.path) with a lower train.lr, with train.clip, or in train.precision=fp32",
+            )
+        return loss
 
     def after_step(self, records: Records | None) -> None:
         """Evaluate and save where the configuration asks for it."""
@@ -217,11 +233,12 @@ class _Run:
             self.export("best", value=value)
 
     def save(self) -> None:
+        loss = self.total_loss()  # a run never continues from weights that are lost
         if self.main:
             scaler = self.accelerator.scaler
             keep = self.config.checkpoint.keep
             folder = self.experiment.checkpoints
-            checkpoint.save(folder, self.step, self.plain, self.optimizer, scaler, self.loss, keep)
+            checkpoint.save(folder, self.step, self.plain, self.optimizer, scaler, loss, keep)
         self.accelerator.wait_for_everyone()
 
     def export(self, name: str, **facts: object) -> None:

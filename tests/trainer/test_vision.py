@@ -1,4 +1,4 @@
-"""The repair of torchvision, on stand-ins for a working, a half-working and a broken one."""
+"""The repair of torchvision (trainer/torchvision_repair.py), on stand-ins for a working, a half-working and a broken one."""
 
 import os
 import subprocess
@@ -61,3 +61,9 @@ def test_the_package_itself_is_light():
     code = "import sys, trainer; print([m for m in ('torch', 'timm', 'torchvision') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_processes_that_are_not_ours_are_repaired_too():
+    """``accelerate launch`` imports timm, and with it torchvision, before any of our modules."""
+    done = subprocess.run([sys.executable, "-c", "import torch, timm; print('ok')"], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("ok\n", "")

@@ -1,0 +1,24 @@
+"""Fixtures that tests of several packages share."""
+
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `import tiny`, in worker processes as well
+
+from tiny import Tiny
+
+from shards.manifest import Manifest
+from shards.pack import pack
+
+hypothesis.settings.register_profile("tutelage", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("tutelage")
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """12 training frames in 4 shards and 5 validation frames in 2, of 32×64; see :class:`tiny.Tiny` for who carries
+    which label. Shared by all tests, so nobody writes to its folder: copy it first."""
+    return pack(Tiny(), tmp_path_factory.mktemp("tiny"), samples_per_shard=3)

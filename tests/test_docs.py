@@ -1,0 +1,147 @@
+"""The commands of the README and the docs, parsed from their fenced blocks and executed in order at a tiny size."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from launchers.cli import main, parse
+from shards.pack import pack
+from shards.sources.scenes import Scenes
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")])
+SIZE = (32, 64)
+TINY = ["train.steps=2", "model.backbone=mobilenetv3_small_050", "model.pretrained=false", "data.workers=0"]
+TINY += ["train.global_batch=2", "labels.semseg=4", "labels.depth=10", "val=null", "data.crop=null"]
+CANNOT_RUN = {
+    "make": "installs, or is the test suite itself",
+    "git": "needs the network",
+    "sbatch": "needs a cluster",
+    "docs/results": "takes hours on real data, and stands there as the record of what was run",
+    "cityscapes": "needs the Cityscapes download",
+}
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Language and text of every fenced block."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """The commands of a page's shell blocks, continuation lines joined."""
+    found = []
+    for language, text in blocks(page):
+        lines = text.replace("\\\n", " ").splitlines()
+        if language == "console":
+            lines = [line[2:] for line in lines if line.startswith("$ ")]
+        if language in ("sh", "bash", "console"):
+            found += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_shell_block_is_marked_as_one(page):
+    languages = {language for language, _ in blocks(page)}
+    assert languages <= {"sh", "console", "yaml", "text", "python", "json"}
+    opened = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("```")]
+    assert len(opened) == 2 * len(blocks(page)), "a fenced block has no language, so its commands are not tested"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_parse(page):
+    for command in commands(page):
+        words = shlex.split(command, comments=True)
+        if "launchers" in words:
+            parse(words[words.index("launchers") + 1 :])
+        elif words[0] == "tutelage":
+            parse(words[1:])
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_run(page, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "clone"
+    place.mkdir()
+    (place / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(place)
+    raw_data(place)
+    todo = commands(page)
+    if any("scenes" in command for command in todo) and not any("prepare scenes" in command for command in todo):
+        pack(Scenes(12, 4, SIZE), Path("data/scenes"), size=SIZE)
+    ran = 0
+    for command in todo:
+        reason = why_not(page, command)
+        if reason:
+            with capsys.disabled():
+                print(f"\n{page.name}: not run: {command} ({reason})")
+        else:
+            execute(command)
+            ran += 1
+    if not ran:
+        pytest.skip("no command of this page can run here")
+
+
+def why_not(page: Path, command: str) -> str | None:
+    if page.is_relative_to(ROOT / "docs" / "results"):
+        return CANNOT_RUN["docs/results"]
+    word = command.split()[0]
+    if word in CANNOT_RUN:
+        return CANNOT_RUN[word]
+    if "cityscapes" in command:
+        return CANNOT_RUN["cityscapes"]
+    if "nyudv2" in command and not Path("downloads/nyudv2").exists():
+        return "needs the NYUDv2 download (TUTELAGE_NYUDV2 is unset)"
+    return None
+
+
+def execute(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    if words[0] == "accelerate":
+        words[0] = str(Path(sys.executable).parent / "accelerate")
+        environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*words, *TINY], env=environment, capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return
+    assert words[0] == "tutelage", f"no way to test {words[0]}"
+    if words[1] == "prepare":
+        words += ["--jobs", "1", "--size", "x".join(map(str, SIZE))]
+        words += ["--train", "12", "--val", "4"] if words[2] == "scenes" else []
+    elif any(word.endswith(".yaml") for word in words):
+        words += TINY
+    assert main(words[1:]) == 0, command
+
+
+def raw_data(place: Path) -> None:
+    """Raw frames as the pages assume them: ``warehouse`` and ``downloads/nyudv2``."""
+    declaration = next(text for _, text in blocks(ROOT / "README.md") if text.startswith("# warehouse/dataset.yaml"))
+    folder = place / "warehouse"
+    for name in ("rgb", "semseg", "depth"):
+        (folder / name).mkdir(parents=True)
+    (folder / "dataset.yaml").write_text(declaration)
+    classes = len(yaml.safe_load(declaration)["tasks"]["semseg"]["classes"])
+    source = Scenes(15, 0, SIZE)
+    for number in range(15):
+        frame = source.load("train", number)
+        Image.fromarray(np.asarray(frame.rgb)).save(folder / "rgb" / f"{number:03d}.jpg")
+        depth = np.rint(frame.labels["depth"] * 1000).astype(np.uint16)
+        Image.fromarray(depth).save(folder / "depth" / f"{number:03d}.png")
+        if number % 2:
+            semseg = (frame.labels["semseg"] % classes).astype(np.uint8)
+            Image.fromarray(semseg).save(folder / "semseg" / f"{number:03d}.png")
+    real = os.environ.get("TUTELAGE_NYUDV2")
+    if real:
+        script = [sys.executable, str(Path(real) / "build_official_mat.py"), "--frames", "12"]
+        subprocess.run([*script, str(place / "downloads" / "nyudv2")], check=True, capture_output=True)

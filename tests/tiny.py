@@ -1,0 +1,73 @@
+"""A data set small enough to be made in every test: frames of blocks whose colour and depth follow from their class.
+
+Here and not in a conftest, so that worker processes can import it too.
+"""
+
+import io
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from shards.sources.base import Frame
+from shards.tasks import IGNORE, Task, palette
+
+SIZE = (32, 64)
+BLOCK = 8
+SEMSEG = Task("semseg", "classes", classes=("floor", "wall", "person", "shelf"), colours=palette(4))
+DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+NORMALS = Task("normals", "unit_vector")
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A source of frames with ``semseg`` and ``depth``.
+
+    By position, the 3rd of every 3 frames lacks ``semseg`` and the 4th of every 4 ``depth``: of 12 frames 8 carry
+    semseg, 9 depth, 6 both and one neither. RGB is a PNG's own bytes at even positions, an array at odd ones.
+
+    Args:
+        train, val: frames of the splits.
+        options: of the source, as the manifest keeps them.
+        hang: a training frame whose ``load`` never returns, so that a test can interrupt the process there.
+    """
+
+    train: int = 12
+    val: int = 5
+    options: dict[str, Any] = field(default_factory=dict)
+    hang: int | None = None
+    name: str = "tiny"
+    tasks: tuple[Task, ...] = (SEMSEG, DEPTH)
+
+    @cached_property
+    def splits(self) -> dict[str, list[str]]:
+        return {split: [f"{split}-{i:03d}" for i in range(getattr(self, split))] for split in ("train", "val")}
+
+    def load(self, split: str, position: int) -> Frame:
+        if split == "train" and position == self.hang:
+            time.sleep(600)
+        random = np.random.default_rng([len(split), position])
+        classes = random.integers(0, 4, (SIZE[0] // BLOCK, SIZE[1] // BLOCK), dtype=np.uint8)
+        classes = np.kron(classes, np.ones((BLOCK, BLOCK), np.uint8))
+        rgb = np.asarray(SEMSEG.colours, np.uint8)[classes] + random.integers(0, 32, (*SIZE, 3), dtype=np.uint8)
+        depth = (1 + classes + np.linspace(0, 1, SIZE[0])[:, None]).astype(np.float32)
+        semseg = classes.copy()
+        semseg[:2], depth[:, :3] = IGNORE, 0
+        labels: dict[str, np.ndarray] = {"semseg": semseg, "depth": depth}
+        if position % 3 == 2:
+            del labels["semseg"]
+        if position % 4 == 3:
+            del labels["depth"]
+        files = {"rgb": Path(f"raw/{split}/{position}.png")}
+        return Frame(rgb if position % 2 else png(rgb), labels, {"position": position}, files)
+
+
+def png(array: np.ndarray) -> bytes:
+    """An array as a PNG, by Pillow alone."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,265 @@
+"""Configuration files: every shipped one parses, every promised name is there, and every mistake is named."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from omegaconf.errors import ReadonlyConfigError
+
+from shards.errors import UserError
+from trainer.config import Config
+from trainer.configdocs import documentation
+from trainer.configfile import load, load_teacher, parse_size, shared, to_dict, to_yaml
+
+SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))
+DATA = "data: {path: d}\n"
+
+
+def write(folder: Path, text: str, name: str = "c.yaml") -> Path:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def error_of(path: Path, *overrides: str) -> str:
+    """What loading says is wrong: one line."""
+    with pytest.raises(UserError) as caught:
+        load(path, overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Shipped configurations and promised names
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_shipped_configuration_parses(path):
+    config = load(path)
+    assert config.experiment == path.stem
+    assert config.run.path == f"runs/{config.data.name}/{path.stem}/seed-0"
+    for task in config.pseudo:
+        teacher = load_teacher(config, task, [])
+        assert task in teacher.tasks and task not in teacher.inputs
+        assert dict(teacher.labels) == dict(config.labels), "another budget than its student's"
+
+
+def test_there_are_configurations_for_every_engine_of_the_readme():
+    assert {path.parent.name for path in SHIPPED} >= {"scenes", "nyudv2", "cityscapes", "folder"}
+
+
+def test_nyudv2_configurations_hold_the_papers_budgets():
+    budgets = {path.stem: dict(load(path).labels) for path in SHIPPED if path.parent.name == "nyudv2"}
+    assert budgets["ummt-d"] == budgets["mmmt-d"] == budgets["ummt-ps"] == {"semseg": 250, "depth": 500}
+    assert budgets["ummt"] == {"semseg": 250, "depth": 250}
+
+
+PROMISED = """
+seed data.path data.size data.crop data.workers labels.TASK val inputs tasks model.backbone model.pretrained
+train.global_batch train.accumulation train.epochs train.lr train.precision train.trace pseudo.TASK.teacher
+pseudo.TASK.threshold checkpoint.every checkpoint.keep run.path
+""".split()
+
+
+@pytest.mark.parametrize("key", PROMISED)
+def test_promised_option_exists_and_is_explained(key):
+    assert len(documentation()[key]) > 10
+
+
+def test_every_field_is_explained():
+    def leaves(schema: Any, prefix: str = "") -> set[str]:
+        hints, found = get_type_hints(schema), set()
+        for each in fields(schema):
+            hint, key = hints[each.name], prefix + each.name
+            if is_dataclass(hint):
+                found |= leaves(hint, f"{key}.")
+                continue
+            task = ".TASK" if str(hint).startswith("dict") else ""
+            found.add(key + task)
+            for item in get_args(hint):
+                found |= leaves(item, f"{key}{task}.") if is_dataclass(item) else set()
+        return found
+
+    texts = documentation()
+    assert texts.keys() == leaves(Config)
+    assert all(text.endswith(".") or ":" in text for text in texts.values()), "a text that breaks off"
+
+
+# Inheritance, overrides, resolution
+
+
+def test_a_file_overrides_what_it_inherits_relative_to_itself(tmp_path):
+    write(tmp_path, DATA + "train: {lr: 0.5, epochs: 7}\nlabels: {semseg: 1, depth: 2}", "shared/base.yaml")
+    write(tmp_path, "inherits: ../shared/base.yaml\ntrain: {epochs: 8}\nseed: 3", "a/middle.yaml")
+    config = load(write(tmp_path, "inherits: a/middle.yaml\nseed: 4\nlabels: {semseg: 9}", "leaf.yaml"))
+    assert (config.seed, config.train.epochs, config.train.lr) == (4, 8, 0.5)
+    assert dict(config.labels) == {"semseg": 9, "depth": 2}
+    assert config.train.global_batch == Config().train.global_batch
+    assert config.experiment == "leaf"
+
+
+def test_of_several_inherited_files_later_ones_win(tmp_path):
+    write(tmp_path, DATA + "seed: 1\nval: 5", "a.yaml")
+    write(tmp_path, "seed: 2", "b.yaml")
+    config = load(write(tmp_path, "inherits: [a.yaml, b.yaml]"))
+    assert (config.seed, config.val) == (2, 5)
+
+
+def test_overrides_win_and_are_yaml(tmp_path):
+    path = write(tmp_path, DATA + "seed: 1")
+    config = load(path, ["seed=2", "inputs=[rgb, depth]", "labels.semseg=5", "train.clip=null", "model.pretrained=w.s"])
+    assert (config.seed, list(config.inputs), dict(config.labels)) == (2, ["rgb", "depth"], {"semseg": 5})
+    assert config.train.clip is None and config.model.pretrained == "w.s"
+    assert load(path, ["experiment=x", "run.root=/r"]).run.path == "/r/data/x/seed-1"
+
+
+def test_the_resolved_configuration_is_read_only_and_reads_back_as_itself(tmp_path):
+    path = write(tmp_path, DATA + "pseudo: {semseg: {teacher: t.yaml}}\nlabels: {depth: 4}")
+    config = load(path)
+    with pytest.raises(ReadonlyConfigError):
+        config.seed = 5
+    assert "${" not in to_yaml(config)
+    again = load(write(tmp_path, to_yaml(config), "again.yaml"))
+    assert to_dict(again) | {"pseudo": None} == to_dict(config) | {"pseudo": None}
+
+
+def test_environment_variables_resolve_with_a_default(tmp_path, monkeypatch):
+    path = write(tmp_path, "data: {path: '${oc.env:TUTELAGE_TEST_SHARDS,data/x}'}")
+    assert load(path).data.path == "data/x"
+    monkeypatch.setenv("TUTELAGE_TEST_SHARDS", "/elsewhere")
+    assert load(path).data.path == "/elsewhere"
+
+
+# Teachers
+
+
+def test_a_teacher_stands_relative_to_the_file_that_names_it(tmp_path):
+    write(tmp_path, DATA, "shared/t.yaml")
+    write(tmp_path, DATA + "pseudo: {semseg: {teacher: t.yaml}}", "shared/base.yaml")
+    config = load(write(tmp_path, "inherits: ../shared/base.yaml", "mine/c.yaml"))
+    assert Path(config.pseudo.semseg.teacher).resolve() == (tmp_path / "shared/t.yaml").resolve()
+    assert load_teacher(config, "semseg", []).experiment == "t"
+
+
+def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path):
+    write(tmp_path, DATA + "inputs: [rgb, depth]", "t.yaml")
+    config = load(write(tmp_path, DATA + "pseudo: {semseg: {teacher: t.yaml}}"))
+    common = ["seed=3", "run.root=r", "data.path=p", "labels.semseg=9", "train.lr=0.5", "val=2", "model.backbone=x"]
+    own = ["experiment=e", "inputs=[rgb]", "tasks=[semseg]", "pseudo.semseg.threshold=0.5", "run.path=x"]
+    own += ["loss.normalise=all", "loss={normalise: all}", "model.fusion=early", "evaluate.split=dev"]
+    assert shared([*common, *own]) == common
+    teacher = load_teacher(config, "semseg", [*common, *own])
+    assert (teacher.seed, teacher.train.lr, teacher.run.path) == (3, 0.5, "r/data/t/seed-3")
+    assert list(teacher.inputs) == ["rgb", "depth"] and teacher.loss.normalise == "labelled"
+
+
+# Mistakes
+
+MISTYPED = {
+    "train.epoch": "train.epochs",
+    "train.learning_rate": "train.lr",
+    "train.globalbatch": "train.global_batch",
+    "sed": "seed",
+    "lables": "labels",
+    "data.wrokers": "data.workers",
+    "pseudo.semseg.treshold": "pseudo.semseg.threshold",
+    "chekpoint": "checkpoint",
+}
+
+
+@pytest.mark.parametrize(("wrong", "right"), MISTYPED.items())
+def test_a_mistyped_key_names_the_nearest_right_one_and_the_file(tmp_path, wrong, right):
+    *sections, key = wrong.split(".")
+    text = "{" * 0 + "".join(f"{name}: {{" for name in sections) + f"{key}: 1" + "}" * len(sections)
+    path = write(tmp_path, DATA if not sections or sections[0] != "data" else "")
+    path.write_text(path.read_text() + text + "\n")
+    message = error_of(path)
+    assert message.startswith(f"{path}: {wrong}: ") and f"did you mean {right}?" in message
+
+
+def test_a_mistake_in_an_inherited_file_names_that_file(tmp_path):
+    base = write(tmp_path, "sed: 1", "base.yaml")
+    assert error_of(write(tmp_path, "inherits: base.yaml")).startswith(f"{base}: sed: ")
+
+
+def test_a_mistyped_override_names_the_command_line(tmp_path):
+    message = error_of(write(tmp_path, DATA), "train.epoch=3")
+    assert message == "command line: train.epoch: is no such option; did you mean train.epochs?"
+
+
+WRONG = {
+    "type": (DATA + "train: {epochs: many}", "train.epochs: Value 'many'", "Passes over the frames"),
+    "type of a budget": (DATA + "labels: {semseg: few}", "labels.semseg: Value 'few'", "Budget"),
+    "null": (DATA + "train: {epochs: null}", "train.epochs: ", "it means: Passes"),
+    "list for a mapping": (DATA + "labels: [1, 2]", "", "correct the value"),
+    "scalar for a section": ("data: d", "", "correct the value"),
+    "scalar for a mapping": (DATA + "pseudo: semseg", "pseudo: ", "Pseudo-labels"),
+    "choice": (DATA + "train: {precision: fp8}", "train.precision: 'fp8' is unknown", "fp32, bf16, fp16"),
+    "no data": ("seed: 1", "data.path: is not set", "MANIFEST.json"),
+    "no teacher": (DATA + "pseudo: {depth: {threshold: null}}", "pseudo.depth.teacher: is not set", "Configuration"),
+    "no epochs": (DATA + "train: {epochs: 0}", "train.epochs: 0 is less than 1", "give 1 or more"),
+    "no steps": (DATA + "train: {steps: 0}", "train.steps: 0 is less than 1", "give 1 or more"),
+    "negative frames": (DATA + "val: -1", "val: -1 is less than 1", "give 1 or more"),
+    "negative dev": (DATA + "dev: -1", "dev: -1 is less than 0", "give 0 or more"),
+    "negative workers": (DATA + "data: {path: d, workers: -1}", "data.workers: -1", "give 0 or more"),
+    "not a number": (DATA + "train: {lr: .nan}", "train.lr: nan", "give 0 or more"),
+    "negative budget": (DATA + "labels: {depth: -1}", "labels.depth: -1 frames", "give 0 or more"),
+    "size": ("data: {path: d, size: 12}", "data.size: '12' is no size", "HEIGHTxWIDTH"),
+    "empty size": ("data: {path: d, crop: 0x4}", "data.crop: '0x4' is no size", "HEIGHTxWIDTH"),
+    "no inputs": (DATA + "inputs: []", "inputs: [] is empty", "name each one once"),
+    "tasks twice": (DATA + "tasks: [depth, depth]", "tasks: ['depth', 'depth']", "name each one once"),
+    "pseudo of no task": (DATA + "tasks: [depth]\npseudo: {semseg: {teacher: t}}", "pseudo.semseg: ", "one of the tasks"),
+    "threshold": (DATA + "pseudo: {semseg: {teacher: t, threshold: 1}}", "pseudo.semseg.threshold: 1.0", "less than 1"),
+    "label threshold": (DATA + "label: {threshold: 1.5}", "label.threshold: 1.5 is no threshold", "less than 1"),
+    "interpolation": ("data: {path: '${nowhere}'}", "data.path: Interpolation key 'nowhere'", "interpolation"),
+    "environment": ("data: {path: '${oc.env:TUTELAGE_NOT_SET}'}", "data.path: KeyError", "interpolation"),
+    "grammar": ("data: {path: '${'}", "is no configuration", "correct it"),
+    "syntax": ("data: [", "is no configuration", "correct it"),
+    "list": ("- a", "holds no keys", "key: value"),
+    "number": ("3", "is no configuration", "correct it"),
+    "inherits a number": (DATA + "inherits: 3", "inherits: 3 names no file", "name one file"),
+    "inherits nothing": (DATA + "inherits:", "inherits: None names no file", "name one file"),
+    "inherits itself": (DATA + "inherits: c.yaml", "inherits: inherits itself", "break the circle"),
+}
+
+
+@pytest.mark.parametrize(("text", "what", "cure"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, what, cure):
+    path = write(tmp_path, text)
+    message = error_of(path)
+    assert message.startswith(f"{path}: {what}") and cure in message.rpartition("; ")[2]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    {
+        "train.lr": "command line: 'train.lr' is no override; write key=value",
+        "=3": "command line: '=3' is no override; write key=value",
+        "train.lr=fast": "command line: train.lr: Value 'fast'",
+        "train.lr=[": "command line: train.lr: ",
+        "train.precision=fp8": "command line: train.precision: 'fp8' is unknown",
+        "data.size=big": "command line: data.size: 'big' is no size",
+    }.items(),
+)
+def test_a_wrong_override_names_the_command_line(tmp_path, override, message):
+    assert error_of(write(tmp_path, DATA), override).startswith(message)
+
+
+def test_a_missing_file_names_a_near_one(tmp_path):
+    write(tmp_path, DATA, "student.yaml")
+    assert error_of(tmp_path / "studnet.yaml").endswith(f"did you mean {tmp_path / 'student.yaml'}?")
+    assert "does not exist" in error_of(tmp_path / "nowhere/c.yaml")
+
+
+def test_what_is_no_text_is_no_configuration(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    assert "is no configuration" in error_of(tmp_path / "c.yaml")
+    assert "is no configuration" in error_of(tmp_path)
+
+
+def test_sizes():
+    assert parse_size(None, "data.size") is None
+    assert parse_size("96x128", "data.size") == (96, 128)
+    for wrong in ("96", "96x", "x96", "96x128x3", "0x128", "-1x5", "axb"):
+        with pytest.raises(UserError, match=r"data\.size: .* is no size; write HEIGHTxWIDTH"):
+            parse_size(wrong, "data.size")

@@ -1,0 +1,71 @@
+"""torchvision, repaired where its wheel does not fit the installed torch.
+
+torchvision's wheels on the package index are CUDA builds. Beside a CPU build of torch their compiled operators cannot
+be loaded, and ``import torchvision`` ends in ``operator torchvision::nms does not exist``, although transforms, all
+that is wanted of it here (and by timm), need no compiled operator. The import succeeds once the schemas of the missing
+operators are declared.
+
+timm imports torchvision in processes that are not ours too (``accelerate launch`` does). So :func:`install` is also an entry
+point of this distribution in the group ``torch.backends``, which torch calls at the end of its own import. It costs
+nothing there: the repair happens if and when torchvision is imported and fails.
+"""
+
+import importlib.abc
+import importlib.machinery
+import sys
+from types import ModuleType
+from typing import Any
+
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_declared: list[Any] = []  # a library that is collected takes its operators with it
+
+
+def install() -> None:
+    """Repair torchvision when it is first imported in this process."""
+    if "torchvision" not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds torchvision where it always is, and lends it another loader."""
+
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+        if name != "torchvision":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __getattr__(self, name: str) -> Any:  # resources, sources, is_package: as they were
+        return getattr(self.loader, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        try:
+            self.loader.exec_module(module)
+        except RuntimeError as error:
+            if "operator torchvision::" not in str(error):
+                raise
+            for name in [name for name in sys.modules if name.startswith("torchvision.")]:
+                del sys.modules[name]  # half imported
+            for name in [name for name in vars(module) if not name.startswith("__")]:
+                delattr(module, name)
+            _declare()
+            self.loader.exec_module(module)
+
+
+def _declare() -> None:
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        library.define(operator + _SCHEMA)
+    _declared.append(library)
