@@ -2,10 +2,11 @@
 
     python -m benchmarks.step CONFIG [key=value ...] [--rounds N] [--block N]
 
-Both loops run in one process and in turn, a block of steps each, on networks of the same architecture: the trainer's with
-its loader, losses over the global batch, log lines, records and progress; the bare one with nothing but forward, the same
-loss, backward and optimizer step on tensors that lie ready. Prints the ratio of the medians. Loader workers run on while
-the bare loop is timed until their queue is full, so blocks should be much longer than the queue (4 batches a worker).
+Both loops run in one process and in turn, a block of steps each, on networks of the same architecture: the trainer's
+with its loader, losses over the global batch, log lines, records and progress; the bare one with nothing but forward,
+the same loss, backward and optimizer step on tensors that lie ready. Prints the ratio of the medians. Loader workers
+run on while the bare loop is timed until their queue is full, so blocks should be much longer than the queue (4
+batches a worker).
 """
 
 import argparse

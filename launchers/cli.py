@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of a call. Overrides may stand anywhere, also behind options, where argparse does not look for them."""
+    """The options of a call. Overrides may stand anywhere, also behind options, where argparse does not look for
+    them."""
     top = parser()
     options, rest = top.parse_known_args(arguments)
     strangers = [each for each in rest if each.startswith("-") or "=" not in each]

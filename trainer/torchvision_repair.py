@@ -5,9 +5,9 @@ be loaded, and ``import torchvision`` ends in ``operator torchvision::nms does n
 that is wanted of it here (and by timm), need no compiled operator. The import succeeds once the schemas of the missing
 operators are declared.
 
-timm imports torchvision in processes that are not ours too (``accelerate launch`` does). So :func:`install` is also an entry
-point of this distribution in the group ``torch.backends``, which torch calls at the end of its own import. It costs
-nothing there: the repair happens if and when torchvision is imported and fails.
+timm imports torchvision in processes that are not ours too (``accelerate launch`` does). So :func:`install` is also
+an entry point of this distribution in the group ``torch.backends``, which torch calls at the end of its own import.
+It costs nothing there: the repair happens if and when torchvision is imported and fails.
 """
 
 import importlib.abc
@@ -29,7 +29,7 @@ def install() -> None:
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds torchvision where it always is, and lends it another loader."""
 
-    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if name != "torchvision":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
