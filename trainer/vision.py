@@ -1,5 +1,7 @@
 """torchvision's transforms, in any environment: importing them from here repairs torchvision first if need be.
 
+Instead of torchvision's own names::
+
     from trainer.vision import transforms, tv_tensors
 """
 

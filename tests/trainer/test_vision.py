@@ -1,4 +1,4 @@
-"""The repair of torchvision (trainer/torchvision_repair.py), on stand-ins for a working, a half-working and a broken one."""
+"""The repair of torchvision (trainer/torchvision_repair.py), on stand-ins: working, half-working and broken."""
 
 import os
 import subprocess
