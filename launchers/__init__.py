@@ -1,0 +1,1 @@
+"""The commands, and how processes start. Nothing imports this package."""

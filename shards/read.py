@@ -55,7 +55,7 @@ class ShardReader:
             raise UserError("is missing", file=self.path, cure=CURE) from None
         size = os.fstat(self._file).st_size
         if size != shard.bytes:
-            os.close(self._file)
+            self.close()
             what = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
             raise UserError(what, file=self.path, cure=CURE)
 

@@ -5,6 +5,7 @@ Here and not in a conftest, so that worker processes can import it too.
 
 import io
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +14,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from shards.manifest import Manifest
 from shards.sources.base import Frame
+from shards.statistics import merge
 from shards.tasks import IGNORE, Task, palette
+from shards.write import EncodedSample, shard_info, write_shard
 
 SIZE = (32, 64)
 BLOCK = 8
 SEMSEG = Task("semseg", "classes", classes=("floor", "wall", "person", "shelf"), colours=palette(4))
 DEPTH = Task("depth", "metric", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
+
+
+def hang() -> None:
+    time.sleep(600)
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,14 @@ class Tiny:
     Args:
         train, val: frames of the splits.
         options: of the source, as the manifest keeps them.
-        hang: a training frame whose ``load`` never returns, so that a test can interrupt the process there.
+        at, act: what happens when the training frame ``at`` is loaded, so that a test can interrupt the work there.
     """
 
     train: int = 12
     val: int = 5
     options: dict[str, Any] = field(default_factory=dict)
-    hang: int | None = None
+    at: int | None = None
+    act: Callable[[], Any] = hang
     name: str = "tiny"
     tasks: tuple[Task, ...] = (SEMSEG, DEPTH)
 
@@ -48,8 +57,8 @@ class Tiny:
         return {split: [f"{split}-{i:03d}" for i in range(getattr(self, split))] for split in ("train", "val")}
 
     def load(self, split: str, position: int) -> Frame:
-        if split == "train" and position == self.hang:
-            time.sleep(600)
+        if split == "train" and position == self.at:
+            self.act()
         random = np.random.default_rng([len(split), position])
         classes = random.integers(0, 4, (SIZE[0] // BLOCK, SIZE[1] // BLOCK), dtype=np.uint8)
         classes = np.kron(classes, np.ones((BLOCK, BLOCK), np.uint8))
@@ -71,3 +80,17 @@ def png(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def dataset_of(folder: Path, members: Mapping[str, Mapping[str, bytes]], tasks: tuple[Task, ...]) -> Manifest:
+    """A data set of one shard that holds exactly these members, by key and extension, however wrong they are.
+
+    Its hashes are right: what is refused of it is refused for what it is.
+    """
+    statistics: dict[str, Any] = {task.name: merge(task, []) for task in tasks}
+    samples = [EncodedSample(key, dict(of), {}) for key, of in members.items()]
+    index = write_shard(folder / "train-000000.tar", samples, lambda of: statistics)
+    splits = {"train": (shard_info(folder, index),)}
+    manifest = Manifest(folder, "forged", "frames", None, tasks, splits, {"train": statistics})
+    manifest.save()
+    return manifest

@@ -91,6 +91,10 @@ def resume(path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimize
     training = safetensors.torch.load_file(path / "training.safetensors")
     moments = {name: tensor for name, tensor in training.items() if name.startswith("optimizer.")}
     optimizer.load_state_dict(optimizer.state_dict() | {"state": _nested(moments)})
+    for parameter, of in optimizer.state.items():
+        for name, moment in of.items():
+            if moment.shape == parameter.shape:  # fused kernels walk through the memory of both side by side
+                of[name] = torch.empty_like(parameter).copy_(moment)
     torch.set_rng_state(training["random.cpu"])
     if torch.cuda.is_available() and "random.cuda" in training:
         torch.cuda.set_rng_state(training["random.cuda"])

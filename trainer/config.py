@@ -165,8 +165,8 @@ class Config:
     """What the network sees: rgb, and tasks whose labels are given as inputs."""
     tasks: list[str] = field(default_factory=lambda: ["semseg", "depth"])
     """What the network predicts."""
-    labels: dict[str, int] = field(default_factory=dict)
-    """Budget: how many training frames may show each task's label; all where none is given."""
+    labels: dict[str, int | None] = field(default_factory=dict)
+    """Budget: how many training frames may show each task's label; all where none is given, or null."""
     val: int | None = None
     """How many validation frames are used; null for all."""
     dev: int = 0

@@ -219,7 +219,7 @@ def _check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         except UserError as error:
             raise wrong(error.what, key, str(error.cure)) from None
     for task, budget in config.labels.items():
-        if budget < 0:
+        if budget is not None and budget < 0:
             raise wrong(f"{budget} frames", f"labels.{task}", "give 0 or more")
     for task, entry in config.pseudo.items():
         key = f"pseudo.{task}.threshold"
@@ -235,4 +235,6 @@ def _check(config: Any, path: Path, overrides: Sequence[str]) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -28,7 +28,7 @@ class Frames:
         manifest: the data set's.
         split: ``train``, ``val``, ...
         seed: of the run.
-        budgets: by task; a task that is not named shows all its labels.
+        budgets: by task; a task that is not named, or named with None, shows all its labels.
         dev: frames at the queue's end that carry every label and are set aside.
         only: None for all but the ``dev`` frames; ``"dev"`` for those alone; a number for the first frames of the
             queue (how ``val`` picks its frames).
@@ -43,7 +43,7 @@ class Frames:
         split: str,
         *,
         seed: int,
-        budgets: Mapping[str, int] | None = None,
+        budgets: Mapping[str, int | None] | None = None,
         dev: int = 0,
         only: int | str | None = None,
     ) -> None:
@@ -54,12 +54,12 @@ class Frames:
         carried = {task.name: self._carried(f"{task.name}.png") for task in manifest.tasks}
         self.pseudo: dict[str, np.ndarray] = {}
         self.sources: dict[str, LabelShards] = {}
-        budgets = dict(budgets or {})
-        if not budgets and not dev and only is None:
+        for task in budgets or ():
+            manifest.task(task)
+        limits = {task: budget for task, budget in (budgets or {}).items() if budget is not None}
+        if not limits and not dev and only is None:
             self.visible, self.chosen = carried, np.broadcast_to(True, self.count)
             return
-        for task in budgets:
-            manifest.task(task)
         queue = self._queue(carried, seed)
         complete = np.logical_and.reduce(list(carried.values()))
         at_end = queue[complete[queue]][max(int(complete.sum()) - dev, 0) :] if dev else queue[:0]
@@ -78,7 +78,7 @@ class Frames:
             kept[queue[only:]] = False
         self.chosen = kept
         self.visible = {
-            name: self._within(budgets[name], has & kept, queue, name) if name in budgets else has & kept
+            name: self._within(limits[name], has & kept, queue, name) if name in limits else has & kept
             for name, has in carried.items()
         }
 
@@ -152,7 +152,7 @@ class Frames:
                 f"{budget} frames, where {len(queue)} carry the label",
                 file=self.manifest.path,
                 key=f"labels.{task}",
-                cure=f"set it to {len(queue)} or less, or leave it out for all",
+                cure=f"set it to {len(queue)} or less, or to null for all",
             )
         mask = np.zeros(self.count, bool)
         mask[queue[:budget]] = True

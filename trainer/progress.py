@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 console = Console()
 
@@ -30,13 +31,12 @@ def progress(title: str, total: int, *, done: int = 0, show: bool = True, every:
     if not show:
         yield lambda advance, figures="": None
     elif console.is_terminal:
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-        ]
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        # the figures stand last and give way: a narrow terminal cuts them, not the counts or the time
+        counts = MofNCompleteColumn(table_column=Column(no_wrap=True))
+        left = TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7))
+        rest = TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+        columns = (TextColumn("{task.description}"), BarColumn(16), counts, left, rest)
+        with Progress(*columns, console=console, expand=True) as bar:
             task = bar.add_task(title, total=total, completed=done, figures="")
 
             def live(advance: int, figures: str = "") -> None:

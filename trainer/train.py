@@ -102,7 +102,7 @@ class Trainer:
         best = checkpoint.exported(self.experiment.checkpoints / "best")
         self.best = best["value"] if best else None
         if self.main:
-            console.print(f"continuing {self.experiment.folder} at step {self.step}")
+            console.print(f"continuing {self.experiment.folder} at step {self.step}", highlight=False, soft_wrap=True)
 
     def iterate(self) -> Generator[int]:
         """Do the steps that are left, and give each one's number when it is finished, logged and saved."""
@@ -253,6 +253,6 @@ def _line(entry: dict) -> str:
     losses = " ".join(f"{name} {value:.3f}" for name, value in entry["loss"].items() if name != "total")
     speed = entry["speed"]
     return (
-        f"loss {losses} · {speed['samples_per_second']:.1f} samples/s · waiting {speed['waiting_for_data']:.0%} · "
+        f"{losses} · {speed['samples_per_second']:.1f} samples/s · {speed['waiting_for_data']:.0%} waiting for data · "
         f"{speed['memory_megabytes'] / 1000:.1f} GB"
     )

@@ -31,11 +31,11 @@ CONFIGS = {
         model: {backbone: test_efficientnet}
         train: {global_batch: 4, steps: 4, lr: 1.0e-3, log_every: 2, trace: true}
         evaluate: {batch: 4}
-        label: {batch: 3, threshold: 0.1}
+        label: {batch: 3, threshold: 0.4}
     """,
     "plain": "inherits: base.yaml",
-    "teacher": "inherits: base.yaml\ninputs: [rgb, depth]\nevaluate: {every: 1}",
-    "student": "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: 0.08}}",
+    "teacher": "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {steps: 20, lr: 3.0e-3}\nevaluate: {every: 5}",
+    "student": "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: 0.4}}",
 }
 LONG = ("train.steps=24", "train.log_every=5", "checkpoint.every=6", "evaluate.every=2")
 """A run that can be interrupted: four steps an epoch, three checkpoints, three evaluations."""

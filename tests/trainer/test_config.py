@@ -110,6 +110,7 @@ def test_overrides_win_and_are_yaml(tmp_path):
     config = load(path, ["seed=2", "inputs=[rgb, depth]", "labels.semseg=5", "train.clip=null", "model.pretrained=w.s"])
     assert (config.seed, list(config.inputs), dict(config.labels)) == (2, ["rgb", "depth"], {"semseg": 5})
     assert config.train.clip is None and config.model.pretrained == "w.s"
+    assert dict(load(path, ["labels.semseg=5", "labels.semseg=null"]).labels) == {"semseg": None}
     assert load(path, ["experiment=x", "run.root=/r"]).run.path == "/r/data/x/seed-1"
 
 
@@ -157,7 +158,6 @@ def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path
 
 MISTYPED = {
     "train.epoch": "train.epochs",
-    "train.learning_rate": "train.lr",
     "train.globalbatch": "train.global_batch",
     "sed": "seed",
     "lables": "labels",
@@ -170,9 +170,8 @@ MISTYPED = {
 @pytest.mark.parametrize(("wrong", "right"), MISTYPED.items())
 def test_a_mistyped_key_names_the_nearest_right_one_and_the_file(tmp_path, wrong, right):
     *sections, key = wrong.split(".")
-    text = "{" * 0 + "".join(f"{name}: {{" for name in sections) + f"{key}: 1" + "}" * len(sections)
-    path = write(tmp_path, DATA if not sections or sections[0] != "data" else "")
-    path.write_text(path.read_text() + text + "\n")
+    text = "".join(f"{name}: {{" for name in sections) + f"{key}: 1" + "}" * len(sections)
+    path = write(tmp_path, text)
     message = error_of(path)
     assert message.startswith(f"{path}: {wrong}: ") and f"did you mean {right}?" in message
 
@@ -190,32 +189,33 @@ def test_a_mistyped_override_names_the_command_line(tmp_path):
 WRONG = {
     "type": (DATA + "train: {epochs: many}", "train.epochs: Value 'many'", "Passes over the frames"),
     "type of a budget": (DATA + "labels: {semseg: few}", "labels.semseg: Value 'few'", "Budget"),
-    "null": (DATA + "train: {epochs: null}", "train.epochs: ", "it means: Passes"),
+    "null": (DATA + "train: {epochs: null}", "train.epochs: ", "Passes"),
     "list for a mapping": (DATA + "labels: [1, 2]", "", "correct the value"),
     "scalar for a section": ("data: d", "", "correct the value"),
     "scalar for a mapping": (DATA + "pseudo: semseg", "pseudo: ", "Pseudo-labels"),
-    "choice": (DATA + "train: {precision: fp8}", "train.precision: 'fp8' is unknown", "fp32, bf16, fp16"),
-    "no data": ("seed: 1", "data.path: is not set", "MANIFEST.json"),
+    "choice": (DATA + "train: {precision: fp8}", "train.precision: 'fp8' is unknown", "use one of fp32, bf16, fp16"),
+    "no data": ("seed: 1", "data.path: is not set", "Folder of the data set"),
     "no teacher": (DATA + "pseudo: {depth: {threshold: null}}", "pseudo.depth.teacher: is not set", "Configuration"),
     "no epochs": (DATA + "train: {epochs: 0}", "train.epochs: 0 is less than 1", "give 1 or more"),
     "no steps": (DATA + "train: {steps: 0}", "train.steps: 0 is less than 1", "give 1 or more"),
     "negative frames": (DATA + "val: -1", "val: -1 is less than 1", "give 1 or more"),
     "negative dev": (DATA + "dev: -1", "dev: -1 is less than 0", "give 0 or more"),
-    "negative workers": (DATA + "data: {path: d, workers: -1}", "data.workers: -1", "give 0 or more"),
+    "negative workers": ("data: {path: d, workers: -1}", "data.workers: -1", "give 0 or more"),
     "not a number": (DATA + "train: {lr: .nan}", "train.lr: nan", "give 0 or more"),
     "negative budget": (DATA + "labels: {depth: -1}", "labels.depth: -1 frames", "give 0 or more"),
-    "size": ("data: {path: d, size: 12}", "data.size: '12' is no size", "HEIGHTxWIDTH"),
-    "empty size": ("data: {path: d, crop: 0x4}", "data.crop: '0x4' is no size", "HEIGHTxWIDTH"),
+    "size": ("data: {path: d, size: 12}", "data.size: '12' is no size", "write HEIGHTxWIDTH"),
+    "empty size": ("data: {path: d, crop: 00x4}", "data.crop: '00x4' is no size", "write HEIGHTxWIDTH"),
     "no inputs": (DATA + "inputs: []", "inputs: [] is empty", "name each one once"),
     "tasks twice": (DATA + "tasks: [depth, depth]", "tasks: ['depth', 'depth']", "name each one once"),
-    "pseudo of no task": (DATA + "tasks: [depth]\npseudo: {semseg: {teacher: t}}", "pseudo.semseg: ", "one of the tasks"),
-    "threshold": (DATA + "pseudo: {semseg: {teacher: t, threshold: 1}}", "pseudo.semseg.threshold: 1.0", "less than 1"),
-    "label threshold": (DATA + "label: {threshold: 1.5}", "label.threshold: 1.5 is no threshold", "less than 1"),
-    "interpolation": ("data: {path: '${nowhere}'}", "data.path: Interpolation key 'nowhere'", "interpolation"),
-    "environment": ("data: {path: '${oc.env:TUTELAGE_NOT_SET}'}", "data.path: KeyError", "interpolation"),
+    "pseudo of no task": (DATA + "tasks: [depth]\npseudo: {semseg: {teacher: t}}", "pseudo.semseg: ", "name one of the tasks"),
+    "threshold": (DATA + "pseudo: {semseg: {teacher: t, threshold: 1}}", "pseudo.semseg.threshold: 1.0", "give a confidence"),
+    "label threshold": (DATA + "label: {threshold: 1.5}", "label.threshold: 1.5 is no threshold", "give a confidence"),
+    "interpolation": ("data: {path: '${nowhere}'}", "data.path: Interpolation key 'nowhere'", "correct the interpolation"),
+    "environment": ("data: {path: '${oc.env:TUTELAGE_NOT_SET}'}", "data.path: KeyError", "correct the interpolation"),
     "grammar": ("data: {path: '${'}", "is no configuration", "correct it"),
-    "syntax": ("data: [", "is no configuration", "correct it"),
-    "list": ("- a", "holds no keys", "key: value"),
+    "syntax": ("seed: 1\nval: ]", "is no configuration (line 2: ", "correct it"),
+    "key twice": (DATA + "val: 1\nval: 2", "is no configuration (line 3: found duplicate key val)", "correct it"),
+    "list": ("- a", "holds no keys", "write `key: value`"),
     "number": ("3", "is no configuration", "correct it"),
     "inherits a number": (DATA + "inherits: 3", "inherits: 3 names no file", "name one file"),
     "inherits nothing": (DATA + "inherits:", "inherits: None names no file", "name one file"),
@@ -227,7 +227,7 @@ WRONG = {
 def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, what, cure):
     path = write(tmp_path, text)
     message = error_of(path)
-    assert message.startswith(f"{path}: {what}") and cure in message.rpartition("; ")[2]
+    assert message.startswith(f"{path}: {what}") and f"; {cure}" in message.replace("it means: ", "")
 
 
 @pytest.mark.parametrize(

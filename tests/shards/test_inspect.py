@@ -1,0 +1,130 @@
+"""What is said of a data set is true of it."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import DEPTH, NORMALS, SEMSEG, Tiny
+
+from shards.errors import UserError
+from shards.inspect import class_shares, contact_sheet, metric_summary, split_rows, verify
+from shards.picture import colourise, sheet
+from shards.read import Readers
+from shards.statistics import mean_and_deviation, merge, of_label
+from shards.tasks import IGNORE
+
+
+def labels_of(manifest, split, task):
+    """Every label of a task, decoded one by one."""
+    readers = Readers(manifest, split)
+    places = [(n, i) for n, shard in enumerate(manifest.shards(split)) for i in range(shard.samples)]
+    arrays = [readers[n].decode(i) for n, i in places]
+    return np.array([of[task.name] for of in arrays if task.name in of])
+
+
+def test_a_whole_data_set_passes(tiny_dataset):
+    heard = []
+    assert verify(tiny_dataset, heard.append) == 17
+    assert heard == [3, 3, 3, 3, 3, 2]
+
+
+def test_rows_count_what_is_there(tiny_dataset):
+    (train, val) = split_rows(tiny_dataset)
+    assert train[:5] == ["train", "4", "12", "8", "9"]
+    assert val[:5] == ["val", "2", "5", "4", "4"]
+    megabytes = sum(path.stat().st_size for path in tiny_dataset.folder.glob("train-*.tar")) / 1e6
+    assert train[5] == f"{megabytes:.1f}"
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_statistics_are_those_of_the_stored_labels(tiny_dataset, split):
+    semseg, depth = (tiny_dataset.statistics[split][task.name] for task in (SEMSEG, DEPTH))
+    classes, metres = labels_of(tiny_dataset, split, SEMSEG), labels_of(tiny_dataset, split, DEPTH).astype(np.float64)
+    assert semseg["pixels"] == [int((classes == number).sum()) for number in range(4)]
+    assert semseg["ignore"] == (classes == IGNORE).sum() > 0
+    assert semseg["frames"] == len(classes) and depth["frames"] == len(metres)
+    values = metres[metres > 0]
+    assert (depth["pixels"], depth["missing"]) == (len(values), (metres == 0).sum())
+    step = DEPTH.scale / 2  # statistics are of the values before they are rounded
+    assert depth["min"] == pytest.approx(values.min(), abs=step)
+    assert depth["max"] == pytest.approx(values.max(), abs=step)
+    mean, deviation = mean_and_deviation(depth)
+    assert mean == pytest.approx(values.mean(), abs=step)
+    assert deviation == pytest.approx(values.std(), abs=step)
+
+
+def test_shares_and_ranges_are_in_words(tiny_dataset):
+    statistics, classes = tiny_dataset.statistics["val"], labels_of(tiny_dataset, "val", SEMSEG)
+    shares = class_shares(SEMSEG, statistics["semseg"])
+    assert [name for name, _ in shares] == list(SEMSEG.classes)
+    assert [share for _, share in shares] == [
+        pytest.approx(100 * (classes == number).sum() / (classes != IGNORE).sum()) for number in range(4)
+    ]
+    line = metric_summary(DEPTH, statistics["depth"])
+    assert re.fullmatch(r"1.00 to 5.00 m, mean \d\.\d\d ± \d\.\d\d, 4.7 % missing", line)
+    assert metric_summary(DEPTH, merge(DEPTH, [])) == "no measurement"
+    assert class_shares(SEMSEG, merge(SEMSEG, []))[0] == ("floor", 0)
+
+
+def test_statistics_of_parts_are_those_of_the_whole():
+    random = np.random.default_rng(0)
+    classes = random.choice([0, 1, 3, IGNORE], (4, 8, 8)).astype(np.uint8)
+    metres = np.maximum(random.normal(1, 1, (4, 8, 8)), 0).astype(np.float32)
+    vectors = np.where(metres[..., None] > 0, random.normal(size=(4, 8, 8, 3)), 0).astype(np.float32)
+    for task, labels in ((SEMSEG, classes), (DEPTH, metres), (NORMALS, vectors)):
+        merged = merge(task, [of_label(task, label) for label in labels])
+        whole = of_label(task, labels.reshape(32, 8, *labels.shape[3:])) | {"frames": 4}
+        assert merged.keys() == whole.keys()
+        for name, value in whole.items():
+            assert merged[name] == pytest.approx(value)
+    nothing = of_label(DEPTH, np.zeros((2, 2), np.float32))
+    assert (nothing["min"], nothing["missing"]) == (None, 4)
+    assert merge(DEPTH, [nothing, of_label(DEPTH, np.full((1, 1), 2, np.float32)), nothing])["min"] == 2
+    assert mean_and_deviation(nothing) == (0, 1)
+
+
+@pytest.mark.parametrize(("frames", "rows"), [(1, 1), (3, 3), (100, 5)])
+def test_the_contact_sheet_is_a_png_of_rgb_and_every_task(tiny_dataset, tmp_path, frames, rows):
+    path = tmp_path / "sheet.png"
+    contact_sheet(tiny_dataset, "val", path, frames)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.size == (3 * (320 + 6) + 6, rows * (160 + 6) + 6 + 20)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_the_contact_sheet_shows_the_first_and_the_last_frame(tiny_dataset, tmp_path):
+    contact_sheet(tiny_dataset, "train", tmp_path / "sheet.png", 2)
+    drawn = np.asarray(Image.open(tmp_path / "sheet.png"))
+    first, last = (drawn[top : top + 160, 332 : 332 + 320] for top in (26, 26 + 166))  # the column of semseg
+    semseg = Tiny().load("train", 0).labels["semseg"]
+    np.testing.assert_array_equal(first[::5, ::5], colourise(SEMSEG, semseg))  # 32×64 enlarged to 160×320
+    assert (last == 0xEE).all(-1).mean() > 0.9  # frame 11 has no label
+
+
+def test_what_cannot_be_drawn_is_refused(tiny_dataset, tmp_path):
+    with pytest.raises(UserError, match="--frames: 0 frames; give 1 or more"):
+        contact_sheet(tiny_dataset, "val", tmp_path / "sheet.png", 0)
+    with pytest.raises(UserError, match="split 'test' is empty; it has the splits: train, val"):
+        contact_sheet(tiny_dataset, "test", tmp_path / "sheet.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_are_coloured_by_kind():
+    classes = colourise(SEMSEG, np.array([[0, 3, IGNORE]], np.uint8))
+    assert classes.dtype == np.uint8
+    assert classes.tolist() == [[list(SEMSEG.colours[0]), list(SEMSEG.colours[3]), [32, 32, 32]]]
+    near, far, missing = colourise(DEPTH, np.array([[1, 5, 0]], np.float32))[0]
+    assert missing.tolist() == [32, 32, 32]
+    assert near.sum() > far.sum()  # near is bright
+    limited = colourise(DEPTH, np.array([[1, 5, 0]], np.float32), limits=(1, 9))[0]
+    assert limited[0].tolist() == near.tolist() and limited[1].tolist() != far.tolist()
+    assert (colourise(DEPTH, np.zeros((2, 2), np.float32)) == 32).all()
+    normals = colourise(NORMALS, np.array([[[0, 0, 1], [-1, 0, 0], [0, 0, 0]]], np.float32))
+    assert normals.tolist() == [[[127, 127, 255], [0, 127, 127], [32, 32, 32]]]
+
+
+def test_a_sheet_keeps_the_shape_of_its_pictures():
+    picture = np.zeros((50, 100, 3), np.uint8)
+    assert sheet([[picture, None]], ["a", "b"], height=80).size == (2 * (160 + 6) + 6, 80 + 6 + 6 + 20)

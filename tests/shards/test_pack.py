@@ -1,0 +1,355 @@
+"""Packing gives the same bytes however many processes do it and wherever it was interrupted."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import webdataset
+from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, png
+
+from shards.codec import decode_label, decode_rgb
+from shards.errors import UserError
+from shards.manifest import NAME, Manifest
+from shards.pack import JOB, _run, encode, pack, plan
+from shards.resize import resize_label
+from shards.sources.base import Frame
+
+SMALL = Tiny(train=4, val=1)
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from shards.pack import pack
+from tiny import Tiny
+pack(Tiny(at=4), Path(sys.argv[1]), samples_per_shard=3, jobs=2)
+"""
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def visible(folder):
+    """Files under a final name; the job's own note is not part of the result."""
+    return {name: data for name, data in contents(folder).items() if not name.startswith(".")}
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """A process with two workers, of which one hangs within the second shard while the other finishes all the rest."""
+    out = tmp_path / "out"
+    path = os.pathsep.join([str(Path(tiny.__file__).parent), *sys.path])
+    command = [sys.executable, "-c", INTERRUPTED, str(out)]
+    environment = os.environ | {"PYTHONPATH": path}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+    until = time.monotonic() + 120
+    while not (list(out.glob(".train-000001.tar.*.tmp")) and (out / "val-000001.index.json").exists()):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    yield process, out
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # the workers that a failed test left
+
+
+def ended(process):
+    """Wait for a process and its workers: they all hold its output open."""
+    process.communicate(timeout=30)
+    return process.returncode
+
+
+def test_two_processes_write_the_same_bytes(tiny_dataset, tmp_path):
+    heard = []
+    manifest = pack(Tiny(), tmp_path, samples_per_shard=3, jobs=2, progress=heard.append)
+    assert contents(tmp_path) == contents(tiny_dataset.folder)
+    assert manifest == dataclasses.replace(tiny_dataset, folder=tmp_path)
+    assert sorted(heard) == [2, 3, 3, 3, 3, 3]
+
+
+def test_a_killed_job_continues_to_the_same_bytes(tiny_dataset, interrupted):
+    process, out = interrupted
+    process.send_signal(signal.SIGKILL)
+    assert ended(process) == -signal.SIGKILL
+    whole = contents(tiny_dataset.folder)
+    assert visible(out).items() < whole.items() and NAME not in visible(out)
+    assert any(name.endswith(".tmp") for name in contents(out)), "the test interrupted nothing"
+    pack(Tiny(), out, samples_per_shard=3)
+    assert contents(out) == whole
+
+
+def test_an_interrupt_ends_all_workers_and_leaves_nothing_half_written(tiny_dataset, interrupted):
+    process, out = interrupted
+    process.send_signal(signal.SIGINT)
+    assert ended(process) != 0
+    whole = contents(tiny_dataset.folder)
+    assert visible(out).items() < whole.items() and NAME not in visible(out)
+    assert set(contents(out)) - set(visible(out)) == {JOB}
+    pack(Tiny(), out, samples_per_shard=3)
+    assert contents(out) == whole
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can be killed in place (fork)")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_job_that_dies_at_any_rename_continues_to_the_same_bytes(tmp_path, monkeypatch, moment):
+    """Every file takes its name by one rename, so a death before or after each of them is every way to die."""
+    whole = contents(pack(SMALL, tmp_path / "whole", samples_per_shard=2).folder)
+    real = Path.replace
+    for deaths in range(100):
+        out = tmp_path / f"{deaths}"
+        left = iter(range(deaths, -100, -1))
+
+        def replace(self, target, left=left):
+            countdown = next(left)
+            if countdown == 0 and moment == "before":
+                os._exit(1)
+            real(self, target)
+            if countdown == 0:
+                os._exit(1)
+
+        child = os.fork()
+        if not child:
+            monkeypatch.setattr(Path, "replace", replace)
+            try:
+                pack(SMALL, out, samples_per_shard=2)
+                os._exit(0)
+            finally:
+                os._exit(2)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert visible(out).items() <= whole.items()
+        assert (NAME in visible(out)) == (visible(out) == whole)
+        pack(SMALL, out, samples_per_shard=2)
+        assert contents(out) == whole
+        if status == 0:
+            break
+        assert status == 1
+    assert deaths == len(whole) + 1  # the job's note and every file of the result
+
+
+def test_the_manifest_is_the_last_file(tmp_path, monkeypatch):
+    named = []
+    real = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: (named.append(Path(target).name), real(self, target)))
+    pack(SMALL, tmp_path, samples_per_shard=2)
+    assert named[0] == JOB and named[-1] == NAME
+    for shard in ("train-000000", "train-000001", "val-000000"):
+        assert named.index(f"{shard}.tar") < named.index(f"{shard}.index.json")
+
+
+def test_whole_shards_are_kept_and_damaged_ones_made_again(tmp_path):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    out, loaded = tmp_path / "out", []
+    with pytest.raises(KeyboardInterrupt):
+        pack(Tiny(at=10, act=interrupt), out, samples_per_shard=2)
+    damaged = out / "train-000001.tar"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    (out / "train-000002.index.json").write_text("{")
+    (out / "train-000003.index.json").unlink()
+
+    class Counting(Tiny):
+        def load(self, split, position):
+            loaded.append((split, position))
+            return super().load(split, position)
+
+    pack(Counting(), out, samples_per_shard=2)
+    assert loaded == [("train", i) for i in (2, 3, 4, 5, 6, 7, 10, 11)] + [("val", i) for i in range(5)]
+    assert contents(out) == contents(pack(Tiny(), tmp_path / "whole", samples_per_shard=2).folder)
+
+
+def test_a_finished_data_set_is_not_made_again(tiny_dataset):
+    class Untouched(Tiny):
+        def load(self, split, position):
+            raise AssertionError("was read again")
+
+    heard, before = [], contents(tiny_dataset.folder)
+    assert pack(Untouched(), tiny_dataset.folder, samples_per_shard=3, progress=heard.append) == tiny_dataset
+    assert heard == [17]
+    assert contents(tiny_dataset.folder) == before
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        (SMALL, {"samples_per_shard": 1}),
+        (SMALL, {"size": (16, 32)}),
+        (dataclasses.replace(SMALL, name="other"), {}),
+        (dataclasses.replace(SMALL, train=3), {}),
+        (dataclasses.replace(SMALL, tasks=(SEMSEG,)), {}),
+        (dataclasses.replace(SMALL, options={"seed": 1}), {}),
+        (type("Renamed", (Tiny,), {"splits": {"train": list("abcd"), "val": ["e"]}})(train=4, val=1), {}),
+    ],
+    ids=["samples_per_shard", "size", "name", "count", "tasks", "options", "keys"],
+)
+def test_a_folder_of_other_options_is_refused_and_not_touched(tmp_path, source, options, finished):
+    pack(SMALL, tmp_path, samples_per_shard=2)
+    if not finished:
+        (tmp_path / JOB).write_text(json.dumps(Manifest.load(tmp_path).source))
+        (tmp_path / NAME).unlink()
+    before = contents(tmp_path)
+    what = "prepared with" if finished else "an unfinished data set of"
+    with pytest.raises(UserError, match=f"holds .*{what} other options; give another folder, or delete") as caught:
+        pack(source, tmp_path, **({"samples_per_shard": 2} | options))
+    assert caught.value.file == tmp_path
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="is not empty; give another folder"):
+        pack(SMALL, tmp_path)
+    for out in (tmp_path / "thesis.tex", tmp_path / "thesis.tex" / "data"):
+        with pytest.raises(UserError, match="is a file; give a folder"):
+            pack(SMALL, out)
+    assert contents(tmp_path) == {"thesis.tex": b"x"}
+
+
+def test_a_folder_that_may_not_be_made_is_one_line(tmp_path, monkeypatch):
+    def refuse(self, *args, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=r"cannot be written .*; choose a folder that you may write") as caught:
+        pack(SMALL, tmp_path / "out")
+    assert caught.value.file == tmp_path / "out"
+
+
+def test_a_worker_that_the_system_kills_is_one_line():
+    with pytest.raises(UserError, match="a worker process was killed; give fewer --jobs"):
+        list(_run(os._exit, [9], jobs=2))
+
+
+@pytest.mark.parametrize(
+    ("splits", "what", "key"),
+    [
+        ({"train": ["a", "b", "a"]}, "stands twice in train", "a"),
+        ({"train": ["a", "b.c"]}, "'b.c' is no key", "train"),
+        ({"train": [], "val": []}, "no frames were found", None),
+    ],
+)
+def test_a_source_that_cannot_be_packed_is_refused(tmp_path, splits, what, key):
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=what) as caught:
+        pack(type("Wrong", (Tiny,), {"splits": splits})(), out)
+    assert caught.value.key == key and caught.value.cure
+    assert not out.exists()
+
+
+def test_a_shard_holds_a_sample_at_least(tmp_path):
+    with pytest.raises(UserError, match="--samples-per-shard: 0 samples a shard; give 1 or more"):
+        pack(SMALL, tmp_path, samples_per_shard=0)
+
+
+def test_splits_are_cut_before_anything_is_read():
+    cut = [(each.file, each.start, each.count) for each in plan(Tiny(), 5)]
+    assert cut == [
+        ("train-000000.tar", 0, 5),
+        ("train-000001.tar", 5, 5),
+        ("train-000002.tar", 10, 2),
+        ("val-000000.tar", 0, 5),
+    ]
+
+
+def test_an_empty_split_has_no_shards(tmp_path):
+    manifest = pack(Tiny(train=2, val=0), tmp_path)
+    assert manifest.splits["val"] == () and manifest.samples("val") == 0
+    assert Manifest.load(tmp_path) == manifest
+
+
+def test_a_plain_webdataset_reads_the_shards(tiny_dataset):
+    source = Tiny()
+    for split in ("train", "val"):
+        urls = [str(tiny_dataset.folder / shard.file) for shard in tiny_dataset.shards(split)]
+        samples = list(webdataset.WebDataset(urls, shardshuffle=False))
+        assert [sample["__key__"] for sample in samples] == source.splits[split]
+        for position, sample in enumerate(samples):
+            made = encode(source.load(split, position), sample["__key__"], source.tasks, None)
+            members = {name: data for name, data in sample.items() if not name.startswith("__")}
+            assert members == made.members
+
+
+def test_members_say_nothing_of_when_and_by_whom_they_were_written(tiny_dataset):
+    with tarfile.open(tiny_dataset.folder / "train-000000.tar") as tar:
+        for member in tar:
+            assert (member.mtime, member.uname, member.gname, member.uid, member.gid) == (0, "", "", 0, 0)
+            assert member.isreg()
+
+
+def test_a_frame_becomes_the_members_that_it_has():
+    source = Tiny()
+    for position, labels in ((0, ["semseg", "depth"]), (2, ["depth"]), (7, ["semseg"]), (11, [])):
+        frame = source.load("train", position)
+        sample = encode(frame, "k", source.tasks, None)
+        rgb = "rgb.jpg" if position % 2 else "rgb.png"
+        assert list(sample.members) == [rgb, *(f"{name}.png" for name in labels), "json"]
+        assert list(sample.statistics) == labels
+        if "semseg" in labels:
+            np.testing.assert_array_equal(decode_label(SEMSEG, sample.members["semseg.png"]), frame.labels["semseg"])
+        meta = json.loads(sample.members["json"])
+        assert meta == {"original_size": [*SIZE], "position": position}
+
+
+def test_the_sources_own_bytes_are_kept_where_the_size_stays():
+    frame = Tiny().load("train", 0)
+    assert encode(frame, "k", (), None).members["rgb.png"] is frame.rgb
+    assert encode(frame, "k", (), SIZE).members["rgb.png"] is frame.rgb
+
+
+def test_frames_are_resized_with_their_labels():
+    frame = Tiny().load("train", 0)
+    members = encode(frame, "k", (SEMSEG, DEPTH), (16, 48)).members
+    assert list(members) == ["rgb.jpg", "semseg.png", "depth.png", "json"]
+    assert decode_rgb(members["rgb.jpg"], "jpg").shape == (16, 48, 3)
+    semseg = decode_label(SEMSEG, members["semseg.png"])
+    np.testing.assert_array_equal(semseg, resize_label(frame.labels["semseg"], (16, 48)))
+    assert decode_label(DEPTH, members["depth.png"]).shape == (16, 48)
+    assert json.loads(members["json"])["original_size"] == [*SIZE]
+
+
+RGB = np.zeros((4, 6, 3), np.uint8)
+FILES = {name: Path(f"raw/{name}.png") for name in ("rgb", "semseg", "depth", "normals")}
+
+
+@pytest.mark.parametrize(
+    ("rgb", "labels", "member", "what"),
+    [
+        (b"GIF89a", {}, "rgb", "rgb is neither JPEG, PNG nor WebP; convert"),
+        (png(RGB)[:40], {}, "rgb", "rgb is no PNG image that can be decoded .*; replace"),
+        (png(RGB[..., 0]), {}, "rgb", "rgb is a L image, not 8-bit RGB; convert"),
+        (RGB, {"semseg": np.zeros((6, 4), np.uint8)}, "semseg", "semseg is 6x4, its image 4x6; give every label"),
+        (RGB, {"depth": np.ones((4, 5), np.float32)}, "depth", "depth is 4x5, its image 4x6; give every label"),
+        (png(RGB), {"normals": np.ones((3, 6, 3), np.float32)}, "normals", "normals is 3x6, its image 4x6"),
+        (RGB, {"semseg": np.full((4, 6), 4, np.uint8)}, "semseg", "semseg class 4 is out of range .0..3.*; correct"),
+    ],
+    ids=lambda parameter: "bytes" if isinstance(parameter, bytes) else None,
+)
+@pytest.mark.parametrize("size", [None, (2, 3)])
+def test_a_frame_that_contradicts_itself_names_its_raw_file_and_key(rgb, labels, member, what, size):
+    with pytest.raises(UserError, match=what) as caught:
+        encode(Frame(rgb, labels, files=FILES), "frame-7", (SEMSEG, DEPTH, NORMALS), size)
+    assert (caught.value.file, caught.value.key) == (FILES[member], "frame-7")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_frame_ends_the_job_and_the_cured_one_continues_it(tiny_dataset, tmp_path):
+    def fail():
+        raise UserError("is torn", file="raw/7.png", key="train-007", cure="draw it again")
+
+    with pytest.raises(UserError, match=r"raw/7.png: train-007: is torn; draw it again"):
+        pack(Tiny(at=7, act=fail), tmp_path, samples_per_shard=3)
+    assert set(contents(tmp_path)) == {
+        JOB,
+        *(f"train-00000{i}.{suffix}" for i in (0, 1) for suffix in ("tar", "index.json")),
+    }
+    pack(Tiny(), tmp_path, samples_per_shard=3)
+    assert contents(tmp_path) == contents(tiny_dataset.folder)

@@ -1,0 +1,88 @@
+"""Any sample is reached by position, and only what the manifest declares is looked at."""
+
+import gc
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import DEPTH, SEMSEG, Tiny
+
+from shards.codec import decode_label, decode_rgb
+from shards.pack import encode
+from shards.read import Readers, ShardReader, allowed_members
+
+
+@pytest.fixture
+def reader(tiny_dataset):
+    """Of training frames 3, 4 and 5."""
+    return ShardReader(tiny_dataset, tiny_dataset.shards("train")[1])
+
+
+def open_files():
+    gc.collect()
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_samples_are_read_by_position_in_any_order(reader):
+    source = Tiny()
+    for position in (2, 0, 1, 2):
+        key = f"train-00{3 + position}"
+        made = encode(source.load("train", 3 + position), key, source.tasks, None)
+        assert reader.key(position) == key and reader.positions[key] == position
+        assert list(reader.members(position)) == list(made.members)
+        assert reader.read(position) == made.members
+    assert len(reader) == 3
+
+
+def test_members_are_decoded_by_name(reader):
+    data, arrays = reader.read(1), reader.decode(1)
+    assert list(arrays) == ["rgb", "semseg", "depth"]
+    np.testing.assert_array_equal(arrays["rgb"], decode_rgb(data["rgb.png"], "png"))
+    np.testing.assert_array_equal(arrays["semseg"], decode_label(SEMSEG, data["semseg.png"]))
+    np.testing.assert_array_equal(arrays["depth"], decode_label(DEPTH, data["depth.png"]))
+
+
+def test_an_absent_label_is_an_absent_array(reader):
+    assert list(reader.decode(0)) == ["rgb", "semseg"]
+    assert list(reader.decode(2)) == ["rgb", "depth"]
+
+
+def test_only_what_is_wanted_is_decoded(reader, monkeypatch):
+    asked = []
+    monkeypatch.setattr(reader, "_decode", lambda extension, data: asked.append(extension) or np.zeros((1, 1)))
+    assert list(reader.decode(1, lambda extension: extension == "depth.png")) == ["depth"]
+    assert asked == ["depth.png"]
+    assert list(reader.read(1, lambda extension: extension == "json")) == ["json"]
+
+
+def test_allowed_members_follow_from_the_tasks():
+    assert allowed_members([SEMSEG, DEPTH]) == {
+        *("rgb.jpg", "rgb.png", "rgb.webp", "json"),
+        *("semseg.png", "depth.png"),
+    }
+    assert allowed_members([SEMSEG], kind="labels") == {"semseg.png", "semseg.conf.png"}
+
+
+def test_readers_keep_as_many_files_open_as_they_may(tiny_dataset):
+    before = open_files()
+    readers = Readers(tiny_dataset, "train", keep=2)
+    assert open_files() == before  # nothing is opened before it is asked for
+    first = readers[0]
+    assert readers[0] is first
+    for number in (1, 0, 2):  # 0 is used again, so 1 goes
+        readers[number]
+    assert open_files() == before + 2
+    assert readers[0] is first
+    assert [readers[n].key(0) for n in range(4)] == ["train-000", "train-003", "train-006", "train-009"]
+    assert open_files() == before + 2
+    del readers, first
+    assert open_files() == before
+
+
+def test_readers_travel_to_another_process_without_their_files(tiny_dataset):
+    readers = Readers(tiny_dataset, "val")
+    readers[1].read(0)
+    copy = pickle.loads(pickle.dumps(readers))  # noqa: S301
+    assert copy[1].read(0) == readers[1].read(0)
+    assert copy[1] is not readers[1]

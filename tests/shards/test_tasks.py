@@ -1,0 +1,46 @@
+"""A task's declaration survives its JSON, and one that cannot be is refused."""
+
+import json
+
+import pytest
+from tiny import DEPTH, NORMALS, SEMSEG
+
+from shards.errors import UserError
+from shards.tasks import Task, palette
+
+
+@pytest.mark.parametrize("task", [SEMSEG, DEPTH, NORMALS], ids=lambda task: task.kind)
+def test_tasks_survive_json(task):
+    assert Task.from_json(task.name, json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_channels_follow_from_the_kind():
+    assert [task.channels for task in (SEMSEG, DEPTH, NORMALS)] == [4, 1, 3]
+
+
+@pytest.mark.parametrize("name", ["rgb", "json", "", "Depth", "a.b", "a/b", "a b", "-"])
+def test_a_name_that_cannot_be_a_members(name):
+    with pytest.raises(UserError, match="is no task name"):
+        Task(name, "unit_vector")
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"kind": "boxes"}, "kind 'boxes' is none of classes, metric, unit_vector"),
+        ({"kind": "classes"}, "0 classes, where 1 to 255 can be stored"),
+        ({"kind": "classes", "classes": ("c",) * 256, "colours": palette(256)}, "256 classes, where 1 to 255"),
+        ({"kind": "classes", "classes": ("a", "b"), "colours": palette(1)}, "1 colours for 2 classes"),
+        ({"kind": "metric"}, "scale 0.0 is not positive"),
+        ({"kind": "metric", "scale": float("nan")}, "scale nan is not positive"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(options, what):
+    with pytest.raises(UserError, match=what) as caught:
+        Task("semseg", **options)
+    assert caught.value.key == "task semseg"
+
+
+def test_a_palette_has_distinct_colours():
+    assert palette(3) == ((128, 0, 0), (0, 128, 0), (128, 128, 0))  # those of PASCAL VOC
+    assert len(set(palette(255))) == 255

@@ -1,0 +1,93 @@
+"""Real processes: interrupted, killed, started again, and two that train together."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer import checkpoint
+from trainer.experiment import Experiment
+from trainer.train import train
+
+LONG = ("train.steps=24", "train.log_every=5", "checkpoint.every=6", "evaluate.every=2")
+
+
+def lines(experiment: Experiment, name: str) -> list[dict]:
+    """The lines of a record, without what depends on the clock."""
+    found = [json.loads(line) for line in (experiment.folder / f"{name}.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "speed"} for line in found]
+
+
+def assert_same_run(one: Experiment, other: Experiment) -> None:
+    for name in ("metrics", "order"):
+        assert lines(one, name) == lines(other, name)
+    for name in ("last", "best"):
+        assert checkpoint.exported(one.checkpoints / name) == checkpoint.exported(other.checkpoints / name)
+        files = [each.checkpoints / name / "model.safetensors" for each in (one, other)]
+        assert files[0].read_bytes() == files[1].read_bytes(), name
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Callable[[subprocess.Popen, int], None]:
+    """``steps(process, n)`` waits until the run of ``plain`` has done n steps."""
+
+    def wait(process: subprocess.Popen, count: int) -> None:
+        order = tmp_path / "runs/scenes/plain/seed-0/order.jsonl"
+        limit = time.monotonic() + 120
+        while not (order.exists() and order.read_bytes().count(b"\n") >= count):
+            assert process.poll() is None and time.monotonic() < limit, process.communicate()
+            time.sleep(0.005)
+
+    return wait
+
+
+def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make, process, steps, reference):
+    """kill -9 after the checkpoint of step 6; Ctrl-C in the second life; the third one finishes."""
+    run = make("plain", *LONG)
+    first = process("train", "plain", *LONG)
+    steps(first, 9)
+    first.kill()
+    first.wait()
+    assert checkpoint.newest(run.checkpoints) == run.checkpoints / "step-00000006"
+
+    second = process("train", "plain", *LONG, "data.workers=1")
+    steps(second, 14)
+    second.send_signal(signal.SIGINT)
+    out, errors = second.communicate(timeout=60)
+    assert second.returncode == 130
+    assert "at step 6" in out, "it began again"
+    newest = checkpoint.newest(run.checkpoints)
+    assert newest is not None
+    step = int(newest.name.removeprefix("step-"))
+    assert 14 <= step < 24
+    assert errors.splitlines()[-1].endswith(f"stopped at step {step} by SIGINT; start the same command again to continue")
+    assert "Traceback" not in errors
+
+    train(run)
+    assert_same_run(run, reference)
+
+
+def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
+    overrides = ("train.steps=3", "train.log_every=1", f"run.root={tmp_path / 'runs'}")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]  # the one that accelerate prefers may be taken
+    call = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    call += ["--main_process_port", str(port), "-m", "launchers", "train", str(configs / "plain.yaml")]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*call, *overrides, "experiment=two"], env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+    two, one = make("plain", *overrides, "experiment=two"), make("plain", *overrides, "experiment=one")
+    train(one)
+    assert lines(two, "order") == lines(one, "order")
+    losses = [[line["loss"]["total"] for line in lines(run, "metrics")] for run in (two, one)]
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05), "batch norm sees half a batch, and nothing else differs"
+    assert checkpoint.load_exported(two.checkpoints / "last")[1]["step"] == 3

@@ -1,0 +1,166 @@
+"""Evaluation: the figures against plain arithmetic, the row they stand in, and when they are made again."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from shards.errors import UserError
+from shards.read import Readers
+from trainer import checkpoint, evaluate as module
+from trainer.augment import to_tensors
+from trainer.evaluate import describe, evaluate
+from trainer.runtime import accelerator
+from trainer.train import train
+
+
+@pytest.fixture
+def evaluations(monkeypatch) -> list[str]:
+    """The steps whose networks are evaluated from now on."""
+    done = []
+    original = module.evaluate_network
+
+    def record(experiment, *arguments, **options):
+        done.append(experiment.config.experiment)
+        return original(experiment, *arguments, **options)
+
+    monkeypatch.setattr(module, "evaluate_network", record)
+    return done
+
+
+def test_metrics_are_those_of_plain_arithmetic(finished, scenes_dataset):
+    experiment = finished("teacher")
+    network, _ = checkpoint.load_exported(experiment.checkpoints / "last")
+    network.eval()
+    reader = Readers(scenes_dataset, "val")[0]
+    confusion, errors = np.zeros((17, 17)), []
+    for position in range(6):
+        arrays = reader.decode(position)
+        tensors = to_tensors(arrays, scenes_dataset.tasks)
+        with torch.no_grad():
+            final = network({"rgb": tensors["rgb"][None] / 255, "depth": tensors["depth"][None]}).final
+        classes = final["semseg"][0].argmax(0).numpy()
+        np.add.at(confusion, (arrays["semseg"], classes), 1)
+        errors.append(final["depth"][0, 0].numpy() - arrays["depth"])
+    hits, union = np.diag(confusion), confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
+    metrics = json.loads((experiment.folder / "result.json").read_text())["metrics"]
+    assert metrics["semseg"]["miou"] == pytest.approx((hits[union > 0] / union[union > 0]).mean(), rel=1e-3)
+    assert metrics["depth"]["rmse"] == pytest.approx(np.sqrt(np.square(errors).mean()), rel=1e-4)
+    for name, value in enumerate(metrics["semseg"]["iou"]):
+        assert (value is None) == (union[name] == 0)
+
+
+def test_the_row_says_what_was_trained_on_what(finished):
+    row = json.loads((finished("student").folder / "result.json").read_text())
+    said = {
+        "experiment": "student",
+        "dataset": "scenes",
+        "seed": 0,
+        "inputs": ["rgb"],
+        "tasks": ["semseg", "depth"],
+        "budget": {"semseg": 8, "depth": 16},
+        "frames": 16,
+        "labels": {"semseg": 8, "depth": 16},
+        "pseudo_labels": {"semseg": 8},
+        "normalise": "labelled",
+        "backbone": "test_efficientnet",
+        "pretrained": False,
+        "size": [32, 64],
+        "crop": None,
+        "steps": 4,
+        "samples_seen": 16,
+        "validation_frames": 6,
+    }
+    assert {key: row[key] for key in said} == said
+    assert row["checkpoints"] == {"last": row["metrics"]}
+    assert {"torch", "commit", "threads"} <= row["environment"].keys()
+    teacher = json.loads((finished_teacher(finished)).read_text())
+    assert (teacher["frames"], teacher["labels"]) == (8, {"semseg": 8, "depth": 8})
+
+
+def finished_teacher(finished):
+    return finished.__call__ and next(iter([_path for _path in ()]), None)
+
+
+def test_last_and_best_are_both_measured_and_one_is_chosen(finished):
+    experiment = finished("teacher", "evaluate.checkpoint=best")
+    assert evaluate(finished("teacher"))["checkpoints"].keys() == {"last", "best"}
+    row = evaluate(experiment)
+    best = checkpoint.exported(experiment.checkpoints / "best")
+    assert row["metrics"] == row["checkpoints"]["best"] and row["steps"] == best["step"]
+    assert row["metrics"]["semseg"]["miou"] == pytest.approx(best["value"])
+    assert json.loads((experiment.folder / "result.json").read_text()) == row
+
+
+def test_it_is_evaluated_again_only_when_something_changed(finished, evaluations):
+    evaluate(finished("teacher"))
+    evaluate(finished("teacher", "evaluate.batch=2", "label.threshold=0.5"))
+    assert evaluations == []
+    assert evaluate(finished("teacher", "val=2"))["validation_frames"] == 2
+    assert len(evaluations) == 2, "last and best"
+    evaluate(finished("teacher", "val=2"))
+    assert len(evaluations) == 2
+    experiment = finished("student", "evaluate.split=val")
+    network, _ = checkpoint.load_exported(experiment.checkpoints / "last")
+    checkpoint.export(experiment.checkpoints / "last", network, network.architecture, 4)
+    evaluate(experiment)
+    assert len(evaluations) == 2, "the same weights, written again"
+    with torch.no_grad():
+        next(network.parameters()).mul_(2)
+    checkpoint.export(experiment.checkpoints / "last", network, network.architecture, 5)
+    assert evaluate(experiment)["steps"] == 5
+    assert len(evaluations) == 3
+
+
+def test_the_batch_does_not_change_the_figures(finished):
+    experiment = finished("student")
+    network, _ = checkpoint.load_exported(experiment.checkpoints / "last")
+    rows = [
+        module.evaluate_network(finished("student", f"evaluate.batch={batch}"), network, accelerator("fp32"), show=False)
+        for batch in (1, 4, 6)
+    ]
+    for row in rows[1:]:
+        assert row["semseg"]["pixels"] == rows[0]["semseg"]["pixels"] == 6 * 32 * 64
+        assert row["depth"]["rmse"] == pytest.approx(rows[0]["depth"]["rmse"], rel=1e-5)
+
+
+def test_frames_that_are_set_aside_can_be_evaluated_on(make):
+    overrides = ("dev=4", "labels.depth=12", "evaluate.split=dev", "evaluate.every=1", "train.global_batch=6")
+    experiment = make("plain", *overrides)
+    train(experiment)
+    row = evaluate(experiment)
+    assert row["validation_frames"] == 4 and row["frames"] == 12
+    assert row["metrics"]["depth"]["pixels"] == 4 * 32 * 64
+    lines = (experiment.folder / "metrics.jsonl").read_text()
+    assert '"dev": {' in lines and '"val": {' not in lines
+
+
+def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny_dataset):
+    where = [f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null", "train.global_batch=2"]
+    experiment = make("teacher", *where, "train.steps=1", "evaluate.every=0")
+    train(experiment)
+    frames = experiment.evaluation_frames()
+    carried = int(frames.visible["depth"].sum())
+    assert 0 < carried < frames.count
+    assert evaluate(experiment)["metrics"]["depth"]["pixels"] == sum(
+        int((Readers(tiny_dataset, "val")[n].decode(i).get("depth", np.zeros(1)) > 0).sum())
+        for n, count in enumerate((3, 2))
+        for i in range(count)
+    )
+
+
+def test_refusals(make, finished):
+    with pytest.raises(UserError, match=r"plain/seed-0/checkpoints: there is no last checkpoint; train it"):
+        evaluate(make("plain"))
+    with pytest.raises(UserError, match="there is no best checkpoint; train it .* with evaluate.every set"):
+        evaluate(finished("student", "evaluate.checkpoint=best"))
+    with pytest.raises(UserError, match=r"data\.size: holds a run with None, not '16x32'"):
+        evaluate(finished("student", "data.size=16x32"))
+    with pytest.raises(UserError, match="dev: no frames are set aside; set dev to a number"):
+        evaluate(finished("student", "evaluate.split=dev"))
+
+
+def test_lines_that_describe_metrics():
+    metrics = {"semseg": {"miou": 0.25, "iou": [0.5, None], "pixels": 3}, "depth": {"rmse": 1.23456, "absrel": None}}
+    assert list(describe(metrics)) == ["semseg: miou 0.25, pixels 3", "depth: rmse 1.235"]

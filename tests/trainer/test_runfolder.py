@@ -1,0 +1,92 @@
+"""Whose folder a run's is: another configuration is refused where something was trained, and named."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from shards.errors import UserError
+from trainer import runfolder
+from trainer.configfile import load, to_dict
+from trainer.experiment import Experiment
+from trainer.runfolder import claim, commit, environment
+
+
+@pytest.fixture
+def trained(make):
+    """An experiment whose folder holds a checkpoint."""
+    experiment = make("plain")
+    claim(experiment)
+    (experiment.checkpoints / "step-00000001").mkdir(parents=True)
+    return experiment
+
+
+def test_a_folder_keeps_its_resolved_configuration(make):
+    experiment = make("plain", "seed=3")
+    claim(experiment)
+    assert experiment.folder.name == "seed-3"
+    kept = load(experiment.folder / "config.yaml")
+    assert to_dict(kept) == to_dict(experiment.config)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "values"),
+    [
+        ("train.lr=0.5", "train.lr", r"0\.001, not 0\.5"),
+        ("labels.semseg=7", "labels.semseg", "8, not 7"),
+        ("tasks=[depth]", "tasks", r"\['semseg', 'depth'\], not \['depth'\]"),
+        ("loss.weights.depth=2", r"loss\.weights\.depth", "None, not 2.0"),
+        ("train.clip=3", r"train\.clip", "None, not 3.0"),
+    ],
+)
+def test_another_configuration_is_refused_by_its_key(make, trained, override, key, values):
+    with pytest.raises(UserError, match=rf"seed-0: {key}: holds a run with {values}; set run\.path"):
+        claim(make("plain", override))
+    assert load(trained.folder / "config.yaml").train.lr == 0.001, "it was written over"
+
+
+def test_what_decides_no_result_may_change(make, trained, tmp_path):
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    others = [f"run.root={tmp_path / 'moved'}", "data.workers=3", "checkpoint.every=7", "evaluate.every=2", "val=3"]
+    others += ["train.trace=false", "train.log_every=3", "label.batch=1", "data.path=elsewhere"]
+    claim(make("plain", *others))
+    assert load(tmp_path / "moved/scenes/plain/seed-0/config.yaml").data.workers == 3
+
+
+def test_a_start_that_failed_claims_nothing(make):
+    """A budget that is too large is corrected and started again, in the same folder."""
+    claim(make("plain", "labels.semseg=1000"))
+    claim(make("plain", "labels.semseg=8"))
+    assert load(make("plain").folder / "config.yaml").labels.semseg == 8
+
+
+def test_a_teacher_is_the_same_from_every_working_directory(configs, make, monkeypatch):
+    experiment = make("student")
+    claim(experiment)
+    (experiment.checkpoints / "last").mkdir(parents=True)
+    monkeypatch.chdir(configs.parent)
+    relative = Experiment(os.path.join(configs.name, "student.yaml"), experiment.overrides)
+    assert relative.config.pseudo.semseg.teacher != experiment.config.pseudo.semseg.teacher
+    claim(relative)
+    with pytest.raises(UserError, match=r"pseudo\.semseg\.teacher: holds a run with 'teacher\.yaml', not 'plain\.yaml'"):
+        claim(make("student", "pseudo.semseg.teacher=plain.yaml"))
+
+
+def test_the_environment_says_what_figures_were_made_with():
+    facts = environment()
+    assert {"tutelage", "python", "torch", "timm", "accelerate", "machine", "threads", "commit"} <= facts.keys()
+    json.dumps(facts)
+
+
+def test_the_commit_says_whether_the_code_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(runfolder, "__file__", str(tmp_path / "trainer/runfolder.py"))
+    assert commit() is None, "outside a clone"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    (tmp_path / "a").write_text("1")
+    for call in (["init", "-q"], ["add", "a"], ["commit", "-q", "-m", "a"]):
+        subprocess.run([*git, *call], check=True)
+    clean = commit()
+    assert clean is not None and len(clean) == 12
+    (tmp_path / "a").write_text("2")
+    assert commit() == f"{clean}-dirty"

@@ -1,0 +1,69 @@
+"""Teacher, labels, student, evaluation: the order, and that what is finished is left alone."""
+
+from pathlib import Path
+
+import pytest
+
+from shards.errors import UserError
+from trainer import stages
+from trainer.experiment import Experiment
+from trainer.stages import dependencies, describe_kept, run
+
+
+def test_stages_come_in_their_order(make, monkeypatch):
+    done: list[str] = []
+    for name, result in {"train": None, "label": {}, "evaluate": {"metrics": {}}}.items():
+
+        def stage(experiment, name=name, result=result):
+            done.append(f"{name} {experiment.config.experiment}")
+            return result
+
+        monkeypatch.setattr(stages, name, stage)
+    assert run(make("student")) == {"metrics": {}}
+    assert done == ["train teacher", "evaluate teacher", "label teacher", "train student", "evaluate student"]
+
+
+def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
+    """Not one network is built: not for training, labelling or evaluation."""
+
+    def fail(*_):
+        raise AssertionError("a finished stage was run again")
+
+    monkeypatch.setattr("trainer.train.Trainer", fail)
+    monkeypatch.setattr("trainer.labelling._Pass", fail)
+    monkeypatch.setattr("trainer.evaluate.evaluate_network", fail)
+    student = finished("student")
+    files = {path: path.stat().st_mtime_ns for path in student.folder.parent.parent.rglob("*") if path.is_file()}
+    row = run(student)
+    assert row["experiment"] == "student" and row["pseudo_labels"] == {"semseg": 8}
+    changed = {path.name for path, time in files.items() if path.stat().st_mtime_ns != time}
+    assert changed <= {"config.yaml"}, "the copy stands in another folder, which the configuration names"
+
+
+def test_a_teacher_of_two_tasks_is_one_dependency(tmp_path):
+    (tmp_path / "t.yaml").write_text("data: {path: d}\ninputs: [rgb]")
+    tasks = "{semseg: {teacher: t.yaml}, depth: {teacher: t.yaml, threshold: null}}"
+    (tmp_path / "s.yaml").write_text(f"data: {{path: d}}\npseudo: {tasks}")
+    experiment = Experiment(tmp_path / "s.yaml")
+    experiment.__dict__["manifest"] = None
+    with pytest.raises(AttributeError):  # a teacher's tasks are looked up in its data set
+        dependencies(experiment)
+
+
+def test_experiments_that_teach_each_other_are_refused(configs, tmp_path):
+    for name, other, inputs in (("one", "two", "[rgb]"), ("two", "one", "[rgb]")):
+        text = f"inherits: {configs / 'base.yaml'}\ninputs: {inputs}\npseudo: {{semseg: {{teacher: {other}.yaml}}}}"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"one\.yaml: pseudo: is its own teacher; break the circle"):
+        run(Experiment(tmp_path / "one.yaml", [f"run.root={tmp_path}"]))
+
+
+def test_a_teacher_must_predict_what_it_is_to_label(make):
+    student = make("student", "tasks=[semseg, depth]", "pseudo.depth.teacher=" + str(Path(make("teacher").path)))
+    with pytest.raises(UserError, match=r"pseudo\.depth\.teacher: does not predict depth from other inputs"):
+        dependencies(student)
+
+
+def test_what_was_kept_in_words():
+    kept = {"semseg": {"frames": 8, "pixels": 10, "kept": 0.256, "threshold": 0.9}, "depth": {"frames": 3, "pixels": 4}}
+    assert list(describe_kept(kept)) == ["semseg: 8 frames, 25.6% of the pixels above 0.9", "depth: 3 frames"]

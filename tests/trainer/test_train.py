@@ -1,0 +1,312 @@
+"""The training loop: what follows from the seed, what a run leaves behind, and what it refuses."""
+
+import json
+import math
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from shards.errors import UserError
+from shards.order import Order
+from trainer import checkpoint
+from trainer.data import training_batches
+from trainer.evaluate import headline
+from trainer.experiment import Experiment
+from trainer.train import Interrupted, Trainer, train
+
+LONG = ("train.steps=24", "train.log_every=5", "checkpoint.every=6", "evaluate.every=2")
+
+
+def lines(experiment: Experiment, name: str = "metrics") -> list[dict]:
+    """The lines of a record, without what depends on the clock."""
+    found = [json.loads(line) for line in (experiment.folder / f"{name}.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "speed"} for line in found]
+
+
+def losses(experiment: Experiment) -> list[float]:
+    return [line["loss"]["total"] for line in lines(experiment) if "loss" in line]
+
+
+def weights(experiment: Experiment, name: str = "last") -> bytes:
+    return (experiment.checkpoints / name / "model.safetensors").read_bytes()
+
+
+def same_run(one: Experiment, other: Experiment) -> bool:
+    """Bit for bit: weights, figures, order, and which checkpoint was best."""
+    records = all(lines(one, name) == lines(other, name) for name in ("metrics", "order"))
+    return records and all(weights(one, name) == weights(other, name) for name in ("last", "best"))
+
+
+# What follows from the seed
+
+
+def test_a_second_run_is_the_first_one_with_any_number_of_workers(make, reference):
+    again = make("plain", *LONG, "data.workers=1")
+    train(again)
+    assert same_run(again, reference)
+
+
+def test_another_seed_is_another_run(make):
+    runs = [make("plain", f"seed={seed}") for seed in (0, 1)]
+    for run in runs:
+        train(run)
+    assert weights(runs[0]) != weights(runs[1]) and lines(runs[0], "order") != lines(runs[1], "order")
+
+
+def test_accumulation_changes_no_sample_and_hardly_a_loss(make):
+    """Batch norm sees smaller batches, and nothing else differs; learning rate 0 keeps the runs together."""
+    overrides = ["train.lr=1e-12", "train.log_every=1"]
+    runs = [make("plain", f"train.accumulation={n}", f"experiment=by-{n}", *overrides) for n in (1, 2)]
+    for run in runs:
+        train(run)
+    assert lines(runs[0], "order") == lines(runs[1], "order")
+    assert losses(runs[1]) == pytest.approx(losses(runs[0]), rel=0.05)
+    assert losses(runs[1]) != losses(runs[0])
+
+
+def test_the_traced_order_is_the_contracts(reference):
+    frames, config = reference.training_frames(), reference.config
+    chosen = frames.by_shard(frames.to_train(config.inputs, config.tasks))
+    order = Order([len(of) for of in chosen], config.seed, window=config.data.window)
+    traced = lines(reference, "order")
+    assert [(line["step"], line["epoch"]) for line in traced] == [(step, (step - 1) // 4) for step in range(1, 25)]
+    for line in traced:
+        first = (line["step"] - 1) % 4 * 4
+        places = [order.locate(line["epoch"], position) for position in range(first, first + 4)]
+        assert line["keys"] == [frames.readers[s].key(int(chosen[s][n])) for s, n in places]
+
+
+# What a run leaves behind
+
+
+def test_the_loss_goes_down(reference):
+    assert losses(reference)[-1] < 0.9 * losses(reference)[0]
+
+
+def test_metrics_stand_at_their_steps(reference):
+    metrics = lines(reference)
+    assert [line["step"] for line in metrics if "loss" in line] == [5, 10, 15, 20, 24]
+    assert [line["step"] for line in metrics if "val" in line] == [8, 16, 24], "every second epoch, and at the end"
+    first = metrics[0]
+    assert first["epoch"] == 1.25 and first["lr"] == pytest.approx(1e-3 * (1 - 4 / 24) ** 0.9)
+    assert first["loss"]["total"] == pytest.approx(first["loss"]["semseg"] + first["loss"]["depth"])
+    raw = json.loads((reference.folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert raw["speed"].keys() == {"samples_per_second", "waiting_for_data", "memory_megabytes"}
+
+
+def test_checkpoints_that_are_kept(reference):
+    assert sorted(path.name for path in reference.checkpoints.iterdir()) == [
+        "best",
+        "last",
+        "step-00000012",
+        "step-00000018",
+    ]
+
+
+def test_the_last_network_is_exported_and_loads(reference):
+    network, facts = checkpoint.load_exported(reference.checkpoints / "last")
+    assert facts["step"] == 24 and network.architecture == reference.architecture
+    predictions = network.eval()({"rgb": torch.rand(1, 3, 32, 64)})
+    assert predictions.final["semseg"].shape == (1, 17, 32, 64) and predictions.final["depth"].shape == (1, 1, 32, 64)
+
+
+def test_the_best_checkpoint_is_the_evaluation_that_was_best(reference):
+    values = {line["step"]: line["val"]["semseg"]["miou"] for line in lines(reference) if "val" in line}
+    facts = checkpoint.exported(reference.checkpoints / "best")
+    assert facts["value"] == max(values.values()) == values[facts["step"]]
+    assert list(values.values()).count(facts["value"]) == 1, "the test shows nothing otherwise"
+
+
+@pytest.mark.parametrize(
+    ("name", "best", "better"),
+    [("s.miou", 0.5, True), ("s.miou", 0.7, False), ("d.rmse", 2.1, True), ("d.rmse", 2, False)],
+)
+def test_better_is_larger_for_shares_and_smaller_for_errors(name, best, better):
+    metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "absrel": None}}
+    assert headline(metrics, name, best)[1] is better
+    assert headline(metrics, name, None)[1] is True
+
+
+@pytest.mark.parametrize("name", ["s.iou", "d.absrel", "x.rmse", "rmse"])
+def test_a_metric_that_is_not_measured_is_an_error(name):
+    metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "absrel": None}}
+    with pytest.raises(UserError, match=rf"evaluate\.best: '{name}' is not measured; use one of s\.miou, d\.rmse"):
+        headline(metrics, name, None)
+
+
+# Settings
+
+
+def test_epochs_are_passes_over_the_experiments_frames(make):
+    run = make("plain", "train.steps=null", "train.epochs=2", "train.global_batch=8")
+    train(run)
+    assert [line["epoch"] for line in lines(run, "order")] == [0, 0, 1, 1]
+
+
+def test_cosine_adamw_clip_and_warmup(make):
+    run = make("plain", "train.optimizer=adamw", "train.schedule=cosine", "train.warmup=2", "train.log_every=1")
+    train(run)
+    cosine = [5e-4 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+    assert [line["lr"] for line in lines(run)] == pytest.approx([cosine[0] / 2, *cosine[1:]])
+
+
+def test_clip_bounds_the_gradient(make):
+    norms = {}
+    for clip in ("null", "0.5"):
+        trainer = Trainer(make("plain", f"train.clip={clip}", f"experiment=clip-{clip}"))
+
+        def measure(optimizer, *_, clip=clip):
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            norms[clip] = float(torch.stack([g.norm() for g in gradients]).norm())
+
+        trainer.optimizer.register_step_pre_hook(measure)
+        batches = training_batches(trainer.config, trainer.frames, trainer.criterion, trainer.batches, 0, 1)
+        trainer.optimise(list(batches))
+    assert norms["null"] > 1 and norms["0.5"] == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("tasks=[semseg]",),
+        ("inputs=[rgb, depth]", "tasks=[semseg]"),
+        ("inputs=[rgb, depth]", "model.fusion=early"),
+        ("loss.normalise=all", "loss.weights.semseg=0.5"),
+        ("train.channels_last=false",),
+    ],
+)
+def test_experiments_of_other_shapes_train(make, overrides):
+    run = make("plain", *overrides, "train.steps=2", "evaluate.every=0")
+    network, _ = checkpoint.load_exported(train(run))
+    assert [task.name for task in network.architecture.tasks] == list(run.config.tasks)
+    assert all(math.isfinite(loss) and loss > 0 for loss in losses(run))
+
+
+def test_weights_of_a_run_start_another(make, reference):
+    """``model.pretrained`` takes a run's own file, without a network."""
+    file = reference.checkpoints / "last/model.safetensors"
+    trainer = Trainer(make("teacher", f"model.pretrained={file}"))
+    given, own = load_file(file), trainer.plain.state_dict()
+    stem, head = "backbones.rgb.conv_stem.weight", "heads.depth.predict.weight"
+    assert torch.equal(own[stem], given[stem]) and not torch.equal(own[head], given[head])
+
+
+def test_bf16_trains_on_a_cpu_beside_fp32(make):
+    """Networks of several precisions in one process: a student's and its teacher's may differ."""
+    full, half = (make("plain", f"train.precision={name}", f"experiment={name}") for name in ("fp32", "bf16"))
+    for run in (full, half):
+        train(run)
+    stored = load_file(half.checkpoints / "last/model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float32, torch.int64}
+    assert losses(half) == pytest.approx(losses(full), rel=0.1)
+    assert losses(half) != losses(full)
+
+
+# Refusals
+
+
+def test_fp16_needs_a_gpu(make):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match=r"train\.precision: fp16 needs a GPU; use train\.precision=bf16 or fp32"):
+        train(make("plain", "train.precision=fp16"))
+    train(make("plain", "train.precision=bf16", "train.steps=1"))  # in the same folder
+
+
+def test_a_finished_run_is_not_run_twice(finished, monkeypatch):
+    monkeypatch.setattr("trainer.train.Trainer", None)
+    run = finished("student")
+    before = weights(run)
+    assert train(run) == run.checkpoints / "last" and weights(run) == before
+
+
+def test_another_configuration_in_the_same_folder_is_refused(finished):
+    with pytest.raises(UserError, match=r"train\.lr: holds a run with 0\.001, not 0\.5"):
+        train(finished("student", "train.lr=0.5"))
+
+
+def copied(reference: Experiment, run: Experiment) -> Path:
+    """The checkpoints of the long run in another run's folder; returns the newest."""
+    shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last", "best"))
+    path = checkpoint.newest(run.checkpoints)
+    assert path is not None
+    return path
+
+
+def test_a_checkpoint_of_another_network_is_refused(make, reference):
+    run = make("plain", *LONG, "tasks=[semseg]")
+    copied(reference, run)
+    with pytest.raises(UserError, match=r"step-00000018/model\.safetensors: \S+: belongs to another architecture"):
+        train(run)
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_taken_once_it_is_gone(make, reference):
+    run = make("plain", *LONG)
+    newest = copied(reference, run)
+    shutil.copy(reference.folder / "metrics.jsonl", run.folder)
+    shutil.copy(reference.folder / "order.jsonl", run.folder)
+    (newest / "training.safetensors").write_bytes(b"half")
+    with pytest.raises(UserError, match=rf"{newest.name}/training\.safetensors: .*; delete this folder; the run then"):
+        train(run)
+    shutil.rmtree(newest)
+    train(run)
+    assert weights(run) == weights(reference) and lines(run, "order") == lines(reference, "order")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(make):
+    run = make("plain", "train.steps=8", "train.log_every=100", "checkpoint.every=1", "train.lr=1e30")
+    with pytest.raises(
+        UserError, match=r"plain/seed-0: step \d: the loss is \[.*(nan|inf).*\]; start another run .*lower"
+    ):
+        train(run)
+    assert not (run.checkpoints / "last").exists()
+    for path in run.checkpoints.iterdir():
+        assert load_file(path / "training.safetensors")["loss"].isfinite().all()
+
+
+def test_global_batch_and_accumulation_must_fit(make):
+    with pytest.raises(UserError, match=r"train\.global_batch: 4 samples cannot be cut into 1 ranks × 3 accumulation"):
+        train(make("plain", "train.accumulation=3"))
+
+
+def test_no_prepared_data_set(make, tmp_path):
+    with pytest.raises(UserError, match=r"data\.path: is no prepared data set; prepare the data set"):
+        train(make("plain", f"data.path={tmp_path / 'nowhere'}"))
+
+
+def test_a_task_or_backbone_that_does_not_exist(make):
+    with pytest.raises(UserError, match=r"MANIFEST\.json: has no task 'normals'; use one of its tasks: semseg, depth"):
+        train(make("plain", "tasks=[normals]"))
+    with pytest.raises(UserError, match=r"model\.backbone: timm has no model 'hrnet_w19'; did you mean"):
+        train(make("plain", "model.backbone=hrnet_w19"))
+
+
+# Interruption, within this process (tests/trainer/test_continuing.py starts real ones)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+def test_a_signal_stops_after_the_step_at_hand_with_a_checkpoint(make, number, monkeypatch):
+    run = make("plain", "train.steps=8", "train.log_every=5")
+    original, before = Trainer.optimise, signal.getsignal(number)
+
+    def optimise(trainer, micro):
+        original(trainer, micro)
+        if trainer.step == 3:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "optimise", optimise)
+        with pytest.raises(Interrupted, match=f"stopped at step 3 by {number.name}; start the same command again"):
+            train(run)
+    assert signal.getsignal(number) == before
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000003"]
+    train(run)
+    assert [line["step"] for line in lines(run, "order")] == list(range(1, 9))
+    undisturbed = make("plain", "train.steps=8", "train.log_every=5", f"run.path={run.folder}-undisturbed")
+    train(undisturbed)
+    assert weights(run) == weights(undisturbed) and lines(run) == lines(undisturbed)
