@@ -81,7 +81,8 @@ def decode_rgb(data: bytes, extension: str) -> np.ndarray:
 
 def _png(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG")
+    # 16-bit measurements are noise in their low bits: a higher level takes eight times as long to save 6 % of the size
+    Image.fromarray(array).save(buffer, "PNG", compress_level=1 if array.dtype == np.uint16 else 6)
     return buffer.getvalue()
 
 

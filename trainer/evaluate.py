@@ -16,12 +16,12 @@ from trainer.configfile import parse_size
 from trainer.data import Batch, Collate, FrameLoader, checked
 from trainer.experiment import Experiment
 from trainer.metrics import Metrics
-from trainer.overlap import map_ahead
+from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
 from trainer.runfolder import claim, environment
 from trainer.runtime import accelerator
 
-_THREADS = 2
+_THREADS = threads_per_rank()
 SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mean", "median")
 
 

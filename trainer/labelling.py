@@ -27,13 +27,13 @@ from trainer.data import Batch, Collate, FrameLoader
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
 from trainer.kept import CONFIDENCE, confidence_counts, summary
-from trainer.overlap import Background, map_ahead
+from trainer.overlap import Background, map_ahead, threads_per_rank
 from trainer.progress import progress
 from trainer.runfolder import claim
 from trainer.runtime import accelerator
 
 JOB = ".label.json"
-_THREADS = 2
+_THREADS = threads_per_rank()
 
 
 def label(experiment: Experiment) -> dict[str, Any]:

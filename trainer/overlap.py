@@ -1,5 +1,6 @@
 """Work in threads beside the network: decoding ahead of it, encoding behind it. Pillow and zlib release the GIL."""
 
+import os
 import queue
 import threading
 from collections import deque
@@ -9,6 +10,12 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def threads_per_rank() -> int:
+    """This rank's share of the processors it may use, at least two."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,10 @@ def interrupted(tmp_path):
         os.killpg(process.pid, signal.SIGKILL)  # the workers that a failed test left
 
 
+def interrupt():
+    raise KeyboardInterrupt
+
+
 def ended(process):
     """Wait for a process and its workers: they all hold its output open."""
     process.communicate(timeout=30)
@@ -68,8 +73,8 @@ def ended(process):
 
 
 def test_two_processes_write_the_same_bytes(tiny_dataset, tmp_path):
-    heard = []
-    manifest = pack(Tiny(), tmp_path, samples_per_shard=3, jobs=2, progress=heard.append)
+    heard, late = [], Tiny(at=0, act=partial(time.sleep, 0.5))  # the first shard is the last to be finished
+    manifest = pack(late, tmp_path, samples_per_shard=3, jobs=2, progress=heard.append)
     assert contents(tmp_path) == contents(tiny_dataset.folder)
     assert manifest == dataclasses.replace(tiny_dataset, folder=tmp_path)
     assert sorted(heard) == [2, 3, 3, 3, 3, 3]
@@ -144,10 +149,20 @@ def test_the_manifest_is_the_last_file(tmp_path, monkeypatch):
         assert named.index(f"{shard}.tar") < named.index(f"{shard}.index.json")
 
 
-def test_whole_shards_are_kept_and_damaged_ones_made_again(tmp_path):
-    def interrupt():
-        raise KeyboardInterrupt
+def test_leftovers_are_gone_before_anything_is_written(tmp_path):
+    """They may be what fills the disk."""
+    out = tmp_path / "out"
 
+    def check():
+        assert not (out / ".train-000000.tar.0badcafe.tmp").exists()
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(Tiny(at=0, act=interrupt), out)
+    (out / ".train-000000.tar.0badcafe.tmp").write_bytes(b"half")
+    pack(Tiny(at=0, act=check), out)
+
+
+def test_whole_shards_are_kept_and_damaged_ones_made_again(tmp_path):
     out, loaded = tmp_path / "out", []
     with pytest.raises(KeyboardInterrupt):
         pack(Tiny(at=10, act=interrupt), out, samples_per_shard=2)

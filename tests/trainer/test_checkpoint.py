@@ -100,7 +100,9 @@ def test_a_damaged_state_is_refused(tmp_path):
 
 def test_another_architecture_is_refused_by_name(tmp_path):
     path = Machine(0).save(tmp_path, 5)
-    with pytest.raises(UserError, match=r"0\.bias: belongs to another architecture: \[4\], where the network has \[5\]"):
+    with pytest.raises(
+        UserError, match=r"0\.bias: belongs to another architecture: \[4\], where the network has \[5\]"
+    ):
         Machine(0, width=5).resume(path)
     deeper = Machine(0)
     deeper.network.append(nn.Conv2d(4, 4, 1))

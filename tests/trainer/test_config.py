@@ -54,11 +54,30 @@ def test_nyudv2_configurations_hold_the_papers_budgets():
     assert budgets["ummt"] == {"semseg": 250, "depth": 250}
 
 
-PROMISED = """
-seed data.path data.size data.crop data.workers labels.TASK val inputs tasks model.backbone model.pretrained
-train.global_batch train.accumulation train.epochs train.lr train.precision train.trace pseudo.TASK.teacher
-pseudo.TASK.threshold checkpoint.every checkpoint.keep run.path
-""".split()
+PROMISED = [
+    "seed",
+    "data.path",
+    "data.size",
+    "data.crop",
+    "data.workers",
+    "labels.TASK",
+    "val",
+    "inputs",
+    "tasks",
+    "model.backbone",
+    "model.pretrained",
+    "train.global_batch",
+    "train.accumulation",
+    "train.epochs",
+    "train.lr",
+    "train.precision",
+    "train.trace",
+    "pseudo.TASK.teacher",
+    "pseudo.TASK.threshold",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "run.path",
+]
 
 
 @pytest.mark.parametrize("key", PROMISED)
@@ -207,10 +226,22 @@ WRONG = {
     "empty size": ("data: {path: d, crop: 00x4}", "data.crop: '00x4' is no size", "write HEIGHTxWIDTH"),
     "no inputs": (DATA + "inputs: []", "inputs: [] is empty", "name each one once"),
     "tasks twice": (DATA + "tasks: [depth, depth]", "tasks: ['depth', 'depth']", "name each one once"),
-    "pseudo of no task": (DATA + "tasks: [depth]\npseudo: {semseg: {teacher: t}}", "pseudo.semseg: ", "name one of the tasks"),
-    "threshold": (DATA + "pseudo: {semseg: {teacher: t, threshold: 1}}", "pseudo.semseg.threshold: 1.0", "give a confidence"),
+    "pseudo of no task": (
+        DATA + "tasks: [depth]\npseudo: {semseg: {teacher: t}}",
+        "pseudo.semseg: ",
+        "name one of the tasks",
+    ),
+    "threshold": (
+        DATA + "pseudo: {semseg: {teacher: t, threshold: 1}}",
+        "pseudo.semseg.threshold: 1.0",
+        "give a confidence",
+    ),
     "label threshold": (DATA + "label: {threshold: 1.5}", "label.threshold: 1.5 is no threshold", "give a confidence"),
-    "interpolation": ("data: {path: '${nowhere}'}", "data.path: Interpolation key 'nowhere'", "correct the interpolation"),
+    "interpolation": (
+        "data: {path: '${nowhere}'}",
+        "data.path: Interpolation key 'nowhere'",
+        "correct the interpolation",
+    ),
     "environment": ("data: {path: '${oc.env:TUTELAGE_NOT_SET}'}", "data.path: KeyError", "correct the interpolation"),
     "grammar": ("data: {path: '${'}", "is no configuration", "correct it"),
     "syntax": ("seed: 1\nval: ]", "is no configuration (line 2: ", "correct it"),

@@ -67,7 +67,9 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     assert newest is not None
     step = int(newest.name.removeprefix("step-"))
     assert 14 <= step < 24
-    assert errors.splitlines()[-1].endswith(f"stopped at step {step} by SIGINT; start the same command again to continue")
+    assert errors.splitlines()[-1].endswith(
+        f"stopped at step {step} by SIGINT; start the same command again to continue"
+    )
     assert "Traceback" not in errors
 
     train(run)
@@ -89,5 +91,7 @@ def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
     train(one)
     assert lines(two, "order") == lines(one, "order")
     losses = [[line["loss"]["total"] for line in lines(run, "metrics")] for run in (two, one)]
-    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05), "batch norm sees half a batch, and nothing else differs"
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05), (
+        "batch norm sees half a batch, and nothing else differs"
+    )
     assert checkpoint.load_exported(two.checkpoints / "last")[1]["step"] == 3

@@ -25,9 +25,7 @@ SIZE = (32, 64)
 def batches_of(experiment: Experiment, stop: int, start: int = 0, batches: Batches | None = None) -> list:
     criterion = Criterion(experiment.tasks, experiment.config.loss.weights, experiment.config.loss.normalise)
     batches = batches or Batches(experiment.config.train.global_batch)
-    return list(
-        training_batches(experiment.config, experiment.training_frames(), criterion, batches, start, stop)
-    )
+    return list(training_batches(experiment.config, experiment.training_frames(), criterion, batches, start, stop))
 
 
 def copy_of(manifest: Manifest, folder) -> Manifest:
@@ -210,7 +208,7 @@ def mixed(tmp_path) -> Manifest:
 
 def test_frames_of_several_sizes_need_a_size_or_a_crop(make, mixed):
     where = [f"data.path={mixed.folder}", *ALL]
-    with pytest.raises(UserError, match="frames differ in size: 32x64, 48x96; set data.size or data.crop"):
+    with pytest.raises(UserError, match=r"frames differ in size: 32x64, 48x96; set data\.size or data\.crop"):
         batches_of(make("plain", *where), 2)
     for option in ("data.size=24x40", "data.crop=24x40"):
         for batch in batches_of(make("plain", *where, option), 2):
@@ -240,7 +238,9 @@ def test_a_crop_larger_than_a_frame_names_the_frame(make, scenes_dataset):
 def test_a_damaged_shard_names_shard_and_member(make, scenes_dataset, tmp_path):
     copy = copy_of(scenes_dataset, tmp_path / "copy")
     damage(copy)
-    with pytest.raises(UserError, match=r"copy/train-00000\d\.tar: train_0000\d\d\.\S+: bytes differ .*; copy the shard"):
+    with pytest.raises(
+        UserError, match=r"copy/train-00000\d\.tar: train_0000\d\d\.\S+: bytes differ .*; copy the shard"
+    ):
         batches_of(make("plain", f"data.path={copy.folder}"), 1)
 
 
@@ -248,7 +248,9 @@ def test_a_workers_error_keeps_its_text(make, scenes_dataset, tmp_path):
     copy = copy_of(scenes_dataset, tmp_path / "copy")
     damage(copy)
     overrides = [f"data.path={copy.folder}", "data.workers=1"]
-    with pytest.raises(UserError, match=r"copy/train-00000\d\.tar: train_0000\d\d\.\S+: bytes differ .*; copy the shard"):
+    with pytest.raises(
+        UserError, match=r"copy/train-00000\d\.tar: train_0000\d\d\.\S+: bytes differ .*; copy the shard"
+    ):
         batches_of(make("plain", *overrides), 1)
 
 

@@ -1,5 +1,7 @@
 """Budgets: which frames show which label, and that what is hidden is never read."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ def shown(frames: Frames, task: str) -> set[int]:
 
 def test_budgets_nest_within_and_across_tasks(scenes_dataset):
     by_budget = [frames_of(scenes_dataset, budgets={"semseg": n, "depth": 16}) for n in range(17)]
-    for smaller, larger in zip(by_budget, by_budget[1:], strict=False):
+    for smaller, larger in pairwise(by_budget):
         assert shown(smaller, "semseg") < shown(larger, "semseg")
         assert shown(smaller, "depth") == shown(larger, "depth")
         assert len(shown(larger, "semseg")) == len(shown(smaller, "semseg")) + 1
@@ -67,7 +69,9 @@ def test_a_budget_of_nothing_shows_nothing(scenes_dataset):
 
 @pytest.mark.parametrize("budget", [25, 1000])
 def test_a_budget_larger_than_the_data_is_an_error(scenes_dataset, budget):
-    with pytest.raises(UserError, match=rf"labels\.depth: {budget} frames, where 24 carry the label; set it to 24 or less, or to null"):
+    with pytest.raises(
+        UserError, match=rf"labels\.depth: {budget} frames, where 24 carry the label; set it to 24 or less, or to null"
+    ):
         frames_of(scenes_dataset, budgets={"depth": budget})
 
 
@@ -95,7 +99,7 @@ def test_frames_with_more_labels_come_first(tiny_dataset):
 
 
 def test_a_budget_counts_only_frames_that_carry_the_label(tiny_dataset):
-    with pytest.raises(UserError, match="labels.semseg: 9 frames, where 8 carry the label"):
+    with pytest.raises(UserError, match=r"labels\.semseg: 9 frames, where 8 carry the label"):
         frames_of(tiny_dataset, budgets={"semseg": 9})
 
 
@@ -180,7 +184,7 @@ def test_dev_frames_carry_every_label(tiny_dataset):
 def test_val_picks_nested_frames_by_the_seed(scenes_dataset):
     picked = [set(np.flatnonzero(frames_of(scenes_dataset, split="val", only=n).chosen)) for n in range(1, 7)]
     assert [len(of) for of in picked] == [1, 2, 3, 4, 5, 6]
-    assert all(a < b for a, b in zip(picked, picked[1:], strict=False))
+    assert all(a < b for a, b in pairwise(picked))
     assert any(
         set(np.flatnonzero(frames_of(scenes_dataset, seed, split="val", only=2).chosen)) != picked[1]
         for seed in range(1, 5)

@@ -116,7 +116,11 @@ def test_depth_is_labelled_without_a_confidence(make, configs, tmp_path, scenes_
     assert frames.pseudo["depth"].sum() == frames.visible["depth"].sum() == 8
     train(student)
     with pytest.raises(UserError, match=r"has no confidence .*; set pseudo\.depth\.threshold=null"):
-        train(Experiment(tmp_path / "taught.yaml", [f"run.root={tmp_path}", "pseudo.depth.threshold=0.9", "experiment=other"]))
+        train(
+            Experiment(
+                tmp_path / "taught.yaml", [f"run.root={tmp_path}", "pseudo.depth.threshold=0.9", "experiment=other"]
+            )
+        )
 
 
 def test_a_sparse_target_is_labelled_where_data_lacks_it(make, tiny_dataset, tmp_path):

@@ -8,6 +8,7 @@ from shards.errors import UserError
 from shards.picture import colourise
 from shards.read import Readers
 from trainer.panel import panel
+from trainer.train import train
 
 GAP, CAPTION, HEIGHT, WIDTH = 6, 20, 160, 320
 
@@ -32,17 +33,11 @@ def test_a_column_for_truth_and_for_each_network(finished, tmp_path, scenes_data
 
 
 def test_a_task_that_a_network_lacks_has_no_column(make, finished, tmp_path):
-    from trainer.train import train
-
     single = make("plain", "tasks=[depth]", "train.steps=1")
     train(single)
     path = tmp_path / "p.png"
-    panel([single, finished_like(single, finished)], path, frames=1)
+    panel([single, finished("student")], path, frames=1)
     assert Image.open(path).width == 6 * (WIDTH + GAP) + GAP
-
-
-def finished_like(single, finished):
-    return finished("student")
 
 
 def test_no_more_rows_than_frames(finished, tmp_path):

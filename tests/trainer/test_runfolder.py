@@ -1,8 +1,8 @@
 """Whose folder a run's is: another configuration is refused where something was trained, and named."""
 
 import json
-import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -66,10 +66,12 @@ def test_a_teacher_is_the_same_from_every_working_directory(configs, make, monke
     claim(experiment)
     (experiment.checkpoints / "last").mkdir(parents=True)
     monkeypatch.chdir(configs.parent)
-    relative = Experiment(os.path.join(configs.name, "student.yaml"), experiment.overrides)
+    relative = Experiment(Path(configs.name) / "student.yaml", experiment.overrides)
     assert relative.config.pseudo.semseg.teacher != experiment.config.pseudo.semseg.teacher
     claim(relative)
-    with pytest.raises(UserError, match=r"pseudo\.semseg\.teacher: holds a run with 'teacher\.yaml', not 'plain\.yaml'"):
+    with pytest.raises(
+        UserError, match=r"pseudo\.semseg\.teacher: holds a run with 'teacher\.yaml', not 'plain\.yaml'"
+    ):
         claim(make("student", "pseudo.semseg.teacher=plain.yaml"))
 
 

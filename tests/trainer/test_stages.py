@@ -1,7 +1,5 @@
 """Teacher, labels, student, evaluation: the order, and that what is finished is left alone."""
 
-from pathlib import Path
-
 import pytest
 
 from shards.errors import UserError
@@ -40,26 +38,22 @@ def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
     assert changed <= {"config.yaml"}, "the copy stands in another folder, which the configuration names"
 
 
-def test_a_teacher_of_two_tasks_is_one_dependency(tmp_path):
-    (tmp_path / "t.yaml").write_text("data: {path: d}\ninputs: [rgb]")
-    tasks = "{semseg: {teacher: t.yaml}, depth: {teacher: t.yaml, threshold: null}}"
-    (tmp_path / "s.yaml").write_text(f"data: {{path: d}}\npseudo: {tasks}")
-    experiment = Experiment(tmp_path / "s.yaml")
-    experiment.__dict__["manifest"] = None
-    with pytest.raises(AttributeError):  # a teacher's tasks are looked up in its data set
-        dependencies(experiment)
+def test_a_teacher_of_two_tasks_is_one_dependency(make):
+    teacher = make("plain").path
+    student = make("student", f"pseudo.semseg.teacher={teacher}", f"pseudo.depth.teacher={teacher}")
+    assert [each.config.experiment for each in dependencies(student)] == ["plain"]
 
 
 def test_experiments_that_teach_each_other_are_refused(configs, tmp_path):
-    for name, other, inputs in (("one", "two", "[rgb]"), ("two", "one", "[rgb]")):
-        text = f"inherits: {configs / 'base.yaml'}\ninputs: {inputs}\npseudo: {{semseg: {{teacher: {other}.yaml}}}}"
+    for name, other in (("one", "two"), ("two", "one")):
+        text = f"inherits: {configs / 'base.yaml'}\npseudo: {{semseg: {{teacher: {other}.yaml}}}}"
         (tmp_path / f"{name}.yaml").write_text(text)
     with pytest.raises(UserError, match=r"one\.yaml: pseudo: is its own teacher; break the circle"):
         run(Experiment(tmp_path / "one.yaml", [f"run.root={tmp_path}"]))
 
 
 def test_a_teacher_must_predict_what_it_is_to_label(make):
-    student = make("student", "tasks=[semseg, depth]", "pseudo.depth.teacher=" + str(Path(make("teacher").path)))
+    student = make("student", f"pseudo.depth.teacher={make('teacher').path}")
     with pytest.raises(UserError, match=r"pseudo\.depth\.teacher: does not predict depth from other inputs"):
         dependencies(student)
 
