@@ -89,9 +89,11 @@ class Augment:
 
     def __post_init__(self) -> None:
         if not self.zoom or min(self.zoom) < 1:
-            raise UserError(f"{list(self.zoom)} has no factor, or one below 1", key="zoom", cure="use [1.0] for none")
+            raise UserError(
+                f"{list(self.zoom)} has no factor, or one below 1", key="augment.zoom", cure="use [1.0] for none"
+            )
         if not 0 <= self.jitter <= 1:
-            raise UserError(f"{self.jitter} is outside 0 to 1", key="jitter", cure="use 0 for none")
+            raise UserError(f"{self.jitter} is outside 0 to 1", key="augment.jitter", cure="use 0 for none")
 
     def __call__(self, sample: Mapping[str, Member], seed: int) -> dict[str, Tensor]:
         """The augmented tensors of ``sample``, fresh ones.
@@ -112,7 +114,7 @@ class Augment:
         size = self.crop or tuple(frame)
         if size[0] > frame[0] or size[1] > frame[1]:
             what = f"{size[0]}×{size[1]} is larger than the frame's {frame[0]}×{frame[1]}"
-            raise UserError(what, key="crop", cure="crop no more than the frame has")
+            raise UserError(what, key="data.crop", cure="crop no more than the frame has")
         height, width = (max(1, round(side / zoom)) for side in size)
         top, left = int(down * (frame[0] - height + 1)), int(across * (frame[1] - width + 1))
 

@@ -159,6 +159,7 @@ def training_batches(
         augment=augment_of(config, frames),
         seed=config.seed,
     )
+    frames.readers.keep = 2 * config.data.window  # a loader that is ahead has the next window open as well
     collate = Collate(loader.tasks, criterion.counts)
     stages = pipeline(OrderedSource(order, batches, start, stop), loader, collate)
     yield from checked(torch_loader(stages, config.data.workers, pin))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from shards.errors import UserError
 
 HEADLINES = {"miou": ("mIoU", 100, 2), "rmse": ("rmse", 1, 3), "logrmse": ("logrmse", 1, 3), "mean": ("mean °", 1, 2)}
 """Metrics that a table shows: their title, what they are multiplied by, and decimals."""
+_SAME = ("normalise", "budget", "backbone", "pretrained", "size", "crop", "steps")
 
 
 @dataclass
@@ -46,7 +48,8 @@ def tabulate(results: Iterable[dict[str, Any]]) -> Results:
     ground truth + pseudo-labels."""
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for result in results:
-        groups.setdefault((result["dataset"], result["experiment"], result["normalise"]), []).append(result)
+        same = {key: result.get(key) for key in _SAME}  # seeds of one experiment, not other settings under its name
+        groups.setdefault((result["dataset"], result["experiment"], json.dumps(same)), []).append(result)
     every = [result for group in groups.values() for result in group]
     metrics = [(task, metric) for task in _tasks(every) for metric in HEADLINES if _has(every, task, metric)]
     many = len(_tasks(every)) > 2

@@ -144,7 +144,7 @@ class Trainer:
                     self.after_step(records)
                     report(1, figures)
                     yield self.step
-                    if request.signal and self.step < self.steps:
+                    if request.signal:
                         self.save()
                         where = f"{self.experiment.folder}: stopped at step {self.step} by {request.signal.name}"
                         raise Interrupted(f"{where}; start the same command again to continue")

@@ -220,7 +220,8 @@ def test_jitter_changes_colours_alone_and_by_no_more_than_it_says():
 
 
 @pytest.mark.parametrize(
-    ("options", "key"), [({"zoom": (0.5, 1)}, "zoom"), ({"zoom": ()}, "zoom"), ({"jitter": 1.5}, "jitter")]
+    ("options", "key"),
+    [({"zoom": (0.5, 1)}, "augment.zoom"), ({"zoom": ()}, "augment.zoom"), ({"jitter": 1.5}, "augment.jitter")],
 )
 def test_a_wrong_option_is_a_user_error(options, key):
     with pytest.raises(UserError) as caught:

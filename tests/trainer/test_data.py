@@ -106,6 +106,13 @@ def test_an_epoch_holds_every_frame_once_and_any_start_gives_the_same(make):
         assert late.keys == batch.keys and torch.equal(late.rgb, batch.rgb)
 
 
+def test_loading_draws_no_random_number_of_the_process(make):
+    """Else a run that continues, and so starts its loader again, would draw others than an undisturbed one."""
+    before = torch.get_rng_state()
+    batches_of(make("plain"), 2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_ranks_and_accumulation_cut_the_same_global_batch(make):
     """Augmentation included."""
     experiment = make("plain")

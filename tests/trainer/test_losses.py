@@ -235,10 +235,10 @@ def test_a_gradient_reaches_half_precision_predictions():
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ({"weights": {"semsge": 1.0}}, "weights.semsge"),
-        ({"weights": {"depth": -1.0}}, "weights.depth"),
-        ({"weights": {"depth": math.nan}}, "weights.depth"),
-        ({"normalise": "mean"}, "normalise"),
+        ({"weights": {"semsge": 1.0}}, "loss.weights.semsge"),
+        ({"weights": {"depth": -1.0}}, "loss.weights.depth"),
+        ({"weights": {"depth": math.nan}}, "loss.weights.depth"),
+        ({"normalise": "mean"}, "loss.normalise"),
     ],
 )
 def test_a_wrong_option_is_a_user_error_that_names_it(options, key):
