@@ -1,5 +1,6 @@
 """Fixtures that tests of several packages share."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tiny import Tiny
 
 from shards.manifest import Manifest
 from shards.pack import pack
+
+# a shell starts background jobs with SIGINT ignored, and so would be every process that a test starts and interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("tutelage", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("tutelage")

@@ -122,3 +122,8 @@ def test_results_are_collected_from_runs_experiments_and_folders(tmp_path):
     (tmp_path / "d/a/seed-0/result.json").write_text("{")
     with pytest.raises(UserError, match=r"a/seed-0/result\.json: cannot be read"):
         found(tmp_path)
+
+
+def test_other_settings_of_an_experiment_are_no_seeds_of_it():
+    few, many = row("a", 0, 0.2, budget={"semseg": 100}), row("a", 0, 0.4, budget={"semseg": 200})
+    assert [cells_of[-3:-2] for cells_of in tabulate([few, many]).rows] == [["20.00"], ["40.00"]]
