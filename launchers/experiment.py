@@ -5,7 +5,7 @@ from pathlib import Path
 
 from shards.errors import UserError
 from trainer.configfile import load, to_yaml
-from trainer.progress import console
+from trainer.progress import console, show
 
 
 def train(options: argparse.Namespace) -> None:
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
     experiment = _experiment(options)
     result = run(experiment)
-    console.print(as_rich(tabulate([result])))
+    show(as_rich(tabulate([result])))
     say(f"written: {experiment.folder / 'result.json'}")
 
 

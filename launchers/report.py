@@ -3,14 +3,14 @@
 import argparse
 
 from shards.errors import UserError
-from trainer.progress import console
+from trainer.progress import console, show
 from trainer.table import as_csv, as_markdown, as_rich, collect, tabulate
 
 
 def table(options: argparse.Namespace) -> None:
     results = tabulate(collect(options.runs))
     if options.format == "text":
-        console.print(as_rich(results))
+        show(as_rich(results))
     else:
         print(as_markdown(results) if options.format == "md" else as_csv(results))
 

@@ -99,6 +99,16 @@ class Manifest:
     def samples(self, split: str) -> int:
         return sum(shard.samples for shard in self.splits.get(split, ()))
 
+    def complete(self) -> bool:
+        """Whether every shard is there with its index and its size; :func:`shards.inspect.verify` looks closer."""
+        return all(
+            (self.folder / shard.index_file).is_file()
+            and (self.folder / shard.file).is_file()
+            and (self.folder / shard.file).stat().st_size == shard.bytes
+            for shards in self.splits.values()
+            for shard in shards
+        )
+
     def save(self) -> None:
         """Write ``MANIFEST.json`` atomically."""
         splits = {name: [shard.__dict__ for shard in shards] for name, shards in self.splits.items()}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from shards.atomic import read_json, sweep, write_json
 from shards.errors import UserError
@@ -58,19 +59,30 @@ def label(experiment: Experiment) -> dict[str, Any]:
     if not mask.any():
         cure = "give the inputs a larger budget than the labels (labels.TASK)"
         raise UserError("every frame it could label shows its label", file=experiment.path, key="labels", cure=cure)
-    if not _claim(folder, _job(experiment, facts, mask)):
-        _Pass(experiment, frames, mask, network).run(folder)
-        _finish(experiment, frames, facts, folder)
-    return _kept(experiment)
+    process = accelerator(experiment.config.train.precision)
+    if process.is_main_process:
+        _claim(folder, _job(experiment, facts, mask))
+    process.wait_for_everyone()
+    if not _finished(folder):
+        _Pass(experiment, frames, mask, network, process).run(folder)
+        process.wait_for_everyone()
+        if process.is_main_process:
+            _finish(experiment, frames, facts, folder)
+    if process.is_main_process:
+        _kept(experiment)
+    process.wait_for_everyone()
+    return read_json(folder / "kept.json", "label again")
 
 
 class _Pass:
-    """One pass of a network over the frames of a mask."""
+    """One pass of a network over the frames of a mask; each rank takes every ``ranks``-th shard."""
 
-    def __init__(self, experiment: Experiment, frames: Frames, mask: np.ndarray, network: torch.nn.Module) -> None:
+    def __init__(
+        self, experiment: Experiment, frames: Frames, mask: np.ndarray, network: torch.nn.Module, process: Accelerator
+    ) -> None:
         config = experiment.config
         self.experiment, self.frames, self.targets = experiment, frames, experiment.targets
-        self.process = accelerator(config.train.precision)
+        self.process = process
         self.network = network.to(self.process.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.chosen = frames.by_shard(mask)
         size = parse_size(config.data.size, "data.size")
@@ -79,14 +91,15 @@ class _Pass:
         self.batch = config.label.batch
 
     def run(self, folder: Path) -> None:
-        """Write every label shard that is not there yet."""
+        """Write this rank's label shards that are not there yet."""
         shards = self.frames.readers.shards
-        todo = [number for number, shard in enumerate(shards) if whole_index(folder / shard.file) is None]
-        total = sum(len(of) for of in self.chosen)
+        mine = range(self.process.process_index, len(shards), self.process.num_processes)
+        todo = [number for number in mine if whole_index(folder / shards[number].file) is None]
+        total = sum(len(self.chosen[number]) for number in mine)
         done = total - sum(len(self.chosen[number]) for number in todo)
         writer = Background()
         title = f"{self.experiment.config.experiment}: label"
-        with progress(title, total, done=done) as report:
+        with progress(title, total, done=done, show=self.process.is_main_process) as report:
             for number in todo:
                 samples = []
                 # bounded, since a frame's arrays are many times larger than what is written of it
@@ -156,15 +169,19 @@ def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dic
     }
 
 
-def _claim(folder: Path, job: dict[str, Any]) -> bool:
-    """Make the folder this job's, removing what another checkpoint labelled; whether it is finished."""
+def _claim(folder: Path, job: dict[str, Any]) -> None:
+    """Make the folder this job's, removing what another checkpoint labelled."""
     if (folder / JOB).exists() and not same_json(read_json(folder / JOB, f"delete {folder}"), job):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / JOB).exists():
         write_json(folder / JOB, job)
     sweep(folder)
-    return (folder / NAME).exists()
+
+
+def _finished(folder: Path) -> bool:
+    """Whether the manifest is there, and every file that it names (one that was damaged may have been deleted)."""
+    return (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
 
 
 def _finish(experiment: Experiment, frames: Frames, facts: dict[str, Any], folder: Path) -> None:
@@ -188,11 +205,10 @@ def _finish(experiment: Experiment, frames: Frames, facts: dict[str, Any], folde
     label_manifest(folder, source, TRAIN, targets, infos, merged, teacher).save()
 
 
-def _kept(experiment: Experiment) -> dict[str, Any]:
-    """What ``label.threshold`` keeps of the labels, which are the same for every threshold; also as ``kept.json``."""
+def _kept(experiment: Experiment) -> None:
+    """Write ``kept.json``: what ``label.threshold`` keeps of the labels, which are the same for every threshold."""
     path, threshold = experiment.labels / "kept.json", experiment.config.label.threshold
     statistics = Manifest.load(experiment.labels, kind="labels").statistics[TRAIN]
     kept = {task.name: summary(task, statistics[task.name], threshold) for task in experiment.targets}
     if not path.exists() or not same_json(read_json(path, "delete it"), kept):
         write_json(path, kept)
-    return kept

@@ -34,8 +34,9 @@ def panel(experiments: Sequence[Experiment], path: str | Path, frames: int = 4) 
     if any(each.manifest.sha256 != first.manifest.sha256 for each in experiments):
         raise UserError("the experiments belong to different data sets", cure="draw one picture for each")
     tasks = list(dict.fromkeys(task for each in experiments for task in each.tasks))
-    truths = _truth(first, tasks, frames)
-    columns = [_predict(each, frames) for each in experiments]
+    shown = _Shown(experiments, frames)
+    truths = _truth(first, tasks, shown)
+    columns = [_predict(each, shown) for each in experiments]
     limits = {task.name: _limits(task, truths) for task in tasks}
     rows = []
     captions = ["rgb"]
@@ -54,21 +55,36 @@ def panel(experiments: Sequence[Experiment], path: str | Path, frames: int = 4) 
     save(sheet(rows, captions), path)
 
 
-def _places(experiment: Experiment, count: int) -> tuple[FrameLoader, list[Position]]:
-    config = experiment.config
-    frames = experiment.evaluation_frames()
-    chosen = frames.by_shard(frames.with_inputs(config.inputs))
-    names = [task.name for task in experiment.manifest.tasks]
-    loader = FrameLoader(frames, chosen, config.inputs, names, size=parse_size(config.data.size, "data.size"))
-    order = Order([len(of) for of in chosen], 0, shuffle=False)
-    wanted = np.linspace(0, order.samples - 1, min(count, order.samples)).round().astype(int)
-    return loader, [Position(0, int(place), *order.locate(0, int(place))) for place in wanted]
+class _Shown:
+    """The same validation frames for every network: spread evenly over those that carry all networks' inputs."""
+
+    def __init__(self, experiments: Sequence[Experiment], count: int) -> None:
+        splits = {each.config.evaluate.split for each in experiments}
+        if len(splits) > 1:
+            cure = f"set evaluate.split={min(splits)} for all"
+            raise UserError("the experiments are evaluated on different splits", key="evaluate.split", cure=cure)
+        masks = [each.evaluation_frames().with_inputs(each.config.inputs) for each in experiments]
+        mask = np.logical_and.reduce(masks)
+        if not mask.any():
+            cure = "draw the networks with other inputs by themselves"
+            raise UserError("no validation frame carries the inputs of all networks", key="inputs", cure=cure)
+        self.chosen = experiments[0].evaluation_frames().by_shard(mask)
+        order = Order([len(of) for of in self.chosen], 0, shuffle=False)
+        wanted = np.linspace(0, order.samples - 1, min(count, order.samples)).round().astype(int)
+        self.places = [Position(0, int(place), *order.locate(0, int(place))) for place in wanted]
+
+    def loader(self, experiment: Experiment) -> FrameLoader:
+        """Loads the shown frames, with all their labels, as an experiment sees them."""
+        config, frames = experiment.config, experiment.evaluation_frames()
+        names = [task.name for task in experiment.manifest.tasks]
+        size = parse_size(config.data.size, "data.size")
+        return FrameLoader(frames, self.chosen, config.inputs, names, size=size)
 
 
-def _truth(experiment: Experiment, tasks: Sequence[Task], count: int) -> list[dict[str, np.ndarray]]:
-    loader, places = _places(experiment, count)
+def _truth(experiment: Experiment, tasks: Sequence[Task], shown: _Shown) -> list[dict[str, np.ndarray]]:
+    loader = shown.loader(experiment)
     truths = []
-    for place in places:
+    for place in shown.places:
         _, tensors = loader.load(place)
         truth = {"rgb": tensors["rgb"].permute(1, 2, 0).numpy()}
         for task in tasks:
@@ -79,13 +95,13 @@ def _truth(experiment: Experiment, tasks: Sequence[Task], count: int) -> list[di
 
 
 @torch.no_grad()
-def _predict(experiment: Experiment, count: int) -> list[dict[str, np.ndarray]]:
+def _predict(experiment: Experiment, shown: _Shown) -> list[dict[str, np.ndarray]]:
     network, _ = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
     network.eval()
-    loader, places = _places(experiment, count)
+    loader = shown.loader(experiment)
     collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
     predictions = []
-    for place in places:  # one at a time: frames may differ in size
+    for place in shown.places:  # one at a time: frames may differ in size
         batch = collate([loader.load(place)])
         if isinstance(batch, UserError):
             raise batch

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 console = Console()
+
+
+def show(table: RenderableType) -> None:
+    """Print a table: as wide as it is where the output is no terminal, so that nothing is cut."""
+    console.print(table, width=None if console.is_terminal else 240)
 
 
 class Report(Protocol):

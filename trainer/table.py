@@ -17,6 +17,7 @@ from shards.errors import UserError
 
 HEADLINES = {"miou": ("mIoU", 100, 2), "rmse": ("rmse", 1, 3), "logrmse": ("logrmse", 1, 3), "mean": ("mean °", 1, 2)}
 """Metrics that a table shows: their title, what they are multiplied by, and decimals."""
+_NEEDED = ("dataset", "experiment", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
 _SAME = ("normalise", "budget", "backbone", "pretrained", "size", "crop", "steps")
 
 
@@ -34,13 +35,22 @@ def collect(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     Raises:
         UserError: when a path holds no ``result.json``.
     """
-    results = []
+    files: dict[Path, None] = {}
     for path in map(Path, paths):
         found = [path] if path.name == "result.json" else sorted(path.rglob("result.json"))
         if not found:
             raise UserError("holds no result.json", file=path, cure="run the experiment: `tutelage run CONFIG`")
-        results += [read_json(file, "evaluate again: `tutelage evaluate CONFIG`") for file in found]
-    return results
+        files |= dict.fromkeys(file.resolve() for file in found)  # a run that two paths lead to counts once
+    return [_read(file) for file in files]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    cure = "delete it and evaluate again: `tutelage evaluate CONFIG`"
+    result = read_json(file, cure)
+    missing = [key for key in _NEEDED if not isinstance(result, dict) or key not in result]
+    if missing:
+        raise UserError("is no result of a run", file=file, key=missing[0], cure=cure)
+    return result
 
 
 def tabulate(results: Iterable[dict[str, Any]]) -> Results:
@@ -80,7 +90,7 @@ def short(name: str) -> str:
 def as_rich(table: Results) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for title in table.titles:
-        shown.add_column(title, no_wrap=True)
+        shown.add_column(title, overflow="fold")
     for row in table.rows:
         shown.add_row(*row)
     return shown

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -76,17 +77,21 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     assert_same_run(run, reference)
 
 
-def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
-    overrides = ("train.steps=3", "train.log_every=1", f"run.root={tmp_path / 'runs'}")
+def two_processes(*words: str) -> None:
+    """Run a command of ours on two real ranks."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]  # the one that accelerate prefers may be taken
     call = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    call += ["--main_process_port", str(port), "-m", "launchers", "train", str(configs / "plain.yaml")]
+    call += ["--main_process_port", str(port), "-m", "launchers", *words]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*call, *overrides, "experiment=two"], env=environment, text=True, capture_output=True)
+    done = subprocess.run(call, env=environment, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
 
+
+def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
+    overrides = ("train.steps=3", "train.log_every=1", f"run.root={tmp_path / 'runs'}")
+    two_processes("train", str(configs / "plain.yaml"), *overrides, "experiment=two")
     two, one = make("plain", *overrides, "experiment=two"), make("plain", *overrides, "experiment=one")
     train(one)
     assert lines(two, "order") == lines(one, "order")
@@ -95,3 +100,15 @@ def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
         "batch norm sees half a batch, and nothing else differs"
     )
     assert checkpoint.load_exported(two.checkpoints / "last")[1]["step"] == 3
+
+
+def test_two_processes_label_as_one_does(finished, configs):
+    teacher = finished("teacher")
+    names = ("train-*.tar", "MANIFEST.json", "kept.json")
+    written = {file: file.read_bytes() for name in names for file in teacher.labels.glob(name)}
+    assert len(written) > 4
+    shutil.rmtree(teacher.labels)
+    two_processes("label", str(configs / "teacher.yaml"), f"run.root={teacher.config.run.root}")
+    again = {file: file.read_bytes() for file in written}
+    manifest = teacher.labels / "MANIFEST.json"
+    assert {file for file in written if written[file] != again[file]} <= {manifest}, "but for the threads that it names"

@@ -127,3 +127,15 @@ def test_results_are_collected_from_runs_experiments_and_folders(tmp_path):
 def test_other_settings_of_an_experiment_are_no_seeds_of_it():
     few, many = row("a", 0, 0.2, budget={"semseg": 100}), row("a", 0, 0.4, budget={"semseg": 200})
     assert [cells_of[-3:-2] for cells_of in tabulate([few, many]).rows] == [["20.00"], ["40.00"]]
+
+
+def test_a_run_that_two_paths_lead_to_counts_once(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "result.json").write_text(json.dumps(row("a")))
+    assert len(collect([tmp_path, tmp_path / "a"])) == 1
+
+
+def test_a_damaged_result_is_named(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(UserError, match=r"result\.json: dataset: is no result"):
+        collect([tmp_path])
