@@ -43,7 +43,10 @@ def folder(options: argparse.Namespace) -> None:
         val_fraction=options.val_fraction,
     )
     for name, files in source.unmatched.items():
-        console.print(f"{name}: {len(files)} files belong to no image and are left out ({files[0]}, …)")
+        more = f" and {len(files) - 1} more" if files[1:] else ""
+        _say(f"{name}: left out, as no {'image' if name == 'rgb' else 'label of an image'}: {files[0]}{more}")
+    for name in source.undeclared:
+        _say(f"{name}: left out, as no declared task has the name of this folder")
     _pack(source, options)
 
 
@@ -59,6 +62,7 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
             samples_per_shard=options.samples_per_shard,
             jobs=options.jobs,
             progress=report,
+            say=_say,
         )
     summary(manifest)
 
@@ -66,4 +70,10 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
 def _classes(text: str | None) -> int | list[str] | None:
     if text is None:
         return None
-    return int(text) if text.isdigit() else [name.strip() for name in text.split(",")]
+    if text.isnumeric() and not text.isdecimal():  # ² and ½ are no whole numbers, and hardly names
+        raise UserError(f"{text!r}", key="--classes", cure="give the number of classes, or their names: floor,shelf")
+    return int(text) if text.isdecimal() else [name.strip() for name in text.split(",")]
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

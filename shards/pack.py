@@ -2,8 +2,8 @@
 
 A split is cut into shards of ``samples_per_shard`` frames before anything is read, and each shard is made by
 one call of :func:`pack_shard`, which depends on nothing but the source and its range. So neither the number of
-processes nor an interruption shows in the result: a started job finds ``.prepare.json`` with its options and keeps
-the shards that are whole. The manifest comes last.
+processes nor an interruption shows in the result: a job that is started again keeps the shards that are whole
+(:mod:`shards.claim`). The manifest comes last.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shards.atomic import disk_errors, read_json, sweep, write_json
+from shards.atomic import sweep
+from shards.claim import claim
 from shards.codec import decode_rgb, encode_label, encode_rgb, is_key, rgb_extension
 from shards.errors import UserError
-from shards.manifest import NAME, Manifest, ShardInfo, same_json, shard_name, statistics_of
+from shards.manifest import Manifest, ShardInfo, shard_name, statistics_of
 from shards.resize import resize_label, resize_rgb
-from shards.sources.base import Frame, Source
+from shards.sources.base import Frame, FromFiles, Source
 from shards.statistics import merge, of_label
 from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 
-JOB = ".prepare.json"
 Progress = Callable[[int], None]
 """Called with the number of frames that have just been finished."""
 
@@ -67,8 +67,11 @@ def pack(
     samples_per_shard: int = 256,
     jobs: int = 1,
     progress: Progress = lambda frames: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Write a source as a data set, continuing an interrupted call of the same options.
+
+    Of a finished data set, only shards that were deleted or cut short are made again.
 
     Args:
         source: the raw frames.
@@ -77,9 +80,10 @@ def pack(
         samples_per_shard: frames a tar.
         jobs: worker processes.
         progress: hears of finished frames, from this process.
+        say: hears that there is nothing to do.
 
     Raises:
-        UserError: bad input, a full disk, or a folder that holds something else.
+        UserError: bad input, a full disk, or a folder that holds something else, or raw files as they no longer are.
     """
     job = {
         "name": source.name,
@@ -90,11 +94,13 @@ def pack(
         **source.options,
     }
     _check(source, out, samples_per_shard)
-    finished = _claim(out, job)
+    plans = plan(source, samples_per_shard)
+    files = {each.file: _files(source, each) for each in plans} if isinstance(source, FromFiles) else None
+    finished = claim(out, job, files)
     if finished:
+        say("already prepared: nothing to do")
         progress(sum(finished.samples(split) for split in finished.splits))
         return finished
-    plans = plan(source, samples_per_shard)
     make = partial(pack_shard, source, out, size)
     try:
         made = _in_order(plans, _run(make, plans, jobs), progress)
@@ -116,7 +122,6 @@ def pack(
         job,
     )
     manifest.save()
-    (out / JOB).unlink()
     return manifest
 
 
@@ -185,6 +190,17 @@ def _hash(keys: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
+def _files(source: FromFiles, each: Plan) -> str:
+    """A hash of names, sizes and times of change of a shard's raw files."""
+    digest = hashlib.sha256()
+    for place in range(each.start, each.start + each.count):
+        for role, path in source.files(each.split, place).items():
+            stat = path.stat()
+            line = f"{role} {path.name} {stat.st_size} {stat.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 def _check(source: Source, out: Path, samples_per_shard: int) -> None:
     if samples_per_shard < 1:
         raise UserError(f"{samples_per_shard} samples a shard", key="--samples-per-shard", cure="give 1 or more")
@@ -197,32 +213,6 @@ def _check(source: Source, out: Path, samples_per_shard: int) -> None:
             raise UserError(f"{wrong!r} is no key", key=split, cure="use letters, digits, _ and - only")
     if not any(source.splits.values()):
         raise UserError("no frames were found", file=out, cure="check the source's path and its split files")
-
-
-def _claim(out: Path, job: dict[str, Any]) -> Manifest | None:
-    """Make the folder this job's; the manifest, if the job is already finished."""
-    try:
-        with disk_errors(out):
-            out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError("is a file", file=out, cure="give a folder") from None
-    cure = "give another folder, or delete this one"
-    if (out / NAME).exists():
-        manifest = Manifest.load(out)
-        if not same_json(manifest.source, job):
-            raise UserError("holds a data set that was prepared with other options", file=out, cure=cure)
-        if (out / JOB).exists():  # the process ended between its last two steps
-            (out / JOB).unlink()
-        return manifest
-    if (out / JOB).exists():
-        if not same_json(read_json(out / JOB, cure), job):
-            raise UserError("holds an unfinished data set of other options", file=out, cure=cure)
-    elif any(not entry.name.startswith(f".{JOB}.") for entry in out.iterdir()):
-        raise UserError("is not empty", file=out, cure=cure)
-    else:
-        write_json(out / JOB, job)
-    sweep(out)
-    return None
 
 
 def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[tuple[Plan, Any]]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from shards.atomic import atomic_file
+from shards.atomic import atomic_file, disk_errors
 from shards.tasks import IGNORE, Task
 
 _MISSING = (32, 32, 32)
@@ -39,7 +39,8 @@ def sheet(rows: Sequence[Sequence[np.ndarray | None]], captions: Sequence[str], 
     """A grid of pictures with a caption over every column.
 
     Args:
-        rows: of ``(H, W, 3)`` uint8 pictures; None leaves its place empty ("no label").
+        rows: of ``(H, W, 3)`` uint8 pictures; None leaves its place empty ("no label"). The first gives all places
+            their shape; pictures of another are fitted into them, centred.
         captions: one for each column.
         height: of a picture on the sheet, in pixels.
     """
@@ -61,13 +62,17 @@ def sheet(rows: Sequence[Sequence[np.ndarray | None]], captions: Sequence[str], 
                 draw.text((place[0] + 8, place[1] + 8), "no label", fill="#888888", font=font)
             else:
                 image = Image.fromarray(picture)
-                smooth = image.height > height  # a label that is enlarged keeps its hard pixels
+                smooth = image.height > height or image.width > width  # a label that is enlarged keeps its hard pixels
                 method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
-                canvas.paste(image.resize((width, height), method), place)
+                image = ImageOps.contain(image, (width, height), method)
+                margin = (width - image.width) // 2, (height - image.height) // 2
+                canvas.paste(image, (place[0] + margin[0], place[1] + margin[1]))
     return canvas
 
 
 def save(image: Image.Image, path: str | Path) -> None:
-    """Write a PNG atomically."""
+    """Write a PNG atomically, its folder made if need be."""
+    with disk_errors(Path(path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         image.save(file, "PNG")

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shards.atomic import sweep
+from shards.atomic import atomic_file, sweep
+from shards.claim import claim
 from shards.codec import encode_label
-from shards.errors import UserError
 from shards.labels import LabelShards
 from shards.manifest import Manifest, ShardInfo, statistics_of
 from shards.pack import merge_samples
@@ -22,28 +22,33 @@ from trainer.kept import CONFIDENCE
 
 def merge(experiment: Experiment, out: Path) -> Manifest:
     """Write full shards of the training split: every frame with the ground truth that may be seen, and the teacher's
-    labels above ``label.threshold`` where it may not. Other splits are linked (or copied) as they are.
+    labels above ``label.threshold`` where it may not. Other splits are linked (or copied) as they are. An interrupted
+    call is continued, a finished one left alone.
 
     Raises:
         UserError: when ``out`` already holds something else, or the disk is full.
     """
     source = experiment.manifest
-    if out.exists() and any(out.iterdir()):
-        raise UserError("is not empty", file=out, cure="give another folder, or delete this one")
-    out.mkdir(parents=True, exist_ok=True)
     frames = experiment.training_frames(pseudo=False)
     labels = Manifest.load(experiment.labels, kind="labels")
     for task in experiment.targets:
         confident = CONFIDENCE in labels.statistics[TRAIN][task.name]
         threshold = experiment.config.label.threshold if confident else None
         frames.add_pseudo(LabelShards(experiment.labels, source, TRAIN, task, threshold))
+    job: dict[str, Any] = {
+        "merged_from": source.sha256,
+        "labels": labels.sha256,
+        "threshold": experiment.config.label.threshold,
+    }
+    finished = claim(out, job)
+    if finished:
+        return finished
     indexes = []
     try:
         for number, shard in enumerate(frames.readers.shards):
             path = out / shard.file
             samples = (_sample(frames, number, position) for position in range(shard.samples))
-            write_shard(path, samples, partial(merge_samples, source.tasks))
-            indexes.append(whole_index(path) or {})
+            indexes.append(whole_index(path) or write_shard(path, samples, partial(merge_samples, source.tasks)))
     finally:
         sweep(out)
     splits: dict[str, tuple[ShardInfo, ...]] = dict(source.splits)
@@ -54,12 +59,7 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
             _link(source.folder / shard.index_file, out / shard.index_file)
     statistics = dict(source.statistics)
     statistics |= statistics_of({TRAIN: [index["statistics"] for index in indexes]}, source.tasks)
-    origin: dict[str, Any] = {
-        "merged_from": source.sha256,
-        "labels": labels.sha256,
-        "threshold": experiment.config.label.threshold,
-    }
-    manifest = Manifest(out, source.name, "frames", source.size, source.tasks, splits, statistics, origin)
+    manifest = Manifest(out, source.name, "frames", source.size, source.tasks, splits, statistics, job)
     manifest.save()
     return manifest
 
@@ -85,7 +85,9 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
 
 
 def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)  # of an interrupted call
     try:
         os.link(source, target)
     except OSError:  # another file system
-        shutil.copy2(source, target)
+        with source.open("rb") as data, atomic_file(target) as file:
+            shutil.copyfileobj(data, file)

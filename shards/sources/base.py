@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -61,4 +61,13 @@ class Source(Protocol):
         Raises:
             UserError: when a file is missing, unreadable or contradicts itself.
         """
+        ...
+
+
+@runtime_checkable
+class FromFiles(Protocol):
+    """A source whose frames are files, so that a change of them since they were packed can be seen."""
+
+    def files(self, split: str, position: int) -> Mapping[str, Path]:
+        """The raw files, by their role, that ``load(split, position)`` would read."""
         ...

@@ -91,24 +91,29 @@ class Cityscapes:
             split: [key_of(frame.rpartition("/")[2]) for frame in frames] for split, frames in self._frames.items()
         }
 
+    def files(self, split: str, position: int) -> dict[str, Path]:
+        """Those files of ``splits[split][position]`` that there are: ``rgb``, ``semseg``, ``depth`` and ``camera``."""
+        frame = self._frames[split][position]
+        labels = [
+            *(("semseg", self._path(kind, frame, f"{kind}_labelIds.png")) for kind in reversed(self._labels[split])),
+            ("depth", self._path("disparity", frame, "disparity.png")),
+            ("camera", self._path("camera", frame, "camera.json")),
+        ]
+        rgb = self._path("leftImg8bit", frame, "leftImg8bit.png")
+        return {"rgb": rgb} | {role: path for role, path in labels if path.is_file()}
+
     def load(self, split: str, position: int) -> Frame:
         """The frame of ``splits[split][position]``, its RGB as the file's own bytes."""
-        frame = self._frames[split][position]
-        camera = self._camera(frame)
-        labels, files = {}, {"rgb": self._path("leftImg8bit", frame, "leftImg8bit.png")}
-        for kind in self._labels[split]:
-            path = self._path(kind, frame, f"{kind}_labelIds.png")
-            if path.is_file():
-                labels["semseg"], files["semseg"] = _read_classes(path), path
-                break
-        disparity = self._path("disparity", frame, "disparity.png")
-        if disparity.is_file():
+        frame, files, labels = self._frames[split][position], self.files(split, position), {}
+        camera = _read_camera(files["camera"]) if "camera" in files else None
+        if "semseg" in files:
+            labels["semseg"] = _read_classes(files["semseg"])
+        if "depth" in files:
             if camera is None:
                 what = "is missing, but depth needs it beside the disparity"
                 cure = "unpack camera into the same folder as disparity"
                 raise UserError(what, file=self._path("camera", frame, "camera.json"), cure=cure)
-            labels["depth"] = depth_of(read_values(disparity), camera["baseline"], camera["intrinsics"]["fx"])
-            files["depth"] = disparity
+            labels["depth"] = depth_of(read_values(files["depth"]), camera["baseline"], camera["intrinsics"]["fx"])
         return Frame(read_rgb(files["rgb"]), labels, {"city": frame.split("/")[1], **(camera or {})}, files)
 
     def _list(self, folder: str) -> list[str]:
@@ -126,25 +131,6 @@ class Cityscapes:
 
     def _path(self, kind: str, frame: str, ending: str) -> Path:
         return self.root / kind / f"{frame}_{ending}"
-
-    def _camera(self, frame: str) -> dict[str, Any] | None:
-        """Baseline in metres and intrinsics in pixels, or None without a camera file."""
-        path = self._path("camera", frame, "camera.json")
-        if not path.is_file():
-            return None
-        try:
-            camera = json.loads(path.read_bytes())
-            intrinsic = camera["intrinsic"]
-            # the principal point is (u0, v0) in the file, (cx, cy) in every other data set
-            names = {"fx": "fx", "fy": "fy", "cx": "u0", "cy": "v0"}
-            return {
-                "intrinsics": {ours: float(intrinsic[theirs]) for ours, theirs in names.items()},
-                "baseline": float(camera["extrinsic"]["baseline"]),
-            }
-        except KeyError as error:
-            raise UserError("is missing", file=path, key=error.args[0], cure="unpack camera again") from error
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"cannot be read ({error})", file=path, cure="unpack camera again") from error
 
 
 def depth_of(stored: np.ndarray, baseline: float, fx: float) -> np.ndarray:
@@ -165,6 +151,23 @@ def depth_of(stored: np.ndarray, baseline: float, fx: float) -> np.ndarray:
     depth = np.divide(baseline * fx, disparity, out=np.zeros_like(disparity), where=disparity > 0)
     depth[depth > MAX_DEPTH] = 0
     return depth
+
+
+def _read_camera(path: Path) -> dict[str, Any]:
+    """Baseline in metres and intrinsics in pixels."""
+    try:
+        camera = json.loads(path.read_bytes())
+        intrinsic = camera["intrinsic"]
+        # the principal point is (u0, v0) in the file, (cx, cy) in every other data set
+        names = {"fx": "fx", "fy": "fy", "cx": "u0", "cy": "v0"}
+        return {
+            "intrinsics": {ours: float(intrinsic[theirs]) for ours, theirs in names.items()},
+            "baseline": float(camera["extrinsic"]["baseline"]),
+        }
+    except KeyError as error:
+        raise UserError("is missing", file=path, key=error.args[0], cure="unpack camera again") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"cannot be read ({error})", file=path, cure="unpack camera again") from error
 
 
 def _read_classes(path: Path) -> np.ndarray:

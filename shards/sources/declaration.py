@@ -122,6 +122,8 @@ def _class_format(name: str, entry: Mapping[str, Any]) -> LabelFormat:
     wrong = next((each for each in names if not isinstance(each, str)), None)
     if wrong is not None:
         raise UserError(f"class name {wrong!r} is no text to YAML", cure="put it in quotes")
+    if "" in names:
+        raise UserError("a class has an empty name", cure="name every class")
     stored = tuple(stored)
     ignore = entry.get("ignore", [] if IGNORE in stored else IGNORE)
     ignore = tuple(ignore) if _is_list(ignore) else (ignore,)

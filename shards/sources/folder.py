@@ -120,12 +120,17 @@ class Folder:
             for split, names in stems.items()
         }
 
+    def files(self, split: str, position: int) -> dict[str, Path]:
+        """The image of ``splits[split][position]`` as ``rgb``, and its label files by task."""
+        image, labels = self._files[split][position]
+        return {"rgb": self.root / "rgb" / image} | {task: self.root / task / file for task, file in labels.items()}
+
     def load(self, split: str, position: int) -> Frame:
         """The frame of ``splits[split][position]``."""
-        image, files = self._files[split][position]
-        paths = {task: self.root / task / file for task, file in files.items()} | {"rgb": self.root / "rgb" / image}
-        labels = {f.task.name: _read_label(f, paths[f.task.name]) for f in self._formats if f.task.name in files}
-        return Frame(read_rgb(paths["rgb"]), labels, {"file": f"rgb/{image}"}, paths)
+        files = self.files(split, position)
+        labels = {f.task.name: _read_label(f, files[f.task.name]) for f in self._formats if f.task.name in files}
+        meta = {"file": f"rgb/{self._files[split][position][0]}"}
+        return Frame(read_rgb(files["rgb"]), labels, meta, files)
 
     def _match(self, declared: LabelFormat, images: dict[str, str]) -> dict[str, str]:
         """Label files by stem; those without an image go to :attr:`unmatched`."""

@@ -61,6 +61,10 @@ class Nyudv2:
         self._official = {"train": official["trainNdxs"], "val": official["testNdxs"]}
         self.splits = {split: [f"nyu_{i:04d}" for i in indices] for split, indices in self._official.items()}
 
+    def files(self, split: str, position: int) -> dict[str, Path]:
+        """The three files, which all frames share."""
+        return {name: self.folder / name for name in (FRAMES, SPLITS, MAPPING)}
+
     def load(self, split: str, position: int) -> Frame:
         """The frame of ``splits[split][position]``, with both labels."""
         index = self._official[split][position]

@@ -107,7 +107,7 @@ def test_prepare_folder_takes_a_declaration_from_its_options(tmp_path, capsys):
         "1",
     ]
     assert main(["prepare", "folder", str(tmp_path / "raw"), str(tmp_path / "d"), "--name", "mine", *options]) == 0
-    assert "depth: 1 files belong to no image and are left out" in capsys.readouterr().out
+    assert "depth: left out, as no label of an image: 9.png" in capsys.readouterr().out
     manifest = Manifest.load(tmp_path / "d")
     assert manifest.name == "mine" and manifest.task("semseg").classes == ("a", "b", "c")
     assert manifest.task("depth").scale == 0.002 and manifest.samples("val") == 2

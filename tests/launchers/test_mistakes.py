@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from PIL import Image
 
 from launchers import inspect
 from launchers.cli import main
@@ -101,7 +102,44 @@ def test_options_of_prepare_out_of_range(fails, place):
 
 
 def test_a_data_set_of_other_options_is_not_overwritten(fails, dataset, scenes):
-    fails(f"prepare scenes {dataset} {' '.join(scenes)} --seed 1", "prepared with other options; give another folder")
+    fails(f"prepare scenes {dataset} {' '.join(scenes)} --seed 1", "seed: holds a data set of other options; give")
+
+
+@pytest.fixture
+def folder(place):
+    """Four frames with labels of two classes, and things that are no frames."""
+    for kind, mode in (("rgb", "RGB"), ("semseg", "L"), ("thermal", "L")):
+        Path("raw", kind).mkdir(parents=True)
+        for i in range(4):
+            Image.new(mode, (8, 8)).save(f"raw/{kind}/{i}.png")
+    Path("raw/rgb/Thumbs.db").touch()
+    for name in ("8.png", "9.png"):
+        shutil.copy("raw/semseg/0.png", f"raw/semseg/{name}")
+    return "prepare folder raw out --val-fraction 0.5 --jobs 1 --classes"
+
+
+def test_what_a_folder_holds_in_vain_is_said(folder, capsys):
+    assert main(f"{folder} a,b".split()) == 0
+    said = capsys.readouterr().out
+    assert "rgb: left out, as no image: Thumbs.db\n" in said
+    assert "semseg: left out, as no label of an image: 8.png and 1 more\n" in said
+    assert "thermal: left out, as no declared task has the name of this folder\n" in said
+    assert "nothing to do" not in said
+    assert main(f"{folder} a,b".split()) == 0
+    assert "already prepared: nothing to do\n" in capsys.readouterr().out
+
+
+def test_labels_that_came_later_are_not_passed_over(folder, fails):
+    Path("raw/semseg/3.png").rename("raw/later.png")
+    assert main(f"{folder} a,b".split()) == 0
+    Path("raw/later.png").rename("raw/semseg/3.png")
+    fails(f"{folder} a,b", "out: files: the raw files have changed since they were prepared; give another folder")
+
+
+def test_classes_that_are_none(folder, fails):
+    fails(f"{folder} ²", "--classes: '²'; give the number of classes, or their names")
+    fails(f"{folder} a,b,", "raw: tasks.semseg: a class has an empty name; name every class")
+    fails(f"{folder} 0", "raw: tasks.semseg: ")
 
 
 def test_stages_out_of_order(fails, place):

@@ -174,6 +174,10 @@ def test_coarse_adds_train_extra_and_gives_way_to_fine(tree):
     assert "semseg" not in fine.load("train", 2).labels
     assert "semseg" not in source.load("val", 1).labels
     assert source.options != fine.options
+    kinds = [source.files("train", position)["semseg"].name.split("_")[-2] for position in range(4)]
+    assert kinds == ["gtFine", "gtFine", "gtCoarse", "gtCoarse"]
+    assert set(fine.files("train", 0)) == {"rgb", "semseg", "depth", "camera"}
+    assert set(fine.files("val", 1)) == {"rgb"}
 
 
 def test_coarse_without_its_files_is_an_error(tree):

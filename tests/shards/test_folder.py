@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 import shards.sources.folder
 from shards.codec import decode_rgb
 from shards.errors import UserError
+from shards.pack import pack
 from shards.sources.folder import Folder
 from shards.sources.images import read_rgb, read_values
 from shards.tasks import IGNORE
@@ -209,6 +210,22 @@ def test_files_that_no_frame_uses_are_listed(root):
     source = warehouse(root)
     assert source.unmatched == {"rgb": ["Thumbs.db"], "semseg": ["0002.jpg", "0099.png"]}
     assert source.undeclared == ["depth"]
+
+
+def test_the_files_of_a_frame_are_those_it_is_read_from(root):
+    source = warehouse(root, depth_scale=0.001)
+    assert source.files("train", 1) == {name: root / name / "0000.png" for name in ("rgb", "semseg", "depth")}
+    assert source.files("train", 1) == source.load("train", 1).files
+    out = root.parent / "out"
+    pack(source, out)
+    save(root / "semseg/0003.png", filled(1))
+    with pytest.raises(UserError, match="files: the raw files have changed"):
+        pack(warehouse(root, depth_scale=0.001), out)
+
+
+def test_a_class_without_a_name_is_an_error(root):
+    with pytest.raises(UserError, match=r"tasks.semseg: a class has an empty name; name every class"):
+        warehouse(root, classes=["floor", "shelf", ""])
 
 
 def test_labels_that_never_match_are_an_error(root):

@@ -128,3 +128,14 @@ def test_labels_are_coloured_by_kind():
 def test_a_sheet_keeps_the_shape_of_its_pictures():
     picture = np.zeros((50, 100, 3), np.uint8)
     assert sheet([[picture, None]], ["a", "b"], height=80).size == (2 * (160 + 6) + 6, 80 + 6 + 6 + 20)
+
+
+def test_pictures_of_another_shape_are_fitted_into_their_place_undistorted():
+    wide, tall = np.zeros((40, 80, 3), np.uint8), np.full((80, 40, 3), 9, np.uint8)
+    drawn = np.asarray(sheet([[wide, tall]], ["", ""], height=80))[26 : 26 + 80, 172 : 172 + 160]
+    assert (drawn[:, 60:100] == 9).all() and (drawn[:, :60] == 255).all() and (drawn[:, 100:] == 255).all()
+
+
+def test_a_picture_makes_its_folder(tiny_dataset, tmp_path):
+    contact_sheet(tiny_dataset, "val", tmp_path / "of" / "mine" / "sheet.png")
+    assert (tmp_path / "of/mine/sheet.png").is_file()

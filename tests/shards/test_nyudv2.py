@@ -82,6 +82,11 @@ def test_options_tell_the_depths_apart(official):
     assert Nyudv2(official[0], "raw").options != Nyudv2(official[0], "filled").options
 
 
+def test_its_files_are_there(official):
+    files = Nyudv2(official[0]).files("train", 0)
+    assert len(files) == 3 and all(path.is_file() for path in files.values())
+
+
 def test_survives_pickling(official):
     source = Nyudv2(official[0])
     source.load("train", 0)

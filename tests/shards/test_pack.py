@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,11 @@ import tiny
 import webdataset
 from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, png
 
+from shards.claim import JOB
 from shards.codec import decode_label, decode_rgb
 from shards.errors import UserError
 from shards.manifest import NAME, Manifest
-from shards.pack import JOB, _run, encode, pack, plan
+from shards.pack import _run, encode, pack, plan
 from shards.resize import resize_label
 from shards.sources.base import Frame
 
@@ -130,13 +132,13 @@ def test_a_job_that_dies_at_any_rename_continues_to_the_same_bytes(tmp_path, mon
                 os._exit(2)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert visible(out).items() <= whole.items()
-        assert (NAME in visible(out)) == (visible(out) == whole)
+        assert (NAME in visible(out)) == (contents(out) == whole)
         pack(SMALL, out, samples_per_shard=2)
         assert contents(out) == whole
         if status == 0:
             break
         assert status == 1
-    assert deaths == len(whole) + 1  # the job's note and every file of the result
+    assert deaths == len(whole)
 
 
 def test_the_manifest_is_the_last_file(tmp_path, monkeypatch):
@@ -192,28 +194,97 @@ def test_a_finished_data_set_is_not_made_again(tiny_dataset):
     assert contents(tiny_dataset.folder) == before
 
 
+@pytest.mark.parametrize("how", ["no tar", "cut tar", "no index"])
+def test_a_shard_that_was_deleted_is_made_again_and_the_same(tiny_dataset, tmp_path, how):
+    out = tmp_path / "out"
+    shutil.copytree(tiny_dataset.folder, out)
+    shard = out / "train-000001.tar"
+    if how == "no tar":
+        shard.unlink()
+    elif how == "cut tar":
+        os.truncate(shard, 512)
+    else:
+        shard.with_name("train-000001.index.json").unlink()
+    said: list[str] = []
+    pack(Tiny(), out, samples_per_shard=3, say=said.append)
+    assert contents(out) == contents(tiny_dataset.folder) and not said
+    pack(Tiny(), out, samples_per_shard=3, say=said.append)
+    assert said == ["already prepared: nothing to do"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Filed(Tiny):
+    """Each frame has a file of its own, whose content is in the frame's meta."""
+
+    raw: Path = Path()
+
+    def files(self, split, position):
+        return {"rgb": self.raw / f"{split}-{position}"}
+
+    def load(self, split, position):
+        frame = super().load(split, position)
+        frame.meta["raw"] = self.files(split, position)["rgb"].read_text()
+        return frame
+
+
+@pytest.fixture
+def raw(tmp_path):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for split, count in (("train", 4), ("val", 1)):
+        for position in range(count):
+            (folder / f"{split}-{position}").write_text("old")
+    return folder
+
+
+def test_raw_files_that_changed_are_no_longer_the_finished_data_set(raw, tmp_path):
+    source, out = Filed(train=4, val=1, raw=raw), tmp_path / "out"
+    manifest = pack(source, out, samples_per_shard=2)
+    before = contents(out)
+    os.utime(raw / "train-3", ns=(0, 0))  # the same size
+    with pytest.raises(UserError, match=r"out: files: the raw files have changed .*; give another folder, or delete"):
+        pack(source, out, samples_per_shard=2)
+    assert contents(out) == before
+    other = pack(source, tmp_path / "other", samples_per_shard=2)
+    assert other.sha256 == manifest.sha256, "times are no part of a data set"
+    (out / JOB).unlink()
+    assert pack(source, out, samples_per_shard=2) == manifest, "a copy without the note"
+
+
+def test_an_unfinished_job_makes_shards_of_changed_raw_files_again(raw, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        pack(Filed(train=4, val=1, raw=raw, at=2, act=interrupt), out, samples_per_shard=1)
+    kept = (out / "train-000000.tar").stat().st_mtime_ns
+    (raw / "train-1").write_text("new")
+    os.utime(raw / "train-1", ns=(0, 0))
+    source = Filed(train=4, val=1, raw=raw)
+    pack(source, out, samples_per_shard=1)
+    assert contents(out) == contents(pack(source, tmp_path / "whole", samples_per_shard=1).folder)
+    assert (out / "train-000000.tar").stat().st_mtime_ns == kept
+
+
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize(
-    ("source", "options"),
+    ("source", "options", "key"),
     [
-        (SMALL, {"samples_per_shard": 1}),
-        (SMALL, {"size": (16, 32)}),
-        (dataclasses.replace(SMALL, name="other"), {}),
-        (dataclasses.replace(SMALL, train=3), {}),
-        (dataclasses.replace(SMALL, tasks=(SEMSEG,)), {}),
-        (dataclasses.replace(SMALL, options={"seed": 1}), {}),
-        (type("Renamed", (Tiny,), {"splits": {"train": list("abcd"), "val": ["e"]}})(train=4, val=1), {}),
+        (SMALL, {"samples_per_shard": 1}, "samples_per_shard"),
+        (SMALL, {"size": (16, 32)}, "size"),
+        (dataclasses.replace(SMALL, name="other"), {"size": (16, 32)}, "name, size"),
+        (dataclasses.replace(SMALL, train=3), {}, "splits"),
+        (dataclasses.replace(SMALL, tasks=(SEMSEG,)), {}, "tasks"),
+        (dataclasses.replace(SMALL, options={"seed": 1}), {}, "seed"),
+        (type("Renamed", (Tiny,), {"splits": {"train": list("abcd"), "val": ["e"]}})(train=4, val=1), {}, "splits"),
     ],
     ids=["samples_per_shard", "size", "name", "count", "tasks", "options", "keys"],
 )
-def test_a_folder_of_other_options_is_refused_and_not_touched(tmp_path, source, options, finished):
+def test_a_folder_of_other_options_is_refused_and_not_touched(tmp_path, source, options, key, finished):
     pack(SMALL, tmp_path, samples_per_shard=2)
     if not finished:
-        (tmp_path / JOB).write_text(json.dumps(Manifest.load(tmp_path).source))
         (tmp_path / NAME).unlink()
     before = contents(tmp_path)
-    what = "prepared with" if finished else "an unfinished data set of"
-    with pytest.raises(UserError, match=f"holds .*{what} other options; give another folder, or delete") as caught:
+    what = "a data set" if finished else "an unfinished data set"
+    with pytest.raises(UserError, match=f"{key}: holds {what} of other options; give another folder, or") as caught:
         pack(source, tmp_path, **({"samples_per_shard": 2} | options))
     assert caught.value.file == tmp_path
     assert contents(tmp_path) == before

@@ -1,6 +1,8 @@
 """The teacher's pass: which frames it labels with what, and what it does not do twice."""
 
+import errno
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import trainer.merge
 from shards.codec import decode_confidence, decode_label
 from shards.errors import UserError
 from shards.inspect import verify
@@ -271,3 +274,40 @@ def test_merging_refuses_a_folder_that_holds_something(finished, tmp_path):
     (tmp_path / "mine/file").write_text("precious")
     with pytest.raises(UserError, match="mine: is not empty; give another folder"):
         merge(finished("teacher"), tmp_path / "mine")
+
+
+def test_a_merge_is_continued_and_not_done_twice(finished, merged, monkeypatch):
+    teacher = finished("teacher", "label.threshold=0.4")
+    whole = {path.name: path.read_bytes() for path in merged.folder.iterdir()}
+    times = {path: path.stat().st_mtime_ns for path in merged.folder.iterdir()}
+    assert merge(teacher, merged.folder) == merged
+    assert times == {path: path.stat().st_mtime_ns for path in merged.folder.iterdir()}
+    for name in ("MANIFEST.json", "train-000002.tar", "val-000000.index.json"):  # interrupted
+        (merged.folder / name).unlink()
+    written = []
+    real = trainer.merge.write_shard
+    monkeypatch.setattr(
+        trainer.merge, "write_shard", lambda path, *rest: (written.append(path.name), real(path, *rest))[1]
+    )
+    merge(teacher, merged.folder)
+    assert written == ["train-000002.tar"]
+    assert {path.name: path.read_bytes() for path in merged.folder.iterdir()} == whole
+
+
+def test_a_merge_of_other_options_is_refused(finished, merged):
+    with pytest.raises(UserError, match="merged: threshold: holds a data set of other options; give another folder"):
+        merge(finished("teacher", "label.threshold=0.5"), merged.folder)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_other_splits_are_linked_where_they_can_be(finished, tmp_path, scenes_dataset, monkeypatch, linked):
+    def refuse(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if not linked:
+        monkeypatch.setattr(os, "link", refuse)
+    out = merge(finished("teacher"), tmp_path / "merged").folder
+    source = scenes_dataset.folder
+    for name in ("val-000000.tar", "val-000000.index.json"):
+        assert (out / name).samefile(source / name) == linked
+        assert (out / name).read_bytes() == (source / name).read_bytes()
