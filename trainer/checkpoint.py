@@ -4,7 +4,7 @@
       step-00000500/              to continue from; the newest whole one counts
         model.safetensors         weights and buffers
         training.safetensors      optimizer moments, random states, losses since the last log line
-        state.json                step, loss scale, hashes of the two files; written last
+        state.json                step, that of the last log line, loss scale, hashes of the two files; written last
       last/, best/                to use, label and share
         model.safetensors
         model.json                the architecture that the weights belong to, and the step
@@ -29,6 +29,7 @@ from trainer.model.network import Architecture, Network, build
 
 _STEP = "step-"
 _DELETE = "delete this folder; the run then continues from the checkpoint before it"
+_AGAIN = "delete this folder and train again, or copy it again"
 
 
 @dataclass
@@ -38,6 +39,8 @@ class Resumed:
     step: int
     loss: Tensor
     """Losses since the last log line, summed over steps, ``(T,)``."""
+    logged: int
+    """Step of the last log line."""
 
 
 def save(
@@ -47,6 +50,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     scaler: Any,
     loss: Tensor,
+    logged: int,
     keep: int,
 ) -> Path:
     """Write the checkpoint of ``step`` finished steps and remove all but the newest ``keep``."""
@@ -61,7 +65,8 @@ def save(
         _write(network.state_dict(), temporary / "model.safetensors")
         _write(training, temporary / "training.safetensors")
         hashes = {file.name: sha256_of(file) for file in temporary.glob("*.safetensors")}
-        state = {"step": step, "scaler": scaler.state_dict() if scaler else None, "sha256": hashes}
+        scales = scaler.state_dict() if scaler else None
+        state = {"step": step, "logged": logged, "scaler": scales, "sha256": hashes}
         write_json(temporary / "state.json", state)
     for old in sorted(folder.glob(f"{_STEP}*"))[:-keep]:
         shutil.rmtree(old)
@@ -83,7 +88,7 @@ def resume(path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimize
     Raises:
         UserError: when a file differs from its hash, or belongs to another network.
     """
-    state = read_json(path / "state.json", _DELETE)
+    state = _read(path / "state.json", {"step", "logged", "scaler", "sha256"}, _DELETE)
     for name, expected in state["sha256"].items():
         if not (path / name).exists() or sha256_of(path / name) != expected:
             raise UserError("is missing or differs from what was written", file=path / name, cure=_DELETE)
@@ -100,7 +105,7 @@ def resume(path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimize
         torch.cuda.set_rng_state(training["random.cuda"])
     if scaler and state["scaler"]:
         scaler.load_state_dict(state["scaler"])
-    return Resumed(state["step"], training["loss"])
+    return Resumed(state["step"], training["loss"], state["logged"])
 
 
 def export(path: Path, network: torch.nn.Module, architecture: Architecture, step: int, **facts: Any) -> None:
@@ -118,8 +123,14 @@ def export(path: Path, network: torch.nn.Module, architecture: Architecture, ste
 
 
 def exported(path: Path) -> dict[str, Any] | None:
-    """What ``model.json`` of an exported network says, or None where none was exported."""
-    return read_json(path / "model.json", "train again") if (path / "model.json").exists() else None
+    """What ``model.json`` of an exported network says, or None where none was exported.
+
+    Raises:
+        UserError: when it is damaged.
+    """
+    if not (path / "model.json").exists():
+        return None
+    return _read(path / "model.json", {"step", "architecture", "sha256"}, _AGAIN)
 
 
 def load_exported(path: Path) -> tuple[Network, dict[str, Any]]:
@@ -128,11 +139,14 @@ def load_exported(path: Path) -> tuple[Network, dict[str, Any]]:
     Raises:
         UserError: when it is missing, damaged, or the weights are another architecture's.
     """
-    facts = read_json(path / "model.json", "train the network first: `tutelage train CONFIG`")
+    facts = exported(path)
+    if facts is None:
+        cure = "train the network first: `tutelage train CONFIG`"
+        raise UserError("does not exist", file=path / "model.json", cure=cure)
     network = build(Architecture.from_json(facts["architecture"]))
     weights = path / "model.safetensors"
     if not weights.exists() or sha256_of(weights) != facts["sha256"]:
-        raise UserError("is missing or differs from what was written", file=weights, cure="export or copy it again")
+        raise UserError("is missing or differs from what was written", file=weights, cure=_AGAIN)
     _load_weights(network, weights)
     return network, facts
 
@@ -140,7 +154,14 @@ def load_exported(path: Path) -> tuple[Network, dict[str, Any]]:
 def _write(tensors: dict[str, Tensor], path: Path) -> None:
     # safetensors stores memory as it lies; channels_last weights need their plain order
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    safetensors.torch.save_file(plain, path)
+    path.write_bytes(safetensors.torch.save(plain))  # its own writer hides that a disk is full
+
+
+def _read(path: Path, keys: set[str], cure: str) -> dict[str, Any]:
+    entry = read_json(path, cure)
+    if not isinstance(entry, dict) or not entry.keys() >= keys:
+        raise UserError(f"lacks some of {', '.join(sorted(keys))}", file=path, cure=cure)
+    return entry
 
 
 def _load_weights(network: torch.nn.Module, path: Path) -> None:

@@ -18,6 +18,8 @@ from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import documentation
 
+COMMAND_LINE = "command line"
+"""What errors name as the file of an override."""
 CHOICES = {
     "model.fusion": ("add", "early"),
     "loss.normalise": ("labelled", "all"),
@@ -28,6 +30,7 @@ CHOICES = {
     "evaluate.split": ("val", "dev"),
 }
 _LEAST = {
+    "seed": 0,
     "val": 1,
     "dev": 0,
     "data.workers": 0,
@@ -70,7 +73,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for file, content in _chain(path, ()):
         config = _merge(config, content, file)
     for override in overrides:
-        config = _merge(config, _parse(override), "command line")
+        config = _merge(config, _parse(override), COMMAND_LINE)
     if OmegaConf.is_missing(config, "experiment"):
         config.experiment = path.stem
     try:
@@ -124,20 +127,33 @@ def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def read_yaml(path: Path, cure: str) -> Any:
+    """What a configuration file says, as it stands there.
+
+    Raises:
+        FileNotFoundError: when there is none.
+        UserError: when it is no YAML, with the given cure.
+    """
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except FileNotFoundError:
+        raise
+    except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise UserError(f"is no configuration ({_first_line(error)})", file=path, cure=cure) from error
+
+
 def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]:
     """A file's ancestors and itself, the oldest first."""
     if path.resolve() in heirs:
         raise UserError("inherits itself", file=path, key="inherits", cure="break the circle")
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content = read_yaml(path, "correct it")
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1)
         cure = (
             f"did you mean {path.parent / near[0]}?" if near else "give the path of a configuration (configs/…/*.yaml)"
         )
         raise UserError("does not exist", file=path, cure=cure) from None
-    except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
-        raise UserError(f"is no configuration ({_first_line(error)})", file=path, cure="correct it") from error
     if not isinstance(content, dict):
         raise UserError("holds no keys", file=path, cure="write `key: value` lines")
     inherits = content.pop("inherits", [])
@@ -157,12 +173,12 @@ def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]
 def _parse(override: str) -> DictConfig:
     key, equals, _ = override.partition("=")
     if not equals or not key:
-        raise UserError(f"{override!r} is no override", file="command line", cure="write key=value")
+        raise UserError(f"{override!r} is no override", file=COMMAND_LINE, cure="write key=value")
     try:
         return OmegaConf.from_dotlist([override])
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         cure = "write a YAML value, quoted if need be"
-        raise UserError(_first_line(error), file="command line", key=key, cure=cure) from error
+        raise UserError(_first_line(error), file=COMMAND_LINE, key=key, cure=cure) from error
 
 
 def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
@@ -175,6 +191,9 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
         raise UserError("is no such option", file=file, key=key, cure=cure) from None
     except (OmegaConfBaseException, TypeError) as error:  # it has no error of its own for a list in a mapping's place
         place = getattr(error, "full_key", None)
+        if place and "is not a ListConfig" in str(error):
+            cure = f"write {place}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, place)}]"
+            raise UserError("is no list", file=file, key=place, cure=cure) from None
         raise UserError(_first_line(error), file=file, key=place, cure=_meaning(place) or "correct the value") from None
 
 
@@ -197,7 +216,7 @@ def _check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     given = {override.partition("=")[0] for override in overrides}
 
     def wrong(what: str, key: str, cure: str) -> UserError:
-        return UserError(what, file="command line" if key in given else path, key=key, cure=cure)
+        return UserError(what, file=COMMAND_LINE if key in given else path, key=key, cure=cure)
 
     for key in sorted(OmegaConf.missing_keys(config)):
         raise wrong("is not set", key, _meaning(key))
@@ -209,6 +228,10 @@ def _check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         value = OmegaConf.select(config, key)
         if value is not None and not value >= least:
             raise wrong(f"{value} is less than {least}", key, f"give {least} or more")
+    if not config.seed < 2**63:
+        raise wrong(f"{config.seed} is too large", "seed", "give less than 2^63")
+    if config.train.clip is not None and not config.train.clip > 0:
+        raise wrong(f"{config.train.clip} is no norm", "train.clip", "give more than 0, or null for no limit")
     for key in ("inputs", "tasks"):
         names = list(config[key])
         if not names or len(set(names)) < len(names):

@@ -1,7 +1,8 @@
 """From shards to the tensors of a batch: what is read of a frame, how it is augmented, and what a batch looks like."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,27 +118,46 @@ class Collate:
     Args:
         labels: every task that may appear, as an input or a target.
         count: gives a batch's share of the loss's denominators (:meth:`trainer.losses.Criterion.counts`).
+        file_of: finds the shard of a key, for errors.
     """
 
-    def __init__(self, labels: Sequence[Task], count: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]) -> None:
-        self.labels, self.count = labels, count
+    def __init__(
+        self,
+        labels: Sequence[Task],
+        count: Callable[[Mapping[str, torch.Tensor]], torch.Tensor],
+        file_of: Callable[[str], Path] | None = None,
+    ) -> None:
+        self.labels, self.count, self.file_of = labels, count, file_of
 
     def __call__(self, samples: list[Any]) -> Batch | UserError:
         failed = next((sample for sample in samples if isinstance(sample, UserError)), None)
         if failed is not None:
             return failed
         keys = [key for key, _ in samples]
-        shapes = {tuple(tensors["rgb"].shape[-2:]) for _, tensors in samples}
-        if len(shapes) > 1:
-            what = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(shapes))
-            return UserError(what, key=keys[0], cure="set data.size or data.crop to HEIGHTxWIDTH")
-        size = shapes.pop()
+        sizes = [tuple(tensors["rgb"].shape[-2:]) for _, tensors in samples]
+        size = sizes[0]
+        if len(set(sizes)) > 1:
+            key = next(key for key, other in zip(keys, sizes, strict=True) if other != size)
+            what = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(set(sizes)))
+            cure = "set data.size or data.crop to HEIGHTxWIDTH"
+            return UserError(what, file=self.file_of(key) if self.file_of else None, key=key, cure=cure)
         batch = {"rgb": torch.stack([tensors["rgb"] for _, tensors in samples])}
         for task in self.labels:
             nothing = blank(task, *size)
             batch[task.name] = torch.stack([tensors.get(task.name, nothing) for _, tensors in samples])
         rgb = batch.pop("rgb")
         return Batch(rgb, batch, keys, self.count(batch))
+
+
+def load_batches(loader: FrameLoader, collate: Collate, places: Iterable[Position]) -> list[Batch]:
+    """Frames as one batch or, where they differ in size, as a batch each.
+
+    Raises:
+        UserError: a frame's.
+    """
+    samples = list(checked(map(loader, places)))
+    sizes = {tensors["rgb"].shape for _, tensors in samples}
+    return list(checked(map(collate, [samples] if len(sizes) == 1 else [[sample] for sample in samples])))
 
 
 def training_batches(
@@ -160,7 +180,7 @@ def training_batches(
         seed=config.seed,
     )
     frames.readers.keep = 2 * config.data.window  # a loader that is ahead has the next window open as well
-    collate = Collate(loader.tasks, criterion.counts)
+    collate = Collate(loader.tasks, criterion.counts, frames.file_of)
     stages = pipeline(OrderedSource(order, batches, start, stop), loader, collate)
     yield from checked(torch_loader(stages, config.data.workers, pin))
 

@@ -13,7 +13,7 @@ from shards.order import Order
 from shards.stream import Position
 from trainer import checkpoint
 from trainer.configfile import parse_size
-from trainer.data import Batch, Collate, FrameLoader, checked
+from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
 from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
@@ -78,18 +78,19 @@ def evaluate_network(
     ranks, rank = process.num_processes, process.process_index
     batches = math.ceil(order.samples / config.evaluate.batch)
 
-    def load(number: int) -> Batch | UserError:
+    def load(number: int) -> list[Batch]:
         first = number * config.evaluate.batch
         places = range(first, min(first + config.evaluate.batch, order.samples))
-        return collate([loader(Position(0, place, *order.locate(0, place))) for place in places])
+        return load_batches(loader, collate, [Position(0, place, *order.locate(0, place)) for place in places])
 
     title = f"{config.experiment}: evaluate"
     with progress(title, batches, show=show and process.is_main_process) as report:
-        for batch in checked(map_ahead(load, range(rank, batches, ranks), _THREADS, _THREADS + 2)):
-            batch = batch.to(process.device)
-            with process.autocast():
-                predictions = network(batch.inputs(config.inputs, torch.channels_last))
-            metrics.update(predictions.final, batch.labels)
+        for loaded in map_ahead(load, range(rank, batches, ranks), _THREADS, _THREADS + 2):
+            for batch in loaded:
+                batch = batch.to(process.device)
+                with process.autocast():
+                    predictions = network(batch.inputs(config.inputs, torch.channels_last))
+                metrics.update(predictions.final, batch.labels)
             report(ranks)
     total = process.reduce(metrics.state(), "sum")
     return Metrics(experiment.tasks, process.device).merge(total).compute()
@@ -101,14 +102,34 @@ def headline(metrics: dict[str, Any], name: str, best: float | None) -> tuple[fl
     Raises:
         UserError: when the tasks have no such metric.
     """
-    task, _, metric = name.partition(".")
-    value = metrics.get(task, {}).get(metric)
-    if not isinstance(value, int | float):
-        known = [f"{t}.{m}" for t, of in metrics.items() for m, v in of.items() if isinstance(v, int | float)]
-        raise UserError(f"{name!r} is not measured", key="evaluate.best", cure=f"use one of {', '.join(known)}")
+    value = _scalars(metrics).get(name)
+    if value is None:
+        raise _not_measured(name, [other for other, value in _scalars(metrics).items() if value is not None])
     if best is None:
         return value, True
-    return value, value < best if metric in SMALLER_IS_BETTER else value > best
+    return value, value < best if name.partition(".")[2] in SMALLER_IS_BETTER else value > best
+
+
+def check_best(experiment: Experiment) -> None:
+    """Make sure that ``evaluate.best`` is a metric of one of the tasks, if it is asked for.
+
+    Raises:
+        UserError: when it is none.
+    """
+    known = _scalars(Metrics(experiment.tasks).compute())
+    if experiment.config.evaluate.every and experiment.config.evaluate.best not in known:
+        raise _not_measured(experiment.config.evaluate.best, list(known))
+
+
+def _scalars(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """What a network can be best in, by ``TASK.METRIC``."""
+    every = {f"{task}.{name}": value for task, of in metrics.items() for name, value in of.items() if name != "pixels"}
+    return {name: value for name, value in every.items() if not isinstance(value, list)}
+
+
+def _not_measured(name: str, known: list[str]) -> UserError:
+    cure = f"use one of {', '.join(known)}"
+    return UserError(f"{name!r} is not measured", key="evaluate.best", cure=cure)
 
 
 def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:

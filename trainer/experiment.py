@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from shards.errors import UserError
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
@@ -39,7 +41,10 @@ class Experiment:
         if not (Path(path) / NAME).exists():
             cure = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
             raise UserError("is no prepared data set", file=path, key="data.path", cure=cure)
-        return Manifest.load(path)
+        manifest = Manifest.load(path)
+        for name in [*self.config.tasks, *(name for name in self.config.inputs if name != "rgb")]:
+            manifest.task(name)
+        return manifest
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
@@ -49,6 +54,12 @@ class Experiment:
     def targets(self) -> tuple[Task, ...]:
         """The tasks that are predicted and not seen as inputs: what a teacher can label."""
         return tuple(task for task in self.tasks if task.name not in self.config.inputs)
+
+    def data(self) -> dict[str, Manifest]:
+        """What training sees, by the option that names it; pseudo-labels that are not made yet are left out."""
+        labels = {f"pseudo.{task}": teacher.labels for task, teacher in self.teachers().items()}
+        made = {key: Manifest.load(at, kind="labels") for key, at in labels.items() if (at / NAME).exists()}
+        return {"data.path": self.manifest, **made}
 
     @property
     def checkpoints(self) -> Path:
@@ -90,6 +101,22 @@ class Experiment:
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", cure=cure)
             frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), threshold))
         return frames
+
+    def frames_to_label(self) -> tuple[Frames, np.ndarray]:
+        """The training split, and which of its frames this network labels as a teacher, bool ``(count,)``.
+
+        Raises:
+            UserError: when there are none.
+        """
+        if not self.targets:
+            what = "predicts nothing but its own inputs, so it can label nothing"
+            raise UserError(what, file=self.path, key="tasks", cure="give a teacher a task that is no input")
+        frames = self.training_frames(pseudo=False)
+        mask = frames.to_label(self.config.inputs, [task.name for task in self.targets])
+        if not mask.any():
+            cure = "give the inputs a larger budget than the labels (labels.TASK)"
+            raise UserError("every frame it could label shows its label", file=self.path, key="labels", cure=cure)
+        return frames, mask
 
     def evaluation_frames(self) -> Frames:
         """The frames of ``evaluate.split``: the chosen validation frames, or the training frames set aside."""

@@ -9,6 +9,7 @@ A label that may not be seen is never read. It is the same as a label that does 
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -120,6 +121,11 @@ class Frames:
         """Positions within its shard of each frame of a mask, shard by shard."""
         bounds = zip(self.starts[:-1], self.starts[1:], strict=True)
         return [np.flatnonzero(mask[start:end]).astype(np.uint32) for start, end in bounds]
+
+    def file_of(self, key: str) -> Path:
+        """The shard that holds a key. For errors: it reads one index after the other until it finds it."""
+        readers = (self.readers[number] for number in range(len(self.readers.shards)))
+        return next(reader.path for reader in readers if key in reader.positions)
 
     def counts(self, mask: np.ndarray, tasks: Sequence[str]) -> dict[str, int]:
         """How many frames of a mask show each task's ground truth."""

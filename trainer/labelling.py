@@ -8,6 +8,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, whole_index
 from trainer import checkpoint
 from trainer.configfile import parse_size, to_dict
-from trainer.data import Batch, Collate, FrameLoader
+from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
 from trainer.kept import CONFIDENCE, confidence_counts, summary
@@ -48,17 +49,9 @@ def label(experiment: Experiment) -> dict[str, Any]:
             full.
     """
     folder = experiment.labels
-    if not experiment.targets:
-        what = "predicts nothing but its own inputs, so it can label nothing"
-        raise UserError(what, file=experiment.path, key="tasks", cure="give a teacher a task that is no input")
-    chosen = experiment.checkpoints / experiment.config.evaluate.checkpoint
-    network, facts = checkpoint.load_exported(chosen)
+    frames, mask = experiment.frames_to_label()
+    network, facts = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
     claim(experiment)
-    frames = experiment.training_frames(pseudo=False)
-    mask = frames.to_label(experiment.config.inputs, [task.name for task in experiment.targets])
-    if not mask.any():
-        cure = "give the inputs a larger budget than the labels (labels.TASK)"
-        raise UserError("every frame it could label shows its label", file=experiment.path, key="labels", cure=cure)
     process = accelerator(experiment.config.train.precision)
     if process.is_main_process:
         _claim(folder, _job(experiment, facts, mask))
@@ -115,13 +108,11 @@ class _Pass:
         count = len(self.chosen[number])
         starts = range(0, count, self.batch)
 
-        def load(start: int) -> Batch | UserError:
+        def load(start: int) -> list[Batch]:
             places = range(start, min(start + self.batch, count))
-            return self.collate([self.loader(Position(0, place, number, place)) for place in places])
+            return load_batches(self.loader, self.collate, [Position(0, place, number, place) for place in places])
 
-        for batch in map_ahead(load, starts, _THREADS, _THREADS + 1):
-            if isinstance(batch, UserError):
-                raise batch
+        for batch in chain.from_iterable(map_ahead(load, starts, _THREADS, _THREADS + 1)):
             batch = batch.to(self.process.device)
             with self.process.autocast():
                 final = self.network(batch.inputs(self.experiment.config.inputs, torch.channels_last)).final

@@ -4,6 +4,7 @@ A run that continues cuts what a killed one wrote after its last checkpoint, so 
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,8 +22,7 @@ class Lines:
         if path.exists():
             kept = []
             for line in path.read_bytes().splitlines(keepends=True):
-                # a killed process may have left half a line, and nothing after it counts
-                if not line.endswith(b"\n") or json.loads(line)["step"] > start:
+                if _step(line) > start:
                     break
                 kept.append(line)
             with atomic_file(path) as file:
@@ -69,6 +69,14 @@ class Records:
         if self._order:
             self._order.close()
         self._board.close()
+
+
+def _step(line: bytes) -> float:
+    """The step of a line. Half a line, or what a crash made of one, is later than any: nothing after it counts."""
+    try:
+        return json.loads(line)["step"] if line.endswith(b"\n") else math.inf
+    except (ValueError, LookupError, TypeError):
+        return math.inf
 
 
 def _flat(entry: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -2,6 +2,7 @@
 
 runs/DATASET/EXPERIMENT/seed-K/
   config.yaml      the resolved configuration
+  data.json        hashes of the manifests of what it trains on
   metrics.jsonl    figures of training and validation, by step
   tensorboard/     the same for TensorBoard
   order.jsonl      the keys of every global batch (train.trace)
@@ -17,13 +18,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from shards.atomic import atomic_file
+from shards.atomic import atomic_file, read_json, write_json
 from shards.errors import UserError
-from trainer.configfile import to_dict, to_yaml
+from trainer.configfile import read_yaml, to_dict, to_yaml
 from trainer.experiment import Experiment
 
+_ANOTHER = "set run.path (or seed) to start another run, or delete this one"
 _MAY_CHANGE = (
     "data.path",
     "data.workers",
@@ -39,10 +39,10 @@ _MAY_CHANGE = (
 
 
 def claim(experiment: Experiment) -> None:
-    """Make the run's folder, or make sure that what was trained in it has the same configuration.
+    """Make the run's folder, or make sure that what was trained in it has the same configuration and data.
 
     Raises:
-        UserError: when it holds a run of another configuration, naming what differs.
+        UserError: when it holds a run of another configuration or on other data, naming what differs.
     """
     folder = experiment.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def claim(experiment: Experiment) -> None:
     text = to_yaml(experiment.config)
     trained = any(experiment.checkpoints.glob("[!.]*"))  # a start that failed leaves nothing to be protected
     if trained and path.exists():
-        old = _comparable(OmegaConf.to_container(OmegaConf.load(path)))
+        old = _comparable(read_yaml(path, "delete it, if this run was started with this configuration"))
         new = _comparable(to_dict(experiment.config))
         for key in sorted(old.keys() | new.keys()):
             changed = old.get(key) != new.get(key)
@@ -59,11 +59,28 @@ def claim(experiment: Experiment) -> None:
                     f"holds a run with {old.get(key)!r}, not {new.get(key)!r}",
                     file=folder,
                     key=key,
-                    cure="set run.path (or seed) to start another run, or delete this one",
+                    cure=_ANOTHER,
                 )
+    _claim_data(experiment, trained)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         with atomic_file(path) as file:
             file.write(text.encode())
+
+
+def _claim_data(experiment: Experiment, trained: bool) -> None:
+    """Note what the run trains on, or make sure that it is the same."""
+    path = experiment.folder / "data.json"
+    known = read_json(path, "delete it, if the data are what this run was trained on") if path.exists() else {}
+    data = experiment.data()
+    for key, manifest in data.items() if trained else ():
+        if known.get(key, manifest.sha256) != manifest.sha256:
+            what = f"holds a run on other data than {manifest.folder} holds now"
+            raise UserError(what, file=experiment.folder, key=key, cure=_ANOTHER)
+    hashes = {key: manifest.sha256 for key, manifest in data.items()}
+    if trained:
+        hashes = known | hashes  # labels that were deleted since are still what it was trained on
+    if hashes != known:
+        write_json(path, hashes)
 
 
 def environment() -> dict[str, Any]:

@@ -5,26 +5,42 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError
-from trainer.evaluate import describe, evaluate
+from trainer.evaluate import check_best, describe, evaluate
 from trainer.experiment import Experiment
 from trainer.labelling import label
 from trainer.progress import console
+from trainer.runfolder import claim
 from trainer.train import train
 
 
-def run(experiment: Experiment, students: tuple[Path, ...] = ()) -> dict[str, Any]:
+def run(experiment: Experiment) -> dict[str, Any]:
     """Run an experiment and whatever it depends on; returns the row of its ``result.json``.
-
-    Args:
-        students: the folders of those that it is a teacher for.
 
     Raises:
         UserError: whatever a stage raises, or when an experiment teaches itself.
     """
+    _check(experiment, ())
+    return _run(experiment)
+
+
+def _check(experiment: Experiment, students: tuple[Path, ...]) -> None:
+    """Raise now what would else be found when the teachers are trained.
+
+    Args:
+        students: the folders of those that it is a teacher for.
+    """
     if experiment.folder in students:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", cure="break the circle")
+    claim(experiment)
+    check_best(experiment)
+    for teacher in dependencies(experiment):
+        _check(teacher, (*students, experiment.folder))
+        teacher.frames_to_label()
+
+
+def _run(experiment: Experiment) -> dict[str, Any]:
     for each in dependencies(experiment):
-        run(each, (*students, experiment.folder))
+        _run(each)
         say(f"labels of {each.config.experiment}: {each.labels}")
         for line in describe_kept(label(each)):
             say(f"  {line}")

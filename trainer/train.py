@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,11 +15,11 @@ from shards.stream import Batches
 from trainer import checkpoint
 from trainer.config import Config
 from trainer.data import Batch, training_batches
-from trainer.evaluate import evaluate_network, headline
+from trainer.evaluate import check_best, evaluate_network, headline
 from trainer.experiment import Experiment
 from trainer.frames import Frames
 from trainer.losses import Criterion
-from trainer.model.network import build
+from trainer.model.network import Predictions, build
 from trainer.optim import learning_rate, make_optimizer, set_learning_rate
 from trainer.progress import console, memory_megabytes, progress
 from trainer.records import Records
@@ -38,7 +39,7 @@ def train(experiment: Experiment) -> Path:
 
     Raises:
         UserError: a bad configuration, bad data, or a loss that is not finite.
-        Interrupted: on SIGINT, SIGTERM or SIGUSR1, with a checkpoint written.
+        Interrupted: on SIGINT, SIGTERM or SIGUSR1, with a checkpoint written, or the network if it was the last step.
     """
     last = experiment.checkpoints / "last"
     claim(experiment)
@@ -49,6 +50,8 @@ def train(experiment: Experiment) -> Path:
     for _ in trainer.iterate():
         pass
     trainer.export("last")
+    if trainer.asked_to_stop():
+        raise Interrupted(f"{experiment.folder}: finished, and stopped by {trainer.signal} before anything else")
     return last
 
 
@@ -60,11 +63,14 @@ class Trainer:
         steps: of the whole run.
         samples: that an epoch chooses from.
         loss: of each task, ``(T,)``, summed over the steps since the last log line (this rank's share).
+        logged: step of the last log line.
+        asked: how often ranks saw that one of them was asked to stop, the same number on all of them.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment, self.config = experiment, experiment.config
         config: Config = self.config
+        check_best(experiment)
         self.accelerator: Accelerator = accelerator(config.train.precision)
         self.main = self.accelerator.is_main_process
         self.frames: Frames = experiment.training_frames()
@@ -88,7 +94,10 @@ class Trainer:
         self.network, self.stepper = self.accelerator.prepare(compiled, self.optimizer)
         self.step = 0
         self.loss = torch.zeros(len(experiment.tasks), device=self.accelerator.device)
+        self.logged = 0
         self.best: float | None = None
+        self.request = StopRequest()
+        self.asked = torch.zeros((), dtype=torch.int64, device=self.accelerator.device)
 
     def resume(self) -> None:
         """Continue where the newest whole checkpoint stands, if there is one."""
@@ -96,11 +105,12 @@ class Trainer:
         if path is None:
             return
         resumed = checkpoint.resume(path, self.plain, self.optimizer, self.accelerator.scaler)
-        self.step = resumed.step
+        self.step, self.logged = resumed.step, resumed.logged
         if self.main:  # it holds the sum over ranks
             self.loss = resumed.loss.to(self.loss.device)
         best = checkpoint.exported(self.experiment.checkpoints / "best")
-        self.best = best["value"] if best else None
+        if best and best == best | self.best_of():
+            self.best = best["value"]
         if self.main:
             console.print(f"continuing {self.experiment.folder} at step {self.step}", highlight=False, soft_wrap=True)
 
@@ -119,10 +129,10 @@ class Trainer:
         records = Records(self.experiment.folder, self.step, config.trace) if self.main else None
         title = self.config.experiment
         self.network.train()
-        began, waited, logged = time.perf_counter(), 0.0, self.step
+        began, waited, timed = time.perf_counter(), 0.0, self.step
         try:
             with (
-                StopRequest() as request,
+                self.request,
                 progress(title, self.steps, done=self.step, show=self.main) as report,
             ):
                 while self.step < self.steps:
@@ -135,18 +145,18 @@ class Trainer:
                     figures = ""
                     if self.step % config.log_every == 0 or self.step == self.steps:
                         now = time.perf_counter()
-                        speed = (self.step - logged) * config.global_batch / (now - began)
+                        speed = (self.step - timed) * config.global_batch / (now - began)
                         entry = self.figures(speed, waited / (now - began))
-                        began, waited, logged = now, 0.0, self.step
+                        began, waited, timed = now, 0.0, self.step
                         figures = _line(entry)
                         if records:
                             records.step(self.step, entry)
                     self.after_step(records)
                     report(1, figures)
                     yield self.step
-                    if request.signal:
+                    if self.step < self.steps and self.stopping():
                         self.save()
-                        where = f"{self.experiment.folder}: stopped at step {self.step} by {request.signal.name}"
+                        where = f"{self.experiment.folder}: stopped at step {self.step} by {self.signal}"
                         raise Interrupted(f"{where}; start the same command again to continue")
         finally:
             batches.close()
@@ -156,13 +166,16 @@ class Trainer:
     def optimise(self, micro: list[Batch]) -> None:
         """One optimizer step on this rank's micro-batches of a global batch."""
         set_learning_rate(self.optimizer, learning_rate(self.step, self.steps, self.config.train))
-        counts = torch.stack([batch.counts for batch in micro]).sum(0).to(self.accelerator.device)
-        denominators = self.accelerator.reduce(counts, "sum")
+        counts = torch.stack([batch.counts for batch in micro]).sum(0)
+        asked = counts.new_tensor([self.request.signal is not None])  # with them, so that all ranks stop together
+        totals = self.accelerator.reduce(torch.cat([counts, asked]).to(self.accelerator.device), "sum")
+        denominators = totals[:-1]
+        self.asked = self.asked + totals[-1]
         for number, batch in enumerate(micro):
             batch = batch.to(self.accelerator.device)
             last = number == len(micro) - 1
             with self.accelerator.no_sync(self.network) if not last else nullcontext():
-                predictions = self.network(batch.inputs(self.config.inputs, self.format))
+                predictions = self.predict(batch)
                 terms = self.criterion.terms(predictions, batch.labels, denominators)
                 # DDP averages over ranks what is a sum here
                 self.accelerator.backward(terms.sum() * self.accelerator.num_processes)
@@ -173,6 +186,39 @@ class Trainer:
         self.stepper.zero_grad()
         self.step += 1
 
+    def stopping(self) -> bool:
+        """Whether all ranks stop after this step. Several ranks on GPUs look only where a log line has waited for the
+        device anyway: to wait for it in every step would leave it idle."""
+        if self.accelerator.num_processes == 1:
+            return self.request.signal is not None
+        looks = self.accelerator.device.type == "cpu" or self.step % self.config.train.log_every == 0
+        return looks and bool(self.asked)
+
+    def predict(self, batch: Batch) -> Predictions:
+        """The network's output for a micro-batch.
+
+        Raises:
+            UserError: when a feature map has a single value, which batch norm cannot normalise.
+        """
+        try:
+            return self.network(batch.inputs(self.config.inputs, self.format))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            what = f"{len(batch.keys)} frame of {batch.rgb.shape[2]}x{batch.rgb.shape[3]} is too little for batch norm"
+            cure = "give each micro-batch 2 frames or more, or make data.crop (data.size) larger"
+            raise UserError(what, key="train.global_batch", cure=cure) from error
+
+    @property
+    def signal(self) -> str:
+        """What asked for a stop, in words."""
+        return self.request.signal.name if self.request.signal else "a signal to another rank"
+
+    def asked_to_stop(self) -> bool:
+        """Whether any rank has been asked to stop; to be called by all of them."""
+        asked = torch.tensor([self.request.signal is not None], dtype=torch.int64, device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum"))
+
     def trace(self, micro: list[Batch], records: Records | None) -> None:
         """Record the keys of the global batch in position order: by micro-batch, then by rank."""
         parts_of_ranks = gather_object([[batch.keys for batch in micro]])
@@ -182,9 +228,9 @@ class Trainer:
 
     def figures(self, speed: float, waiting: float) -> dict:
         """The figures of the steps since the last log line."""
-        steps = self.step % self.config.train.log_every or self.config.train.log_every
-        loss = (self.total_loss() / steps).tolist()
+        loss = (self.total_loss() / (self.step - self.logged)).tolist()
         self.loss.zero_()
+        self.logged = self.step
         names = [task.name for task in self.experiment.tasks]
         return {
             "epoch": self.step / self.steps_per_epoch,
@@ -230,7 +276,12 @@ class Trainer:
             records.step(self.step, {self.config.evaluate.split: metrics})
         if better:
             self.best = value
-            self.export("best", value=value)
+            self.export("best", value=value, **self.best_of())
+
+    def best_of(self) -> dict[str, Any]:
+        """What the best checkpoint is best in: only values of the same can be compared."""
+        config = self.config
+        return {"metric": config.evaluate.best, "split": config.evaluate.split, "val": config.val}
 
     def save(self) -> None:
         loss = self.total_loss()  # a run never continues from weights that are lost
@@ -238,7 +289,7 @@ class Trainer:
             scaler = self.accelerator.scaler
             keep = self.config.checkpoint.keep
             folder = self.experiment.checkpoints
-            checkpoint.save(folder, self.step, self.plain, self.optimizer, scaler, loss, keep)
+            checkpoint.save(folder, self.step, self.plain, self.optimizer, scaler, loss, self.logged, keep)
         self.accelerator.wait_for_everyone()
 
     def export(self, name: str, **facts: object) -> None:

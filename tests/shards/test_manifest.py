@@ -45,7 +45,9 @@ def test_it_names_every_byte(tiny_dataset):
     assert tiny_dataset.sha256 == hashlib.sha256(tiny_dataset.path.read_bytes()).hexdigest()
     listed = {name for shard in tiny_dataset.shards("train") for name in (shard.file, shard.index_file)}
     listed |= {name for shard in tiny_dataset.shards("val") for name in (shard.file, shard.index_file)}
-    assert {path.name for path in tiny_dataset.folder.iterdir()} == listed | {NAME, JOB}, "and the note of how it was made"
+    assert {path.name for path in tiny_dataset.folder.iterdir()} == listed | {NAME, JOB}, (
+        "and the note of how it was made"
+    )
 
 
 @pytest.mark.parametrize("size", [None, SIZE])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from shards.atomic import disk_errors
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer import checkpoint
@@ -32,7 +33,8 @@ class Machine:
         return loss.item()
 
     def save(self, folder: Path, step: int, keep: int = 2) -> Path:
-        return checkpoint.save(folder, step, self.network, self.optimizer, None, torch.tensor([1.5, 2.5]), keep)
+        loss = torch.tensor([1.5, 2.5])
+        return checkpoint.save(folder, step, self.network, self.optimizer, None, loss, step - 1, keep)
 
     def resume(self, path: Path) -> checkpoint.Resumed:
         return checkpoint.resume(path, self.network, self.optimizer, None)
@@ -46,7 +48,7 @@ def test_a_machine_that_resumes_goes_on_as_if_nothing_had_happened(tmp_path):
     undisturbed = [one.step() for _ in range(3)]
     other.step()
     resumed = other.resume(path)
-    assert resumed.step == 3 and resumed.loss.tolist() == [1.5, 2.5]
+    assert (resumed.step, resumed.logged) == (3, 2) and resumed.loss.tolist() == [1.5, 2.5]
     assert [other.step() for _ in range(3)] == undisturbed, "weights, buffers, moments and random numbers"
     for name, tensor in one.network.state_dict().items():
         assert torch.equal(tensor, other.network.state_dict()[name]), name
@@ -96,6 +98,16 @@ def test_a_damaged_state_is_refused(tmp_path):
     (path / "state.json").write_text('{"step": 5')
     with pytest.raises(UserError, match=r"step-00000005/state\.json: cannot be read .*; delete this folder"):
         Machine(0).resume(path)
+    (path / "state.json").write_text("{}")
+    with pytest.raises(UserError, match=r"state\.json: lacks some of logged, .*; delete this folder; the run then"):
+        Machine(0).resume(path)
+
+
+def test_a_full_disk_is_told(tmp_path):
+    """A file of /dev/full opens, and takes no byte."""
+    (tmp_path / "model.safetensors").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"model: cannot be written .*; free some space"), disk_errors(Path("model")):
+        checkpoint._write({"weight": torch.zeros(3)}, tmp_path / "model.safetensors")
 
 
 def test_another_architecture_is_refused_by_name(tmp_path):
@@ -142,7 +154,12 @@ def test_an_export_that_is_damaged_missing_or_anothers_is_refused(tmp_path, arch
     with pytest.raises(UserError, match=r"last/model\.json: does not exist; train the network first"):
         checkpoint.load_exported(tmp_path / "last")
     checkpoint.export(tmp_path / "last", build(architecture), architecture, 1)
-    facts = json.loads((tmp_path / "last/model.json").read_text())
+    text = (tmp_path / "last/model.json").read_text()
+    for broken, what in ((text[:-9], "cannot be read"), ("{}", "lacks some of")):
+        (tmp_path / "last/model.json").write_text(broken)
+        with pytest.raises(UserError, match=rf"last/model\.json: {what} .*; delete this folder and train again"):
+            checkpoint.exported(tmp_path / "last")
+    facts = json.loads(text)
     facts["architecture"]["inputs"] = ["rgb"]
     (tmp_path / "last/model.json").write_text(json.dumps(facts))
     with pytest.raises(UserError, match=r"backbones\.depth\.\S+: belongs to another architecture: only the file has"):

@@ -77,21 +77,22 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     assert_same_run(run, reference)
 
 
-def two_processes(*words: str) -> None:
-    """Run a command of ours on two real ranks."""
+def two_processes(*words: str) -> str:
+    """Run a script, or ``-m`` a module, on two real ranks; returns what they print."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]  # the one that accelerate prefers may be taken
     call = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    call += ["--main_process_port", str(port), "-m", "launchers", *words]
+    call += ["--main_process_port", str(port), *words]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(call, env=environment, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
     overrides = ("train.steps=3", "train.log_every=1", f"run.root={tmp_path / 'runs'}")
-    two_processes("train", str(configs / "plain.yaml"), *overrides, "experiment=two")
+    two_processes("-m", "launchers", "train", str(configs / "plain.yaml"), *overrides, "experiment=two")
     two, one = make("plain", *overrides, "experiment=two"), make("plain", *overrides, "experiment=one")
     train(one)
     assert lines(two, "order") == lines(one, "order")
@@ -102,13 +103,37 @@ def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
     assert checkpoint.load_exported(two.checkpoints / "last")[1]["step"] == 3
 
 
+ONE_RANK_IS_ASKED_TO_STOP = """
+import os, signal, sys
+from trainer.experiment import Experiment
+from trainer.train import Interrupted, Trainer, train
+
+def after_step(trainer, records):
+    if trainer.step == 2 and trainer.accelerator.process_index == 1:
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+Trainer.after_step = after_step
+try:
+    train(Experiment(sys.argv[1], sys.argv[2:]))
+except Interrupted as error:
+    print(error, flush=True)
+"""
+
+
+def test_a_signal_to_one_of_two_processes_stops_both_after_the_same_step(make, configs, tmp_path):
+    (tmp_path / "asked.py").write_text(ONE_RANK_IS_ASKED_TO_STOP)
+    said = two_processes(str(tmp_path / "asked.py"), str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}")
+    assert "stopped at step 3 by SIGUSR1" in said and "stopped at step 3 by a signal to another rank" in said
+    assert checkpoint.newest(make("plain").checkpoints) == make("plain").checkpoints / "step-00000003"
+
+
 def test_two_processes_label_as_one_does(finished, configs):
     teacher = finished("teacher")
     names = ("train-*.tar", "MANIFEST.json", "kept.json")
     written = {file: file.read_bytes() for name in names for file in teacher.labels.glob(name)}
     assert len(written) > 4
     shutil.rmtree(teacher.labels)
-    two_processes("label", str(configs / "teacher.yaml"), f"run.root={teacher.config.run.root}")
+    two_processes("-m", "launchers", "label", str(configs / "teacher.yaml"), f"run.root={teacher.config.run.root}")
     again = {file: file.read_bytes() for file in written}
     manifest = teacher.labels / "MANIFEST.json"
     assert {file for file in written if written[file] != again[file]} <= {manifest}, "but for the threads that it names"

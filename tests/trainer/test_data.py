@@ -13,7 +13,7 @@ from shards.pack import pack
 from shards.sources.scenes import Scenes
 from shards.stream import Batches, Position
 from shards.tasks import IGNORE
-from trainer.data import FrameLoader, training_batches
+from trainer.data import Collate, FrameLoader, load_batches, training_batches
 from trainer.experiment import Experiment
 from trainer.losses import Criterion
 
@@ -215,11 +215,23 @@ def mixed(tmp_path) -> Manifest:
 
 def test_frames_of_several_sizes_need_a_size_or_a_crop(make, mixed):
     where = [f"data.path={mixed.folder}", *ALL]
-    with pytest.raises(UserError, match=r"frames differ in size: 32x64, 48x96; set data\.size or data\.crop"):
+    named = r"train-00000\d\.tar: train_00000\d: frames differ in size: 32x64, 48x96; set data\.size or data\.crop"
+    with pytest.raises(UserError, match=named):
         batches_of(make("plain", *where), 2)
     for option in ("data.size=24x40", "data.crop=24x40"):
         for batch in batches_of(make("plain", *where, option), 2):
             assert batch.rgb.shape[-2:] == batch.labels["semseg"].shape[-2:] == (24, 40)
+
+
+def test_evaluation_takes_frames_of_several_sizes_one_by_one(make, mixed):
+    frames = make("plain", f"data.path={mixed.folder}", *ALL).training_frames()
+    loader = FrameLoader(frames, frames.by_shard(np.ones(9, bool)), ["rgb"], ["depth"])
+    collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+    places = [Position(0, i, i // 3, i % 3) for i in range(4)]
+    batches = load_batches(loader, collate, places)
+    assert [batch.keys for batch in batches] == [[f"train_00000{i}"] for i in range(4)]
+    assert [batch.labels["depth"].shape[-2:] for batch in batches] == [(32, 64), (48, 96)] * 2
+    assert [batch.keys for batch in load_batches(loader, collate, places[::2])] == [["train_000000", "train_000002"]]
 
 
 def test_size_resizes_and_crop_cuts(make):

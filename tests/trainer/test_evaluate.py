@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from shards.errors import UserError
+from shards.pack import pack
 from shards.read import Readers
+from shards.sources.scenes import Scenes
 from trainer import checkpoint
 from trainer import evaluate as module
 from trainer.augment import to_tensors
@@ -147,6 +149,18 @@ def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny
         for n, count in enumerate((3, 2))
         for i in range(count)
     )
+
+
+def test_frames_of_several_sizes_are_evaluated_whole_where_training_crops(make, tmp_path):
+    class Mixed(Scenes):
+        def load(self, split, position):
+            return Scenes(6, 3, ((32, 64), (64, 96))[position % 2], self.seed).load(split, position)
+
+    mixed = pack(Mixed(6, 3, (32, 64)), tmp_path / "mixed", samples_per_shard=3)
+    options = ("labels.semseg=null", "labels.depth=null", "data.crop=32x64", "train.steps=1")
+    experiment = make("plain", f"data.path={mixed.folder}", *options)
+    train(experiment)
+    assert evaluate(experiment)["metrics"]["depth"]["pixels"] == 2 * 32 * 64 + 64 * 96
 
 
 def test_refusals(make, finished):

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainer.records import Lines, Records
@@ -56,3 +57,11 @@ def test_records_write_lines_events_and_the_order_if_it_is_wanted(tmp_path):
         assert events.Scalars("lr")[0].step == 5
     assert json.loads((tmp_path / "with/order.jsonl").read_text()) == {"step": 5, "epoch": 1, "keys": ["a", "b"]}
     assert not (tmp_path / "without/order.jsonl").exists()
+
+
+@pytest.mark.parametrize("damage", [b"\0\0\0\0\n", b"\xff\xfe\n", b"{}\n", b"3\n"])
+def test_a_line_that_a_crash_damaged_ends_the_file(tmp_path, damage):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + damage + b'{"step": 2}\n')
+    Lines(path, 10).close()
+    assert steps(path) == [1]

@@ -1,12 +1,16 @@
 """Whose folder a run's is: another configuration is refused where something was trained, and named."""
 
 import json
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shards.errors import UserError
+from shards.manifest import Manifest
 from trainer import runfolder
 from trainer.configfile import load, to_dict
 from trainer.experiment import Experiment
@@ -46,12 +50,51 @@ def test_another_configuration_is_refused_by_its_key(make, trained, override, ke
     assert load(trained.folder / "config.yaml").train.lr == 0.001, "it was written over"
 
 
-def test_what_decides_no_result_may_change(make, trained, tmp_path):
+def test_what_decides_no_result_may_change(make, trained, tmp_path, scenes_dataset):
+    shutil.copytree(scenes_dataset.folder, tmp_path / "elsewhere")
     (tmp_path / "runs").rename(tmp_path / "moved")
     others = [f"run.root={tmp_path / 'moved'}", "data.workers=3", "checkpoint.every=7", "evaluate.every=2", "val=3"]
-    others += ["train.trace=false", "train.log_every=3", "label.batch=1", "data.path=elsewhere"]
+    others += ["train.trace=false", "train.log_every=3", "label.batch=1", f"data.path={tmp_path / 'elsewhere'}"]
     claim(make("plain", *others))
     assert load(tmp_path / "moved/scenes/plain/seed-0/config.yaml").data.workers == 3
+
+
+@pytest.fixture
+def changed(tmp_path, scenes_dataset) -> Manifest:
+    """The data set as it would be prepared from another source."""
+    copy = tmp_path / "changed"
+    shutil.copytree(scenes_dataset.folder, copy)
+    replace(scenes_dataset, folder=copy, source={"seed": 9}).save()
+    return Manifest.load(copy)
+
+
+def test_other_data_are_refused_by_the_option_that_names_them(make, trained, changed):
+    other = make("plain", f"data.path={changed.folder}")
+    with pytest.raises(UserError, match=r"seed-0: data\.path: holds a run on other data than \S+changed holds now"):
+        claim(other)
+    shutil.rmtree(trained.checkpoints)
+    claim(other)
+    assert json.loads((other.folder / "data.json").read_text()) == {"data.path": changed.sha256}
+
+
+def test_other_labels_of_the_teacher_are_refused(make, scenes_dataset, write_labels):
+    student, teacher, task = make("student"), make("teacher"), scenes_dataset.task("semseg")
+    for value in (3, 4):
+        write_labels(teacher.labels, scenes_dataset, task, {"train_000001": np.full((32, 64), value, np.uint8)})
+        if value == 3:
+            claim(student)
+            (student.checkpoints / "last").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"pseudo\.semseg: holds a run on other data than \S+labels/train holds"):
+        claim(student)
+    shutil.rmtree(teacher.labels)
+    claim(student)
+    assert "pseudo.semseg" in json.loads((student.folder / "data.json").read_text()), "deleted, and not forgotten"
+
+
+def test_a_configuration_that_cannot_be_read_is_named(make, trained):
+    (trained.folder / "config.yaml").write_bytes(b"\xff\x00garbage")
+    with pytest.raises(UserError, match=r"seed-0/config\.yaml: is no configuration .*; delete it, if this run was"):
+        claim(make("plain"))
 
 
 def test_a_start_that_failed_claims_nothing(make):

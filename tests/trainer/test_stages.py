@@ -1,5 +1,8 @@
 """Teacher, labels, student, evaluation: the order, and that what is finished is left alone."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from shards.errors import UserError
@@ -61,3 +64,36 @@ def test_a_teacher_must_predict_what_it_is_to_label(make):
 def test_what_was_kept_in_words():
     kept = {"semseg": {"frames": 8, "pixels": 10, "kept": 0.256, "threshold": 0.9}, "depth": {"frames": 3, "pixels": 4}}
     assert list(describe_kept(kept)) == ["semseg: 8 frames, 25.6% of the pixels above 0.9", "depth: 3 frames"]
+
+
+# What is found out before any training
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    monkeypatch.setattr(stages, "train", lambda experiment: pytest.fail("it was trained first"))
+
+
+def test_a_student_of_another_configuration_is_refused_before_its_teacher_is_trained(make, untrained):
+    (make("student").checkpoints / "last").mkdir(parents=True)
+    (make("student").folder / "config.yaml").write_text("train: {lr: 3}")
+    with pytest.raises(UserError, match=r"student/seed-0: \S+: holds a run with"):
+        run(make("student"))
+
+
+def test_a_teacher_that_would_have_nothing_to_label_is_refused_before_it_is_trained(make, untrained):
+    with pytest.raises(UserError, match=r"teacher\.yaml: labels: every frame it could label shows its label; give"):
+        run(make("student", "labels.depth=8"))
+
+
+def test_a_metric_that_no_task_has_is_refused_before_any_training(make, untrained):
+    with pytest.raises(UserError, match=r"evaluate\.best: 'normals\.mean' is not measured; use one of semseg\.miou"):
+        run(make("student", "evaluate.every=1", "evaluate.best=normals.mean"))
+
+
+def test_a_data_set_that_was_prepared_anew_mixes_with_no_finished_run(finished, scenes_dataset, tmp_path, untrained):
+    copy = tmp_path / "anew"
+    shutil.copytree(scenes_dataset.folder, copy)
+    replace(scenes_dataset, folder=copy, source={"seed": 9}).save()
+    with pytest.raises(UserError, match=r"student/seed-0: data\.path: holds a run on other data"):
+        run(finished("student", f"data.path={copy}"))

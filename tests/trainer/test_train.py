@@ -144,11 +144,40 @@ def test_better_is_larger_for_shares_and_smaller_for_errors(name, best, better):
     assert headline(metrics, name, None)[1] is True
 
 
+@pytest.mark.parametrize("changed", ["evaluate.best=depth.rmse", "val=3", None])
+def test_values_of_another_metric_or_other_frames_are_not_compared(make, reference, changed):
+    run = make("plain", *LONG, *([changed] if changed else []))
+    shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last"))
+    trainer = Trainer(run)
+    trainer.resume()
+    assert (trainer.best is None) == bool(changed)
+
+
+def test_another_log_every_on_continuing_keeps_the_mean(make, reference):
+    """The checkpoint of step 18 holds the losses since step 15."""
+    run = make("plain", *LONG, "train.log_every=7")
+    copied(reference, run)
+    train(run)
+    traced = make("plain", *LONG, "train.log_every=1", f"run.path={run.folder}-traced")
+    train(traced)
+    first = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["step"] == 21
+    assert first["loss"]["total"] == pytest.approx(sum(losses(traced)[15:21]) / 6, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["s.iou", "d.absrel", "x.rmse", "rmse"])
 def test_a_metric_that_is_not_measured_is_an_error(name):
     metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "absrel": None}}
-    with pytest.raises(UserError, match=rf"evaluate\.best: '{name}' is not measured; use one of s\.miou, d\.rmse"):
+    metrics["s"]["pixels"] = 7
+    with pytest.raises(UserError, match=rf"evaluate\.best: '{name}' is not measured; use one of s\.miou, d\.rmse$"):
         headline(metrics, name, None)
+
+
+def test_a_metric_of_no_task_is_found_before_the_first_step(make):
+    known = "depth.rmse, depth.logrmse, depth.absrel, depth.delta1, depth.delta2, depth.delta3"
+    with pytest.raises(UserError, match=f"best: 'semseg.miou' is not measured; use one of {known}$"):
+        Trainer(make("plain", "tasks=[depth]", "evaluate.every=1"))
+    Trainer(make("plain", "tasks=[depth]"))
 
 
 # Settings
@@ -291,7 +320,15 @@ def test_no_prepared_data_set(make, tmp_path):
         train(make("plain", f"data.path={tmp_path / 'nowhere'}"))
 
 
+def test_a_single_value_is_too_little_for_batch_norm(make):
+    options = ("train.global_batch=1", "data.crop=32x32", "train.accumulation=1")
+    with pytest.raises(UserError, match=r"train\.global_batch: 1 frame of 32x32 is too little .*; give each"):
+        train(make("plain", *options))
+
+
 def test_a_task_or_backbone_that_does_not_exist(make):
+    with pytest.raises(UserError, match=r"MANIFEST\.json: has no task 'foo'; use one of its tasks: semseg, depth"):
+        train(make("plain", "inputs=[rgb, foo]"))
     with pytest.raises(UserError, match=r"MANIFEST\.json: has no task 'normals'; use one of its tasks: semseg, depth"):
         train(make("plain", "tasks=[normals]"))
     with pytest.raises(UserError, match=r"model\.backbone: timm has no model 'hrnet_w19'; did you mean"):
@@ -322,3 +359,17 @@ def test_a_signal_stops_after_the_step_at_hand_with_a_checkpoint(make, number, m
     undisturbed = make("plain", "train.steps=8", "train.log_every=5", f"run.path={run.folder}-undisturbed")
     train(undisturbed)
     assert weights(run) == weights(undisturbed) and lines(run) == lines(undisturbed)
+
+
+def test_a_signal_in_the_last_step_stops_what_follows_the_training(make, monkeypatch):
+    run, original = make("plain"), Trainer.after_step
+
+    def after_step(trainer, records):
+        original(trainer, records)
+        if trainer.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Trainer, "after_step", after_step)
+    with pytest.raises(Interrupted, match="plain/seed-0: finished, and stopped by SIGTERM before anything else"):
+        train(run)
+    assert checkpoint.load_exported(run.checkpoints / "last")[1]["step"] == 4
