@@ -71,6 +71,30 @@ class _PlainLines:
         print(f"{self.title} {self.done}/{self.total} {self.figures} {clock(left)} left".replace("  ", " "), flush=True)
 
 
+class Speed:
+    """Samples a second, and the share of the time that was spent waiting for data, from one reading to the next."""
+
+    def __init__(self) -> None:
+        self.samples, self._waited, self._began = 0, 0.0, time.perf_counter()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        before = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - before
+
+    def read(self) -> dict[str, float]:
+        """The figures since the last reading, as ``metrics.jsonl`` keeps them."""
+        seconds = time.perf_counter() - self._began
+        figures = {
+            "samples_per_second": round(self.samples / seconds, 2),
+            "waiting_for_data": round(self._waited / seconds, 4),
+            "memory_megabytes": round(memory_megabytes()),
+        }
+        self.__init__()  # type: ignore[misc]
+        return figures
+
+
 def clock(seconds: float) -> str:
     """``h:mm:ss``."""
     whole = round(seconds)

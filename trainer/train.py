@@ -1,6 +1,5 @@
 """The training loop, from the newest checkpoint to the last step."""
 
-import time
 from collections.abc import Generator
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,7 +20,7 @@ from trainer.frames import Frames
 from trainer.losses import Criterion
 from trainer.model.network import Predictions, build
 from trainer.optim import learning_rate, make_optimizer, set_learning_rate
-from trainer.progress import console, memory_megabytes, progress
+from trainer.progress import Speed, console, progress
 from trainer.records import Records
 from trainer.runfolder import claim
 from trainer.runtime import StopRequest, accelerator
@@ -129,25 +128,19 @@ class Trainer:
         records = Records(self.experiment.folder, self.step, config.trace) if self.main else None
         title = self.config.experiment
         self.network.train()
-        began, waited, timed = time.perf_counter(), 0.0, self.step
+        speed = Speed()
         try:
-            with (
-                self.request,
-                progress(title, self.steps, done=self.step, show=self.main) as report,
-            ):
+            with self.request, progress(title, self.steps, done=self.step, show=self.main) as report:
                 while self.step < self.steps:
-                    before = time.perf_counter()
-                    micro = [next(batches) for _ in range(config.accumulation)]
-                    waited += time.perf_counter() - before
+                    with speed.waiting():
+                        micro = [next(batches) for _ in range(config.accumulation)]
                     self.optimise(micro)
+                    speed.samples += config.global_batch
                     if config.trace:
                         self.trace(micro, records)
                     figures = ""
                     if self.step % config.log_every == 0 or self.step == self.steps:
-                        now = time.perf_counter()
-                        speed = (self.step - timed) * config.global_batch / (now - began)
-                        entry = self.figures(speed, waited / (now - began))
-                        began, waited, timed = now, 0.0, self.step
+                        entry = self.figures() | {"speed": speed.read()}
                         figures = _line(entry)
                         if records:
                             records.step(self.step, entry)
@@ -226,7 +219,7 @@ class Trainer:
         if records:
             records.keys(self.step, (self.step - 1) // self.steps_per_epoch, keys)
 
-    def figures(self, speed: float, waiting: float) -> dict:
+    def figures(self) -> dict[str, Any]:
         """The figures of the steps since the last log line."""
         loss = (self.total_loss() / (self.step - self.logged)).tolist()
         self.loss.zero_()
@@ -236,11 +229,6 @@ class Trainer:
             "epoch": self.step / self.steps_per_epoch,
             "lr": learning_rate(self.step - 1, self.steps, self.config.train),
             "loss": {"total": sum(loss), **dict(zip(names, loss, strict=True))},
-            "speed": {
-                "samples_per_second": round(speed, 2),
-                "waiting_for_data": round(waiting, 4),
-                "memory_megabytes": round(memory_megabytes()),
-            },
         }
 
     def total_loss(self) -> torch.Tensor:
