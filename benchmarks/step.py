@@ -4,15 +4,17 @@
 
 Both loops run in one process and in turn, a block of steps each, on networks of the same architecture: the trainer's
 with its loader, losses over the global batch, log lines, records and progress; the bare one with nothing but forward,
-the same loss, backward and optimizer step on tensors that lie ready. Prints the ratio of the medians. Loader workers
-run on while the bare loop is timed until their queue is full, so blocks should be much longer than the queue (4
-batches a worker).
+the same loss, backward and optimizer step on tensors that lie ready. Prints the ratio of the median steps, and of the
+means of the steps without the slowest tenth (on a machine that others use too, single steps take several times as long;
+a log line every 10 steps is in both). Loader workers run on while the bare loop is timed until their queue is full,
+so blocks should be longer than the queue (4 batches a worker).
 """
 
 import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -36,14 +38,14 @@ def main() -> None:
         fixed = [f"run.path={folder}", f"train.steps={steps}", f"checkpoint.every={steps + 1}"]
         trainer = Trainer(Experiment(options.config, [*options.overrides, *fixed]))
         bare = BareLoop(trainer)
-        ratios, times = compare(trainer, bare, options.rounds, options.block)
-    own, other = (statistics.median(of) for of in times)
+        own, other = compare(trainer, bare, options.rounds, options.block)
     batch = trainer.config.train.global_batch
-    print(f"{torch.get_num_threads()} threads, {trainer.accelerator.device}, batch {batch}, {options.rounds} rounds")
-    print(f"trainer   {1000 * own:8.1f} ms a step  {batch / own:7.1f} samples/s")
-    print(f"bare loop {1000 * other:8.1f} ms a step  {batch / other:7.1f} samples/s")
-    rounds = " ".join(f"{ratio:.3f}" for ratio in ratios)
-    print(f"ratio of medians {own / other:.3f} (by round: {rounds})")
+    print(f"{torch.get_num_threads()} threads, {trainer.accelerator.device}, batch {batch}, {len(own)} steps of each")
+    for name, seconds in (("trainer", own), ("bare loop", other)):
+        median = statistics.median(seconds)
+        print(f"{name:9} {1000 * median:8.1f} ms a step (median)  {batch / median:7.1f} samples/s")
+    ratio, trimmed = statistics.median(own) / statistics.median(other), typical(own) / typical(other)
+    print(f"ratio {ratio:.3f} of the medians, {trimmed:.3f} of the means without the slowest tenth")
 
 
 class BareLoop:
@@ -73,34 +75,31 @@ class BareLoop:
         self.step += 1
 
 
-def compare(
-    trainer: Trainer, bare: BareLoop, rounds: int, block: int
-) -> tuple[list[float], tuple[list[float], list[float]]]:
-    """Time both loops in turn; the first round warms up.
-
-    Returns:
-        Each round's ratio, and seconds a step of the trainer and of the bare loop, by round.
-    """
+def compare(trainer: Trainer, bare: BareLoop, rounds: int, block: int) -> tuple[list[float], list[float]]:
+    """Seconds of every step of the trainer and of the bare loop, done in turn; the first round warms up."""
     run = trainer.iterate()
     own: list[float] = []
     other: list[float] = []
     for number in range(rounds + 1):
-        seconds = [timed(lambda: next(run), block), timed(bare, block)]
-        if number:
-            own.append(seconds[0])
-            other.append(seconds[1])
+        for step, seconds in ((lambda: next(run), own), (bare, other)):
+            taken = [timed(step) for _ in range(block)]
+            seconds += taken if number else []
     run.close()
-    return [a / b for a, b in zip(own, other, strict=True)], (own, other)
+    return own, other
 
 
-def timed(step, count: int) -> float:
-    """Seconds of one of ``count`` calls."""
+def timed(step: Callable[[], object]) -> float:
+    """Seconds of a call, to the end of what it started on the device."""
     began = time.perf_counter()
-    for _ in range(count):
-        step()
+    step()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return (time.perf_counter() - began) / count
+    return time.perf_counter() - began
+
+
+def typical(seconds: list[float]) -> float:
+    """The mean without the slowest tenth."""
+    return statistics.fmean(sorted(seconds)[: max(len(seconds) * 9 // 10, 1)])
 
 
 if __name__ == "__main__":
