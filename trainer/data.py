@@ -40,6 +40,24 @@ class Batch:
     keys: list[str]
     counts: torch.Tensor
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All tensors as one buffer: each that a loader worker sends costs a wait for that busy process, about 1 ms."""
+        tensors = {"rgb": self.rgb, "counts": self.counts, **self.labels}
+        layout = [(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()]
+        flat = [tensor.contiguous().view(-1).view(torch.uint8) for tensor in tensors.values()]
+        sizes = [part.numel() for part in flat]
+        padded = [torch.nn.functional.pad(part, (0, -part.numel() % 8)) for part in flat]  # dtypes want alignment
+        return {"buffer": torch.cat(padded), "sizes": sizes, "layout": layout, "keys": self.keys}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parts = state["buffer"].split([size + -size % 8 for size in state["sizes"]])
+        tensors = {
+            name: part[:size].view(dtype).view(shape)
+            for part, size, (name, dtype, shape) in zip(parts, state["sizes"], state["layout"], strict=True)
+        }
+        self.rgb, self.counts, self.keys = tensors.pop("rgb"), tensors.pop("counts"), state["keys"]
+        self.labels = tensors
+
     def to(self, device: torch.device) -> "Batch":
         labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
         return Batch(self.rgb.to(device, non_blocking=True), labels, self.keys, self.counts)

@@ -23,7 +23,7 @@ from shards.errors import UserError
 from trainer.configfile import read_yaml, to_dict, to_yaml
 from trainer.experiment import Experiment
 
-_ANOTHER = "set run.path (or seed) to start another run, or delete this one"
+_ANOTHER = "set run.root (or run.path, or seed) to start another run, or delete this one"
 _MAY_CHANGE = (
     "data.path",
     "data.workers",

@@ -243,7 +243,7 @@ class Trainer:
                 f"the loss is {loss.tolist()}",
                 file=self.experiment.folder,
                 key=f"step {self.step}",
-                cure="start another run (run.path) with a lower train.lr, with train.clip, or in train.precision=fp32",
+                cure="start another run (run.root) with a lower train.lr, with train.clip, or in train.precision=fp32",
             )
         return loss
 
