@@ -45,7 +45,7 @@ def test_a_folder_keeps_its_resolved_configuration(make):
     ],
 )
 def test_another_configuration_is_refused_by_its_key(make, trained, override, key, values):
-    with pytest.raises(UserError, match=rf"seed-0: {key}: holds a run with {values}; set run\.path"):
+    with pytest.raises(UserError, match=rf"seed-0: {key}: holds a run with {values}; set run\.root"):
         claim(make("plain", override))
     assert load(trained.folder / "config.yaml").train.lr == 0.001, "it was written over"
 
