@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-.PHONY: install demo test lint clean
+.PHONY: install demo test test-long lint clean
 
 install: $(STAMP)
 
@@ -26,6 +26,9 @@ demo: install
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+test-long: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long --timeout 3600
 
 lint: .venv/linted
 	$(BIN)/ruff check

@@ -23,6 +23,7 @@ from trainer.data import Batch, training_batches
 from trainer.experiment import Experiment
 from trainer.model.network import build
 from trainer.optim import make_optimizer
+from trainer.runtime import autocast
 from trainer.train import Trainer
 
 
@@ -40,7 +41,7 @@ def main() -> None:
         bare = BareLoop(trainer)
         own, other = compare(trainer, bare, options.rounds, options.block)
     batch = trainer.config.train.global_batch
-    print(f"{torch.get_num_threads()} threads, {trainer.accelerator.device}, batch {batch}, {len(own)} steps of each")
+    print(f"{torch.get_num_threads()} threads, {trainer.process.device}, batch {batch}, {len(own)} steps of each")
     for name, seconds in (("trainer", own), ("bare loop", other)):
         median = statistics.median(seconds)
         print(f"{name:9} {1000 * median:8.1f} ms a step (median)  {batch / median:7.1f} samples/s")
@@ -54,20 +55,20 @@ class BareLoop:
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, config = trainer, trainer.config
         network = build(trainer.experiment.architecture)
-        self.network = network.to(trainer.accelerator.device, memory_format=trainer.format).train()  # type: ignore[call-overload]
+        self.network = network.to(trainer.process.device, memory_format=trainer.learner.format).train()  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.network, config.train)
         batches = Batches(config.train.global_batch // config.train.accumulation)
-        ready = training_batches(config, trainer.frames, trainer.criterion, batches, 0, 4)
-        self.ready: list[Batch] = [batch.to(trainer.accelerator.device) for batch in ready]
-        self.inputs = [batch.inputs(config.inputs, trainer.format) for batch in self.ready]
+        ready = training_batches(config, trainer.frames, trainer.learner.criterion, batches, 0, 4)
+        self.ready: list[Batch] = [batch.to(trainer.process.device) for batch in ready]
+        self.inputs = [batch.inputs(config.inputs, trainer.learner.format) for batch in self.ready]
         self.step = 0
 
     def __call__(self) -> None:
         for _ in range(self.trainer.config.train.accumulation):
             batch, inputs = self.ready[self.step % 4], self.inputs[self.step % 4]
-            with self.trainer.accelerator.autocast():
+            with autocast(self.trainer.process.device, self.trainer.config.train.precision):
                 predictions = self.network(inputs)
-            self.trainer.criterion(predictions, batch.labels, batch.counts).backward()
+            self.trainer.learner.criterion(predictions, batch.labels, batch.counts).backward()
         if self.trainer.config.train.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.trainer.config.train.clip)
         self.optimizer.step()

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from shards.errors import UserError
+from trainer.status import Interrupted, LostRank
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,10 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not error.filename:
             raise
         return _fail(f"{error.filename}: {error.strerror}", debug)  # no such file, no permission, a file for a folder
-    except Exception as error:
-        if type(error).__name__ == "Interrupted":  # named, so that commands without a network need not import it
-            return _fail(str(error), debug, 130)
-        raise
+    except Interrupted as error:
+        return _fail(str(error), debug, 130)
+    except LostRank as error:
+        _fail(str(error), debug)
+        sys.stdout.flush()
+        os._exit(1)  # an orderly exit may wait for the rank that is gone
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -9,7 +9,7 @@
 The labels of all pixels are kept, with their confidence; a threshold is applied when they are read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample
     return EncodedSample(frame.key, members, statistics)
 
 
-def write_label_shard(folder: Path, name: str, samples: list[EncodedSample], tasks: tuple[Task, ...]) -> ShardInfo:
+def write_label_shard(folder: Path, name: str, samples: Iterable[EncodedSample], tasks: tuple[Task, ...]) -> ShardInfo:
     """Write one label shard, which may be empty: a source shard without one has not been labelled yet."""
     index = write_shard(folder / name, samples, lambda of: merge_samples(tasks, of))
     return shard_info(folder, index)

@@ -2,18 +2,21 @@
 
     checkpoints/
       step-00000500/              to continue from; the newest whole one counts
-        model.safetensors         weights and buffers
-        training.safetensors      optimizer moments, random states, losses since the last log line
-        state.json                step, that of the last log line, loss scale, hashes of the two files; written last
+        model.safetensors         weights and buffers, whole and by name whatever the engine
+        training.safetensors      optimizer moments by parameter, losses since the last log line
+        state.json                step, counts, loss scale, hashes of the two files; written last
       last/, best/                to use, label and share
         model.safetensors
         model.json                the architecture that the weights belong to, and the step
 
-A folder appears whole or not at all (:func:`shards.atomic.atomic_folder`). Nothing in it is pickled.
+A folder appears whole or not at all (:func:`shards.atomic.atomic_folder`), and nothing in it is pickled. Random streams
+follow from the seed and the step, the schedule and the position in the data from the step: they need no state. So a
+run may be continued by another number of ranks, or another engine.
 """
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from shards.atomic import atomic_folder, read_json, sweep, write_json
+from shards.atomic import atomic_folder, read_json, write_json
 from shards.errors import UserError
 from shards.write import sha256_of
 from trainer.model.network import Architecture, Network, build
@@ -33,41 +36,49 @@ _AGAIN = "delete this folder and train again, or copy it again"
 
 
 @dataclass
-class Resumed:
-    """What a checkpoint says besides the weights and moments that were put in place."""
+class State:
+    """What a run continues from; tensors lie on the CPU and are nobody else's.
+
+    Args:
+        step: optimizer steps that are finished.
+        weights: parameters and buffers by name.
+        moments: of the optimizer, by parameter: ``{"exp_avg": ..., "exp_avg_sq": ..., "step": ...}``.
+        counters: of the training loop.
+        loss: since the last log line, summed over steps and ranks, ``(T,)``.
+        scaler: the loss scale's state under fp16.
+    """
 
     step: int
+    weights: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]
     loss: Tensor
-    """Losses since the last log line, summed over steps, ``(T,)``."""
-    logged: int
-    """Step of the last log line."""
+    counters: dict[str, int] = field(default_factory=dict)
+    scaler: dict[str, Any] | None = None
 
 
-def save(
-    folder: Path,
-    step: int,
-    network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: Any,
-    loss: Tensor,
-    logged: int,
-    keep: int,
-) -> Path:
-    """Write the checkpoint of ``step`` finished steps and remove all but the newest ``keep``."""
-    path = folder / f"{_STEP}{step:08d}"
-    training = {f"optimizer.{name}": tensor for name, tensor in _flat(optimizer.state_dict()["state"]).items()}
-    training["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        training["random.cuda"] = torch.cuda.get_rng_state()
-    training["loss"] = loss.detach().cpu()
+def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lambda: None) -> Path:
+    """Write a checkpoint and remove all but the newest ``keep``.
+
+    Args:
+        check: called when all is written and nothing has its final name yet; may raise.
+
+    Raises:
+        UserError: when the disk is full, or a weight is not finite: a run never continues from weights that are lost.
+    """
+    path = folder / f"{_STEP}{state.step:08d}"
+    for name, tensor in state.weights.items():
+        if not tensor.isfinite().all():
+            cure = "start another run (run.root) with a lower train.lr, with train.clip, or in train.precision=fp32"
+            raise UserError(f"has values that are not finite after step {state.step}", file=path, key=name, cure=cure)
+    moments = {f"{kind}:{name}": tensor for name, of in state.moments.items() for kind, tensor in of.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:
-        _write(network.state_dict(), temporary / "model.safetensors")
-        _write(training, temporary / "training.safetensors")
+        _write(state.weights, temporary / "model.safetensors")
+        _write(moments | {"loss": state.loss}, temporary / "training.safetensors")
         hashes = {file.name: sha256_of(file) for file in temporary.glob("*.safetensors")}
-        scales = scaler.state_dict() if scaler else None
-        state = {"step": step, "logged": logged, "scaler": scales, "sha256": hashes}
-        write_json(temporary / "state.json", state)
+        entry = {"step": state.step, "counters": state.counters, "scaler": state.scaler, "sha256": hashes}
+        write_json(temporary / "state.json", entry)
+        check()
     for old in sorted(folder.glob(f"{_STEP}*"))[:-keep]:
         shutil.rmtree(old)
     return path
@@ -75,48 +86,44 @@ def save(
 
 def newest(folder: Path) -> Path | None:
     """The newest whole checkpoint to continue from, if there is one."""
-    sweep(folder)
     for path in sorted(folder.glob(f"{_STEP}*"), reverse=True):
         if (path / "state.json").exists():
             return path
     return None
 
 
-def resume(path: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer, scaler: Any) -> Resumed:
-    """Put a checkpoint's state in place.
+def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
+    """A checkpoint's state.
+
+    Args:
+        shapes: of the network's weights and buffers, by name.
 
     Raises:
         UserError: when a file differs from its hash, or belongs to another network.
     """
-    state = _read(path / "state.json", {"step", "logged", "scaler", "sha256"}, _DELETE)
-    for name, expected in state["sha256"].items():
+    entry = _read(path / "state.json", {"step", "counters", "scaler", "sha256"}, _DELETE)
+    for name, expected in entry["sha256"].items():
         if not (path / name).exists() or sha256_of(path / name) != expected:
             raise UserError("is missing or differs from what was written", file=path / name, cure=_DELETE)
-    _load_weights(network, path / "model.safetensors")
+    weights = _read_weights(path / "model.safetensors", shapes)
     training = safetensors.torch.load_file(path / "training.safetensors")
-    moments = {name: tensor for name, tensor in training.items() if name.startswith("optimizer.")}
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": _nested(moments)})
-    for parameter, of in optimizer.state.items():
-        for name, moment in of.items():
-            if moment.shape == parameter.shape:  # fused kernels walk through the memory of both side by side
-                of[name] = torch.empty_like(parameter).copy_(moment)
-    torch.set_rng_state(training["random.cpu"])
-    if torch.cuda.is_available() and "random.cuda" in training:
-        torch.cuda.set_rng_state(training["random.cuda"])
-    if scaler and state["scaler"]:
-        scaler.load_state_dict(state["scaler"])
-    return Resumed(state["step"], training["loss"], state["logged"])
+    loss = training.pop("loss")
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in training.items():
+        kind, _, name = key.partition(":")
+        moments.setdefault(name, {})[kind] = tensor
+    return State(entry["step"], weights, moments, loss, entry["counters"], entry["scaler"])
 
 
-def export(path: Path, network: torch.nn.Module, architecture: Architecture, step: int, **facts: Any) -> None:
-    """Write the weights with the architecture they belong to.
+def export(path: Path, weights: Mapping[str, Tensor], architecture: Architecture, step: int, **facts: Any) -> None:
+    """Write weights and buffers with the architecture they belong to.
 
     Args:
         facts: JSON values to be kept beside them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:
-        _write(network.state_dict(), temporary / "model.safetensors")
+        _write(weights, temporary / "model.safetensors")
         entry = {"step": step, "architecture": architecture.to_json(), **facts}
         entry["sha256"] = sha256_of(temporary / "model.safetensors")
         write_json(temporary / "model.json", entry)
@@ -147,11 +154,16 @@ def load_exported(path: Path) -> tuple[Network, dict[str, Any]]:
     weights = path / "model.safetensors"
     if not weights.exists() or sha256_of(weights) != facts["sha256"]:
         raise UserError("is missing or differs from what was written", file=weights, cure=_AGAIN)
-    _load_weights(network, weights)
+    network.load_state_dict(_read_weights(weights, shapes_of(network)))
     return network, facts
 
 
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
+def shapes_of(network: torch.nn.Module) -> dict[str, torch.Size]:
+    """Shapes of a network's weights and buffers, by name."""
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
+
+
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
     # safetensors stores memory as it lies; channels_last weights need their plain order
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     path.write_bytes(safetensors.torch.save(plain))  # its own writer hides that a disk is full
@@ -164,31 +176,18 @@ def _read(path: Path, keys: set[str], cure: str) -> dict[str, Any]:
     return entry
 
 
-def _load_weights(network: torch.nn.Module, path: Path) -> None:
+def _read_weights(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
     try:
         weights = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(f"is no whole safetensors file ({error})", file=path, cure=_DELETE) from error
-    own = network.state_dict()
     cure = "use the configuration that it was trained with, or another run.path"
-    for name in sorted(own.keys() | weights.keys()):
-        if name not in weights or name not in own:
-            owner = "the network" if name in own else "the file"
+    for name in sorted(shapes.keys() | weights.keys()):
+        if name not in weights or name not in shapes:
+            owner = "the network" if name in shapes else "the file"
             what = f"belongs to another architecture: only {owner} has this tensor"
             raise UserError(what, file=path, key=name, cure=cure)
-        if own[name].shape != weights[name].shape:
-            shapes = f"{list(weights[name].shape)}, where the network has {list(own[name].shape)}"
-            raise UserError(f"belongs to another architecture: {shapes}", file=path, key=name, cure=cure)
-    network.load_state_dict(weights)
-
-
-def _flat(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {f"{index}.{name}": tensor for index, of in state.items() for name, tensor in of.items()}
-
-
-def _nested(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    state: dict[int, dict[str, Tensor]] = {}
-    for flat, tensor in tensors.items():
-        _, index, name = flat.split(".")
-        state.setdefault(int(index), {})[name] = tensor
-    return state
+        if shapes[name] != weights[name].shape:
+            sizes = f"{list(weights[name].shape)}, where the network has {list(shapes[name])}"
+            raise UserError(f"belongs to another architecture: {sizes}", file=path, key=name, cure=cure)
+    return weights

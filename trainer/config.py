@@ -44,6 +44,9 @@ class Model:
     """A timm model with features at strides 4, 8, 16 and 32; one is made for each input."""
     pretrained: Any = False
     """true: ImageNet weights from timm's hub; false: none; a path: a local .safetensors file."""
+    norm: str = "batch"
+    """Batch norm over a rank's micro-batch (batch), over that of all ranks (sync, on GPUs), or with the statistics that
+    the weights came with, which then stay (frozen)."""
     fusion: str = "add"
     """add: a backbone for each input, features added at each scale (FFM). early: RGB-D as four channels into one."""
 
@@ -101,6 +104,8 @@ class Train:
     """Memory format of images and weights; faster for convolutions on most devices."""
     compile: bool = False
     """torch.compile the network."""
+    timeout: int = 600
+    """Seconds that a rank waits for the others before it gives up."""
     trace: bool = False
     """Write order.jsonl: the keys of every global batch, in position order."""
     log_every: int = 10
@@ -137,8 +142,8 @@ class Label:
 class Checkpoint:
     """What a run that is started again continues from."""
 
-    every: int = 500
-    """Optimizer steps between checkpoints."""
+    every: int | str = 500
+    """Optimizer steps between checkpoints, or minutes: 30m."""
     keep: int = 2
     """How many are kept."""
 

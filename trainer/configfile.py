@@ -25,6 +25,7 @@ CHOICES = {
     "loss.normalise": ("labelled", "all"),
     "train.optimizer": ("adam", "adamw"),
     "train.schedule": ("polynomial", "cosine", "constant"),
+    "model.norm": ("batch", "sync", "frozen"),
     "train.precision": ("fp32", "bf16", "fp16"),
     "evaluate.checkpoint": ("last", "best"),
     "evaluate.split": ("val", "dev"),
@@ -43,10 +44,10 @@ _LEAST = {
     "train.weight_decay": 0,
     "train.warmup": 0,
     "train.log_every": 1,
+    "train.timeout": 1,
     "evaluate.every": 0,
     "evaluate.batch": 1,
     "label.batch": 1,
-    "checkpoint.every": 1,
     "checkpoint.keep": 1,
 }
 """The smallest value of a number, where it is one."""
@@ -125,6 +126,19 @@ def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
     if not match or not all(int(side) for side in match.groups()):
         raise UserError(f"{text!r} is no size", key=key, cure="write HEIGHTxWIDTH, such as 480x640")
     return int(match[1]), int(match[2])
+
+
+def parse_every(value: int | str) -> tuple[int | None, float | None]:
+    """``checkpoint.every`` as steps, or as seconds: ``500`` → (500, None), ``"30m"`` → (None, 1800.0).
+
+    Raises:
+        UserError: when it is neither.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(value))
+    if not match or not float(match[1]) or not (match[2] or match[1].isdigit()):
+        cure = "give a number of steps from 1 up, or minutes such as 30m"
+        raise UserError(f"{value!r} is no interval", key="checkpoint.every", cure=cure)
+    return (None, 60 * float(match[1])) if match[2] else (int(match[1]), None)
 
 
 def read_yaml(path: Path, cure: str) -> Any:
@@ -236,11 +250,12 @@ def _check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         names = list(config[key])
         if not names or len(set(names)) < len(names):
             raise wrong(f"{names} is empty or names one twice", key, "name each one once")
-    for key in ("data.size", "data.crop"):
-        try:
+    try:
+        for key in ("data.size", "data.crop"):
             parse_size(OmegaConf.select(config, key), key)
-        except UserError as error:
-            raise wrong(error.what, key, str(error.cure)) from None
+        parse_every(config.checkpoint.every)
+    except UserError as error:
+        raise wrong(error.what, str(error.key), str(error.cure)) from None
     for task, budget in config.labels.items():
         if budget is not None and budget < 0:
             raise wrong(f"{budget} frames", f"labels.{task}", "give 0 or more")

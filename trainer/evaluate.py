@@ -45,7 +45,7 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
     asked = _asked(experiment, hashes)
     if path.exists() and (result := read_json(path, "delete it")).get("asked") == asked:
         return result
-    process = accelerator("fp32")
+    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     metrics = {}
     for name in hashes:
         network, _ = checkpoint.load_exported(experiment.checkpoints / name)
@@ -88,8 +88,7 @@ def evaluate_network(
         for loaded in map_ahead(load, range(rank, batches, ranks), _THREADS, _THREADS + 2):
             for batch in loaded:
                 batch = batch.to(process.device)
-                with process.autocast():
-                    predictions = network(batch.inputs(config.inputs, torch.channels_last))
+                predictions = network(batch.inputs(config.inputs, torch.channels_last))
                 metrics.update(predictions.final, batch.labels)
             report(ranks)
     total = process.reduce(metrics.state(), "sum")

@@ -1,12 +1,15 @@
 """The teacher's pass: frames whose inputs can be seen and whose target cannot get pseudo-labels, as label shards.
 
-Decoding runs ahead of the network in threads, encoding and writing behind it. Batches never span shards, so a frame's
-label does not depend on which shards were done before; a shard that is there and whole is not done again.
+Any number of processes label together (:mod:`trainer.sharing`): the ranks of one launch, and whole jobs that join or
+die at any time. Decoding runs ahead of the network in threads, encoding and writing behind it. Batches never span
+shards, so a frame's label does not depend on who labels which shard; a shard that is there and whole is not done again.
 """
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,53 +25,54 @@ from shards.labels import LabelledFrame, encode_frame, label_manifest, write_lab
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.stream import Position
 from shards.tasks import Task
-from shards.write import EncodedSample, shard_info, whole_index
+from shards.write import EncodedSample, shard_info
 from trainer import checkpoint
 from trainer.configfile import parse_size, to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
 from trainer.kept import CONFIDENCE, confidence_counts, summary
+from trainer.lease import Lease, Seeker
 from trainer.overlap import Background, map_ahead, threads_per_rank
-from trainer.progress import progress
+from trainer.progress import console, progress
 from trainer.runfolder import claim
-from trainer.runtime import accelerator
+from trainer.runtime import accelerator, autocast
+from trainer.sharing import POLL, SharedShards, tidy
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
 
 
 def label(experiment: Experiment) -> dict[str, Any]:
-    """Label with an experiment's network, unless its labels are there already.
+    """Label with an experiment's network, unless its labels are there already, together with whoever else does.
 
     Returns:
         What was kept, as ``kept.json`` beside the shards says it (:mod:`trainer.kept`).
 
     Raises:
         UserError: when the network is not trained, or with another configuration, has nothing to label, or a disk is
-            full.
+            full; or the labels were begun on another kind of device.
     """
     folder = experiment.labels
     frames, mask = experiment.frames_to_label()
     network, facts = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
     claim(experiment)
-    process = accelerator(experiment.config.train.precision)
-    if process.is_main_process:
-        _claim(folder, _job(experiment, facts, mask))
-    process.wait_for_everyone()
-    if not _finished(folder):
-        _Pass(experiment, frames, mask, network, process).run(folder)
-        process.wait_for_everyone()
-        if process.is_main_process:
-            _finish(experiment, frames, facts, folder)
-    if process.is_main_process:
-        _kept(experiment)
-    process.wait_for_everyone()
-    return read_json(folder / "kept.json", "label again")
+    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    job = _job(experiment, facts, mask)
+    if not _finished(folder, job):
+        made = _claim(folder, job, process.device.type)
+        with _threads(made["threads"]):
+            names = [shard.file for shard in frames.readers.shards]
+            with SharedShards(folder, names, partial(_check_job, folder, job)) as shared:
+                _Pass(experiment, frames, mask, network, process).run(shared)
+                finish = partial(_finish, experiment, frames, facts, made)
+                shared.once(NAME, lambda: (folder / NAME).exists(), finish)
+    tidy(folder)
+    return _keep(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
 
 
 class _Pass:
-    """One pass of a network over the frames of a mask; each rank takes every ``ranks``-th shard."""
+    """One pass of a network over the frames of a mask."""
 
     def __init__(
         self, experiment: Experiment, frames: Frames, mask: np.ndarray, network: torch.nn.Module, process: Accelerator
@@ -83,24 +87,44 @@ class _Pass:
         self.collate = Collate(self.loader.tasks, lambda labels: torch.zeros(0))
         self.batch = config.label.batch
 
-    def run(self, folder: Path) -> None:
-        """Write this rank's label shards that are not there yet."""
-        shards = self.frames.readers.shards
-        mine = range(self.process.process_index, len(shards), self.process.num_processes)
-        todo = [number for number in mine if whole_index(folder / shards[number].file) is None]
-        total = sum(len(self.chosen[number]) for number in mine)
-        done = total - sum(len(self.chosen[number]) for number in todo)
+    def run(self, shared: SharedShards) -> None:
+        """Label whatever shards nobody else does, until all are there."""
+        numbers = {shard.file: number for number, shard in enumerate(self.frames.readers.shards)}
+        frames = {name: len(self.chosen[number]) for name, number in numbers.items()}
+        counted = set(shared.noted())
+        done, total = sum(frames[name] for name in counted), sum(frames.values())
+        title, show = f"{self.experiment.config.experiment}: label", self.process.is_main_process
         writer = Background()
-        title = f"{self.experiment.config.experiment}: label"
-        with progress(title, total, done=done, show=self.process.is_main_process) as report:
-            for number in todo:
-                samples = []
-                # bounded, since a frame's arrays are many times larger than what is written of it
-                for sample in map_ahead(self.encode, self.label_shard(number), _THREADS, 2 * self.batch):
-                    samples.append(sample)
-                    report(1)
-                writer.submit(partial(write_label_shard, folder, shards[number].file, samples, self.targets))
-            writer.close()
+        with progress(title, total, done=done, show=show) as report:
+            while shared.left and not (shared.folder / NAME).exists():
+                idle = True
+                for name, lease in shared.take():
+                    new = name not in counted
+                    counted.add(name)
+                    if lease is None:
+                        if new:
+                            report(frames[name])
+                        continue
+                    samples = []
+                    # bounded, since a frame's arrays are many times larger than what is written of it
+                    for sample in map_ahead(self.encode, self.label_shard(numbers[name]), _THREADS, 2 * self.batch):
+                        samples.append(sample)
+                        if new:
+                            report(1)
+                    write = partial(self.write, shared.folder / name, samples, lease)
+                    writer.submit(partial(shared.write, name, lease, write))
+                    idle = False
+                writer.wait()
+                if idle and shared.left:
+                    time.sleep(POLL)
+        writer.close()
+
+    def write(self, path: Path, samples: list[EncodedSample], lease: Lease) -> None:
+        def checked() -> Iterator[EncodedSample]:
+            yield from samples
+            lease.check()  # all is written, and nothing has its final name yet
+
+        write_label_shard(path.parent, path.name, checked(), self.targets)
 
     @torch.no_grad()
     def label_shard(self, number: int) -> Iterator[LabelledFrame]:
@@ -114,7 +138,7 @@ class _Pass:
 
         for batch in chain.from_iterable(map_ahead(load, starts, _THREADS, _THREADS + 1)):
             batch = batch.to(self.process.device)
-            with self.process.autocast():
+            with autocast(self.process.device, self.experiment.config.train.precision):
                 final = self.network(batch.inputs(self.experiment.config.inputs, torch.channels_last)).final
             outputs = {task.name: decide(task, final[task.name].float()) for task in self.targets}
             for row, key in enumerate(batch.keys):
@@ -160,28 +184,84 @@ def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dic
     }
 
 
-def _claim(folder: Path, job: dict[str, Any]) -> None:
-    """Make the folder this job's, removing what another checkpoint labelled."""
-    if (folder / JOB).exists() and not same_json(read_json(folder / JOB, f"delete {folder}"), job):
-        shutil.rmtree(folder)
+def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
+    """Make the folder this job's, removing what another checkpoint labelled.
+
+    Returns:
+        What all processes that label must have in common, as the first one had it: device and threads.
+    """
+    made = {"device": device, "threads": torch.get_num_threads()}
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / JOB).exists():
-        write_json(folder / JOB, job)
-    sweep(folder)
+    with _turn(folder.parent, folder.name):
+        if (held := _note(folder)) is not None and not same_json(held.get("job"), job):
+            doomed = folder.with_name(f".{folder.name}.replaced.tmp")
+            shutil.rmtree(doomed, ignore_errors=True)
+            folder.rename(doomed)  # at once: what another process still writes there goes with it
+            shutil.rmtree(doomed, ignore_errors=True)
+            folder.mkdir()
+            held = None
+        if held is None:
+            write_json(folder / JOB, {"job": job, "made": made})
+        elif (folder / NAME).exists() and not _finished(folder, job):
+            (folder / NAME).unlink()  # it names files that are gone, and comes last again
+    if held is None:
+        return made
+    if held["made"]["device"] != device:
+        what = f"was begun on {held['made']['device']}, and this process runs on {device}: labels would differ"
+        raise UserError(what, file=folder, key="device", cure="continue it on that device, or delete it")
+    return held["made"]
 
 
-def _finished(folder: Path) -> bool:
+@contextmanager
+def _turn(folder: Path, name: str) -> Iterator[None]:
+    """Wait for a lease that everyone holds for a moment only."""
+    seeker = Seeker(folder, name)
+    while (lease := seeker.try_take()) is None:
+        time.sleep(POLL / 10)
+    with lease:
+        yield
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Have torch compute with a number of threads, which shows in the last bits of a label."""
+    own = torch.get_num_threads()
+    if count != own:
+        console.print(f"labels with {count} threads, as the pass was begun, and not with {own}", highlight=False)
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
+
+
+def _note(folder: Path) -> dict[str, Any] | None:
+    return read_json(folder / JOB, f"delete {folder}") if (folder / JOB).exists() else None
+
+
+def _check_job(folder: Path, job: dict[str, Any]) -> None:
+    note = _note(folder)
+    if note is None or not same_json(note.get("job"), job):
+        what = "was deleted or given to labels of other options while this process labelled"
+        raise UserError(what, file=folder, cure="start again what is still wanted")
+
+
+def _finished(folder: Path, job: dict[str, Any]) -> bool:
     """Whether the manifest is there, and every file that it names (one that was damaged may have been deleted)."""
-    return (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
+    note = _note(folder)
+    mine = note is not None and same_json(note.get("job"), job)
+    return mine and (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
 
 
-def _finish(experiment: Experiment, frames: Frames, facts: dict[str, Any], folder: Path) -> None:
-    """Write the manifest."""
+def _finish(
+    experiment: Experiment, frames: Frames, facts: dict[str, Any], made: dict[str, Any], check: Callable[[], None]
+) -> None:
+    """Write kept.json and the manifest: all shards are whole, so whatever has a temporary name is nobody's."""
+    folder = experiment.labels
+    sweep(folder)
     infos, statistics = [], []
     for shard in frames.readers.shards:
-        index = whole_index(folder / shard.file)
-        if index is None:
-            raise UserError("was damaged after it was written", file=folder / shard.file, cure="label again")
+        index = read_json(folder / shard.index_file, "label again")
         infos.append(shard_info(folder, index))
         statistics.append(index["statistics"])
     targets = experiment.targets
@@ -189,17 +269,20 @@ def _finish(experiment: Experiment, frames: Frames, facts: dict[str, Any], folde
     teacher = {
         "checkpoint_sha256": facts["sha256"],
         "step": facts["step"],
-        "threads": torch.get_num_threads(),
+        "threads": made["threads"],
         "config": to_dict(experiment.config),
     }
     source: Manifest = experiment.manifest
-    label_manifest(folder, source, TRAIN, targets, infos, merged, teacher).save()
+    manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher)
+    check()
+    _keep(experiment, merged)
+    manifest.save()
 
 
-def _kept(experiment: Experiment) -> None:
+def _keep(experiment: Experiment, statistics: Mapping[str, Any]) -> dict[str, Any]:
     """Write ``kept.json``: what ``label.threshold`` keeps of the labels, which are the same for every threshold."""
     path, threshold = experiment.labels / "kept.json", experiment.config.label.threshold
-    statistics = Manifest.load(experiment.labels, kind="labels").statistics[TRAIN]
     kept = {task.name: summary(task, statistics[task.name], threshold) for task in experiment.targets}
     if not path.exists() or not same_json(read_json(path, "delete it"), kept):
         write_json(path, kept)
+    return kept

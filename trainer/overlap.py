@@ -50,8 +50,13 @@ class Background:
         self._raise()
         self._calls.put(call)
 
-    def close(self) -> None:
+    def wait(self) -> None:
         """Wait for what has been submitted."""
+        self._calls.join()
+        self._raise()
+
+    def close(self) -> None:
+        """Wait for what has been submitted, and end the thread."""
         self._calls.put(None)
         self._thread.join()
         self._raise()
@@ -67,3 +72,4 @@ class Background:
                     call()
                 except BaseException as error:  # the submitting thread raises it
                     self._error = error
+            self._calls.task_done()

@@ -5,6 +5,7 @@ A run that continues cuts what a killed one wrote after its last checkpoint, so 
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,17 +45,20 @@ class Records:
         folder: the run's.
         start: the step that it continues from.
         trace: whether to write ``order.jsonl``.
+        check: called before each line; raises where another process has taken the run over.
     """
 
-    def __init__(self, folder: Path, start: int, trace: bool) -> None:
+    def __init__(self, folder: Path, start: int, trace: bool, check: Callable[[], None] = lambda: None) -> None:
         from torch.utils.tensorboard import SummaryWriter  # a second to import
 
+        self._check = check
         self._metrics = Lines(folder / "metrics.jsonl", start)
         self._order = Lines(folder / "order.jsonl", start) if trace else None
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
 
     def step(self, step: int, entry: dict[str, Any]) -> None:
         """Record a line of training or validation figures: nested dictionaries of numbers."""
+        self._check()
         self._metrics.write({"step": step, **entry})
         for tag, value in _flat(entry):
             self._board.add_scalar(tag, value, step)
@@ -62,6 +66,7 @@ class Records:
     def keys(self, step: int, epoch: int, keys: list[str]) -> None:
         """Record the keys of a global batch, if they are wanted."""
         if self._order:
+            self._check()
             self._order.write({"step": step, "epoch": epoch, "keys": keys})
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ _MAY_CHANGE = (
     "checkpoint",
     "run",
     "train.trace",
+    "train.timeout",
     "train.log_every",
 )
 """Options that do not change what a run computes, so a run may be continued with others."""

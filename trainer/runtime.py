@@ -1,18 +1,32 @@
-"""The process a network runs in: device, precision, ranks, and the signals that ask it to stop."""
+"""The process a network runs in: device, precision, ranks, the signals that ask it to stop, and the loss of others."""
 
 import os
 import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 
 from shards.errors import UserError
+from trainer.status import LostRank
+
+_POLL = 0.5
+"""Seconds between looks at whether the launcher is still there."""
 
 
-def accelerator(precision: str) -> Accelerator:
+def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     """Where this process stands among its ranks, with the precision of the configuration.
+
+    Args:
+        timeout: seconds that every collective operation waits for the other ranks.
 
     Raises:
         UserError: for fp16 on a device that lacks it, or ranks that would not hear of each other.
@@ -22,18 +36,88 @@ def accelerator(precision: str) -> Accelerator:
         cure = "use train.precision=bf16 or fp32"
         raise UserError("fp16 needs a GPU", key="train.precision", cure=cure)
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    handlers = []
-    if not cuda and os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-        handlers = [InitProcessGroupKwargs(backend="gloo")]
-    elif not cuda and ranks > 1:
+    gloo = not cuda and os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
+    if not cuda and ranks > 1 and not gloo:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate starts ranks that each train alone
-    mixed = "no" if precision == "fp32" else precision
+    handlers = [
+        InitProcessGroupKwargs(backend="gloo" if gloo else "nccl", timeout=timedelta(seconds=timeout)),
+        DistributedDataParallelKwargs(broadcast_buffers=False),  # trainer.model.norm averages them
+    ]
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked not in ("no", precision):
+        cure = f"set train.precision={asked}, and leave mixed_precision to it"
+        raise UserError(
+            f"accelerate was launched with {asked}, the run has {precision}", key="train.precision", cure=cure
+        )
+    mixed = precision if precision == "fp16" else "no"  # its loss scale; the engines do bf16 (trainer.engine)
     AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
-    made = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
+    with losing_ranks():
+        made = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
     if made.num_processes != ranks or (ranks > 1 and made.distributed_type == DistributedType.NO):
         what = f"{ranks} processes were started, but accelerate joins {made.num_processes} ({made.distributed_type})"
         raise UserError(what, key="launch", cure="start them with `accelerate launch --multi_gpu --num_processes N`")
+    watch_launcher()
     return made
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Mixed precision in a forward pass: weights stay fp32, with every engine."""
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.autocast(device.type, kind, enabled=precision != "fp32")
+
+
+@contextmanager
+def losing_ranks() -> Iterator[None]:
+    """Turns what a backend says of a rank that is gone into one line.
+
+    Raises:
+        LostRank: when another rank ended, or did not come to a collective operation in time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        backend = isinstance(error, torch.distributed.DistError) or "gloo" in text.lower() or "NCCL" in text
+        if not backend:
+            raise
+        rank = os.environ.get("RANK", "0")
+        why = text.strip().splitlines()[0]
+        cure = "what ended first says why; start the same command again to continue"
+        raise LostRank(f"rank {rank}: another rank ended or does not answer ({why}); {cure}") from error
+
+
+def share(process: Accelerator, value: Any) -> Any:
+    """The main process's value, on all ranks; an exception as a value is raised by all of them."""
+    if process.num_processes > 1:
+        box = [value]
+        broadcast_object_list(box)
+        value = box[0]
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+_watching = threading.Lock()
+
+
+def watch_launcher() -> None:
+    """End this process when its launcher is gone, which alone would have ended it with the others.
+
+    A launcher that is killed, or whose process group is, takes none of its ranks along; they would hold their device
+    and the run's folder for as long as nobody looks.
+    """
+    launched = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION"))
+    if not launched or not _watching.acquire(blocking=False):
+        return
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(_POLL)
+        print(f"process {os.getpid()}: its launcher (process {launcher}) is gone; ending", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class StopRequest:

@@ -84,6 +84,29 @@ def test_seeds_and_epochs_give_other_orders():
     assert len(seen) == 25
 
 
+def test_every_sample_comes_equally_often_at_a_position():
+    """χ² of 12 samples in shards of 4, over 2400 epochs: 11 degrees of freedom, 0.1 % of chance over 31.3. Windows of 2
+    of the 3 shards: the last window is a single one, and no shard may be there more often than another."""
+    order, epochs = Order([4, 4, 4], seed=6, window=2), 2400
+    for position in (0, 8, 11):
+        landed = [shard * 4 + number for shard, number in (order.locate(epoch, position) for epoch in range(epochs))]
+        counts = np.bincount(landed, minlength=12)
+        assert np.square(counts - epochs / 12).sum() / (epochs / 12) < 31.3
+
+
+@pytest.mark.parametrize("window", [8, 32])
+def test_a_window_is_mixed_through(window):
+    """64 samples in a row come from as many shards as 64 draws from the window would, on average; neighbours in storage
+    part. A window whose samples stood in blocks, or rose, would show."""
+    order = Order([64] * 64, seed=2, window=window)
+    places = np.array([order.locate(0, position) for position in range(order.samples)])
+    shards = places[:, 0].reshape(-1, 64)
+    distinct = np.mean([len(set(batch)) for batch in shards])
+    assert distinct == pytest.approx(window * (1 - (1 - 1 / window) ** 64), rel=0.02)
+    storage = places[:, 0] * 64 + places[:, 1]
+    assert (np.abs(np.diff(storage)) == 1).mean() < 3 * 2 / (window * 64)
+
+
 def test_the_order_is_what_it_was():
     """Change these values and every run that is continued, and every published seed, means something else."""
     order = Order([4, 1, 0, 5, 3], seed=42, window=2)

@@ -1,10 +1,11 @@
 """What a step sees is the same whatever the number of ranks, accumulation steps and loader workers."""
 
+from itertools import pairwise, product
 from types import SimpleNamespace
 
 import pytest
 import webdataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -23,21 +24,22 @@ def place(position):
     return [position.epoch, position.position, position.shard, position.number]  # torch makes lists of tuples
 
 
-def micro_batches(rank, ranks, accumulation, workers, start=0, stop=STEPS):
+def micro_batches(rank, ranks, accumulation, workers, start=0, stop=STEPS, order=ORDER, size=GLOBAL):
     """One rank's micro-batches, collected from its workers in turn as torch's loader does."""
-    batches = Batches(GLOBAL, accumulation, rank, ranks)
+    batches = Batches(size, accumulation, rank, ranks)
     parts = []
     for worker in range(max(workers, 1)):
         info = SimpleNamespace(id=worker, num_workers=workers) if workers else None
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(shards.stream, "get_worker_info", lambda info=info: info)
-            parts.append(list(pipeline(OrderedSource(ORDER, batches, start, stop), place, list)))
+            parts.append(list(pipeline(OrderedSource(order, batches, start, stop), place, list)))
     return [parts[i % len(parts)][i // len(parts)] for i in range(sum(map(len, parts)))]
 
 
-def steps_of(ranks, accumulation, workers, start=0):
+def steps_of(ranks, accumulation, workers, start=0, stop=STEPS, order=ORDER, size=GLOBAL):
     """What each step sees, in the order of the global batch."""
-    of_rank = [micro_batches(rank, ranks, accumulation, workers, start) for rank in range(ranks)]
+    of_rank = [micro_batches(rank, ranks, accumulation, workers, start, stop, order, size) for rank in range(ranks)]
+    assert {len(batches) for batches in of_rank} == {(stop - start) * accumulation}, "every rank, as many steps"
     return [
         [
             sample
@@ -69,7 +71,8 @@ def test_ranks_accumulation_and_workers_change_nothing(ranks, accumulation, work
 
 @given(st.sampled_from([(1, 1), (2, 1), (1, 4), (3, 2), (12, 1)]), st.integers(0, 4), st.integers(0, STEPS))
 def test_a_continued_run_sees_the_tail_of_the_whole_one(parts, workers, start):
-    assert steps_of(*parts, workers, start) == expected()[start:]
+    ranks, accumulation = parts
+    assert steps_of(ranks, accumulation, workers, start) == expected()[start:]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -86,11 +89,41 @@ def test_the_stream_is_a_webdataset_pipeline():
     assert len(batch) == GLOBAL
 
 
-def test_a_sample_comes_at_most_once_an_epoch():
-    steps = steps_of(ranks=2, accumulation=1, workers=2)
+@st.composite
+def epochs(draw, sizes):
+    """(order, size of a global batch): often one sample more or less than batches, and fewer shards than ranks."""
+    size = draw(sizes)
+    samples = draw(st.integers(1, 3)) * size + draw(st.sampled_from([-1, 0, 1]) | st.integers(0, size - 1))
+    samples = max(samples, size)
+    cuts = draw(st.lists(st.integers(0, samples), max_size=6).map(sorted))
+    counts = [end - start for start, end in pairwise([0, *cuts, samples])]  # uneven, and some are empty
+    return Order(counts, draw(st.integers(0, 2**64 - 1)), window=draw(st.integers(1, 8))), size
+
+
+@given(epochs(st.just(24)))
+@settings(max_examples=25)
+def test_any_shards_give_one_sequence_whatever_reads_them(epoch):
+    """Every number of ranks, workers and accumulation steps of contract 2, over two epochs, unsorted."""
+    order, size = epoch
+    stop = 2 * (order.samples // size)
+    expected = steps_of(1, 1, 0, 0, stop, order, size)
+    for ranks, workers, accumulation in product((1, 2, 3, 4), (0, 1, 3), (1, 2)):
+        assert steps_of(ranks, accumulation, workers, 0, stop, order, size) == expected
+
+
+@given(st.data(), st.integers(1, 5), st.integers(1, 3), st.integers(0, 3))
+def test_an_epoch_holds_every_sample_once_but_for_its_last_ones(data, ranks, accumulation, workers):
+    """What is dropped are the samples modulo the global batch, at the end of the epoch's order."""
+    order, size = data.draw(epochs(st.integers(1, 3).map(lambda micro: micro * ranks * accumulation)))
+    steps = order.samples // size
+    seen = steps_of(ranks, accumulation, workers, 0, 2 * steps, order, size)
+    everything = [[shard, number] for shard, count in enumerate(order.counts) for number in range(count)]
     for epoch in (0, 1):
-        seen = [(shard, number) for step in steps for which, _, shard, number in step if which == epoch]
-        assert len(seen) == len(set(seen)) == 2 * GLOBAL
+        samples = [sample for step in seen[epoch * steps : (epoch + 1) * steps] for sample in step]
+        assert [sample[:2] for sample in samples] == [[epoch, position] for position in range(steps * size)]
+        dropped = [list(order.locate(epoch, position)) for position in range(steps * size, order.samples)]
+        assert len(dropped) == order.samples % size
+        assert sorted([sample[2:] for sample in samples] + dropped) == everything
 
 
 def test_a_run_of_a_million_steps_is_entered_at_once(monkeypatch):
@@ -98,7 +131,12 @@ def test_a_run_of_a_million_steps_is_entered_at_once(monkeypatch):
     located = []
     order = Order([1000] * 1000, seed=0)
     real = order.locate
-    monkeypatch.setattr(order, "locate", lambda *place: located.append(place) or real(*place))
+
+    def locate(epoch, position):
+        located.append((epoch, position))
+        return real(epoch, position)
+
+    monkeypatch.setattr(order, "locate", locate)
     source = OrderedSource(order, Batches(8), 1_000_000, 1_000_001)
     (first, *_), count = list(source()), len(located)
     assert count == 8

@@ -1,17 +1,15 @@
 """Real processes: interrupted, killed, started again, and two that train together."""
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ranks import launch
 
 from trainer import checkpoint
 from trainer.experiment import Experiment
@@ -79,13 +77,7 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
 
 def two_processes(*words: str) -> str:
     """Run a script, or ``-m`` a module, on two real ranks; returns what they print."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]  # the one that accelerate prefers may be taken
-    call = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    call += ["--main_process_port", str(port), *words]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(call, env=environment, text=True, capture_output=True)
+    done = launch(2, *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -109,7 +101,7 @@ from trainer.experiment import Experiment
 from trainer.train import Interrupted, Trainer, train
 
 def after_step(trainer, records):
-    if trainer.step == 2 and trainer.accelerator.process_index == 1:
+    if trainer.step == 2 and trainer.process.process_index == 1:
         os.kill(os.getpid(), signal.SIGUSR1)
 
 Trainer.after_step = after_step

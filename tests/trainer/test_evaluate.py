@@ -102,12 +102,12 @@ def test_it_is_evaluated_again_only_when_something_changed(finished, evaluations
     assert len(evaluations) == 2
     experiment = finished("student", "evaluate.split=val")
     network, _ = checkpoint.load_exported(experiment.checkpoints / "last")
-    checkpoint.export(experiment.checkpoints / "last", network, network.architecture, 4)
+    checkpoint.export(experiment.checkpoints / "last", network.state_dict(), network.architecture, 4)
     evaluate(experiment)
     assert len(evaluations) == 2, "the same weights, written again"
     with torch.no_grad():
         next(network.parameters()).mul_(2)
-    checkpoint.export(experiment.checkpoints / "last", network, network.architecture, 5)
+    checkpoint.export(experiment.checkpoints / "last", network.state_dict(), network.architecture, 5)
     assert evaluate(experiment)["steps"] == 5
     assert len(evaluations) == 3
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import trainer.labelling
 import trainer.merge
 from shards.codec import decode_confidence, decode_label
 from shards.errors import UserError
@@ -175,11 +177,60 @@ def test_labels_of_another_checkpoint_are_replaced(finished, passes):
         for parameter in network.parameters():
             parameter.mul_(1.5)
     before = (teacher.labels / "train-000000.tar").read_bytes()
-    checkpoint.export(teacher.checkpoints / "last", network, network.architecture, facts["step"] + 1)
+    checkpoint.export(teacher.checkpoints / "last", network.state_dict(), network.architecture, facts["step"] + 1)
     label(teacher)
-    assert passes == [0, 1, 2] and (teacher.labels / "train-000000.tar").read_bytes() != before
+    assert sorted(passes) == [0, 1, 2] and (teacher.labels / "train-000000.tar").read_bytes() != before
     teacher_of = Manifest.load(teacher.labels, kind="labels").source["teacher"]
     assert teacher_of["step"] == facts["step"] + 1
+
+
+def test_a_pass_is_continued_with_the_threads_that_it_was_begun_with(finished, monkeypatch, capsys):
+    teacher = finished("teacher")
+    note = json.loads((teacher.labels / ".label.json").read_text())
+    assert note["made"] == {"device": "cpu", "threads": 1}
+    (teacher.labels / ".label.json").write_text(json.dumps(note | {"made": {"device": "cpu", "threads": 2}}))
+    (teacher.labels / "MANIFEST.json").unlink()
+    (teacher.labels / "train-000001.tar").unlink()
+    seen = []
+    original = _Pass.label_shard
+
+    def record(self, number):
+        seen.append(torch.get_num_threads())
+        return original(self, number)
+
+    monkeypatch.setattr(_Pass, "label_shard", record)
+    label(teacher)
+    assert seen == [2] and torch.get_num_threads() == 1
+    assert "labels with 2 threads, as the pass was begun, and not with 1" in capsys.readouterr().out
+    assert Manifest.load(teacher.labels, kind="labels").source["teacher"]["threads"] == 2
+
+
+def test_a_pass_is_not_continued_on_another_kind_of_device(finished):
+    teacher = finished("teacher")
+    note = json.loads((teacher.labels / ".label.json").read_text())
+    (teacher.labels / ".label.json").write_text(json.dumps(note | {"made": {"device": "cuda", "threads": 1}}))
+    label(teacher)  # finished labels may be read anywhere
+    (teacher.labels / "MANIFEST.json").unlink()
+    with pytest.raises(UserError, match="train: device: was begun on cuda, and this process runs on cpu"):
+        label(teacher)
+
+
+def test_after_a_failure_the_same_process_can_go_on(finished, monkeypatch):
+    """Its leases are free again, for others too."""
+    teacher = finished("teacher")
+    before = {path.name: path.read_bytes() for path in teacher.labels.glob("train-*")}
+    shutil.rmtree(teacher.labels)
+
+    def full(*of):
+        raise UserError("cannot be written (no space left on device)", cure="free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.labelling, "write_label_shard", full)
+        with pytest.raises(UserError, match="no space left"):
+            label(teacher)
+    label(teacher)
+    assert before == {path.name: path.read_bytes() for path in teacher.labels.glob("train-*")}
+    assert sorted(path.name for path in teacher.labels.glob("[!t]*")) == [".label.json", "MANIFEST.json", "kept.json"]
 
 
 # Refusals

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from safetensors.torch import load_file
 
 from shards.errors import UserError
 from shards.order import Order
-from trainer import checkpoint
+from trainer import checkpoint, status
 from trainer.data import training_batches
 from trainer.evaluate import headline
 from trainer.experiment import Experiment
+from trainer.learner import Learner
+from trainer.lease import Lease
 from trainer.runfolder import claim
 from trainer.train import Interrupted, Trainer, train
 
@@ -128,7 +131,7 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(make, monkeypatch, n
     claim(experiment)
     trainer, weights = Trainer(experiment), {}
     for done in trainer.iterate():
-        weights[done] = {name: tensor.clone() for name, tensor in trainer.plain.state_dict().items()}
+        weights[done] = {name: tensor.clone() for name, tensor in trainer.learner.engine.weights().items()}
     network, facts = checkpoint.load_exported(experiment.checkpoints / "best")
     assert (facts["step"], facts["value"]) == (step, values[step])
     assert all(torch.equal(tensor, weights[step][name]) for name, tensor in network.state_dict().items())
@@ -176,8 +179,8 @@ def test_a_metric_that_is_not_measured_is_an_error(name):
 def test_a_metric_of_no_task_is_found_before_the_first_step(make):
     known = "depth.rmse, depth.logrmse, depth.absrel, depth.delta1, depth.delta2, depth.delta3"
     with pytest.raises(UserError, match=f"best: 'semseg.miou' is not measured; use one of {known}$"):
-        Trainer(make("plain", "tasks=[depth]", "evaluate.every=1"))
-    Trainer(make("plain", "tasks=[depth]"))
+        train(make("plain", "tasks=[depth]", "evaluate.every=1"))
+    train(make("plain", "tasks=[depth]"))
 
 
 # Settings
@@ -205,8 +208,8 @@ def test_clip_bounds_the_gradient(make):
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             norms[clip] = float(torch.stack([g.norm() for g in gradients]).norm())
 
-        trainer.optimizer.register_step_pre_hook(measure)
-        batches = training_batches(trainer.config, trainer.frames, trainer.criterion, trainer.batches, 0, 1)
+        trainer.learner.engine.optimizer.register_step_pre_hook(measure)
+        batches = training_batches(trainer.config, trainer.frames, trainer.learner.criterion, trainer.batches, 0, 1)
         trainer.optimise(list(batches))
     assert norms["null"] > 1 and norms["0.5"] == pytest.approx(0.5, rel=1e-3)
 
@@ -232,7 +235,7 @@ def test_weights_of_a_run_start_another(make, reference):
     """``model.pretrained`` takes a run's own file, without a network."""
     file = reference.checkpoints / "last/model.safetensors"
     trainer = Trainer(make("teacher", f"model.pretrained={file}"))
-    given, own = load_file(file), trainer.plain.state_dict()
+    given, own = load_file(file), trainer.learner.engine.weights()
     stem, head = "backbones.rgb.conv_stem.weight", "heads.depth.predict.weight"
     assert torch.equal(own[stem], given[stem]) and not torch.equal(own[head], given[head])
 
@@ -299,15 +302,74 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_taken_once_it_is_
     assert weights(run) == weights(reference) and lines(run, "order") == lines(reference, "order")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(make):
+def test_a_loss_that_stays_infinite_stops_the_run_and_keeps_the_last_good_checkpoint(make):
     run = make("plain", "train.steps=8", "train.log_every=100", "checkpoint.every=1", "train.lr=1e30")
-    with pytest.raises(
-        UserError, match=r"plain/seed-0: step \d: the loss is \[.*(nan|inf).*\]; start another run .*lower"
+    why = "the loss of 3 steps in a row is not finite"
+    with pytest.raises(UserError, match=rf"plain/seed-0: step (\d): {why}; start another run .*lower") as failed:
+        train(run)
+    stopped = int(str(failed.value.key).removeprefix("step "))
+    assert not (run.checkpoints / "last").exists()
+    newest = checkpoint.newest(run.checkpoints)
+    assert newest is not None and newest.name == f"step-{stopped - 3:08d}"
+    ended = status.read(run.folder)
+    assert ended["state"] == "failed" and why in ended["why"]
+
+
+def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeypatch):
+    """Also in a later micro-batch than the first, whose gradient is dropped too."""
+    run, original = make("plain", "train.accumulation=2", "train.log_every=1", "checkpoint.every=1"), Learner.predict
+    calls = iter(range(100))
+
+    def predict(learner, batch):
+        if next(calls) == 5:  # the second micro-batch of step 3
+            batch.rgb = batch.rgb.to(torch.float32).fill_(math.nan)
+        return original(learner, batch)
+
+    monkeypatch.setattr(Learner, "predict", predict)
+    train(run)
+    order, metrics = lines(run, "order"), lines(run)
+    assert [line["step"] for line in metrics if "skipped" in line] == [3]
+    assert next(line for line in metrics if "skipped" in line)["skipped"]["keys"] == order[2]["keys"]
+    assert [line["step"] for line in metrics if "loss" in line] == [1, 2, 4], "the third has no loss to show"
+    assert [path.name for path in sorted(run.checkpoints.glob("step-*"))] == ["step-00000001", "step-00000002"]
+
+    other = make("plain", "train.accumulation=2", "train.steps=4", "checkpoint.every=1", "experiment=other")
+    monkeypatch.setattr(Learner, "predict", original)
+    claim(other)
+    trainer = Trainer(other)
+    batches = training_batches(other.config, trainer.frames, trainer.learner.criterion, trainer.batches, 0, 4)
+    for step in range(4):
+        micro = [next(batches), next(batches)]
+        if step == 2:
+            trainer.step += 1
+        else:
+            trainer.optimise(micro)
+    mine, theirs = load_file(run.checkpoints / "last/model.safetensors"), trainer.learner.engine.weights()
+    for name, tensor in mine.items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(tensor, theirs[name]), name
+
+
+def test_a_checkpoint_every_so_many_minutes(make, monkeypatch):
+    run = make("plain", "train.steps=6", "checkpoint.every=2m", "checkpoint.keep=9")
+    times = iter(range(0, 10_000, 50))  # seconds between two looks at the clock
+    monkeypatch.setattr("trainer.train.time", SimpleNamespace(monotonic=lambda: next(times)))
+    train(run)
+    assert [path.name for path in sorted(run.checkpoints.glob("step-*"))] == ["step-00000003"]
+
+
+def test_a_run_that_another_process_trains_is_refused(make):
+    run = make("plain")
+    with (
+        Lease.take(run.folder),
+        pytest.raises(UserError, match=rf"seed-0: is in use by process {os.getpid()} on \S+; wait"),
     ):
         train(run)
-    assert not (run.checkpoints / "last").exists()
-    for path in run.checkpoints.iterdir():
-        assert load_file(path / "training.safetensors")["loss"].isfinite().all()
+    assert not status.read(run.folder), "what another says of it stays"
+    train(run)
+    assert status.read(run.folder) | {"stage": "train", "state": "finished", "why": None, "ranks": 1} == status.read(
+        run.folder
+    )
 
 
 def test_global_batch_and_accumulation_must_fit(make):
@@ -344,9 +406,10 @@ def test_a_signal_stops_after_the_step_at_hand_with_a_checkpoint(make, number, m
     original, before = Trainer.optimise, signal.getsignal(number)
 
     def optimise(trainer, micro):
-        original(trainer, micro)
+        done = original(trainer, micro)
         if trainer.step == 3:
             os.kill(os.getpid(), number)
+        return done
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "optimise", optimise)

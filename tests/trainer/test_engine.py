@@ -1,0 +1,334 @@
+"""Every engine on two real ranks, against plain torch in one process that knows nothing of ranks.
+
+The file is also the program that the ranks run.
+"""
+
+import json
+import math
+import os
+import sys
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.engine import Engine, choose
+from trainer.runtime import accelerator
+
+ENGINES = ("ddp", "zero1", "zero2", "zero3", "fsdp2")
+CONFIGS = Path(__file__).parents[2] / "configs" / "engine"
+RANKS, MICRO, STEPS, SAVED = 2, 2, 10, 5
+CLIP = 8.8
+"""Shorter than the gradient of some steps only: of all of them, it would hide gradients that are too large."""
+
+
+class Output(NamedTuple):
+    final: dict[str, Tensor]
+    initial: list[dict[str, Tensor]]
+
+
+class Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+
+class Network(nn.Module):
+    """Sizes that no number of ranks divides, a block that FSDP shards by itself, and containers that it must not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Block(3, 33, 4), Block(33, 105, 2), Block(105, 111, 1)])
+        self.heads = nn.ModuleDict({name: nn.Conv2d(111, size, 1) for name, size in {"classes": 5, "depth": 1}.items()})
+        self.scale = nn.Parameter(torch.ones(3))
+        self.mean: Tensor
+        self.register_buffer("mean", torch.full((3, 1, 1), 0.5), persistent=False)
+
+    def forward(self, x: Tensor) -> Output:
+        x = (x - self.mean) * self.scale[:, None, None]
+        initial = []
+        for block in self.blocks:
+            x = block(x)
+            initial.append({"features": x.mean((2, 3))})
+        return Output({name: head(x) for name, head in self.heads.items()}, initial)
+
+
+def network(seed: int) -> Network:
+    torch.manual_seed(seed)
+    return Network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def optimizer(of: nn.Module) -> torch.optim.Optimizer:
+    # A gradient of almost nothing would be a whole step under the usual epsilon, and its sign is chance.
+    return torch.optim.AdamW(of.parameters(), lr=1.0, weight_decay=1e-2, eps=1e-3, fused=True)
+
+
+def rate(step: int) -> float:
+    return 3e-3 * (1 - step / STEPS) + 1e-4
+
+
+def frames(step: int, micro: int, rank: int) -> Tensor:
+    generator = torch.Generator().manual_seed(100 * step + 10 * micro + rank)
+    return torch.rand(2, 3, 32, 64, generator=generator).contiguous(memory_format=torch.channels_last)
+
+
+def share(output: Output, x: Tensor) -> Tensor:
+    """This micro-batch's part of the loss, unequal between them all."""
+    small = F.avg_pool2d(x, 8)
+    classes = F.cross_entropy(output.final["classes"].float(), (small.mean(1) * 5).long(), reduction="sum")
+    depth = (output.final["depth"].float() - 3 * small[:, :1]).abs().sum()
+    deep = sum(of["features"].float().square().sum() for of in output.initial)
+    return (classes + depth + 0.01 * deep) * (1 + x[0, 0, 0, 0]) / 200
+
+
+# ---- what a rank runs
+
+
+def start(seed: int, precision: str = "fp32") -> Engine:
+    process = accelerator(precision)
+    plain = network(seed)
+    places = [buffer.data_ptr() for buffer in plain.buffers()]
+    engine = choose(process, plain, optimizer(plain), clip=CLIP, precision=precision)
+    assert [buffer.data_ptr() for buffer in engine.plain.buffers()] == places  # others may have kept views of them
+    return engine
+
+
+def train(engine: Engine, first: int, last: int, *, skip: bool = False) -> list[float]:
+    """Losses of the steps; with ``skip``, each is tried with other data before, and given up."""
+    rank, losses = engine.accelerator.process_index, []
+    engine.network.train()
+    for step in range(first, last):
+        for tried in (0.5, 1, 1.5, 2) if skip else ():  # micro-batches; half of one is its forward
+            kept = [buffer.clone() for buffer in engine.plain.buffers()]
+            for micro in range(math.ceil(tried)):
+                x = frames(step + 50, micro, rank)
+                with engine.micro_batch(last=micro == MICRO - 1):
+                    loss = share(engine.network(x), x)
+                    if micro + 1 <= tried:
+                        engine.backward(loss)
+            engine.discard()
+            for buffer, before in zip(engine.plain.buffers(), kept, strict=True):
+                buffer.copy_(before)
+        for group in engine.optimizer.param_groups:
+            group["lr"] = rate(step)
+        total = torch.zeros(())
+        for micro in range(MICRO):
+            x = frames(step, micro, rank)
+            with engine.micro_batch(last=micro == MICRO - 1):
+                loss = share(engine.network(x), x)
+                engine.backward(loss)
+            total += loss.detach()
+        assert engine.step()
+        for buffer in engine.plain.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(engine.accelerator.reduce(buffer.clone(), "mean"))
+        losses.append(engine.accelerator.reduce(total, "sum").item())
+    return losses
+
+
+def write(engine: Engine, path: Path) -> None:
+    weights, moments = engine.weights(), engine.moments()
+    if engine.accelerator.is_main_process:
+        flat = {f"weight:{name}": tensor for name, tensor in weights.items()}
+        flat |= {f"{kind}:{name}": tensor for name, of in moments.items() for kind, tensor in of.items()}
+        safetensors.torch.save_file(flat, path)
+    else:
+        assert not weights and not moments
+    engine.accelerator.wait_for_everyone()
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+    weights: dict[str, Tensor] = {}
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in safetensors.torch.load_file(path).items():
+        kind, _, name = key.partition(":")
+        if kind == "weight":
+            weights[name] = tensor
+        else:
+            moments.setdefault(name, {})[kind] = tensor
+    return weights, moments
+
+
+def evaluations(engine: Engine) -> list[float]:
+    """A forward of the replica on this rank alone, and the network's on all ranks."""
+    rank = engine.accelerator.process_index
+    x = frames(99, 0, 0)
+    values = []
+    with torch.no_grad():
+        replica = engine.replica().eval()
+        for _ in range(1 + 2 * rank):  # no rank waits for another
+            alone = replica(x).final["depth"]
+        engine.accelerator.wait_for_everyone()
+        engine.network.eval()
+        values = [alone.sum().item(), engine.network(x).final["depth"].sum().item()]
+    engine.network.train()
+    return values
+
+
+def uninterrupted(folder: Path, name: str) -> dict[str, object]:
+    engine = start(seed=0)
+    losses = train(engine, 0, SAVED)
+    write(engine, folder / f"{name}.saved")
+    losses += train(engine, SAVED, STEPS)
+    write(engine, folder / f"{name}.end")
+    facts: dict[str, object] = {"name": engine.name, "losses": losses, "elements": engine.local_elements()}
+    facts |= {"ranks": engine.accelerator.num_processes, "evaluations": evaluations(engine)}
+    return facts | {"bf16": train(start(seed=0, precision="bf16"), 0, 3)}
+
+
+def continued(folder: Path, name: str) -> dict[str, object]:
+    engine = start(seed=1)
+    engine.load(*read(folder / f"{name}.saved"))
+    write(engine, folder / f"{name}.loaded")
+    losses = train(engine, SAVED, STEPS, skip=True)
+    write(engine, folder / f"{name}.again")
+    other = start(seed=2)
+    other.load(*read(folder / "reference.saved"))
+    return {"losses": losses, "other": train(other, SAVED, STEPS)}
+
+
+def main(tasks: str, folder: Path, name: str) -> None:
+    for task in tasks.split(","):
+        facts = {"uninterrupted": uninterrupted, "continued": continued}[task](folder, name)
+        (folder / f"{name}.{task}.{os.environ['RANK']}.json").write_text(json.dumps(facts))
+    torch.distributed.destroy_process_group()
+
+
+# ---- what the tests see
+
+
+class Run(NamedTuple):
+    """An engine's two launches: what each rank says, and the files that rank 0 wrote."""
+
+    folder: Path
+    name: str
+    first: list[dict]
+    second: list[dict]
+
+    def state(self, which: str) -> dict[str, Tensor]:
+        return safetensors.torch.load_file(self.folder / f"{self.name}.{which}")
+
+
+class Reference(NamedTuple):
+    folder: Path
+    losses: list[float]
+    clipped: int
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """The whole global batch in one process, without an engine, and its state after some steps in a file."""
+    folder = tmp_path_factory.mktemp("engines")
+    plain = network(0)
+    adam = optimizer(plain)
+    losses, clipped = [], 0
+    for step in range(STEPS):
+        if step == SAVED:
+            save_reference(plain, adam, folder / "reference.saved")
+        adam.param_groups[0]["lr"] = rate(step)
+        total = torch.zeros(())
+        for micro, rank in product(range(MICRO), range(RANKS)):
+            x = frames(step, micro, rank)
+            loss = share(plain(x), x)
+            loss.backward()
+            total += loss.detach()
+        clipped += bool(nn.utils.clip_grad_norm_(plain.parameters(), CLIP) > CLIP)
+        adam.step()
+        adam.zero_grad()
+        losses.append(total.item())
+    save_reference(plain, adam, folder / "reference.end")
+    return Reference(folder, losses, clipped)
+
+
+def save_reference(plain: Network, adam: torch.optim.Optimizer, path: Path) -> None:
+    flat = {f"weight:{name}": tensor for name, tensor in plain.state_dict().items()}
+    flat |= {f"{kind}:{name}": value for name, p in plain.named_parameters() for kind, value in adam.state[p].items()}
+    safetensors.torch.save_file({key: tensor.clone().contiguous() for key, tensor in flat.items()}, path)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def run(request: pytest.FixtureRequest, reference: Reference) -> Run:
+    name, folder = request.param, reference.folder
+    tasks = ["uninterrupted", "continued"]
+    from ranks import launch  # which the ranks cannot
+
+    # the two that differ from zero3 in less than it takes to start ranks do it in one process, from another network
+    for together in [",".join(tasks)] if name in ("zero1", "zero2") else tasks:
+        done = launch(RANKS, __file__, together, str(folder), name, config=CONFIGS / f"{name}.yaml", timeout=280)
+        assert done.returncode == 0, "\n".join(line for line in done.stderr.splitlines() if line.startswith("[rank"))
+    facts = (
+        [json.loads((folder / f"{name}.{task}.{rank}.json").read_text()) for rank in range(RANKS)] for task in tasks
+    )
+    return Run(folder, name, *facts)
+
+
+def parameters() -> int:
+    return sum(p.numel() for p in Network().parameters())
+
+
+def test_engine_is_the_one_that_was_asked_for(run):
+    assert [(rank["name"], rank["ranks"]) for rank in run.first] == [(run.name, RANKS)] * RANKS
+
+
+def test_steps_are_those_of_the_whole_batch_in_one_process(run, reference):
+    assert 0 < reference.clipped < STEPS
+    for rank in run.first:
+        assert rank["losses"] == pytest.approx(reference.losses, rel=1e-4)
+    expected = safetensors.torch.load_file(reference.folder / "reference.end")
+    found = run.state("end")
+    assert found.keys() == expected.keys()
+    for name, tensor in found.items():
+        if "running" not in name and "num_batches" not in name:  # a rank sees its own micro-batches only
+            torch.testing.assert_close(
+                tensor, expected[name], rtol=1e-2, atol=1e-5, msg=lambda text, of=name: f"{of}: {text}"
+            )
+
+
+def test_ranks_hold_their_parts_only(run):
+    held, moments = zip(*(rank["elements"] for rank in run.first), strict=True)
+    whole = parameters()
+    if run.name == "ddp":
+        assert moments == (2 * whole, 2 * whole)
+    else:
+        assert max(moments) < 1.02 * whole and sum(moments) >= 2 * whole
+    if run.name in ("zero3", "fsdp2"):
+        assert max(held) < 0.55 * whole and sum(held) >= whole
+    else:
+        assert held == (whole, whole)
+
+
+def test_continued_in_other_processes_bit_by_bit(run):
+    for before, after in (("saved", "loaded"), ("end", "again")):
+        expected, found = run.state(before), run.state(after)
+        assert found.keys() == expected.keys()
+        assert [name for name in found if not torch.equal(found[name], expected[name])] == []
+    for first, second in zip(run.first, run.second, strict=True):
+        assert second["losses"] == first["losses"][SAVED:]
+
+
+def test_continues_what_another_engine_began(run, reference):
+    for rank in run.second:
+        assert rank["other"] == pytest.approx(reference.losses[SAVED:], rel=1e-4)
+
+
+def test_evaluates_alone_and_together(run):
+    assert len({value for rank in run.first for value in rank["evaluations"]}) == 1
+
+
+def test_trains_in_bf16(run, reference):
+    for rank in run.first:
+        assert rank["bf16"] == pytest.approx(reference.losses[:3], rel=2e-2)
+        assert rank["bf16"] != rank["losses"][:3]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,142 @@
+"""kill -9 at any moment, on any number of ranks: a run that is started again ends as the undisturbed one."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ranks import launch, start
+
+from shards.errors import UserError
+from trainer import checkpoint, status
+from trainer.experiment import Experiment
+from trainer.lease import Lease
+from trainer.train import train
+
+SCRIPT = str(Path(__file__).parents[1] / "dying_rank.py")
+OPTIONS = (
+    "train.global_batch=6",
+    "train.steps=24",
+    "train.log_every=5",
+    "checkpoint.every=5",
+    "evaluate.every=3",
+    "data.workers=1",
+)
+"""Four steps an epoch; kills fall between, in and beside epochs, evaluations, log lines and checkpoints."""
+
+
+def lines(folder: Path, name: str) -> list[dict]:
+    """The lines of a record, without what depends on the clock."""
+    found = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "speed"} for line in found]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Bit for bit: order, figures, weights, and which of them were best."""
+    for name in ("order", "metrics"):
+        assert lines(one, name) == lines(other, name), name
+    for name in ("last", "best"):
+        files = [folder / "checkpoints" / name / "model.safetensors" for folder in (one, other)]
+        assert files[0].read_bytes() == files[1].read_bytes(), name
+        assert len({(folder / "checkpoints" / name / "model.json").read_text() for folder in (one, other)}) == 1
+
+
+@pytest.fixture
+def attempt(configs: Path, tmp_path: Path) -> Callable[..., bool]:
+    """``attempt(name, ranks, who, when)`` runs ``plain`` as experiment ``name`` until it ends or a rank dies."""
+
+    def attempt(name: str, ranks: int, who: int = 0, when: str = "never", options: tuple[str, ...] = OPTIONS) -> bool:
+        call = [SCRIPT, str(who), when, str(configs / "plain.yaml"), *options]
+        call += [f"run.root={tmp_path / 'runs'}", f"experiment={name}"]
+        if ranks == 1:
+            done = subprocess.run([sys.executable, *call], text=True, capture_output=True)
+        else:
+            done = launch(ranks, *call)
+        finished = done.returncode == 0
+        assert finished or when != "never", done.stderr
+        if not finished and ranks > 1:
+            survivors = done.stderr.count("another rank ended or does not answer")
+            assert survivors, done.stderr
+        return finished
+
+    return attempt
+
+
+def killed_and_continued(attempt, folder: Path, ranks: int, kills: list[tuple[int, str]]) -> None:
+    attempt("undisturbed", ranks)
+    for who, when in kills:
+        if attempt("killed", ranks, who, when):
+            break
+    else:
+        assert attempt("killed", ranks)
+    assert_same_run(folder / "killed/seed-0", folder / "undisturbed/seed-0")
+
+
+def test_three_kills_of_three_ranks(attempt, tmp_path):
+    """Three, since two ranks sum the same whatever the order of DDP's buckets."""
+    kills = [(1, "0.3"), (0, "saving"), (0, "last")]
+    killed_and_continued(attempt, tmp_path / "runs/scenes", 3, kills)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_many_kills(attempt, tmp_path, ranks):
+    draw = random.Random(ranks)
+    kills = [(draw.randrange(ranks), str(draw.uniform(0, 1))) for _ in range(6)]
+    killed_and_continued(attempt, tmp_path / "runs/scenes", ranks, [*kills, (0, "saving"), (0, "last")])
+
+
+def test_killed_on_two_ranks_and_continued_on_one_and_on_three(attempt, make, tmp_path):
+    """The order is the same as a whole; the losses are, up to rounding, where batch norm does not see the ranks."""
+    options = (*OPTIONS, "model.norm=frozen", "evaluate.every=0")
+    runs = tmp_path / "runs/scenes"
+    assert not attempt("one", 2, 1, "0.3", options)
+    assert checkpoint.newest(runs / "one/seed-0/checkpoints")
+    shutil.copytree(runs / "one", runs / "three")
+    for config in (runs / "three").rglob("config.yaml"):
+        config.write_text(config.read_text().replace("experiment: one", "experiment: three").replace("/one/", "/three/"))
+    undisturbed = make("plain", *options, "experiment=undisturbed")
+    train(undisturbed)
+    train(make("plain", *options, "experiment=one"))
+    assert attempt("three", 3, options=options)
+    for name in ("one", "three"):
+        assert lines(runs / name / "seed-0", "order") == lines(undisturbed.folder, "order")
+        losses = [
+            [line["loss"]["total"] for line in lines(folder, "metrics")]
+            for folder in (runs / name / "seed-0", undisturbed.folder)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def running(folder: Path, steps: int) -> None:
+    """Wait until a run has done so many steps."""
+    limit = time.monotonic() + 120
+    order = folder / "order.jsonl"
+    while not (order.exists() and order.read_bytes().count(b"\n") >= steps):
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def test_ranks_end_with_their_launcher_and_leave_the_folder_to_the_next(configs, make, tmp_path):
+    options = ("train.steps=100000", f"run.root={tmp_path / 'runs'}")
+    run: Experiment = make("plain", *options)
+    ranks = start(2, "-m", "launchers", "train", str(configs / "plain.yaml"), *options)
+    try:
+        running(run.folder, 3)
+        with pytest.raises(UserError, match=r"is in use by process \d+ on "):
+            Lease.take(run.folder)
+        ranks.kill()
+        began = time.monotonic()
+        ranks.wait()
+        while list(ranks.members()):
+            assert time.monotonic() - began < 5, "ranks outlive their launcher"
+            time.sleep(0.1)
+    finally:
+        ranks.end()
+    assert status.read(run.folder)["state"] == "running", "killed, and nobody could say so"
+    Lease.take(run.folder).release()

@@ -1,0 +1,67 @@
+"""One process, or several that each hold everything and average their gradients (DistributedDataParallel)."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from trainer.engine.base import Engine, Moments
+
+
+class Plain(Engine):
+    """``single`` and ``ddp``, on CPUs and GPUs, and the only engine for fp16."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        clip: float | None,
+        precision: str,
+    ) -> None:
+        super().__init__(accelerator, network, optimizer, clip, precision)
+        self.name = "single" if accelerator.num_processes == 1 else "ddp"
+        # It is there, and to move it to "cpu:0" would copy buffers, which others may have kept views of.
+        self.network, self._stepper = accelerator.prepare(network, optimizer, device_placement=[False, False])
+
+    def micro_batch(self, last: bool) -> AbstractContextManager[None]:
+        # around the forward as well: it is there that DDP decides whether to reduce
+        return nullcontext() if last else self.accelerator.no_sync(self.network)
+
+    def backward(self, loss: Tensor) -> None:
+        self.accelerator.backward(loss * self.accelerator.num_processes)  # DDP averages over ranks
+
+    def step(self) -> bool:
+        if self.clip is not None:
+            self.accelerator.clip_grad_norm_(self.plain.parameters(), self.clip)
+        self._stepper.step()
+        self._stepper.zero_grad()
+        return not self._stepper.step_was_skipped
+
+    def discard(self) -> None:
+        self._stepper.zero_grad()
+
+    def load(self, weights: dict[str, Tensor], moments: Moments) -> None:
+        with torch.no_grad():
+            for name, tensor in self.plain.state_dict(keep_vars=True).items():
+                tensor.copy_(weights[name])
+        parameters = list(self.plain.named_parameters())
+        state = {index: moments[name] for index, (name, _) in enumerate(parameters) if name in moments}
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        for parameter, of in self.optimizer.state.items():
+            for kind, moment in of.items():
+                if moment.shape == parameter.shape:  # fused kernels walk through the memory of both side by side
+                    of[kind] = torch.empty_like(parameter).copy_(moment)
+
+    def local_elements(self) -> tuple[int, int]:
+        moments = [moment for of in self.optimizer.state.values() for moment in of.values() if moment.dim()]
+        return sum(p.numel() for p in self.plain.parameters()), sum(moment.numel() for moment in moments)
+
+    def _weights(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.plain.state_dict().items()
+
+    def _moments(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        state = self.optimizer.state
+        return ((name, state[p]) for name, p in self.plain.named_parameters() if p in state)

@@ -1,0 +1,198 @@
+"""DeepSpeed's ZeRO: every rank keeps a part of the moments, from stage 2 of the gradients, from 3 of the parameters.
+
+Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models" (SC 2020). accelerate makes
+the DeepSpeed engine from the JSON file that its YAML names; here that engine is driven, and its state read and written
+through the functions that DeepSpeed offers for it, so that a checkpoint has nothing of a partition in it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from shards.errors import UserError
+from trainer.engine.base import Engine, Moments, refuse_fp16
+
+_KINDS = ("exp_avg", "exp_avg_sq")
+
+
+class Zero(Engine):
+    """``zero1``, ``zero2`` and ``zero3``, on CPUs (gloo) and GPUs."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        clip: float | None,
+        precision: str,
+    ) -> None:
+        settings = accelerator.state.deepspeed_plugin.deepspeed_config
+        self.stage = settings.get("zero_optimization", {}).get("stage", 0)
+        self.name = f"zero{self.stage}"
+        refuse_fp16(accelerator, precision, self.name)
+        _obey(settings, clip)
+        super().__init__(accelerator, network, optimizer, clip, precision)
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # partitions are runs of elements
+        self._whole = deepcopy(network).cpu() if self.stage == 3 else network
+        self._parameters: dict[str, Any] = dict(network.named_parameters())
+        self._engine: Any
+        self._engine, _ = accelerator.prepare(network, optimizer)
+        self.network = self._engine
+        self._zero = self._engine.optimizer
+        self.optimizer = self._zero.optimizer  # offloading exchanges it for one of DeepSpeed's own
+
+    @contextmanager
+    def micro_batch(self, last: bool) -> Iterator[None]:
+        self._engine.set_gradient_accumulation_boundary(last)
+        yield
+
+    def backward(self, loss: Tensor) -> None:
+        self._engine.backward(loss * self.accelerator.num_processes)  # it averages over ranks
+
+    def step(self) -> bool:
+        self._engine.step()
+        return self._engine.was_step_applied()
+
+    def discard(self) -> None:
+        """As DeepSpeed itself does after an overflow."""
+        self._zero.zero_grad()
+        if self.stage == 3:
+            self._zero.averaged_gradients = {}
+            return
+        for group in self._zero.averaged_gradients:
+            self._zero.averaged_gradients[group] = None
+        for group in self._zero.all_grad_tensors:
+            self._zero.all_grad_tensors[group] = None
+
+    def replica(self) -> nn.Module:
+        if self.stage < 3:
+            return self.plain
+        whole = deepcopy(self._whole).to(self.accelerator.device)
+        own = whole.state_dict()
+        for name, tensor in self._weights():
+            own[name].copy_(tensor)
+        return whole
+
+    @torch.no_grad()
+    def load(self, weights: dict[str, Tensor], moments: Moments) -> None:
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        for name, buffer in self.plain.named_buffers():
+            if name in weights:
+                buffer.copy_(weights[name])
+        flat = self._create_moments()
+        for name, parameter in self._parameters.items():
+            whole = {kind: torch.zeros_like(weights[name]) for kind in _KINDS} | moments.get(name, {})
+            values = {key: tensor.to(self.accelerator.device) for key, tensor in whole.items()}
+            weight = weights[name].to(self.accelerator.device)
+            if self.stage == 3:
+                _load_partition(parameter, weight, {kind: values[kind] for kind in _KINDS})
+            else:
+                for kind in _KINDS:
+                    safe_set_full_optimizer_state(parameter, values[kind], kind)
+                safe_set_full_fp32_param(parameter, weight)
+                parameter.copy_(weight)
+        steps = [of["step"] for of in moments.values()]
+        for partition in flat:
+            self.optimizer.state[partition]["step"].fill_(max(steps, default=0.0))
+
+    def local_elements(self) -> tuple[int, int]:
+        moments = [moment for of in self.optimizer.state.values() for moment in of.values() if moment.dim()]
+        parameters = [p.numel() for p in self._parameters.values()]  # in stage 3 the whole one, or nothing
+        if self.stage == 3:
+            parameters += [p.ds_tensor.numel() for p in self._parameters.values()]
+        return sum(parameters), sum(moment.numel() for moment in moments)
+
+    def _partitions(self) -> list[Tensor]:
+        """The flat tensors that the optimizer steps."""
+        if self.stage == 3:
+            return self._zero.fp32_partitioned_groups_flat
+        return [partition for group in self.optimizer.param_groups for partition in group["params"]]
+
+    def _create_moments(self) -> list[Tensor]:
+        """Moments that can be set: the optimizer makes them in its first step, whose effect they overwrite."""
+        from deepspeed.utils import lazy_init_hp_params_optimizer_state
+
+        partitions = self._partitions()
+        group = self.optimizer.param_groups[0]
+        kept = group["params"]
+        group["params"] = partitions
+        for partition in partitions:
+            partition.grad = torch.zeros_like(partition)
+        self.optimizer.step()
+        for partition in partitions:
+            partition.grad = None
+        group["params"] = kept
+        if self.stage < 3:
+            for partition in partitions:
+                lazy_init_hp_params_optimizer_state(self._parameters.values(), partition, self.optimizer.state)
+        return partitions
+
+    def _weights(self) -> Iterator[tuple[str, Tensor]]:
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        for name, tensor in self.plain.state_dict().items():
+            parameter = self._parameters.get(name)
+            yield name, tensor if parameter is None or self.stage < 3 else safe_get_full_fp32_param(parameter)
+
+    def _moments(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        state = self.optimizer.state
+        if not state:
+            return
+        step = next(iter(state.values()))["step"]
+        for name, parameter in self._parameters.items():
+            yield name, {"step": step} | {kind: safe_get_full_optimizer_state(parameter, kind) for kind in _KINDS}
+
+
+def _obey(settings: dict[str, Any], clip: float | None) -> None:
+    """Have DeepSpeed clip as the run's configuration says, and refuse settings that only the trainer may make.
+
+    Raises:
+        UserError: for such a setting.
+    """
+    for key in ("optimizer", "scheduler"):
+        if key in settings:
+            cure = "remove it; the run's configuration has train.optimizer, train.lr, train.schedule"
+            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", cure=cure)
+    for key in ("fp16", "bf16", "torch_autocast"):
+        if settings.get(key, {}).get("enabled") is True:
+            cure = "remove it, and set train.precision=bf16 in the run's configuration"
+            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", cure=cure)
+    expected = {"gradient_accumulation_steps": 1, "gradient_clipping": clip or 0.0}
+    for key, value in expected.items():
+        given = settings.get(key, "auto")
+        if given not in ("auto", value):
+            cure = f'write "{key}": "auto"; the run\'s configuration has train.accumulation and train.clip'
+            raise UserError(f"is {given}, and {value} by the run", key=f"deepspeed_config_file: {key}", cure=cure)
+        settings[key] = value
+    if settings.get("train_micro_batch_size_per_gpu", "auto") == "auto":
+        settings["train_micro_batch_size_per_gpu"] = 1  # what it reports is made from this, and nothing else
+    if settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
+        cure = "use 1, 2 or 3, or configs/engine/ddp.yaml"
+        raise UserError("is no stage of ZeRO", key="deepspeed_config_file: zero_optimization.stage", cure=cure)
+
+
+def _load_partition(parameter: Any, weight: Tensor, moments: dict[str, Tensor]) -> None:
+    """Give this rank its part of a parameter of stage 3.
+
+    DeepSpeed's functions for whole values fail where a parameter does not divide by the number of ranks. So the whole
+    value takes the parameter's place for a moment, and DeepSpeed's own partition of it is what the moment gets.
+    """
+    from deepspeed.runtime.zero import GatheredParameters
+    from deepspeed.utils import safe_set_local_fp32_param, safe_set_local_optimizer_state
+
+    def part(value: Tensor) -> Tensor:
+        with GatheredParameters([parameter], modifier_rank=0):
+            parameter.data.copy_(value)
+        return parameter.ds_tensor
+
+    for kind, moment in moments.items():
+        safe_set_local_optimizer_state(parameter, part(moment), kind)
+    safe_set_local_fp32_param(parameter, part(weight))

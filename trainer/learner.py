@@ -1,0 +1,167 @@
+"""The network under its engine, and what one optimizer step does to it."""
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from shards.errors import UserError
+from shards.order import mix
+from trainer import checkpoint
+from trainer.augment import blank
+from trainer.data import Batch
+from trainer.engine import choose
+from trainer.experiment import Experiment
+from trainer.losses import Criterion
+from trainer.model.backbone import STRIDES
+from trainer.model.network import Predictions, build
+from trainer.model.norm import Statistics, prepare_norm, train_mode
+from trainer.optim import make_optimizer, set_learning_rate
+
+_NOISE = 0x401  # keeps the network's random stream (dropout, if it has any) apart from the others
+_SKIPS = 3
+"""Steps in a row without a finite loss that end a run."""
+
+
+class Learner:
+    """A network that learns.
+
+    Args:
+        experiment: whose network it is.
+        process: this rank among the others.
+
+    Attributes:
+        loss: of each task, ``(T,)``, summed over the steps since the last log line (this rank's share).
+        summed: the steps of that sum.
+        skipped: steps in a row, up to the last one, that were skipped since something was not finite.
+    """
+
+    def __init__(self, experiment: Experiment, process: Accelerator) -> None:
+        self.process, self.config = process, experiment.config
+        config = experiment.config
+        self.criterion = Criterion(experiment.tasks, config.loss.weights, config.loss.normalise)  # type: ignore[arg-type]
+        self.format = torch.channels_last if config.train.channels_last else torch.contiguous_format
+        torch.manual_seed(config.seed)
+        network = prepare_norm(build(experiment.architecture, config.model.pretrained), config.model.norm, process)
+        network.to(process.device, memory_format=self.format)  # type: ignore[call-overload]
+        if config.train.compile:
+            network.compile()
+        self.statistics = Statistics(network)
+        self.shapes = checkpoint.shapes_of(network)
+        optimizer = make_optimizer(network, config.train)
+        self.engine = choose(process, network, optimizer, clip=config.train.clip, precision=config.train.precision)
+        self.labels = experiment.tasks + experiment.architecture.input_tasks
+        self.loss = torch.zeros(len(experiment.tasks), device=process.device)
+        self.summed = self.skipped = 0
+
+    def train_mode(self) -> None:
+        train_mode(self.engine.network, self.config.model.norm)
+
+    def step(self, number: int, micro: list[Batch], denominators: torch.Tensor, rate: float) -> bool:
+        """One optimizer step on this rank's micro-batches of a global batch.
+
+        Ranks agree on each micro-batch before its backward pass, inside which an engine may already step. Where a loss,
+        or a gradient that the engine looks at, is not finite, the step changes nothing but :attr:`skipped`.
+
+        Args:
+            number: of the step, from 0.
+            denominators: the loss's, over the global batch (:mod:`trainer.losses`).
+            rate: the learning rate.
+
+        Returns:
+            Whether it was done, the same on all ranks.
+        """
+        set_learning_rate(self.engine.optimizer, rate)
+        self.statistics.keep()
+        total = torch.zeros_like(self.loss)
+        for index, batch in enumerate(micro):
+            torch.manual_seed(mix(self.config.seed, _NOISE, number, index * self.process.num_processes + self.rank))
+            batch = batch.to(self.process.device)
+            with self.engine.micro_batch(last=index == len(micro) - 1):
+                terms = self.criterion.terms(self.predict(batch), batch.labels, denominators)
+                if not self.all_finite(terms):
+                    self.engine.discard()
+                    return self.skip()
+                self.engine.backward(terms.sum())
+            total += terms.detach()
+        if not self.engine.step():
+            return self.skip(count=self.config.train.precision != "fp16")  # which looks for its loss scale that way
+        self.statistics.average(self.process)
+        self.loss += total
+        self.summed += 1
+        self.skipped = 0
+        return True
+
+    def skip(self, count: bool = True) -> bool:
+        self.statistics.restore()
+        self.skipped += count
+        return False
+
+    @property
+    def rank(self) -> int:
+        return self.process.process_index
+
+    @property
+    def lost(self) -> bool:
+        """Whether so many steps in a row were skipped that the next ones would be as well."""
+        return self.skipped >= _SKIPS
+
+    def all_finite(self, terms: torch.Tensor) -> bool:
+        """Whether the losses of all ranks are finite."""
+        bad = (~terms.detach().isfinite()).any().to(torch.int64)
+        return not self.process.reduce(bad, "sum").item()
+
+    def predict(self, batch: Batch) -> Predictions:
+        """The network's output for a micro-batch.
+
+        Raises:
+            UserError: when a feature map has a single value, which batch norm cannot normalise.
+        """
+        try:
+            return self.engine.network(batch.inputs(self.config.inputs, self.format))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            what = f"{len(batch.keys)} frame of {batch.rgb.shape[2]}x{batch.rgb.shape[3]} is too little for batch norm"
+            cure = "give each micro-batch 2 frames or more, or make data.crop (data.size) larger"
+            raise UserError(what, key="train.global_batch", cure=cure) from error
+
+    def mean_loss(self) -> list[float] | None:
+        """Each task's loss over all ranks, the mean of the steps since the last call; None if all were skipped."""
+        total = self.process.reduce(self.loss, "sum").tolist()
+        steps, self.summed = self.summed, 0
+        self.loss.zero_()
+        return [value / steps for value in total] if steps else None
+
+    def state(self, step: int) -> checkpoint.State | None:
+        """What a checkpoint of ``step`` finished steps holds, on the main process."""
+        weights, moments = self.engine.weights(), self.engine.moments()
+        loss = self.process.reduce(self.loss, "sum").cpu()
+        if not self.process.is_main_process:
+            return None
+        counters = {"summed": self.summed, "skipped": self.skipped}
+        scaler: Any = self.process.scaler
+        return checkpoint.State(step, weights, moments, loss, counters, scaler.state_dict() if scaler else None)
+
+    def load(self, state: checkpoint.State) -> None:
+        """Put a checkpoint's state in place."""
+        self.warm_up()
+        self.engine.load(state.weights, state.moments)
+        if self.process.is_main_process:  # which holds the sum over ranks
+            self.loss = state.loss.to(self.loss.device)
+        self.summed, self.skipped = state.counters["summed"], state.counters["skipped"]
+        if self.process.scaler and state.scaler:
+            self.process.scaler.load_state_dict(state.scaler)
+
+    def warm_up(self) -> None:
+        """Two backward passes that change no weight. DDP sums gradients in another order from its second step on, so
+        that a run which continues without them would differ from an undisturbed one in the last bits."""
+        side = 2 * max(STRIDES)
+        labels = {task.name: torch.stack([blank(task, side, side)] * 2) for task in self.labels}
+        batch = Batch(torch.zeros(2, 3, side, side, dtype=torch.uint8), labels, ["", ""], torch.tensor(0))
+        batch = batch.to(self.process.device)
+        for _ in range(2):
+            with self.engine.micro_batch(last=True):
+                terms = self.criterion.terms(self.predict(batch), batch.labels, torch.ones(len(self.loss)))
+                self.engine.backward(terms.sum())
+            self.engine.discard()
