@@ -1,7 +1,8 @@
 """A training run of which one rank kills itself: ``dying_rank.py RANK WHEN CONFIG [key=value ...]``.
 
-WHEN is a number of seconds after the first step, ``saving`` (the first file of a checkpoint is written, the second is
-not), or ``last`` (the last step is done, and nothing is exported yet). ``never`` is a run that nothing disturbs.
+WHEN is a number of seconds after the first step, ``step 9`` (before anything is written of it), ``saving`` (the first file
+of a checkpoint is written, the second is not), or ``last`` (the last step is done, and nothing is exported yet). ``never``
+is a run that nothing disturbs.
 """
 
 import os
@@ -22,9 +23,9 @@ def arm(when: str) -> None:
     after_step, write = Trainer.after_step, checkpoint._write
 
     def step(trainer, records):
-        if when == "last" and trainer.step == trainer.steps:
+        if (when == "last" and trainer.step == trainer.steps) or when == f"step {trainer.step}":
             die()
-        if when not in ("last", "saving") and not timers:
+        if when[0].isdigit() and not timers:
             timers.append(threading.Timer(float(when), die))
             timers[0].start()
         after_step(trainer, records)

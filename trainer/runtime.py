@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -49,6 +50,7 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         raise UserError(
             f"accelerate was launched with {asked}, the run has {precision}", key="train.precision", cure=cure
         )
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # accelerate has no other name for it
     mixed = precision if precision == "fp16" else "no"  # its loss scale; the engines do bf16 (trainer.engine)
     AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
     with losing_ranks():

@@ -45,6 +45,9 @@ def train(experiment: Experiment) -> Path:
     """
     last = experiment.checkpoints / "last"
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    if share(process, checkpoint.exported(last)):
+        claim(experiment)
+        return last
     # a signal that comes while the end is written down changes nothing any more
     with (
         StopRequest() as request,
@@ -55,7 +58,7 @@ def train(experiment: Experiment) -> Path:
     ):
         claim(experiment)
         check_best(experiment)
-        if share(process, checkpoint.exported(last)):
+        if share(process, checkpoint.exported(last)):  # by the one that held it until now
             return last
         trainer = Trainer(experiment, process, lease, request)
         try:

@@ -19,6 +19,7 @@ from trainer.lease import Lease
 from trainer.train import train
 
 SCRIPT = str(Path(__file__).parents[1] / "dying_rank.py")
+ENGINES = Path(__file__).parents[2] / "configs/engine"
 OPTIONS = (
     "train.global_batch=6",
     "train.steps=24",
@@ -50,13 +51,20 @@ def assert_same_run(one: Path, other: Path) -> None:
 def attempt(configs: Path, tmp_path: Path) -> Callable[..., bool]:
     """``attempt(name, ranks, who, when)`` runs ``plain`` as experiment ``name`` until it ends or a rank dies."""
 
-    def attempt(name: str, ranks: int, who: int = 0, when: str = "never", options: tuple[str, ...] = OPTIONS) -> bool:
+    def attempt(
+        name: str,
+        ranks: int,
+        who: int = 0,
+        when: str = "never",
+        options: tuple[str, ...] = OPTIONS,
+        engine: str | None = None,
+    ) -> bool:
         call = [SCRIPT, str(who), when, str(configs / "plain.yaml"), *options]
         call += [f"run.root={tmp_path / 'runs'}", f"experiment={name}"]
         if ranks == 1:
             done = subprocess.run([sys.executable, *call], text=True, capture_output=True)
         else:
-            done = launch(ranks, *call)
+            done = launch(ranks, *call, config=ENGINES / f"{engine}.yaml" if engine else None)
         finished = done.returncode == 0
         assert finished or when != "never", done.stderr
         if not finished and ranks > 1:
@@ -79,8 +87,19 @@ def killed_and_continued(attempt, folder: Path, ranks: int, kills: list[tuple[in
 
 def test_three_kills_of_three_ranks(attempt, tmp_path):
     """Three, since two ranks sum the same whatever the order of DDP's buckets."""
-    kills = [(1, "0.3"), (0, "saving"), (0, "last")]
+    kills = [(1, f"{random.uniform(0, 2):.3f}"), (0, "saving"), (0, "last")]
     killed_and_continued(attempt, tmp_path / "runs/scenes", 3, kills)
+
+
+@pytest.mark.parametrize(
+    "engine", ["zero2", *(pytest.param(name, marks=pytest.mark.long) for name in ("ddp", "zero1", "zero3", "fsdp2"))]
+)
+def test_a_killed_run_of_every_engine(attempt, tmp_path, engine):
+    options = (*OPTIONS, "train.steps=12")
+    assert not attempt("killed", 2, 1, "step 9", options, engine)
+    assert attempt("killed", 2, options=options, engine=engine)
+    assert attempt("undisturbed", 2, options=options, engine=engine)
+    assert_same_run(tmp_path / "runs/scenes/killed/seed-0", tmp_path / "runs/scenes/undisturbed/seed-0")
 
 
 @pytest.mark.long
@@ -95,7 +114,7 @@ def test_killed_on_two_ranks_and_continued_on_one_and_on_three(attempt, make, tm
     """The order is the same as a whole; the losses are, up to rounding, where batch norm does not see the ranks."""
     options = (*OPTIONS, "model.norm=frozen", "evaluate.every=0")
     runs = tmp_path / "runs/scenes"
-    assert not attempt("one", 2, 1, "0.3", options)
+    assert not attempt("one", 2, 1, "step 9", options)
     assert checkpoint.newest(runs / "one/seed-0/checkpoints")
     shutil.copytree(runs / "one", runs / "three")
     for config in (runs / "three").rglob("config.yaml"):

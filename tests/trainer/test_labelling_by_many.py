@@ -54,16 +54,18 @@ def slowly(self, frame):
     time.sleep(0.02)
     return encode(self, frame)
 
-def die_at(count, after):
+def hit(count, when, name):
     real = Path.replace
+    def strike(now):
+        if count == 0 and when == now:
+            os.kill(os.getpid(), signal.Signals[name])
+            time.sleep(0.1)  # another thread may be the one that hears of it
     def replace(self, target):
         nonlocal count
         count -= 1
-        if count == 0 and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
+        strike("before")
         real(self, target)
-        if count == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        strike("after")
     Path.replace = replace
 
 labelling._Pass.label_shard, labelling._Pass.encode = label_shard, slowly
@@ -79,7 +81,7 @@ for command in sys.stdin:
             os.dup2(1, 2)
             lease.LIMIT = float(rest[0])
             if rest[1:]:
-                die_at(int(rest[1]), rest[2] == "after")
+                hit(int(rest[1]), *rest[2:])
             status = main(arguments)
         except BaseException:
             traceback.print_exc()
@@ -109,9 +111,9 @@ class Nursery:
         self.process.stdin.flush()  # type: ignore[union-attr]
         return int(self.process.stdout.readline())  # type: ignore[union-attr]
 
-    def start(self, death: str = "") -> int:
-        """A new process's id. ``death``: "3 before" kills it before the third file gets its final name."""
-        return self._ask(f"start {self.limit} {death}")
+    def start(self, fate: str = "") -> int:
+        """A new process's id. ``fate``: "3 before SIGKILL" hits it before the third file gets its final name."""
+        return self._ask(f"start {self.limit} {fate}")
 
     def wait(self, pid: int) -> int:
         """Its exit status, or the negative signal that ended it."""
@@ -221,7 +223,7 @@ LAST = 1 + 2 * SHARDS + 2
 
 def die_and_continue(nursery: Nursery, count: int, when: str) -> None:
     nursery.limit = 1e9
-    first = nursery.start(f"{count} {when}")
+    first = nursery.start(f"{count} {when} SIGKILL")
     assert nursery.wait(first) == -signal.SIGKILL, nursery.said(first)
     assert (nursery.folder / NAME).exists() == ((count, when) == (LAST, "after")), "it comes last"
     nursery.finish()
@@ -253,25 +255,28 @@ def test_who_joins_late_takes_a_share_and_no_shard_is_done_twice(nursery, expect
     assert sorted(number for _, number in nursery.made()) == list(range(SHARDS))
 
 
-def test_the_shard_of_a_stopped_process_is_taken_over_and_it_harms_nothing_when_it_wakes(nursery, expected):
-    first = nursery.start()
-    nursery.until(lambda: len(nursery.made()) >= 3)
-    os.kill(first, signal.SIGSTOP)
+@pytest.mark.parametrize("fate", ["4 before", "4 after", "5 before"])
+def test_the_shards_of_a_stopped_process_are_taken_over_and_it_harms_nothing_when_it_wakes(nursery, expected, fate):
+    """Stopped when a tar is written and has no final name yet, when it has and its index is missing, and so on."""
+    first = nursery.start(f"{fate} SIGSTOP")
+    nursery.until(lambda: Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    held = len(nursery.made())
     second = nursery.start()
     assert nursery.wait(second) == 0
     assert nursery.labels() == expected
-    numbers = [number for _, number in nursery.made()]
-    assert set(numbers) == set(range(SHARDS)) and SHARDS < len(numbers) <= SHARDS + 7, "what it held was done again"
-    times = {path: path.stat().st_mtime_ns for path in nursery.folder.iterdir()}
+    again = [number for _, number in nursery.made()[held:]]
+    assert len(set(again)) == len(again) == SHARDS - 1, "all but the one that was written"
+    tars = {path: path.stat().st_mtime_ns for path in nursery.folder.glob("*.tar")}
     os.kill(first, signal.SIGCONT)
     assert nursery.wait(first) == 0, nursery.said(first)
-    assert times == {path: path.stat().st_mtime_ns for path in nursery.folder.iterdir()}
+    assert nursery.labels() == expected
+    assert tars == {path: path.stat().st_mtime_ns for path in nursery.folder.glob("*.tar")}, "it wrote none"
 
 
 @pytest.mark.parametrize("noted", [False, True])
 def test_wrong_bytes_under_a_final_name_are_found_and_done_again(nursery, expected, noted):
     """Left by an earlier pass, or (noted) changed after a process had found them whole."""
-    first = nursery.start(f"{LAST} before")
+    first = nursery.start(f"{LAST} before SIGKILL")
     assert nursery.wait(first) == -signal.SIGKILL
     if not noted:
         shutil.rmtree(nursery.folder / ".pass")

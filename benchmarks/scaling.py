@@ -1,0 +1,263 @@
+"""Samples a second of training and of labelling on several ranks against one, and what the machine itself allows.
+
+    python -m benchmarks.scaling CONFIG [key=value ...] [--ranks 1,2] [--steps N] [--rounds N] [--strong]
+
+Real processes on processors (GPUs are hidden from them), one thread a rank, every arrangement in turn in each round:
+
+one rank           the measure of the others
+N ranks            training by ``accelerate launch``; labelling by N commands that join the same pass
+N apart            N single ranks at the same time that know nothing of each other: the machine's own ceiling, which
+                   is below N where cores share their units, their caches or the memory's bandwidth
+
+By default ``train.global_batch`` grows with the ranks, so that each has the same micro-batch (weak scaling). With
+``--strong`` it stays, and micro-batches shrink. Apart, each has the batch of one rank.
+
+Start-up does not count. Training is timed from the first of ten log lines to the last; labelling, of a teacher of two
+steps, from a quarter of the shards to the last that was finished while all had something to do; N apart are timed
+while all of them were at it. CONFIG must label something (a teacher), and its data set should have 32 shards or more.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+from rich.console import Console
+from rich.table import Table
+
+from trainer.experiment import Experiment
+
+LINES = 10
+"""Log lines of a training run."""
+_MARK = "TUTELAGE_BENCHMARK"
+
+Timeline = list[tuple[float, int]]
+"""When how many samples were finished, from the end of a warm-up on."""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("config")
+    arguments.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments.add_argument("--ranks", default="1,2", help="numbers of ranks (default: 1,2)")
+    arguments.add_argument("--steps", type=int, default=100, help="of a training run (default: 100)")
+    arguments.add_argument("--rounds", type=int, default=3, help="every arrangement once in each (default: 3)")
+    arguments.add_argument("--strong", action="store_true", help="keep train.global_batch on all numbers of ranks")
+    options = arguments.parse_intermixed_args()
+    end_like_ctrl_c()
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    ranks = sorted({1, *map(int, options.ranks.split(","))})
+    arrangements = [(count, together) for count in ranks for together in (True, False) if together or count > 1]
+    with tempfile.TemporaryDirectory() as name:
+        stages = {
+            "training": Training(Path(name), options.config, options.overrides, options.steps, options.strong),
+            "labelling": Labelling(Path(name), options.config, options.overrides),
+        }
+        figures = {
+            stage: [[measure(*arrangement) for arrangement in arrangements] for _ in range(options.rounds)]
+            for stage, measure in stages.items()
+        }
+    batch = "global batch kept" if options.strong else "global batch grows with the ranks"
+    table = Table(title=f"samples/s, {os.cpu_count()} processors, one thread a rank, {batch}, {options.rounds} rounds")
+    for column in ("", "", "median", "least", "most", "against 1 rank", "least", "most", "of the ceiling"):
+        table.add_column(column, justify="right" if column else "left")
+    for stage, rounds in figures.items():
+        for cells in rows(arrangements, rounds):
+            table.add_row(stage, *cells)
+        table.add_section()
+    Console(width=140).print(table)
+
+
+def rows(arrangements: Sequence[tuple[int, bool]], rounds: list[list[float]]) -> Iterator[list[str]]:
+    """A stage's rows of the table: ratios are taken within a round, so that slow changes of the machine cancel."""
+    speeds = np.array(rounds)
+    ratios = speeds / speeds[:, :1]
+    for number, (count, together) in enumerate(arrangements):
+        cells = [f"{count} rank{'s' * (count > 1)}" if together else f"{count} apart"]
+        for figures, form in ((speeds[:, number], ".1f"), (ratios[:, number], ".2f")):
+            cells += [format(figure, form) for figure in (np.median(figures), figures.min(), figures.max())]
+        if together and count > 1:
+            ceiling = speeds[:, arrangements.index((count, False))]
+            cells.append(f"{statistics.median(speeds[:, number] / ceiling):.1%}")
+        yield cells
+
+
+class Training:
+    """Measures training: called with a number of ranks, and whether they train one network or one each."""
+
+    def __init__(self, folder: Path, config: str, overrides: Sequence[str], steps: int, strong: bool) -> None:
+        self.folder, self.config, self.strong = folder, config, strong
+        every = max(steps // LINES, 1)
+        steps = every * LINES
+        fixed = [f"train.steps={steps}", f"train.log_every={every}", f"checkpoint.every={steps + 1}"]
+        self.overrides = [*overrides, *fixed, "evaluate.every=0"]
+        self.batch = Experiment(config, overrides).config.train.global_batch
+
+    def __call__(self, count: int, together: bool) -> float:
+        batch = self.batch * (count if together and not self.strong else 1)
+        words = ["-m", "launchers", "train", self.config, *self.overrides, f"train.global_batch={batch}"]
+        folders = [self.folder / f"train-{number}" for number in range(1 if together else count)]
+        ranks = count if together else 1
+        run_all([lambda at=at: Job(*words, f"run.path={at}", ranks=ranks) for at in folders])
+        speed = rate([trained(folder, batch) for folder in folders])
+        for folder in folders:
+            shutil.rmtree(folder)
+        return speed
+
+
+class Labelling:
+    """Measures labelling: called with a number of processes, and whether they share a pass or do one each."""
+
+    def __init__(self, folder: Path, config: str, overrides: Sequence[str]) -> None:
+        self.folder, self.config, self.teacher = folder, config, folder / "teacher"
+        self.overrides = [*overrides, "train.steps=2", "evaluate.every=0", "evaluate.checkpoint=last"]
+        Experiment(config, overrides).frames_to_label()  # or says at once that there are none
+        train = ["-m", "launchers", "train", config, *self.overrides, f"run.path={self.teacher}"]
+        run_all([lambda: Job(*train)])
+
+    def __call__(self, count: int, together: bool) -> float:
+        folders = [self.folder / f"label-{number}" for number in range(1 if together else count)]
+        for folder in folders:
+            shutil.copytree(self.teacher, folder)
+        words = ["-m", "launchers", "label", self.config, *self.overrides]
+        places = folders * count if together else folders
+        run_all([lambda at=at: Job(*words, f"run.path={at}") for at in places])
+        speed = rate([labelled(folder / "labels/train", count if together else 1) for folder in folders])
+        for folder in folders:
+            shutil.rmtree(folder)
+        return speed
+
+
+def trained(folder: Path, batch: int) -> Timeline:
+    """Samples since the start of a run at each of its log lines."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    found = []
+    for file in (folder / "tensorboard").iterdir():
+        for event in EventFileLoader(str(file)).Load():
+            if any(value.tag == "speed/samples_per_second" for value in event.summary.value):
+                found.append((event.wall_time, event.step * batch))
+    return sorted(found)
+
+
+def labelled(folder: Path, processes: int) -> Timeline:
+    """Samples since the start of a pass when each shard was finished, without the first quarter.
+
+    Ends before a process may have found nothing left to do, and after a multiple of ``processes`` shards: processes in
+    step finish theirs by turns, and a part of a turn would count what had been begun before.
+    """
+    found = []
+    for file in folder.glob("*.index.json"):
+        found.append((file.stat().st_mtime_ns / 1e9, len(json.loads(file.read_bytes())["samples"])))
+    times, samples = zip(*sorted(found), strict=True)
+    first, last = max(len(times) // 4, processes) - 1, len(times) - processes
+    last -= (last - first) % processes
+    if last <= first:
+        sys.exit(f"{len(times)} shards are too few for {processes} processes: prepare the data set with smaller ones")
+    return list(zip(times, np.cumsum(samples).tolist(), strict=True))[first : last + 1]
+
+
+def rate(timelines: Sequence[Timeline]) -> float:
+    """Samples a second of all together, while each was at work."""
+    start = max(timeline[0][0] for timeline in timelines)
+    end = min(timeline[-1][0] for timeline in timelines)
+    if start >= end:
+        sys.exit("the processes were not at work at the same time: give more --steps, or a larger data set")
+    done = [np.diff(np.interp([start, end], *zip(*timeline, strict=True)))[0] for timeline in timelines]
+    return sum(done) / (end - start)
+
+
+class Job:
+    """A Python process, or ranks under ``accelerate launch``, with one thread each.
+
+    A context manager that leaves nobody behind: ranks stand in sessions of their own and outlive a launcher that is
+    killed, so all that is started carries a mark in its environment, by which it is found.
+
+    Args:
+        words: a script and its arguments, ``-m`` and a module, or ``-c`` and a text.
+        ranks: under a launcher; None for a process without one.
+    """
+
+    def __init__(self, *words: str, ranks: int | None = None) -> None:
+        self.mark = secrets.token_hex(8)
+        environment = os.environ | {"OMP_NUM_THREADS": "1", _MARK: self.mark}
+        call = [sys.executable]
+        if ranks:
+            several = ["--multi_gpu"] if ranks > 1 else []  # accelerate refuses it for a single one
+            call += ["-m", "accelerate.commands.launch", *several, "--num_processes", str(ranks)]
+            call += ["--main_process_port", str(_free_port())]
+            environment["ACCELERATE_USE_CPU"] = "true"
+        self.output = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [*call, *words], env=environment, stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def members(self) -> list[psutil.Process]:
+        """What lives of the process and of what it started."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get(_MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def said(self) -> str:
+        """All that was printed so far."""
+        self.output.seek(0)
+        return self.output.read()
+
+    def finish(self) -> str:
+        """Wait for the end, and return what was printed; ends this program if it was no success."""
+        if self.process.wait():
+            sys.exit(f"{' '.join(map(str, self.process.args))}\n{self.said()}")  # type: ignore[arg-type]
+        return self.said()
+
+    def __enter__(self) -> "Job":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while members := self.members():
+            for process in members:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(members, timeout=5)
+        self.process.wait()
+        self.output.close()
+
+
+def run_all(starts: Sequence[Callable[[], Job]]) -> None:
+    """Start jobs at the same time, and wait for all of them."""
+    with ExitStack() as stack:
+        for job in [stack.enter_context(start()) for start in starts]:
+            job.finish()
+
+
+def end_like_ctrl_c() -> None:
+    """Have SIGTERM end this program as Ctrl-C does: with what it started, and its temporary files."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+if __name__ == "__main__":
+    main()
