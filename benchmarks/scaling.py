@@ -41,6 +41,8 @@ from trainer.experiment import Experiment
 
 LINES = 10
 """Log lines of a training run."""
+SPEED = "speed/samples_per_second"
+"""The figure of each log line by which TensorBoard's events, which have a time, are found."""
 _MARK = "TUTELAGE_BENCHMARK"
 
 Timeline = list[tuple[float, int]]
@@ -61,7 +63,7 @@ def main() -> None:
     ranks = sorted({1, *map(int, options.ranks.split(","))})
     arrangements = [(count, together) for count in ranks for together in (True, False) if together or count > 1]
     with tempfile.TemporaryDirectory() as name:
-        stages = {
+        stages: dict[str, Callable[[int, bool], float]] = {
             "training": Training(Path(name), options.config, options.overrides, options.steps, options.strong),
             "labelling": Labelling(Path(name), options.config, options.overrides),
         }
@@ -110,7 +112,7 @@ class Training:
         words = ["-m", "launchers", "train", self.config, *self.overrides, f"train.global_batch={batch}"]
         folders = [self.folder / f"train-{number}" for number in range(1 if together else count)]
         ranks = count if together else 1
-        run_all([lambda at=at: Job(*words, f"run.path={at}", ranks=ranks) for at in folders])
+        run_all([[*words, f"run.path={at}"] for at in folders], ranks)
         speed = rate([trained(folder, batch) for folder in folders])
         for folder in folders:
             shutil.rmtree(folder)
@@ -124,8 +126,7 @@ class Labelling:
         self.folder, self.config, self.teacher = folder, config, folder / "teacher"
         self.overrides = [*overrides, "train.steps=2", "evaluate.every=0", "evaluate.checkpoint=last"]
         Experiment(config, overrides).frames_to_label()  # or says at once that there are none
-        train = ["-m", "launchers", "train", config, *self.overrides, f"run.path={self.teacher}"]
-        run_all([lambda: Job(*train)])
+        run_all([["-m", "launchers", "train", config, *self.overrides, f"run.path={self.teacher}"]])
 
     def __call__(self, count: int, together: bool) -> float:
         folders = [self.folder / f"label-{number}" for number in range(1 if together else count)]
@@ -133,7 +134,7 @@ class Labelling:
             shutil.copytree(self.teacher, folder)
         words = ["-m", "launchers", "label", self.config, *self.overrides]
         places = folders * count if together else folders
-        run_all([lambda at=at: Job(*words, f"run.path={at}") for at in places])
+        run_all([[*words, f"run.path={at}"] for at in places])
         speed = rate([labelled(folder / "labels/train", count if together else 1) for folder in folders])
         for folder in folders:
             shutil.rmtree(folder)
@@ -142,14 +143,13 @@ class Labelling:
 
 def trained(folder: Path, batch: int) -> Timeline:
     """Samples since the start of a run at each of its log lines."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.backend.event_processing import event_file_loader as loader  # type: ignore[import-untyped]
 
-    found = []
-    for file in (folder / "tensorboard").iterdir():
-        for event in EventFileLoader(str(file)).Load():
-            if any(value.tag == "speed/samples_per_second" for value in event.summary.value):
-                found.append((event.wall_time, event.step * batch))
-    return sorted(found)
+    events = [
+        event for file in (folder / "tensorboard").iterdir() for event in loader.EventFileLoader(str(file)).Load()
+    ]
+    lines = [event for event in events if any(value.tag == SPEED for value in event.summary.value)]
+    return sorted((line.wall_time, line.step * batch) for line in lines)
 
 
 def labelled(folder: Path, processes: int) -> Timeline:
@@ -158,10 +158,9 @@ def labelled(folder: Path, processes: int) -> Timeline:
     Ends before a process may have found nothing left to do, and after a multiple of ``processes`` shards: processes in
     step finish theirs by turns, and a part of a turn would count what had been begun before.
     """
-    found = []
-    for file in folder.glob("*.index.json"):
-        found.append((file.stat().st_mtime_ns / 1e9, len(json.loads(file.read_bytes())["samples"])))
-    times, samples = zip(*sorted(found), strict=True)
+    files = sorted(folder.glob("*.index.json"), key=lambda file: file.stat().st_mtime_ns)
+    times = [file.stat().st_mtime_ns / 1e9 for file in files]
+    samples = [len(json.loads(file.read_bytes())["samples"]) for file in files]
     first, last = max(len(times) // 4, processes) - 1, len(times) - processes
     last -= (last - first) % processes
     if last <= first:
@@ -175,8 +174,11 @@ def rate(timelines: Sequence[Timeline]) -> float:
     end = min(timeline[-1][0] for timeline in timelines)
     if start >= end:
         sys.exit("the processes were not at work at the same time: give more --steps, or a larger data set")
-    done = [np.diff(np.interp([start, end], *zip(*timeline, strict=True)))[0] for timeline in timelines]
-    return sum(done) / (end - start)
+    samples = 0.0
+    for timeline in timelines:
+        before, after = np.interp([start, end], [time for time, _ in timeline], [done for _, done in timeline])
+        samples += after - before
+    return samples / (end - start)
 
 
 class Job:
@@ -199,7 +201,7 @@ class Job:
             call += ["-m", "accelerate.commands.launch", *several, "--num_processes", str(ranks)]
             call += ["--main_process_port", str(_free_port())]
             environment["ACCELERATE_USE_CPU"] = "true"
-        self.output = tempfile.TemporaryFile("w+")
+        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [*call, *words], env=environment, stdout=self.output, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -237,10 +239,10 @@ class Job:
         self.output.close()
 
 
-def run_all(starts: Sequence[Callable[[], Job]]) -> None:
+def run_all(calls: Sequence[Sequence[str]], ranks: int | None = None) -> None:
     """Start jobs at the same time, and wait for all of them."""
     with ExitStack() as stack:
-        for job in [stack.enter_context(start()) for start in starts]:
+        for job in [stack.enter_context(Job(*words, ranks=ranks)) for words in calls]:
             job.finish()
 
 

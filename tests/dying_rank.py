@@ -1,8 +1,8 @@
 """A training run of which one rank kills itself: ``dying_rank.py RANK WHEN CONFIG [key=value ...]``.
 
-WHEN is a number of seconds after the first step, ``step 9`` (before anything is written of it), ``saving`` (the first file
-of a checkpoint is written, the second is not), or ``last`` (the last step is done, and nothing is exported yet). ``never``
-is a run that nothing disturbs.
+WHEN is a number of seconds after the first step, ``step 9`` (before anything is written of it), ``saving`` (the first
+file of a checkpoint is written, the second is not), or ``last`` (the last step is done, and nothing is exported yet).
+``never`` is a run that nothing disturbs.
 """
 
 import os

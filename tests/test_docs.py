@@ -111,7 +111,7 @@ def execute(command: str) -> None:
     words = shlex.split(command, comments=True)
     if words[0] == "accelerate":
         words[0] = str(Path(sys.executable).parent / "accelerate")
-        environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         done = subprocess.run([*words, *TINY], env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr[-3000:]
         return

@@ -111,6 +111,22 @@ class Learner:
         bad = (~terms.detach().isfinite()).any().to(torch.int64)
         return not self.process.reduce(bad, "sum").item()
 
+    def check_ranks(self) -> None:
+        """Make sure that the ranks are those that were started, and hold the same network: a launch that accelerate
+        understood in another way trains several networks that know nothing of each other.
+
+        Raises:
+            UserError: the same on all ranks.
+        """
+        parameters = [p.detach() for p in self.engine.network.parameters() if not self.engine.sharded]
+        bits = [tensor.view(torch.int32).sum(dtype=torch.int64) for tensor in [*parameters, self.statistics.flat]]
+        mine = torch.stack([torch.full_like(bits[0], self.rank), torch.stack(bits).sum()])
+        ranks, sums = self.process.gather(mine[None]).T.tolist()
+        if ranks != list(range(self.process.num_processes)) or len(set(sums)) > 1:
+            what = f"after a step, ranks {ranks} hold networks that differ (their bits add up to {sums})"
+            cure = "launch with one of configs/engine, one process a device"
+            raise UserError(what, key="launch", cure=cure)
+
     def predict(self, batch: Batch) -> Predictions:
         """The network's output for a micro-batch.
 

@@ -50,7 +50,7 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         raise UserError(
             f"accelerate was launched with {asked}, the run has {precision}", key="train.precision", cure=cure
         )
-    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # accelerate has no other name for it
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # accelerate knows no other name
     mixed = precision if precision == "fp16" else "no"  # its loss scale; the engines do bf16 (trainer.engine)
     AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
     with losing_ranks():

@@ -169,13 +169,16 @@ class Trainer:
             raise Interrupted(f"{self.experiment.folder}: stopped before its first step by {self.signal}")
         records = Records(self.experiment.folder, self.step, config.trace, self.check_lease) if self.main else None
         self.learner.train_mode()
-        speed = Speed()
+        speed, first = Speed(), True
         try:
             with progress(self.config.experiment, self.steps, done=self.step, show=self.main) as report:
                 while self.step < self.steps:
                     with speed.waiting():
                         micro = [next(batches) for _ in range(config.accumulation)]
                     done = self.optimise(micro)
+                    if first:
+                        self.learner.check_ranks()
+                        first = False
                     speed.samples += config.global_batch
                     if config.trace:
                         self.trace(micro, records)

@@ -12,7 +12,8 @@ from trainer.config import Config
 from trainer.configdocs import documentation
 from trainer.configfile import load, load_teacher, parse_size, shared, to_dict, to_yaml
 
-SHIPPED = sorted(path for path in (Path(__file__).parents[2] / "configs").glob("**/*.yaml") if path.parent.name != "engine")
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = sorted(path for path in CONFIGS.glob("**/*.yaml") if path.parent.name != "engine")  # those are accelerate's
 DATA = "data: {path: d}\n"
 
 

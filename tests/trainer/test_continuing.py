@@ -95,30 +95,6 @@ def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
     assert checkpoint.load_exported(two.checkpoints / "last")[1]["step"] == 3
 
 
-ONE_RANK_IS_ASKED_TO_STOP = """
-import os, signal, sys
-from trainer.experiment import Experiment
-from trainer.train import Interrupted, Trainer, train
-
-def after_step(trainer, records):
-    if trainer.step == 2 and trainer.process.process_index == 1:
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-Trainer.after_step = after_step
-try:
-    train(Experiment(sys.argv[1], sys.argv[2:]))
-except Interrupted as error:
-    print(error, flush=True)
-"""
-
-
-def test_a_signal_to_one_of_two_processes_stops_both_after_the_same_step(make, configs, tmp_path):
-    (tmp_path / "asked.py").write_text(ONE_RANK_IS_ASKED_TO_STOP)
-    said = two_processes(str(tmp_path / "asked.py"), str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}")
-    assert "stopped at step 3 by SIGUSR1" in said and "stopped at step 3 by a signal to another rank" in said
-    assert checkpoint.newest(make("plain").checkpoints) == make("plain").checkpoints / "step-00000003"
-
-
 def test_two_processes_label_as_one_does(finished, configs):
     teacher = finished("teacher")
     names = ("train-*.tar", "MANIFEST.json", "kept.json")

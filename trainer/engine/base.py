@@ -28,11 +28,13 @@ class Engine(ABC):
 
     Attributes:
         name: ``single``, ``ddp``, ``zero1``, ``zero2``, ``zero3`` or ``fsdp2``.
+        sharded: whether a rank holds only a part of the parameters between two steps.
         network: to be called in training; its ``train()`` and ``eval()`` reach every layer.
         optimizer: the one whose ``param_groups`` hold the learning rate; not always the one that was given.
     """
 
     name: str
+    sharded: bool = False
     network: nn.Module
     optimizer: torch.optim.Optimizer
 

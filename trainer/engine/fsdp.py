@@ -23,6 +23,7 @@ class Fsdp2(Engine):
     """``fsdp2``, on CPUs (gloo) and GPUs."""
 
     name = "fsdp2"
+    sharded = True
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class Zero(Engine):
     ) -> None:
         settings = accelerator.state.deepspeed_plugin.deepspeed_config
         self.stage = settings.get("zero_optimization", {}).get("stage", 0)
-        self.name = f"zero{self.stage}"
+        self.name, self.sharded = f"zero{self.stage}", self.stage == 3
         refuse_fp16(accelerator, precision, self.name)
         _obey(settings, clip)
         super().__init__(accelerator, network, optimizer, clip, precision)
