@@ -145,12 +145,13 @@ class Run:
         """SIGTERM to one rank, at least ``after`` steps into the run."""
         with Job(*self.words, ranks=self.ranks) as job:
             ranks, step = self.at_work(job, after)
-            done = self.step()
+            began, done = time.time(), self.step()
             ended, gone = endings(job, ranks, ranks[-1].terminate)
             if self.saved() < done:
                 sys.exit(f"the run was stopped without a checkpoint\n{job.said()}")
         figures.add("stop: a step of the run", step)
-        figures.add("stop: from SIGTERM to the end of all ranks", ended)
+        figures.add("stop: from SIGTERM to a whole checkpoint", self.newest().stat().st_ctime - began)
+        figures.add("stop: to the end of all ranks", ended)
         figures.add("stop: to the end of launcher and loader processes", gone)
 
     def lose(self, figures: Figures) -> None:

@@ -1,5 +1,6 @@
 """The process a network runs in: device, precision, ranks, the signals that ask it to stop, and the loss of others."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -117,6 +118,8 @@ def watch_launcher() -> None:
         while os.getppid() == launcher:
             time.sleep(_POLL)
         print(f"process {os.getpid()}: its launcher (process {launcher}) is gone; ending", file=sys.stderr, flush=True)
+        for worker in multiprocessing.active_children():  # who would look for this process only every few seconds
+            worker.kill()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
