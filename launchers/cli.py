@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, function = options.command.split(":")
         command: Callable[[argparse.Namespace], None] = getattr(import_module(module), function)
         command(options)
+        _part()
         return 0
     except UserError as error:
         return _fail(str(error), debug)
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"{error.filename}: {error.strerror}", debug)  # no such file, no permission, a file for a folder
     except Interrupted as error:
+        _part()
         return _fail(str(error), debug, 130)
     except LostRank as error:
         _fail(str(error), debug)
@@ -55,6 +57,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if rest:
         options.overrides += rest
     return options
+
+
+def _part() -> None:
+    """Ranks take leave of each other: one that still listens when another is gone may be aborted by the backend."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _fail(message: str, debug: bool, status: int = 1) -> int:

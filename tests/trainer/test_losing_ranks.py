@@ -120,9 +120,7 @@ def test_ranks_that_hold_other_weights_are_found_after_the_first_step(configs, r
 def test_bad_data_that_one_rank_meets_is_a_failure_of_the_run(configs, run, tmp_path, scenes_dataset):
     """Whatever the others say, who only miss it."""
     script = tmp_path / "meets.py"
-    body = DIFFERING.replace(
-        "next(learner.engine.plain.parameters()).data.add_(1)", 'raise UserError("is bad")'
-    )
+    body = DIFFERING.replace("next(learner.engine.plain.parameters()).data.add_(1)", 'raise UserError("is bad")')
     script.write_text(body.replace("import sys\n", "import sys\nfrom shards.errors import UserError\n"))
     done = launch(2, str(script), "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS[:2])
     assert done.returncode
