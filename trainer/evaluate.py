@@ -19,7 +19,8 @@ from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
 from trainer.runfolder import claim, environment
-from trainer.runtime import accelerator
+from trainer.runtime import accelerator, losing_ranks
+from trainer.status import recorded
 
 _THREADS = threads_per_rank()
 SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mean", "median")
@@ -46,15 +47,16 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
     if path.exists() and (result := read_json(path, "delete it")).get("asked") == asked:
         return result
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    metrics = {}
-    for name in hashes:
-        network, _ = checkpoint.load_exported(experiment.checkpoints / name)
-        network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        metrics[name] = evaluate_network(experiment, network, process)
-    result = _row(experiment, found, metrics, asked)
-    if process.is_main_process:
-        write_json(path, result)
-    process.wait_for_everyone()
+    with recorded(experiment.folder, "evaluate"), losing_ranks():
+        metrics = {}
+        for name in hashes:
+            network, _ = checkpoint.load_exported(experiment.checkpoints / name)
+            network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            metrics[name] = evaluate_network(experiment, network, process)
+        result = _row(experiment, found, metrics, asked)
+        if process.is_main_process:
+            write_json(path, result)
+        process.wait_for_everyone()
     return result
 
 

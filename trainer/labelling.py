@@ -38,6 +38,7 @@ from trainer.progress import console, progress
 from trainer.runfolder import claim
 from trainer.runtime import accelerator, autocast
 from trainer.sharing import POLL, SharedShards, tidy
+from trainer.status import recorded
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
@@ -61,7 +62,7 @@ def label(experiment: Experiment) -> dict[str, Any]:
     job = _job(experiment, facts, mask)
     if not _finished(folder, job):
         made = _claim(folder, job, process.device.type)
-        with _threads(made["threads"]):
+        with recorded(experiment.folder, "label"), _threads(made["threads"]):
             names = [shard.file for shard in frames.readers.shards]
             with SharedShards(folder, names, partial(_check_job, folder, job)) as shared:
                 _Pass(experiment, frames, mask, network, process).run(shared)
