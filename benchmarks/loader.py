@@ -1,0 +1,48 @@
+"""How many frames a second one loader process reads, decodes and augments, and what a frame weighs on the disk.
+
+    python -m benchmarks.loader CONFIG [key=value ...] [--seconds N]
+
+In this process, with one thread and no network; the first batches, which open the shards, do not count. Files come from
+the operating system's cache where it has them: a cold disk or a network adds its own time, which runs beside.
+"""
+
+import argparse
+import itertools
+import time
+
+import torch
+
+from shards.stream import Batches
+from trainer.data import training_batches
+from trainer.experiment import TRAIN, Experiment
+from trainer.losses import Criterion
+
+WARM_UP = 3
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("config")
+    arguments.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments.add_argument("--seconds", type=float, default=10)
+    options = arguments.parse_intermixed_args()
+    torch.set_num_threads(1)
+    experiment = Experiment(options.config, [*options.overrides, "data.workers=0"])
+    config = experiment.config
+    criterion = Criterion(experiment.tasks)
+    size = config.train.global_batch
+    batches = training_batches(config, experiment.training_frames(), criterion, Batches(size), 0, 10**9)
+    for batch in itertools.islice(batches, WARM_UP):
+        shape = tuple(batch.rgb.shape[2:])
+    began, count = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - began) < options.seconds:
+        next(batches)
+        count += size
+    shards = experiment.manifest.shards(TRAIN)
+    weight = sum(shard.bytes for shard in shards) / sum(shard.samples for shard in shards)
+    print(f"{count / seconds:.1f} frames/s, {1000 * seconds / count:.1f} ms a frame of {shape[0]}x{shape[1]}")
+    print(f"{weight / 1e6:.3f} MB a frame in the shards, {weight * count / seconds / 1e6:.1f} MB/s read")
+
+
+if __name__ == "__main__":
+    main()
