@@ -5,11 +5,10 @@ from pathlib import Path
 
 from shards.errors import UserError
 from trainer.configfile import load, to_yaml
-from trainer.progress import console, show
+from trainer.progress import console, say, show
 
 
 def train(options: argparse.Namespace) -> None:
-    from trainer.stages import say
     from trainer.train import train
 
     say(f"trained: {train(_experiment(options))}")
@@ -18,7 +17,7 @@ def train(options: argparse.Namespace) -> None:
 def label(options: argparse.Namespace) -> None:
     from trainer.labelling import label
     from trainer.merge import merge
-    from trainer.stages import describe_kept, say
+    from trainer.stages import describe_kept
 
     experiment = _experiment(options)
     kept = label(experiment)
@@ -34,7 +33,6 @@ def label(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     from trainer.evaluate import describe, evaluate
-    from trainer.stages import say
 
     experiment = _experiment(options)
     result = evaluate(experiment)
@@ -51,7 +49,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from trainer.stages import run, say
+    from trainer.stages import run
     from trainer.table import as_rich, tabulate
 
     experiment = _experiment(options)

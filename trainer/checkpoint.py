@@ -46,6 +46,7 @@ class State:
         counters: of the training loop.
         loss: since the last log line, summed over steps and ranks, ``(T,)``.
         scaler: the loss scale's state under fp16.
+        best: the value of the best evaluation so far, and what it measured.
     """
 
     step: int
@@ -54,6 +55,7 @@ class State:
     loss: Tensor
     counters: dict[str, int] = field(default_factory=dict)
     scaler: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
 
 
 def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lambda: None) -> Path:
@@ -76,7 +78,8 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
         _write(state.weights, temporary / "model.safetensors")
         _write(moments | {"loss": state.loss}, temporary / "training.safetensors")
         hashes = {file.name: sha256_of(file) for file in temporary.glob("*.safetensors")}
-        entry = {"step": state.step, "counters": state.counters, "scaler": state.scaler, "sha256": hashes}
+        entry = {"step": state.step, "counters": state.counters, "scaler": state.scaler, "best": state.best}
+        entry["sha256"] = hashes
         write_json(temporary / "state.json", entry)
         check()
     for old in sorted(folder.glob(f"{_STEP}*"))[:-keep]:
@@ -101,9 +104,9 @@ def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
     Raises:
         UserError: when a file differs from its hash, or belongs to another network.
     """
-    entry = _read(path / "state.json", {"step", "counters", "scaler", "sha256"}, _DELETE)
-    for name, expected in entry["sha256"].items():
-        if not (path / name).exists() or sha256_of(path / name) != expected:
+    entry = _read(path / "state.json", {"step", "counters", "scaler", "best", "sha256"}, _DELETE)
+    for name in ("model.safetensors", "training.safetensors"):
+        if not (path / name).exists() or sha256_of(path / name) != entry["sha256"].get(name):
             raise UserError("is missing or differs from what was written", file=path / name, cure=_DELETE)
     weights = _read_weights(path / "model.safetensors", shapes)
     training = safetensors.torch.load_file(path / "training.safetensors")
@@ -112,13 +115,21 @@ def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
     for key, tensor in training.items():
         kind, _, name = key.partition(":")
         moments.setdefault(name, {})[kind] = tensor
-    return State(entry["step"], weights, moments, loss, entry["counters"], entry["scaler"])
+    return State(entry["step"], weights, moments, loss, entry["counters"], entry["scaler"], entry["best"])
 
 
-def export(path: Path, weights: Mapping[str, Tensor], architecture: Architecture, step: int, **facts: Any) -> None:
+def export(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    architecture: Architecture,
+    step: int,
+    check: Callable[[], None] = lambda: None,
+    **facts: Any,
+) -> None:
     """Write weights and buffers with the architecture they belong to.
 
     Args:
+        check: called when all is written and nothing has its final name yet; may raise.
         facts: JSON values to be kept beside them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +138,7 @@ def export(path: Path, weights: Mapping[str, Tensor], architecture: Architecture
         entry = {"step": step, "architecture": architecture.to_json(), **facts}
         entry["sha256"] = sha256_of(temporary / "model.safetensors")
         write_json(temporary / "model.json", entry)
+        check()
 
 
 def exported(path: Path) -> dict[str, Any] | None:

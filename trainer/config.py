@@ -105,7 +105,7 @@ class Train:
     compile: bool = False
     """torch.compile the network."""
     timeout: int = 600
-    """Seconds that a rank waits for the others before it gives up."""
+    """Seconds that a rank waits for the others before it gives up; 30 or more."""
     trace: bool = False
     """Write order.jsonl: the keys of every global batch, in position order."""
     log_every: int = 10

@@ -44,7 +44,7 @@ _LEAST = {
     "train.weight_decay": 0,
     "train.warmup": 0,
     "train.log_every": 1,
-    "train.timeout": 1,
+    "train.timeout": 30,
     "evaluate.every": 0,
     "evaluate.batch": 1,
     "label.batch": 1,

@@ -19,8 +19,8 @@ from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
 from trainer.runfolder import claim, environment
-from trainer.runtime import accelerator, losing_ranks
-from trainer.status import recorded
+from trainer.runtime import accelerator, losing_ranks, share
+from trainer.status import already_finished, new_launch, recorded
 
 _THREADS = threads_per_rank()
 SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mean", "median")
@@ -44,10 +44,12 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
         raise UserError(f"there is no {chosen} checkpoint", file=experiment.checkpoints, cure=cure)
     claim(experiment)
     asked = _asked(experiment, hashes)
-    if path.exists() and (result := read_json(path, "delete it")).get("asked") == asked:
-        return result
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    with recorded(experiment.folder, "evaluate"), losing_ranks():
+    result = share(process, read_json(path, "delete it") if path.exists() else {})
+    if result.get("asked") == asked:
+        already_finished(experiment.folder, "evaluate")
+        return result
+    with recorded(experiment.folder, "evaluate", share(process, new_launch())), losing_ranks():
         metrics = {}
         for name in hashes:
             network, _ = checkpoint.load_exported(experiment.checkpoints / name)

@@ -38,7 +38,7 @@ from trainer.progress import console, progress
 from trainer.runfolder import claim
 from trainer.runtime import accelerator, autocast
 from trainer.sharing import POLL, SharedShards, tidy
-from trainer.status import recorded
+from trainer.status import already_finished, new_launch, recorded
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
@@ -62,12 +62,14 @@ def label(experiment: Experiment) -> dict[str, Any]:
     job = _job(experiment, facts, mask)
     if not _finished(folder, job):
         made = _claim(folder, job, process.device.type)
-        with recorded(experiment.folder, "label"), _threads(made["threads"]):
+        with recorded(experiment.folder, "label", new_launch()), _threads(made["threads"]):
             names = [shard.file for shard in frames.readers.shards]
             with SharedShards(folder, names, partial(_check_job, folder, job)) as shared:
                 _Pass(experiment, frames, mask, network, process).run(shared)
                 finish = partial(_finish, experiment, frames, facts, made)
                 shared.once(NAME, lambda: (folder / NAME).exists(), finish)
+    else:
+        already_finished(experiment.folder, "label")
     tidy(folder)
     return _keep(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
 

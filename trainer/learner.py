@@ -1,6 +1,8 @@
 """The network under its engine, and what one optimizer step does to it."""
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -23,6 +25,13 @@ _SKIPS = 3
 """Steps in a row without a finite loss that end a run."""
 
 
+class Outcome(NamedTuple):
+    """What a step did, the same on all ranks: whether it was done, and which flags any rank had raised."""
+
+    done: bool
+    raised: list[bool]
+
+
 class Learner:
     """A network that learns.
 
@@ -31,7 +40,7 @@ class Learner:
         process: this rank among the others.
 
     Attributes:
-        loss: of each task, ``(T,)``, summed over the steps since the last log line (this rank's share).
+        loss: of each task, ``(T,)``, summed over all ranks and the steps since the last log line.
         summed: the steps of that sum.
         skipped: steps in a row, up to the last one, that were skipped since something was not finite.
     """
@@ -57,7 +66,9 @@ class Learner:
     def train_mode(self) -> None:
         train_mode(self.engine.network, self.config.model.norm)
 
-    def step(self, number: int, micro: list[Batch], denominators: torch.Tensor, rate: float) -> bool:
+    def step(
+        self, number: int, micro: list[Batch], denominators: torch.Tensor, rate: float, flags: Sequence[bool] = ()
+    ) -> Outcome:
         """One optimizer step on this rank's micro-batches of a global batch.
 
         Ranks agree on each micro-batch before its backward pass, inside which an engine may already step. Where a loss,
@@ -67,35 +78,38 @@ class Learner:
             number: of the step, from 0.
             denominators: the loss's, over the global batch (:mod:`trainer.losses`).
             rate: the learning rate.
-
-        Returns:
-            Whether it was done, the same on all ranks.
+            flags: what any rank may want all of them to know.
         """
         set_learning_rate(self.engine.optimizer, rate)
         self.statistics.keep()
-        total = torch.zeros_like(self.loss)
+        total, raised = torch.zeros_like(self.loss), [False] * len(flags)
         for index, batch in enumerate(micro):
             torch.manual_seed(mix(self.config.seed, _NOISE, number, index * self.process.num_processes + self.rank))
             batch = batch.to(self.process.device)
             with self.engine.micro_batch(last=index == len(micro) - 1):
                 terms = self.criterion.terms(self.predict(batch), batch.labels, denominators)
-                if not self.all_finite(terms):
+                own = torch.cat([terms.detach(), terms.new_tensor([float(flag) for flag in flags])])
+                agreed = self.process.reduce(own, "sum")  # also what is not finite stays so in a sum
+                loss, known = agreed[: len(terms)], agreed.tolist()  # the one place that waits for the device
+                raised = [before or bool(now) for before, now in zip(raised, known[len(terms) :], strict=True)]
+                if not all(map(math.isfinite, known)):
                     self.engine.discard()
-                    return self.skip()
+                    return self.skip(raised)
                 self.engine.backward(terms.sum())
-            total += terms.detach()
+            total += loss
         if not self.engine.step():
-            return self.skip(count=self.config.train.precision != "fp16")  # which looks for its loss scale that way
+            # fp16 looks for its loss scale that way
+            return self.skip(raised, count=self.config.train.precision != "fp16")
         self.statistics.average(self.process)
         self.loss += total
         self.summed += 1
         self.skipped = 0
-        return True
+        return Outcome(True, raised)
 
-    def skip(self, count: bool = True) -> bool:
+    def skip(self, raised: list[bool], count: bool = True) -> Outcome:
         self.statistics.restore()
         self.skipped += count
-        return False
+        return Outcome(False, raised)
 
     @property
     def rank(self) -> int:
@@ -105,11 +119,6 @@ class Learner:
     def lost(self) -> bool:
         """Whether so many steps in a row were skipped that the next ones would be as well."""
         return self.skipped >= _SKIPS
-
-    def all_finite(self, terms: torch.Tensor) -> bool:
-        """Whether the losses of all ranks are finite."""
-        bad = (~terms.detach().isfinite()).any().to(torch.int64)
-        return not self.process.reduce(bad, "sum").item()
 
     def check_ranks(self) -> None:
         """Make sure that the ranks are those that were started, and hold the same network: a launch that accelerate
@@ -143,8 +152,8 @@ class Learner:
             raise UserError(what, key="train.global_batch", cure=cure) from error
 
     def mean_loss(self) -> list[float] | None:
-        """Each task's loss over all ranks, the mean of the steps since the last call; None if all were skipped."""
-        total = self.process.reduce(self.loss, "sum").tolist()
+        """Each task's loss, the mean of the steps since the last call; None if all were skipped."""
+        total = self.loss.tolist()
         steps, self.summed = self.summed, 0
         self.loss.zero_()
         return [value / steps for value in total] if steps else None
@@ -152,19 +161,18 @@ class Learner:
     def state(self, step: int) -> checkpoint.State | None:
         """What a checkpoint of ``step`` finished steps holds, on the main process."""
         weights, moments = self.engine.weights(), self.engine.moments()
-        loss = self.process.reduce(self.loss, "sum").cpu()
         if not self.process.is_main_process:
             return None
         counters = {"summed": self.summed, "skipped": self.skipped}
         scaler: Any = self.process.scaler
+        loss = self.loss.to("cpu", copy=True)
         return checkpoint.State(step, weights, moments, loss, counters, scaler.state_dict() if scaler else None)
 
     def load(self, state: checkpoint.State) -> None:
         """Put a checkpoint's state in place."""
         self.warm_up()
         self.engine.load(state.weights, state.moments)
-        if self.process.is_main_process:  # which holds the sum over ranks
-            self.loss = state.loss.to(self.loss.device)
+        self.loss = state.loss.to(self.loss.device)
         self.summed, self.skipped = state.counters["summed"], state.counters["skipped"]
         if self.process.scaler and state.scaler:
             self.process.scaler.load_state_dict(state.scaler)

@@ -1,5 +1,6 @@
 """What a person sees of a long job: a live line on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,12 @@ console = Console()
 def show(table: RenderableType) -> None:
     """Print a table: as wide as it is where the output is no terminal, so that nothing is cut."""
     console.print(table, width=None if console.is_terminal else 240)
+
+
+def say(line: str) -> None:
+    """Print a line, once for all ranks."""
+    if os.environ.get("RANK", "0") == "0":
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 class Report(Protocol):

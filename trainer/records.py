@@ -5,6 +5,7 @@ A run that continues cuts what a killed one wrote after its last checkpoint, so 
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,6 +34,9 @@ class Lines:
     def write(self, entry: dict[str, Any]) -> None:
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -68,6 +72,12 @@ class Records:
         if self._order:
             self._check()
             self._order.write({"step": step, "epoch": epoch, "keys": keys})
+
+    def sync(self) -> None:
+        """Have the disk hold every line that was written."""
+        self._metrics.sync()
+        if self._order:
+            self._order.sync()
 
     def close(self) -> None:
         self._metrics.close()

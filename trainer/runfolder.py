@@ -32,6 +32,7 @@ _MAY_CHANGE = (
     "label",
     "checkpoint",
     "run",
+    "train.accumulation",
     "train.trace",
     "train.timeout",
     "train.log_every",

@@ -39,6 +39,7 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     if precision == "fp16" and not cuda:
         cure = "use train.precision=bf16 or fp32"
         raise UserError("fp16 needs a GPU", key="train.precision", cure=cure)
+    _refuse_flags(precision)
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     gloo = not cuda and os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
     if not cuda and ranks > 1 and not gloo:
@@ -47,12 +48,6 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         InitProcessGroupKwargs(backend="gloo" if gloo else "nccl", timeout=timedelta(seconds=timeout)),
         DistributedDataParallelKwargs(broadcast_buffers=False),  # trainer.model.norm averages them
     ]
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if asked not in ("no", precision):
-        cure = f"set train.precision={asked}, and leave mixed_precision to it"
-        raise UserError(
-            f"accelerate was launched with {asked}, the run has {precision}", key="train.precision", cure=cure
-        )
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # accelerate knows no other name
     mixed = precision if precision == "fp16" else "no"  # its loss scale; the engines do bf16 (trainer.engine)
     AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
@@ -64,6 +59,26 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     watch_launcher()
     leave_at_once()
     return made
+
+
+def _refuse_flags(precision: str) -> None:
+    """What the launcher was told, and this trainer would do in another way or not at all.
+
+    Raises:
+        UserError: naming the option of the configuration that does it.
+    """
+    accepted = {
+        "MIXED_PRECISION": ({"no", precision}, f"leave it out; train.precision={precision} decides"),
+        "GRADIENT_ACCUMULATION_STEPS": ({"1", "auto"}, "leave it out, and set train.accumulation"),
+        "GRADIENT_CLIPPING": ({"none", "auto"}, "leave it out, and set train.clip"),
+        "DYNAMO_BACKEND": ({"no"}, "leave it out, and set train.compile=true"),
+        "USE_MEGATRON_LM": ({"false"}, "use one of configs/engine"),
+    }
+    for name, (values, cure) in accepted.items():
+        given = os.environ.get(f"ACCELERATE_{name}")
+        if given is not None and given.lower() not in values:
+            key = f"accelerate launch --{name.lower()}"
+            raise UserError(f"{given} is not what the run does", key=key, cure=cure)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -145,9 +160,9 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
-        if self.signal is not None and number == signal.SIGINT:
+        if number == signal.SIGINT == self.signal:
             raise KeyboardInterrupt
-        self.signal = signal.Signals(number)
+        self.signal = self.signal or signal.Signals(number)
 
 
 def ignore_signals(worker: int) -> None:

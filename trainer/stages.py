@@ -8,7 +8,7 @@ from shards.errors import UserError
 from trainer.evaluate import check_best, describe, evaluate
 from trainer.experiment import Experiment
 from trainer.labelling import label
-from trainer.progress import console
+from trainer.progress import say
 from trainer.runfolder import claim
 from trainer.train import train
 
@@ -64,7 +64,3 @@ def describe_kept(kept: dict[str, Any]) -> Iterator[str]:
         if "kept" in entry:
             line += f", {entry['kept']:.1%} of the pixels above {entry['threshold']}"
         yield line
-
-
-def say(line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True)

@@ -2,14 +2,15 @@
 
 ``status.json`` in the run's folder::
 
-    {"stage": "train", "state": "to be continued", "why": "stopped at step 70 by SIGUSR1; ...", "host": "node3",
-     "process": 4711, "ranks": 2, "job": "123", "began": "2026-01-31T12:00:00+00:00", "ended": "..."}
+    {"stage": "train", "state": "to be continued", "why": "stopped at step 70 by SIGUSR1; ...", "launch": "8f3a...",
+     "host": "node3", "process": 4711, "ranks": 2, "job": "123", "began": "2026-01-31T12:00:00+00:00", "ended": "..."}
 
 ``state`` is one of ``running`` (or killed while it ran), ``finished``, ``to be continued`` (start the same command
 again), and ``failed`` (again would fail again: see ``why``).
 """
 
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,14 +33,57 @@ class LostRank(Exception):
     """Another rank has ended or cannot be reached; the run can be continued."""
 
 
+def new_launch() -> str:
+    """A name for a launch; all its ranks are to have the same."""
+    return secrets.token_hex(8)
+
+
 @contextmanager
-def recorded(folder: Path, stage: str) -> Iterator[None]:
-    """Notes the start of a stage and how it ends, first rank or whichever fails."""
-    rank = int(os.environ.get("RANK", "0"))
-    entry = {
+def recorded(folder: Path, stage: str, launch: str) -> Iterator[None]:
+    """Notes the start of a stage and how it ends: the first rank, or whichever fails. The note is the newest launch's;
+    one that ends after it, such as a process that slept while another took the run over, leaves it alone.
+
+    Args:
+        launch: :func:`new_launch`, shared by all ranks.
+    """
+    first = os.environ.get("RANK", "0") == "0"
+    entry = _entry(stage, launch)
+
+    def end(state: str, why: object = None) -> None:
+        note = read(folder)
+        # a rank that failed has said so before the others could miss it
+        if note.get("launch") == launch and note.get("state") == RUNNING:
+            write_json(folder / NAME, entry | {"state": state, "why": why and str(why), "ended": _now()})
+
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / NAME, entry)
+    try:
+        yield
+    except (Interrupted, LostRank, KeyboardInterrupt) as error:
+        if first:
+            end(CONTINUE, str(error) or type(error).__name__)
+        raise
+    except BaseException as error:
+        with suppress(UserError):  # a full disk, which is what is being told already
+            end(FAILED, error if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+        raise
+    if first:
+        end(FINISHED)
+
+
+def already_finished(folder: Path, stage: str) -> None:
+    """Notes that a stage had nothing left to do, whatever its last start said of its end."""
+    if os.environ.get("RANK", "0") == "0" and read(folder).get("state") != FINISHED:
+        write_json(folder / NAME, _entry(stage, new_launch()) | {"state": FINISHED, "ended": _now()})
+
+
+def _entry(stage: str, launch: str) -> dict[str, Any]:
+    return {
         "stage": stage,
         "state": RUNNING,
         "why": None,
+        "launch": launch,
         "host": socket.gethostname(),
         "process": os.getpid(),
         "ranks": int(os.environ.get("WORLD_SIZE", "1")),
@@ -47,27 +91,6 @@ def recorded(folder: Path, stage: str) -> Iterator[None]:
         "began": _now(),
         "ended": None,
     }
-    path = folder / NAME
-
-    def end(state: str, why: object) -> None:
-        write_json(path, entry | {"state": state, "why": why and str(why), "ended": _now()})
-
-    if rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, entry)
-    try:
-        yield
-    except (Interrupted, LostRank, KeyboardInterrupt) as error:
-        # a rank that failed has said so before it could be missed
-        if rank == 0 and read(folder).get("state") == RUNNING:
-            end(CONTINUE, str(error) or type(error).__name__)
-        raise
-    except BaseException as error:
-        with suppress(UserError):  # a full disk, which is what is being told already
-            end(FAILED, error if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
-        raise
-    if rank == 0:
-        end(FINISHED, None)
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -25,11 +25,11 @@ from trainer.learner import Learner
 from trainer.lease import Lease
 from trainer.optim import learning_rate
 from trainer.overlap import Background
-from trainer.progress import Speed, console, progress
+from trainer.progress import Speed, progress, say
 from trainer.records import Records
 from trainer.runfolder import claim
 from trainer.runtime import StopRequest, accelerator, losing_ranks, share
-from trainer.status import Interrupted, recorded
+from trainer.status import Interrupted, already_finished, new_launch, recorded
 
 
 def train(experiment: Experiment) -> Path:
@@ -47,13 +47,14 @@ def train(experiment: Experiment) -> Path:
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     if share(process, checkpoint.exported(last)):
         claim(experiment)
+        already_finished(experiment.folder, "train")
         return last
     # a signal that comes while the end is written down changes nothing any more
     with (
         StopRequest() as request,
         losing_ranks(),
         holding(experiment, process) as lease,
-        recorded(experiment.folder, "train"),
+        recorded(experiment.folder, "train", share(process, new_launch())),
         losing_ranks(),
     ):
         claim(experiment)
@@ -84,7 +85,7 @@ def holding(experiment: Experiment, process: Accelerator) -> Iterator[Lease | No
     try:
         refused = None
         try:
-            lease = Lease.take(experiment.folder, say=_say) if process.is_main_process else None
+            lease = Lease.take(experiment.folder, say=say) if process.is_main_process else None
         except UserError as error:
             refused = error
         share(process, refused)
@@ -101,8 +102,8 @@ class Trainer:
         step: optimizer steps that are finished.
         steps: of the whole run.
         samples: that an epoch chooses from.
-        asked: how often ranks saw that one of them was asked to stop, the same number on all of them.
-        due: the same for checkpoints that the clock asks for.
+        asked: whether any rank has been asked to stop, as all of them know it after a step.
+        due: whether the first rank's clock asks for a checkpoint.
     """
 
     def __init__(
@@ -130,10 +131,10 @@ class Trainer:
         self.step = 0
         self.best: float | None = None
         self.request = request or StopRequest()
-        self.asked = torch.zeros((), dtype=torch.int64, device=self.process.device)
-        self.due = self.asked
+        self.asked = self.due = False
+        self.records: Records | None = None
         self.every, self.seconds = parse_every(config.checkpoint.every)
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), -1
         self.writer = Background(limit=1)
 
     def resume(self) -> None:
@@ -147,11 +148,11 @@ class Trainer:
         state = checkpoint.read(path, self.learner.shapes)
         self.learner.load(state)
         self.step = state.step
-        best = checkpoint.exported(folder / "best")
+        best = state.best
         if best and best == best | self.best_of():
             self.best = best["value"]
         if self.main:
-            _say(f"continuing {self.experiment.folder} at step {self.step}")
+            say(f"continuing {self.experiment.folder} at step {self.step}")
 
     def iterate(self) -> Generator[int]:
         """Do the steps that are left, and give each one's number when it is finished, logged and saved."""
@@ -168,6 +169,7 @@ class Trainer:
         if self.process.num_processes == 1 and self.request.signal:
             raise Interrupted(f"{self.experiment.folder}: stopped before its first step by {self.signal}")
         records = Records(self.experiment.folder, self.step, config.trace, self.check_lease) if self.main else None
+        self.records = records
         self.learner.train_mode()
         speed, first = Speed(), True
         try:
@@ -207,11 +209,11 @@ class Trainer:
     def optimise(self, micro: list[Batch]) -> bool:
         """One optimizer step on this rank's micro-batches of a global batch; False if it was skipped."""
         due = self.seconds is not None and self.main and time.monotonic() - self.saved > self.seconds
-        flags = torch.tensor([self.request.signal is not None, due])  # with the counts, so that all ranks agree on them
         counts = torch.stack([batch.counts for batch in micro]).sum(0)
-        totals = self.process.reduce(torch.cat([counts, flags]).to(self.process.device), "sum")
-        self.asked, self.due = self.asked + totals[-2], self.due + totals[-1]
-        done = self.learner.step(self.step, micro, totals[:-2], learning_rate(self.step, self.steps, self.config.train))
+        denominators = self.process.reduce(counts.to(self.process.device), "sum")
+        rate = learning_rate(self.step, self.steps, self.config.train)
+        flags = [self.request.signal is not None, due]
+        done, (self.asked, self.due) = self.learner.step(self.step, micro, denominators, rate, flags)
         self.step += 1
         return done
 
@@ -224,7 +226,7 @@ class Trainer:
         keys = self.keys(micro)
         if records:
             records.step(self.step, {"skipped": {"keys": keys}})
-            _say(f"{self.experiment.folder}: step {self.step}: loss or gradient not finite; skipped")
+            say(f"{self.experiment.folder}: step {self.step}: loss or gradient not finite; skipped")
         if self.learner.lost:
             raise UserError(
                 f"the loss of {self.learner.skipped} steps in a row is not finite",
@@ -235,15 +237,7 @@ class Trainer:
 
     def stopping(self) -> bool:
         """Whether all ranks stop after this step."""
-        if self.process.num_processes == 1:
-            return self.request.signal is not None
-        return self.looks and bool(self.asked)
-
-    @property
-    def looks(self) -> bool:
-        """Whether this step looks at what ranks agreed on. Several ranks on GPUs do where a log line has waited for the
-        device anyway."""
-        return self.process.device.type == "cpu" or self.step % self.config.train.log_every == 0
+        return self.request.signal is not None if self.process.num_processes == 1 else self.asked
 
     @property
     def signal(self) -> str:
@@ -280,7 +274,7 @@ class Trainer:
         every = self.config.evaluate.every * self.steps_per_epoch
         if every and (self.step % every == 0 or self.step == self.steps):
             self.evaluate(records)
-        due = self.step % self.every == 0 if self.every else self.looks and bool(self.due)
+        due = self.step % self.every == 0 if self.every else self.due
         if due and self.step < self.steps and not self.learner.skipped:  # what led there may be no good
             self.save()
 
@@ -302,9 +296,15 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint while training goes on, or wait for the one that is being written."""
+        if self.step == self.saved_step:
+            return
         state = self.learner.state(self.step)
-        self.saved, self.due = time.monotonic(), torch.zeros_like(self.due)
+        self.saved, self.saved_step = time.monotonic(), self.step
         if state:
+            if self.best is not None:
+                state.best = {"value": self.best, **self.best_of()}
+            if self.records:
+                self.records.sync()  # what lies before a checkpoint is never written again
             keep, folder = self.config.checkpoint.keep, self.experiment.checkpoints
             self.writer.submit(partial(checkpoint.save, folder, state, keep, self.check_lease))
 
@@ -315,14 +315,9 @@ class Trainer:
     def export(self, name: str, **facts: object) -> None:
         weights = self.learner.engine.weights()
         if self.main:
-            self.check_lease()
             path = self.experiment.checkpoints / name
-            checkpoint.export(path, weights, self.experiment.architecture, self.step, **facts)
+            checkpoint.export(path, weights, self.experiment.architecture, self.step, self.check_lease, **facts)
         self.process.wait_for_everyone()
-
-
-def _say(line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _line(entry: dict) -> str:

@@ -102,7 +102,7 @@ def test_a_damaged_state_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"step-00000005/state\.json: cannot be read .*; delete this folder"):
         read(path)
     (path / "state.json").write_text("{}")
-    with pytest.raises(UserError, match=r"state\.json: lacks some of counters, .*; delete this folder; the run then"):
+    with pytest.raises(UserError, match=r"state\.json: lacks some of best, .*; delete this folder; the run then"):
         read(path)
 
 

@@ -172,8 +172,11 @@ def _obey(settings: dict[str, Any], clip: float | None) -> None:
             cure = f'write "{key}": "auto"; the run\'s configuration has train.accumulation and train.clip'
             raise UserError(f"is {given}, and {value} by the run", key=f"deepspeed_config_file: {key}", cure=cure)
         settings[key] = value
-    if settings.get("train_micro_batch_size_per_gpu", "auto") == "auto":
-        settings["train_micro_batch_size_per_gpu"] = 1  # what it reports is made from this, and nothing else
+    for key in ("train_batch_size", "train_micro_batch_size_per_gpu"):
+        if settings.pop(key, "auto") != "auto":
+            cure = 'write "auto"; the run\'s configuration has train.global_batch'
+            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", cure=cure)
+    settings["train_micro_batch_size_per_gpu"] = 1  # what it reports is made from this, and nothing else
     if settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
         cure = "use 1, 2 or 3, or configs/engine/ddp.yaml"
         raise UserError("is no stage of ZeRO", key="deepspeed_config_file: zero_optimization.stage", cure=cure)
