@@ -11,9 +11,11 @@ A holder is dead when its process has ended, which is known at once on its own m
 touched during ``LIMIT`` seconds of watching. Only changes of its time count, since two machines' clocks differ.
 """
 
+import errno
 import json
 import os
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -128,14 +130,8 @@ class Seeker:
             return None
         lease = Lease(self.folder, self.name, newest + 1)
         with disk_errors(self.folder):
-            try:
-                descriptor = os.open(lease.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileExistsError:
+            if not _create(lease.path, json.dumps(identity()).encode()):
                 return None
-            try:
-                os.write(descriptor, json.dumps(identity()).encode())
-            finally:
-                os.close(descriptor)
         if _newest(self.folder, self.name) > lease.number:  # others came and went since the first look
             lease.path.unlink(missing_ok=True)
             return None
@@ -202,6 +198,33 @@ class _Heart:
         except OSError:
             pass  # a network disk that may come back
         return True
+
+
+def _create(path: Path, content: bytes) -> bool:
+    """Make a file that nobody has made, whole from its first moment: linking fails where the name is taken."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        draft.write_bytes(content)
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        return _create_without_links(path, content)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def _create_without_links(path: Path, content: bytes) -> bool:
+    """Exclusive as well; but of whoever dies before the content is written, only silence tells."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
 
 
 _RELEASED = 0

@@ -217,8 +217,8 @@ def test_processes_that_are_killed_at_random_leave_the_labels_of_one_for_long(nu
     kill_until_done(nursery, seed)
 
 
-LAST = 1 + 2 * SHARDS + 2
-"""Files that get a final name: the note, tars and indexes, kept.json and the manifest."""
+LAST = 2 + 2 * SHARDS + 2
+"""Files that get a final name: the note, status.json, tars and indexes, kept.json and the manifest."""
 
 
 def die_and_continue(nursery: Nursery, count: int, when: str) -> None:
@@ -255,7 +255,7 @@ def test_who_joins_late_takes_a_share_and_no_shard_is_done_twice(nursery, expect
     assert sorted(number for _, number in nursery.made()) == list(range(SHARDS))
 
 
-@pytest.mark.parametrize("fate", ["4 before", "4 after", "5 before"])
+@pytest.mark.parametrize("fate", ["5 before", "5 after", "6 before"])
 def test_the_shards_of_a_stopped_process_are_taken_over_and_it_harms_nothing_when_it_wakes(nursery, expected, fate):
     """Stopped when a tar is written and has no final name yet, when it has and its index is missing, and so on."""
     first = nursery.start(f"{fate} SIGSTOP")

@@ -295,6 +295,13 @@ def test_one_thread_beats_for_all_leases_and_ends_with_them(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_the_users_to_cure(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "open", lambda *of: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(os, "link", lambda *of: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     with pytest.raises(UserError, match=r"cannot be written .permission denied.; choose a folder that you may write"):
         Seeker(tmp_path, "run").try_take()
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_there_are_no_links_a_lease_is_exclusive_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", lambda *of: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
+    with Seeker(tmp_path, "run").try_take() as lease:
+        assert lease.number == 1 and Seeker(tmp_path, "run").try_take() is None
