@@ -154,3 +154,6 @@ def merged() -> Iterator[list[Tensor]]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     check(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), *sys.argv[4:])
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # a rank that still talks when another has left is aborted
+        torch.distributed.destroy_process_group()
