@@ -45,4 +45,7 @@ if __name__ == "__main__":
     rank, when, *words = sys.argv[1:]
     if os.environ.get("RANK", "0") == rank and when != "never":
         arm(when)
-    sys.exit(main(["train", *words]))
+    status = main(["train", *words])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # as launchers does for ranks

@@ -9,6 +9,7 @@ start a rank takes longer than the checks do.
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,5 +156,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     check(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), *sys.argv[4:])
     if torch.distributed.is_initialized():
-        torch.distributed.barrier()  # a rank that still talks when another has left is aborted
-        torch.distributed.destroy_process_group()
+        torch.distributed.barrier()
+        os._exit(0)  # what a backend's threads meet at Python's end is not what is tested

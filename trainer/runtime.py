@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,9 +131,13 @@ def watch_launcher() -> None:
         return
     launcher = os.getppid()
 
+    leaving = threading.Event()
+    atexit.register(leaving.set)
+
     def watch() -> None:
         while os.getppid() == launcher:
-            time.sleep(_POLL)
+            if leaving.wait(_POLL):
+                return
         print(f"process {os.getpid()}: its launcher (process {launcher}) is gone; ending", file=sys.stderr, flush=True)
         for worker in multiprocessing.active_children():  # who would look for this process only every few seconds
             worker.kill()
