@@ -47,9 +47,8 @@ class Ranks(subprocess.Popen[str]):
         call += ["--num_processes", str(ranks), "--main_process_port", port, *words]
         inherited = {name: value for name, value in os.environ.items() if name != "ACCELERATE_USE_CPU"}
         chosen = {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", _MARK: self.mark}
-        chosen |= {} if config else {"ACCELERATE_USE_CPU": "true"}
-            {} if config else {"ACCELERATE_USE_CPU": "true"}
-        )
+        if not config:
+            chosen["ACCELERATE_USE_CPU"] = "true"
         environment = inherited | chosen | dict(env or {})
         pipe = subprocess.PIPE
         super().__init__(call, env=environment, text=True, stdout=pipe, stderr=pipe, start_new_session=True)
