@@ -38,6 +38,7 @@ from trainer.data import training_batches
 from trainer.experiment import Experiment
 from trainer.losses import Criterion
 from trainer.overlap import Background
+from trainer.records import Records
 from trainer.runfolder import claim
 from trainer.train import Trainer
 
@@ -255,9 +256,9 @@ class TimedTrainer(Trainer):
         self.writer.close()
         self.writer = TimedBackground(self.written)
 
-    def save(self) -> None:
+    def save(self, records: Records | None) -> None:
         began = time.perf_counter()
-        super().save()
+        super().save(records)
         self.held.append(time.perf_counter() - began)
 
 

@@ -4,7 +4,7 @@
       step-00000500/              to continue from; the newest whole one counts
         model.safetensors         weights and buffers, whole and by name whatever the engine
         training.safetensors      optimizer moments by parameter, losses since the last log line
-        state.json                step, counts, loss scale, hashes of the two files; written last
+        state.json                step, counts, loss scale, best figure, hashes of both; written last
       last/, best/                to use, label and share
         model.safetensors
         model.json                the architecture that the weights belong to, and the step
@@ -33,6 +33,8 @@ from trainer.model.network import Architecture, Network, build
 _STEP = "step-"
 _DELETE = "delete this folder; the run then continues from the checkpoint before it"
 _AGAIN = "delete this folder and train again, or copy it again"
+DIVERGED = "start another run (run.root) with a lower train.lr, with train.clip, or in train.precision=fp32"
+"""What to do when numbers are not finite any more."""
 
 
 @dataclass
@@ -70,8 +72,8 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
     path = folder / f"{_STEP}{state.step:08d}"
     for name, tensor in state.weights.items():
         if not tensor.isfinite().all():
-            cure = "start another run (run.root) with a lower train.lr, with train.clip, or in train.precision=fp32"
-            raise UserError(f"has values that are not finite after step {state.step}", file=path, key=name, cure=cure)
+            what = f"has values that are not finite after step {state.step}"
+            raise UserError(what, file=path, key=name, cure=DIVERGED)
     moments = {f"{kind}:{name}": tensor for name, of in state.moments.items() for kind, tensor in of.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:

@@ -1,6 +1,5 @@
 """What a person sees of a long job: a live line on a terminal, plain lines elsewhere."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from typing import Protocol
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
+
+from trainer.ranks import rank
 
 console = Console()
 
@@ -21,7 +22,7 @@ def show(table: RenderableType) -> None:
 
 def say(line: str) -> None:
     """Print a line, once for all ranks."""
-    if os.environ.get("RANK", "0") == "0":
+    if rank() == 0:
         console.print(line, highlight=False, soft_wrap=True)
 
 

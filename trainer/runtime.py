@@ -19,10 +19,14 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 
 from shards.errors import UserError
+from trainer.engine.base import asks
+from trainer.ranks import rank, ranks
 from trainer.status import LostRank
 
 _POLL = 0.5
 """Seconds between looks at whether the launcher is still there."""
+
+atexit.register(gc.freeze)  # spares Python the last search for garbage among torch's objects, which takes seconds
 
 
 def accelerator(precision: str, timeout: float = 600) -> Accelerator:
@@ -39,9 +43,9 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         cure = "use train.precision=bf16 or fp32"
         raise UserError("fp16 needs a GPU", key="train.precision", cure=cure)
     _refuse_flags(precision)
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    gloo = not cuda and os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
-    if not cuda and ranks > 1 and not gloo:
+    started = ranks()
+    gloo = not cuda and asks("DEEPSPEED")
+    if not cuda and started > 1 and not gloo:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate starts ranks that each train alone
     handlers = [
         InitProcessGroupKwargs(backend="gloo" if gloo else "nccl", timeout=timedelta(seconds=timeout)),
@@ -52,11 +56,10 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
     with losing_ranks():
         made = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
-    if made.num_processes != ranks or (ranks > 1 and made.distributed_type == DistributedType.NO):
-        what = f"{ranks} processes were started, but accelerate joins {made.num_processes} ({made.distributed_type})"
+    if made.num_processes != started or (started > 1 and made.distributed_type == DistributedType.NO):
+        what = f"{started} processes were started, but accelerate joins {made.num_processes} ({made.distributed_type})"
         raise UserError(what, key="launch", cure="start them with `accelerate launch --multi_gpu --num_processes N`")
     watch_launcher()
-    leave_at_once()
     return made
 
 
@@ -81,7 +84,7 @@ def _refuse_flags(precision: str) -> None:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision in a forward pass: weights stay fp32, with every engine."""
+    """Mixed precision around a network that no engine holds: weights stay fp32."""
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return torch.autocast(device.type, kind, enabled=precision != "fp32")
 
@@ -100,17 +103,17 @@ def losing_ranks() -> Iterator[None]:
         backend = isinstance(error, torch.distributed.DistError) or "gloo" in text.lower() or "NCCL" in text
         if not backend:
             raise
-        rank = os.environ.get("RANK", "0")
         why = text.strip().splitlines()[0]
         cure = "what ended first says why; start the same command again to continue"
-        raise LostRank(f"rank {rank}: another rank ended or does not answer ({why}); {cure}") from error
+        raise LostRank(f"rank {rank()}: another rank ended or does not answer ({why}); {cure}") from error
 
 
 def share(process: Accelerator, value: Any) -> Any:
     """The main process's value, on all ranks; an exception as a value is raised by all of them."""
     if process.num_processes > 1:
         box = [value]
-        broadcast_object_list(box)
+        with losing_ranks():
+            broadcast_object_list(box)
         value = box[0]
     if isinstance(value, Exception):
         raise value
@@ -172,9 +175,3 @@ def ignore_signals(worker: int) -> None:
     """For loader workers: the training process ends them, when it has had its last batch."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    leave_at_once()
-
-
-def leave_at_once() -> None:
-    """Spare Python the last search for garbage among the objects of torch, which takes seconds at a process's end."""
-    atexit.register(gc.freeze)

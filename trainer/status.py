@@ -20,6 +20,7 @@ from typing import Any
 
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
+from trainer.ranks import rank, ranks
 
 NAME = "status.json"
 RUNNING, FINISHED, CONTINUE, FAILED = "running", "finished", "to be continued", "failed"
@@ -46,7 +47,7 @@ def recorded(folder: Path, stage: str, launch: str) -> Iterator[None]:
     Args:
         launch: :func:`new_launch`, shared by all ranks.
     """
-    first = os.environ.get("RANK", "0") == "0"
+    first = rank() == 0
     entry = _entry(stage, launch)
 
     def end(state: str, why: object = None) -> None:
@@ -74,7 +75,7 @@ def recorded(folder: Path, stage: str, launch: str) -> Iterator[None]:
 
 def already_finished(folder: Path, stage: str) -> None:
     """Notes that a stage had nothing left to do, whatever its last start said of its end."""
-    if os.environ.get("RANK", "0") == "0" and read(folder).get("state") != FINISHED:
+    if rank() == 0 and read(folder).get("state") != FINISHED:
         write_json(folder / NAME, _entry(stage, new_launch()) | {"state": FINISHED, "ended": _now()})
 
 
@@ -86,7 +87,7 @@ def _entry(stage: str, launch: str) -> dict[str, Any]:
         "launch": launch,
         "host": socket.gethostname(),
         "process": os.getpid(),
-        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+        "ranks": ranks(),
         "job": os.environ.get("SLURM_JOB_ID"),
         "began": _now(),
         "ended": None,

@@ -52,7 +52,6 @@ def train(experiment: Experiment) -> Path:
     # a signal that comes while the end is written down changes nothing any more
     with (
         StopRequest() as request,
-        losing_ranks(),
         holding(experiment, process) as lease,
         recorded(experiment.folder, "train", share(process, new_launch())),
         losing_ranks(),
@@ -132,7 +131,6 @@ class Trainer:
         self.best: float | None = None
         self.request = request or StopRequest()
         self.asked = self.due = False
-        self.records: Records | None = None
         self.every, self.seconds = parse_every(config.checkpoint.every)
         self.saved, self.saved_step = time.monotonic(), -1
         self.writer = Background(limit=1)
@@ -169,7 +167,6 @@ class Trainer:
         if self.process.num_processes == 1 and self.request.signal:
             raise Interrupted(f"{self.experiment.folder}: stopped before its first step by {self.signal}")
         records = Records(self.experiment.folder, self.step, config.trace, self.check_lease) if self.main else None
-        self.records = records
         self.learner.train_mode()
         speed, first = Speed(), True
         try:
@@ -196,7 +193,7 @@ class Trainer:
                     report(1, figures)
                     yield self.step
                     if self.step < self.steps and self.stopping():
-                        self.save()
+                        self.save(records)
                         self.writer.wait()
                         self.process.wait_for_everyone()  # the launcher ends all ranks soon after the first
                         where = f"{self.experiment.folder}: stopped at step {self.step} by {self.signal}"
@@ -232,7 +229,7 @@ class Trainer:
                 f"the loss of {self.learner.skipped} steps in a row is not finite",
                 file=self.experiment.folder,
                 key=f"step {self.step}",
-                cure="start another run (run.root) with a lower train.lr, with train.clip, or in train.precision=fp32",
+                cure=checkpoint.DIVERGED,
             )
 
     def stopping(self) -> bool:
@@ -276,7 +273,7 @@ class Trainer:
             self.evaluate(records)
         due = self.step % self.every == 0 if self.every else self.due
         if due and self.step < self.steps and not self.learner.skipped:  # what led there may be no good
-            self.save()
+            self.save(records)
 
     def evaluate(self, records: Records | None) -> None:
         """Validation figures, and the best checkpoint if this is it."""
@@ -294,7 +291,7 @@ class Trainer:
         config = self.config
         return {"metric": config.evaluate.best, "split": config.evaluate.split, "val": config.val}
 
-    def save(self) -> None:
+    def save(self, records: Records | None) -> None:
         """Write a checkpoint while training goes on, or wait for the one that is being written."""
         if self.step == self.saved_step:
             return
@@ -303,8 +300,8 @@ class Trainer:
         if state:
             if self.best is not None:
                 state.best = {"value": self.best, **self.best_of()}
-            if self.records:
-                self.records.sync()  # what lies before a checkpoint is never written again
+            if records:
+                records.sync()  # what lies before a checkpoint is never written again
             keep, folder = self.config.checkpoint.keep, self.experiment.checkpoints
             self.writer.submit(partial(checkpoint.save, folder, state, keep, self.check_lease))
 

@@ -42,20 +42,22 @@ def choose(
     Raises:
         UserError: for a launch, or a DeepSpeed file, that this trainer does not know how to obey.
     """
-    from trainer.engine.fsdp import Fsdp2  # only what is needed is imported
-    from trainer.engine.plain import Plain
-    from trainer.engine.zero import Zero
-
     if asks("DEEPSPEED") and accelerator.distributed_type != DistributedType.DEEPSPEED:
         cure = "leave ACCELERATE_USE_CPU (--cpu) to the trainer, which sees itself that there is no GPU"
         raise UserError("accelerate would ignore its DeepSpeed settings", key="ACCELERATE_USE_DEEPSPEED", cure=cure)
     arguments = (accelerator, network, optimizer, clip, precision)
     kind = accelerator.distributed_type
-    if kind == DistributedType.DEEPSPEED:
+    if kind == DistributedType.DEEPSPEED:  # only what is needed is imported
+        from trainer.engine.zero import Zero
+
         return Zero(*arguments)
     if kind == DistributedType.FSDP or asks("FSDP"):
+        from trainer.engine.fsdp import Fsdp2
+
         return Fsdp2(*arguments)
     if kind in (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU):
+        from trainer.engine.plain import Plain
+
         return Plain(*arguments)
     cure = "use one of configs/engine"
     raise UserError(f"{kind.value} is no engine of this trainer", key="distributed_type", cure=cure)

@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from types import MethodType
 
 import torch
@@ -37,6 +38,8 @@ class Engine(ABC):
     sharded: bool = False
     network: nn.Module
     optimizer: torch.optim.Optimizer
+    _whole: nn.Module
+    """A copy on the CPU from before the network was sharded."""
 
     def __init__(
         self,
@@ -47,8 +50,18 @@ class Engine(ABC):
         precision: str,
     ) -> None:
         self.accelerator, self.plain, self.optimizer, self.clip = accelerator, network, optimizer, clip
+        self._check(precision)
         if precision == "bf16":
             _compute_in_bf16(network, accelerator.device.type)
+        self._prepare()
+
+    @abstractmethod
+    def _check(self, precision: str) -> None:
+        """Raises a :class:`UserError` for what this engine was told and would not do; sees to what it would."""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Spread the network over the ranks, and set :attr:`network`."""
 
     @abstractmethod
     def micro_batch(self, last: bool) -> AbstractContextManager[None]:
@@ -73,7 +86,13 @@ class Engine(ABC):
 
     def replica(self) -> nn.Module:
         """The network with whole weights, to be evaluated: its forward waits for no other rank. Not to be kept."""
-        return self.plain
+        if not self.sharded:
+            return self.plain
+        whole = deepcopy(self._whole).to(self.accelerator.device)
+        own = whole.state_dict()
+        for name, tensor in self._weights():
+            own[name].copy_(tensor)
+        return whole
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers under the names of the plain network, whole, on the CPU of rank 0; others get none."""

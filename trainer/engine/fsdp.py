@@ -25,26 +25,20 @@ class Fsdp2(Engine):
     name = "fsdp2"
     sharded = True
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        clip: float | None,
-        precision: str,
-    ) -> None:
-        refuse_fp16(accelerator, precision, self.name)
-        if accelerator.num_processes == 1:
+    def _check(self, precision: str) -> None:
+        refuse_fp16(self.accelerator, precision, self.name)
+        if self.accelerator.num_processes == 1:
             raise UserError("has nothing to share with", key="num_processes", cure="use 2 or more, or no engine")
-        if accelerator.distributed_type != DistributedType.FSDP:
-            _reveal(accelerator)
-        plugin = accelerator.state.fsdp_plugin
+        if self.accelerator.distributed_type != DistributedType.FSDP:
+            _reveal(self.accelerator)
+        plugin = self.accelerator.state.fsdp_plugin
         _refuse(plugin)
-        _wrap_by_size(plugin, network)
-        super().__init__(accelerator, network, optimizer, clip, precision)
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # it shards nothing else
-        self._whole = deepcopy(network).cpu()
-        self.network, _ = accelerator.prepare(network, optimizer)
+        _wrap_by_size(plugin, self.plain)
+
+    def _prepare(self) -> None:
+        self.plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # it shards nothing else
+        self._whole = deepcopy(self.plain).cpu()
+        self.network, _ = self.accelerator.prepare(self.plain, self.optimizer)
 
     @contextmanager
     def micro_batch(self, last: bool) -> Iterator[None]:
@@ -63,13 +57,6 @@ class Fsdp2(Engine):
 
     def discard(self) -> None:
         self.optimizer.zero_grad()
-
-    def replica(self) -> nn.Module:
-        whole = deepcopy(self._whole).to(self.accelerator.device)
-        own = whole.state_dict()
-        for name, tensor in self._weights():
-            own[name].copy_(tensor)
-        return whole
 
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor], moments: Moments) -> None:

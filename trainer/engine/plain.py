@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer.engine.base import Engine, Moments
 
@@ -13,18 +12,14 @@ from trainer.engine.base import Engine, Moments
 class Plain(Engine):
     """``single`` and ``ddp``, on CPUs and GPUs, and the only engine for fp16."""
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        clip: float | None,
-        precision: str,
-    ) -> None:
-        super().__init__(accelerator, network, optimizer, clip, precision)
-        self.name = "single" if accelerator.num_processes == 1 else "ddp"
+    def _check(self, precision: str) -> None:
+        """It has no settings of its own, and every precision."""
+
+    def _prepare(self) -> None:
+        self.name = "single" if self.accelerator.num_processes == 1 else "ddp"
         # It is there, and to move it to "cpu:0" would copy buffers, which others may have kept views of.
-        self.network, self._stepper = accelerator.prepare(network, optimizer, device_placement=[False, False])
+        prepared = self.accelerator.prepare(self.plain, self.optimizer, device_placement=[False, False])
+        self.network, self._stepper = prepared
 
     def micro_batch(self, last: bool) -> AbstractContextManager[None]:
         # around the forward as well: it is there that DDP decides whether to reduce

@@ -11,8 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from shards.errors import UserError
 from trainer.engine.base import Engine, Moments, refuse_fp16
@@ -23,25 +22,21 @@ _KINDS = ("exp_avg", "exp_avg_sq")
 class Zero(Engine):
     """``zero1``, ``zero2`` and ``zero3``, on CPUs (gloo) and GPUs."""
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        clip: float | None,
-        precision: str,
-    ) -> None:
-        settings = accelerator.state.deepspeed_plugin.deepspeed_config
+    def _check(self, precision: str) -> None:
+        settings = self.accelerator.state.deepspeed_plugin.deepspeed_config
         self.stage = settings.get("zero_optimization", {}).get("stage", 0)
         self.name, self.sharded = f"zero{self.stage}", self.stage == 3
-        refuse_fp16(accelerator, precision, self.name)
-        _obey(settings, clip)
-        super().__init__(accelerator, network, optimizer, clip, precision)
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # partitions are runs of elements
-        self._whole = deepcopy(network).cpu() if self.stage == 3 else network
-        self._parameters: dict[str, Any] = dict(network.named_parameters())
+        refuse_fp16(self.accelerator, precision, self.name)
+        _obey(settings, self.clip)
+
+    def _prepare(self) -> None:
+        # partitions are runs of elements
+        self.plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        if self.sharded:
+            self._whole = deepcopy(self.plain).cpu()
+        self._parameters: dict[str, Any] = dict(self.plain.named_parameters())
         self._engine: Any
-        self._engine, _ = accelerator.prepare(network, optimizer)
+        self._engine, _ = self.accelerator.prepare(self.plain, self.optimizer)
         self.network = self._engine
         self._zero = self._engine.optimizer
         self.optimizer = self._zero.optimizer  # offloading exchanges it for one of DeepSpeed's own
@@ -68,15 +63,6 @@ class Zero(Engine):
             self._zero.averaged_gradients[group] = None
         for group in self._zero.all_grad_tensors:
             self._zero.all_grad_tensors[group] = None
-
-    def replica(self) -> nn.Module:
-        if self.stage < 3:
-            return self.plain
-        whole = deepcopy(self._whole).to(self.accelerator.device)
-        own = whole.state_dict()
-        for name, tensor in self._weights():
-            own[name].copy_(tensor)
-        return whole
 
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor], moments: Moments) -> None:

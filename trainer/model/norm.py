@@ -9,8 +9,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from shards.errors import UserError
 
-NORMS = ("batch", "sync", "frozen")
-
 
 def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> torch.nn.Module:
     """The network with the normalisation that ``model.norm`` asks for.

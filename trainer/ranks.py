@@ -1,0 +1,13 @@
+"""Which rank this process is, as its launcher says in the environment; known before torch is imported."""
+
+import os
+
+
+def rank() -> int:
+    """This process's number among all, from 0; the first one writes and speaks for the others."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def ranks() -> int:
+    """How many processes were started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
