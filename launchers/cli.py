@@ -7,9 +7,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from shards.errors import UserError
+from trainer.ranks import ranks
 from trainer.status import Interrupted, LostRank
 
 
@@ -41,9 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _part()
         return _fail(str(error), debug, 130)
     except LostRank as error:
-        _fail(str(error), debug)
+        return _fail(str(error), debug)
+
+
+def run() -> NoReturn:
+    """The command ``tutelage``: :func:`main`, and the end of the process."""
+    leave(main())
+
+
+def leave(status: int) -> NoReturn:
+    """End this process. A rank ends at once: in Python's orderly end it may wait for another rank that is gone, or be
+    aborted by a thread of the backend."""
+    if ranks() > 1:
         sys.stdout.flush()
-        os._exit(1)  # an orderly exit may wait for the rank that is gone
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

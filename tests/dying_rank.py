@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 
-from launchers.cli import main
+from launchers.cli import leave, main
 from trainer import checkpoint
 from trainer.train import Trainer
 
@@ -45,7 +45,4 @@ if __name__ == "__main__":
     rank, when, *words = sys.argv[1:]
     if os.environ.get("RANK", "0") == rank and when != "never":
         arm(when)
-    status = main(["train", *words])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # as launchers does for ranks
+    leave(main(["train", *words]))

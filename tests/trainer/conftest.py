@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runs import LONG
 
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
 from shards.manifest import Manifest, statistics_of
@@ -37,8 +38,6 @@ CONFIGS = {
     "teacher": "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {steps: 20, lr: 3.0e-3}\nevaluate: {every: 5}",
     "student": "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: 0.4}}",
 }
-LONG = ("train.steps=24", "train.log_every=5", "checkpoint.every=6", "evaluate.every=2")
-"""A run that can be interrupted: four steps an epoch, three checkpoints, three evaluations."""
 
 
 @pytest.fixture(scope="session", autouse=True)

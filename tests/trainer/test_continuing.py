@@ -1,6 +1,5 @@
 """Real processes: interrupted, killed, started again, and two that train together."""
 
-import json
 import shutil
 import signal
 import subprocess
@@ -10,27 +9,10 @@ from pathlib import Path
 
 import pytest
 from ranks import launch
+from runs import LONG, assert_same_run, lines
 
 from trainer import checkpoint
-from trainer.experiment import Experiment
 from trainer.train import train
-
-LONG = ("train.steps=24", "train.log_every=5", "checkpoint.every=6", "evaluate.every=2")
-
-
-def lines(experiment: Experiment, name: str) -> list[dict]:
-    """The lines of a record, without what depends on the clock."""
-    found = [json.loads(line) for line in (experiment.folder / f"{name}.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "speed"} for line in found]
-
-
-def assert_same_run(one: Experiment, other: Experiment) -> None:
-    for name in ("metrics", "order"):
-        assert lines(one, name) == lines(other, name)
-    for name in ("last", "best"):
-        assert checkpoint.exported(one.checkpoints / name) == checkpoint.exported(other.checkpoints / name)
-        files = [each.checkpoints / name / "model.safetensors" for each in (one, other)]
-        assert files[0].read_bytes() == files[1].read_bytes(), name
 
 
 @pytest.fixture
@@ -72,7 +54,7 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     assert "Traceback" not in errors
 
     train(run)
-    assert_same_run(run, reference)
+    assert_same_run(run.folder, reference.folder)
 
 
 def two_processes(*words: str) -> str:
@@ -87,8 +69,8 @@ def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
     two_processes("-m", "launchers", "train", str(configs / "plain.yaml"), *overrides, "experiment=two")
     two, one = make("plain", *overrides, "experiment=two"), make("plain", *overrides, "experiment=one")
     train(one)
-    assert lines(two, "order") == lines(one, "order")
-    losses = [[line["loss"]["total"] for line in lines(run, "metrics")] for run in (two, one)]
+    assert lines(two.folder, "order") == lines(one.folder, "order")
+    losses = [[line["loss"]["total"] for line in lines(run.folder)] for run in (two, one)]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05), (
         "batch norm sees half a batch, and nothing else differs"
     )

@@ -1,6 +1,5 @@
 """kill -9 at any moment, on any number of ranks: a run that is started again ends as the undisturbed one."""
 
-import json
 import random
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ranks import launch
+from runs import assert_same_run, lines
 
 from trainer import checkpoint
 from trainer.train import train
@@ -25,22 +25,6 @@ OPTIONS = (
     "data.workers=1",
 )
 """Four steps an epoch; kills fall between, in and beside epochs, evaluations, log lines and checkpoints."""
-
-
-def lines(folder: Path, name: str) -> list[dict]:
-    """The lines of a record, without what depends on the clock."""
-    found = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "speed"} for line in found]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """Bit for bit: order, figures, weights, and which of them were best."""
-    for name in ("order", "metrics"):
-        assert lines(one, name) == lines(other, name), name
-    for name in ("last", "best"):
-        files = [folder / "checkpoints" / name / "model.safetensors" for folder in (one, other)]
-        assert files[0].read_bytes() == files[1].read_bytes(), name
-        assert len({(folder / "checkpoints" / name / "model.json").read_text() for folder in (one, other)}) == 1
 
 
 @pytest.fixture
@@ -128,7 +112,6 @@ def test_killed_on_two_ranks_and_continued_on_one_and_on_three(attempt, make, tm
     for name in ("one", "three"):
         assert lines(runs / name / "seed-0", "order") == lines(undisturbed.folder, "order")
         losses = [
-            [line["loss"]["total"] for line in lines(folder, "metrics")]
-            for folder in (runs / name / "seed-0", undisturbed.folder)
+            [line["loss"]["total"] for line in lines(folder)] for folder in (runs / name / "seed-0", undisturbed.folder)
         ]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)

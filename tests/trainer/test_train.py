@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from runs import LONG, assert_same_run, lines, weights
 from safetensors.torch import load_file
 
 from shards.errors import UserError
@@ -23,27 +24,9 @@ from trainer.lease import Lease
 from trainer.runfolder import claim
 from trainer.train import Interrupted, Trainer, train
 
-LONG = ("train.steps=24", "train.log_every=5", "checkpoint.every=6", "evaluate.every=2")
-
-
-def lines(experiment: Experiment, name: str = "metrics") -> list[dict]:
-    """The lines of a record, without what depends on the clock."""
-    found = [json.loads(line) for line in (experiment.folder / f"{name}.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "speed"} for line in found]
-
 
 def losses(experiment: Experiment) -> list[float]:
-    return [line["loss"]["total"] for line in lines(experiment) if "loss" in line]
-
-
-def weights(experiment: Experiment, name: str = "last") -> bytes:
-    return (experiment.checkpoints / name / "model.safetensors").read_bytes()
-
-
-def same_run(one: Experiment, other: Experiment) -> bool:
-    """Bit for bit: weights, figures, order, and which checkpoint was best."""
-    records = all(lines(one, name) == lines(other, name) for name in ("metrics", "order"))
-    return records and all(weights(one, name) == weights(other, name) for name in ("last", "best"))
+    return [line["loss"]["total"] for line in lines(experiment.folder) if "loss" in line]
 
 
 # What follows from the seed
@@ -52,14 +35,16 @@ def same_run(one: Experiment, other: Experiment) -> bool:
 def test_a_second_run_is_the_first_one_with_any_number_of_workers(make, reference):
     again = make("plain", *LONG, "data.workers=1")
     train(again)
-    assert same_run(again, reference)
+    assert_same_run(again.folder, reference.folder)
 
 
 def test_another_seed_is_another_run(make):
     runs = [make("plain", f"seed={seed}") for seed in (0, 1)]
     for run in runs:
         train(run)
-    assert weights(runs[0]) != weights(runs[1]) and lines(runs[0], "order") != lines(runs[1], "order")
+    assert weights(runs[0].folder) != weights(runs[1].folder) and lines(runs[0].folder, "order") != lines(
+        runs[1].folder, "order"
+    )
 
 
 def test_accumulation_changes_no_sample_and_hardly_a_loss(make):
@@ -68,7 +53,7 @@ def test_accumulation_changes_no_sample_and_hardly_a_loss(make):
     runs = [make("plain", f"train.accumulation={n}", f"experiment=by-{n}", *overrides) for n in (1, 2)]
     for run in runs:
         train(run)
-    assert lines(runs[0], "order") == lines(runs[1], "order")
+    assert lines(runs[0].folder, "order") == lines(runs[1].folder, "order")
     assert losses(runs[1]) == pytest.approx(losses(runs[0]), rel=0.05)
     assert losses(runs[1]) != losses(runs[0])
 
@@ -77,7 +62,7 @@ def test_the_traced_order_is_the_contracts(reference):
     frames, config = reference.training_frames(), reference.config
     chosen = frames.by_shard(frames.to_train(config.inputs, config.tasks))
     order = Order([len(of) for of in chosen], config.seed, window=config.data.window)
-    traced = lines(reference, "order")
+    traced = lines(reference.folder, "order")
     assert [(line["step"], line["epoch"]) for line in traced] == [(step, (step - 1) // 4) for step in range(1, 25)]
     for line in traced:
         first = (line["step"] - 1) % 4 * 4
@@ -93,7 +78,7 @@ def test_the_loss_goes_down(reference):
 
 
 def test_metrics_stand_at_their_steps(reference):
-    metrics = lines(reference)
+    metrics = lines(reference.folder)
     assert [line["step"] for line in metrics if "loss" in line] == [5, 10, 15, 20, 24]
     assert [line["step"] for line in metrics if "val" in line] == [8, 16, 24], "every second epoch, and at the end"
     first = metrics[0]
@@ -189,14 +174,14 @@ def test_a_metric_of_no_task_is_found_before_the_first_step(make):
 def test_epochs_are_passes_over_the_experiments_frames(make):
     run = make("plain", "train.steps=null", "train.epochs=2", "train.global_batch=8")
     train(run)
-    assert [line["epoch"] for line in lines(run, "order")] == [0, 0, 1, 1]
+    assert [line["epoch"] for line in lines(run.folder, "order")] == [0, 0, 1, 1]
 
 
 def test_cosine_adamw_clip_and_warmup(make):
     run = make("plain", "train.optimizer=adamw", "train.schedule=cosine", "train.warmup=2", "train.log_every=1")
     train(run)
     cosine = [5e-4 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
-    assert [line["lr"] for line in lines(run)] == pytest.approx([cosine[0] / 2, *cosine[1:]])
+    assert [line["lr"] for line in lines(run.folder)] == pytest.approx([cosine[0] / 2, *cosine[1:]])
 
 
 def test_clip_bounds_the_gradient(make):
@@ -265,8 +250,8 @@ def test_fp16_needs_a_gpu(make):
 def test_a_finished_run_is_not_run_twice(finished, monkeypatch):
     monkeypatch.setattr("trainer.train.Trainer", None)
     run = finished("student")
-    before = weights(run)
-    assert train(run) == run.checkpoints / "last" and weights(run) == before
+    before = weights(run.folder)
+    assert train(run) == run.checkpoints / "last" and weights(run.folder) == before
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished):
@@ -299,7 +284,9 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_taken_once_it_is_
         train(run)
     shutil.rmtree(newest)
     train(run)
-    assert weights(run) == weights(reference) and lines(run, "order") == lines(reference, "order")
+    assert weights(run.folder) == weights(reference.folder) and lines(run.folder, "order") == lines(
+        reference.folder, "order"
+    )
 
 
 def test_a_loss_that_stays_infinite_stops_the_run_and_keeps_the_last_good_checkpoint(make):
@@ -327,7 +314,7 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
 
     monkeypatch.setattr(Learner, "predict", predict)
     train(run)
-    order, metrics = lines(run, "order"), lines(run)
+    order, metrics = lines(run.folder, "order"), lines(run.folder)
     assert [line["step"] for line in metrics if "skipped" in line] == [3]
     assert next(line for line in metrics if "skipped" in line)["skipped"]["keys"] == order[2]["keys"]
     assert [line["step"] for line in metrics if "loss" in line] == [1, 2, 4], "the third has no loss to show"
@@ -418,10 +405,10 @@ def test_a_signal_stops_after_the_step_at_hand_with_a_checkpoint(make, number, m
     assert signal.getsignal(number) == before
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000003"]
     train(run)
-    assert [line["step"] for line in lines(run, "order")] == list(range(1, 9))
+    assert [line["step"] for line in lines(run.folder, "order")] == list(range(1, 9))
     undisturbed = make("plain", "train.steps=8", "train.log_every=5", f"run.path={run.folder}-undisturbed")
     train(undisturbed)
-    assert weights(run) == weights(undisturbed) and lines(run) == lines(undisturbed)
+    assert weights(run.folder) == weights(undisturbed.folder) and lines(run.folder) == lines(undisturbed.folder)
 
 
 def test_a_signal_in_the_last_step_stops_what_follows_the_training(make, monkeypatch):
