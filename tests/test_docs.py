@@ -109,10 +109,11 @@ def why_not(page: Path, command: str) -> str | None:
 
 def execute(command: str) -> None:
     words = shlex.split(command, comments=True)
-    if words[0] == "accelerate":
-        words[0] = str(Path(sys.executable).parent / "accelerate")
+    if words[0] in ("accelerate", "python"):
+        words[0] = str(Path(sys.executable).parent / words[0])
+        words += TINY if any(word.endswith(".yaml") for word in words[words.index("-m") :]) else []
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run([*words, *TINY], env=environment, capture_output=True, text=True, timeout=280)
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr[-3000:]
         return
     assert words[0] == "tutelage", f"no way to test {words[0]}"
