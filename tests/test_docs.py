@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")])
 SIZE = (32, 64)
 TINY = ["train.steps=2", "model.backbone=mobilenetv3_small_050", "model.pretrained=false", "data.workers=0"]
-TINY += ["train.global_batch=2", "labels.semseg=4", "labels.depth=10", "val=null", "data.crop=null"]
+TINY += ["train.global_batch=2", "labels.semseg=4", "labels.depth=10", "frames=null", "val=null", "data.crop=null"]
 CANNOT_RUN = {
     "make": "installs, or is the test suite itself",
     "git": "needs the network",
@@ -100,6 +100,8 @@ def why_not(page: Path, command: str) -> str | None:
     word = command.split()[0]
     if word in CANNOT_RUN:
         return CANNOT_RUN[word]
+    if "--sbatch" in command:
+        return CANNOT_RUN["sbatch"]
     if "cityscapes" in command:
         return CANNOT_RUN["cityscapes"]
     if "nyudv2" in command and not Path("downloads/nyudv2").exists():
@@ -120,6 +122,8 @@ def execute(command: str) -> None:
     if words[1] == "prepare":
         words += ["--jobs", "1", "--size", "x".join(map(str, SIZE))]
         words += ["--train", "12", "--val", "4"] if words[2] == "scenes" else []
+    elif words[1] == "grid":
+        words += ["--rows", "ummt,ummt-ps", "--seeds", "1", *TINY]
     elif any(word.endswith(".yaml") for word in words):
         words += TINY
     assert main(words[1:]) == 0, command

@@ -170,6 +170,8 @@ class Config:
     """What the network sees: rgb, and tasks whose labels are given as inputs."""
     tasks: list[str] = field(default_factory=lambda: ["semseg", "depth"])
     """What the network predicts."""
+    frames: int | None = None
+    """How many training frames there are, whatever labels they show; null for all."""
     labels: dict[str, int | None] = field(default_factory=dict)
     """Budget: how many training frames may show each task's label; all where none is given, or null."""
     val: int | None = None

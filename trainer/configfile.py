@@ -32,6 +32,7 @@ CHOICES = {
 }
 _LEAST = {
     "seed": 0,
+    "frames": 1,
     "val": 1,
     "dev": 0,
     "data.workers": 0,
@@ -244,6 +245,8 @@ def _check(config: Any, path: Path, overrides: Sequence[str]) -> None:
             raise wrong(f"{value} is less than {least}", key, f"give {least} or more")
     if not config.seed < 2**63:
         raise wrong(f"{config.seed} is too large", "seed", "give less than 2^63")
+    if "train.epochs" in given and config.train.steps is not None:
+        raise wrong(f"train.steps={config.train.steps} decides", "train.epochs", "set train.steps=null too")
     if config.train.clip is not None and not config.train.clip > 0:
         raise wrong(f"{config.train.clip} is no norm", "train.clip", "give more than 0, or null for no limit")
     for key in ("inputs", "tasks"):

@@ -93,7 +93,9 @@ class Experiment:
             UserError: when a budget is larger than the data, or a teacher has not labelled.
         """
         config = self.config
-        frames = Frames(self.manifest, TRAIN, seed=config.seed, budgets=config.labels, dev=config.dev)
+        frames = Frames(
+            self.manifest, TRAIN, seed=config.seed, budgets=config.labels, dev=config.dev, only=config.frames
+        )
         for task, teacher in self.teachers().items() if pseudo else ():
             threshold = config.pseudo[task].threshold
             if not (teacher.labels / NAME).exists():

@@ -31,8 +31,8 @@ class Frames:
         seed: of the run.
         budgets: by task; a task that is not named, or named with None, shows all its labels.
         dev: frames at the queue's end that carry every label and are set aside.
-        only: None for all but the ``dev`` frames; ``"dev"`` for those alone; a number for the first frames of the
-            queue (how ``val`` picks its frames).
+        only: None for all but the ``dev`` frames; ``"dev"`` for those alone; a number for the first of them in the
+            queue (how ``frames`` and ``val`` pick theirs).
 
     Raises:
         UserError: when a budget is larger than the data.
@@ -73,10 +73,12 @@ class Frames:
             self.chosen, self.visible = ~kept, {name: has & ~kept for name, has in carried.items()}
             return
         if isinstance(only, int):
-            if only > self.count:
-                cure = f"set it to {self.count} or less, or to null for all"
-                raise UserError(f"{only} frames, where split {split} has {self.count}", key="val", cure=cure)
-            kept[queue[only:]] = False
+            left = queue[kept[queue]]
+            if only > len(left):
+                key = "val" if split == "val" else "frames"
+                cure = f"set it to {len(left)} or less, or to null for all"
+                raise UserError(f"{only} frames, where split {split} has {len(left)}", key=key, cure=cure)
+            kept[left[only:]] = False
         self.chosen = kept
         self.visible = {
             name: self._within(limits[name], has & kept, queue, name) if name in limits else has & kept
