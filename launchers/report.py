@@ -1,18 +1,37 @@
 """The commands that show results: table and picture."""
 
 import argparse
+from typing import Any
 
 from shards.errors import UserError
-from trainer.progress import console, show
+from trainer.paper import Paper
+from trainer.progress import console, say, show
 from trainer.table import as_csv, as_markdown, as_rich, collect, tabulate
 
 
 def table(options: argparse.Namespace) -> None:
-    results = tabulate(collect(options.runs))
-    if options.format == "text":
-        show(as_rich(results))
-    else:
-        print(as_markdown(results) if options.format == "md" else as_csv(results))
+    show_results(collect(options.runs), options.format)
+
+
+def show_results(results: list[dict[str, Any]], style: str = "text") -> None:
+    """Print the table of some results beside the paper's figures, and the comparisons that can be made.
+
+    Args:
+        style: ``text``, ``md`` or ``csv``.
+    """
+    from trainer.comparison import compare  # scipy takes a second to import
+
+    paper = Paper.load()
+    tables = [tabulate(results, paper)]
+    if len(results) > 1 and (compared := compare(results, paper)).rows:
+        tables.append(compared)
+    for number, each in enumerate(tables):
+        if style == "text":
+            show(as_rich(each))
+            for note in each.notes:
+                say(note)
+        else:
+            print("\n" * (number > 0) + (as_markdown(each) if style == "md" else as_csv(each)))
 
 
 def picture(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from trainer import checkpoint
 from trainer.configfile import parse_size
 from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
+from trainer.headlines import SMALLER_IS_BETTER
 from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
@@ -23,7 +24,6 @@ from trainer.runtime import accelerator, losing_ranks, share
 from trainer.status import already_finished, new_launch, recorded
 
 _THREADS = threads_per_rank()
-SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mean", "median")
 
 
 def evaluate(experiment: Experiment) -> dict[str, Any]:

@@ -17,7 +17,7 @@ console = Console()
 
 def show(table: RenderableType) -> None:
     """Print a table: as wide as it is where the output is no terminal, so that nothing is cut."""
-    console.print(table, width=None if console.is_terminal else 240)
+    (console if console.is_terminal else Console(width=240)).print(table)
 
 
 def say(line: str) -> None:

@@ -1,11 +1,11 @@
-"""Results as the paper's tables show them: a row an experiment, mean ± deviation over seeds."""
+"""Results as the paper's tables show them: a row an experiment, mean ± deviation over seeds, the paper's figures beside
+them."""
 
 import csv
 import io
 import json
-import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,41 @@ from rich.table import Table
 
 from shards.atomic import read_json
 from shards.errors import UserError
+from trainer.headlines import HEADLINES, spell, title_of
+from trainer.paper import Paper
 
-HEADLINES = {"miou": ("mIoU", 100, 2), "rmse": ("rmse", 1, 3), "logrmse": ("logrmse", 1, 3), "mean": ("mean °", 1, 2)}
-"""Metrics that a table shows: their title, what they are multiplied by, and decimals."""
-_NEEDED = ("dataset", "experiment", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
-_SAME = ("normalise", "budget", "backbone", "pretrained", "size", "crop", "steps")
+_NEEDED = ("dataset", "experiment", "seed", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
+SETTINGS = ("backbone", "pretrained", "size", "crop", "steps")
+"""What runs of one experiment may differ in that its row does not say."""
+_SAME = ("normalise", "budget", *SETTINGS)
 
 
 @dataclass
 class Results:
-    """Runs as a table: titles, and cells as text."""
+    """Runs as a table: titles, cells as text, and what is to be said of them."""
 
     titles: list[str]
     rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Group:
+    """The runs of one experiment under one setting, which differ in their seeds."""
+
+    dataset: str
+    experiment: str
+    results: list[dict[str, Any]]
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """What they have in common is true of any."""
+        return self.results[0]
+
+    def values(self, task: str, metric: str) -> dict[int, float]:
+        """A metric by seed, where it is known."""
+        every = {result["seed"]: result["metrics"].get(task, {}).get(metric) for result in self.results}
+        return {seed: value for seed, value in every.items() if value is not None}
 
 
 def collect(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
@@ -53,33 +75,74 @@ def _read(file: Path) -> dict[str, Any]:
     return result
 
 
-def tabulate(results: Iterable[dict[str, Any]]) -> Results:
-    """Rows grouped by data set, experiment and setting; |A| and |B| count the frames with depth and segmentation,
-    ground truth + pseudo-labels."""
-    groups: dict[tuple, list[dict[str, Any]]] = {}
+def grouped(results: Iterable[dict[str, Any]], paper: Paper) -> list[Group]:
+    """Runs by data set, experiment and setting; experiments that the paper has come first, in its order."""
+    groups: dict[tuple[str, ...], Group] = {}
     for result in results:
-        same = {key: result.get(key) for key in _SAME}  # seeds of one experiment, not other settings under its name
-        groups.setdefault((result["dataset"], result["experiment"], json.dumps(same)), []).append(result)
-    every = [result for group in groups.values() for result in group]
-    metrics = [(task, metric) for task in _tasks(every) for metric in HEADLINES if _has(every, task, metric)]
-    many = len(_tasks(every)) > 2
-    titles = ["experiment", "inputs", "outputs", "losses", *(f"|{letter}|" for letter, _ in _letters(every))]
-    titles += [f"{task} {HEADLINES[metric][0]}" if many else HEADLINES[metric][0] for task, metric in metrics]
-    several = len({dataset for dataset, *_ in groups}) > 1
-    titles = ["data", *titles] if several else titles
+        dataset, experiment = result["dataset"], result["experiment"]
+        same = json.dumps({key: result.get(key) for key in _SAME})  # seeds, not other settings under its name
+        groups.setdefault((dataset, experiment, same), Group(dataset, experiment, [])).results.append(result)
+    datasets = list(dict.fromkeys(group.dataset for group in groups.values()))
+
+    def place(group: Group) -> tuple[int, int]:
+        rows = paper.rows(group.dataset)
+        return datasets.index(group.dataset), rows.index(group.experiment) if group.experiment in rows else len(rows)
+
+    return sorted(groups.values(), key=place)
+
+
+def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> Results:
+    """A row for each group of runs. |A| and |B| count the frames with depth and segmentation, ground truth +
+    pseudo-labels; in brackets stands an output that was also an input."""
+    paper = paper or Paper()
+    groups = grouped(results, paper)
+    every = [result for group in groups for result in group.results]
+    tasks = tasks_of(every)
+    metrics = [(task, metric) for task in tasks for metric in HEADLINES if _has(every, task, metric)]
+    printed = [of for of in metrics if any(paper.figure(group.dataset, group.experiment, *of) for group in groups)]
+    settings, several = settings_of(groups), len({group.dataset for group in groups}) > 1
+    titles = ["data"] * several + ["experiment", "inputs", "outputs", "losses"]
+    titles += [f"|{letter}|" for letter, _ in _letters(every)] + settings
+    for task, metric in metrics:
+        name = title_of(task, metric, tasks)
+        titles += [name, f"paper {name}"] if (task, metric) in printed else [name]
     rows = []
-    for (dataset, experiment, _), group in groups.items():
-        first = group[0]
-        row = [experiment, "+".join(map(short, first["inputs"])), "+".join(map(short, first["tasks"]))]
-        row.append(_losses(first))
-        row += [_frames(first, task) for _, task in _letters(every)]
-        row += [_cell([r["metrics"].get(task, {}).get(metric) for r in group], metric) for task, metric in metrics]
-        rows.append([dataset, *row] if several else row)
-    if len({len(group) for group in groups.values()}) > 1 or any(len(group) > 1 for group in groups.values()):
+    for group in groups:
+        first = group.first
+        row = [group.dataset] * several + [group.experiment]
+        row += ["+".join(map(short, first["inputs"])), "+".join(map(short, first["tasks"])), _losses(first)]
+        row += [_frames(first, task) for _, task in _letters(every)] + setting(group, settings)
+        for task, metric in metrics:
+            values = [result["metrics"].get(task, {}).get(metric) for result in group.results]
+            row.append(_bracketed(spell(values, metric), task, first))
+            if (task, metric) in printed:
+                row.append(_printed(group, task, metric, paper))
+        rows.append(row)
+    if any(len(group.results) > 1 for group in groups):
         titles.append("seeds")
-        for row, group in zip(rows, groups.values(), strict=True):
-            row.append(str(len(group)))
-    return Results(titles, rows)
+        for row, group in zip(rows, groups, strict=True):
+            row.append(str(len(group.results)))
+    return Results(titles, rows, _notes(groups, printed, paper))
+
+
+def settings_of(groups: Iterable[Group]) -> list[str]:
+    """The settings in which groups of one name differ, and which a table must therefore show."""
+    values: dict[tuple[str, str, str], set[str]] = {}
+    for group in groups:
+        for key in SETTINGS:
+            values.setdefault((key, group.dataset, group.experiment), set()).add(json.dumps(group.first.get(key)))
+    return [key for key in SETTINGS if any(len(of) > 1 for (known, *_), of in values.items() if known == key)]
+
+
+def setting(group: Group, keys: Iterable[str]) -> list[str]:
+    """A group's settings as words."""
+
+    def word(value: Any) -> str:
+        if isinstance(value, list):
+            return "x".join(map(str, value))
+        return {"True": "yes", "False": "no", "None": "–"}.get(str(value), str(value))
+
+    return [word(group.first.get(key)) for key in keys]
 
 
 def short(name: str) -> str:
@@ -99,7 +162,8 @@ def as_rich(table: Results) -> Table:
 def as_markdown(table: Results) -> str:
     lines = [table.titles, ["---"] * len(table.titles), *table.rows]
     # a vertical bar would end the cell
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n\n".join([text, *table.notes])
 
 
 def as_csv(table: Results) -> str:
@@ -108,19 +172,41 @@ def as_csv(table: Results) -> str:
     return buffer.getvalue().rstrip("\n")
 
 
-def _tasks(results: list[dict[str, Any]]) -> list[str]:
+def tasks_of(results: Sequence[dict[str, Any]]) -> list[str]:
+    """All tasks, in the paper's order."""
     names = dict.fromkeys(task for result in results for task in result["tasks"])
-    return sorted(names, key=lambda name: (name != "semseg", name != "depth"))  # the paper's order
+    return sorted(names, key=lambda name: (name != "semseg", name != "depth"))
 
 
-def _letters(results: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _letters(results: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """The paper's |A| is depth and |B| segmentation; further tasks go by their names."""
     letters = {"depth": "A", "semseg": "B"}
     return sorted((letters.get(task, task), task) for task in dict.fromkeys(t for r in results for t in r["labels"]))
 
 
-def _has(results: list[dict[str, Any]], task: str, metric: str) -> bool:
+def _has(results: Sequence[dict[str, Any]], task: str, metric: str) -> bool:
     return any(metric in result["metrics"].get(task, {}) for result in results)
+
+
+def _bracketed(text: str, task: str, result: dict[str, Any]) -> str:
+    return f"({text})" if task in result["inputs"] and text != "–" else text
+
+
+def _printed(group: Group, task: str, metric: str, paper: Paper) -> str:
+    text = _bracketed(paper.figure(group.dataset, group.experiment, task, metric) or "–", task, group.first)
+    return f"{text} n.c." if text != "–" and paper.why_not_comparable(group.dataset, task, metric) else text
+
+
+def _notes(groups: Sequence[Group], printed: Sequence[tuple[str, str]], paper: Paper) -> list[str]:
+    notes = []
+    if any(task in group.first["inputs"] for group in groups for task in group.first["metrics"]):
+        notes.append("(in brackets): an output that was also an input")
+    for dataset in dict.fromkeys(group.dataset for group in groups) if printed else ():
+        if dataset in paper.tables:
+            notes.append(f"paper: {paper.tables[dataset]['title']} of arXiv 2602.01899 ({dataset})")
+        whys = {(task, metric): paper.why_not_comparable(dataset, task, metric) for task, metric in printed}
+        notes += [f"n.c.: {task} {metric} is not comparable: it {why}" for (task, metric), why in whys.items() if why]
+    return notes
 
 
 def _losses(result: dict[str, Any]) -> str:
@@ -134,12 +220,3 @@ def _frames(result: dict[str, Any], task: str) -> str:
         return "–"
     pseudo = result["pseudo_labels"].get(task, 0)
     return f"{result['labels'][task]}" + (f"+{pseudo}" if pseudo else "")
-
-
-def _cell(values: list[float | None], metric: str) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    _, factor, digits = HEADLINES[metric]
-    text = f"{factor * statistics.fmean(known):.{digits}f}"
-    return text + (f" ± {factor * statistics.stdev(known):.{digits}f}" if len(known) > 1 else "")

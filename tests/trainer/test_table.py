@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from shards.errors import UserError
+from trainer.paper import Paper
 from trainer.table import Results, as_csv, as_markdown, as_rich, collect, tabulate
 
 
@@ -127,6 +128,41 @@ def test_results_are_collected_from_runs_experiments_and_folders(tmp_path):
 def test_other_settings_of_an_experiment_are_no_seeds_of_it():
     few, many = row("a", 0, 0.2, budget={"semseg": 100}), row("a", 0, 0.4, budget={"semseg": 200})
     assert [cells_of[-3:-2] for cells_of in tabulate([few, many]).rows] == [["20.00"], ["40.00"]]
+
+
+def test_an_output_that_was_also_an_input_stands_in_brackets():
+    table = tabulate([row("mmmt-d", seed, inputs=["rgb", "depth"]) for seed in (0, 1)])
+    assert cells(table, "mmmt-d")["rmse"] == "(1.000 ± 0.000)" and cells(table, "mmmt-d")["mIoU"] == "50.00 ± 0.00"
+    assert table.notes == ["(in brackets): an output that was also an input"]
+    single = row("mmst", inputs=["rgb", "depth"], tasks=["semseg"])
+    assert tabulate([single]).notes == [] and as_markdown(table).endswith("\n\n" + table.notes[0])
+
+
+def test_the_papers_figures_stand_beside_what_was_measured():
+    names = ["ummt-ps", "mine", "mmmt-d", "ummt"]
+    results = [row(name, inputs=["rgb", "depth"] if name == "mmmt-d" else ["rgb"]) for name in names]
+    table = tabulate(results, Paper.load())
+    assert [line[0] for line in table.rows] == ["ummt", "mmmt-d", "ummt-ps", "mine"], "the paper's order"
+    assert table.titles[-6:] == ["mIoU", "paper mIoU", "rmse", "paper rmse", "logrmse", "paper logrmse"]
+    assert cells(table, "ummt")["paper rmse"] == "0.790" and cells(table, "mmmt-d")["paper rmse"] == "(0.337)"
+    assert cells(table, "mine")["paper mIoU"] == "–"
+    assert "paper: Table 4 of arXiv 2602.01899 (nyudv2)" in table.notes
+    assert "paper mIoU" not in tabulate([row("ummt", dataset="scenes")], Paper.load()).titles
+
+
+def test_a_figure_that_cannot_be_compared_is_marked():
+    table = tabulate([row("ummt", dataset="cityscapes")], Paper.load())
+    assert cells(table, "ummt")["paper logrmse"] == "10.45 n.c." and cells(table, "ummt")["paper rmse"] == "32.65"
+    assert any(note.startswith("n.c.: depth logrmse is not comparable: it cannot be") for note in table.notes)
+
+
+def test_settings_are_shown_where_an_experiment_has_several():
+    scratch, started = {"pretrained": False, "size": [96, 128]}, {"pretrained": True, "size": [96, 128]}
+    table = tabulate([row("a", **scratch), row("a", **started), row("b", **scratch)])
+    assert [cells_of[table.titles.index("pretrained")] for cells_of in table.rows] == ["no", "yes", "no"]
+    assert "size" not in table.titles
+    steps = tabulate([row("a", steps=1), row("a", steps=2)])
+    assert [cells_of[steps.titles.index("steps")] for cells_of in steps.rows] == ["1", "2"]
 
 
 def test_a_run_that_two_paths_lead_to_counts_once(tmp_path):

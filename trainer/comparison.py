@@ -1,0 +1,88 @@
+"""Differences between the rows of a table, seed by seed: is one network better than another, or is that chance?
+
+Two networks of one seed saw the same frames, so their difference is taken within a seed before it is averaged
+(:mod:`trainer.interval`). With few seeds most differences are undetermined, and that is then what can be said.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+from trainer.headlines import HEADLINES, SMALLER_IS_BETTER, title_of
+from trainer.interval import LEVEL, Interval, needed, paired
+from trainer.paper import Paper
+from trainer.table import SETTINGS, Group, Results, grouped, setting, settings_of, tasks_of
+
+_SEEDS = 50
+"""More than these nobody will run: a difference that takes as many is called undetermined, and no more is said."""
+_TITLES = ("comparison", "metric", "difference", f"{LEVEL:.0%} interval", "seeds", "paper", "verdict")
+
+
+def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
+    """A row for each pair of ``paper.comparisons`` that was run under the same setting, and each metric that both have
+    of an output that neither saw as an input."""
+    groups = grouped(results, paper)
+    settings, several = settings_of(groups), len({group.dataset for group in groups}) > 1
+    tasks = tasks_of(results)
+    rows = []
+    for one, other in _pairs(groups, paper.comparisons):
+        for task, metric in _metrics(one, other, tasks):
+            ones, others = one.values(task, metric), other.values(task, metric)
+            if ones.keys() & others.keys():
+                found = paired(ones, others)
+                row = [one.dataset] * several + [f"{one.experiment} − {other.experiment}"] + setting(one, settings)
+                row += [title_of(task, metric, tasks), *_spelt(found, metric), str(found.count)]
+                word = verdict(found, smaller_is_better=metric in SMALLER_IS_BETTER)
+                rows.append([*row, _printed(one, other, task, metric, paper), word])
+    first, *rest = _TITLES
+    return Results(["data"] * several + [first, *settings, *rest], rows)
+
+
+def verdict(found: Interval, *, smaller_is_better: bool) -> str:
+    """A difference in plain words."""
+    if found.sign:
+        return "better" if (found.sign > 0) != smaller_is_better else "worse"
+    if found.count == 1:
+        return "undetermined: one seed"
+    seeds = needed(found, most=_SEEDS)
+    return f"undetermined: about {seeds} seeds would tell" if seeds else "undetermined"
+
+
+def _pairs(groups: Iterable[Group], comparisons: Iterable[tuple[str, str]]) -> Iterator[tuple[Group, Group]]:
+    """Groups to compare: of one data set and setting; of as many steps, unless neither has such a partner (runs of
+    equal epochs differ in their steps)."""
+    by_name: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        by_name.setdefault((group.dataset, group.experiment), []).append(group)
+    for dataset in dict.fromkeys(dataset for dataset, _ in by_name):
+        for one, other in comparisons:
+            found = [
+                (left, right)
+                for left in by_name.get((dataset, one), ())
+                for right in by_name.get((dataset, other), ())
+                if all(left.first.get(key) == right.first.get(key) for key in SETTINGS if key != "steps")
+            ]
+            yield from [(a, b) for a, b in found if a.first.get("steps") == b.first.get("steps")] or found
+
+
+def _metrics(one: Group, other: Group, tasks: Iterable[str]) -> list[tuple[str, str]]:
+    seen = {*one.first["inputs"], *other.first["inputs"]}
+    both = [task for task in tasks if task not in seen and all(task in of.first["metrics"] for of in (one, other))]
+    return [(task, metric) for task in both for metric in HEADLINES if metric in one.first["metrics"][task]]
+
+
+def _spelt(found: Interval, metric: str) -> tuple[str, str]:
+    """The mean, and the interval."""
+    _, factor, digits = HEADLINES[metric]
+    mean, low, high = (
+        f"{factor * value:+.{digits}f}".replace("-", "−") for value in (found.mean, found.low, found.high)
+    )
+    return mean, f"{low} … {high}" if found.count > 1 else "–"
+
+
+def _printed(one: Group, other: Group, task: str, metric: str, paper: Paper) -> str:
+    """The difference of the paper's figures, with their digits."""
+    left, right = (paper.figure(of.dataset, of.experiment, task, metric) for of in (one, other))
+    if not left or not right or paper.why_not_comparable(one.dataset, task, metric):
+        return "–"
+    return f"{Decimal(left) - Decimal(right):+}".replace("-", "−")

@@ -1,0 +1,23 @@
+"""The metrics that tables show, and which way is better."""
+
+import statistics
+from collections.abc import Sequence
+
+HEADLINES = {"miou": ("mIoU", 100, 2), "rmse": ("rmse", 1, 3), "logrmse": ("logrmse", 1, 3), "mean": ("mean °", 1, 2)}
+"""Metrics that a table shows: their title, what they are multiplied by, and decimals."""
+SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mean", "median")
+
+
+def title_of(task: str, metric: str, tasks: Sequence[str]) -> str:
+    """A metric's title, with its task where the paper's two are not alone."""
+    return f"{task} {HEADLINES[metric][0]}" if len(tasks) > 2 else HEADLINES[metric][0]
+
+
+def spell(values: Sequence[float | None], metric: str) -> str:
+    """The mean of the values that are known ± their standard deviation, in the metric's unit and decimals."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    _, factor, digits = HEADLINES[metric]
+    text = f"{factor * statistics.fmean(known):.{digits}f}"
+    return text + (f" ± {factor * statistics.stdev(known):.{digits}f}" if len(known) > 1 else "")
