@@ -118,6 +118,13 @@ def parser() -> argparse.ArgumentParser:
             )
         if name == "config":
             command.add_argument("--keys", action="store_true", help="explain every key")
+    grid = _command(commands, "grid", "launchers.grid:grid", "every row of a table, for several seeds")
+    grid.add_argument("dataset", metavar="DATASET", help="a folder under configs/, or the path of one")
+    grid.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of every row's configuration")
+    grid.add_argument("--rows", metavar="A,B,C", help="only these, with their teachers (default: all)")
+    grid.add_argument("--seeds", type=int, default=3, metavar="N", help="how many, from `seed` up (default: 3)")
+    grid.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
+    grid.add_argument("--sbatch", action="store_true", help="submit it to Slurm; with --dry-run print the calls")
     table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")

@@ -46,27 +46,36 @@ def claim(experiment: Experiment) -> None:
     Raises:
         UserError: when it holds a run of another configuration or on other data, naming what differs.
     """
-    folder = experiment.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "config.yaml"
+    experiment.folder.mkdir(parents=True, exist_ok=True)
+    check_configuration(experiment)
+    _claim_data(experiment, _trained(experiment))
+    path = experiment.folder / "config.yaml"
     text = to_yaml(experiment.config)
-    trained = any(experiment.checkpoints.glob("[!.]*"))  # a start that failed leaves nothing to be protected
-    if trained and path.exists():
-        old = _comparable(read_yaml(path, "delete it, if this run was started with this configuration"))
-        new = _comparable(to_dict(experiment.config))
-        for key in sorted(old.keys() | new.keys()):
-            changed = old.get(key) != new.get(key)
-            if changed and not any(key == may or key.startswith(f"{may}.") for may in _MAY_CHANGE):
-                raise UserError(
-                    f"holds a run with {old.get(key)!r}, not {new.get(key)!r}",
-                    file=folder,
-                    key=key,
-                    cure=_ANOTHER,
-                )
-    _claim_data(experiment, trained)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         with atomic_file(path) as file:
             file.write(text.encode())
+
+
+def check_configuration(experiment: Experiment) -> None:
+    """Make sure that what was trained in the run's folder, if anything, has the same configuration.
+
+    Raises:
+        UserError: when it has another, naming what differs.
+    """
+    path = experiment.folder / "config.yaml"
+    if not (_trained(experiment) and path.exists()):
+        return
+    old = _comparable(read_yaml(path, "delete it, if this run was started with this configuration"))
+    new = _comparable(to_dict(experiment.config))
+    for key in sorted(old.keys() | new.keys()):
+        changed = old.get(key) != new.get(key)
+        if changed and not any(key == may or key.startswith(f"{may}.") for may in _MAY_CHANGE):
+            what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
+            raise UserError(what, file=experiment.folder, key=key, cure=_ANOTHER)
+
+
+def _trained(experiment: Experiment) -> bool:
+    return any(experiment.checkpoints.glob("[!.]*"))  # a start that failed leaves nothing to be protected
 
 
 def _claim_data(experiment: Experiment, trained: bool) -> None:

@@ -19,12 +19,12 @@ def run(experiment: Experiment) -> dict[str, Any]:
     Raises:
         UserError: whatever a stage raises, or when an experiment teaches itself.
     """
-    _check(experiment, ())
+    check(experiment)
     return _run(experiment)
 
 
-def _check(experiment: Experiment, students: tuple[Path, ...]) -> None:
-    """Raise now what would else be found when the teachers are trained.
+def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
+    """Raise now what would else be found when the teachers, or a whole grid, are trained.
 
     Args:
         students: the folders of those that it is a teacher for.
@@ -33,8 +33,10 @@ def _check(experiment: Experiment, students: tuple[Path, ...]) -> None:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", cure="break the circle")
     claim(experiment)
     check_best(experiment)
+    experiment.training_frames(pseudo=False)
+    experiment.evaluation_frames()
     for teacher in dependencies(experiment):
-        _check(teacher, (*students, experiment.folder))
+        check(teacher, (*students, experiment.folder))
         teacher.frames_to_label()
 
 

@@ -14,7 +14,7 @@ from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
 
-COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "table", "picture"]
+COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "table", "picture"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "folder"]
 
 
@@ -64,6 +64,7 @@ def test_commands_without_a_network_start_without_torch(command, place, dataset,
 RESULT = {
     "experiment": "e",
     "dataset": "d",
+    "seed": 0,
     "inputs": ["rgb"],
     "tasks": ["depth"],
     "labels": {"depth": 3},

@@ -1,0 +1,81 @@
+"""``tutelage grid DATASET``: a whole table, in this process or as jobs of a cluster."""
+
+import argparse
+import shlex
+import subprocess
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from launchers.report import show_results
+from shards.errors import UserError
+from trainer.grid import FINISHED, Grid, name_of, samples, state
+from trainer.progress import say, show
+from trainer.table import collect
+
+PIPELINE = Path("slurm/pipeline.sh")
+
+
+def grid(options: argparse.Namespace) -> None:
+    rows = options.rows.split(",") if options.rows else None
+    found = Grid(options.dataset, rows, options.seeds, options.overrides)
+    _describe(found)
+    if options.sbatch:
+        _submit(found, dry=options.dry_run)
+    elif not options.dry_run:
+        _run(found)
+
+
+def _run(found: Grid) -> None:
+    """Run it here, and show what it gave.
+
+    Raises:
+        UserError: at the end, when a run failed.
+    """
+    failed = found.run()
+    finished = [cell.folder for cell in found.cells if state(cell) == FINISHED]
+    if finished:
+        show_results(collect(finished))
+    if failed:
+        lost = "; ".join(name_of(cell) for cell in found.cells if cell.folder in failed)
+        cure = "see above why, and start the same command again: what is finished is kept"
+        raise UserError(f"{len(failed)} of {len(found.cells)} runs failed: {lost}", cure=cure)
+
+
+def _describe(found: Grid) -> None:
+    """What will be run, and how far it is."""
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for title in ("row", "teacher", "samples", *(f"seed {seed}" for seed in found.seeds)):
+        table.add_column(title)
+    rows: dict[str, list[str]] = {}
+    for cell in found.cells:
+        teachers = ", ".join(each.config.experiment for each in found.teachers(cell)) or "–"
+        row = rows.setdefault(cell.config.experiment, [cell.config.experiment, teachers, samples(cell)])
+        row.append(state(cell))
+    for row in rows.values():
+        table.add_row(*row)
+    show(table)
+    if len({row[2] for row in rows.values()}) > 1 or any("epochs" in row[2] for row in rows.values()):
+        say("rows differ in the samples that their networks see: compare only those that see as many")
+
+
+def _submit(found: Grid, *, dry: bool) -> None:
+    """Hand every row that teaches no other to the cluster's pipeline, which brings its teachers along.
+
+    Raises:
+        UserError: without the script, or when a submission failed.
+    """
+    if not PIPELINE.exists():
+        raise UserError("does not exist", file=PIPELINE, cure="start this in the repository's root")
+    teachers = {each.folder for cell in found.cells for each in found.teachers(cell)}
+    lost = []
+    for cell in found.cells:
+        if cell.folder in teachers:
+            continue
+        call = [str(PIPELINE), str(cell.path), *cell.overrides]
+        print(shlex.join(call), flush=True)
+        if not dry and subprocess.run(call, check=False).returncode:
+            lost.append(name_of(cell))
+    if lost:
+        raise UserError(f"not submitted: {'; '.join(lost)}", cure="see above why, and start the same command again")

@@ -1,0 +1,74 @@
+"""``tutelage grid``: what it says before it starts, what it runs, and what it hands to a cluster."""
+
+from pathlib import Path
+
+import pytest
+
+from launchers.cli import main
+from trainer import grid
+
+SCRIPT = """#!/bin/sh
+echo "$@" >> submitted
+case "$*" in *seed=1*) exit 1 ;; esac
+"""
+
+
+def lines(text: str, *words: str) -> list[list[str]]:
+    """The words of the lines that begin with one of these."""
+    return [line.split() for line in text.splitlines() if line.split()[:1] and line.split()[0] in words]
+
+
+def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(place, capsys):
+    before = set(place.rglob("*"))
+    assert main(["grid", ".", "--seeds", "2", "--dry-run", "train.steps=3"]) == 0
+    said = lines(capsys.readouterr().out, "student", "teacher")
+    assert said == [["teacher", "–", "12", *["to", "do"] * 2], ["student", "teacher", "12", *["to", "do"] * 2]]
+    assert set(place.rglob("*")) == before
+
+
+def test_finished_runs_are_kept_and_shown(done, capsys, monkeypatch):
+    monkeypatch.setattr("trainer.train.Trainer", lambda *_: pytest.fail("a finished run was trained again"))
+    assert main(["grid", ".", "--seeds", "1"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("finished") == 2 and "2 of 2: student, seed 0" in said
+    assert [words[:3] for words in lines(said, "teacher")][-1] == ["teacher", "RGB+D", "S+D"]
+
+
+def test_a_failure_is_told_at_the_end(done, capsys, monkeypatch):
+    original = grid.run
+
+    def fail(cell):
+        if cell.config.experiment == "student":
+            raise ValueError("broken")
+        original(cell)
+
+    monkeypatch.setattr(grid, "run", fail)
+    assert main(["grid", ".", "--seeds", "1"]) == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith("tutelage: 1 of 2 runs failed: student, seed 0; see above why")
+
+
+def test_rows_that_see_other_numbers_of_samples_are_told(place, capsys):
+    Path("longer.yaml").write_text("inherits: teacher.yaml\ntrain: {steps: 2}\n")
+    assert main(["grid", ".", "--dry-run"]) == 0
+    assert "rows differ in the samples" in capsys.readouterr().out
+    assert main(["grid", ".", "--dry-run", "--rows", "student"]) == 0
+    assert "rows differ in the samples" not in capsys.readouterr().out
+
+
+def test_a_cluster_gets_each_row_that_teaches_no_other(place, capsys):
+    call = ["grid", ".", "--seeds", "2", "--sbatch", "train.lr=0.5"]
+    assert main(call) == 1
+    assert "slurm/pipeline.sh: does not exist; start this in the repository's root" in capsys.readouterr().err
+    Path("slurm").mkdir()
+    Path("slurm/pipeline.sh").write_text(SCRIPT)
+    Path("slurm/pipeline.sh").chmod(0o755)
+    wanted = [f"student.yaml train.lr=0.5 seed={seed}" for seed in (0, 1)]
+    assert main([*call, "--dry-run"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "pipeline" in line] == [
+        f"slurm/pipeline.sh {each}" for each in wanted
+    ]
+    assert not Path("submitted").exists()
+    assert main(call) == 1, "the second was refused"
+    assert Path("submitted").read_text().splitlines() == wanted
+    assert "not submitted: student, seed 1" in capsys.readouterr().err

@@ -1,0 +1,169 @@
+"""A whole table: every row of a folder of configurations, for several seeds.
+
+A row is an experiment, and a row that teaches others is trained once: its students find it finished. What is finished
+is kept, and what was interrupted continues (:mod:`trainer.stages`), so a grid can be ended and started again.
+"""
+
+import difflib
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.markup import escape
+
+from shards.errors import UserError
+from trainer import checkpoint
+from trainer.configfile import COMMAND_LINE, load, shared
+from trainer.experiment import Experiment
+from trainer.progress import say
+from trainer.ranks import ranks
+from trainer.runfolder import check_configuration
+from trainer.stages import check, run
+from trainer.status import Interrupted, LostRank
+
+CONFIGS = Path("configs")
+NO_ROWS = ("base", "pretrain")
+"""Configurations that are no rows begin with one of these."""
+FINISHED, CONTINUE, TODO, OTHER = "finished", "to continue", "to do", "other settings"
+
+
+class Grid:
+    """The rows of a table for several seeds, teachers before their students.
+
+    Args:
+        dataset: the name of a folder under ``configs``, or the path of a folder of configurations.
+        rows: names of configurations; their teachers join them. None for all.
+        seeds: how many, from ``seed`` up (0 where the configurations or overrides say nothing else).
+        overrides: ``key=value`` for every row.
+
+    Raises:
+        UserError: no such folder or row, a bad configuration, or an override that would not reach the teachers.
+    """
+
+    def __init__(
+        self, dataset: str, rows: Sequence[str] | None = None, seeds: int = 1, overrides: Sequence[str] = ()
+    ) -> None:
+        for override in overrides:
+            if not shared([override]):
+                key = override.partition("=")[0]
+                cure = "write it into a configuration of its own, which is then another row"
+                raise UserError("a teacher of a row would not take it over", file=COMMAND_LINE, key=key, cure=cure)
+        if seeds < 1:
+            raise UserError(f"{seeds} seeds", key="--seeds", cure="give 1 or more")
+        folder = folder_of(dataset)
+        paths = [folder / f"{name}.yaml" for name in rows] if rows else rows_of(folder)
+        if not paths:
+            raise UserError("holds no configuration of a row", file=folder, cure="give a folder of configurations")
+        first = load(paths[0], overrides).seed
+        self.seeds = [first + number for number in range(seeds)]
+        self.cells: list[Experiment] = []
+        """Every row for the first seed, then for the next."""
+        for seed in self.seeds:
+            seen: set[Path] = set()
+            for path in paths:
+                self.cells += _with_teachers(path, [*overrides, f"seed={seed}"], seen)
+
+    def teachers(self, cell: Experiment) -> list[Experiment]:
+        """The cells that teach one."""
+        wanted = {Experiment(entry.teacher, cell.overrides).folder for entry in cell.config.pseudo.values()}
+        return [each for each in self.cells if each.folder in wanted]
+
+    def run(self) -> dict[Path, str]:
+        """Run every cell. One that fails is reported, and so are its students; the others are run.
+
+        Returns:
+            Why a cell failed, by its folder.
+
+        Raises:
+            Interrupted: when a signal asks for a stop; started again, the grid continues.
+        """
+        failed: dict[Path, str] = {}
+        for cell in self.cells:
+            try:
+                check(cell)
+            except UserError as error:  # now, and not after hours
+                failed[cell.folder] = str(error)
+                _say(f"{name_of(cell)} cannot be run: {error}")
+        for number, cell in enumerate(self.cells, 1):
+            if cell.folder in failed:
+                continue
+            _say(f"\n{number} of {len(self.cells)}: {name_of(cell)}")
+            lost = [name_of(each) for each in self.teachers(cell) if each.folder in failed]
+            why = f"its teacher failed ({', '.join(lost)})" if lost else _run(cell)
+            if why:
+                failed[cell.folder] = why
+                _say(f"{name_of(cell)} failed: {why}")
+        return failed
+
+
+def name_of(cell: Experiment) -> str:
+    return f"{cell.config.experiment}, seed {cell.config.seed}"
+
+
+def folder_of(dataset: str) -> Path:
+    """The folder of configurations that a name or path means.
+
+    Raises:
+        UserError: when there is none.
+    """
+    for folder in (CONFIGS / dataset, Path(dataset)):
+        if folder.is_dir():
+            return folder
+    known = sorted(path.name for path in CONFIGS.glob("*/") if any(rows_of(path)))
+    near = difflib.get_close_matches(dataset, known, 1) or known
+    cure = f"did you mean {' or '.join(near)}?" if near else "give a folder of configurations"
+    raise UserError("is no folder of configurations", file=dataset, cure=cure)
+
+
+def rows_of(folder: Path) -> list[Path]:
+    """A folder's configurations that are rows."""
+    rows = [path for path in folder.glob("*.yaml") if not path.stem.startswith(NO_ROWS)]
+    return sorted(rows, key=lambda path: path.stem)
+
+
+def state(cell: Experiment) -> str:
+    """How far a cell is, by what stands in its folder; where that is of other settings, it cannot be run there."""
+    try:
+        check_configuration(cell)
+    except UserError:
+        return OTHER
+    if (cell.folder / "result.json").exists():
+        return FINISHED
+    begun = checkpoint.newest(cell.checkpoints) or checkpoint.exported(cell.checkpoints / "last")
+    return CONTINUE if begun else TODO
+
+
+def samples(cell: Experiment) -> str:
+    """How many samples a cell's training sees; of epochs, which depend on the data, how many."""
+    train = cell.config.train
+    return f"{train.epochs} epochs" if train.steps is None else f"{train.steps * train.global_batch:,}"
+
+
+def _with_teachers(path: Path, overrides: Sequence[str], seen: set[Path]) -> Iterator[Experiment]:
+    """A row after its teachers, as far as none of them was seen."""
+    experiment = Experiment(path, overrides)
+    if experiment.folder in seen:
+        return
+    seen.add(experiment.folder)
+    for entry in experiment.config.pseudo.values():
+        yield from _with_teachers(Path(entry.teacher), overrides, seen)
+    yield experiment
+
+
+def _run(cell: Experiment) -> str | None:
+    """Run a cell; why it failed, if it did."""
+    try:
+        run(cell)
+    except (Interrupted, LostRank):
+        raise
+    except Exception as error:
+        if ranks() > 1:  # the others may not have met it, and wait
+            raise
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        return str(error) or type(error).__name__
+    return None
+
+
+def _say(text: str) -> None:
+    say(escape(text))
