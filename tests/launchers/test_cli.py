@@ -14,7 +14,7 @@ from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
 
-COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "table", "picture"]
+COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "table", "toy", "picture"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "folder"]
 
 
