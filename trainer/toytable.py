@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shards.atomic import atomic_file
 from trainer.comparison import verdict
@@ -27,6 +28,7 @@ STAND_INS = (
     "f1 and f2 stand in for the paper's functions, whose formulas could not be obtained: its errors (Table 2: single "
     "task 0.0149 ± 0.0111, multi-task 0.0101 ± 0.0068, student 0.0072 ± 0.0062) compare in order, not in size."
 )
+_BELOW: dict[str, Any] = {"loc": "outside lower center", "ncols": 4}
 AGAINST = {MULTI: (SINGLE,), CONTROL: (MULTI,), STUDENT: (MULTI, CONTROL)}
 """What a network's error is compared with, seed by seed."""
 
@@ -58,14 +60,14 @@ def picture(toys: Sequence[Toy], found: Sequence[Measured], path: str | Path) ->
         z = toy.z[0, :LABELLED, 0]
         left.plot(z, f2(z), ".", color="black", markersize=3, label=f"{LABELLED} points of f2")
         left.set(title=f"z in {toy.protocol}", xlabel="z")
-        left.legend(fontsize="small")
         for axis, budget in zip(right, BUDGETS, strict=True):
-            axis.plot(line, f2(line), color="black", linewidth=3, alpha=0.25, label="f2")
+            axis.plot(line, f2(line), color="black", linewidth=3, alpha=0.25)
             for each in found:
                 if (each.protocol, each.budget) == (toy.protocol, budget) and each.network != TEACHER:
-                    axis.plot(line, each.curve, label=f"{each.network}, {each.steps} steps", linewidth=1.2)
-            axis.set(title=f"{budget}: f2 as it was learnt", xlabel="z")
-            axis.legend(fontsize="small")
+                    axis.plot(line, each.curve, label=f"f2 as learnt: {each.network}", linewidth=1.2)
+            axis.set(title=budget, xlabel="z")
+    shown = [axes[0][column].get_legend_handles_labels() for column in (0, 1)]
+    figure.legend(*([each for part in parts for each in part] for parts in zip(*shown, strict=True)), **_BELOW)
     with atomic_file(Path(path)) as file:
         figure.savefig(file, format="png", dpi=110)
 
@@ -85,4 +87,4 @@ def _span(found: Interval, *, signed: bool = False) -> str:
     if found.count == 1:
         return "–"
     sign = "+" if signed else ""
-    return f"{found.low:{sign}.4f} … {found.high:{sign}.4f}".replace("-", "−")
+    return f"{found.low:{sign}.5f} … {found.high:{sign}.5f}".replace("-", "−")

@@ -56,6 +56,14 @@ def test_early_fusion_adapts_the_first_convolution_to_four_channels(weights, fil
     )
 
 
+def test_a_backbone_of_classes_starts_from_the_same_file_too(weights, file):
+    semseg = Task("semseg", "classes", classes=tuple("abcde"), colours=((0, 0, 0),) * 5)
+    network = build(Architecture(BACKBONE, ("rgb", "semseg"), (DEPTH,), (semseg,)), pretrained=file)
+    assert_starts_from(weights, network)
+    stem = weights["conv1.weight"]  # five classes and "no label" are twice three channels
+    torch.testing.assert_close(network.get_parameter("backbones.semseg.conv1.weight"), torch.cat([stem, stem], 1) / 2)
+
+
 def test_a_network_of_ours_can_start_another(tmp_path):
     first = build(TEACHER)
     save_file(first.state_dict(), tmp_path / "model.safetensors")
