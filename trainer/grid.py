@@ -75,6 +75,7 @@ class Grid:
             Why a cell failed, by its folder.
 
         Raises:
+            UserError: what keeps every cell from being run, such as data that are not there.
             Interrupted: when a signal asks for a stop; started again, the grid continues.
         """
         failed: dict[Path, str] = {}
@@ -83,7 +84,11 @@ class Grid:
                 check(cell)
             except UserError as error:  # now, and not after hours
                 failed[cell.folder] = str(error)
-                _say(f"{name_of(cell)} cannot be run: {error}")
+                if len(failed) == len(self.cells) and len(set(failed.values())) == 1:
+                    raise
+        for cell in self.cells:
+            if cell.folder in failed:
+                _say(f"{name_of(cell)} cannot be run: {failed[cell.folder]}")
         for number, cell in enumerate(self.cells, 1):
             if cell.folder in failed:
                 continue
@@ -97,6 +102,7 @@ class Grid:
 
 
 def name_of(cell: Experiment) -> str:
+    """A cell in words."""
     return f"{cell.config.experiment}, seed {cell.config.seed}"
 
 

@@ -104,6 +104,12 @@ def test_what_would_fail_is_said_before_anything_is_run(configs, ran, tmp_path, 
     assert capsys.readouterr().out.startswith("b, seed 0 cannot be run: ")
 
 
+def test_what_keeps_every_run_from_starting_is_one_error(made, ran, tmp_path):
+    with pytest.raises(UserError, match=r"nowhere: data\.path: is no prepared data set"):
+        made(None, 2, f"data.path={tmp_path / 'nowhere'}").run()
+    assert not ran
+
+
 @pytest.mark.parametrize("end", [Interrupted("stopped"), KeyboardInterrupt()])
 def test_a_stop_stops_all(made, monkeypatch, end):
     def stop(cell):
