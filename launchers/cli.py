@@ -125,6 +125,12 @@ def parser() -> argparse.ArgumentParser:
     grid.add_argument("--seeds", type=int, default=3, metavar="N", help="how many, from `seed` up (default: 3)")
     grid.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
     grid.add_argument("--sbatch", action="store_true", help="submit it to Slurm; with --dry-run print the calls")
+    about = _command(
+        commands, "status", "launchers.jobs:show", "which stages of an experiment are finished, and why not"
+    )
+    about.add_argument("config", metavar="CONFIG")
+    about.add_argument("overrides", metavar="key=value", nargs="*")
+    _job(commands)
     table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
@@ -138,6 +144,22 @@ def parser() -> argparse.ArgumentParser:
     picture.add_argument("--out", required=True, metavar="FILE.png")
     picture.add_argument("--frames", type=int, default=4)
     return top
+
+
+def _job(commands: Any) -> None:
+    job = commands.add_parser(
+        "job", help="what the scripts in slurm/ ask", description="What the scripts in slurm/ ask."
+    )
+    questions = job.add_subparsers(title="questions", required=True, metavar="QUESTION")
+    for name, text in {
+        "begin": "whether a stage may start: answers start or finished",
+        "end": "how a stage ended: answers finished, failed or again",
+    }.items():
+        question = _command(questions, name, f"launchers.jobs:{name}", text)
+        question.add_argument("stage", choices=("train", "label", "evaluate"))
+        question.add_argument("config", metavar="CONFIG")
+        question.add_argument("overrides", metavar="key=value", nargs="*")
+    _command(questions, "stop", "launchers.jobs:stop", "ask this job's ranks on this host to stop")
 
 
 def _prepare(commands: Any) -> None:

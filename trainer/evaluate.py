@@ -23,6 +23,7 @@ from trainer.runfolder import claim, environment
 from trainer.runtime import accelerator, losing_ranks, share
 from trainer.status import already_finished, new_launch, recorded
 
+_RESULT = "result.json"
 _THREADS = threads_per_rank()
 
 
@@ -35,18 +36,15 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
     Raises:
         UserError: when there is no exported network, one of another configuration, or no frame to evaluate on.
     """
-    path = experiment.folder / "result.json"
-    found = {name: checkpoint.exported(experiment.checkpoints / name) for name in ("last", "best")}
-    hashes = {name: facts["sha256"] for name, facts in found.items() if facts}
+    found, hashes = _exported(experiment)
     chosen = experiment.config.evaluate.checkpoint
     if chosen not in hashes:
         cure = "train it (`tutelage train CONFIG`)" + ("" if chosen == "last" else " with evaluate.every set")
         raise UserError(f"there is no {chosen} checkpoint", file=experiment.checkpoints, cure=cure)
     claim(experiment)
-    asked = _asked(experiment, hashes)
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    result = share(process, read_json(path, "delete it") if path.exists() else {})
-    if result.get("asked") == asked:
+    result: dict[str, Any] | None = share(process, evaluated(experiment))
+    if result is not None:
         already_finished(experiment.folder, "evaluate")
         return result
     with recorded(experiment.folder, "evaluate", share(process, new_launch())), losing_ranks():
@@ -55,11 +53,24 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
             network, _ = checkpoint.load_exported(experiment.checkpoints / name)
             network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             metrics[name] = evaluate_network(experiment, network, process)
-        result = _row(experiment, found, metrics, asked)
+        result = _row(experiment, found, metrics, _asked(experiment, hashes))
         if process.is_main_process:
-            write_json(path, result)
+            write_json(experiment.folder / _RESULT, result)
         process.wait_for_everyone()
     return result
+
+
+def evaluated(experiment: Experiment) -> dict[str, Any] | None:
+    """The row of ``result.json``, if it stands there and is about the networks as they are now."""
+    path, asked = experiment.folder / _RESULT, _asked(experiment, _exported(experiment)[1])
+    result = read_json(path, "delete it") if path.exists() else {}
+    return result if result.get("asked") == asked else None
+
+
+def _exported(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]]:
+    """What is known of the last and the best network, and the hashes of those that are there."""
+    found = {name: checkpoint.exported(experiment.checkpoints / name) for name in ("last", "best")}
+    return found, {name: facts["sha256"] for name, facts in found.items() if facts}
 
 
 @torch.no_grad()

@@ -74,6 +74,17 @@ def label(experiment: Experiment) -> dict[str, Any]:
     return _keep(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
 
 
+def labelled(experiment: Experiment) -> bool:
+    """Whether all labels of an experiment's network, as it is now, are there.
+
+    Raises:
+        UserError: when it has nothing to label.
+    """
+    _, mask = experiment.frames_to_label()
+    facts = checkpoint.exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
+    return facts is not None and _finished(experiment.labels, _job(experiment, facts, mask))
+
+
 class _Pass:
     """One pass of a network over the frames of a mask."""
 

@@ -1,0 +1,129 @@
+"""What a job script asks between its launches: may it start, how did it end, and how are the ranks told to stop.
+
+A launcher's exit status says only that something ended. What says more is there in the run's folder: what the stage
+makes, ``status.json``, and the note that :func:`begin` leaves for one job and stage::
+
+    .restarts-train-4711.json    {"progress": 500, "without": 0, "status": {...}}
+
+The shell reads one word from standard output; what is for people goes to standard error.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from shards.atomic import read_json, write_json
+from shards.errors import UserError
+from trainer import status
+
+FINISHED, START, AGAIN, FAILED = "finished", "start", "again", "failed"
+
+
+def begin(options: argparse.Namespace) -> None:
+    """Head the log, and answer ``start``, or ``finished`` if nothing is left to do.
+
+    Raises:
+        UserError: what would fail again and again; or too many restarts of this job came no further.
+    """
+    _head(options)
+    from trainer.runfolder import claim
+
+    stage = _stage(options)
+    claim(stage.experiment)
+    if stage.finished():
+        print(FINISHED)
+        return
+    stage.check()
+    path, limit = _note(stage), int(os.environ.get("RESTARTS", "3"))
+    last = read_json(path, "delete it") if path.exists() else {"progress": -1, "without": 0}
+    progress = stage.progress()
+    without = 0 if progress > last["progress"] else last["without"] + 1
+    if without > limit:
+        what = f"was started {without + 1} times and came no further than {progress}"
+        cure = "see above, and in status.json, how it ended each time; then submit it again"
+        raise UserError(what, file=stage.experiment.folder, key=stage.name, cure=cure)
+    before = status.read(stage.experiment.folder)
+    write_json(path, {"progress": progress, "without": without, "status": before})
+    print(START)
+
+
+def end(options: argparse.Namespace) -> None:
+    """Answer ``finished``; ``failed`` if it would fail again; or ``again`` if the job should be started again."""
+    stage = _stage(options)
+    path, said = _note(stage), status.read(stage.experiment.folder)
+    before = read_json(path, "submit the job again")["status"]
+    mine = said != before and said.get("job") == os.environ.get("SLURM_JOB_ID")
+    if stage.finished():
+        answer, why = FINISHED, str(stage.experiment.folder)
+    elif mine and said["state"] == status.FAILED:
+        answer, why = FAILED, said["why"]
+    else:
+        answer, why = AGAIN, (said["why"] or "killed") if mine else "ended before it began"
+    if answer != AGAIN:
+        path.unlink()
+    print(f"tutelage: {stage.name} {answer}: {why}", file=sys.stderr)
+    print(answer)
+
+
+def stop(options: argparse.Namespace) -> None:
+    """Ask this job's ranks on this host to stop: SIGUSR1 to each, and to nobody else."""
+    for rank in _ranks(os.environ.get("SLURM_JOB_ID", "")):
+        with suppress(ProcessLookupError):
+            os.kill(rank, signal.SIGUSR1)
+
+
+def show(options: argparse.Namespace) -> None:
+    """Print a line of tab-separated words for every job of an experiment: script, state, folder, why (the data set's
+    name for ``prepare``), numbers of the lines that must be finished before it, configuration, overrides."""
+    from launchers.stage import jobs
+    from trainer.experiment import Experiment
+
+    for job in jobs(Experiment(options.config, options.overrides)):
+        folder = job.experiment.config.data.path if job.script == "prepare" else job.experiment.folder
+        after = ",".join(map(str, job.after)) or "-"
+        why = " ".join(job.why.split())
+        print(job.script, job.state, folder, why, after, job.experiment.path, *job.overrides, sep="\t")
+
+
+def _ranks(job: str) -> Iterator[int]:
+    """Processes that a launcher started: they carry its mark, and their parents (it, or a container) do not."""
+    marked, parents = set(), {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended, or is another user's
+            words = (folder / "environ").read_bytes().split(b"\0")
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            parents[int(folder.name)] = int(fields[1])
+            names = [word.partition(b"=")[0] for word in words]
+            if b"ACCELERATE_MIXED_PRECISION" in names and f"SLURM_JOB_ID={job}".encode() in words:
+                marked.add(int(folder.name))
+    return (each for each in marked if parents[each] not in marked)
+
+
+def _head(options: argparse.Namespace) -> None:
+    from trainer.runfolder import environment
+
+    env, made = os.environ.get, environment()
+    versions = ", ".join(f"{name} {made[name]}" for name in ("tutelage", "python", "torch", "accelerate", "deepspeed"))
+    job = f"job {env('SLURM_JOB_ID')}, restart {env('SLURM_RESTART_COUNT', '0')}"
+    for line in (
+        f"{options.stage} {' '.join([options.config, *options.overrides])}",
+        f"  {job}, on {env('SLURM_JOB_NODELIST')}: {env('RANKS')} processes a node, engine {env('ENGINE')}",
+        f"  commit {made['commit']}, {versions}",
+    ):
+        print(f"tutelage: {line}", file=sys.stderr, flush=True)
+
+
+def _stage(options: argparse.Namespace) -> Any:
+    from launchers.stage import Stage
+    from trainer.experiment import Experiment
+
+    return Stage(options.stage, Experiment(options.config, options.overrides))
+
+
+def _note(stage: Any) -> Path:
+    return stage.experiment.folder / f".restarts-{stage.name}-{os.environ.get('SLURM_JOB_ID', '0')}.json"

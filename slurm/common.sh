@@ -1,0 +1,109 @@
+# shellcheck shell=bash
+# What the job scripts share: the site's settings, the launch over all nodes, and what becomes of a job that ended.
+# A script runs in the repository's root, where it was submitted.
+set -euo pipefail
+# shellcheck disable=SC1091  # the site's own, see site.env.example
+if [ -f slurm/site.env ]; then . slurm/site.env; fi
+: "${RANKS_PER_NODE:=${SLURM_GPUS_ON_NODE:-1}}" "${ENGINE:=ddp}" "${CONTAINER:=}" "${GRACE:=120}" "${DRY_RUN:=}"
+threads=$((${SLURM_CPUS_ON_NODE:-1} / RANKS_PER_NODE))
+export RANKS_PER_NODE ENGINE CONTAINER OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"
+child='' stopping='' call=()
+site=(${SCRATCH:+"run.root=$SCRATCH/runs" "data.path=$SCRATCH/data/\${data.name}"})
+trap stop_soon USR1 # ahead of the end: see --signal in the scripts
+trap : TERM         # cancelled: the ranks hear it too, and have KillWait seconds to write their checkpoint
+
+fail() { echo "tutelage: $*" >&2 && exit 1; }
+
+tutelage() {
+  # shellcheck disable=SC2086  # a line of words
+  $CONTAINER python -m launchers "$@"
+}
+
+arguments() { # DEFAULT "$@": fills `call` with [CONFIG] [key=value ...] and what the site adds
+  [ -n "$DRY_RUN" ] || [ -n "${SLURM_JOB_ID:-}" ] || fail "$0 is a job: submit it (sbatch $0), or start slurm/pipeline.sh"
+  local config=$1 && shift
+  case ${1-=} in *=*) ;; *) config=$1 && shift ;; esac
+  call=("$config" "${site[@]}" "$@")
+}
+
+prepare() { # the data set of the configuration, on this node, unless it is there
+  local rows state folder name raw words
+  rows=$(tutelage status "${call[@]}")
+  IFS=$'\t' read -r _ state folder name _ <<<"$rows"
+  case $name in scenes) raw='' words=scenes ;; nyudv2 | cityscapes) words=$name ;; *) words=folder ;; esac
+  words="$words ${raw-${RAW:-downloads/$name}} $folder --jobs ${SLURM_CPUS_ON_NODE:-1} ${PREPARE:-}"
+  [ "$state" != finished ] || return 0
+  [ -z "$DRY_RUN" ] || { echo "$CONTAINER python -m launchers prepare $words" && return; }
+  # shellcheck disable=SC2086
+  attend tutelage prepare $words || { [ -n "$stopping" ] && requeue; } || fail 'prepare failed, see above'
+}
+
+stage() { # train|label|evaluate: to its end, or back into the queue
+  local answer
+  [ -z "$DRY_RUN" ] || { launch "$1" && return; }
+  answer=$(tutelage job begin "$1" "${call[@]}") # an error says what to do, and ends the job for good
+  [ "$answer" = start ] || return 0
+  [ -z "$stopping" ] || requeue
+  attend launch "$1" || true # a launcher's exit status says nothing
+  answer=$(tutelage job end "$1" "${call[@]}")
+  case $answer in finished) ;; again) requeue ;; *) exit 1 ;; esac
+}
+
+table() { # of the networks that are evaluated: the configuration's and its teachers'
+  [ -z "$DRY_RUN" ] || return 0
+  local rows folders
+  rows=$(tutelage status "${call[@]}")
+  mapfile -t folders < <(awk -F '\t' '$2 == "finished" && ($1 == "teacher" || $1 == "evaluate") { print $3 }' <<<"$rows")
+  tutelage table "${folders[@]}"
+}
+
+launch() { # one launcher on each node, which starts its ranks
+  local nodes=${SLURM_JOB_NUM_NODES:-N} head=HOST port=PORT total="N*$RANKS_PER_NODE" options=() run=(echo srun)
+  if [ -z "$DRY_RUN" ]; then
+    read -r head < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+    # no client is given a port below 32768; another one after a restart, as a lost node may still hold the old
+    port=$((15000 + (SLURM_JOB_ID + 1009 * ${SLURM_RESTART_COUNT:-0}) % 15000)) total=$((nodes * RANKS_PER_NODE))
+    run=(exec srun --nodes="$nodes" --ntasks-per-node=1 --kill-on-bad-exit=1 --mpi=none)
+    run+=(${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"})
+  fi
+  [ "$total$ENGINE" = 1ddp ] || options=(--config_file "configs/engine/$ENGINE.yaml")
+  options+=(--num_processes "$total" --num_machines "$nodes" --main_process_ip "$head" --main_process_port "$port")
+  # shellcheck disable=SC2016  # each node's own number
+  "${run[@]}" bash -c 'exec $CONTAINER accelerate launch --machine_rank "$SLURM_NODEID" "$@"' launch \
+    "${options[@]}" -m launchers "$1" "${call[@]}"
+}
+
+attend() { # COMMAND ...: its exit status, while signals are heard
+  local status=0
+  "$@" &
+  child=$!
+  while kill -0 "$child" 2>/dev/null; do wait "$child" && status=0 || status=$?; done
+  child=''
+  return "$status"
+}
+
+stop_soon() { # the ranks write a checkpoint and end; if they take too long, the one before it must do
+  [ -z "$stopping" ] || return 0
+  stopping=1
+  echo "tutelage: the job is about to be ended: its ranks are asked to stop" >&2
+  [ -z "$child" ] || hurry "$child" &
+}
+
+hurry() {
+  local end=$((SECONDS + GRACE))
+  while ((SECONDS < end)) && kill -0 "$1" 2>/dev/null; do
+    # a launcher would die of the signal and leave its ranks alone, so each rank gets it; again, if it was too early
+    # shellcheck disable=SC2016
+    timeout 30 srun --overlap --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mem=0 --mpi=none \
+      bash -c 'exec $CONTAINER python -m launchers job stop' || true
+    sleep 5
+  done
+  if kill -0 "$1" 2>/dev/null; then requeue; fi
+}
+
+requeue() { # unless somebody wants the job gone, or it is back in the queue already
+  case $(scontrol show job --oneliner "$SLURM_JOB_ID") in *" JobState=CANCELLED"* | *" JobState=PENDING"*) exit 1 ;; esac
+  echo "tutelage: back into the queue, to go on from the last checkpoint" >&2
+  scontrol requeue "$SLURM_JOB_ID" || fail "it cannot be queued again: submit it again, and it goes on"
+  exit 0
+}

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Raw frames → shards, on one node: `tutelage prepare` for the data set of a configuration.
+#
+#   sbatch slurm/prepare.sh [CONFIG] [key=value ...]        (default: configs/cityscapes/ummt-ps.yaml)
+#
+# docs/cluster.md says more.
+#SBATCH --job-name=prepare
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@180
+cd "${SLURM_SUBMIT_DIR:-.}" && . slurm/common.sh
+arguments configs/cityscapes/ummt-ps.yaml "$@"
+prepare

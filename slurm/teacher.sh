@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Train a teacher and evaluate it: `tutelage train CONFIG` and `tutelage evaluate CONFIG` over all nodes.
+#
+#   sbatch --nodes=2 slurm/teacher.sh [CONFIG] [key=value ...]        (default: configs/cityscapes/mmmt-d.yaml)
+#
+# docs/cluster.md says more.
+#SBATCH --job-name=teacher
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@180
+cd "${SLURM_SUBMIT_DIR:-.}" && . slurm/common.sh
+arguments configs/cityscapes/mmmt-d.yaml "$@"
+prepare
+stage train
+stage evaluate
+table

@@ -1,0 +1,86 @@
+"""A cluster of three hosts, a clone of the repository with a tiny experiment in it, and its jobs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules beside this one
+
+from clone import Clone
+from hosts import Cluster, missing, running
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = Path(sys.executable).parent
+ENVIRONMENT = {
+    "PATH": f"{PYTHON}:{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",
+    "PREPARE": "--train 24 --val 6 --size 32x64 --samples-per-shard 4",
+}
+BASE = """
+data: {name: scenes, path: data/scenes, workers: 1}
+labels: {semseg: 8, depth: 24}
+model: {backbone: test_efficientnet}
+train: {global_batch: 12, steps: 8, lr: 1.0e-3, log_every: 2, trace: true}
+evaluate: {batch: 2}
+label: {batch: 2, threshold: 0.1}
+"""
+TEACHER = "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {global_batch: 6}"
+STUDENT = "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: 0.1}}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    why = missing()
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.cluster)
+            if why:
+                item.add_marker(pytest.mark.skip(reason=f"a cluster {why}"))
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Cluster]:
+    """Slurm on node1, node2 and node3."""
+    with tempfile.TemporaryDirectory(prefix="tutelage-slurm-") as folder:  # pytest's own are closed to munge
+        Path(folder).chmod(0o755)
+        with running(Path(folder), 3, ENVIRONMENT) as cluster:
+            yield cluster
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set, as the clone's own job would prepare it. Nobody writes there."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    call = [sys.executable, "-m", "launchers", "prepare", "scenes", str(folder), *ENVIRONMENT["PREPARE"].split()]
+    subprocess.run([*call, "--jobs", "1"], check=True, cwd=ROOT, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def empty(slurm: Cluster, tmp_path: Path) -> Iterator[Clone]:
+    """A clone without data; what is left of its jobs is cancelled."""
+    folder = tmp_path / "clone"
+    (folder / "slurm").mkdir(parents=True)
+    for name in ("shards", "trainer", "launchers", "configs"):
+        (folder / name).symlink_to(ROOT / name)
+    for script in (ROOT / "slurm").glob("*.sh"):
+        shutil.copy(script, folder / "slurm")
+    for name, text in {"base": BASE, "teacher": TEACHER, "student": STUDENT}.items():
+        (folder / f"{name}.yaml").write_text(text)
+    yield Clone(folder, slurm)
+    slurm.run("scancel", "--user=root")
+    for name in slurm.names:
+        slurm.power_on(name)
+    slurm.until_idle()
+
+
+@pytest.fixture
+def clone(empty: Clone, data: Path) -> Clone:
+    """A clone with the data set."""
+    (empty.folder / "data").symlink_to(data.parent)
+    return empty

@@ -1,0 +1,232 @@
+"""A real Slurm on one machine: slurmctld, and a slurmd for each of several "hosts".
+
+A host is a set of namespaces (network, hostname, processes, mounts) with an address on a bridge of its own, so that
+ranks of two hosts meet over TCP and a host can be unplugged or lose its power. The file system is shared, as a
+cluster's home folder is. All files of a cluster lie in one folder; several clusters can be up at the same time.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "ip", "unshare", "nsenter")
+PACKAGES = "munge slurmctld slurmd slurm-client iproute2 util-linux"
+
+CONF = """\
+ClusterName=tutelage
+SlurmctldHost={controller}({net}.1)
+SlurmctldPort={port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+CredType=cred/munge
+# a requeued job is held back until its credential has expired, usually two minutes
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MpiDefault=none
+SwitchType=switch/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=0,batch_sched_delay=0
+SlurmdParameters=config_overrides
+PropagateResourceLimits=NONE
+JobRequeue=1
+ReturnToService=2
+SlurmdTimeout=10
+SlurmctldTimeout=10
+MessageTimeout=10
+TCPTimeout=2
+KillWait=15
+CompleteWait=0
+MinJobAge=86400
+UnkillableStepTimeout=60
+"""
+
+INIT = """\
+hostname {name}
+mount --bind {folder}/hosts /etc/hosts
+mount --bind {folder}/nsswitch.conf /etc/nsswitch.conf
+mount -t tmpfs tmpfs /dev/shm
+ip link set lo up
+until ip addr show dev eth0 2>/dev/null | grep -q 'inet '; do sleep 0.05; done
+slurmd -N {name}
+while :; do wait; sleep 1; done
+"""
+
+
+def missing() -> str | None:
+    """Why no cluster can be started here."""
+    if os.geteuid():
+        return "needs root, for namespaces and slurmctld"
+    if absent := [name for name in NEEDED if not shutil.which(name)]:
+        return f"needs {', '.join(absent)} (apt-get install {PACKAGES})"
+    if subprocess.run(["unshare", "--net", "--pid", "--mount", "--fork", "true"], capture_output=True).returncode:
+        return "needs a machine that allows namespaces (unshare)"
+    return None
+
+
+class Cluster:
+    """A Slurm that is up; see :func:`running`.
+
+    Args:
+        folder: for its files; other users must be able to enter it.
+        names: of its hosts.
+        cpus: that each host claims to have.
+        number: other clusters that are up have other numbers.
+    """
+
+    def __init__(self, folder: Path, names: tuple[str, ...], cpus: int = 8, number: int = 71) -> None:
+        self.folder, self.names = folder, names
+        self.net, self.bridge = f"10.{number}.0", f"tutelage{number}"
+        self.env = os.environ | {"SLURM_CONF": f"{folder}/slurm.conf", "MUNGE_SOCKET": f"{folder}/munge.socket"}
+        controller = os.uname().nodename.partition(".")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        for name in ("state", *(f"spool-{name}" for name in names)):
+            (folder / name).mkdir(exist_ok=True)
+        hosts = [("127.0.0.1", "localhost"), (f"{self.net}.1", controller)]
+        hosts += [(self._address(name), name) for name in names]
+        (folder / "hosts").write_text("".join(f"{address} {name}\n" for address, name in hosts))
+        (folder / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
+        conf = CONF.format(folder=folder, net=self.net, controller=controller, port=6800 + number)
+        for name in names:
+            conf += f"NodeName={name} NodeAddr={self._address(name)} CPUs={cpus} RealMemory=8000\n"
+        conf += f"PartitionName=all Nodes={','.join(names)} Default=YES MaxTime=INFINITE State=UP\n"
+        (folder / "slurm.conf").write_text(conf)
+        self._hosts: dict[str, subprocess.Popen[bytes]] = {}
+
+    def _address(self, name: str) -> str:
+        return f"{self.net}.{10 + self.names.index(name)}"
+
+    def start(self) -> None:
+        key, log = self.folder / "munge.key", self.folder / "munged.log"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        options = {"key-file": key, "socket": f"{self.folder}/munge.socket", "pid-file": f"{self.folder}/munged.pid"}
+        options |= {"log-file": log, "seed-file": f"{self.folder}/munged.seed"}
+        self.run("munged", *(f"--{name}={value}" for name, value in options.items()))
+        self.run("ip", "link", "add", self.bridge, "type", "bridge")
+        self.run("ip", "addr", "add", f"{self.net}.1/24", "dev", self.bridge)
+        self.run("ip", "link", "set", self.bridge, "up")
+        self.run("slurmctld", "-c")
+        for name in self.names:
+            self.power_on(name)
+        self.until_idle()
+
+    def power_on(self, name: str) -> None:
+        """Start a host and its slurmd, if it is off."""
+        if name in self._hosts:
+            return
+        (self.folder / f"slurmd-{name}.pid").unlink(missing_ok=True)
+        script = INIT.format(name=name, folder=self.folder)
+        log = (self.folder / f"{name}.log").open("ab")
+        # the namespaces end with unshare's child, which is process 1 of the host
+        call = ["unshare", "--net", "--uts", "--ipc", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
+        host = subprocess.Popen([*call, "bash", "-c", script], env=self.env, stdin=subprocess.DEVNULL, stdout=log,
+                                stderr=log, start_new_session=True)  # fmt: skip
+        self._hosts[name] = host
+        init = _child(host.pid)
+        port, link = f"{self.bridge}p{self.names.index(name)}", ("type", "veth", "peer", "name", "eth0")
+        self.run("ip", "link", "add", port, *link, "netns", str(init))
+        self.run("ip", "link", "set", port, "master", self.bridge, "up")
+        inside = ("nsenter", f"--net=/proc/{init}/ns/net", "ip")
+        self.run(*inside, "link", "set", "eth0", "up")
+        self.run(*inside, "addr", "add", f"{self._address(name)}/24", "dev", "eth0")
+
+    def power_off(self, name: str, *, unplug: bool = True) -> None:
+        """End a host and all of its processes at once.
+
+        Args:
+            unplug: take it off the network first, so that nobody hears of it, as when power fails; else its
+                connections are closed, as when a kernel ends it.
+        """
+        if unplug:
+            self.run("ip", "link", "del", f"{self.bridge}p{self.names.index(name)}")
+        host = self._hosts.pop(name)
+        os.kill(_child(host.pid), signal.SIGKILL)
+        host.wait()
+
+    def stop(self) -> None:
+        for name in list(self._hosts):
+            self.power_off(name, unplug=False)
+        for name in ("slurmctld", "munged"):
+            with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+                pid = int((self.folder / f"{name}.pid").read_text())
+                while True:  # until it has written down what it must
+                    os.kill(pid, signal.SIGTERM)
+                    time.sleep(0.1)
+        subprocess.run(["ip", "link", "del", self.bridge], capture_output=True)
+
+    def run(self, *call: str, check: bool = True, cwd: Path | None = None, more: Mapping[str, str] = {}) -> str:
+        """A command outside the hosts, as on a login node; returns its output, errors included.
+
+        Args:
+            more: environment, besides the cluster's.
+        """
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(call, env={**self.env, **more}, cwd=cwd, text=True, **out)  # type: ignore[call-overload]
+        assert not check or done.returncode == 0, f"{' '.join(call)}: {done.stdout}"
+        return done.stdout.strip()
+
+    def until_idle(self, limit: float = 60) -> None:
+        """Wait until all hosts that are on can take a job."""
+        end = time.monotonic() + limit
+        while sorted(self.run("sinfo", "-hN", "-t", "idle", "-o", "%N").split()) != sorted(self._hosts):
+            assert time.monotonic() < end, self.run("sinfo", "-lN")
+            time.sleep(0.2)
+
+    def state(self, job: str) -> str:
+        """A job's state in Slurm's words, such as RUNNING."""
+        return self.field(job, "JobState")
+
+    def field(self, job: str, name: str) -> str:
+        shown = self.run("scontrol", "show", "job", "--oneliner", job)
+        return next(word.partition("=")[2] for word in shown.split() if word.startswith(f"{name}="))
+
+    def until(self, job: str, *states: str, limit: float = 240) -> str:
+        """Wait until a job is in one of these states."""
+        end = time.monotonic() + limit
+        while (state := self.state(job)) not in states:
+            assert time.monotonic() < end, f"job {job} is {state}, not {' or '.join(states)}"
+            time.sleep(0.3)
+        return state
+
+    def ended(self, job: str, limit: float = 240) -> str:
+        """Wait until a job will not run any more, and return its state."""
+        ends = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY")
+        return self.until(job, *ends, limit=limit)
+
+
+def _child(pid: int) -> int:
+    """The process that unshare has started, or will soon: process 1 of its host."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    while not (found := children.read_text().split()):
+        time.sleep(0.02)
+    return int(found[0])
+
+
+@contextmanager
+def running(folder: Path, hosts: int, environment: Mapping[str, str], number: int = 71) -> Iterator[Cluster]:
+    """A cluster of so many hosts, until the block ends."""
+    cluster = Cluster(folder, tuple(f"node{each + 1}" for each in range(hosts)), number=number)
+    cluster.env |= environment
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
