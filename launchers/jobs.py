@@ -25,12 +25,11 @@ FINISHED, START, AGAIN, FAILED = "finished", "start", "again", "failed"
 
 
 def begin(options: argparse.Namespace) -> None:
-    """Head the log, and answer ``start``, or ``finished`` if nothing is left to do.
+    """Answer ``start``, or ``finished`` if nothing is left to do.
 
     Raises:
         UserError: what would fail again and again; or too many restarts of this job came no further.
     """
-    _head(options)
     from trainer.runfolder import claim
 
     stage = _stage(options)
@@ -102,20 +101,6 @@ def _ranks(job: str) -> Iterator[int]:
             if b"ACCELERATE_MIXED_PRECISION" in names and f"SLURM_JOB_ID={job}".encode() in words:
                 marked.add(int(folder.name))
     return (each for each in marked if parents[each] not in marked)
-
-
-def _head(options: argparse.Namespace) -> None:
-    from trainer.runfolder import environment
-
-    env, made = os.environ.get, environment()
-    versions = ", ".join(f"{name} {made[name]}" for name in ("tutelage", "python", "torch", "accelerate", "deepspeed"))
-    job = f"job {env('SLURM_JOB_ID')}, restart {env('SLURM_RESTART_COUNT', '0')}"
-    for line in (
-        f"{options.stage} {' '.join([options.config, *options.overrides])}",
-        f"  {job}, on {env('SLURM_JOB_NODELIST')}: {env('RANKS')} processes a node, engine {env('ENGINE')}",
-        f"  commit {made['commit']}, {versions}",
-    ):
-        print(f"tutelage: {line}", file=sys.stderr, flush=True)
 
 
 def _stage(options: argparse.Namespace) -> Any:

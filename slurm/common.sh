@@ -24,6 +24,20 @@ arguments() { # DEFAULT "$@": fills `call` with [CONFIG] [key=value ...] and wha
   local config=$1 && shift
   case ${1-=} in *=*) ;; *) config=$1 && shift ;; esac
   call=("$config" "${site[@]}" "$@")
+  [ -n "$DRY_RUN" ] || header
+}
+
+header() { # of every life of a job in its log
+  local restart=${SLURM_RESTART_COUNT:-0} versions commit
+  commit=$(git describe --always --dirty --abbrev=12 --match= 2>/dev/null) || commit=unknown
+  # shellcheck disable=SC2086
+  versions=$($CONTAINER python -c 'import importlib.metadata as of, platform
+names = "tutelage", "torch", "accelerate", "deepspeed"
+print(", ".join(["python " + platform.python_version(), *(f"{name} {of.version(name)}" for name in names)]))')
+  echo "tutelage: $SLURM_JOB_NAME ${call[*]}"
+  echo "  job $SLURM_JOB_ID, restart $restart, $(date --iso-8601=seconds), engine $ENGINE, $RANKS_PER_NODE ranks a node"
+  echo "  nodes $(scontrol show hostnames "$SLURM_JOB_NODELIST" | paste --serial --delimiters=' '), commit $commit"
+  echo "  $versions"
 }
 
 prepare() { # the data set of the configuration, on this node, unless it is there

@@ -16,8 +16,9 @@ console = Console()
 
 
 def show(table: RenderableType) -> None:
-    """Print a table: as wide as it is where the output is no terminal, so that nothing is cut."""
-    (console if console.is_terminal else Console(width=240)).print(table)
+    """Print a table, once for all ranks: as wide as it is where the output is no terminal, so that nothing is cut."""
+    if rank() == 0:
+        (console if console.is_terminal else Console(width=240)).print(table)
 
 
 def say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ class Clone:
     def run(self, *call: str, check: bool = True, **env: str) -> str:
         """A command on the login node, in this clone."""
         return self.slurm.run(*call, check=check, cwd=self.folder, more=env)
+
+    @staticmethod
+    def jobs(said: str) -> dict[str, str]:
+        """Job ids by script, of what pipeline.sh said."""
+        return dict(re.findall(r"^ *(\w+) .*: job (\d+)", said, re.MULTILINE))
 
     def log(self, job: str) -> str:
         """What a job has said, over all of its lives."""

@@ -28,10 +28,10 @@ labels: {semseg: 8, depth: 24}
 model: {backbone: test_efficientnet}
 train: {global_batch: 12, steps: 8, lr: 1.0e-3, log_every: 2, trace: true}
 evaluate: {batch: 2}
-label: {batch: 2, threshold: 0.1}
+label: {batch: 2}
 """
 TEACHER = "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {global_batch: 6}"
-STUDENT = "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: 0.1}}"
+STUDENT = "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: null}}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,7 +66,7 @@ def empty(slurm: Cluster, tmp_path: Path) -> Iterator[Clone]:
     """A clone without data; what is left of its jobs is cancelled."""
     folder = tmp_path / "clone"
     (folder / "slurm").mkdir(parents=True)
-    for name in ("shards", "trainer", "launchers", "configs"):
+    for name in (".git", "shards", "trainer", "launchers", "configs"):
         (folder / name).symlink_to(ROOT / name)
     for script in (ROOT / "slurm").glob("*.sh"):
         shutil.copy(script, folder / "slurm")

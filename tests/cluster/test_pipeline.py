@@ -5,19 +5,14 @@ import re
 from clone import Clone
 
 
-def ids(said: str) -> dict[str, str]:
-    """Job ids by script, of what pipeline.sh said."""
-    return dict(re.findall(r"^ *(\w+) .*: job (\d+)", said, re.MULTILINE))
-
-
 def test_two_nodes_do_what_one_machine_does(empty: Clone):
     """From a clone without data to a table; what is finished or queued is not submitted again."""
     submit = {"SUBMIT": "--nodes=2", "SUBMIT_PREPARE": ""}
     first = empty.run("slurm/pipeline.sh", "student.yaml", **submit)
-    jobs = ids(first)
+    jobs = empty.jobs(first)
     assert list(jobs) == ["prepare", "teacher", "label", "student", "evaluate"], first
     again = empty.run("slurm/pipeline.sh", "student.yaml", **submit)
-    assert ids(again) == jobs and again.count("submitted before") == 5
+    assert empty.jobs(again) == jobs and again.count("submitted before") == 5
     table = empty.finish(jobs["evaluate"], 400)
     assert re.search(r"^ student .*\n", table, re.MULTILINE) and re.search(r"^ teacher .*\n", table, re.MULTILINE)
     assert empty.run("slurm/pipeline.sh", "student.yaml").count(": finished") == 5

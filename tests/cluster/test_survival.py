@@ -1,0 +1,98 @@
+"""Whatever ends a job early: it goes on by itself, and ends as if nothing had happened."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from clone import Clone
+
+from trainer import checkpoint
+
+LONG = ("train.steps=120", "checkpoint.every=20")
+RUN = "runs/scenes/teacher/seed-0"
+
+
+def order(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "order.jsonl").read_text().splitlines()]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """The same frames in the same order, and the same bits of weights."""
+    assert order(one) == order(other)
+    weights = [(folder / "checkpoints/last/model.safetensors").read_bytes() for folder in (one, other)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(("host", "unplug"), [("node2", False), ("node1", True)])
+def test_a_node_that_dies_while_training(clone: Clone, host: str, unplug: bool):
+    """With the others told at once, so that they fail before Slurm has noticed; and with nobody told, and the batch
+    script gone too. A third node takes its place."""
+    job = clone.submit("--nodes=2", "slurm/teacher.sh", "teacher.yaml", *LONG)
+    run = clone.folder / RUN
+    clone.until(lambda: (run / "checkpoints/step-00000040").exists())
+    clone.slurm.power_off(host, unplug=unplug)
+    log = clone.finish(job)
+    assert "restart 1" in log and "continuing runs/scenes/teacher/seed-0 at step " in log
+    clone.launch(2, "train", "teacher.yaml", *LONG, "run.root=alone")
+    assert_same(run, clone.folder / "alone/scenes/teacher/seed-0")
+
+
+def test_a_node_that_dies_while_labelling(clone: Clone):
+    options = ("data.size=256x384", "label.batch=1", "train.steps=2")
+    clone.launch(2, "train", "teacher.yaml", *options)
+    shutil.copytree(clone.folder / "runs", clone.folder / "alone")
+    job = clone.submit("--nodes=2", "slurm/label.sh", "teacher.yaml", *options)
+    labels = clone.folder / RUN / "labels/train"
+    clone.until(lambda: any(labels.glob("train-*.tar")))
+    clone.slurm.power_off("node2")
+    assert not (labels / "MANIFEST.json").exists(), "it was too fast to be killed"
+    assert "restart 1" in clone.finish(job)
+    clone.launch(2, "label", "teacher.yaml", *options, "run.root=alone")
+    shards = sorted(path.name for path in labels.glob("*.tar"))
+    assert len(shards) == 6
+    for name in shards:
+        other = clone.folder / "alone/scenes/teacher/seed-0/labels/train" / name
+        assert (labels / name).read_bytes() == other.read_bytes()
+
+
+def test_a_time_limit(clone: Clone):
+    options = ("train.steps=400", "checkpoint.every=1000")
+    job = clone.submit("--nodes=2", "--time=2", "--signal=B:USR1@30", "slurm/student.sh", "teacher.yaml", *options)
+    log = clone.finish(job, 600)
+    assert "stopped at step" in log and "back into the queue" in log and "restart 1" in log
+    clone.launch(2, "train", "teacher.yaml", *options, "run.root=alone")
+    assert_same(clone.folder / RUN, clone.folder / "alone/scenes/teacher/seed-0")
+
+
+def test_a_cancelled_job_leaves_a_checkpoint_and_stays_away(clone: Clone):
+    job = clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", "train.steps=10000", "checkpoint.every=10000")
+    run = clone.folder / RUN
+    clone.until(lambda: (run / "order.jsonl").exists() and len(order(run)) > 20)
+    clone.slurm.run("scancel", job)
+    clone.slurm.until_idle()
+    assert clone.slurm.state(job) == "CANCELLED"
+    assert checkpoint.newest(run / "checkpoints")
+    assert json.loads((run / "status.json").read_text())["state"] == "to be continued"
+    assert clone.slurm.field(job, "Restarts") == "0"
+
+
+def test_a_failure_for_good_is_not_repeated_and_cancels_what_waits_for_it(clone: Clone):
+    """One that only the ranks can see: seven frames cannot be shared by two."""
+    said = clone.run("slurm/pipeline.sh", "student.yaml", "train.global_batch=7", SUBMIT="--nodes=2")
+    jobs = clone.jobs(said)
+    assert list(jobs) == ["teacher", "label", "student", "evaluate"]
+    assert clone.slurm.ended(jobs["teacher"]) == "FAILED"
+    assert clone.slurm.field(jobs["teacher"], "Restarts") == "0"
+    assert "tutelage: train failed: " in clone.log(jobs["teacher"])
+    assert "train.global_batch" in clone.log(jobs["teacher"])
+    for name in ("label", "student", "evaluate"):
+        assert clone.slurm.ended(jobs[name]) == "CANCELLED"
+
+
+def test_bad_calls_end_at_once_and_say_what_to_do(clone: Clone):
+    typo = clone.submit("slurm/student.sh", "teacher.yaml", "train.step=3")
+    early = clone.submit("slurm/label.sh", "teacher.yaml")
+    for job, cure in ((typo, "did you mean train.steps?"), (early, "train it first")):
+        assert clone.slurm.ended(job) == "FAILED" and clone.slurm.field(job, "Restarts") == "0"
+        assert cure in clone.log(job)
