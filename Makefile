@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-.PHONY: install demo test test-long lint clean
+.PHONY: install demo test test-long test-cluster lint clean
 
 install: $(STAMP)
 
@@ -29,6 +29,9 @@ test: install
 
 test-long: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m long --timeout 3600
+
+test-cluster: install
+	$(BIN)/pytest tests/cluster -m cluster -rs --timeout 600
 
 lint: .venv/linted
 	$(BIN)/ruff check

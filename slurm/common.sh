@@ -41,15 +41,19 @@ print(", ".join(["python " + platform.python_version(), *(f"{name} {of.version(n
 }
 
 prepare() { # the data set of the configuration, on this node, unless it is there
-  local rows state folder name raw words
+  local rows state folder name words
   rows=$(tutelage status "${call[@]}")
   IFS=$'\t' read -r _ state folder name _ <<<"$rows"
-  case $name in scenes) raw='' words=scenes ;; nyudv2 | cityscapes) words=$name ;; *) words=folder ;; esac
-  words="$words ${raw-${RAW:-downloads/$name}} $folder --jobs ${SLURM_CPUS_ON_NODE:-1} ${PREPARE:-}"
+  case $name in
+    scenes) words=(scenes) ;;
+    nyudv2 | cityscapes) words=("$name" "${RAW:-downloads/$name}") ;;
+    *) words=(folder "${RAW:-$name}") ;;
+  esac
+  # shellcheck disable=SC2206  # a line of options
+  words+=("$folder" --jobs "${SLURM_CPUS_ON_NODE:-1}" ${PREPARE:-})
   [ "$state" != finished ] || return 0
-  [ -z "$DRY_RUN" ] || { echo "$CONTAINER python -m launchers prepare $words" && return; }
-  # shellcheck disable=SC2086
-  attend tutelage prepare $words || { [ -n "$stopping" ] && requeue; } || fail 'prepare failed, see above'
+  [ -z "$DRY_RUN" ] || { echo "python -m launchers prepare ${words[*]}" && return; }
+  attend tutelage prepare "${words[@]}" || { [ -n "$stopping" ] && requeue; } || fail 'prepare failed, see above'
 }
 
 stage() { # train|label|evaluate: to its end, or back into the queue
@@ -115,9 +119,11 @@ hurry() {
   if kill -0 "$1" 2>/dev/null; then requeue; fi
 }
 
-requeue() { # unless somebody wants the job gone, or it is back in the queue already
-  case $(scontrol show job --oneliner "$SLURM_JOB_ID") in *" JobState=CANCELLED"* | *" JobState=PENDING"*) exit 1 ;; esac
-  echo "tutelage: back into the queue, to go on from the last checkpoint" >&2
-  scontrol requeue "$SLURM_JOB_ID" || fail "it cannot be queued again: submit it again, and it goes on"
+state() { scontrol show job --oneliner "$SLURM_JOB_ID" | grep --only-matching ' JobState=[A-Z_]*'; }
+
+requeue() { # unless somebody wants the job gone, or Slurm has queued it already
+  case $(state) in *CANCELLED | *PENDING) exit 1 ;; esac
+  echo 'tutelage: back into the queue, to go on from the last checkpoint' >&2
+  scontrol requeue "$SLURM_JOB_ID" || [[ $(state) = *PENDING ]] || fail 'no way back: submit it again, and it goes on'
   exit 0
 }

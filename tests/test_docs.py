@@ -24,7 +24,8 @@ TINY += ["train.global_batch=2", "labels.semseg=4", "labels.depth=10", "frames=n
 CANNOT_RUN = {
     "make": "installs, or is the test suite itself",
     "git": "needs the network",
-    "sbatch": "needs a cluster",
+    "sbatch": "needs a cluster (tests/cluster)",
+    "slurm/pipeline.sh": "needs a cluster (tests/cluster)",
     "docs/results": "takes hours on real data, and stands there as the record of what was run",
     "cityscapes": "needs the Cityscapes download",
 }

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ ENVIRONMENT = {
     "PREPARE": "--train 24 --val 6 --size 32x64 --samples-per-shard 4",
 }
 BASE = """
-data: {name: scenes, path: data/scenes, workers: 1}
+data: {name: scenes, path: data/scenes, workers: 0}
 labels: {semseg: 8, depth: 24}
 model: {backbone: test_efficientnet}
 train: {global_batch: 12, steps: 8, lr: 1.0e-3, log_every: 2, trace: true}
@@ -61,26 +61,29 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def new_clone(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory, data: Path) -> Callable[..., Clone]:
+    """``new_clone()`` makes a clone with the data set; ``new_clone(False)`` one without."""
+
+    def make(with_data: bool = True) -> Clone:
+        folder = tmp_path_factory.mktemp("clone")
+        for name in (".git", "shards", "trainer", "launchers", "configs"):
+            (folder / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / "slurm", folder / "slurm")
+        for name, text in {"base": BASE, "teacher": TEACHER, "student": STUDENT}.items():
+            (folder / f"{name}.yaml").write_text(text)
+        if with_data:
+            shutil.copytree(data, folder / "data/scenes")
+        return Clone(folder, slurm)
+
+    return make
+
+
 @pytest.fixture
-def empty(slurm: Cluster, tmp_path: Path) -> Iterator[Clone]:
-    """A clone without data; what is left of its jobs is cancelled."""
-    folder = tmp_path / "clone"
-    (folder / "slurm").mkdir(parents=True)
-    for name in (".git", "shards", "trainer", "launchers", "configs"):
-        (folder / name).symlink_to(ROOT / name)
-    for script in (ROOT / "slurm").glob("*.sh"):
-        shutil.copy(script, folder / "slurm")
-    for name, text in {"base": BASE, "teacher": TEACHER, "student": STUDENT}.items():
-        (folder / f"{name}.yaml").write_text(text)
-    yield Clone(folder, slurm)
-    slurm.run("scancel", "--user=root")
+def clone(new_clone: Callable[..., Clone], slurm: Cluster) -> Iterator[Clone]:
+    """A clone with the data set; afterwards no job is left, and every host is on."""
+    yield new_clone()
+    slurm.run("scancel", "--partition=all")
     for name in slurm.names:
         slurm.power_on(name)
     slurm.until_idle()
-
-
-@pytest.fixture
-def clone(empty: Clone, data: Path) -> Clone:
-    """A clone with the data set."""
-    (empty.folder / "data").symlink_to(data.parent)
-    return empty

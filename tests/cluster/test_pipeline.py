@@ -1,12 +1,20 @@
 """The whole of an experiment over several hosts is that of one machine."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from clone import Clone
 
 
-def test_two_nodes_do_what_one_machine_does(empty: Clone):
+def test_two_nodes_do_what_one_machine_does(new_clone: Callable[..., Clone]):
     """From a clone without data to a table; what is finished or queued is not submitted again."""
+    empty = new_clone(False)
     submit = {"SUBMIT": "--nodes=2", "SUBMIT_PREPARE": ""}
     first = empty.run("slurm/pipeline.sh", "student.yaml", **submit)
     jobs = empty.jobs(first)
@@ -21,3 +29,57 @@ def test_two_nodes_do_what_one_machine_does(empty: Clone):
         there, here = (empty.result(f"{root}/scenes/{name}/seed-0") for root in ("runs", "alone"))
         assert there["metrics"] == here["metrics"]
         assert there["asked"] == here["asked"], "the same bits of weights"
+
+
+def weights(run: Path) -> bytes:
+    return (run / "checkpoints/last/model.safetensors").read_bytes()
+
+
+def test_two_jobs_share_nodes_one_of_them_on_three_nodes_with_two_ranks_each(clone: Clone):
+    jobs = [
+        clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", "run.root=two"),
+        clone.submit("--nodes=3", "--export=ALL,RANKS_PER_NODE=2", "slurm/student.sh", "teacher.yaml", "run.root=six"),
+    ]
+    for job in jobs:
+        clone.slurm.until(job, "RUNNING")
+    assert "2 ranks a node" in clone.finish(jobs[1]) and "1 ranks a node" in clone.finish(jobs[0])
+    for ranks, name in ((2, "two"), (6, "six")):
+        clone.launch(ranks, "train", "teacher.yaml", f"run.root={name}-alone")
+        runs = [clone.folder / f"{root}/scenes/teacher/seed-0" for root in (name, f"{name}-alone")]
+        assert weights(runs[0]) == weights(runs[1])
+        assert (runs[0] / "order.jsonl").read_text() == (runs[1] / "order.jsonl").read_text()
+
+
+def test_zero_over_two_nodes(clone: Clone):
+    job = clone.submit("--nodes=2", "--export=ALL,ENGINE=zero2", "slurm/student.sh", "teacher.yaml", "train.steps=3")
+    assert "engine zero2" in clone.finish(job)
+    clone.launch(2, "train", "teacher.yaml", "train.steps=3", "run.root=alone", engine="zero2")
+    assert weights(clone.folder / "runs/scenes/teacher/seed-0") == weights(clone.folder / "alone/scenes/teacher/seed-0")
+
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+def test_a_user_who_is_not_root(clone: Clone, tmp_path_factory: pytest.TempPathFactory):
+    """With this Python, or with the system's if that is all such a user may read."""
+    folder = clone.slurm.folder / "home"  # which everyone may enter
+    shutil.copytree(clone.folder, folder, symlinks=True)
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    for python, path in ((sys.executable, ""), (f"/usr/bin/python3.{sys.version_info.minor}", packages)):
+        probe = [*NOBODY, "env", f"PYTHONPATH={path}", python, "-c", "import torch, launchers.jobs"]
+        if Path(python).exists() and not subprocess.run(probe, capture_output=True, cwd=folder).returncode:
+            break
+    else:
+        pytest.skip("needs a Python with the packages, and a clone, that another user may read")
+    (folder / "bin").mkdir()
+    for name, module in {"python": "", "accelerate": "-m accelerate.commands.accelerate_cli"}.items():
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {python} {module} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
+    for each in [folder, *folder.rglob("*")]:
+        if not each.is_symlink():
+            os.chown(each, 65534, 65534)
+    env = {"PATH": f"{folder}/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": path, "HOME": str(folder)}
+    theirs = Clone(folder, clone.slurm)
+    job = theirs.run(*NOBODY, "sbatch", "--parsable", "--nodes=2", "slurm/teacher.sh", "teacher.yaml", **env)
+    assert " teacher " in theirs.finish(job)
+    assert (folder / "runs/scenes/teacher/seed-0/result.json").stat().st_uid == 65534

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from clone import Clone
 
 from trainer import checkpoint
 
-LONG = ("train.steps=120", "checkpoint.every=20")
+LONG = ("train.steps=400", "checkpoint.every=20")
 RUN = "runs/scenes/teacher/seed-0"
 
 
@@ -24,18 +25,25 @@ def assert_same(one: Path, other: Path) -> None:
     assert weights[0] == weights[1]
 
 
+@pytest.fixture(scope="session")
+def undisturbed(new_clone: Callable[[], Clone]) -> Path:
+    """The run of ``LONG`` on one machine that nothing disturbed."""
+    clone = new_clone()
+    clone.launch(2, "train", "teacher.yaml", *LONG)
+    return clone.folder / RUN
+
+
 @pytest.mark.parametrize(("host", "unplug"), [("node2", False), ("node1", True)])
-def test_a_node_that_dies_while_training(clone: Clone, host: str, unplug: bool):
+def test_a_node_that_dies_while_training(clone: Clone, undisturbed: Path, host: str, unplug: bool):
     """With the others told at once, so that they fail before Slurm has noticed; and with nobody told, and the batch
     script gone too. A third node takes its place."""
-    job = clone.submit("--nodes=2", "slurm/teacher.sh", "teacher.yaml", *LONG)
+    job = clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", *LONG)
     run = clone.folder / RUN
     clone.until(lambda: (run / "checkpoints/step-00000040").exists())
     clone.slurm.power_off(host, unplug=unplug)
     log = clone.finish(job)
     assert "restart 1" in log and "continuing runs/scenes/teacher/seed-0 at step " in log
-    clone.launch(2, "train", "teacher.yaml", *LONG, "run.root=alone")
-    assert_same(run, clone.folder / "alone/scenes/teacher/seed-0")
+    assert_same(run, undisturbed)
 
 
 def test_a_node_that_dies_while_labelling(clone: Clone):
@@ -56,13 +64,13 @@ def test_a_node_that_dies_while_labelling(clone: Clone):
         assert (labels / name).read_bytes() == other.read_bytes()
 
 
-def test_a_time_limit(clone: Clone):
-    options = ("train.steps=400", "checkpoint.every=1000")
+def test_a_time_limit(clone: Clone, undisturbed: Path):
+    """Of two minutes, with a signal half a minute ahead, which may come a minute early."""
+    options = (*LONG, "checkpoint.every=1000", "data.workers=1")
     job = clone.submit("--nodes=2", "--time=2", "--signal=B:USR1@30", "slurm/student.sh", "teacher.yaml", *options)
     log = clone.finish(job, 600)
     assert "stopped at step" in log and "back into the queue" in log and "restart 1" in log
-    clone.launch(2, "train", "teacher.yaml", *options, "run.root=alone")
-    assert_same(clone.folder / RUN, clone.folder / "alone/scenes/teacher/seed-0")
+    assert_same(clone.folder / RUN, undisturbed)
 
 
 def test_a_cancelled_job_leaves_a_checkpoint_and_stays_away(clone: Clone):

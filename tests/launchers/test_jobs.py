@@ -1,0 +1,125 @@
+"""What job scripts ask: may a stage start, how did it end, who is to be stopped; and where an experiment stands."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from ranks import start
+
+from launchers.cli import main
+from trainer import status
+
+RUN = Path("runs/scenes/teacher/seed-0")
+
+
+@pytest.fixture
+def ask(place, monkeypatch, capsys):
+    """``ask("begin", "train")``: the answer and the exit status, as a job of id 7 asks about the teacher."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+
+    def ask(question: str, stage: str, *overrides: str) -> tuple[str, int]:
+        code = main(["job", question, stage, "teacher.yaml", *overrides])
+        return capsys.readouterr().out.strip(), code
+
+    return ask
+
+
+def say(state: str, why: str | None = None, job: str = "7") -> None:
+    """As a rank would."""
+    entry = {"stage": "train", "state": state, "why": why, "host": "n", "process": 1, "job": job, "began": time.time()}
+    (RUN / status.NAME).write_text(json.dumps(entry))
+
+
+def checkpoint_at(step: int) -> None:
+    folder = RUN / f"checkpoints/step-{step:08d}"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("{}")
+
+
+def test_what_is_finished_is_not_started(done, ask):
+    for stage in ("train", "label", "evaluate"):
+        assert ask("begin", stage) == ("finished", 0)
+
+
+def test_an_end_is_judged_by_what_is_there_and_what_was_said(ask):
+    assert ask("begin", "train") == ("start", 0)
+    assert ask("end", "train") == ("again", 0), "killed before it could say anything"
+    for state in (status.RUNNING, status.CONTINUE):
+        say(state)
+        assert ask("end", "train") == ("again", 0)
+    say(status.FAILED, "of another job", job="8")
+    assert ask("end", "train") == ("again", 0)
+    say(status.FAILED, "lr is too high")
+    assert ask("end", "train") == ("failed", 0)
+    assert ask("begin", "train") == ("start", 0), "what failed in an earlier life may be cured"
+    assert ask("end", "train") == ("again", 0)
+
+
+def test_what_would_fail_for_ever_is_not_started(ask, capsys):
+    assert ask("begin", "train", "labels.semseg=99") == ("", 1)
+    assert ask("begin", "label") == ("", 1)
+    assert ask("begin", "evaluate") == ("", 1)
+
+
+def test_restarts_that_come_no_further_are_given_up(ask, monkeypatch):
+    monkeypatch.setenv("RESTARTS", "2")
+    for _ in range(3):
+        assert ask("begin", "train") == ("start", 0)
+    checkpoint_at(500)
+    for _ in range(3):
+        assert ask("begin", "train") == ("start", 0), "progress was made"
+    assert ask("begin", "train") == ("", 1)
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    assert ask("begin", "train") == ("start", 0), "somebody submitted it again"
+
+
+def lines(capsys) -> list[list[str]]:
+    return [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+
+
+def test_status_shows_every_job_in_order(place, capsys):
+    call = ["status", "student.yaml", "train.steps=3", "run.path=elsewhere"]
+    assert main(call) == 0
+    shown = lines(capsys)
+    assert [(line[0], line[4]) for line in shown] == [
+        ("prepare", "-"),
+        ("teacher", "0"),
+        ("label", "1"),
+        ("student", "0,2"),
+        ("evaluate", "3"),
+    ]
+    assert shown[0][1] == "finished" and {line[1] for line in shown[1:]} == {"not begun"}
+    assert shown[1][5:] == ["teacher.yaml", "train.steps=3"]
+    assert shown[3][2:] == ["elsewhere", "-", "0,2", "student.yaml", "train.steps=3", "run.path=elsewhere"]
+    assert main([*call, "data.path=nowhere"]) == 0
+    assert {line[1] for line in lines(capsys)} == {"not begun"}
+
+
+def test_status_shows_what_is_finished(done, capsys):
+    assert main(["status", "student.yaml"]) == 0
+    assert {line[1] for line in lines(capsys)} == {"finished"}
+    (done / "runs/scenes/teacher/seed-0/labels/train/MANIFEST.json").unlink()
+    assert main(["status", "student.yaml"]) == 0
+    assert [line[0] for line in lines(capsys) if line[1] != "finished"] == ["label"]
+
+
+def test_stop_reaches_every_rank_and_not_the_launcher(place, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    options = ["train.steps=100000", "train.trace=true", "data.workers=1"]
+    ranks = start(2, "-m", "launchers", "train", str(place / "teacher.yaml"), *options, env={"SLURM_JOB_ID": "4711"})
+    try:
+        order, end = RUN / "order.jsonl", time.monotonic() + 100
+        while not (order.exists() and order.read_bytes().count(b"\n") > 3):
+            assert time.monotonic() < end and ranks.poll() is None
+            time.sleep(0.05)
+        assert main(["job", "stop"]) == 0  # job 7 has none
+        monkeypatch.setenv("SLURM_JOB_ID", "4711")
+        assert main(["job", "stop"]) == 0
+        _, errors = ranks.communicate(timeout=60)
+    finally:
+        ranks.end()
+    assert ranks.returncode != -signal.SIGUSR1
+    assert errors.count("stopped at step") == 2
+    assert status.read(RUN)["state"] == status.CONTINUE

@@ -1,0 +1,61 @@
+"""The job scripts as text: short, clean, and what they would do."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "slurm").glob("*.sh"))
+JOBS = [path for path in SCRIPTS if path.name not in ("common.sh", "pipeline.sh")]
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="needs shellcheck")
+def test_shellcheck_finds_nothing():
+    done = subprocess.run(["shellcheck", "-x", *SCRIPTS], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_scripts_are_short():
+    assert len(JOBS) == 5
+    for path in SCRIPTS:
+        assert path.name == "common.sh" or len(path.read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("script", JOBS, ids=lambda path: path.stem)
+def test_every_job_survives_and_keeps_its_log(script):
+    lines = script.read_text().splitlines()
+    for option in ("--requeue", "--signal=B:USR1@180", "--open-mode=append", "--output=%x-%j.out"):
+        assert f"#SBATCH {option}" in lines
+    assert f"#SBATCH --job-name={script.stem}" in lines
+
+
+def run(*call: str, **env: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    environment |= {"PATH": path, "PYTHONPATH": str(ROOT), **env}
+    return subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_a_dry_run_prints_what_would_run_and_needs_no_slurm(tmp_path):
+    scratch = tmp_path / "scratch"
+    words = ["configs/scenes/ummt-ps.yaml", "--dry-run", "train.steps=3"]
+    done = run("slurm/pipeline.sh", *words, SCRATCH=str(scratch), ENGINE="zero2", SUBMIT="--nodes=4")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    for name in ("prepare", "teacher", "label", "student", "evaluate"):
+        assert f"--nodes=4 slurm/{name}.sh configs/scenes/" in said
+    assert "--dependency=afterok:ID-OF-TEACHER --kill-on-invalid-dep=yes" in said
+    assert f"prepare scenes {scratch}/data/scenes" in said
+    assert "--config_file configs/engine/zero2.yaml" in said
+    assert f"-m launchers train configs/scenes/ummt-ps.yaml run.root={scratch}/runs" in said
+    assert not scratch.exists()
+
+
+def test_mistakes_are_told():
+    assert "slurm/pipeline.sh CONFIG" in run("slurm/pipeline.sh").stderr
+    assert "did you mean train.steps?" in run("slurm/pipeline.sh", "configs/scenes/ummt-ps.yaml", "train.step=3").stderr
+    assert "submit it" in run("slurm/teacher.sh").stderr
