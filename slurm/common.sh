@@ -2,8 +2,8 @@
 # What the job scripts share: the site's settings, the launch over all nodes, and what becomes of a job that ended.
 # A script runs in the repository's root, where it was submitted.
 set -euo pipefail
-# shellcheck disable=SC1091  # the site's own, see site.env.example
-if [ -f slurm/site.env ]; then . slurm/site.env; fi
+# shellcheck disable=SC1091  # the site's own, see site.env.example, or what `make install` made
+if [ -f slurm/site.env ]; then . slurm/site.env; elif [ -f .venv/bin/activate ]; then . .venv/bin/activate; fi
 : "${RANKS_PER_NODE:=${SLURM_GPUS_ON_NODE:-1}}" "${ENGINE:=ddp}" "${CONTAINER:=}" "${GRACE:=120}" "${DRY_RUN:=}"
 threads=$((${SLURM_CPUS_ON_NODE:-1} / RANKS_PER_NODE))
 export RANKS_PER_NODE ENGINE CONTAINER OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"
@@ -119,11 +119,11 @@ hurry() {
   if kill -0 "$1" 2>/dev/null; then requeue; fi
 }
 
-state() { scontrol show job --oneliner "$SLURM_JOB_ID" | grep --only-matching ' JobState=[A-Z_]*'; }
+running() { scontrol show job --oneliner "$SLURM_JOB_ID" | grep --quiet ' JobState=RUNNING '; }
 
-requeue() { # unless somebody wants the job gone, or Slurm has queued it already
-  case $(state) in *CANCELLED | *PENDING) exit 1 ;; esac
+requeue() { # unless the job is being ended from outside: somebody cancelled it, or Slurm has queued it already
+  running || exit 1
   echo 'tutelage: back into the queue, to go on from the last checkpoint' >&2
-  scontrol requeue "$SLURM_JOB_ID" || [[ $(state) = *PENDING ]] || fail 'no way back: submit it again, and it goes on'
+  scontrol requeue "$SLURM_JOB_ID" || ! running || fail 'there is no way back: submit it again, and it goes on'
   exit 0
 }

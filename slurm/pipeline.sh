@@ -15,7 +15,7 @@ call=("${words[0]}" "${site[@]}" "${words[@]:1}")
 
 rows=$(tutelage status "${call[@]}")
 queue=''
-[ -n "$dry" ] || queue=$(squeue --me --noheader --states=PENDING,RUNNING --format='%A %k')
+[ -n "$dry" ] || queue=$(squeue --me --noheader --states=PENDING,RUNNING --format='%F %k')
 declare -A id=() depth=()
 number=0
 while IFS=$'\t' read -r script state folder _ after config overrides; do

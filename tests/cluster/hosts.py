@@ -11,10 +11,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "ip", "unshare", "nsenter")
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "ip", "unshare", "nsenter", "setpriv")
 PACKAGES = "munge slurmctld slurmd slurm-client iproute2 util-linux"
 
 CONF = """\
@@ -87,11 +87,11 @@ class Cluster:
         folder: for its files; other users must be able to enter it.
         names: of its hosts.
         cpus: that each host claims to have.
-        number: other clusters that are up have other numbers.
     """
 
-    def __init__(self, folder: Path, names: tuple[str, ...], cpus: int = 8, number: int = 71) -> None:
+    def __init__(self, folder: Path, names: tuple[str, ...], cpus: int = 8) -> None:
         self.folder, self.names = folder, names
+        number = _free_bridge()
         self.net, self.bridge = f"10.{number}.0", f"tutelage{number}"
         self.env = os.environ | {"SLURM_CONF": f"{folder}/slurm.conf", "MUNGE_SOCKET": f"{folder}/munge.socket"}
         controller = os.uname().nodename.partition(".")[0]
@@ -108,6 +108,7 @@ class Cluster:
             conf += f"NodeName={name} NodeAddr={self._address(name)} CPUs={cpus} RealMemory=8000\n"
         conf += f"PartitionName=all Nodes={','.join(names)} Default=YES MaxTime=INFINITE State=UP\n"
         (folder / "slurm.conf").write_text(conf)
+        self._daemons: list[subprocess.Popen[bytes]] = []
         self._hosts: dict[str, subprocess.Popen[bytes]] = {}
 
     def _address(self, name: str) -> str:
@@ -119,11 +120,13 @@ class Cluster:
         key.chmod(0o400)
         options = {"key-file": key, "socket": f"{self.folder}/munge.socket", "pid-file": f"{self.folder}/munged.pid"}
         options |= {"log-file": log, "seed-file": f"{self.folder}/munged.seed"}
-        self.run("munged", *(f"--{name}={value}" for name, value in options.items()))
-        self.run("ip", "link", "add", self.bridge, "type", "bridge")
+        munged = ("munged", "--foreground", *(f"--{name}={value}" for name, value in options.items()))
+        self._daemons.append(self._start(*munged))
         self.run("ip", "addr", "add", f"{self.net}.1/24", "dev", self.bridge)
         self.run("ip", "link", "set", self.bridge, "up")
-        self.run("slurmctld", "-c")
+        while not (self.folder / "munge.socket").exists():
+            time.sleep(0.02)
+        self._daemons.append(self._start("slurmctld", "-D", "-c"))
         for name in self.names:
             self.power_on(name)
         self.until_idle()
@@ -134,11 +137,9 @@ class Cluster:
             return
         (self.folder / f"slurmd-{name}.pid").unlink(missing_ok=True)
         script = INIT.format(name=name, folder=self.folder)
-        log = (self.folder / f"{name}.log").open("ab")
         # the namespaces end with unshare's child, which is process 1 of the host
-        call = ["unshare", "--net", "--uts", "--ipc", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]
-        host = subprocess.Popen([*call, "bash", "-c", script], env=self.env, stdin=subprocess.DEVNULL, stdout=log,
-                                stderr=log, start_new_session=True)  # fmt: skip
+        call = ("unshare", "--net", "--uts", "--ipc", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
+        host = self._start(*call, "bash", "-c", script)
         self._hosts[name] = host
         init = _child(host.pid)
         port, link = f"{self.bridge}p{self.names.index(name)}", ("type", "veth", "peer", "name", "eth0")
@@ -164,13 +165,17 @@ class Cluster:
     def stop(self) -> None:
         for name in list(self._hosts):
             self.power_off(name, unplug=False)
-        for name in ("slurmctld", "munged"):
-            with suppress(FileNotFoundError, ValueError, ProcessLookupError):
-                pid = int((self.folder / f"{name}.pid").read_text())
-                while True:  # until it has written down what it must
-                    os.kill(pid, signal.SIGTERM)
-                    time.sleep(0.1)
+        for daemon in reversed(self._daemons):
+            daemon.terminate()
+            daemon.wait()
         subprocess.run(["ip", "link", "del", self.bridge], capture_output=True)
+
+    def _start(self, *call: str) -> subprocess.Popen[bytes]:
+        """A daemon, which ends with this process however that ends."""
+        with (self.folder / "daemons.log").open("ab") as log:
+            call = ("setpriv", "--pdeathsig", "KILL", *call)
+            out = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            return subprocess.Popen(call, env=self.env, start_new_session=True, **out)  # type: ignore[call-overload]
 
     def run(self, *call: str, check: bool = True, cwd: Path | None = None, more: Mapping[str, str] = {}) -> str:
         """A command outside the hosts, as on a login node; returns its output, errors included.
@@ -212,6 +217,15 @@ class Cluster:
         return self.until(job, *ends, limit=limit)
 
 
+def _free_bridge() -> int:
+    """Make ``tutelageN`` for the first N that no other cluster has, and return it."""
+    for number in range(71, 100):
+        made = subprocess.run(["ip", "link", "add", f"tutelage{number}", "type", "bridge"], capture_output=True)
+        if not made.returncode:
+            return number
+    raise OSError("no bridge could be made for a cluster (ip link add)")
+
+
 def _child(pid: int) -> int:
     """The process that unshare has started, or will soon: process 1 of its host."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
@@ -221,9 +235,9 @@ def _child(pid: int) -> int:
 
 
 @contextmanager
-def running(folder: Path, hosts: int, environment: Mapping[str, str], number: int = 71) -> Iterator[Cluster]:
+def running(folder: Path, hosts: int, environment: Mapping[str, str]) -> Iterator[Cluster]:
     """A cluster of so many hosts, until the block ends."""
-    cluster = Cluster(folder, tuple(f"node{each + 1}" for each in range(hosts)), number=number)
+    cluster = Cluster(folder, tuple(f"node{each + 1}" for each in range(hosts)))
     cluster.env |= environment
     try:
         cluster.start()
