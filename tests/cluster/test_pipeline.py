@@ -64,6 +64,9 @@ def test_a_user_who_is_not_root(clone: Clone, tmp_path_factory: pytest.TempPathF
     """With this Python, or with the system's if that is all such a user may read."""
     folder = clone.slurm.folder / "home"  # which everyone may enter
     shutil.copytree(clone.folder, folder, symlinks=True)
+    for each in [folder, *folder.rglob("*")]:
+        if not each.is_symlink():
+            os.chown(each, 65534, 65534)
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     for python, path in ((sys.executable, ""), (f"/usr/bin/python3.{sys.version_info.minor}", packages)):
         probe = [*NOBODY, "env", f"PYTHONPATH={path}", python, "-c", "import torch, launchers.jobs"]
@@ -75,9 +78,6 @@ def test_a_user_who_is_not_root(clone: Clone, tmp_path_factory: pytest.TempPathF
     for name, module in {"python": "", "accelerate": "-m accelerate.commands.accelerate_cli"}.items():
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {python} {module} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
-    for each in [folder, *folder.rglob("*")]:
-        if not each.is_symlink():
-            os.chown(each, 65534, 65534)
     env = {"PATH": f"{folder}/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": path, "HOME": str(folder)}
     theirs = Clone(folder, clone.slurm)
     job = theirs.run(*NOBODY, "sbatch", "--parsable", "--nodes=2", "slurm/teacher.sh", "teacher.yaml", **env)

@@ -1,6 +1,7 @@
 """Whatever ends a job early: it goes on by itself, and ends as if nothing had happened."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,13 @@ from clone import Clone
 
 from trainer import checkpoint
 
-LONG = ("train.steps=400", "checkpoint.every=20")
+LONG = ("train.steps=120", "checkpoint.every=20")
 RUN = "runs/scenes/teacher/seed-0"
 
 
 def order(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "order.jsonl").read_text().splitlines()]
+    whole = (folder / "order.jsonl").read_text().rpartition("\n")[0]  # the last line may be in the making
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -66,11 +68,19 @@ def test_a_node_that_dies_while_labelling(clone: Clone):
 
 def test_a_time_limit(clone: Clone, undisturbed: Path):
     """Of two minutes, with a signal half a minute ahead, which may come a minute early."""
-    options = (*LONG, "checkpoint.every=1000", "data.workers=1")
+    options = (*LONG, "train.steps=100000", "checkpoint.every=100000", "data.workers=1")
     job = clone.submit("--nodes=2", "--time=2", "--signal=B:USR1@30", "slurm/student.sh", "teacher.yaml", *options)
-    log = clone.finish(job, 600)
-    assert "stopped at step" in log and "back into the queue" in log and "restart 1" in log
-    assert_same(clone.folder / RUN, undisturbed)
+    clone.until(lambda: "continuing runs/scenes/teacher/seed-0 at step " in clone.log(job), 300)
+    steps = len(order(clone.folder / RUN))
+    clone.until(lambda: len(order(clone.folder / RUN)) > steps)
+    clone.slurm.run("scancel", job)
+    log = clone.log(job)
+    stopped, went_on = (re.search(f"{words} (\\d+)", log) for words in ("stopped at step", "continuing .* at step"))
+    assert stopped and went_on and stopped[1] == went_on[1]
+    assert "back into the queue" in log and "restart 1" in log
+    done, expected = order(clone.folder / RUN), order(undisturbed)
+    assert [line["step"] for line in done] == list(range(1, len(done) + 1))
+    assert done[: len(expected)] == expected[: len(done)]
 
 
 def test_a_cancelled_job_leaves_a_checkpoint_and_stays_away(clone: Clone):
