@@ -130,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
     )
     about.add_argument("config", metavar="CONFIG")
     about.add_argument("overrides", metavar="key=value", nargs="*")
+    about.add_argument("--tsv", action="store_true", help="tab-separated, for scripts: with arguments, without titles")
     _job(commands)
     table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")

@@ -17,9 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rich import box
+from rich.table import Table
+
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
 from trainer import status
+from trainer.progress import show as show_table
 
 FINISHED, START, AGAIN, FAILED = "finished", "start", "again", "failed"
 
@@ -77,16 +81,27 @@ def stop(options: argparse.Namespace) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """Print a line of tab-separated words for every job of an experiment: script, state, folder, why (the data set's
-    name for ``prepare``), numbers of the lines that must be finished before it, configuration, overrides."""
+    """Print where the jobs of an experiment stand: a table or, for scripts, tab-separated words in the order of its
+    columns, without titles."""
     from launchers.stage import jobs
     from trainer.experiment import Experiment
 
-    for job in jobs(Experiment(options.config, options.overrides)):
+    rows = []
+    for number, job in enumerate(jobs(Experiment(options.config, options.overrides))):
         folder = job.experiment.config.data.path if job.script == "prepare" else job.experiment.folder
-        after = ",".join(map(str, job.after)) or "-"
-        why = " ".join(job.why.split())
-        print(job.script, job.state, folder, why, after, job.experiment.path, *job.overrides, sep="\t")
+        after, why = ",".join(map(str, job.after)) or "-", " ".join(job.why.split())
+        call = [str(job.experiment.path), *job.overrides]
+        rows.append((str(number), job.script, job.state, str(folder), why, after, call))
+    if options.tsv:
+        for _, *words, call in rows:
+            print(*words, *call, sep="\t")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("", "job", "state", "folder", "", "after"):
+        table.add_column(title, overflow="fold")
+    for *words, _ in rows:
+        table.add_row(*words)
+    show_table(table)
 
 
 def _ranks(job: str) -> Iterator[int]:

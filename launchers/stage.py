@@ -59,7 +59,7 @@ class Stage:
         said = status.read(self.experiment.folder)
         if said.get("stage") != self.name or said["state"] == status.FINISHED:
             return "not begun", "-"
-        return said["state"], said["why"] or f"on {said['host']}, job {said['job']}"
+        return said["state"], said["why"] or f"on {said['host']}" + (f", job {said['job']}" if said["job"] else "")
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ print(", ".join(["python " + platform.python_version(), *(f"{name} {of.version(n
 
 prepare() { # the data set of the configuration, on this node, unless it is there
   local rows state folder name words
-  rows=$(tutelage status "${call[@]}")
+  rows=$(tutelage status --tsv "${call[@]}")
   IFS=$'\t' read -r _ state folder name _ <<<"$rows"
   case $name in
     scenes) words=(scenes) ;;
@@ -70,7 +70,7 @@ stage() { # train|label|evaluate: to its end, or back into the queue
 table() { # of the networks that are evaluated: the configuration's and its teachers'
   [ -z "$DRY_RUN" ] || return 0
   local rows folders
-  rows=$(tutelage status "${call[@]}")
+  rows=$(tutelage status --tsv "${call[@]}")
   mapfile -t folders < <(awk -F '\t' '$2 == "finished" && ($1 == "teacher" || $1 == "evaluate") { print $3 }' <<<"$rows")
   tutelage table "${folders[@]}"
 }

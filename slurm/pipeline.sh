@@ -13,7 +13,7 @@ for word in "$@"; do if [ "$word" = --dry-run ]; then dry=1; else words+=("$word
 DRY_RUN=1 && export -n DRY_RUN && . slurm/common.sh
 call=("${words[0]}" "${site[@]}" "${words[@]:1}")
 
-rows=$(tutelage status "${call[@]}")
+rows=$(tutelage status --tsv "${call[@]}")
 queue=''
 [ -n "$dry" ] || queue=$(squeue --me --noheader --states=PENDING,RUNNING --format='%F %k')
 declare -A id=() depth=()

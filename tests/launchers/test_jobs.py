@@ -80,7 +80,7 @@ def lines(capsys) -> list[list[str]]:
 
 
 def test_status_shows_every_job_in_order(place, capsys):
-    call = ["status", "student.yaml", "train.steps=3", "run.path=elsewhere"]
+    call = ["status", "--tsv", "student.yaml", "train.steps=3", "run.path=elsewhere"]
     assert main(call) == 0
     shown = lines(capsys)
     assert [(line[0], line[4]) for line in shown] == [
@@ -98,10 +98,10 @@ def test_status_shows_every_job_in_order(place, capsys):
 
 
 def test_status_shows_what_is_finished(done, capsys):
-    assert main(["status", "student.yaml"]) == 0
+    assert main(["status", "--tsv", "student.yaml"]) == 0
     assert {line[1] for line in lines(capsys)} == {"finished"}
     (done / "runs/scenes/teacher/seed-0/labels/train/MANIFEST.json").unlink()
-    assert main(["status", "student.yaml"]) == 0
+    assert main(["status", "--tsv", "student.yaml"]) == 0
     assert [line[0] for line in lines(capsys) if line[1] != "finished"] == ["label"]
 
 
