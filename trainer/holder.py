@@ -12,7 +12,8 @@ Holder = dict[str, Any]
 def identity() -> Holder:
     """This process, as JSON values."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid), **_machine(), "command": sys.argv}
+    me = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), **_machine(), "command": sys.argv}
+    return me | {"job": os.environ.get("SLURM_JOB_ID"), "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
 
 
 def describe(holder: Holder | None) -> str:
@@ -33,6 +34,13 @@ def ended(holder: Holder) -> bool:
         return False
     started = _started(holder["pid"])
     return started is not None and started != holder["started"]
+
+
+def superseded(holder: Holder) -> bool:
+    """Whether a process belongs to an earlier life of the Slurm job that this one belongs to. It may live on, on a node
+    that the controller has lost, but is not meant to."""
+    me = identity()
+    return me["job"] is not None and holder.get("job") == me["job"] and holder["restart"] < me["restart"]
 
 
 def _machine() -> dict[str, str | None]:

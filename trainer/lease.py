@@ -8,7 +8,9 @@ released lease keeps it (with the epoch as its time), so that numbers never go b
 held the lease finds a higher number when it wakes, and knows that it must not write.
 
 A holder is dead when its process has ended, which is known at once on its own machine, or when its file has not been
-touched during ``LIMIT`` seconds of watching. Only changes of its time count, since two machines' clocks differ.
+touched during ``LIMIT`` seconds of watching. Only changes of its time count, since two machines' clocks differ. One of an
+earlier life of the same Slurm job counts as dead though it may live: it is locked out, and has a ``BEAT`` to finish what
+it may be writing.
 """
 
 import errno
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from shards.atomic import disk_errors
 from shards.errors import UserError
-from trainer.holder import Holder, describe, ended, identity
+from trainer.holder import Holder, describe, ended, identity, superseded
 
 BEAT = 2.0
 LIMIT = 20.0
@@ -116,6 +118,7 @@ class Seeker:
         self.holder: Holder | None = None
         self.beats = 0
         self._seen: tuple[int, int] | None = None
+        self._displaces = False
         self._looked = self._silence = 0.0
 
     def try_take(self) -> Lease | None:
@@ -139,11 +142,16 @@ class Seeker:
             if number < lease.number:
                 Lease(self.folder, self.name, number).path.unlink(missing_ok=True)
         _heart.add(lease)
+        if self._displaces:
+            time.sleep(BEAT)
         return lease
 
     def _free(self, number: int) -> bool:
         self.holder, beat = _read(Lease(self.folder, self.name, number).path)
         if beat == _RELEASED or (self.holder is not None and ended(self.holder)):
+            return True
+        if self.holder is not None and superseded(self.holder):
+            self._displaces = True
             return True
         now, seen = time.monotonic(), (number, beat)
         if seen == self._seen:

@@ -12,19 +12,26 @@ import pytest
 from clone import Clone
 
 
-def test_two_nodes_do_what_one_machine_does(new_clone: Callable[..., Clone]):
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ranks"), [(2, 1), pytest.param(2, 2, marks=LONG), pytest.param(3, 1, marks=LONG), (3, 2)]
+)
+def test_several_nodes_do_what_one_machine_does(new_clone: Callable[..., Clone], nodes: int, ranks: int):
     """From a clone without data to a table; what is finished or queued is not submitted again."""
     empty = new_clone(False)
-    submit = {"SUBMIT": "--nodes=2", "SUBMIT_PREPARE": ""}
-    first = empty.run("slurm/pipeline.sh", "student.yaml", **submit)
+    site = {"SUBMIT": f"--nodes={nodes}", "SUBMIT_PREPARE": "", "RANKS_PER_NODE": str(ranks)}
+    first = empty.run("slurm/pipeline.sh", "student.yaml", **site)
     jobs = empty.jobs(first)
     assert list(jobs) == ["prepare", "teacher", "label", "student", "evaluate"], first
-    again = empty.run("slurm/pipeline.sh", "student.yaml", **submit)
+    again = empty.run("slurm/pipeline.sh", "student.yaml", **site)
     assert empty.jobs(again) == jobs and again.count("submitted before") == 5
-    table = empty.finish(jobs["evaluate"], 400)
+    table = empty.finish(jobs["evaluate"], 500)
+    assert f"{ranks} ranks a node" in table
     assert re.search(r"^ student .*\n", table, re.MULTILINE) and re.search(r"^ teacher .*\n", table, re.MULTILINE)
     assert empty.run("slurm/pipeline.sh", "student.yaml").count(": finished") == 5
-    empty.launch(2, "run", "student.yaml", "run.root=alone")
+    empty.launch(nodes * ranks, "run", "student.yaml", "run.root=alone")
     for name in ("teacher", "student"):
         there, here = (empty.result(f"{root}/scenes/{name}/seed-0") for root in ("runs", "alone"))
         assert there["metrics"] == here["metrics"]
@@ -35,19 +42,14 @@ def weights(run: Path) -> bytes:
     return (run / "checkpoints/last/model.safetensors").read_bytes()
 
 
-def test_two_jobs_share_nodes_one_of_them_on_three_nodes_with_two_ranks_each(clone: Clone):
-    jobs = [
-        clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", "run.root=two"),
-        clone.submit("--nodes=3", "--export=ALL,RANKS_PER_NODE=2", "slurm/student.sh", "teacher.yaml", "run.root=six"),
-    ]
-    for job in jobs:
+def test_two_jobs_share_nodes(clone: Clone):
+    jobs = {root: clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", f"run.root={root}") for root in "ab"}
+    for job in jobs.values():
         clone.slurm.until(job, "RUNNING")
-    assert "2 ranks a node" in clone.finish(jobs[1]) and "1 ranks a node" in clone.finish(jobs[0])
-    for ranks, name in ((2, "two"), (6, "six")):
-        clone.launch(ranks, "train", "teacher.yaml", f"run.root={name}-alone")
-        runs = [clone.folder / f"{root}/scenes/teacher/seed-0" for root in (name, f"{name}-alone")]
-        assert weights(runs[0]) == weights(runs[1])
-        assert (runs[0] / "order.jsonl").read_text() == (runs[1] / "order.jsonl").read_text()
+    for job in jobs.values():
+        clone.finish(job)
+    one, other = (clone.folder / f"{root}/scenes/teacher/seed-0" for root in jobs)
+    assert weights(one) == weights(other) and (one / "order.jsonl").read_text() == (other / "order.jsonl").read_text()
 
 
 def test_zero_over_two_nodes(clone: Clone):

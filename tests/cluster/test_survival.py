@@ -48,6 +48,31 @@ def test_a_node_that_dies_while_training(clone: Clone, undisturbed: Path, host: 
     assert_same(run, undisturbed)
 
 
+def test_a_lost_node_whose_processes_live_on(clone: Clone, undisturbed: Path):
+    """The first rank cannot be reached and still has the run's files: it must not hold up the job's next life, nor write
+    when its own wait is over, which is while that life trains."""
+    job = clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", *LONG, "train.timeout=30")
+    run = clone.folder / RUN
+    clone.until(lambda: (run / "checkpoints/step-00000040").exists())
+    clone.slurm.unplug("node1")
+    try:
+        assert "restart 1" in clone.finish(job)
+    finally:
+        clone.slurm.power_off("node1", unplug=False)
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    assert_same(run, undisturbed)
+
+
+def test_a_job_that_is_queued_again_from_outside(clone: Clone, undisturbed: Path):
+    job = clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", *LONG, "checkpoint.every=1000")
+    run = clone.folder / RUN
+    clone.until(lambda: (run / "order.jsonl").exists() and len(order(run)) > 20)
+    clone.slurm.run("scontrol", "requeue", job)
+    log = clone.finish(job)
+    assert "restart 1" in log and "continuing runs/scenes/teacher/seed-0 at step " in log, "no checkpoint was left"
+    assert_same(run, undisturbed)
+
+
 def test_a_node_that_dies_while_labelling(clone: Clone):
     options = ("data.size=256x384", "label.batch=1", "train.steps=2")
     clone.launch(2, "train", "teacher.yaml", *options)

@@ -129,6 +129,23 @@ def test_the_lease_of_a_killed_process_is_free_at_once(tmp_path, holder, monkeyp
     assert Seeker(tmp_path, "run").try_take() is not None
 
 
+def test_a_restarted_job_does_not_wait_for_its_earlier_life(tmp_path, holder, monkeypatch):
+    """Which may live on, on a node that the controller has lost: it is locked out."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    first = holder()
+    assert first.say() == "1"
+    for job, restart in (("7", "0"), ("8", "1")):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
+        with pytest.raises(UserError, match=f"process {first.pid}"):
+            Lease.take(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    began = time.monotonic()
+    with Lease.take(tmp_path) as second:
+        assert second.number == 2 and BEAT <= time.monotonic() - began < LIMIT
+        assert f"was taken over by process {os.getpid()}" in first.ask("check")
+
+
 def test_another_process_with_a_dead_holders_number_is_not_the_holder(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LIMIT", 1e9)
     lease = Lease.take(tmp_path)
