@@ -114,6 +114,9 @@ class Cluster:
     def _address(self, name: str) -> str:
         return f"{self.net}.{10 + self.names.index(name)}"
 
+    def _port(self, name: str) -> str:
+        return f"{self.bridge}p{self.names.index(name)}"
+
     def start(self) -> None:
         key, log = self.folder / "munge.key", self.folder / "munged.log"
         key.write_bytes(os.urandom(1024))
@@ -142,7 +145,7 @@ class Cluster:
         host = self._start(*call, "bash", "-c", script)
         self._hosts[name] = host
         init = _child(host.pid)
-        port, link = f"{self.bridge}p{self.names.index(name)}", ("type", "veth", "peer", "name", "eth0")
+        port, link = self._port(name), ("type", "veth", "peer", "name", "eth0")
         self.run("ip", "link", "add", port, *link, "netns", str(init))
         self.run("ip", "link", "set", port, "master", self.bridge, "up")
         inside = ("nsenter", f"--net=/proc/{init}/ns/net", "ip")
@@ -161,11 +164,12 @@ class Cluster:
         host = self._hosts.pop(name)
         os.kill(_child(host.pid), signal.SIGKILL)
         host.wait()
+        self.run("ip", "link", "del", self._port(name), check=False)  # the kernel would, some time
 
     def unplug(self, name: str) -> None:
         """Take a host off the network. What runs there runs on, with the shared files, as if these had a network of
         their own; :meth:`power_off` ends it."""
-        self.run("ip", "link", "del", f"{self.bridge}p{self.names.index(name)}")
+        self.run("ip", "link", "del", self._port(name))
 
     def stop(self) -> None:
         for name in list(self._hosts):

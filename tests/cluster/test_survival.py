@@ -113,8 +113,7 @@ def test_a_cancelled_job_leaves_a_checkpoint_and_stays_away(clone: Clone):
     run = clone.folder / RUN
     clone.until(lambda: (run / "order.jsonl").exists() and len(order(run)) > 20)
     clone.slurm.run("scancel", job)
-    clone.slurm.until_idle()
-    assert clone.slurm.state(job) == "CANCELLED"
+    assert clone.slurm.ended(job) == "CANCELLED"
     assert checkpoint.newest(run / "checkpoints")
     assert json.loads((run / "status.json").read_text())["state"] == "to be continued"
     assert clone.slurm.field(job, "Restarts") == "0"
