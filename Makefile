@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-.PHONY: install demo test test-long test-cluster lint clean
+.PHONY: install demo test test-long test-cluster test-cluster-long lint clean
 
 install: $(STAMP)
 
@@ -28,10 +28,13 @@ test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 test-long: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m long --timeout 3600
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "long and not cluster" --timeout 3600
 
 test-cluster: install
-	$(BIN)/pytest tests/cluster -m cluster -rs --timeout 600
+	$(BIN)/pytest tests/cluster -m "cluster and not long" -rs --timeout 600
+
+test-cluster-long: install
+	$(BIN)/pytest tests/cluster -m "cluster and long" -rs --timeout 1200
 
 lint: .venv/linted
 	$(BIN)/ruff check
