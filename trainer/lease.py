@@ -8,9 +8,9 @@ released lease keeps it (with the epoch as its time), so that numbers never go b
 held the lease finds a higher number when it wakes, and knows that it must not write.
 
 A holder is dead when its process has ended, which is known at once on its own machine, or when its file has not been
-touched during ``LIMIT`` seconds of watching. Only changes of its time count, since two machines' clocks differ. One of an
-earlier life of the same Slurm job counts as dead though it may live: it is locked out, and has a ``BEAT`` to finish what
-it may be writing.
+touched during ``LIMIT`` seconds of watching. Only changes of its time count, since two machines' clocks differ. One of
+an earlier life of the same Slurm job counts as dead though it may live: it is locked out, and has a ``BEAT`` to finish
+what it may be writing.
 """
 
 import errno

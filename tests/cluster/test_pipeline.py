@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from clone import Clone
 
-
 LONG = pytest.mark.long
 
 

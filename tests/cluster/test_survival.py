@@ -49,8 +49,8 @@ def test_a_node_that_dies_while_training(clone: Clone, undisturbed: Path, host: 
 
 
 def test_a_lost_node_whose_processes_live_on(clone: Clone, undisturbed: Path):
-    """The first rank cannot be reached and still has the run's files: it must not hold up the job's next life, nor write
-    when its own wait is over, which is while that life trains."""
+    """The first rank cannot be reached and still has the run's files: it must not hold up the job's next life, nor
+    write when its own wait is over, which is while that life trains."""
     job = clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", *LONG, "train.timeout=30")
     run = clone.folder / RUN
     clone.until(lambda: (run / "checkpoints/step-00000040").exists())
