@@ -7,7 +7,8 @@ from PIL import Image
 from shards.errors import UserError
 from shards.picture import colourise
 from shards.read import Readers
-from trainer.panel import _Shown, panel
+from trainer.panel import panel
+from trainer.shown import Shown
 from trainer.train import train
 
 GAP, CAPTION, HEIGHT, WIDTH = 6, 20, 160, 320
@@ -59,7 +60,7 @@ def test_all_networks_are_shown_the_same_frames(make, tiny_dataset):
     """A network that needs depth can be shown fewer frames than one that does not."""
     settings = (f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null")
     both = [make(name, *settings) for name in ("plain", "teacher")]
-    shown = _Shown(both, 5)
+    shown = Shown(both, 5)
     keys = [[shown.loader(each).load(place)[0] for place in shown.places] for each in both]
     carrying = both[1].evaluation_frames().visible["depth"]
     assert keys[0] == keys[1] and len(keys[0]) == carrying.sum() < both[0].evaluation_frames().count

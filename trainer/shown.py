@@ -1,0 +1,114 @@
+"""The same validation frames for several networks: what stands in them, and what each network says of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from shards.errors import UserError
+from shards.order import Order
+from shards.stream import Position
+from shards.tasks import Task
+from trainer import checkpoint
+from trainer.configfile import parse_size
+from trainer.data import Collate, FrameLoader
+from trainer.experiment import Experiment
+
+Labels = dict[str, np.ndarray]
+"""Arrays by task in the forms of :mod:`shards.tasks`, and ``rgb`` ``(H, W, 3)`` uint8."""
+
+
+class Shown:
+    """Frames spread evenly over those validation frames that carry all networks' inputs.
+
+    Args:
+        experiments: of the same data set, each trained.
+        count: how many frames; fewer where there are fewer.
+
+    Raises:
+        UserError: when they are evaluated on different splits, or no frame carries all inputs.
+    """
+
+    def __init__(self, experiments: Sequence[Experiment], count: int) -> None:
+        if count < 1:
+            raise UserError(f"{count} frames", key="--frames", cure="give 1 or more")
+        first = experiments[0]
+        if any(each.manifest.sha256 != first.manifest.sha256 for each in experiments):
+            raise UserError("the experiments belong to different data sets", cure="draw one picture for each")
+        splits = {each.config.evaluate.split for each in experiments}
+        if len(splits) > 1:
+            cure = f"set evaluate.split={min(splits)} for all"
+            raise UserError("the experiments are evaluated on different splits", key="evaluate.split", cure=cure)
+        masks = [each.evaluation_frames().with_inputs(each.config.inputs) for each in experiments]
+        mask = np.logical_and.reduce(masks)
+        if not mask.any():
+            cure = "draw the networks with other inputs by themselves"
+            raise UserError("no validation frame carries the inputs of all networks", key="inputs", cure=cure)
+        self.experiments = experiments
+        self.chosen = first.evaluation_frames().by_shard(mask)
+        order = Order([len(of) for of in self.chosen], 0, shuffle=False)
+        wanted = np.linspace(0, order.samples - 1, min(count, order.samples)).round().astype(int)
+        self.places = [Position(0, int(place), *order.locate(0, int(place))) for place in wanted]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Every task that one of the networks predicts."""
+        return list(dict.fromkeys(task for each in self.experiments for task in each.tasks))
+
+    def loader(self, experiment: Experiment) -> FrameLoader:
+        """Loads the shown frames, with all their labels, as an experiment sees them."""
+        config, frames = experiment.config, experiment.evaluation_frames()
+        names = [task.name for task in experiment.manifest.tasks]
+        size = parse_size(config.data.size, "data.size")
+        return FrameLoader(frames, self.chosen, config.inputs, names, size=size)
+
+    def truths(self) -> list[tuple[str, Labels]]:
+        """Key, RGB and the labels that there are of each frame, as the first network sees it."""
+        loader = self.loader(self.experiments[0])
+        return [(key, _arrays(self.tasks, tensors)) for key, tensors in map(loader.load, self.places)]
+
+    @torch.no_grad()
+    def predictions(self, experiment: Experiment) -> list[Labels]:
+        """What a network says of each frame.
+
+        Raises:
+            UserError: when it is not trained.
+        """
+        network, _ = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
+        network.eval()
+        loader = self.loader(experiment)
+        collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+        found = []
+        for place in self.places:  # one at a time: frames may differ in size
+            batch = collate([loader.load(place)])
+            if isinstance(batch, UserError):
+                raise batch
+            final = network(batch.inputs(experiment.config.inputs, torch.channels_last)).final
+            found.append({task.name: _decided(task, final[task.name][0]) for task in experiment.tasks})
+        return found
+
+
+def limits(task: Task, labels: Sequence[Labels]) -> tuple[float, float] | None:
+    """One colour scale for all pictures of a metric task, so that they can be compared: the range of its labels."""
+    values = [of[task.name] for of in labels if task.name in of] if task.kind == "metric" else []
+    measured = [value[value > 0] for value in values if (value > 0).any()]
+    return (min(float(v.min()) for v in measured), max(float(v.max()) for v in measured)) if measured else None
+
+
+def _decided(task: Task, output: torch.Tensor) -> np.ndarray:
+    if task.kind == "classes":
+        return output.argmax(0).to(torch.uint8).numpy()
+    if task.kind == "unit_vector":
+        output = torch.nn.functional.normalize(output, dim=0)
+    return _array(task, output)
+
+
+def _arrays(tasks: Sequence[Task], tensors: dict[str, torch.Tensor]) -> Labels:
+    labels = {task.name: _array(task, tensors[task.name]) for task in tasks if task.name in tensors}
+    return {"rgb": tensors["rgb"].permute(1, 2, 0).numpy(), **labels}
+
+
+def _array(task: Task, tensor: torch.Tensor) -> np.ndarray:
+    if task.kind == "metric":
+        return tensor[0].clamp(min=0).numpy()
+    return tensor.permute(1, 2, 0).numpy() if task.kind == "unit_vector" else tensor.numpy()
