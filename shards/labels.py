@@ -109,16 +109,20 @@ class LabelShards:
 
     def read(self, shard: int, key: str) -> np.ndarray:
         """The label array of a key, pixels under the threshold unlabelled."""
-        reader = self._readers[shard]
-        arrays = reader.decode(reader.positions[key], lambda extension: extension.startswith(f"{self.task.name}."))
-        label = arrays[self.task.name]
+        label, confidence = self.read_whole(shard, key)
         if self.threshold is None:
             return label
-        confidence = arrays.get(f"{self.task.name}.{CONFIDENCE}")
         if confidence is None:
             cure = f"set pseudo.{self.task.name}.threshold=null"
-            raise UserError("has no confidence to hold a threshold against", file=reader.path, key=key, cure=cure)
+            path = self._readers[shard].path
+            raise UserError("has no confidence to hold a threshold against", file=path, key=key, cure=cure)
         return keep_confident(self.task, label, confidence, self.threshold)
+
+    def read_whole(self, shard: int, key: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """The label array of a key whatever the threshold, and its confidence ``(H, W)`` where there is one."""
+        reader = self._readers[shard]
+        arrays = reader.decode(reader.positions[key], lambda extension: extension.startswith(f"{self.task.name}."))
+        return arrays[self.task.name], arrays.get(f"{self.task.name}.{CONFIDENCE}")
 
 
 def keep_confident(task: Task, label: np.ndarray, confidence: np.ndarray, threshold: float) -> np.ndarray:

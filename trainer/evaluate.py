@@ -188,6 +188,7 @@ def _row(
         "validation_frames": int(experiment.evaluation_frames().chosen.sum()),
         "metrics": metrics[config.evaluate.checkpoint],
         "checkpoints": metrics,
+        "command": experiment.command,
         "environment": environment(),
         "asked": asked,
     }

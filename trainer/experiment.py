@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from shards.errors import UserError
 from shards.labels import LabelShards
@@ -12,7 +13,7 @@ from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
 from trainer.config import Config
-from trainer.configfile import load, load_teacher
+from trainer.configfile import load, load_teacher, shared
 from trainer.frames import Frames
 from trainer.model.network import Architecture
 
@@ -34,6 +35,28 @@ class Experiment:
         self.path, self.overrides = Path(path), list(overrides)
         self.config = config or load(path, overrides)
         self.folder = Path(self.config.run.path)
+
+    @classmethod
+    def of_run(cls, folder: Path, data: Path | None = None) -> "Experiment":
+        """The experiment that left a run's folder, wherever the folder and its data set are now.
+
+        Its teachers cannot be asked for: the configuration there names them relative to another place.
+
+        Args:
+            folder: of the run, with its ``config.yaml``.
+            data: the data set, where it is not at the place that the configuration names.
+        """
+        path = folder / "config.yaml"
+        config = load(path)
+        OmegaConf.set_readonly(config, False)  # type: ignore[arg-type]
+        config.run.path = str(folder)
+        config.data.path = str(data or config.data.path)
+        return cls(path, config=config)
+
+    @property
+    def command(self) -> list[str]:
+        """What to type to run this experiment with all it depends on."""
+        return ["tutelage", "run", str(self.path), *self.overrides]
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -73,7 +96,7 @@ class Experiment:
     def teacher(self, task: str) -> "Experiment":
         """The experiment whose network makes a task's pseudo-labels."""
         config = load_teacher(self.config, task, self.overrides)
-        teacher = Experiment(self.config.pseudo[task].teacher, self.overrides, config)
+        teacher = Experiment(self.config.pseudo[task].teacher, shared(self.overrides), config)
         if task not in [target.name for target in teacher.targets]:
             what = f"does not predict {task} from other inputs, so it cannot label it"
             raise UserError(what, file=teacher.path, key=f"pseudo.{task}.teacher", cure="name another teacher")

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -84,6 +85,12 @@ class Records:
         if self._order:
             self._order.close()
         self._board.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a record, up to the first that a crash cut; none where there is no file."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in takewhile(lambda line: _step(line) < math.inf, lines)]
 
 
 def _step(line: bytes) -> float:

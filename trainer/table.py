@@ -20,7 +20,7 @@ from trainer.paper import Paper
 _NEEDED = ("dataset", "experiment", "seed", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
 SETTINGS = ("backbone", "pretrained", "size", "crop", "steps")
 """What runs of one experiment may differ in that its row does not say."""
-_SAME = ("normalise", "budget", *SETTINGS)
+SAME = ("normalise", "budget", *SETTINGS)
 
 
 @dataclass
@@ -57,16 +57,30 @@ def collect(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     Raises:
         UserError: when a path holds no ``result.json``.
     """
+    return [read_result(file) for file in result_files(paths)]
+
+
+def result_files(paths: Sequence[str | Path]) -> list[Path]:
+    """The files that :func:`collect` reads; a run that two paths lead to counts once.
+
+    Raises:
+        UserError: when a path holds none.
+    """
     files: dict[Path, None] = {}
     for path in map(Path, paths):
         found = [path] if path.name == "result.json" else sorted(path.rglob("result.json"))
         if not found:
             raise UserError("holds no result.json", file=path, cure="run the experiment: `tutelage run CONFIG`")
-        files |= dict.fromkeys(file.resolve() for file in found)  # a run that two paths lead to counts once
-    return [_read(file) for file in files]
+        files |= dict.fromkeys(file.resolve() for file in found)
+    return list(files)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_result(file: Path) -> dict[str, Any]:
+    """The row that a run left.
+
+    Raises:
+        UserError: when it is damaged.
+    """
     cure = "delete it and evaluate again: `tutelage evaluate CONFIG`"
     result = read_json(file, cure)
     missing = [key for key in _NEEDED if not isinstance(result, dict) or key not in result]
@@ -80,7 +94,7 @@ def grouped(results: Iterable[dict[str, Any]], paper: Paper) -> list[Group]:
     groups: dict[tuple[str, ...], Group] = {}
     for result in results:
         dataset, experiment = result["dataset"], result["experiment"]
-        same = json.dumps({key: result.get(key) for key in _SAME})  # seeds, not other settings under its name
+        same = json.dumps({key: result.get(key) for key in SAME})  # seeds, not other settings under its name
         groups.setdefault((dataset, experiment, same), Group(dataset, experiment, [])).results.append(result)
     datasets = list(dict.fromkeys(group.dataset for group in groups.values()))
 

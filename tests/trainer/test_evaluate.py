@@ -14,6 +14,7 @@ from trainer import checkpoint
 from trainer import evaluate as module
 from trainer.augment import to_tensors
 from trainer.evaluate import describe, evaluate
+from trainer.experiment import Experiment
 from trainer.runtime import accelerator
 from trainer.train import train
 
@@ -80,6 +81,27 @@ def test_the_row_says_what_was_trained_on_what(finished):
     assert {"torch", "commit", "threads"} <= row["environment"].keys()
     teacher = json.loads((finished("teacher").folder / "result.json").read_text())
     assert (teacher["frames"], teacher["labels"]) == (8, {"semseg": 8, "depth": 8})
+
+
+def test_the_row_says_what_to_type_to_get_it_again(finished_root, configs):
+    """Of a teacher its own command, without what makes the student another experiment."""
+    for name in ("student", "teacher"):
+        row = json.loads((finished_root / f"scenes/{name}/seed-0/result.json").read_text())
+        assert row["command"] == ["tutelage", "run", str(configs / f"{name}.yaml"), f"run.root={finished_root}"]
+
+
+def test_a_teachers_command_holds_nothing_of_the_students(make):
+    teacher = make("student", "loss.normalise=all", "experiment=other", "seed=3").teacher("semseg")
+    assert [word.partition("=")[0] for word in teacher.command[3:]] == ["run.root", "seed"]
+
+
+def test_a_run_is_found_again_where_it_is_now(finished, tmp_path, scenes_dataset):
+    old = finished("student").folder
+    folder = old.rename(tmp_path / "moved")
+    found = Experiment.of_run(folder, tmp_path / "data")
+    assert (found.folder, found.config.data.path) == (folder, str(tmp_path / "data"))
+    assert Experiment.of_run(folder).manifest.sha256 == scenes_dataset.sha256
+    assert Experiment.of_run(folder).evaluation_frames().count == 6
 
 
 def test_last_and_best_are_both_measured_and_one_is_chosen(finished):

@@ -5,7 +5,7 @@ import json
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer.records import Lines, Records
+from trainer.records import Lines, Records, read
 
 
 def steps(path) -> list[int]:
@@ -63,5 +63,6 @@ def test_records_write_lines_events_and_the_order_if_it_is_wanted(tmp_path):
 def test_a_line_that_a_crash_damaged_ends_the_file(tmp_path, damage):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + damage + b'{"step": 2}\n')
+    assert [line["step"] for line in read(path)] == [1]
     Lines(path, 10).close()
     assert steps(path) == [1]
