@@ -1,4 +1,4 @@
-"""The commands that show results: table and picture."""
+"""The commands that show results: table, picture and report."""
 
 import argparse
 from typing import Any
@@ -43,4 +43,11 @@ def picture(options: argparse.Namespace) -> None:
     if not configs:
         raise UserError("no configuration was given", key="CONFIG", cure="name one or more trained experiments")
     panel([Experiment(config, overrides) for config in configs], options.out, options.frames)
+    console.print(f"wrote {options.out}", soft_wrap=True)
+
+
+def report(options: argparse.Namespace) -> None:
+    from trainer.report.page import write
+
+    write(options.runs, options.out, frames=options.frames, data=options.data)
     console.print(f"wrote {options.out}", soft_wrap=True)

@@ -15,7 +15,7 @@ from launchers.cli import main
 from shards.manifest import Manifest
 
 COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "status", "table", "toy"]
-COMMANDS += ["picture"]
+COMMANDS += ["picture", "report"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "folder"]
 
 
@@ -173,6 +173,15 @@ def test_table_in_every_format(done, capsys, style, start):
     assert main(["table", "runs", "--format", style]) == 0
     text = capsys.readouterr().out
     assert text.lstrip().startswith(start) and "student" in text and "RGB+D" in text
+
+
+def test_report_writes_a_page_and_says_where(done, capsys):
+    assert main(["report", "runs", "--out", "pages/report.html", "--frames", "1"]) == 0
+    assert "wrote pages/report.html" in capsys.readouterr().out
+    page = (done / "pages" / "report.html").read_text()
+    assert page.startswith("<!doctype html>") and page.count("<article") == 1
+    for command in ("tutelage run", "student.yaml", "teacher.yaml"):
+        assert command in page
 
 
 def test_picture_takes_overrides_anywhere(done):

@@ -41,6 +41,7 @@ def test_a_configuration_that_does_not_exist(fails, place):
         fails(f"{command} studnet.yaml", "studnet.yaml: does not exist; did you mean student.yaml?")
     fails("picture studnet.yaml --out p.png", "studnet.yaml: does not exist")
     fails("picture val=3 --out p.png", "CONFIG: no configuration was given; name one or more")
+    fails("report nowhere --out r.html", "nowhere: holds no result.json; run the experiment")
     fails("config", "CONFIG: no configuration was given")
 
 

@@ -1,0 +1,204 @@
+"""What a report is made of: runs in groups of the same setting, the data set they belong to, relations of tasks."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from shards.errors import UserError
+from shards.manifest import NAME, Manifest
+from shards.tasks import Task
+from trainer import checkpoint, records
+from trainer.experiment import Experiment
+from trainer.model.architecture import Architecture
+from trainer.paper import Paper
+from trainer.report import relations
+from trainer.table import SAME, grouped, read_result, result_files
+from trainer.table import Group as Rows
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its folder, and the row of its ``result.json``."""
+
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return self.result["seed"]
+
+    @cached_property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of its ``metrics.jsonl``; none where it is gone."""
+        return records.read(self.folder / "metrics.jsonl")
+
+    @property
+    def config(self) -> str:
+        """Its resolved configuration as it stands there; empty where it is gone."""
+        path = self.folder / "config.yaml"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def experiment(self, manifest: Manifest) -> Experiment:
+        """The experiment that it is a run of, on the data set where that is now."""
+        return Experiment.of_run(self.folder, manifest.folder)
+
+
+@dataclass(frozen=True, eq=False)  # told apart by which it is
+class Group:
+    """The runs of one experiment with one setting, which differ in their seeds.
+
+    Args:
+        name: of the experiment, with its setting where another has the same name.
+        number: of its colour, the same in all charts of a report.
+        rows: the same runs as the tables know them.
+    """
+
+    name: str
+    number: int
+    runs: list[Run]
+    rows: Rows
+
+    @property
+    def first(self) -> Run:
+        """The run of the smallest seed, which stands for the others in pictures."""
+        return min(self.runs, key=lambda run: run.seed)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return self.first.result
+
+    def scores(self, task: str, metric: str) -> dict[int, float]:
+        """A metric by seed, where it was measured."""
+        return self.rows.values(task, metric)
+
+
+@dataclass
+class Part:
+    """The runs on one data set.
+
+    Args:
+        manifest: the data set's, None where it cannot be read any more.
+        missing: why it cannot.
+    """
+
+    name: str
+    groups: list[Group]
+    manifest: Manifest | None = None
+    missing: str = ""
+    _tasks: dict[str, Task] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that its networks predict."""
+        return list(dict.fromkeys(task for group in self.groups for task in group.result["tasks"]))
+
+    def task(self, name: str) -> Task | None:
+        """What is known of a task: from the data set, or else from a network that predicts it."""
+        if name not in self._tasks:
+            known = list(self.manifest.tasks) if self.manifest else []
+            for group in self.groups:
+                known += _tasks_of(group.first) if name not in [task.name for task in known] else []
+            self._tasks |= {task.name: task for task in known}
+        return self._tasks.get(name)
+
+
+@dataclass
+class Collected:
+    """Everything that a report shows."""
+
+    runs: list[Run]
+    parts: list[Part]
+    relations: list[relations.Matrix]
+
+
+def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Collected:
+    """The runs under the given runs, experiments or whole folders, and the relations that lie among them.
+
+    Args:
+        data: folders of data sets, for runs whose configuration names a place where theirs is not any more.
+
+    Raises:
+        UserError: when a path holds neither a result nor a relation, one is damaged, or ``data`` names no data set.
+    """
+    moved = [Manifest.load(path) for path in data]
+    matrices: dict[Path, relations.Matrix] = {}
+    files: dict[Path, None] = {}
+    for path in map(Path, paths):
+        found = [path] if path.name == relations.FILE else sorted(path.rglob(relations.FILE))
+        matrices |= {file.resolve(): relations.read(file) for file in found}
+        if not found or any(path.rglob("result.json")):
+            # the runs that a relation was measured with are shown by its matrix, unless they are asked for
+            inner = [file.resolve().parent for file in found if file.parent != path]
+            files |= {file: None for file in result_files([path]) if not any(map(file.is_relative_to, inner))}
+    runs = [Run(file.parent, read_result(file)) for file in files]
+    return Collected(runs, _parts(runs, moved), list(matrices.values()))
+
+
+def _parts(runs: list[Run], moved: Sequence[Manifest]) -> list[Part]:
+    """Runs by data set: two of one name may still be two."""
+    by_data: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        by_data.setdefault((run.result["dataset"], _wanted(run)), []).append(run)
+    names = [name for name, _ in by_data]
+    parts, number = [], 0
+    for (name, wanted), of in by_data.items():
+        groups = _groups(of, number)
+        number += len(groups)
+        part = Part(f"{name} {wanted[:8]}" if names.count(name) > 1 else name, groups)
+        try:
+            part.manifest = _data_set(of[0], wanted, moved)
+        except UserError as error:
+            part.missing = str(error)
+        parts.append(part)
+    return parts
+
+
+def _wanted(run: Run) -> str:
+    """Hash of the manifest that a run was evaluated on."""
+    return run.result.get("asked", {}).get("manifest", "")
+
+
+def _groups(runs: list[Run], start: int) -> list[Group]:
+    of_result = {id(run.result): run for run in runs}
+    found = grouped((run.result for run in runs), Paper.load())
+    groups = []
+    for number, rows in enumerate(found):
+        others = [other.first for other in found if other.experiment == rows.experiment]
+        differing = [key for key in SAME if len({json.dumps(other.get(key)) for other in others}) > 1]
+        words = ", ".join(f"{key} {_words(rows.first.get(key))}" for key in differing)
+        name = f"{rows.experiment} ({words})" if words else rows.experiment
+        groups.append(Group(name, start + number, [of_result[id(result)] for result in rows.results], rows))
+    return groups
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_words(of)}" for key, of in value.items())
+    return "×".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _data_set(run: Run, wanted: str, moved: Sequence[Manifest]) -> Manifest:
+    """The data set with the manifest that a run was evaluated on."""
+    for manifest in moved:
+        if manifest.sha256 == wanted:
+            return manifest
+    cure = "say where it is: --data DATASET"
+    configured = Experiment.of_run(run.folder).config.data.path
+    if not (Path(configured) / NAME).exists():
+        raise UserError("the data set is not there any more", file=configured, key="data.path", cure=cure)
+    manifest = Manifest.load(configured)
+    if manifest.sha256 != wanted:
+        raise UserError("is not the data set that the runs were evaluated on", file=configured, cure=cure)
+    return manifest
+
+
+def _tasks_of(run: Run) -> list[Task]:
+    """The tasks of a run's network, as its checkpoint describes them; none where that is gone."""
+    try:
+        facts = checkpoint.exported(run.folder / "checkpoints" / "last")
+        return list(Architecture.from_json(facts["architecture"]).tasks) if facts else []
+    except UserError:
+        return []

@@ -1,0 +1,49 @@
+"""Where two networks differ: a mask by the kind of task, and its outline as the path of an SVG."""
+
+import numpy as np
+from contourpy import contour_generator
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from shards.tasks import Kind, Task
+
+RATIO, ANGLE = 1.25, 22.5
+WORDS: dict[Kind, str] = {
+    "classes": "say different classes",
+    "metric": f"differ by a factor of more than {RATIO}",
+    "unit_vector": f"differ by more than {ANGLE}°",
+}
+"""What counts as a difference: of values the factor of δ1, of vectors the middle one of the customary angles."""
+_WIDTH = 160  # pixels that an outline is computed with: finer ones cannot be told apart on the page
+_LEAST = 0.004  # share of the picture; smaller places are specks
+
+
+def differ(task: Task, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where two label arrays of one size differ noticeably, bool ``(H, W)``."""
+    if task.kind == "classes":
+        return one != other
+    if task.kind == "metric":
+        return np.maximum(one, other) > RATIO * np.minimum(one, other)
+    return np.clip((one * other).sum(-1), -1, 1) < np.cos(np.radians(ANGLE))
+
+
+def outline(mask: np.ndarray) -> str:
+    """The outlines of a mask's larger places, in units of its pixels: the ``d`` of an SVG path."""
+    height, width = mask.shape
+    scale = max(width / _WIDTH, 1)
+    size = round(width / scale), round(height / scale)
+    small = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    smooth = gaussian_filter(np.pad(np.asarray(small), 1), 0.8)
+    smooth[[0, -1]], smooth[:, [0, -1]] = 0, 0  # closed at the picture's edge
+    paths = []
+    for points in contour_generator(z=smooth).lines(0.5):
+        xy = (np.asarray(points) - 0.5) * scale
+        if abs(_area(xy)) >= _LEAST * mask.size:
+            paths.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in xy[:-1]) + "Z")
+    return "".join(paths)
+
+
+def _area(xy: np.ndarray) -> float:
+    """Of a polygon, signed (the shoelace formula)."""
+    x, y = xy.T
+    return 0.5 * float(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]))

@@ -1,0 +1,138 @@
+"""The page: every section that can be made of some runs, in ``page.html`` with the style of ``page.css``.
+
+What cannot be made any more, because a data set or a checkpoint is gone, is left out with a sentence that says why.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jinja2
+from markupsafe import Markup
+
+from shards.atomic import atomic_file, disk_errors
+from shards.errors import UserError
+from trainer.comparison import compare
+from trainer.paper import Paper
+from trainer.progress import say
+from trainer.report.classes import ClassTable, class_tables
+from trainer.report.collect import Collected, Group, Part, collect
+from trainer.report.curves import Curves, curves
+from trainer.report.predictions import Panels, panels
+from trainer.report.provenance import Source, data_facts, environments, sources
+from trainer.report.pseudolabels import Labelled, pseudo_labels
+from trainer.report.svg import percent
+from trainer.table import Results, tabulate
+
+T = TypeVar("T")
+
+
+@dataclass
+class Section:
+    """Everything about the runs on one data set. ``panels`` and ``labels`` are None where they cannot be made, and
+    ``notes`` say why."""
+
+    part: Part
+    curves: Curves
+    classes: list[ClassTable]
+    panels: Panels | None
+    labels: list[Labelled] | None
+    data: list[tuple[str, str]]
+    sources: list[Source]
+    notes: dict[str, str]
+
+
+def write(paths: Sequence[str | Path], out: str | Path, *, frames: int = 4, data: Sequence[str | Path] = ()) -> None:
+    """Write the report of some runs.
+
+    Args:
+        paths: runs, experiments, whole folders of runs, or files of relations.
+        out: the HTML file.
+        frames: validation frames that are shown with every network's predictions.
+        data: where data sets are now that were moved since.
+
+    Raises:
+        UserError: when a path holds nothing to report, a result is damaged, or the file cannot be written.
+    """
+    if frames < 1:
+        raise UserError(f"{frames} frames", key="--frames", cure="give 1 or more")
+    text = render(collect(paths, data), frames)
+    with disk_errors(Path(out)):
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(out) as file:
+        file.write(text.encode())
+
+
+def render(collected: Collected, frames: int) -> str:
+    """The page's text, which follows from the runs and their data alone."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    page = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page.filters |= {"percent": percent, "is_number": is_number}
+    results = [run.result for run in collected.runs]
+    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    return page.get_template("page.html").render(
+        style=Markup(style),  # ours, without a character that ends a style element
+        datasets=[part.name for part in collected.parts],
+        results=results,
+        tables=tables(results),
+        groups=[group for part in collected.parts for group in part.groups],
+        sections=[_section(part, frames) for part in collected.parts],
+        relations=collected.relations,
+        environment=environments(collected.runs),
+    )
+
+
+def tables(results: Sequence[dict[str, Any]]) -> list[Results]:
+    """The tables that `tutelage table` prints: of all runs, and of the comparisons that can be made."""
+    paper = Paper.load()
+    return [table for table in (tabulate(results, paper), compare(results, paper)) if table.rows]
+
+
+def is_number(column: Sequence[str]) -> bool:
+    """Whether the cells of a table's column are numbers, or nothing, and so belong to the right."""
+    return all(cell[:1] in "0123456789–−+(" for cell in column)
+
+
+def _section(part: Part, frames: int) -> Section:
+    notes: dict[str, str] = {}
+
+    def attempt(name: str, make: Callable[[], T]) -> T | None:
+        try:
+            if part.missing and name == "predictions":
+                raise UserError(part.missing)
+            return make()
+        except UserError as error:
+            notes[name] = str(error)
+            say(f"{part.name}: no {name}: {error}")
+            return None
+
+    def draw() -> Panels:
+        assert part.manifest
+        return panels(_with_networks(part.groups), part.manifest, frames)
+
+    return Section(
+        part,
+        curves(part),
+        class_tables(part),
+        attempt("predictions", draw),
+        attempt("pseudo-labels", lambda: pseudo_labels(part)),
+        data_facts(part),
+        sources(part),
+        notes,
+    )
+
+
+def _with_networks(groups: Sequence[Group]) -> list[Group]:
+    """Those whose checkpoints are still there.
+
+    Raises:
+        UserError: when none are.
+    """
+    found = [group for group in groups if any((group.first.folder / "checkpoints").glob("*/model.json"))]
+    if not found:
+        what, cure = "no run has its checkpoint any more", "train one again: `tutelage run CONFIG`"
+        raise UserError(what, file=groups[0].first.folder, cure=cure)
+    return found

@@ -1,0 +1,145 @@
+"""The panels of a report, after the paper's Figures 5 and 6: a few validation frames as every network sees them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from shards.manifest import Manifest
+from shards.tasks import IGNORE, Task
+from trainer.paper import Paper
+from trainer.report.collect import Group
+from trainer.report.differences import WORDS, differ, outline
+from trainer.report.pictures import Limits, Picture, ball, describe, drawing, photo, ramp, score
+from trainer.report.svg import Axis
+from trainer.shown import Labels, Shown, limits
+
+
+@dataclass
+class Key:
+    """What a task's colours mean.
+
+    Args:
+        limits: the smallest and the largest value of the scale (kind ``metric``).
+        classes: names and colours that occur (kind ``classes``).
+        ramp, ticks: the scale, and its texts at percentages of its length (kind ``metric``).
+        ball: a picture (kind ``unit_vector``).
+    """
+
+    task: Task
+    limits: Limits = None
+    classes: list[tuple[str, str]] = field(default_factory=list)
+    ramp: str = ""
+    ticks: list[tuple[float, str]] = field(default_factory=list)
+    ball: str = ""
+
+
+@dataclass
+class Panels:
+    """Frames with their pictures: of each frame its name, its RGB, and a row of pictures a task.
+
+    Args:
+        compared: for each task and student that is compared, a phrase that says with what.
+    """
+
+    keys: list[Key]
+    compared: list[str]
+    frames: list[tuple[str, Picture, list[tuple[Key, list[Picture | None]]]]]
+
+
+def panels(groups: Sequence[Group], manifest: Manifest, count: int) -> Panels:
+    """Draw what the first run of each group says of a few validation frames.
+
+    Raises:
+        UserError: when a network or a frame cannot be read.
+    """
+    experiments = [group.first.experiment(manifest) for group in groups]
+    shown = Shown(experiments, count)
+    truths = shown.truths()
+    found = [shown.predictions(each) for each in experiments]
+    said = dict(zip(groups, found, strict=True))
+    labels = [of for _, of in truths]
+    keys = [_key(task, limits(task, labels), labels, found) for task in shown.tasks]
+    paper = Paper.load()
+    pairs = {task.name: dict(compared(groups, task.name, paper)) for task in shown.tasks}
+    frames = []
+    for number, (name, truth) in enumerate(truths):
+        of_frame = {group: labels[number] for group, labels in said.items()}
+        rows = [(key, _row(key, of_frame, truth, pairs[key.task.name])) for key in keys]
+        rgb = truth["rgb"]
+        frames.append((name, Picture(photo(rgb), _size(rgb), f"RGB of frame {name}", "RGB"), rows))
+    phrases = [
+        f"{task.name}: where {student.name} and {baseline.name} {WORDS[task.kind]}"
+        for task in shown.tasks
+        for student, baseline in pairs[task.name].items()
+    ]
+    return Panels(keys, phrases, frames)
+
+
+def compared(groups: Sequence[Group], task: str, paper: Paper) -> list[tuple[Group, Group]]:
+    """Students, the networks with pseudo-labels, each with its baseline: of the networks without any that have its
+    inputs and tasks, the one that the paper compares it with, or else the one whose budget and settings are most like
+    its own. A student without such a network is left out."""
+    pairs = []
+    of_task = [group for group in groups if task in group.result["tasks"]]
+    students, others = ([group for group in of_task if _is_student(group) == is_one] for is_one in (True, False))
+    for student in students:
+        rivals = [
+            other
+            for other in others
+            if all(set(other.result[key]) == set(student.result[key]) for key in ("inputs", "tasks"))
+        ]
+        if rivals:
+            named = [other for one, other in paper.comparisons if one == student.result["experiment"]]
+            pairs.append((student, max(rivals, key=lambda other: _likeness(student, other, named))))
+    return pairs
+
+
+def _is_student(group: Group) -> bool:
+    return any(group.result["pseudo_labels"].values())
+
+
+def _likeness(student: Group, other: Group, named: Sequence[str]) -> list[bool]:
+    same = [student.result.get(key) == other.result.get(key) for key in ("budget", "normalise", "size", "backbone")]
+    return [other.result["experiment"] in named, *same]
+
+
+def _row(key: Key, said: Mapping[Group, Labels], truth: Labels, pairs: Mapping[Group, Group]) -> list[Picture | None]:
+    """One task of one frame: the truth, None where there is none, and what each network with the task says."""
+    task, known = key.task, truth.get(key.task.name)
+    pictures: list[Picture | None] = [None if known is None else _picture(key, known, "truth")]
+    for group, labels in said.items():
+        if task.name not in labels:
+            continue
+        label, baseline, outlines = labels[task.name], pairs.get(group), ""
+        if baseline and (other := said[baseline][task.name]).shape == label.shape:
+            outlines = outline(differ(task, label, other))
+        detail = score(task, label, known) if known is not None and known.shape == label.shape else ""
+        if task.name in group.result["inputs"]:
+            detail = "an input"
+        pictures.append(_picture(key, label, group.name, detail=detail, number=group.number, outline=outlines))
+    return pictures
+
+
+def _picture(key: Key, label: np.ndarray, name: str, **options: Any) -> Picture:
+    alt = f"{key.task.name}, {name}: {describe(key.task, label)}"
+    return Picture(drawing(key.task, label, key.limits), _size(label), alt, name, **options)
+
+
+def _key(task: Task, scale: Limits, truths: list[Labels], said: list[list[Labels]]) -> Key:
+    if task.kind == "unit_vector":
+        return Key(task, ball=ball(task))
+    if task.kind == "metric":
+        if not scale:
+            return Key(task)
+        axis = Axis(*scale, 0, 100)
+        return Key(task, scale, ramp=ramp(task, scale), ticks=[(axis(value), text) for value, text in axis.ticks(4)])
+    labels = [of[task.name] for frames in [truths, *said] for of in frames if task.name in of]
+    occurring = np.unique(np.concatenate([label.ravel() for label in labels]))
+    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in task.colours]
+    return Key(task, classes=[(task.classes[i], colours[i]) for i in occurring if i != IGNORE])
+
+
+def _size(array: np.ndarray) -> tuple[int, int]:
+    return array.shape[1], array.shape[0]
