@@ -23,6 +23,7 @@ demo: install
 	$(BIN)/tutelage table runs/scenes
 	$(BIN)/tutelage picture configs/scenes/ummt-d.yaml configs/scenes/mmmt-d.yaml configs/scenes/ummt-ps.yaml \
 	  --out runs/scenes/demo.png
+	$(BIN)/tutelage report runs/scenes --out runs/scenes/report.html
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest
