@@ -4,7 +4,7 @@ import argparse
 
 from rich.table import Table
 
-from shards.inspect import class_shares, contact_sheet, metric_summary, split_rows, verify
+from shards.inspect import class_shares, contact_sheet, metric_summary, missing_share, split_rows, verify
 from shards.manifest import Manifest
 from trainer.progress import console, progress
 
@@ -40,5 +40,5 @@ def summary(manifest: Manifest) -> None:
             elif task.kind == "metric":
                 text = metric_summary(task, statistics[task.name])
             else:
-                text = f"{statistics[task.name]['pixels']} pixels"
+                text = f"{missing_share(statistics[task.name]):.1f} % missing"
             console.print(f"[bold]{task.name}[/] {split}: {text}", highlight=False)

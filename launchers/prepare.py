@@ -41,6 +41,7 @@ def folder(options: argparse.Namespace) -> None:
         offset=options.offset,
         depth_scale=options.depth_scale,
         val_fraction=options.val_fraction,
+        intrinsics=_intrinsics(options.intrinsics),
     )
     for name, files in source.unmatched.items():
         more = f" and {len(files) - 1} more" if files[1:] else ""
@@ -53,6 +54,10 @@ def folder(options: argparse.Namespace) -> None:
 def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None) -> None:
     if options.jobs < 1:
         raise UserError(f"{options.jobs} processes", key="--jobs", cure="give 1 or more")
+    if options.normals:
+        from shards.sources.normals import WithNormals
+
+        source = WithNormals(source, options.window)
     frames = sum(len(keys) for keys in source.splits.values())
     with progress(f"prepare {source.name}", frames) as report:
         manifest = pack(
@@ -73,6 +78,16 @@ def _classes(text: str | None) -> int | list[str] | None:
     if text.isnumeric() and not text.isdecimal():  # ² and ½ are no whole numbers, and hardly names
         raise UserError(f"{text!r}", key="--classes", cure="give the number of classes, or their names: floor,shelf")
     return int(text) if text.isdecimal() else [name.strip() for name in text.split(",")]
+
+
+def _intrinsics(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    try:
+        return dict(zip(("fx", "fy", "cx", "cy"), map(float, text.split(",")), strict=True))
+    except ValueError:
+        cure = "give four numbers of pixels, FX,FY,CX,CY: 525,525,319.5,239.5"
+        raise UserError(f"{text!r}", key="--intrinsics", cure=cure) from None
 
 
 def _say(line: str) -> None:

@@ -37,9 +37,13 @@ def metric_summary(task: Task, statistics: dict[str, Any]) -> str:
     if not statistics["pixels"]:
         return "no measurement"
     mean, deviation = mean_and_deviation(statistics)
-    missing = 100 * statistics["missing"] / (statistics["pixels"] + statistics["missing"])
-    low, high = statistics["min"], statistics["max"]
+    low, high, missing = statistics["min"], statistics["max"], missing_share(statistics)
     return f"{low:.2f} to {high:.2f} {task.unit}, mean {mean:.2f} ± {deviation:.2f}, {missing:.1f} % missing"
+
+
+def missing_share(statistics: dict[str, Any]) -> float:
+    """The share of the pixels of labelled frames that have no value or vector, in percent."""
+    return 100 * statistics["missing"] / max(statistics["pixels"] + statistics["missing"], 1)
 
 
 def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples: None) -> int:

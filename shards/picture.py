@@ -24,9 +24,9 @@ def colourise(task: Task, label: np.ndarray, limits: tuple[float, float] | None 
         table = np.full((IGNORE + 1, 3), _MISSING, np.uint8)
         table[: len(task.colours)] = task.colours
         return table[label]
-    if task.kind == "unit_vector":
+    if task.kind == "unit_vector":  # as normal maps are shown: red right, green up, blue towards the camera
         measured = np.any(label != 0, axis=-1, keepdims=True)
-        return np.where(measured, np.clip(label * 127.5 + 127.5, 0, 255), _MISSING).astype(np.uint8)
+        return np.where(measured, np.clip(label * (127.5, -127.5, -127.5) + 127.5, 0, 255), _MISSING).astype(np.uint8)
     from matplotlib import colormaps  # a second to import, for the only kind that needs it
 
     measured = label > 0

@@ -10,6 +10,8 @@ classes     uint8, 0..C-1        uint8 ``(H, W)``              255              
 metric      uint16, × ``scale``  float32 ``(H, W)``, in unit   0                          1
 unit_vector 8-bit RGB            float32 ``(H, W, 3)``         the zero vector            3
 =========== ==================== ============================= ========================== ==============
+
+Vectors are directions in the camera's frame: x right, y down, z forward.
 """
 
 from collections.abc import Mapping

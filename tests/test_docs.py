@@ -15,6 +15,7 @@ from PIL import Image
 from launchers.cli import main, parse
 from shards.pack import pack
 from shards.sources.scenes import Scenes
+from trainer.configfile import load
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")])
@@ -125,8 +126,9 @@ def execute(command: str) -> None:
         words += ["--train", "12", "--val", "4"] if words[2] == "scenes" else []
     elif words[1] == "grid":
         words += ["--rows", "ummt,ummt-ps", "--seeds", "1", *TINY]
-    elif any(word.endswith(".yaml") for word in words):
+    elif configs := [word for word in words if word.endswith(".yaml")]:
         words += TINY
+        words += ["labels.normals=4"] if "normals" in load(configs[0]).tasks else []
     assert main(words[1:]) == 0, command
 
 

@@ -64,8 +64,8 @@ class Augment:
     so a frame with pseudo-labels is augmented as it is without.
 
     - *Zoom* by z makes things look z times nearer, so every metric label is divided by z (the reference
-      recipe for NYUDv2). Unit vectors keep their direction, an approximation: under depth / z and the same
-      camera a surface's normal would turn by a few degrees.
+      recipe for NYUDv2). To the same camera, an image z times larger with depth / z is the scene (X, Y, Z / z), in
+      which a normal (nx, ny, nz) becomes (nx, ny, z·nz), made a unit again; exact for a window at the frame's centre.
     - *Flip* negates the x component of unit vectors.
     - *Jitter* scales brightness, contrast and saturation, in random order, by factors in [1 - jitter, 1 + jitter].
       Hue is left alone: it would cost more than all the rest together.
@@ -129,8 +129,8 @@ class Augment:
         for task in self.tasks:
             if task.name in tensors and task.kind == "metric":
                 tensors[task.name] /= zoom
-            elif task.name in tensors and task.kind == "unit_vector" and mirrored:
-                tensors[task.name][0].neg_()
+            elif task.name in tensors and task.kind == "unit_vector":
+                tensors[task.name] = _turned(tensors[task.name], zoom, mirrored)
         if self.jitter:
             tensors["rgb"] = self._jittered(tensors["rgb"], rng)
         return {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -142,3 +142,13 @@ class Augment:
         for index in sorted(range(len(steps)), key=lambda _: rng.random()):
             rgb = steps[index](rgb, factors[index])
         return rgb
+
+
+def _turned(vectors: Tensor, zoom: float, mirrored: bool) -> Tensor:
+    """Directions ``(3, H, W)`` in an image that was enlarged and mirrored; the zero vector stays what it is."""
+    if mirrored:
+        vectors[0].neg_()
+    if zoom == 1:
+        return vectors
+    vectors[2] *= zoom
+    return torch.nn.functional.normalize(vectors, dim=0)

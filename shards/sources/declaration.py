@@ -14,7 +14,8 @@ from shards.errors import UserError
 from shards.tasks import IGNORE, Task, palette
 
 FILE = "dataset.yaml"
-_KEYS = ("name", "val_fraction", "tasks")
+_KEYS = ("name", "val_fraction", "tasks", "intrinsics")
+_INTRINSICS = ("fx", "fy", "cx", "cy")
 _TASK_KEYS = {
     "classes": ("kind", "classes", "colours", "ignore", "offset"),
     "metric": ("kind", "scale", "unit"),
@@ -54,6 +55,7 @@ class Declaration:
 
     name: str
     val_fraction: float | None
+    intrinsics: dict[str, float] | None
     formats: tuple[LabelFormat, ...]
 
 
@@ -77,11 +79,16 @@ def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
     fraction = spec.get("val_fraction")
     if fraction is not None and not (_is_number(fraction) and 0 < fraction < 1):
         raise UserError(f"{fraction!r}", file=where, key="val_fraction", cure="give a number between 0 and 1")
+    intrinsics = spec.get("intrinsics")
+    if intrinsics is not None and not _is_camera(intrinsics):
+        cure = f"give {', '.join(_INTRINSICS)} in pixels, the first two over 0"
+        raise UserError(f"{intrinsics!r}", file=where, key="intrinsics", cure=cure)
     tasks = spec.get("tasks", {})
     if not isinstance(tasks, Mapping) or not tasks:
         cure = f"name them in {FILE}, or give the classes of semseg or the scale of depth"
         raise UserError("no tasks are declared", file=where, key="tasks", cure=cure)
-    return Declaration(name, fraction, tuple(_label_format(where, str(task), tasks[task]) for task in tasks))
+    formats = tuple(_label_format(where, str(task), tasks[task]) for task in tasks)
+    return Declaration(name, fraction, dict(intrinsics) if intrinsics else None, formats)
 
 
 def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
@@ -168,6 +175,11 @@ def _check_keys(where: Path, parent: str, entry: Mapping[Any, Any], known: Seque
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             cure = f"did you mean {near}? known: {', '.join(known)}"
             raise UserError("is no key", file=where, key=f"{parent}.{key}".lstrip("."), cure=cure)
+
+
+def _is_camera(value: Any) -> bool:
+    known = isinstance(value, Mapping) and value.keys() == set(_INTRINSICS) and all(map(_is_number, value.values()))
+    return known and min(value["fx"], value["fy"]) > 0
 
 
 def _is_whole(value: Any) -> bool:

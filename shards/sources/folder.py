@@ -10,6 +10,7 @@
 
     name: warehouse              # default: the name of the folder
     val_fraction: 0.1            # instead of train.txt and val.txt
+    intrinsics: {fx: 525, fy: 525, cx: 319.5, cy: 239.5}     # of the camera, in pixels, where they are known
     tasks:
       semseg:
         kind: classes
@@ -38,7 +39,7 @@ Labels are drawn on the upright view: an image that its EXIF orientation turns i
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from tokenize import TokenError
 from typing import Any
@@ -69,6 +70,7 @@ class Folder:
         offset: the stored number of the first class of ``semseg``.
         depth_scale: metres a stored step of ``depth``.
         val_fraction: the part of the frames that validates, chosen by a hash of their keys.
+        intrinsics: ``fx``, ``fy``, ``cx``, ``cy`` of the camera, in pixels of the frames as they are.
 
     Raises:
         UserError: when the folder, its lists or its declaration contradict themselves.
@@ -90,6 +92,7 @@ class Folder:
         offset: int | None = None,
         depth_scale: float | None = None,
         val_fraction: float | None = None,
+        intrinsics: Mapping[str, float] | None = None,
     ) -> None:
         self.root = Path(root)
         images, other = _files(self.root / "rgb", RGB_SUFFIXES)
@@ -98,7 +101,7 @@ class Folder:
         depth = _without_none(scale=depth_scale)
         tasks = {"semseg": {"kind": "classes", **semseg}} if semseg else {}
         tasks |= {"depth": {"kind": "metric", **depth}} if depth else {}
-        given = _without_none(name=name, val_fraction=val_fraction, tasks=tasks or None)
+        given = _without_none(name=name, val_fraction=val_fraction, intrinsics=intrinsics, tasks=tasks or None)
         declared = declare(self.root, given)
         self.name, self._formats = declared.name, declared.formats
         self.tasks = tuple(each.task for each in self._formats)
@@ -109,6 +112,8 @@ class Folder:
             "stored": {each.task.name: each.to_json() for each in self._formats},
             "val_fraction": declared.val_fraction,
         }
+        self._camera = _without_none(intrinsics=declared.intrinsics)
+        self.options |= self._camera
         stems = self._split(images, declared.val_fraction)
         self.splits = {split: [key_of(stem) for stem in names] for split, names in stems.items()}
         labels = {each.task.name: self._match(each, images) for each in self._formats}
@@ -129,7 +134,7 @@ class Folder:
         """The frame of ``splits[split][position]``."""
         files = self.files(split, position)
         labels = {f.task.name: _read_label(f, files[f.task.name]) for f in self._formats if f.task.name in files}
-        meta = {"file": f"rgb/{self._files[split][position][0]}"}
+        meta = {"file": f"rgb/{self._files[split][position][0]}", **self._camera}
         return Frame(read_rgb(files["rgb"]), labels, meta, files)
 
     def _match(self, declared: LabelFormat, images: dict[str, str]) -> dict[str, str]:

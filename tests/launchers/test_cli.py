@@ -191,3 +191,11 @@ def test_picture_takes_overrides_anywhere(done):
     ):
         assert main(["picture", *words]) == 0
     assert Image.open("a.png").height == Image.open("b.png").height == 166 + 26
+
+
+def test_prepare_adds_normals(scenes, tmp_path, capsys):
+    assert main(["prepare", "scenes", str(tmp_path / "d"), *scenes, "--normals"]) == 0
+    assert "normals train: " in capsys.readouterr().out
+    manifest = Manifest.load(tmp_path / "d")
+    assert manifest.task("normals").kind == "unit_vector" and manifest.source["normals"]["window"] == 3
+    assert manifest.statistics["train"]["normals"]["pixels"] > 0.7 * 8 * 32 * 64

@@ -110,6 +110,15 @@ def test_the_example_of_the_docstring_works(root):
     assert set(source.load("train", 1).labels) == {"semseg", "depth", "normals"}
 
 
+def test_a_camera_is_known_to_every_frame(root):
+    camera = {"fx": 525.0, "fy": 525.0, "cx": 319.5, "cy": 239.5}
+    assert "intrinsics" not in warehouse(root).options, "data sets without one stay what they were"
+    source = warehouse(root, intrinsics=camera)
+    assert source.options["intrinsics"] == source.load("train", 0).meta["intrinsics"] == camera
+    declare(root, "intrinsics: {fx: 5, fy: 6, cx: 2, cy: 1}")
+    assert warehouse(root).load("val", 0).meta["intrinsics"] == {"fx": 5, "fy": 6, "cx": 2, "cy": 1}
+
+
 def test_arguments_win_over_the_file(root):
     declare(root, "{name: other, tasks: {semseg: {kind: classes, classes: 5, ignore: 0, offset: 1}}}")
     assert Folder(root).name == "other"
@@ -434,6 +443,9 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
         ("tasks: {semseg: {kind: classes, classes: 300}}", r"300 classes, where 1 to 255 can be stored"),
         ("tasks: {}", r"dataset.yaml: tasks: no tasks are declared; name them in dataset.yaml"),
         ("name: a/b", r"name: 'a/b'; use letters"),
+        ("intrinsics: {fx: 1, fy: 1, cx: 0}", r"yaml: intrinsics: {.*}; give fx, fy, cx, cy in pixels, the first two"),
+        ("intrinsics: {fx: 0, fy: 1, cx: 0, cy: 0}", r"intrinsics: {'fx': 0, .*}; give fx, fy, cx, cy in pixels"),
+        ("intrinsics: 525", r"intrinsics: 525; give fx, fy, cx, cy in pixels"),
         ("name: [", r"dataset.yaml: is no YAML that can be read .*line 1.*; correct the file"),
         ("- a", r"dataset.yaml: is no mapping; give its keys: name"),
         ("!!python/object/apply:os.system [true]", r"is no YAML that can be read"),

@@ -122,7 +122,7 @@ def test_labels_are_coloured_by_kind():
     assert limited[0].tolist() == near.tolist() and limited[1].tolist() != far.tolist()
     assert (colourise(DEPTH, np.zeros((2, 2), np.float32)) == 32).all()
     normals = colourise(NORMALS, np.array([[[0, 0, 1], [-1, 0, 0], [0, 0, 0]]], np.float32))
-    assert normals.tolist() == [[[127, 127, 255], [0, 127, 127], [32, 32, 32]]]
+    assert normals.tolist() == [[[127, 127, 0], [0, 127, 127], [32, 32, 32]]]
 
 
 def test_a_sheet_keeps_the_shape_of_its_pictures():

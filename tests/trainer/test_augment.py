@@ -151,8 +151,9 @@ def test_every_member_shows_the_same_places(crop):
         y = place // WIDTH
         assert torch.equal(place % WIDTH, x)
         flipped = bool(x[0, 0] > x[0, -1])
-        assert torch.equal(found["normals"][0], (1 + x) * (-1.0 if flipped else 1.0))
-        assert torch.equal(found["normals"][1], 1.0 + y)
+        across, down = found["normals"][:2] / found["normals"][2] * factor
+        torch.testing.assert_close(across, (1.0 + x) * (-1 if flipped else 1), rtol=1e-5, atol=0)
+        torch.testing.assert_close(down, 1.0 + y, rtol=1e-5, atol=0)
         # The image is interpolated between pixel centres, so a label is at most half a pixel from it.
         assert (found["rgb"][0] / 2 - y).abs().max() <= 0.5 + 0.25
         assert (found["rgb"][1] / 2 - x).abs().max() <= 0.5 + 0.25
@@ -168,6 +169,34 @@ def test_depth_is_divided_by_the_zoom_and_no_measurement_stays_none():
     for zoom in (1.0, 1.2, 1.5):
         found = Augment(TASKS, zoom=(zoom,))(sample, 0)["depth"]
         assert set(found.unique().tolist()) == {0.0, float(np.float32(6.0) / np.float32(zoom))}
+
+
+def test_normals_turn_with_the_zoom_as_the_surface_of_the_divided_depth_does():
+    """Points of a plane, back-projected from the zoomed depth by the same camera, lie at one distance along the zoomed
+    normal. Exactly so where the window is at the frame's centre, which some seeds come close to."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    rays = np.stack([(x - (WIDTH - 1) / 2) / 60, (y - (HEIGHT - 1) / 2) / 60, np.ones_like(x)], -1)
+    normal = np.array([0.48, -0.64, -0.6])
+    sample = coordinates() | {"normals": np.broadcast_to(normal, (HEIGHT, WIDTH, 3)).astype(np.float32)}
+    sample["depth"] = (-2 / (rays @ normal)).astype(np.float32)
+    assert sample["depth"].min() > 0
+    sample["normals"][:3] = 0
+    augment, central = Augment(TASKS, flip=False, zoom=(1.5,)), 0
+    for seed in range(300):
+        found = augment(sample, seed)
+        middle = [float(found["rgb"][row].float().mean()) / 2 for row in (0, 1)]
+        if abs(middle[0] - (HEIGHT - 1) / 2) > 1 or abs(middle[1] - (WIDTH - 1) / 2) > 1:
+            continue
+        central += 1
+        vectors = found["normals"].permute(1, 2, 0).numpy()
+        distance = (rays * found["depth"][0, ..., None].numpy() * vectors).sum(-1)
+        assert distance.std() / abs(distance.mean()) < 0.03
+        assert np.allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-6)
+        unturned = (rays * found["depth"][0, ..., None].numpy() * normal).sum(-1)
+        assert unturned.std() / abs(unturned.mean()) > 0.1
+    assert central
+    top = min((augment(sample, seed) for seed in SEEDS), key=lambda found: found["rgb"][0].min())
+    assert not top["normals"][:, 0].any(), "no label stays none"
 
 
 def test_every_zoom_and_both_sides_occur_about_equally_often():
