@@ -32,6 +32,9 @@ class Pseudo:
 
     teacher: str = "???"
     """Configuration file of the teacher, relative to the file that names it."""
+    inputs: list[str] | None = None
+    """Other inputs than the teacher's file names. It is then trained without pseudo-labels, in a run named after them,
+    so that a student's own file can describe its teacher."""
     threshold: float | None = 0.9
     """The paper's τ: pixels whose confidence is not above it get no label; null keeps all (depth has no confidence)."""
 
@@ -179,7 +182,9 @@ class Config:
     dev: int = 0
     """Training frames set aside, outside every budget, to tune on (evaluate.split=dev)."""
     pseudo: dict[str, Pseudo] = field(default_factory=dict)
-    """Pseudo-labels by task."""
+    """Pseudo-labels by task; or `pseudo: auto` for those that `tutelage relate` recommends."""
+    relation: str | None = None
+    """The relation.json that `pseudo: auto` follows; null for that of this data set."""
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     loss: Loss = field(default_factory=Loss)

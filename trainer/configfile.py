@@ -17,6 +17,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import documentation
+from trainer.recommendation import AUTO, FILE, pseudo_labels, relation_folder
 
 COMMAND_LINE = "command line"
 """What errors name as the file of an override."""
@@ -52,16 +53,27 @@ _LEAST = {
     "checkpoint.keep": 1,
 }
 """The smallest value of a number, where it is one."""
-_OF_THE_STUDENT = ("experiment", "inputs", "tasks", "pseudo", "run.path", "loss", "model.fusion", "evaluate.split")
+_OF_THE_STUDENT = (
+    "experiment",
+    "inputs",
+    "tasks",
+    "pseudo",
+    "relation",
+    "run.path",
+    "loss",
+    "model.fusion",
+    "evaluate.split",
+)
 """Overrides that a student's command does not hand on to its teacher."""
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load(path: str | Path, overrides: Sequence[str] = (), *, pseudo: bool = True) -> Config:
     """Read a configuration file and apply overrides.
 
     Args:
         path: the YAML file.
         overrides: ``key=value`` with dotted keys; values are YAML.
+        pseudo: False leaves out all pseudo-labels.
 
     Returns:
         A resolved, read-only ``DictConfig`` in the form of :class:`trainer.config.Config`.
@@ -72,13 +84,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     config = OmegaConf.structured(Config)
-    for file, content in _chain(path, ()):
+    layers: list[tuple[str | Path, DictConfig]] = [*_chain(path, ())]
+    layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
+    labels = [(file, content.pop("pseudo", None)) for file, content in layers]
+    for file, content in layers:
         config = _merge(config, content, file)
-    for override in overrides:
-        config = _merge(config, _parse(override), COMMAND_LINE)
     if OmegaConf.is_missing(config, "experiment"):
         config.experiment = path.stem
     try:
+        config = _merge_pseudo(config, labels, path) if pseudo else config
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         cure = "correct the interpolation ${...}"
@@ -93,7 +107,11 @@ def load_teacher(config: Config, task: str, overrides: Sequence[str]) -> Config:
 
     The student's overrides hold for its teacher too, except those that make it another experiment.
     """
-    return load(config.pseudo[task].teacher, shared(overrides))
+    file, inputs, overrides = config.pseudo[task].teacher, config.pseudo[task].inputs, shared(overrides)
+    if not inputs:
+        return load(file, overrides)
+    name = "-".join([load(file, overrides, pseudo=False).experiment, *inputs])
+    return load(file, [*overrides, f"experiment={name}", f"inputs=[{', '.join(inputs)}]"], pseudo=False)
 
 
 def shared(overrides: Iterable[str]) -> list[str]:
@@ -210,6 +228,18 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
             cure = f"write {place}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, place)}]"
             raise UserError("is no list", file=file, key=place, cure=cure) from None
         raise UserError(_first_line(error), file=file, key=place, cure=_meaning(place) or "correct the value") from None
+
+
+def _merge_pseudo(config: Any, layers: Iterable[tuple[str | Path, Any]], path: Path) -> Any:
+    """Pseudo-labels come last, since ``auto`` depends on the rest. What stands after it changes what it stands for."""
+    for file, labels in layers:
+        if labels == AUTO:
+            config.relation = config.relation or str(relation_folder(config) / FILE)
+            config.pseudo = {}
+            labels = pseudo_labels(config.relation, path, list(config.tasks))
+        if labels is not None:
+            config = _merge(config, OmegaConf.create({"pseudo": labels}), file)
+    return config
 
 
 def _known_keys(wrong: str) -> list[str]:

@@ -32,6 +32,7 @@ _MAY_CHANGE = (
     "label",
     "checkpoint",
     "run",
+    "relation",
     "train.accumulation",
     "train.trace",
     "train.timeout",

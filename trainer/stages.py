@@ -9,6 +9,7 @@ from trainer.evaluate import check_best, describe, evaluate
 from trainer.experiment import Experiment
 from trainer.labelling import label
 from trainer.progress import say
+from trainer.recommendation import reasons
 from trainer.runfolder import claim
 from trainer.train import train
 
@@ -20,6 +21,8 @@ def run(experiment: Experiment) -> dict[str, Any]:
         UserError: whatever a stage raises, or when an experiment teaches itself.
     """
     check(experiment)
+    for line in reasons(experiment.config.relation) if experiment.config.relation else ():
+        say(f"{experiment.config.relation}: {line}")
     return _run(experiment)
 
 

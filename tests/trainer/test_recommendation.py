@@ -1,0 +1,119 @@
+"""``pseudo: auto``: what it stands for, whose configuration the teacher is, and what is said when it cannot be."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shards.errors import UserError
+from trainer import stages
+from trainer.configfile import load, load_teacher, shared, to_dict, to_yaml
+from trainer.experiment import Experiment
+from trainer.recommendation import reasons, recommended
+from trainer.stages import run
+
+NONE = {"inputs": None, "threshold": None, "why": "no frame lacks it and shows another task"}
+SEMSEG = {"inputs": ["rgb", "depth"], "threshold": 0.4, "why": "depth helps semseg: +31.0 % (+12.1 to +49.9)"}
+
+
+@pytest.fixture
+def relation(tmp_path) -> Path:
+    """A relation that recommends a teacher of semseg, where ``pseudo: auto`` looks for that of this test's runs."""
+    path = tmp_path / "runs/scenes/relate/relation.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"recommended": {"semseg": SEMSEG, "depth": NONE}}))
+    return path
+
+
+def test_auto_stands_for_the_students_own_configuration_with_other_inputs(make, relation):
+    student = make("plain", "pseudo=auto", "train.lr=0.5")
+    config = student.config
+    assert to_dict(config)["pseudo"] == {
+        "semseg": {"teacher": str(student.path), "inputs": ["rgb", "depth"], "threshold": 0.4}
+    }
+    assert config.relation == str(relation)
+    teacher = student.teacher("semseg")
+    assert (teacher.config.experiment, list(teacher.config.inputs)) == ("plain-rgb-depth", ["rgb", "depth"])
+    assert not teacher.config.pseudo and teacher.folder != student.folder
+    ours, theirs = to_dict(config), to_dict(teacher.config)
+    assert {key for key in ours if ours[key] != theirs[key]} == {"experiment", "inputs", "pseudo", "relation", "run"}
+
+
+def test_auto_in_a_file_and_what_stands_after_it(configs, relation, tmp_path):
+    root = f"run.root={tmp_path / 'runs'}"
+    file = tmp_path / "c.yaml"
+    file.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: auto")
+    assert load(file, [root]).pseudo.semseg.teacher == str(file), "it replaces what was inherited"
+    assert load(file, [root, "pseudo.semseg.threshold=0.7"]).pseudo.semseg.threshold == 0.7
+    other = load(file, [root, f"pseudo.semseg.teacher={configs / 'teacher.yaml'}", "pseudo.semseg.inputs=null"])
+    assert load_teacher(other, "semseg", []).experiment == "teacher"
+
+
+def test_the_resolved_configuration_reads_back_as_itself(make, relation, tmp_path):
+    config = make("plain", "pseudo=auto").config
+    (tmp_path / "again.yaml").write_text(to_yaml(config))
+    assert to_dict(load(tmp_path / "again.yaml")) == to_dict(config)
+
+
+def test_a_task_that_is_not_predicted_gets_none(make, relation):
+    assert not make("plain", "pseudo=auto", "tasks=[depth]").config.pseudo
+
+
+def test_another_relation_can_be_named(make, relation, tmp_path):
+    other = relation.rename(tmp_path / "other.json")
+    assert make("plain", "pseudo=auto", f"relation={other}").config.pseudo.semseg.inputs == ["rgb", "depth"]
+    assert shared(["pseudo=auto", "relation=x", "seed=3"]) == ["seed=3"], "what is the student's alone"
+
+
+def test_a_teachers_file_with_other_inputs_needs_no_relation(make):
+    student = make("plain", f"pseudo.semseg.teacher={make('student').path}", "pseudo.semseg.inputs=[rgb, depth]")
+    teacher = student.teacher("semseg")
+    assert teacher.config.experiment == "student-rgb-depth" and not teacher.config.pseudo
+    assert student.config.relation is None
+
+
+def test_without_a_relation_it_says_what_to_run(make, tmp_path):
+    path = tmp_path / "runs/scenes/relate/relation.json"
+    with pytest.raises(UserError) as caught:
+        make("plain", "pseudo=auto")
+    assert str(caught.value).startswith(f"{path}: does not exist; run `tutelage relate CONFIG` first, or set relation")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"recommended": []}', '{"recommended": {"semseg": {"inputs": 3}}}'])
+def test_a_file_that_recommends_nothing_is_named(tmp_path, content):
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(UserError, match=r"r\.json: recommended: holds no recommendation; run `tutelage relate"):
+        recommended(tmp_path / "r.json")
+
+
+def test_another_word_is_no_pseudo_label(make):
+    with pytest.raises(
+        UserError, match=r"command line: pseudo: .*; it means: Pseudo-labels by task; or `pseudo: auto`"
+    ):
+        make("plain", "pseudo=automatic")
+
+
+def test_reasons_are_plain_lines(relation):
+    assert list(reasons(relation)) == [
+        "pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps semseg: +31.0 % (+12.1 to +49.9))",
+        "pseudo-labels of depth: none (no frame lacks it and shows another task)",
+    ]
+
+
+def test_run_says_what_was_chosen_and_trains_it(make, relation, capsys):
+    student = make("plain", "pseudo=auto", "train.steps=2", "train.trace=false")
+    row = run(student)
+    assert row["pseudo_labels"] == {"semseg": 8}
+    said = capsys.readouterr().out
+    assert f"{relation}: pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps" in said
+    assert (student.folder.parents[1] / "plain-rgb-depth/seed-0/labels/train/MANIFEST.json").exists()
+
+
+def test_another_recommendation_does_not_continue_the_same_run(make, relation, monkeypatch):
+    student = make("plain", "pseudo=auto", "train.steps=2")
+    monkeypatch.setattr(stages, "_run", lambda experiment: None)
+    run(student)
+    (student.checkpoints / "last").mkdir(parents=True)
+    relation.write_text(json.dumps({"recommended": {"semseg": NONE, "depth": NONE}}))
+    with pytest.raises(UserError, match=r"plain/seed-0: pseudo\.semseg\.inputs: holds a run with \['rgb', 'depth'\]"):
+        run(Experiment(student.path, student.overrides))

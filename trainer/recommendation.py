@@ -1,0 +1,58 @@
+"""The pseudo-labels that ``tutelage relate`` recommends, and how ``pseudo: auto`` follows it.
+
+``relation.json`` says under ``recommended``, for every task, which inputs its teacher should see, or none::
+
+    {"semseg": {"inputs": ["rgb", "depth"], "threshold": 0.9, "why": "depth helps semseg by 31.0 % (12.1 to 49.9 %)"},
+     "depth": {"inputs": null, "threshold": null, "why": "no frame lacks it"}}
+
+The teacher is the student's own configuration with these inputs (:func:`trainer.configfile.load_teacher`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shards.atomic import read_json
+from shards.errors import UserError
+from trainer.config import Config
+
+AUTO = "auto"
+FILE = "relation.json"
+_CURE = "run `tutelage relate CONFIG` first, or set relation to the relation.json of another data set"
+
+
+def relation_folder(config: Config) -> Path:
+    """Where ``tutelage relate`` writes, and ``pseudo: auto`` reads, unless they are told otherwise."""
+    return Path(config.run.root) / config.data.name / "relate"
+
+
+def recommended(file: str | Path) -> dict[str, dict[str, Any]]:
+    """What a ``relation.json`` recommends, by task.
+
+    Raises:
+        UserError: when there is none, or it holds no recommendation.
+    """
+    relation = read_json(file, _CURE)
+    try:
+        entries = {task: {**entry} for task, entry in relation["recommended"].items()}
+        if not all(entry.keys() == {"inputs", "threshold", "why"} for entry in entries.values()):
+            raise KeyError("inputs, threshold, why")
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UserError("holds no recommendation", file=file, key="recommended", cure=_CURE) from error
+    return entries
+
+
+def pseudo_labels(file: str | Path, student: Path, tasks: list[str]) -> dict[str, dict[str, Any]]:
+    """What stands for ``pseudo: auto`` in the configuration of a student that predicts ``tasks``."""
+    return {
+        task: {"teacher": str(student), "inputs": entry["inputs"], "threshold": entry["threshold"]}
+        for task, entry in recommended(file).items()
+        if task in tasks and entry["inputs"]
+    }
+
+
+def reasons(file: str | Path) -> Iterator[str]:
+    """Lines that say what is recommended, and why."""
+    for task, entry in recommended(file).items():
+        how = f"from a teacher that sees {' + '.join(entry['inputs'])}" if entry["inputs"] else "none"
+        yield f"pseudo-labels of {task}: {how} ({entry['why']})"
