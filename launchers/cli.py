@@ -132,6 +132,14 @@ def parser() -> argparse.ArgumentParser:
     about.add_argument("overrides", metavar="key=value", nargs="*")
     about.add_argument("--tsv", action="store_true", help="tab-separated, for scripts: with arguments, without titles")
     _job(commands)
+    relate = _command(commands, "relate", "launchers.relate:relate", "which task's labels help which other task")
+    relate.add_argument("config", metavar="CONFIG", help="configuration file whose tasks are related")
+    relate.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")
+    relate.add_argument("--seeds", type=int, default=3, metavar="N", help="of every network (default: 3)")
+    relate.add_argument(
+        "--samples", type=int, metavar="N", help="frames to train on (default: all that show every task's label)"
+    )
+    relate.add_argument("--out", metavar="FOLDER", help="of all runs (default: runs/DATASET/relate)")
     table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")

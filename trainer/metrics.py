@@ -29,6 +29,9 @@ from trainer.losses import labelled
 MINIMUM = 1e-3
 """Metric predictions are raised to this much (in their unit) before a logarithm or a ratio is taken."""
 
+HEADLINE: dict[Kind, str] = {"classes": "miou", "metric": "rmse", "unit_vector": "mean"}
+"""The one metric of each kind that networks are compared by, where only one is asked for."""
+
 FRACTION_BITS, LOW_BITS, SATURATION = 28, 31, 2.0**34
 BINS_PER_DEGREE = 100
 BINS = 180 * BINS_PER_DEGREE

@@ -14,8 +14,8 @@ from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
 
-COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "status", "table", "toy"]
-COMMANDS += ["picture", "report"]
+COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "status", "relate"]
+COMMANDS += ["table", "toy", "picture", "report"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "folder"]
 
 
@@ -191,6 +191,20 @@ def test_picture_takes_overrides_anywhere(done):
     ):
         assert main(["picture", *words]) == 0
     assert Image.open("a.png").height == Image.open("b.png").height == 166 + 26
+
+
+def test_relate_prints_gains_verdicts_and_what_follows(place, capsys):
+    assert main(["relate", "teacher.yaml", "--seeds", "1", "--samples", "4", "--out", "out", "train.steps=1"]) == 0
+    said = capsys.readouterr().out
+    assert "relate semseg, depth: 3 networks × 1 seed on 4 frames: out" in said
+    assert all(f" {pair} " in said for pair in ("semseg → depth", "depth → semseg"))
+    assert "semseg and depth: undetermined: whether semseg helps depth takes more than one seed" in said
+    assert "pseudo-labels of semseg: none (depth may help semseg: " in said
+    relation = json.loads(Path("out/relation.json").read_text())
+    assert relation["samples"] == 4 and relation["tasks"]["depth"]["labels"] == 8
+    assert Image.open("out/relation.png").width > 300
+    assert main(["run", "student.yaml", "pseudo=auto", "relation=out/relation.json"]) == 0
+    assert "out/relation.json: pseudo-labels of depth: none (no frame lacks it" in capsys.readouterr().out
 
 
 def test_prepare_adds_normals(scenes, tmp_path, capsys):

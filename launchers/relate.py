@@ -1,0 +1,49 @@
+"""``tutelage relate CONFIG``: which task helps which, as a table, verdicts and recommendations."""
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from trainer.progress import say, show
+from trainer.ranks import rank
+from trainer.recommendation import FILE, reasons
+from trainer.table import HEADLINES, Results, as_rich
+
+
+def relate(options: argparse.Namespace) -> None:
+    from trainer.relate import relate
+
+    folder, relation = relate(
+        options.config, options.overrides, seeds=options.seeds, samples=options.samples, out=options.out
+    )
+    if rank() == 0:
+        show(as_rich(tabulate(relation)))
+    for line in judged(relation):
+        say(line)
+    for line in reasons(folder / FILE):
+        say(line)
+    say(f"written: {folder / FILE}, {folder / 'relation.png'}")
+
+
+def tabulate(relation: dict[str, Any]) -> Results:
+    """A row for every ordered pair: the target's figure without and with the source's label, and the gain."""
+    scores = {(tuple(each["inputs"]), each["task"]): list(each["seeds"].values()) for each in relation["scores"]}
+    rows = []
+    for each in relation["gains"]:
+        source, target, relative = each["source"], each["target"], each["relative"]
+        title, factor, digits = HEADLINES[relation["tasks"][target]["metric"]]
+        figures = [scores[inputs, target] for inputs in (("rgb",), ("rgb", source))]
+        means = [f"{factor * sum(of) / len(of):.{digits}f}" for of in figures]
+        bounds = ["–" if bound is None else f"{100 * bound:+.1f}" for bound in (relative["low"], relative["high"])]
+        helps = {True: "yes", False: "no", None: "undetermined"}[each["helps"]]
+        gain = f"{100 * relative['mean']:+.1f} % ({bounds[0]} to {bounds[1]})"
+        rows.append([f"{source} → {target}", title, *means, gain, helps])
+    return Results(["source → target", "metric", "RGB", "RGB + source", "gain", "helps"], rows)
+
+
+def judged(relation: dict[str, Any]) -> Iterator[str]:
+    """A line for every pair: its Condition, and what that is in words."""
+    for each in relation["verdicts"]:
+        condition = each["condition"]
+        name = condition if condition == "undetermined" else f"Condition {condition.replace('2-mirror', '2, mirrored')}"
+        yield f"{each['one']} and {each['other']}: {name}: {each['words']}"
