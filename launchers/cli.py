@@ -182,7 +182,7 @@ def _prepare(commands: Any) -> None:
     prepare = commands.add_parser("prepare", help="raw frames → shards", description="Raw frames → shards.")
     sources = prepare.add_subparsers(title="sources", required=True, metavar="SOURCE")
 
-    def source(name: str, text: str, raw: str | None, window: int = 3) -> argparse.ArgumentParser:
+    def source(name: str, text: str, raw: str | None) -> argparse.ArgumentParser:
         command = _command(sources, name, f"launchers.prepare:{name}", text)
         if raw:
             command.add_argument("source", metavar=raw)
@@ -191,17 +191,17 @@ def _prepare(commands: Any) -> None:
         command.add_argument("--samples-per-shard", type=int, default=256, metavar="N")
         command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
         command.add_argument("--normals", action="store_true", help="add surface normals, from depth")
-        fitted = f"pixels a side that a normal is fitted to, odd (default: {window})"
-        command.add_argument("--window", type=int, default=window, metavar="N", help=fitted)
+        fitted = "pixels a side that a normal is fitted to, odd (default: 3 for scenes, 31 for the depth of sensors)"
+        command.add_argument("--window", type=int, metavar="N", help=fitted)
         return command
 
     scenes = source("scenes", "rendered indoor rooms; needs no download", None)
     scenes.add_argument("--train", type=int, default=400, metavar="N", help="training frames (default: 400)")
     scenes.add_argument("--val", type=int, default=100, metavar="N", help="validation frames (default: 100)")
     scenes.add_argument("--seed", type=int, default=0)
-    nyudv2 = source("nyudv2", "the official nyu_depth_v2_labeled.mat, splits.mat, classMapping40.mat", "FOLDER", 31)
+    nyudv2 = source("nyudv2", "the official nyu_depth_v2_labeled.mat, splits.mat, classMapping40.mat", "FOLDER")
     nyudv2.add_argument("--depth", choices=("filled", "raw"), default="filled")
-    cityscapes = source("cityscapes", "the official folders leftImg8bit, gtFine, disparity, camera", "ROOT", 31)
+    cityscapes = source("cityscapes", "the official folders leftImg8bit, gtFine, disparity, camera", "ROOT")
     cityscapes.add_argument("--coarse", action="store_true", help="add gtCoarse and train_extra")
     folder = source("folder", "your own frames: ROOT/rgb, ROOT/TASK, and ROOT/dataset.yaml or the options", "ROOT")
     folder.add_argument("--name", help="of the data set (default: the folder's)")

@@ -15,7 +15,7 @@ def scenes(options: argparse.Namespace) -> None:
     from shards.sources.scenes import Scenes
 
     size = parse_size(options.size, "--size") or (96, 128)
-    _pack(Scenes(options.train, options.val, size, options.seed), options, size)
+    _pack(Scenes(options.train, options.val, size, options.seed), options, size, window=3)
 
 
 def nyudv2(options: argparse.Namespace) -> None:
@@ -51,13 +51,15 @@ def folder(options: argparse.Namespace) -> None:
     _pack(source, options)
 
 
-def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None) -> None:
+def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None, window: int = 31) -> None:
     if options.jobs < 1:
         raise UserError(f"{options.jobs} processes", key="--jobs", cure="give 1 or more")
     if options.normals:
         from shards.sources.normals import WithNormals
 
-        source = WithNormals(source, options.window)
+        source = WithNormals(source, window if options.window is None else options.window)
+    elif options.window is not None:
+        raise UserError("is of normals, which are not asked for", key="--window", cure="give --normals too")
     frames = sum(len(keys) for keys in source.splits.values())
     with progress(f"prepare {source.name}", frames) as report:
         manifest = pack(

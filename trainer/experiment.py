@@ -122,7 +122,8 @@ class Experiment:
         for task, teacher in self.teachers().items() if pseudo else ():
             threshold = config.pseudo[task].threshold
             if not (teacher.labels / NAME).exists():
-                cure = f"label with it (`tutelage label {teacher.path}`), or let `tutelage run {self.path}` do it all"
+                own = "" if config.pseudo[task].inputs else f"label with it (`tutelage label {teacher.path}`), or "
+                cure = f"{own}let `tutelage run {self.path}` do it all"
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", cure=cure)
             frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), threshold))
         return frames

@@ -41,7 +41,6 @@ from trainer.relation import LEAST, Gain, Scores, gain, recommend, verdicts
 from trainer.runfolder import environment
 from trainer.stages import run
 
-FORMAT = 1
 RGB = "rgb"
 
 
@@ -75,12 +74,15 @@ def relate(
         raise UserError(f"names {names[0]} alone", file=own.path, key="tasks", cure=cure)
     if seeds < 1:
         raise UserError(f"{seeds} seeds", key="--seeds", cure="give 1 or more; an interval takes 2")
+    if samples is not None and samples < 1:
+        raise UserError(f"{samples} frames", key="--samples", cure="give 1 or more, or none for all")
     folder = Path(out) if out else relation_folder(config)
     study = Study(own, folder, samples)
     numbers = range(config.seed, config.seed + seeds)
     runs = f"{len(names) + 1} networks × {seeds} seed{'s' * (seeds > 1)}"
     say(f"relate {', '.join(names)}: {runs} on {study.samples} frames: {folder}")
-    rows = {(source, seed): study.measure(source, seed) for seed in numbers for source in (None, *names)}
+    networks = {(source, seed): study.experiment(source, seed) for seed in numbers for source in (None, *names)}
+    rows = {place: run(experiment) for place, experiment in networks.items()}
     relation = study.relation(rows, list(numbers))
     if rank() == 0:
         write_json(folder / FILE, relation)
@@ -130,42 +132,30 @@ class Study:
             f"val={self.val or 'null'}",
         ]
         made = Experiment(self.own.path, overrides, load(self.own.path, overrides, pseudo=False))
-        for frames, wanted, key in (
-            (made.training_frames(), self.samples, "--samples"),
-            (made.evaluation_frames(), int(made.evaluation_frames().chosen.sum()), "val"),
-        ):
+        seen, measured = made.training_frames(), made.evaluation_frames()
+        for frames, wanted, key in ((seen, self.samples, "--samples"), (measured, int(measured.chosen.sum()), "val")):
             complete = _complete(frames, self.own.tasks)
             if complete < max(wanted, 1):
                 what = f"{complete} of {wanted} {frames.split} frames show all of {', '.join(self.config.tasks)}"
                 raise UserError(what, file=frames.manifest.path, key=key, cure="give fewer, or relate fewer tasks")
         return made
 
-    def measure(self, source: str | None, seed: int) -> dict[str, Any]:
-        """The row of a network's ``result.json``, trained and evaluated if need be."""
-        return run(self.experiment(source, seed))
-
     def relation(self, rows: dict[tuple[str | None, int], dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
-        """What ``relation.json`` says, from all rows by source (None for RGB alone) and seed."""
+        """What ``relation.json`` says, from the rows of ``result.json`` by source (None for RGB alone) and seed."""
 
         def scores(source: str | None, task: Task) -> Scores:
             return {seed: rows[source, seed]["metrics"][task.name][HEADLINE[task.kind]] for seed in seeds}
 
         tasks = self.own.tasks
         names = [task.name for task in tasks]
-        gains: dict[tuple[str, str], Gain] = {}
-        for source in names:
-            for target in tasks:
-                if target.name != source:
-                    try:
-                        gains[source, target.name] = gain(source, target, scores(source, target), scores(None, target))
-                    except ValueError as error:
-                        what = f"the RGB-only networks score 0 in {HEADLINE[target.kind]}, which no gain is relative to"
-                        cure = "train them longer (train.steps)"
-                        raise UserError(what, file=self.folder, key=target.name, cure=cure) from error
-        alone = {(source, target): self._labelable(source, target) for source, target in gains}
+        gains = {
+            (source, target.name): gain(source, target, scores(source, target), scores(None, target))
+            for source in names
+            for target in tasks
+            if target.name != source
+        }
         first = rows[None, seeds[0]]
         return {
-            "format": FORMAT,
             "config": str(self.own.path),
             "overrides": list(self.own.overrides),
             "dataset": self.config.data.name,
@@ -184,7 +174,7 @@ class Study:
             ],
             "gains": [_as_json(each) for each in gains.values()],
             "verdicts": [asdict(each) for each in verdicts(gains, names)],
-            "recommended": recommend(gains, tasks, alone),
+            "recommended": recommend(gains, tasks, {pair: self._labelable(*pair) for pair in gains}),
             "environment": environment(),
         }
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
+from shards.errors import UserError
 from shards.tasks import Task
 from trainer.config import Pseudo
 from trainer.evaluate import SMALLER_IS_BETTER
@@ -70,12 +71,14 @@ def gain(source: str, target: Task, seeing: Scores, alone: Scores) -> Gain:
     """The gain from the figures of the networks that see the source's label and of those that do not, by seed.
 
     Raises:
-        ValueError: when they share no seed, or the figures of the latter are all zero.
+        UserError: when the figures of the latter are all zero.
     """
-    difference = paired(alone, seeing) if HEADLINE[target.kind] in SMALLER_IS_BETTER else paired(seeing, alone)
+    metric = HEADLINE[target.kind]
+    difference = paired(alone, seeing) if metric in SMALLER_IS_BETTER else paired(seeing, alone)
     reference = statistics.fmean(alone[seed] for seed in alone.keys() & seeing.keys())
     if not reference:
-        raise ValueError("no figure to be relative to")
+        what = f"networks that see RGB alone reach 0 in {metric}, to which no gain is relative"
+        raise UserError(what, key=target.name, cure="train longer (train.steps)")
     scaled = {name: value / reference for name, value in asdict(difference).items() if name != "count"}
     return Gain(source, target.name, difference, Interval(**scaled, count=difference.count))
 

@@ -94,6 +94,8 @@ def test_sources_that_are_not_there(fails, place):
 def test_options_of_prepare_out_of_range(fails, place):
     fails("prepare scenes out --size big", "--size: 'big' is no size; write HEIGHTxWIDTH")
     fails("prepare scenes out --jobs 0", "--jobs: 0 processes; give 1 or more")
+    fails("prepare scenes out --window 5", "--window: is of normals, which are not asked for; give --normals too")
+    fails("prepare scenes out --normals --window 4", "--window: 4 pixels; give an odd number from 3 up")
     fails("prepare scenes out --samples-per-shard 0", "--samples-per-shard: 0 samples a shard; give 1 or more")
     fails("prepare scenes out --train -1", "give 0 or more")
     fails("prepare scenes out --train 0 --val 0", "no frames were found")

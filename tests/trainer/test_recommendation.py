@@ -72,6 +72,12 @@ def test_a_teachers_file_with_other_inputs_needs_no_relation(make):
     assert student.config.relation is None
 
 
+def test_no_command_labels_with_such_a_teacher_alone(make, relation):
+    student = make("plain", "pseudo=auto")
+    with pytest.raises(UserError, match=r"semseg: the teacher has not labelled; let `tutelage run \S+plain\.yaml`"):
+        student.training_frames()
+
+
 def test_without_a_relation_it_says_what_to_run(make, tmp_path):
     path = tmp_path / "runs/scenes/relate/relation.json"
     with pytest.raises(UserError) as caught:
