@@ -20,7 +20,7 @@ def relate(options: argparse.Namespace) -> None:
         show(as_rich(tabulate(relation)))
     for line in judged(relation):
         say(line)
-    for line in reasons(folder / FILE):
+    for line in reasons(relation["recommended"]):
         say(line)
     say(f"written: {folder / FILE}, {folder / 'relation.png'}")
 

@@ -73,7 +73,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, pseudo: bool = True
     Args:
         path: the YAML file.
         overrides: ``key=value`` with dotted keys; values are YAML.
-        pseudo: False leaves out all pseudo-labels.
+        pseudo: False leaves out all pseudo-labels, and what recommends them.
 
     Returns:
         A resolved, read-only ``DictConfig`` in the form of :class:`trainer.config.Config`.
@@ -92,7 +92,10 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, pseudo: bool = True
     if OmegaConf.is_missing(config, "experiment"):
         config.experiment = path.stem
     try:
-        config = _merge_pseudo(config, labels, path) if pseudo else config
+        if pseudo:
+            config = _merge_pseudo(config, labels, path)
+        else:
+            config.relation = None
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         cure = "correct the interpolation ${...}"

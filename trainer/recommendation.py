@@ -8,7 +8,7 @@
 The teacher is the student's own configuration with these inputs (:func:`trainer.configfile.load_teacher`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ def pseudo_labels(file: str | Path, student: Path, tasks: list[str]) -> dict[str
     }
 
 
-def reasons(file: str | Path) -> Iterator[str]:
+def reasons(entries: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Lines that say what is recommended, and why."""
-    for task, entry in recommended(file).items():
+    for task, entry in entries.items():
         how = f"from a teacher that sees {' + '.join(entry['inputs'])}" if entry["inputs"] else "none"
         yield f"pseudo-labels of {task}: {how} ({entry['why']})"

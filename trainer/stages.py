@@ -9,7 +9,7 @@ from trainer.evaluate import check_best, describe, evaluate
 from trainer.experiment import Experiment
 from trainer.labelling import label
 from trainer.progress import say
-from trainer.recommendation import reasons
+from trainer.recommendation import reasons, recommended
 from trainer.runfolder import claim
 from trainer.train import train
 
@@ -21,8 +21,9 @@ def run(experiment: Experiment) -> dict[str, Any]:
         UserError: whatever a stage raises, or when an experiment teaches itself.
     """
     check(experiment)
-    for line in reasons(experiment.config.relation) if experiment.config.relation else ():
-        say(f"{experiment.config.relation}: {line}")
+    if relation := experiment.config.relation:
+        for line in reasons(recommended(relation)):
+            say(f"{relation}: {line}")
     return _run(experiment)
 
 

@@ -1,6 +1,7 @@
 """What ``dataset.yaml`` declares about a folder of images (the format: :mod:`shards.sources.folder`)."""
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +180,7 @@ def _check_keys(where: Path, parent: str, entry: Mapping[Any, Any], known: Seque
 
 def _is_camera(value: Any) -> bool:
     known = isinstance(value, Mapping) and value.keys() == set(_INTRINSICS) and all(map(_is_number, value.values()))
-    return known and min(value["fx"], value["fy"]) > 0
+    return known and all(map(math.isfinite, value.values())) and min(value["fx"], value["fy"]) > 0
 
 
 def _is_whole(value: Any) -> bool:

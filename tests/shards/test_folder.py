@@ -445,6 +445,7 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
         ("name: a/b", r"name: 'a/b'; use letters"),
         ("intrinsics: {fx: 1, fy: 1, cx: 0}", r"yaml: intrinsics: {.*}; give fx, fy, cx, cy in pixels, the first two"),
         ("intrinsics: {fx: 0, fy: 1, cx: 0, cy: 0}", r"intrinsics: {'fx': 0, .*}; give fx, fy, cx, cy in pixels"),
+        ("intrinsics: {fx: 1, fy: 1, cx: .nan, cy: 0}", r"intrinsics: {.*nan.*}; give fx, fy, cx, cy in pixels"),
         ("intrinsics: 525", r"intrinsics: 525; give fx, fy, cx, cy in pixels"),
         ("name: [", r"dataset.yaml: is no YAML that can be read .*line 1.*; correct the file"),
         ("- a", r"dataset.yaml: is no mapping; give its keys: name"),

@@ -55,6 +55,13 @@ def test_the_resolved_configuration_reads_back_as_itself(make, relation, tmp_pat
     assert to_dict(load(tmp_path / "again.yaml")) == to_dict(config)
 
 
+def test_relate_can_be_asked_of_a_student_that_will_follow_it(configs, tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: auto\nrelation: of-tomorrow.json")
+    config = load(file, pseudo=False)
+    assert not config.pseudo and config.relation is None
+
+
 def test_a_task_that_is_not_predicted_gets_none(make, relation):
     assert not make("plain", "pseudo=auto", "tasks=[depth]").config.pseudo
 
@@ -100,7 +107,7 @@ def test_another_word_is_no_pseudo_label(make):
 
 
 def test_reasons_are_plain_lines(relation):
-    assert list(reasons(relation)) == [
+    assert list(reasons(recommended(relation))) == [
         "pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps semseg: +31.0 % (+12.1 to +49.9))",
         "pseudo-labels of depth: none (no frame lacks it and shows another task)",
     ]
