@@ -6,7 +6,6 @@ from pathlib import Path
 from shards.errors import UserError
 from shards.manifest import NAME
 from trainer import checkpoint, status
-from trainer.configfile import load_teacher, shared
 from trainer.evaluate import check_best, evaluated
 from trainer.experiment import Experiment
 from trainer.labelling import labelled
@@ -73,7 +72,6 @@ class Job:
 
     script: str
     experiment: Experiment
-    overrides: list[str]
     after: list[int]
     state: str
     why: str
@@ -85,22 +83,21 @@ def jobs(experiment: Experiment) -> list[Job]:
     prepared = (Path(experiment.config.data.path) / NAME).exists()
 
     def add(script: str, of: Experiment, after: list[int], *stages: str) -> int:
-        overrides = experiment.overrides if of is experiment else shared(experiment.overrides)
         state, why = _state([Stage(name, of) for name in stages]) if prepared else ("not begun", "-")
-        found.append(Job(script, of, overrides, after, state, why))
+        found.append(Job(script, of, after, state, why))
         return len(found) - 1
 
     state, why = ("finished" if prepared else "not begun"), experiment.config.data.name
-    found.append(Job("prepare", experiment, experiment.overrides, [], state, why))
+    found.append(Job("prepare", experiment, [], state, why))
     labels: dict[Path, int] = {}
 
     def add_teachers(of: Experiment) -> list[int]:
-        for teacher in _teachers(of):
+        for teacher in of.teachers().values():
             if teacher.folder not in labels:
                 labels[teacher.folder] = -1  # of a circle, which its jobs will refuse
                 trained = add("teacher", teacher, [0, *add_teachers(teacher)], "train", "evaluate")
                 labels[teacher.folder] = add("label", teacher, [trained], "label")
-        return [labels[teacher.folder] for teacher in _teachers(of) if labels[teacher.folder] > 0]
+        return [labels[teacher.folder] for teacher in of.teachers().values() if labels[teacher.folder] > 0]
 
     trained = add("student", experiment, [0, *add_teachers(experiment)], "train")
     add("evaluate", experiment, [trained], "evaluate")
@@ -110,10 +107,3 @@ def jobs(experiment: Experiment) -> list[Job]:
 def _state(stages: list[Stage]) -> tuple[str, str]:
     states = [stage.state() for stage in stages]
     return next((each for each in states if each[0] != status.FINISHED), states[-1])
-
-
-def _teachers(experiment: Experiment) -> list[Experiment]:
-    """An experiment's teachers, without a look at data that may not be there yet."""
-    config, overrides = experiment.config, experiment.overrides
-    return [Experiment(config.pseudo[task].teacher, overrides, load_teacher(config, task, overrides))
-            for task in config.pseudo]  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `import tiny`, in worker processes as well
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # for `import tiny`, in worker processes as well
 
 from tiny import Tiny
 

@@ -65,15 +65,16 @@ _OF_THE_STUDENT = (
     "evaluate.split",
 )
 """Overrides that a student's command does not hand on to its teacher."""
+NO_PSEUDO = "pseudo=null"
+"""The override that takes away a file's pseudo-labels."""
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), *, pseudo: bool = True) -> Config:
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file and apply overrides.
 
     Args:
         path: the YAML file.
         overrides: ``key=value`` with dotted keys; values are YAML.
-        pseudo: False leaves out all pseudo-labels, and what recommends them.
 
     Returns:
         A resolved, read-only ``DictConfig`` in the form of :class:`trainer.config.Config`.
@@ -86,16 +87,13 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, pseudo: bool = True
     config = OmegaConf.structured(Config)
     layers: list[tuple[str | Path, DictConfig]] = [*_chain(path, ())]
     layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
-    labels = [(file, content.pop("pseudo", None)) for file, content in layers]
+    labels = [(file, content.pop("pseudo", {})) for file, content in layers]
     for file, content in layers:
         config = _merge(config, content, file)
     if OmegaConf.is_missing(config, "experiment"):
         config.experiment = path.stem
     try:
-        if pseudo:
-            config = _merge_pseudo(config, labels, path)
-        else:
-            config.relation = None
+        config = _merge_pseudo(config, labels, path)
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         cure = "correct the interpolation ${...}"
@@ -105,16 +103,16 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, pseudo: bool = True
     return config  # a DictConfig, which looks like the dataclass
 
 
-def load_teacher(config: Config, task: str, overrides: Sequence[str]) -> Config:
-    """The teacher's configuration for one task's pseudo-labels.
+def teacher_call(config: Config, task: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """The configuration file and overrides of the teacher for one task's pseudo-labels.
 
     The student's overrides hold for its teacher too, except those that make it another experiment.
     """
     file, inputs, overrides = config.pseudo[task].teacher, config.pseudo[task].inputs, shared(overrides)
-    if not inputs:
-        return load(file, overrides)
-    name = "-".join([load(file, overrides, pseudo=False).experiment, *inputs])
-    return load(file, [*overrides, f"experiment={name}", f"inputs=[{', '.join(inputs)}]"], pseudo=False)
+    if inputs:  # the student's own file
+        name = "-".join([load(file, [*overrides, NO_PSEUDO]).experiment, *inputs])
+        overrides += [f"experiment={name}", f"inputs=[{', '.join(inputs)}]", NO_PSEUDO]
+    return file, overrides
 
 
 def shared(overrides: Iterable[str]) -> list[str]:
@@ -233,15 +231,18 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
         raise UserError(_first_line(error), file=file, key=place, cure=_meaning(place) or "correct the value") from None
 
 
-def _merge_pseudo(config: Any, layers: Iterable[tuple[str | Path, Any]], path: Path) -> Any:
-    """Pseudo-labels come last, since ``auto`` depends on the rest. What stands after it changes what it stands for."""
+def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path) -> Any:
+    """Pseudo-labels come last, since ``auto`` depends on the rest. What stands after it changes what it stands for;
+    null takes away all that stands before."""
+    named = config.relation
+    gone = [number for number, (_, labels) in enumerate(layers) if labels is None]
+    if gone:
+        named, config.relation, layers = None, None, layers[gone[-1] + 1 :]
     for file, labels in layers:
         if labels == AUTO:
-            config.relation = config.relation or str(relation_folder(config) / FILE)
-            config.pseudo = {}
+            config.pseudo, config.relation = {}, named or str(relation_folder(config) / FILE)
             labels = pseudo_labels(config.relation, path, list(config.tasks))
-        if labels is not None:
-            config = _merge(config, OmegaConf.create({"pseudo": labels}), file)
+        config = _merge(config, OmegaConf.create({"pseudo": labels}), file)
     return config
 
 

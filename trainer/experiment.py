@@ -13,7 +13,7 @@ from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
 from trainer.config import Config
-from trainer.configfile import load, load_teacher, shared
+from trainer.configfile import load, teacher_call
 from trainer.frames import Frames
 from trainer.model.network import Architecture
 
@@ -95,9 +95,8 @@ class Experiment:
 
     def teacher(self, task: str) -> "Experiment":
         """The experiment whose network makes a task's pseudo-labels."""
-        config = load_teacher(self.config, task, self.overrides)
-        teacher = Experiment(self.config.pseudo[task].teacher, shared(self.overrides), config)
-        if task not in [target.name for target in teacher.targets]:
+        teacher = Experiment(*teacher_call(self.config, task, self.overrides))
+        if task not in teacher.config.tasks or task in teacher.config.inputs:
             what = f"does not predict {task} from other inputs, so it cannot label it"
             raise UserError(what, file=teacher.path, key=f"pseudo.{task}.teacher", cure="name another teacher")
         return teacher

@@ -61,11 +61,11 @@ class Grid:
         for seed in self.seeds:
             seen: set[Path] = set()
             for path in paths:
-                self.cells += _with_teachers(path, [*overrides, f"seed={seed}"], seen)
+                self.cells += _with_teachers(Experiment(path, [*overrides, f"seed={seed}"]), seen)
 
     def teachers(self, cell: Experiment) -> list[Experiment]:
         """The cells that teach one."""
-        wanted = {Experiment(entry.teacher, cell.overrides).folder for entry in cell.config.pseudo.values()}
+        wanted = {teacher.folder for teacher in cell.teachers().values()}
         return [each for each in self.cells if each.folder in wanted]
 
     def run(self) -> dict[Path, str]:
@@ -145,14 +145,13 @@ def samples(cell: Experiment) -> str:
     return f"{train.epochs} epochs" if train.steps is None else f"{train.steps * train.global_batch:,}"
 
 
-def _with_teachers(path: Path, overrides: Sequence[str], seen: set[Path]) -> Iterator[Experiment]:
+def _with_teachers(experiment: Experiment, seen: set[Path]) -> Iterator[Experiment]:
     """A row after its teachers, as far as none of them was seen."""
-    experiment = Experiment(path, overrides)
     if experiment.folder in seen:
         return
     seen.add(experiment.folder)
-    for entry in experiment.config.pseudo.values():
-        yield from _with_teachers(Path(entry.teacher), overrides, seen)
+    for teacher in experiment.teachers().values():
+        yield from _with_teachers(teacher, seen)
     yield experiment
 
 

@@ -5,7 +5,7 @@
     {"semseg": {"inputs": ["rgb", "depth"], "threshold": 0.9, "why": "depth helps semseg by 31.0 % (12.1 to 49.9 %)"},
      "depth": {"inputs": null, "threshold": null, "why": "no frame lacks it"}}
 
-The teacher is the student's own configuration with these inputs (:func:`trainer.configfile.load_teacher`).
+The teacher is the student's own configuration with these inputs (:func:`trainer.configfile.teacher_call`).
 """
 
 from collections.abc import Iterator, Mapping

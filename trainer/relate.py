@@ -27,7 +27,7 @@ import numpy as np
 from shards.atomic import write_json
 from shards.errors import UserError
 from shards.tasks import Task
-from trainer.configfile import load
+from trainer.configfile import NO_PSEUDO
 from trainer.evaluate import SMALLER_IS_BETTER
 from trainer.experiment import Experiment
 from trainer.frames import Frames
@@ -67,7 +67,7 @@ def relate(
     Raises:
         UserError: fewer than two tasks, too few frames with all labels, or whatever a run raises.
     """
-    own = Experiment(path, overrides, load(path, overrides, pseudo=False))
+    own = Experiment(path, [*overrides, NO_PSEUDO])
     config, names = own.config, [task.name for task in own.tasks]
     if len(names) < 2:
         cure = "give the tasks to relate: tasks=[semseg, depth]"
@@ -131,7 +131,7 @@ class Study:
             *(f"labels.{task}={self.samples}" for task in self.config.tasks),
             f"val={self.val or 'null'}",
         ]
-        made = Experiment(self.own.path, overrides, load(self.own.path, overrides, pseudo=False))
+        made = Experiment(self.own.path, overrides)
         seen, measured = made.training_frames(), made.evaluation_frames()
         for frames, wanted, key in ((seen, self.samples, "--samples"), (measured, int(measured.chosen.sum()), "val")):
             complete = _complete(frames, self.own.tasks)

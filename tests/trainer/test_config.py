@@ -10,7 +10,7 @@ from omegaconf.errors import ReadonlyConfigError
 from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import documentation
-from trainer.configfile import load, load_teacher, parse_size, shared, to_dict, to_yaml
+from trainer.configfile import load, parse_size, shared, teacher_call, to_dict, to_yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "engine")  # those are accelerate's
@@ -40,7 +40,7 @@ def test_shipped_configuration_parses(path):
     assert config.experiment == path.stem
     assert config.run.path == f"runs/{config.data.name}/{path.stem}/seed-0"
     for task in config.pseudo:
-        teacher = load_teacher(config, task, [])
+        teacher = load(*teacher_call(config, task, []))
         assert task in teacher.tasks and task not in teacher.inputs
         assert teacher.labels.get(task) == config.labels.get(task), "another budget than its student's"
         assert teacher.frames == config.frames and teacher.train.steps == config.train.steps
@@ -160,7 +160,7 @@ def test_a_teacher_stands_relative_to_the_file_that_names_it(tmp_path):
     write(tmp_path, DATA + "pseudo: {semseg: {teacher: t.yaml}}", "shared/base.yaml")
     config = load(write(tmp_path, "inherits: ../shared/base.yaml", "mine/c.yaml"))
     assert Path(config.pseudo.semseg.teacher).resolve() == (tmp_path / "shared/t.yaml").resolve()
-    assert load_teacher(config, "semseg", []).experiment == "t"
+    assert load(*teacher_call(config, "semseg", [])).experiment == "t"
 
 
 def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path):
@@ -170,7 +170,7 @@ def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path
     own = ["experiment=e", "inputs=[rgb]", "tasks=[semseg]", "pseudo.semseg.threshold=0.5", "run.path=x"]
     own += ["loss.normalise=all", "loss={normalise: all}", "model.fusion=early", "evaluate.split=dev"]
     assert shared([*common, *own]) == common
-    teacher = load_teacher(config, "semseg", [*common, *own])
+    teacher = load(*teacher_call(config, "semseg", [*common, *own]))
     assert (teacher.seed, teacher.train.lr, teacher.run.path) == (3, 0.5, "r/data/t/seed-3")
     assert list(teacher.inputs) == ["rgb", "depth"] and teacher.loss.normalise == "labelled"
 

@@ -14,7 +14,7 @@ from runs import assert_same_run, lines
 from trainer import checkpoint
 from trainer.train import train
 
-SCRIPT = str(Path(__file__).parents[1] / "dying_rank.py")
+SCRIPT = str(Path(__file__).parents[1] / "support/dying_rank.py")
 ENGINES = Path(__file__).parents[2] / "configs/engine"
 OPTIONS = (
     "train.global_batch=6",

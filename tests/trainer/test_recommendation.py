@@ -7,7 +7,7 @@ import pytest
 
 from shards.errors import UserError
 from trainer import stages
-from trainer.configfile import load, load_teacher, shared, to_dict, to_yaml
+from trainer.configfile import NO_PSEUDO, load, shared, teacher_call, to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.recommendation import reasons, recommended
 from trainer.stages import run
@@ -35,6 +35,7 @@ def test_auto_stands_for_the_students_own_configuration_with_other_inputs(make, 
     teacher = student.teacher("semseg")
     assert (teacher.config.experiment, list(teacher.config.inputs)) == ("plain-rgb-depth", ["rgb", "depth"])
     assert not teacher.config.pseudo and teacher.folder != student.folder
+    assert Experiment(teacher.path, teacher.overrides).config == teacher.config, "its command would name another"
     ours, theirs = to_dict(config), to_dict(teacher.config)
     assert {key for key in ours if ours[key] != theirs[key]} == {"experiment", "inputs", "pseudo", "relation", "run"}
 
@@ -46,7 +47,7 @@ def test_auto_in_a_file_and_what_stands_after_it(configs, relation, tmp_path):
     assert load(file, [root]).pseudo.semseg.teacher == str(file), "it replaces what was inherited"
     assert load(file, [root, "pseudo.semseg.threshold=0.7"]).pseudo.semseg.threshold == 0.7
     other = load(file, [root, f"pseudo.semseg.teacher={configs / 'teacher.yaml'}", "pseudo.semseg.inputs=null"])
-    assert load_teacher(other, "semseg", []).experiment == "teacher"
+    assert load(*teacher_call(other, "semseg", [])).experiment == "teacher"
 
 
 def test_the_resolved_configuration_reads_back_as_itself(make, relation, tmp_path):
@@ -58,7 +59,7 @@ def test_the_resolved_configuration_reads_back_as_itself(make, relation, tmp_pat
 def test_relate_can_be_asked_of_a_student_that_will_follow_it(configs, tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: auto\nrelation: of-tomorrow.json")
-    config = load(file, pseudo=False)
+    config = load(file, [NO_PSEUDO])
     assert not config.pseudo and config.relation is None
 
 
