@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 from clone import Clone
 
-LONG = pytest.mark.long
-
 
 @pytest.mark.parametrize(
-    ("nodes", "ranks"), [(2, 1), pytest.param(2, 2, marks=LONG), pytest.param(3, 1, marks=LONG), (3, 2)]
+    ("nodes", "ranks"), [(2, 1), *(pytest.param(*each, marks=pytest.mark.long) for each in ((2, 2), (3, 1), (3, 2)))]
 )
 def test_several_nodes_do_what_one_machine_does(new_clone: Callable[..., Clone], nodes: int, ranks: int):
     """From a clone without data to a table; what is finished or queued is not submitted again."""
