@@ -91,7 +91,7 @@ def evaluate_network(
     collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
     order = Order([len(of) for of in chosen], 0, shuffle=False)
     ranks, rank = process.num_processes, process.process_index
-    batches = math.ceil(order.samples / config.evaluate.batch)
+    own = range(rank, math.ceil(order.samples / config.evaluate.batch), ranks)
 
     def load(number: int) -> list[Batch]:
         first = number * config.evaluate.batch
@@ -99,13 +99,13 @@ def evaluate_network(
         return load_batches(loader, collate, [Position(0, place, *order.locate(0, place)) for place in places])
 
     title = f"{config.experiment}: evaluate"
-    with progress(title, batches, show=show and process.is_main_process) as report:
-        for loaded in map_ahead(load, range(rank, batches, ranks), _THREADS, _THREADS + 2):
+    with progress(title, len(own), show=show and process.is_main_process) as report:
+        for loaded in map_ahead(load, own, _THREADS, _THREADS + 2):
             for batch in loaded:
                 batch = batch.to(process.device)
                 predictions = network(batch.inputs(config.inputs, torch.channels_last))
                 metrics.update(predictions.final, batch.labels)
-            report(ranks)
+            report(1)
     total = process.reduce(metrics.state(), "sum")
     return Metrics(experiment.tasks, process.device).merge(total).compute()
 
