@@ -10,13 +10,10 @@ from trainer.evaluate import check_best, evaluated
 from trainer.experiment import Experiment
 from trainer.labelling import labelled
 
-STAGES = ("train", "label", "evaluate")
-"""Commands too."""
-
 
 @dataclass(frozen=True)
 class Stage:
-    """One of ``STAGES`` of an experiment."""
+    """What the commands ``train``, ``label`` and ``evaluate`` do for an experiment."""
 
     name: str
     experiment: Experiment
@@ -92,12 +89,13 @@ def jobs(experiment: Experiment) -> list[Job]:
     labels: dict[Path, int] = {}
 
     def add_teachers(of: Experiment) -> list[int]:
-        for teacher in of.teachers().values():
+        teachers = list(of.teachers().values())
+        for teacher in teachers:
             if teacher.folder not in labels:
                 labels[teacher.folder] = -1  # of a circle, which its jobs will refuse
                 trained = add("teacher", teacher, [0, *add_teachers(teacher)], "train", "evaluate")
                 labels[teacher.folder] = add("label", teacher, [trained], "label")
-        return [labels[teacher.folder] for teacher in of.teachers().values() if labels[teacher.folder] > 0]
+        return [labels[teacher.folder] for teacher in teachers if labels[teacher.folder] > 0]
 
     trained = add("student", experiment, [0, *add_teachers(experiment)], "train")
     add("evaluate", experiment, [trained], "evaluate")

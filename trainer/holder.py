@@ -13,7 +13,7 @@ def identity() -> Holder:
     """This process, as JSON values."""
     pid = os.getpid()
     me = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), **_machine(), "command": sys.argv}
-    return me | {"job": os.environ.get("SLURM_JOB_ID"), "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
+    return me | _life()
 
 
 def describe(holder: Holder | None) -> str:
@@ -39,8 +39,13 @@ def ended(holder: Holder) -> bool:
 def superseded(holder: Holder) -> bool:
     """Whether a process belongs to an earlier life of the Slurm job that this one belongs to. It may live on, on a node
     that the controller has lost, but is not meant to."""
-    me = identity()
+    me = _life()
     return me["job"] is not None and holder.get("job") == me["job"] and holder["restart"] < me["restart"]
+
+
+def _life() -> Holder:
+    """The Slurm job that this process belongs to, and how often that was restarted before."""
+    return {"job": os.environ.get("SLURM_JOB_ID"), "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
 
 
 def _machine() -> dict[str, str | None]:

@@ -54,5 +54,10 @@ def pseudo_labels(file: str | Path, student: Path, tasks: list[str]) -> dict[str
 def reasons(entries: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Lines that say what is recommended, and why."""
     for task, entry in entries.items():
-        how = f"from a teacher that sees {' + '.join(entry['inputs'])}" if entry["inputs"] else "none"
-        yield f"pseudo-labels of {task}: {how} ({entry['why']})"
+        yield f"pseudo-labels of {task}: {origin(entry)}"
+
+
+def origin(entry: Mapping[str, Any]) -> str:
+    """Where a task's pseudo-labels should come from, and why."""
+    how = f"from a teacher that sees {' + '.join(entry['inputs'])}" if entry["inputs"] else "none"
+    return f"{how} ({entry['why']})"

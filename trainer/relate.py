@@ -28,9 +28,9 @@ from shards.atomic import write_json
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.configfile import NO_PSEUDO
-from trainer.evaluate import SMALLER_IS_BETTER
 from trainer.experiment import Experiment
 from trainer.frames import Frames
+from trainer.headlines import SMALLER_IS_BETTER
 from trainer.interval import LEVEL, Interval
 from trainer.matrix import draw
 from trainer.metrics import HEADLINE

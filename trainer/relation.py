@@ -18,7 +18,7 @@ from typing import Any, Literal
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.config import Pseudo
-from trainer.evaluate import SMALLER_IS_BETTER
+from trainer.headlines import SMALLER_IS_BETTER
 from trainer.interval import Interval, needed, paired
 from trainer.metrics import HEADLINE
 

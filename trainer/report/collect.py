@@ -14,6 +14,7 @@ from trainer import checkpoint, records
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
 from trainer.paper import Paper
+from trainer.recommendation import FILE
 from trainer.report import relations
 from trainer.table import SAME, grouped, read_result, result_files
 from trainer.table import Group as Rows
@@ -127,7 +128,7 @@ def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Col
     matrices: dict[Path, relations.Matrix] = {}
     files: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = [path] if path.name == relations.FILE else sorted(path.rglob(relations.FILE))
+        found = [path] if path.name == FILE else sorted(path.rglob(FILE))
         matrices |= {file.resolve(): relations.read(file) for file in found}
         if not found or any(path.rglob("result.json")):
             # the runs that a relation was measured with are shown by its matrix, unless they are asked for

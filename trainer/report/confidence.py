@@ -16,6 +16,7 @@ from shards.resize import resize_label
 from shards.tasks import IGNORE, Task
 from trainer.augment import to_tensors
 from trainer.experiment import TRAIN, Experiment
+from trainer.frames import Frames
 from trainer.kept import BINS, CONFIDENCE, confidence_counts
 from trainer.metrics import Metrics
 
@@ -144,14 +145,14 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
         UserError: when labels or data are damaged, or do not belong together.
     """
     labels = LabelShards(teacher.labels, teacher.manifest, TRAIN, task, None)
-    places = list(_places(teacher, labels))
+    split = teacher.training_frames(pseudo=False)
+    places = list(_places(split, labels))
     chosen = [places[int(i)] for i in np.linspace(0, len(places) - 1, min(frames, len(places))).round()]
-    readers = teacher.training_frames(pseudo=False).readers
     found = Checked(task, None, {}, len(places), len(chosen))
     metrics = Metrics([task])
     for shard, position, key in chosen:
         label, confidence = labels.read_whole(shard, key)
-        truth = readers[shard].decode(position, lambda extension: extension == f"{task.name}.png").get(task.name)
+        truth = split.readers[shard].decode(position, lambda extension: extension == f"{task.name}.png").get(task.name)
         if truth is not None:
             truth = resize_label(truth, label.shape[:2])
             found.with_truth += 1
@@ -177,9 +178,8 @@ def from_statistics(task: Task, statistics: dict[str, Any]) -> Checked:
     return found
 
 
-def _places(teacher: Experiment, labels: LabelShards) -> Iterator[tuple[int, int, str]]:
+def _places(frames: Frames, labels: LabelShards) -> Iterator[tuple[int, int, str]]:
     """Shard, position and key of each frame with a pseudo-label that stands in for a label out of the budget."""
-    frames = teacher.training_frames(pseudo=False)
     hidden = frames.by_shard(~frames.visible[labels.task.name])
     for shard, positions in enumerate(hidden):
         keys = labels.keys(shard)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -14,7 +13,7 @@ from shards.manifest import NAME, Manifest
 from shards.resize import resize_label, resize_rgb
 from shards.tasks import Task
 from trainer.experiment import TRAIN, Experiment
-from trainer.headlines import HEADLINES
+from trainer.headlines import HEADLINES, spell
 from trainer.report.charts import class_chart, reliability_chart, threshold_chart
 from trainer.report.collect import Group, Part
 from trainer.report.confidence import Checked, Frame, check, column, from_statistics, pooled
@@ -113,7 +112,7 @@ def _draw(labelled: Labelled, thresholds: list[float]) -> None:
     checked, task, number = labelled.checked, labelled.task, labelled.group.number
     if checked.counts is None:
         metrics = checked.metrics.items()
-        labelled.metrics = [(HEADLINES[name][0], _figure(name, value)) for name, value in metrics if name in HEADLINES]
+        labelled.metrics = [(HEADLINES[name][0], spell([value], name)) for name, value in metrics if name in HEADLINES]
         return
     counts = checked.counts
     known = bool(counts.known.sum())
@@ -177,8 +176,3 @@ def _example(
         truth = resize_label(truth, shape)
         pictures.append(Picture(drawing(task, truth, None), size, f"Truth: {describe(task, truth)}", "truth"))
     return pictures
-
-
-def _figure(metric: str, value: Any) -> str:
-    _, factor, digits = HEADLINES[metric]
-    return "–" if value is None else f"{factor * value:.{digits}f}"

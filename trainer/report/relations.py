@@ -6,8 +6,8 @@ from typing import Any
 
 from shards.atomic import read_json
 from shards.errors import UserError
+from trainer.recommendation import origin
 
-FILE = "relation.json"
 _CURE = "relate the tasks again: `tutelage relate CONFIG`"
 
 
@@ -58,7 +58,7 @@ def read(file: Path) -> Matrix:
         gains = {(each["source"], each["target"]): _relation(each) for each in entry["gains"]}
         tasks = list(dict.fromkeys(str(name) for pair in gains for name in pair))
         verdicts = [(_condition(each["condition"]), str(each["words"])) for each in entry["verdicts"]]
-        recommended = [(str(task), _teacher(each)) for task, each in entry["recommended"].items()]
+        recommended = [(str(task), origin(each)) for task, each in entry["recommended"].items()]
         seeds = len(entry["seeds"])
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError("holds no relations of tasks", file=file, cure=_CURE) from error
@@ -76,11 +76,6 @@ def _relation(entry: dict[str, Any]) -> Relation:
 
 def _condition(name: str) -> str:
     return {"2-mirror": "Condition 2, mirrored", "undetermined": "Undetermined"}.get(name, f"Condition {name}")
-
-
-def _teacher(entry: dict[str, Any]) -> str:
-    how = f"from a teacher that sees {' + '.join(entry['inputs'])}" if entry["inputs"] else "none"
-    return f"{how} ({entry['why']})"
 
 
 def _percent(value: float) -> str:
