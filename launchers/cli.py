@@ -109,9 +109,7 @@ def parser() -> argparse.ArgumentParser:
         "config": "print the resolved configuration",
     }.items():
         command = _command(commands, name, f"launchers.experiment:{name}", text)
-        needed = None if name != "config" else "?"
-        command.add_argument("config", metavar="CONFIG", nargs=needed, help="configuration file (configs/…/*.yaml)")
-        command.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")
+        _takes_config(command, optional=name == "config")
         if name == "label":
             command.add_argument(
                 "--merge", metavar="OUT", help="also write stand-alone shards of frames and all labels"
@@ -128,13 +126,11 @@ def parser() -> argparse.ArgumentParser:
     about = _command(
         commands, "status", "launchers.jobs:show", "which stages of an experiment are finished, and why not"
     )
-    about.add_argument("config", metavar="CONFIG")
-    about.add_argument("overrides", metavar="key=value", nargs="*")
+    _takes_config(about)
     about.add_argument("--tsv", action="store_true", help="tab-separated, for scripts: with arguments, without titles")
     _job(commands)
     relate = _command(commands, "relate", "launchers.relate:relate", "which task's labels help which other task")
-    relate.add_argument("config", metavar="CONFIG", help="configuration file whose tasks are related")
-    relate.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")
+    _takes_config(relate)
     relate.add_argument("--seeds", type=int, default=3, metavar="N", help="of every network (default: 3)")
     relate.add_argument(
         "--samples", type=int, metavar="N", help="frames to train on (default: all that show every task's label)"
@@ -162,6 +158,12 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _takes_config(command: Any, *, optional: bool = False) -> None:
+    needed = "?" if optional else None
+    command.add_argument("config", metavar="CONFIG", nargs=needed, help="configuration file (configs/…/*.yaml)")
+    command.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")
+
+
 def _job(commands: Any) -> None:
     job = commands.add_parser(
         "job", help="what the scripts in slurm/ ask", description="What the scripts in slurm/ ask."
@@ -173,8 +175,7 @@ def _job(commands: Any) -> None:
     }.items():
         question = _command(questions, name, f"launchers.jobs:{name}", text)
         question.add_argument("stage", choices=("train", "label", "evaluate"))
-        question.add_argument("config", metavar="CONFIG")
-        question.add_argument("overrides", metavar="key=value", nargs="*")
+        _takes_config(question)
     _command(questions, "stop", "launchers.jobs:stop", "ask this job's ranks on this host to stop")
 
 

@@ -19,5 +19,10 @@ def spell(values: Sequence[float | None], metric: str) -> str:
     if not known:
         return "–"
     _, factor, digits = HEADLINES[metric]
-    text = f"{factor * statistics.fmean(known):.{digits}f}"
-    return text + (f" ± {factor * statistics.stdev(known):.{digits}f}" if len(known) > 1 else "")
+    return plus_minus(known, digits, factor)
+
+
+def plus_minus(values: Sequence[float], digits: int, factor: float = 1) -> str:
+    """The mean ± the standard deviation, where there are two values or more."""
+    text = f"{factor * statistics.fmean(values):.{digits}f}"
+    return text + (f" ± {factor * statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")

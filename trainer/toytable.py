@@ -1,12 +1,12 @@
 """What the toy example gave, as a table with verdicts, and as a picture."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from shards.atomic import atomic_file
 from trainer.comparison import verdict
+from trainer.headlines import plus_minus
 from trainer.interval import Interval, interval, paired
 from trainer.table import Results
 from trainer.toy import (
@@ -79,8 +79,7 @@ def _against(one: Measured, other: Measured) -> str:
 
 
 def _spelt(errors: Mapping[int, float]) -> str:
-    values = list(errors.values())
-    return f"{statistics.fmean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
+    return plus_minus(list(errors.values()), 4)
 
 
 def _span(found: Interval, *, signed: bool = False) -> str:
