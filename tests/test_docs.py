@@ -79,21 +79,25 @@ def test_commands_run(page, tmp_path, monkeypatch, capsys):
     place.mkdir()
     (place / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(place)
-    raw_data(place)
-    todo = commands(page)
-    if any("scenes" in command for command in todo) and not any("prepare scenes" in command for command in todo):
-        pack(Scenes(12, 4, SIZE), Path("data/scenes"), size=SIZE)
-    ran = 0
-    for command in todo:
-        reason = why_not(page, command)
-        if reason:
+    todo = []
+    for command in commands(page):
+        if reason := why_not(page, command):
             with capsys.disabled():
                 print(f"\n{page.name}: not run: {command} ({reason})")
         else:
-            execute(command)
-            ran += 1
-    if not ran:
+            todo.append(command)
+    if not todo:
         pytest.skip("no command of this page can run here")
+    whole = "\n".join(todo)
+    if "scenes" in whole and "prepare scenes" not in whole:
+        pack(Scenes(12, 4, SIZE), Path("data/scenes"), size=SIZE)
+    if "warehouse" in whole:
+        own_frames(place / "warehouse")
+    if "nyudv2" in whole:
+        script = [sys.executable, str(Path(os.environ["TUTELAGE_NYUDV2"]) / "build_official_mat.py"), "--frames", "12"]
+        subprocess.run([*script, str(place / "downloads" / "nyudv2")], check=True, capture_output=True)
+    for command in todo:
+        execute(command)
 
 
 def why_not(page: Path, command: str) -> str | None:
@@ -106,7 +110,7 @@ def why_not(page: Path, command: str) -> str | None:
         return CANNOT_RUN["sbatch"]
     if "cityscapes" in command:
         return CANNOT_RUN["cityscapes"]
-    if "nyudv2" in command and not Path("downloads/nyudv2").exists():
+    if "nyudv2" in command and "TUTELAGE_NYUDV2" not in os.environ:
         return "needs the NYUDv2 download (TUTELAGE_NYUDV2 is unset)"
     return None
 
@@ -132,10 +136,9 @@ def execute(command: str) -> None:
     assert main(words[1:]) == 0, command
 
 
-def raw_data(place: Path) -> None:
-    """Raw frames as the pages assume them: ``warehouse`` and ``downloads/nyudv2``."""
+def own_frames(folder: Path) -> None:
+    """Raw frames in the folder that the README takes as an example of a user's own."""
     declaration = next(text for _, text in blocks(ROOT / "README.md") if text.startswith("# warehouse/dataset.yaml"))
-    folder = place / "warehouse"
     for name in ("rgb", "semseg", "depth"):
         (folder / name).mkdir(parents=True)
     (folder / "dataset.yaml").write_text(declaration)
@@ -149,7 +152,3 @@ def raw_data(place: Path) -> None:
         if number % 2:
             semseg = (frame.labels["semseg"] % classes).astype(np.uint8)
             Image.fromarray(semseg).save(folder / "semseg" / f"{number:03d}.png")
-    real = os.environ.get("TUTELAGE_NYUDV2")
-    if real:
-        script = [sys.executable, str(Path(real) / "build_official_mat.py"), "--frames", "12"]
-        subprocess.run([*script, str(place / "downloads" / "nyudv2")], check=True, capture_output=True)
