@@ -11,26 +11,32 @@ from typing import Any
 from trainer.headlines import HEADLINES, SMALLER_IS_BETTER, title_of
 from trainer.interval import LEVEL, Interval, needed, paired
 from trainer.paper import Paper
-from trainer.table import SETTINGS, Group, Results, grouped, setting, settings_of, tasks_of
+from trainer.setting import OF_THE_ROW, is_in, same, word
+from trainer.table import Group, Results, grouped, tasks_of, varying
 
 _SEEDS = 50
 """More than these nobody will run: a difference that takes as many is called undetermined, and no more is said."""
+_ALIKE = ("backbone", "pretrained", "size", "crop", "split", "checkpoint", "val", "manifest")
+"""Settings that no comparison goes across."""
 _TITLES = ("comparison", "metric", "difference", f"{LEVEL:.0%} interval", "seeds", "paper", "verdict")
 
 
 def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
-    """A row for each pair of ``paper.comparisons`` that was run under the same setting, and each metric that both have
-    of an output that neither saw as an input."""
+    """A row for each pair of ``paper.comparisons`` whose settings are the same, or else as much so as there are, and
+    each metric that both have of an output that neither saw as an input. Where settings differ, the row says so."""
     groups = grouped(results, paper)
-    settings, several = settings_of(groups), len({group.dataset for group in groups}) > 1
+    pairs = list(_pairs(groups, paper.comparisons))
+    settings = list(dict.fromkeys([*varying(groups), *(key for pair in pairs for key in _differing(*pair))]))
+    several = len({group.dataset for group in groups}) > 1
     tasks = tasks_of(results)
     rows = []
-    for one, other in _pairs(groups, paper.comparisons):
+    for one, other in pairs:
         for task, metric in _metrics(one, other, tasks):
             ones, others = one.values(task, metric), other.values(task, metric)
             if ones.keys() & others.keys():
                 found = paired(ones, others)
-                row = [one.dataset] * several + [f"{one.experiment} − {other.experiment}"] + setting(one, settings)
+                row = [one.dataset] * several + [f"{one.experiment} − {other.experiment}"]
+                row += [_settings(one, other, key) for key in settings]
                 row += [title_of(task, metric, tasks), *_spelt(found, metric), str(found.count)]
                 word = verdict(found, smaller_is_better=metric in SMALLER_IS_BETTER)
                 rows.append([*row, _printed(one, other, task, metric, paper), word])
@@ -49,8 +55,8 @@ def verdict(found: Interval, *, smaller_is_better: bool) -> str:
 
 
 def _pairs(groups: Iterable[Group], comparisons: Iterable[tuple[str, str]]) -> Iterator[tuple[Group, Group]]:
-    """Groups to compare: of one data set and setting; of as many steps, unless neither has such a partner (runs of
-    equal epochs differ in their steps)."""
+    """Groups to compare: of one network and data, measured alike; and of these those that differ in the fewest other
+    settings, none as a rule."""
     by_name: dict[tuple[str, str], list[Group]] = {}
     for group in groups:
         by_name.setdefault((group.dataset, group.experiment), []).append(group)
@@ -60,9 +66,25 @@ def _pairs(groups: Iterable[Group], comparisons: Iterable[tuple[str, str]]) -> I
                 (left, right)
                 for left in by_name.get((dataset, one), ())
                 for right in by_name.get((dataset, other), ())
-                if all(left.first.get(key) == right.first.get(key) for key in SETTINGS if key != "steps")
+                if not {*_differing(left, right)} & {*_ALIKE}
             ]
-            yield from [(a, b) for a, b in found if a.first.get("steps") == b.first.get("steps")] or found
+            least = min((len(_differing(*pair)) for pair in found), default=0)
+            yield from [pair for pair in found if len(_differing(*pair)) == least]
+
+
+def _differing(one: Group, other: Group) -> list[str]:
+    """Settings in which two rows differ though the rows' names do not say so. Networks that were trained for as many
+    epochs differ in their steps by the number of their frames alone."""
+    keys = dict.fromkeys([*one.setting, *other.setting])
+    differing = [key for key in keys if not same(one.setting.get(key), other.setting.get(key))]
+    found = [key for key in differing if not is_in(key, OF_THE_ROW)]
+    by_epochs = one.setting["epochs"] is not None and "epochs" not in found
+    return [key for key in found if key != "steps" or not by_epochs]
+
+
+def _settings(one: Group, other: Group, key: str) -> str:
+    """A setting of both, or that of each."""
+    return " / ".join(dict.fromkeys(word(of.setting.get(key)) for of in (one, other)))
 
 
 def _metrics(one: Group, other: Group, tasks: Iterable[str]) -> list[tuple[str, str]]:

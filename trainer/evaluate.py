@@ -19,7 +19,7 @@ from trainer.headlines import SMALLER_IS_BETTER
 from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
-from trainer.runfolder import claim, environment
+from trainer.runfolder import claim, environment, pretrained
 from trainer.runtime import accelerator, losing_ranks, share
 from trainer.status import already_finished, new_launch, recorded
 
@@ -180,7 +180,7 @@ def _row(
         "pseudo_labels": {task: int((of & mask).sum()) for task, of in frames.pseudo.items()},
         "normalise": config.loss.normalise,
         "backbone": config.model.backbone,
-        "pretrained": bool(config.model.pretrained),
+        "pretrained": pretrained(experiment),
         "size": parse_size(config.data.size, "data.size") or experiment.manifest.size,
         "crop": parse_size(config.data.crop, "data.crop"),
         "steps": facts["step"],

@@ -2,7 +2,7 @@
 
 runs/DATASET/EXPERIMENT/seed-K/
   config.yaml      the resolved configuration
-  data.json        hashes of the manifests of what it trains on
+  data.json        hashes of the manifests of what it trains on, and of the file that its weights start from
   metrics.jsonl    figures of training and validation, by step
   tensorboard/     the same for TensorBoard
   order.jsonl      the keys of every global batch (train.trace)
@@ -20,25 +20,12 @@ from typing import Any
 
 from shards.atomic import atomic_file, read_json, write_json
 from shards.errors import UserError
+from shards.write import sha256_of
 from trainer.configfile import read_yaml, to_dict, to_yaml
 from trainer.experiment import Experiment
+from trainer.setting import decisive
 
 _ANOTHER = "set run.root (or run.path, or seed) to start another run, or delete this one"
-_MAY_CHANGE = (
-    "data.path",
-    "data.workers",
-    "val",
-    "evaluate",
-    "label",
-    "checkpoint",
-    "run",
-    "relation",
-    "train.accumulation",
-    "train.trace",
-    "train.timeout",
-    "train.log_every",
-)
-"""Options that do not change what a run computes, so a run may be continued with others."""
 
 
 def claim(experiment: Experiment) -> None:
@@ -66,11 +53,10 @@ def check_configuration(experiment: Experiment) -> None:
     path = experiment.folder / "config.yaml"
     if not (_trained(experiment) and path.exists()):
         return
-    old = _comparable(read_yaml(path, "delete it, if this run was started with this configuration"))
-    new = _comparable(to_dict(experiment.config))
+    old = decisive(read_yaml(path, "delete it, if this run was started with this configuration"))
+    new = decisive(to_dict(experiment.config))
     for key in sorted(old.keys() | new.keys()):
-        changed = old.get(key) != new.get(key)
-        if changed and not any(key == may or key.startswith(f"{may}.") for may in _MAY_CHANGE):
+        if old.get(key) != new.get(key):
             what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
             raise UserError(what, file=experiment.folder, key=key, cure=_ANOTHER)
 
@@ -79,20 +65,36 @@ def _trained(experiment: Experiment) -> bool:
     return any(experiment.checkpoints.glob("[!.]*"))  # a start that failed leaves nothing to be protected
 
 
+def noted(folder: Path) -> dict[str, str]:
+    """Hashes of what a run was trained on and from, by option, as ``data.json`` has them."""
+    path = folder / "data.json"
+    return read_json(path, "delete it, if the data are what this run was trained on") if path.exists() else {}
+
+
+def pretrained(experiment: Experiment) -> str | bool:
+    """Where the first weights came from: ``hub``, or the beginning of a file's sha256; False where from nowhere."""
+    source = experiment.config.model.pretrained
+    if isinstance(source, str):
+        return noted(experiment.folder).get("model.pretrained", "")[:8] or True  # of old runs it is not known
+    return bool(source) and "hub"
+
+
 def _claim_data(experiment: Experiment, trained: bool) -> None:
-    """Note what the run trains on, or make sure that it is the same."""
-    path = experiment.folder / "data.json"
-    known = read_json(path, "delete it, if the data are what this run was trained on") if path.exists() else {}
-    data = experiment.data()
-    for key, manifest in data.items() if trained else ():
-        if known.get(key, manifest.sha256) != manifest.sha256:
-            what = f"holds a run on other data than {manifest.folder} holds now"
+    """Note what the run trains on and from, or make sure that it is the same."""
+    known = noted(experiment.folder)
+    found = {key: (manifest.folder, manifest.sha256) for key, manifest in experiment.data().items()}
+    weights = experiment.config.model.pretrained
+    if isinstance(weights, str) and Path(weights).is_file():
+        found["model.pretrained"] = Path(weights), sha256_of(Path(weights))
+    for key, (place, sha256) in found.items() if trained else ():
+        if known.get(key, sha256) != sha256:
+            what = f"holds a run on other data than {place} holds now"
             raise UserError(what, file=experiment.folder, key=key, cure=_ANOTHER)
-    hashes = {key: manifest.sha256 for key, manifest in data.items()}
+    hashes = {key: sha256 for key, (_, sha256) in found.items()}
     if trained:
-        hashes = known | hashes  # labels that were deleted since are still what it was trained on
+        hashes = known | hashes  # what was deleted since is still what it was trained on
     if hashes != known:
-        write_json(path, hashes)
+        write_json(experiment.folder / "data.json", hashes)
 
 
 def environment() -> dict[str, Any]:
@@ -123,17 +125,3 @@ def commit() -> str | None:
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _comparable(config: Any) -> dict[str, Any]:
-    """The options by dotted key; of a teacher's path the name, since the rest depends on the working directory."""
-    flat = _flat(config)
-    return flat | {key: Path(value).name for key, value in flat.items() if key.endswith(".teacher")}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {
-        k: v for name, of in value.items() for k, v in _flat(of, f"{prefix}.{name}" if prefix else str(name)).items()
-    }

@@ -16,11 +16,11 @@ from shards.atomic import read_json
 from shards.errors import UserError
 from trainer.headlines import HEADLINES, spell, title_of
 from trainer.paper import Paper
+from trainer.setting import options_of, same, setting, word
 
 _NEEDED = ("dataset", "experiment", "seed", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
-SETTINGS = ("backbone", "pretrained", "size", "crop", "steps")
-"""What runs of one experiment may differ in that its row does not say."""
-SAME = ("normalise", "budget", *SETTINGS)
+_SAID = ("inputs", "tasks", "budget", "normalise")
+"""Settings that a row has columns of its own for."""
 
 
 @dataclass
@@ -34,11 +34,19 @@ class Results:
 
 @dataclass
 class Group:
-    """The runs of one experiment under one setting, which differ in their seeds."""
+    """The runs of one experiment under one setting, which differ in their seeds.
+
+    Args:
+        setting: what they have in common.
+        results: of each seed one.
+        again: seeds that were run several times, of which the first run counts.
+    """
 
     dataset: str
     experiment: str
-    results: list[dict[str, Any]]
+    setting: dict[str, Any]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
 
     @property
     def first(self) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def result_files(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def read_result(file: Path) -> dict[str, Any]:
-    """The row that a run left.
+    """The row that a run left, and under ``options`` those that decided it.
 
     Raises:
         UserError: when it is damaged.
@@ -86,16 +94,20 @@ def read_result(file: Path) -> dict[str, Any]:
     missing = [key for key in _NEEDED if not isinstance(result, dict) or key not in result]
     if missing:
         raise UserError("is no result of a run", file=file, key=missing[0], cure=cure)
-    return result
+    return result | {"options": options_of(file.parent)}
 
 
 def grouped(results: Iterable[dict[str, Any]], paper: Paper) -> list[Group]:
     """Runs by data set, experiment and setting; experiments that the paper has come first, in its order."""
     groups: dict[tuple[str, ...], Group] = {}
     for result in results:
-        dataset, experiment = result["dataset"], result["experiment"]
-        same = json.dumps({key: result.get(key) for key in SAME})  # seeds, not other settings under its name
-        groups.setdefault((dataset, experiment, same), Group(dataset, experiment, [])).results.append(result)
+        dataset, experiment, common = result["dataset"], result["experiment"], setting(result)
+        key = dataset, experiment, json.dumps(common, sort_keys=True)
+        group = groups.setdefault(key, Group(dataset, experiment, common))
+        if any(result["seed"] == other["seed"] for other in group.results):
+            group.again.append(result["seed"])  # one and the same, which would make a deviation look small
+        else:
+            group.results.append(result)
     datasets = list(dict.fromkeys(group.dataset for group in groups.values()))
 
     def place(group: Group) -> tuple[int, int]:
@@ -114,7 +126,8 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
     tasks = tasks_of(every)
     metrics = [(task, metric) for task in tasks for metric in HEADLINES if _has(every, task, metric)]
     printed = [of for of in metrics if any(paper.figure(group.dataset, group.experiment, *of) for group in groups)]
-    settings, several = settings_of(groups), len({group.dataset for group in groups}) > 1
+    settings = [key for key in varying(groups) if key not in _SAID]
+    several = len({group.dataset for group in groups}) > 1
     titles = ["data"] * several + ["experiment", "inputs", "outputs", "losses"]
     titles += [f"|{letter}|" for letter, _ in _letters(every)] + settings
     for task, metric in metrics:
@@ -125,7 +138,8 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
         first = group.first
         row = [group.dataset] * several + [group.experiment]
         row += ["+".join(map(short, first["inputs"])), "+".join(map(short, first["tasks"])), _losses(first)]
-        row += [_frames(first, task) for _, task in _letters(every)] + setting(group, settings)
+        row += [_frames(first, task) for _, task in _letters(every)]
+        row += [word(group.setting.get(key)) for key in settings]
         for task, metric in metrics:
             values = [result["metrics"].get(task, {}).get(metric) for result in group.results]
             row.append(_bracketed(spell(values, metric), task, first))
@@ -139,24 +153,12 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
     return Results(titles, rows, _notes(groups, printed, paper))
 
 
-def settings_of(groups: Iterable[Group]) -> list[str]:
-    """The settings in which groups of one name differ, and which a table must therefore show."""
-    values: dict[tuple[str, str, str], set[str]] = {}
-    for group in groups:
-        for key in SETTINGS:
-            values.setdefault((key, group.dataset, group.experiment), set()).add(json.dumps(group.first.get(key)))
-    return [key for key in SETTINGS if any(len(of) > 1 for (known, *_), of in values.items() if known == key)]
-
-
-def setting(group: Group, keys: Iterable[str]) -> list[str]:
-    """A group's settings as words."""
-
-    def word(value: Any) -> str:
-        if isinstance(value, list):
-            return "x".join(map(str, value))
-        return {"True": "yes", "False": "no", "None": "–"}.get(str(value), str(value))
-
-    return [word(group.first.get(key)) for key in keys]
+def varying(groups: Sequence[Group]) -> list[str]:
+    """The settings in which groups of one name differ."""
+    first: dict[tuple[str, str], Group] = {}
+    pairs = [(group, first.setdefault((group.dataset, group.experiment), group)) for group in groups]
+    keys = dict.fromkeys(key for group in groups for key in group.setting)
+    return [key for key in keys if not all(same(one.setting.get(key), other.setting.get(key)) for one, other in pairs)]
 
 
 def short(name: str) -> str:
@@ -212,7 +214,12 @@ def _printed(group: Group, task: str, metric: str, paper: Paper) -> str:
 
 
 def _notes(groups: Sequence[Group], printed: Sequence[tuple[str, str]], paper: Paper) -> list[str]:
-    notes = []
+    notes = [
+        f"{group.experiment}: of seed {seed} there are {1 + group.again.count(seed)} runs with the same settings, of "
+        "which the first counts"
+        for group in groups
+        for seed in dict.fromkeys(group.again)
+    ]
     if any(task in group.first["inputs"] for group in groups for task in group.first["metrics"]):
         notes.append("(in brackets): an output that was also an input")
     for dataset in dict.fromkeys(group.dataset for group in groups) if printed else ():

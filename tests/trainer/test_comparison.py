@@ -83,6 +83,32 @@ def test_of_several_numbers_of_steps_the_same_are_compared_and_else_what_there_i
     assert [line["difference"] for line in lines if line["metric"] == "mIoU"] == ["+30.00"]
 
 
+def test_of_equal_epochs_and_equal_steps_each_is_compared_with_its_own():
+    """A baseline of both is as long either way, and its student is not."""
+    epochs = {"options": {"train.epochs": 10, "train.steps": None}}
+    of_steps = [row("ummt", 0, 0.2), row("ummt-ps", 0, 0.3)]
+    of_epochs = [row("ummt", 0, 0.2, **epochs), row("ummt-ps", 0, 0.5, steps=200, **epochs)]
+    lines = [line for line in found(of_steps + of_epochs) if line["metric"] == "mIoU"]
+    assert [(line["steps"], line["epochs"], line["difference"]) for line in lines] == [
+        ("100", "–", "+10.00"),
+        ("200 / 100", "10", "+30.00"),
+    ]
+
+
+def test_what_pairs_differ_in_is_said():
+    """Rows may have options of their own; but where there are partners with the same, others are none."""
+    slow, fast = ({"options": {"train.lr": rate}} for rate in (0.1, 0.2))
+    (miou, _) = found([row("ummt", 0, 0.2, **slow), row("ummt-ps", 0, 0.5, **fast)])
+    assert (miou["train.lr"], miou["difference"]) == ("0.2 / 0.1", "+30.00")
+    (miou, _) = found([row("ummt", 0, 0.2, **slow), row("ummt", 0, 0.4, **fast), row("ummt-ps", 0, 0.5, **fast)])
+    assert (miou["train.lr"], miou["difference"]) == ("0.2", "+10.00")
+
+
+@pytest.mark.parametrize("key", ["split", "manifest"])
+def test_what_was_measured_on_other_frames_is_not_compared(key):
+    assert not found([row("ummt", 0, 0.2, asked={key: "val"}), row("ummt-ps", 0, 0.5, asked={key: "dev"})])
+
+
 def test_what_the_paper_prints_and_cannot_be_compared_has_no_difference():
     city = {"dataset": "cityscapes", "metrics": {"depth": {"rmse": 5.0, "logrmse": 0.2}}, "tasks": ["depth"]}
     lines = found([row("ummt", 0, 0, **city), row("ummt-ps", 0, 0, **city)])

@@ -14,7 +14,7 @@ from shards.manifest import Manifest
 from trainer import runfolder
 from trainer.configfile import load, to_dict
 from trainer.experiment import Experiment
-from trainer.runfolder import claim, commit, environment
+from trainer.runfolder import claim, commit, environment, pretrained
 
 
 @pytest.fixture
@@ -89,6 +89,22 @@ def test_other_labels_of_the_teacher_are_refused(make, scenes_dataset, write_lab
     shutil.rmtree(teacher.labels)
     claim(student)
     assert "pseudo.semseg" in json.loads((student.folder / "data.json").read_text()), "deleted, and not forgotten"
+
+
+def test_other_weights_to_start_from_are_refused(make, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"1")
+    run = make("plain", f"model.pretrained={file}")
+    claim(run)
+    assert pretrained(run) == "6b86b273", "of sha256"
+    (run.checkpoints / "last").mkdir(parents=True)
+    file.write_bytes(b"2")
+    with pytest.raises(UserError, match=r"model\.pretrained: holds a run on other data than \S+safetensors holds now"):
+        claim(run)
+    file.unlink()
+    claim(run)
+    assert pretrained(run) == "6b86b273", "deleted, and not forgotten"
+    assert (pretrained(make("plain")), pretrained(make("teacher", "model.pretrained=true"))) == (False, "hub")
 
 
 def test_a_configuration_that_cannot_be_read_is_named(make, trained):

@@ -130,6 +130,30 @@ def test_other_settings_of_an_experiment_are_no_seeds_of_it():
     assert [cells_of[-3:-2] for cells_of in tabulate([few, many]).rows] == [["20.00"], ["40.00"]]
 
 
+def test_runs_of_other_options_or_frames_are_no_seeds_of_it(tmp_path):
+    """A learning rate, or the split that was measured, stands in no column of its own until it differs."""
+    for number, (rate, split) in enumerate((("0.1", "val"), ("0.2", "val"), ("0.2", "dev"))):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        (folder / "result.json").write_text(json.dumps(row("a", number, 0.1 * number, asked={"split": split})))
+        (folder / "config.yaml").write_text(f"seed: {number}\ntrain: {{lr: {rate}, log_every: {number + 1}}}\n")
+    table = tabulate(collect([tmp_path]))
+    columns = [table.titles.index(title) for title in ("split", "train.lr", "mIoU")]
+    assert [[line[at] for at in columns] for line in table.rows] == [
+        ["val", "0.1", "0.00"],
+        ["val", "0.2", "10.00"],
+        ["dev", "0.2", "20.00"],
+    ]
+    assert "train.lr" not in tabulate(collect([tmp_path / "0"])).titles
+
+
+def test_two_runs_of_a_seed_are_one(tmp_path):
+    """Counted twice, they would make a deviation look smaller than it is."""
+    table = tabulate([row("a", 0, 0.2), row("a", 1, 0.4), row("a", 1, 0.4)])
+    assert cells(table, "a")["mIoU"] == "30.00 ± 14.14" and cells(table, "a")["seeds"] == "2"
+    assert table.notes == ["a: of seed 1 there are 2 runs with the same settings, of which the first counts"]
+
+
 def test_an_output_that_was_also_an_input_stands_in_brackets():
     table = tabulate([row("mmmt-d", seed, inputs=["rgb", "depth"]) for seed in (0, 1)])
     assert cells(table, "mmmt-d")["rmse"] == "(1.000 ± 0.000)" and cells(table, "mmmt-d")["mIoU"] == "50.00 ± 0.00"

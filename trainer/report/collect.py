@@ -1,6 +1,5 @@
 """What a report is made of: runs in groups of the same setting, the data set they belong to, relations of tasks."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +15,9 @@ from trainer.model.architecture import Architecture
 from trainer.paper import Paper
 from trainer.recommendation import FILE
 from trainer.report import relations
-from trainer.table import SAME, grouped, read_result, result_files
+from trainer.setting import word
 from trainer.table import Group as Rows
+from trainer.table import grouped, read_result, result_files, varying
 
 
 @dataclass(frozen=True)
@@ -167,18 +167,11 @@ def _groups(runs: list[Run], start: int) -> list[Group]:
     found = grouped((run.result for run in runs), Paper.load())
     groups = []
     for number, rows in enumerate(found):
-        others = [other.first for other in found if other.experiment == rows.experiment]
-        differing = [key for key in SAME if len({json.dumps(other.get(key)) for other in others}) > 1]
-        words = ", ".join(f"{key} {_words(rows.first.get(key))}" for key in differing)
+        differing = varying([other for other in found if other.experiment == rows.experiment])
+        words = ", ".join(f"{key} {word(rows.setting.get(key))}" for key in differing)
         name = f"{rows.experiment} ({words})" if words else rows.experiment
         groups.append(Group(name, start + number, [of_result[id(result)] for result in rows.results], rows))
     return groups
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{key} {_words(of)}" for key, of in value.items())
-    return "×".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _data_set(run: Run, wanted: str, moved: Sequence[Manifest]) -> Manifest:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.report.collect import Group, Part, Run
+from trainer.setting import setting
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _source(group: Group, run: Run) -> Source:
     result = run.result
     facts = [
         ("folder", str(run.folder)),
-        ("network", f"{result.get('backbone')}, {'pretrained' if result.get('pretrained') else 'from scratch'}"),
+        ("network", f"{result.get('backbone')}, {_origin(result)}"),
         ("budget", _words(result.get("budget"))),
         ("steps", f"{result.get('steps')} ({result.get('samples_seen')} samples seen)"),
         ("validation frames", str(result.get("validation_frames"))),
@@ -65,6 +66,11 @@ def _source(group: Group, run: Run) -> Source:
     ]
     command = shlex.join(result["command"]) if result.get("command") else None
     return Source(group, run, command, facts, run.config)
+
+
+def _origin(result: dict[str, Any]) -> str:
+    source = setting(result)["pretrained"]
+    return "pretrained" + (f" ({source})" if isinstance(source, str) else "") if source else "from scratch"
 
 
 def _words(value: Any) -> str:

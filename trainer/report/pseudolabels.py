@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 
-from shards.atomic import read_json
 from shards.labels import LabelShards, keep_confident
 from shards.manifest import NAME, Manifest
 from shards.resize import resize_label, resize_rgb
@@ -19,6 +18,7 @@ from trainer.report.collect import Group, Part
 from trainer.report.confidence import Checked, Frame, check, column, from_statistics, pooled
 from trainer.report.pictures import Picture, describe, drawing, photo, shades
 from trainer.report.svg import percent
+from trainer.runfolder import noted
 
 EXAMPLES = 3
 """Frames of the highest confidence that are shown, and as many of the lowest."""
@@ -100,8 +100,7 @@ def _thresholds(part: Part, task: str, labels: Sequence[Manifest]) -> list[float
     hashes = {of.sha256 for of in labels}
     found: set[float] = set()
     for run in (run for group in part.groups for run in group.runs if run.result["pseudo_labels"].get(task)):
-        seen = run.folder / "data.json"  # the hashes of what it trained on
-        if seen.exists() and read_json(seen, "delete it").get(f"pseudo.{task}") in hashes:
+        if noted(run.folder).get(f"pseudo.{task}") in hashes:
             threshold = Experiment.of_run(run.folder).config.pseudo[task].threshold
             if threshold is not None:
                 found.add(threshold)

@@ -1,0 +1,43 @@
+"""What runs of one row have in common, from their results and configurations."""
+
+from trainer.setting import decisive, options_of, same, setting, word
+
+
+def test_only_what_decides_figures_counts():
+    found = decisive({"seed": 1, "train": {"lr": 0.1, "log_every": 5}, "data": {"path": "a", "size": None}, "val": 3})
+    assert found == {"seed": 1, "train.lr": 0.1, "data.size": None}
+    assert decisive({"pseudo": {"t": {"teacher": "a/b/c.yaml"}}}) == {"pseudo.t.teacher": "c.yaml"}
+
+
+def test_options_that_are_newer_than_a_run_have_their_defaults(tmp_path):
+    assert options_of(tmp_path) == {}
+    (tmp_path / "config.yaml").write_text("train: {lr: 0.5}\n")
+    options = options_of(tmp_path)
+    assert options["train.lr"] == 0.5 and options["train.warmup"] == 0 and "run.root" not in options
+
+
+def test_epochs_count_where_they_decide_the_steps():
+    options = {"train.epochs": 100, "train.steps": None}
+    assert setting({"steps": 7, "options": options})["epochs"] == 100
+    assert setting({"steps": 7, "options": options | {"train.steps": 7}})["epochs"] is None
+    assert setting({"steps": 7})["epochs"] is None
+
+
+def test_where_the_first_weights_came_from():
+    def pretrained(noted, option) -> str:
+        return word(setting({"pretrained": noted, "options": {"model.pretrained": option}})["pretrained"])
+
+    assert [pretrained(*of) for of in ((False, False), ("hub", True), ("1a2b3c4d", "x.safetensors"))] == [
+        *("no", "hub", "1a2b3c4d")
+    ]
+    old = "runs/scenes-pretrain/pretrain/seed-0/checkpoints/last/model.safetensors"
+    assert [pretrained(True, option) for option in (True, old, "weights/a.safetensors", None)] == [
+        *("hub", "pretrain", "a", "yes")
+    ]
+
+
+def test_the_order_of_keys_is_no_difference():
+    assert same({"a": 1, "b": [2]}, {"b": [2], "a": 1}) and not same({"a": 1}, {"a": 2})
+    assert [word(value) for value in ({}, {"semseg": 8}, [96, 128], None, True, 0.9)] == [
+        *("all", "semseg 8", "96x128", "–", "yes", "0.9")
+    ]

@@ -1,0 +1,107 @@
+"""What decides a run's figures: runs that agree in it differ in their seeds alone, and are one row of a table."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from trainer.config import Config
+from trainer.configfile import read_yaml
+
+MAY_CHANGE = (
+    "data.path",
+    "data.workers",
+    "val",
+    "evaluate",
+    "label",
+    "checkpoint",
+    "run",
+    "relation",
+    "train.accumulation",
+    "train.trace",
+    "train.timeout",
+    "train.log_every",
+)
+"""Options that do not change what a run computes, so a run may be continued with others."""
+OF_THE_ROW = ("inputs", "tasks", "budget", "normalise", "model.fusion", "pseudo")
+"""Settings in which a table's rows differ because they are other experiments."""
+_NAMED = (
+    *("experiment", "seed", "inputs", "tasks", "labels", "loss.normalise", "train.steps", "train.epochs"),
+    *("model.backbone", "model.pretrained", "data.name", "data.size", "data.crop"),
+)
+"""Options that :func:`setting` has under another name."""
+
+
+def decisive(config: Any) -> dict[str, Any]:
+    """The options of a configuration that decide what is computed, by dotted key. Of a teacher's path it is the name,
+    since the rest depends on the working directory."""
+    flat = {key: value for key, value in _flat(config).items() if not is_in(key, MAY_CHANGE)}
+    return {key: Path(value).name if key.endswith(".teacher") else value for key, value in flat.items()}
+
+
+def options_of(folder: Path) -> dict[str, Any]:
+    """The decisive options of the run in a folder, those that are newer than it with their defaults; none where its
+    ``config.yaml`` is gone.
+
+    Raises:
+        UserError: when that is no configuration.
+    """
+    path = folder / "config.yaml"
+    if not path.exists():
+        return {}
+    defaults = OmegaConf.to_container(OmegaConf.structured(Config))
+    return decisive(defaults) | decisive(read_yaml(path, "restore it, or delete it"))
+
+
+def setting(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the figures of a ``result.json``, by name: what the row itself says, how it was measured, and every
+    further option by its dotted key."""
+    options, asked = result.get("options", {}), result.get("asked", {})
+    named = {key: result.get(key) for key in ("inputs", "tasks", "normalise", "budget", "backbone")}
+    named["pretrained"] = _pretrained(result.get("pretrained"), options.get("model.pretrained"))
+    named |= {key: result.get(key) for key in ("size", "crop")}
+    by_epochs = "train.epochs" in options and options.get("train.steps") is None
+    named |= {"steps": result.get("steps"), "epochs": options["train.epochs"] if by_epochs else None}
+    named |= {"split": asked.get("split"), "checkpoint": asked.get("checkpoint"), "val": asked.get("val")}
+    named["manifest"] = asked.get("manifest", "")[:8] or None
+    return named | {key: value for key, value in options.items() if not is_in(key, _NAMED)}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two settings, or values of one, are the same."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def is_in(key: str, sections: Iterable[str]) -> bool:
+    """Whether a dotted key is one of these, or stands under one."""
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
+
+
+def word(value: Any) -> str:
+    """A setting's value as a table shows it."""
+    if isinstance(value, dict):
+        return " ".join(f"{key} {word(of)}" for key, of in value.items()) or "all"
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return {"True": "yes", "False": "no", "None": "–"}.get(str(value), str(value))
+
+
+def _pretrained(noted: Any, option: Any) -> Any:
+    """Where the first weights came from. Runs of before that was noted say no more than that they had some; then the
+    file's name has to do."""
+    if noted is not True:
+        return noted
+    if not isinstance(option, str):
+        return "hub" if option is True else True
+    path = Path(option)
+    return path.parts[-5] if path.parts[-3:-2] == ("checkpoints",) and len(path.parts) > 4 else path.stem
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        k: v for name, of in value.items() for k, v in _flat(of, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
