@@ -26,7 +26,7 @@ def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
     each metric that both have of an output that neither saw as an input. Where settings differ, the row says so."""
     groups = grouped(results, paper)
     pairs = list(_pairs(groups, paper.comparisons))
-    settings = list(dict.fromkeys([*varying(groups), *(key for pair in pairs for key in _differing(*pair))]))
+    settings = list(dict.fromkeys([*varying(groups), *(key for pair in pairs for key in differing(*pair))]))
     several = len({group.dataset for group in groups}) > 1
     tasks = tasks_of(results)
     rows = []
@@ -66,13 +66,13 @@ def _pairs(groups: Iterable[Group], comparisons: Iterable[tuple[str, str]]) -> I
                 (left, right)
                 for left in by_name.get((dataset, one), ())
                 for right in by_name.get((dataset, other), ())
-                if not {*_differing(left, right)} & {*_ALIKE}
+                if not {*differing(left, right)} & {*_ALIKE}
             ]
-            least = min((len(_differing(*pair)) for pair in found), default=0)
-            yield from [pair for pair in found if len(_differing(*pair)) == least]
+            least = min((len(differing(*pair)) for pair in found), default=0)
+            yield from [pair for pair in found if len(differing(*pair)) == least]
 
 
-def _differing(one: Group, other: Group) -> list[str]:
+def differing(one: Group, other: Group) -> list[str]:
     """Settings in which two rows differ though the rows' names do not say so. Networks that were trained for as many
     epochs differ in their steps by the number of their frames alone."""
     keys = dict.fromkeys([*one.setting, *other.setting])

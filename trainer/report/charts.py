@@ -64,29 +64,30 @@ def line_chart(title: str, lines: Sequence[Line], x_title: str, height: float = 
 def dot_chart(title: str, rows: Sequence[Dots], factor: float, digits: int) -> Markup:
     """A row an experiment: a dot for each seed, a bar at their mean, and the mean as a number."""
     means = [factor * float(np.mean(list(row.values.values()))) for row in rows]
-    described = "; ".join(f"{row.name} {mean:.{digits}f}" for row, mean in zip(rows, means, strict=True))
+    numbers = [f"{mean:.{digits}f}" for mean in means]
+    described = "; ".join(f"{row.name} {number}" for row, number in zip(rows, numbers, strict=True))
     height, step = 20 * len(rows) + _TOP + _BOTTOM, 20
     canvas = Canvas(WIDTH, height, title, described)
     left = 6 + CHARACTER * max(len(_short(row.name)) for row in rows)
     values = [factor * value for row in rows for value in row.values.values()]
     low, high = span(values) or (0, 1)
     room = (high - low) * 0.06
-    across = Axis(low - room, high + room, left + 8, WIDTH - 48)
+    across = Axis(low - room, high + room, left + 8, WIDTH - 14 - 7 * max(map(len, numbers)))
     for value, text in across.ticks():
         canvas.line(across(value), _TOP - 4, across(value), height - _BOTTOM, "grid")
         canvas.text(across(value), height - _BOTTOM + 14, text, anchor="middle")
-    for place, (row, mean) in enumerate(zip(rows, means, strict=True)):
+    for place, (row, mean, number) in enumerate(zip(rows, means, numbers, strict=True)):
         y = _TOP + step * (place + 0.5)
         canvas.add('<g class="k{0} x{0}">', row.number)
         canvas.text(left, y + 4, _short(row.name), "name", "end")
-        canvas.line(left + 8, y, WIDTH - 48, y, "row")
+        canvas.line(left + 8, y, across.stop, y, "row")
         if len(row.values) > 1:
             canvas.line(across(mean), y - 7, across(mean), y + 7, "mean")
         for seed, value in row.values.items():
             kind, tooltip = "spot hollow" if row.hollow else "spot", f"{row.name}, seed {seed}: {factor * value:.4g}"
             circle = '<circle cx="{:.1f}" cy="{:.1f}" r="4" class="{}"><title>{}</title></circle>'
             canvas.add(circle, across(factor * value), y, kind, tooltip)
-        canvas.text(WIDTH - 2, y + 4, f"{mean:.{digits}f}", "number", "end")
+        canvas.text(WIDTH - 2, y + 4, number, "number", "end")
         canvas.add("</g>")
     return canvas.svg()
 

@@ -9,13 +9,13 @@ from typing import Any
 from shards.errors import UserError
 from shards.manifest import NAME, Manifest
 from shards.tasks import Task
-from trainer import checkpoint, records
+from trainer import checkpoint, records, status
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
 from trainer.paper import Paper
 from trainer.recommendation import FILE
 from trainer.report import relations
-from trainer.setting import word
+from trainer.setting import same, word
 from trainer.table import Group as Rows
 from trainer.table import grouped, read_result, result_files, varying
 
@@ -52,7 +52,7 @@ class Group:
     """The runs of one experiment with one setting, which differ in their seeds.
 
     Args:
-        name: of the experiment, with its setting where another has the same name.
+        name: of the experiment; where others have the same, with what is unusual in its settings.
         number: of its colour, the same in all charts of a report.
         rows: the same runs as the tables know them.
     """
@@ -108,11 +108,12 @@ class Part:
 
 @dataclass
 class Collected:
-    """Everything that a report shows."""
+    """Everything that a report shows, and what of runs that are not finished."""
 
     runs: list[Run]
     parts: list[Part]
     relations: list[relations.Matrix]
+    unfinished: list[str] = field(default_factory=list)
 
 
 def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Collected:
@@ -127,6 +128,7 @@ def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Col
     moved = [Manifest.load(path) for path in data]
     matrices: dict[Path, relations.Matrix] = {}
     files: dict[Path, None] = {}
+    begun: dict[Path, None] = {}
     for path in map(Path, paths):
         found = [path] if path.name == FILE else sorted(path.rglob(FILE))
         matrices |= {file.resolve(): relations.read(file) for file in found}
@@ -134,8 +136,16 @@ def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Col
             # the runs that a relation was measured with are shown by its matrix, unless they are asked for
             inner = [file.resolve().parent for file in found if file.parent != path]
             files |= {file: None for file in result_files([path]) if not any(map(file.is_relative_to, inner))}
+            notes = (file.resolve() for file in sorted(path.rglob(status.NAME)))
+            begun |= {file.parent: None for file in notes if not any(map(file.is_relative_to, inner))}
     runs = [Run(file.parent, read_result(file)) for file in files]
-    return Collected(runs, _parts(runs, moved), list(matrices.values()))
+    unfinished = [_how_far(folder) for folder in begun if not (folder / "result.json").exists()]
+    return Collected(runs, _parts(runs, moved), list(matrices.values()), unfinished)
+
+
+def _how_far(folder: Path) -> str:
+    note = status.read(folder)
+    return f"{folder} ({note.get('stage')}: {note.get('state')})"
 
 
 def _parts(runs: list[Run], moved: Sequence[Manifest]) -> list[Part]:
@@ -167,11 +177,18 @@ def _groups(runs: list[Run], start: int) -> list[Group]:
     found = grouped((run.result for run in runs), Paper.load())
     groups = []
     for number, rows in enumerate(found):
-        differing = varying([other for other in found if other.experiment == rows.experiment])
-        words = ", ".join(f"{key} {word(rows.setting.get(key))}" for key in differing)
+        namesakes = [other for other in found if other.experiment == rows.experiment]
+        unusual = [key for key in varying(namesakes) if not same(rows.setting.get(key), _usual(found, key))]
+        words = ", ".join(f"{key} {word(rows.setting.get(key))}" for key in unusual)
         name = f"{rows.experiment} ({words})" if words else rows.experiment
         groups.append(Group(name, start + number, [of_result[id(result)] for result in rows.results], rows))
     return groups
+
+
+def _usual(groups: Sequence[Rows], key: str) -> Any:
+    """The value of a setting that most of the rows have."""
+    values = [group.setting.get(key) for group in groups]
+    return max(values, key=lambda value: sum(same(value, other) for other in values))
 
 
 def _data_set(run: Run, wanted: str, moved: Sequence[Manifest]) -> Manifest:

@@ -81,6 +81,7 @@ def render(collected: Collected, frames: int) -> str:
         groups=[group for part in collected.parts for group in part.groups],
         sections=[_section(part, frames) for part in collected.parts],
         relations=collected.relations,
+        unfinished=collected.unfinished,
         environment=environments(collected.runs),
     )
 
@@ -111,7 +112,10 @@ def _section(part: Part, frames: int) -> Section:
 
     def draw() -> Panels:
         assert part.manifest
-        return panels(_with_networks(part.groups), part.manifest, frames)
+        drawn = _of_one_split(_with_networks(part.groups))
+        if others := [group.name for group in part.groups if group not in drawn]:
+            notes["others"] = ", ".join(others)
+        return panels(drawn, part.manifest, frames)
 
     return Section(
         part,
@@ -136,3 +140,10 @@ def _with_networks(groups: Sequence[Group]) -> list[Group]:
         what, cure = "no run has its checkpoint any more", "train one again: `tutelage run CONFIG`"
         raise UserError(what, file=groups[0].first.folder, cure=cure)
     return found
+
+
+def _of_one_split(groups: Sequence[Group]) -> list[Group]:
+    """Those that were evaluated on the split that most of them were."""
+    splits = [group.rows.setting["split"] for group in groups]
+    most = max(splits, key=splits.count)
+    return [group for group, split in zip(groups, splits, strict=True) if split == most]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,12 @@ def ball(task: Task) -> str:
     inside = x**2 + y**2 < 1
     vectors = np.stack([x, y, -np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))], -1) * inside[..., None]
     return drawing(task, vectors.astype(np.float32), None)
+
+
+def class_key(task: Task, occurring: Iterable[int]) -> list[tuple[str, str]]:
+    """Names and colours of the classes that occur."""
+    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in task.colours]
+    return [(task.classes[i], colours[i]) for i in sorted(occurring) if i != IGNORE]
 
 
 def describe(task: Task, label: np.ndarray) -> str:

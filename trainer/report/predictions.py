@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from shards.manifest import Manifest
-from shards.tasks import IGNORE, Task
+from shards.tasks import Task
+from trainer.comparison import differing
 from trainer.paper import Paper
 from trainer.report.collect import Group
 from trainer.report.differences import WORDS, differ, outline
-from trainer.report.pictures import Limits, Picture, ball, describe, drawing, photo, ramp, score
+from trainer.report.pictures import Limits, Picture, ball, class_key, describe, drawing, photo, ramp, score
 from trainer.report.svg import Axis
 from trainer.shown import Labels, Shown, limits
 
@@ -40,7 +41,7 @@ class Panels:
     """Frames with their pictures: of each frame its name, its RGB, and a row of pictures a task.
 
     Args:
-        compared: for each task and student that is compared, a phrase that says with what.
+        compared: for each task whose students are compared, a phrase that says with what.
     """
 
     keys: list[Key]
@@ -70,17 +71,15 @@ def panels(groups: Sequence[Group], manifest: Manifest, count: int) -> Panels:
         rgb = truth["rgb"]
         frames.append((name, Picture(photo(rgb), _size(rgb), f"RGB of frame {name}", "RGB"), rows))
     phrases = [
-        f"{task.name}: where {student.name} and {baseline.name} {WORDS[task.kind]}"
-        for task in shown.tasks
-        for student, baseline in pairs[task.name].items()
+        f"{task.name}: where {_listed(pairs[task.name])} {WORDS[task.kind]}" for task in shown.tasks if pairs[task.name]
     ]
     return Panels(keys, phrases, frames)
 
 
 def compared(groups: Sequence[Group], task: str, paper: Paper) -> list[tuple[Group, Group]]:
     """Students, the networks with pseudo-labels, each with its baseline: of the networks without any that have its
-    inputs and tasks, the one that the paper compares it with, or else the one whose budget and settings are most like
-    its own. A student without such a network is left out."""
+    inputs and tasks and settings most like its own, the one that the paper compares it with, or else the one whose
+    budget is its own. A student without such a network is left out."""
     pairs = []
     of_task = [group for group in groups if task in group.result["tasks"]]
     students, others = ([group for group in of_task if _is_student(group) == is_one] for is_one in (True, False))
@@ -96,13 +95,17 @@ def compared(groups: Sequence[Group], task: str, paper: Paper) -> list[tuple[Gro
     return pairs
 
 
+def _listed(pairs: Mapping[Group, Group]) -> str:
+    return " or ".join(f"{student.name} and {baseline.name}" for student, baseline in pairs.items())
+
+
 def _is_student(group: Group) -> bool:
     return any(group.result["pseudo_labels"].values())
 
 
-def _likeness(student: Group, other: Group, named: Sequence[str]) -> list[bool]:
-    same = [student.result.get(key) == other.result.get(key) for key in ("budget", "normalise", "size", "backbone")]
-    return [other.result["experiment"] in named, *same]
+def _likeness(student: Group, other: Group, named: Sequence[str]) -> list[int]:
+    same = [student.result.get(key) == other.result.get(key) for key in ("budget", "normalise")]
+    return [-len(differing(student.rows, other.rows)), other.result["experiment"] in named, *same]
 
 
 def _row(key: Key, said: Mapping[Group, Labels], truth: Labels, pairs: Mapping[Group, Group]) -> list[Picture | None]:
@@ -136,9 +139,7 @@ def _key(task: Task, scale: Limits, truths: list[Labels], said: list[list[Labels
         axis = Axis(*scale, 0, 100)
         return Key(task, scale, ramp=ramp(task, scale), ticks=[(axis(value), text) for value, text in axis.ticks(4)])
     labels = [of[task.name] for frames in [truths, *said] for of in frames if task.name in of]
-    occurring = np.unique(np.concatenate([label.ravel() for label in labels]))
-    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in task.colours]
-    return Key(task, classes=[(task.classes[i], colours[i]) for i in occurring if i != IGNORE])
+    return Key(task, classes=class_key(task, np.unique(np.concatenate([label.ravel() for label in labels]))))
 
 
 def _size(array: np.ndarray) -> tuple[int, int]:

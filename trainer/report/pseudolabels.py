@@ -16,7 +16,7 @@ from trainer.headlines import HEADLINES, spell
 from trainer.report.charts import class_chart, reliability_chart, threshold_chart
 from trainer.report.collect import Group, Part
 from trainer.report.confidence import Checked, Frame, check, column, from_statistics, pooled
-from trainer.report.pictures import Picture, describe, drawing, photo, shades
+from trainer.report.pictures import Picture, class_key, describe, drawing, photo, shades
 from trainer.report.svg import percent
 from trainer.runfolder import noted
 
@@ -48,6 +48,7 @@ class Labelled:
     charts: list[tuple[str, Markup]] = field(default_factory=list)
     classes: list[ClassRow] = field(default_factory=list)
     metrics: list[tuple[str, str]] = field(default_factory=list)
+    key: list[tuple[str, str]] = field(default_factory=list)
     examples: list[tuple[str, list[tuple[str, list[Picture]]]]] = field(default_factory=list)
 
     @property
@@ -142,13 +143,17 @@ def _show(labelled: Labelled, teacher: Experiment) -> None:
     most, least = labelled.checked.examples(EXAMPLES)
     labels = LabelShards(teacher.labels, teacher.manifest, TRAIN, labelled.task, None)
     readers = teacher.training_frames(pseudo=False).readers
+    seen: set[int] = set()
     for title, frames in (("Most confident", most), ("Least confident", least)):
         shown = []
         for frame in frames:
             arrays = readers[frame.shard].decode(frame.position)
-            shown.append((_caption(frame), _example(labelled, arrays, *labels.read_whole(frame.shard, frame.key))))
+            label, confidence = labels.read_whole(frame.shard, frame.key)
+            seen |= {*np.unique(label), *np.unique(arrays.get(labelled.task.name, label))}
+            shown.append((_caption(frame), _example(labelled, arrays, label, confidence)))
         if shown:
             labelled.examples.append((title, shown))
+    labelled.key = class_key(labelled.task, seen)
 
 
 def _caption(frame: Frame) -> str:

@@ -48,7 +48,7 @@ class Canvas:
         for x, y in points:
             finite = math.isfinite(x) and math.isfinite(y)
             if finite:
-                steps.append(f"{'L' if drawn else 'M'}{x:.1f} {y:.1f}")
+                steps.append(f"L{x:.1f} {y:.1f}" if drawn else f"M{x:.1f} {y:.1f}h0")  # a point alone is seen too
             drawn = finite
         title = Markup("<title>{}</title>").format(tooltip) if tooltip else ""
         self.add('<path d="{}" class="{}">{}</path>', "".join(steps), kind, title)

@@ -5,11 +5,14 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import devtools
 import pytest
 from PIL import Image
 
+from trainer.report import page as module
+from trainer.report.charts import Line, line_chart
 from trainer.report.page import write
 
 BROWSER = devtools.find()
@@ -89,6 +92,18 @@ def test_nothing_is_wider_than_the_window(page, width, dark, tmp_path):
     assert page.evaluate(WIDER) == []
     page.screenshot(tmp_path / "page.png")
     assert Image.open(tmp_path / "page.png").width == width
+
+
+def test_a_line_of_one_point_is_seen(browser, tmp_path):
+    """Of a run that was validated once: the line has no length, and yet it takes up room in its colour."""
+    chart = line_chart("t", [Line("a", 0, [5], [1.0], "")], "step")
+    style = (Path(module.__file__).parent / "page.css").read_text()
+    (tmp_path / "dot.html").write_text(f"<style>{style} .k0 {{ --c: rgb(255, 0, 0); }}</style><figure>{chart}</figure>")
+    browser.view(360)
+    browser.open(tmp_path / "dot.html")
+    browser.screenshot(tmp_path / "dot.png")
+    x, y = browser.evaluate("(b => [b.x, b.y])(document.querySelector('path.line').getBoundingClientRect())")
+    assert Image.open(tmp_path / "dot.png").convert("RGB").getpixel((x, y)) == (255, 0, 0)
 
 
 def test_dark_is_dark_and_paper_is_white(page, tmp_path):

@@ -44,7 +44,7 @@ def test_a_line_runs_from_its_first_to_its_last_point():
 def test_a_gap_in_the_values_is_a_gap_in_the_line():
     canvas = Canvas(10, 10, "t", "")
     canvas.path([(0, 0), (1, math.nan), (2, 2), (3, 3)], "line")
-    assert re.search(r'd="M0.0 0.0M2.0 2.0L3.0 3.0"', str(canvas.svg()))
+    assert re.search(r'd="M0.0 0.0h0M2.0 2.0h0L3.0 3.0"', str(canvas.svg()))
 
 
 def test_long_lines_are_thinned_and_keep_their_mean():

@@ -182,6 +182,20 @@ def test_a_damaged_checkpoint_costs_the_pictures_alone(runs):
     assert "model.safetensors: is missing or differs" in page.text and "teacher labels semseg" in page.text
 
 
+def test_a_run_that_was_evaluated_on_another_split_costs_its_pictures_alone(runs, make):
+    other = make("plain", "dev=4", "evaluate.split=dev")
+    run(other)
+    page = page_of(runs)
+    assert page.all("article") and "were evaluated on another split: plain" in " ".join(page.text.split())
+
+
+def test_what_is_not_finished_is_named(runs, tmp_path):
+    assert "Not finished" not in page_of(runs).text
+    shutil.copytree(runs / "student/seed-0", runs / "student/seed-1")
+    (runs / "student/seed-1/result.json").unlink()
+    assert f"not shown: {(runs / 'student/seed-1').resolve()} (evaluate: finished)." in page_of(runs).text
+
+
 def test_a_line_that_a_crash_cut_ends_the_curve(runs):
     record = runs / "student/seed-0/metrics.jsonl"
     record.write_text(record.read_text() + '{"step": 99, "lo')
@@ -237,13 +251,22 @@ def test_seeds_share_a_colour_and_settings_do_not(runs):
     (part,) = collect([runs]).parts
     assert [(group.name, len(group.runs)) for group in part.groups] == [
         ("student (normalise all)", 1),
-        ("student (normalise labelled)", 3),
+        ("student", 3),
         ("teacher", 1),
     ]
     assert [group.number for group in part.groups] == [0, 1, 2]
     assert part.groups[1].first.seed == 0
     page = page_of(runs)
     assert "in 3 seeds" not in page.text and "3 experiments, 5 runs" in " ".join(page.text.split())
+
+
+def test_every_experiment_of_many_has_a_colour(runs, tmp_path):
+    for number in range(33):
+        (tmp_path / f"many/{number}").mkdir(parents=True)
+        shutil.copy(runs / "student/seed-0/result.json", tmp_path / f"many/{number}")
+        edit(tmp_path / f"many/{number}/result.json", experiment=f"{number}")
+    text = render(collect([tmp_path / "many"]), 1)
+    assert {f"k{number}" for number in range(33)} == set(re.findall(r"\.(k\d+) \{ --c:", text))
 
 
 def test_two_data_sets_stand_apart(runs):
