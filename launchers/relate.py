@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+from trainer.headlines import HEADLINES, signed
 from trainer.progress import say, show
 from trainer.ranks import rank
 from trainer.recommendation import FILE, reasons
-from trainer.table import HEADLINES, Results, as_rich
+from trainer.table import Results, as_rich
 
 
 def relate(options: argparse.Namespace) -> None:
@@ -34,9 +35,9 @@ def tabulate(relation: dict[str, Any]) -> Results:
         title, factor, digits = HEADLINES[relation["tasks"][target]["metric"]]
         figures = [scores[inputs, target] for inputs in (("rgb",), ("rgb", source))]
         means = [f"{factor * sum(of) / len(of):.{digits}f}" for of in figures]
-        bounds = ["–" if bound is None else f"{100 * bound:+.1f}" for bound in (relative["low"], relative["high"])]
+        bounds = ["–" if bound is None else signed(100 * bound, 1) for bound in (relative["low"], relative["high"])]
         helps = {True: "yes", False: "no", None: "undetermined"}[each["helps"]]
-        gain = f"{100 * relative['mean']:+.1f} % ({bounds[0]} to {bounds[1]})"
+        gain = f"{signed(100 * relative['mean'], 1)} % ({bounds[0]} to {bounds[1]})"
         rows.append([f"{source} → {target}", title, *means, gain, helps])
     return Results(["source → target", "metric", "RGB", "RGB + source", "gain", "helps"], rows)
 

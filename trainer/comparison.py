@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from trainer.headlines import HEADLINES, SMALLER_IS_BETTER, title_of
+from trainer.headlines import HEADLINES, SMALLER_IS_BETTER, signed, title_of
 from trainer.interval import LEVEL, Interval, needed, paired
 from trainer.paper import Paper
 from trainer.setting import OF_THE_ROW, is_in, same, word
@@ -96,9 +96,7 @@ def _metrics(one: Group, other: Group, tasks: Iterable[str]) -> list[tuple[str, 
 def _spelt(found: Interval, metric: str) -> tuple[str, str]:
     """The mean, and the interval."""
     _, factor, digits = HEADLINES[metric]
-    mean, low, high = (
-        f"{factor * value:+.{digits}f}".replace("-", "−") for value in (found.mean, found.low, found.high)
-    )
+    mean, low, high = (signed(factor * value, digits) for value in (found.mean, found.low, found.high))
     return mean, f"{low} … {high}" if found.count > 1 else "–"
 
 

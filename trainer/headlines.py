@@ -22,6 +22,11 @@ def spell(values: Sequence[float | None], metric: str) -> str:
     return plus_minus(known, digits, factor)
 
 
+def signed(value: float, digits: int) -> str:
+    """A number with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def plus_minus(values: Sequence[float], digits: int, factor: float = 1) -> str:
     """The mean ± the standard deviation, where there are two values or more."""
     text = f"{factor * statistics.fmean(values):.{digits}f}"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.atomic import atomic_file
-from trainer.table import HEADLINES
+from trainer.headlines import HEADLINES, signed
 
 _LEAST_SCALE = 0.05
 """Relative gain that the strongest colour stands for at least, so that noise looks as pale as it is."""
@@ -59,8 +59,8 @@ def draw(relation: Mapping[str, Any], path: str | Path) -> None:
 def _cell(each: Mapping[str, Any]) -> str:
     relative = each["relative"]
     answer = {True: "helps", False: "does not help", None: "undetermined"}[each["helps"]]
-    bounds = "one seed" if relative["low"] is None else f"{100 * relative['low']:+.1f} to {100 * relative['high']:+.1f}"
-    return f"{100 * relative['mean']:+.1f} %\n({bounds})\n{answer}"
+    bounds = [signed(100 * of, 1) for of in (relative["low"], relative["high"]) if of is not None]
+    return f"{signed(100 * relative['mean'], 1)} %\n({' to '.join(bounds) or 'one seed'})\n{answer}"
 
 
 def _alone(relation: Mapping[str, Any], task: str) -> str:

@@ -16,6 +16,7 @@ relation: finished ones are kept, and an interrupted one continues.
       rgb/seed-K/  rgb-TASK/seed-K/
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -38,7 +39,7 @@ from trainer.progress import say
 from trainer.ranks import rank
 from trainer.recommendation import FILE, relation_folder
 from trainer.relation import LEAST, Gain, Scores, gain, recommend, verdicts
-from trainer.runfolder import environment
+from trainer.runfolder import check_configuration, environment
 from trainer.stages import run
 
 RGB = "rgb"
@@ -118,7 +119,7 @@ class Study:
         """The network that sees a source's label, or none, beside RGB.
 
         Raises:
-            UserError: when its frames do not show all labels.
+            UserError: when its frames do not show all labels, or its folder holds a run of other settings.
         """
         inputs = [RGB, source] if source else [RGB]
         name = "-".join(inputs)
@@ -127,11 +128,16 @@ class Study:
             f"experiment={name}",
             f"inputs=[{', '.join(inputs)}]",
             f"seed={seed}",
-            f"run.path='{self.folder / name / f'seed-{seed}'}'",
+            "run.path=" + json.dumps(str(self.folder / name / f"seed-{seed}")),  # a YAML string, whatever is in it
             *(f"labels.{task}={self.samples}" for task in self.config.tasks),
             f"val={self.val or 'null'}",
         ]
         made = Experiment(self.own.path, overrides)
+        try:
+            check_configuration(made)
+        except UserError as error:
+            cure = "give another folder (--out), or delete this one"
+            raise UserError(error.what, file=error.file, key=error.key, cure=cure) from None
         seen, measured = made.training_frames(), made.evaluation_frames()
         for frames, wanted, key in ((seen, self.samples, "--samples"), (measured, int(measured.chosen.sum()), "val")):
             complete = _complete(frames, self.own.tasks)

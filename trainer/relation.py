@@ -18,7 +18,7 @@ from typing import Any, Literal
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.config import Pseudo
-from trainer.headlines import SMALLER_IS_BETTER
+from trainer.headlines import SMALLER_IS_BETTER, signed
 from trainer.interval import Interval, needed, paired
 from trainer.metrics import HEADLINE
 
@@ -168,6 +168,5 @@ def _recommend(
 
 def percent(relative: Interval) -> str:
     """A relative gain with its interval, in percent: ``+12.3 % (+3.1 to +21.5)``."""
-    if relative.count < 2:
-        return f"{100 * relative.mean:+.1f} % (one seed)"
-    return f"{100 * relative.mean:+.1f} % ({100 * relative.low:+.1f} to {100 * relative.high:+.1f})"
+    mean, low, high = (signed(100 * value, 1) for value in (relative.mean, relative.low, relative.high))
+    return f"{mean} % (one seed)" if relative.count < 2 else f"{mean} % ({low} to {high})"

@@ -158,6 +158,13 @@ def test_figures_are_those_of_the_runs(related):
     assert relation["tasks"]["level"]["better"] == "lower" and relation["tasks"]["middle"]["better"] == "higher"
 
 
+def test_other_settings_are_refused_with_what_helps_here(related):
+    path, folder, _ = related
+    with pytest.raises(UserError, match=r"labels\.chance: holds a run with 16, not 5; give another folder \(--out\)"):
+        relate(path, samples=5)
+    assert json.loads((folder / "relation.json").read_text())["samples"] == 16
+
+
 def test_a_second_call_trains_nothing(related, monkeypatch):
     path, _, relation = related
     for name in ("trainer.train.Trainer", "trainer.evaluate.evaluate_network"):
@@ -206,7 +213,8 @@ def test_frames_that_lack_a_label_are_not_trained_on(tiny_dataset, configs, monk
     with pytest.raises(UserError, match=r"--samples: 6 of 7 train frames show all of semseg, depth; give fewer"):
         relate(configs / "plain.yaml", overrides, samples=7)
     with pytest.raises(TypeError):  # nothing was run, so there is nothing to read
-        relate(configs / "plain.yaml", overrides, seeds=1)
+        relate(configs / "plain.yaml", overrides, seeds=1, out=tmp_path / 'it\'s "here"')
+    assert {each.folder.parents[1].name for each in rows} == {'it\'s "here"'}
     assert len(rows) == 3 and {int(each.config.val) for each in rows} == {3}, "of five to validate on, three carry both"
     for each in rows:
         frames = each.training_frames()

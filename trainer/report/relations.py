@@ -6,6 +6,7 @@ from typing import Any
 
 from shards.atomic import read_json
 from shards.errors import UserError
+from trainer.headlines import signed
 from trainer.recommendation import origin
 
 _CURE = "relate the tasks again: `tutelage relate CONFIG`"
@@ -79,4 +80,4 @@ def _condition(name: str) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:+.1f} %".replace("-", "−")
+    return f"{signed(100 * value, 1)} %"
