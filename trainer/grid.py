@@ -13,11 +13,12 @@ from rich.markup import escape
 
 from shards.errors import UserError
 from trainer import checkpoint
-from trainer.configfile import COMMAND_LINE, load, shared
+from trainer.configfile import COMMAND_LINE, load, shared, to_dict
 from trainer.experiment import Experiment
 from trainer.progress import say
 from trainer.ranks import ranks
 from trainer.runfolder import check_configuration
+from trainer.setting import decisive
 from trainer.stages import check, run
 from trainer.status import Interrupted, LostRank
 
@@ -37,7 +38,8 @@ class Grid:
         overrides: ``key=value`` for every row.
 
     Raises:
-        UserError: no such folder or row, a bad configuration, or an override that would not reach the teachers.
+        UserError: no such folder or row, a bad configuration, two of one name, or an override that would not reach the
+            teachers.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Grid:
         self.cells: list[Experiment] = []
         """Every row for the first seed, then for the next."""
         for seed in self.seeds:
-            seen: set[Path] = set()
+            seen: dict[Path, Experiment] = {}
             for path in paths:
                 self.cells += _with_teachers(Experiment(path, [*overrides, f"seed={seed}"]), seen)
 
@@ -86,9 +88,9 @@ class Grid:
                 failed[cell.folder] = str(error)
                 if len(failed) == len(self.cells) and len(set(failed.values())) == 1:
                     raise
-        for cell in self.cells:
-            if cell.folder in failed:
-                _say(f"{name_of(cell)} cannot be run: {failed[cell.folder]}")
+        for reason in dict.fromkeys(failed.values()):
+            names = (name_of(cell) for cell in self.cells if failed.get(cell.folder) == reason)
+            _say(f"{'; '.join(names)} cannot be run: {reason}")
         for number, cell in enumerate(self.cells, 1):
             if cell.folder in failed:
                 continue
@@ -145,11 +147,19 @@ def samples(cell: Experiment) -> str:
     return f"{train.epochs} epochs" if train.steps is None else f"{train.steps * train.global_batch:,}"
 
 
-def _with_teachers(experiment: Experiment, seen: set[Path]) -> Iterator[Experiment]:
-    """A row after its teachers, as far as none of them was seen."""
-    if experiment.folder in seen:
+def _with_teachers(experiment: Experiment, seen: dict[Path, Experiment]) -> Iterator[Experiment]:
+    """A row after its teachers, as far as none of them was seen.
+
+    Raises:
+        UserError: when another configuration has its name, and so its folder.
+    """
+    known = seen.setdefault(experiment.folder, experiment)
+    if known is not experiment:
+        if decisive(to_dict(known.config)) != decisive(to_dict(experiment.config)):
+            what = f"has the name of {known.path}, and so would be the same run"
+            cure = "give it another, or leave it away to have the file's"
+            raise UserError(what, file=experiment.path, key="experiment", cure=cure)
         return
-    seen.add(experiment.folder)
     for teacher in experiment.teachers().values():
         yield from _with_teachers(teacher, seen)
     yield experiment

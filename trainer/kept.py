@@ -11,6 +11,11 @@ BINS = 100
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
+def column(threshold: float) -> int:
+    """The first bin above a threshold: above the hundredth below it, where it is between two."""
+    return int(threshold * BINS + 1e-6)
+
+
 def confidence_counts(task: Task, label: np.ndarray, confidence: np.ndarray) -> list[int]:
     """Pixels of each class by confidence: class × bin, flat. Bin b holds confidences in ``(b, b + 1] / 100``."""
     bins = np.clip(np.ceil(confidence.astype(np.float64) * BINS) - 1, 0, BINS - 1).astype(np.int64)
@@ -22,8 +27,9 @@ def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[st
     """What ``kept.json`` says of a task.
 
     Returns:
-        ``frames`` and ``pixels`` labelled; for a task with a confidence also ``threshold``, the ``kept`` fraction
-        above it, ``kept_by_class`` (None for a class that was never predicted), and ``kept_by_threshold``.
+        ``frames`` and ``pixels`` labelled; for a task with a confidence also ``threshold`` (in whole hundredths, as
+        pixels are counted: the one below, where it is between two), the ``kept`` fraction above it, ``kept_by_class``
+        (None for a class that was never predicted), and ``kept_by_threshold``.
     """
     pixels = statistics["pixels"]
     entry = {"frames": statistics["frames"], "pixels": sum(pixels) if isinstance(pixels, list) else pixels}
@@ -32,9 +38,10 @@ def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[st
     counts = np.asarray(statistics[CONFIDENCE]).reshape(len(task.classes), BINS)
 
     def above(limit: float) -> np.ndarray:
-        return counts[:, round(limit * BINS) :].sum(1)
+        return counts[:, column(limit) :].sum(1)
 
     of_class = counts.sum(1)
+    threshold = column(threshold) / BINS
     kept = above(threshold)
     by_class = {
         name: float(kept[number] / of_class[number]) if of_class[number] else None

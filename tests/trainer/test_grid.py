@@ -45,6 +45,15 @@ def test_bases_and_pretraining_are_no_rows(tmp_path):
     assert [path.stem for path in rows_of(tmp_path)] == ["ummt", "ummt-ps"]
 
 
+def test_two_rows_of_one_name_are_refused(configs, tmp_path):
+    """One would silently be taken for the other."""
+    for name, rate in (("a", 0.1), ("b", 0.2)):
+        text = f"inherits: {configs / 'plain.yaml'}\nexperiment: same\ntrain: {{lr: {rate}}}\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"b\.yaml: experiment: has the name of \S+a\.yaml, and so would be"):
+        Grid(str(tmp_path))
+
+
 def test_a_folder_by_its_name_or_its_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs/nyudv2").mkdir(parents=True)

@@ -33,6 +33,15 @@ def test_counts_agree_with_a_comparison_of_every_pixel():
     assert (entry["frames"], entry["pixels"], entry["threshold"]) == (1, 4000, 0.99)
 
 
+def test_between_two_hundredths_the_lower_one_is_said_and_counted():
+    """At 0.995 the nearest one would be 1, above which there is nothing."""
+    confidence = np.full((2, 2), 0.999, np.float32)
+    entry = summary(TASK, statistics_of(np.zeros((2, 2), np.uint8), confidence), 0.995)
+    assert (entry["threshold"], entry["kept"]) == (0.99, 1)
+    assert all(summary(TASK, statistics_of(np.zeros((2, 2), np.uint8), confidence), n / 100)["threshold"] == n / 100
+               for n in range(100))  # fmt: skip
+
+
 def test_frames_add_up():
     label = np.zeros((2, 2), np.uint8)
     parts = [statistics_of(label, np.full((2, 2), c, np.float32)) for c in (0.95, 0.95, 0.2)]

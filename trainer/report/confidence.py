@@ -25,11 +25,6 @@ FRAMES = 500
 THRESHOLDS = np.arange(BINS) / BINS
 
 
-def column(threshold: float) -> int:
-    """Where a threshold stands in :data:`THRESHOLDS`: the nearest hundredth, and never 1."""
-    return min(round(threshold * BINS), BINS - 1)
-
-
 @dataclass
 class Counts:
     """Pixels of a task's pseudo-labels by predicted class and confidence, int64 ``(C, 100)``: column ``b`` counts the

@@ -13,9 +13,10 @@ from shards.resize import resize_label, resize_rgb
 from shards.tasks import Task
 from trainer.experiment import TRAIN, Experiment
 from trainer.headlines import HEADLINES, spell
+from trainer.kept import BINS, column
 from trainer.report.charts import class_chart, reliability_chart, threshold_chart
 from trainer.report.collect import Group, Part
-from trainer.report.confidence import Checked, Frame, check, column, from_statistics, pooled
+from trainer.report.confidence import Checked, Frame, check, from_statistics, pooled
 from trainer.report.pictures import Picture, class_key, describe, drawing, photo, shades
 from trainer.report.svg import percent
 from trainer.runfolder import noted
@@ -55,6 +56,11 @@ class Labelled:
     def confidence_ramp(self) -> str:
         """The colours of confidence from 0 to 1."""
         return shades(np.linspace(0, 1, 256)[None].repeat(8, 0))
+
+    @property
+    def counted(self) -> float:
+        """The threshold that shares are given at: the hundredth below it, where it is between two."""
+        return column(self.threshold) / BINS
 
     @property
     def kept(self) -> float:

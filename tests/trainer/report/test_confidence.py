@@ -7,7 +7,8 @@ from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.read import Readers
 from shards.tasks import IGNORE, Task, palette
-from trainer.report.confidence import Counts, check, column, from_statistics, pooled
+from trainer.kept import column
+from trainer.report.confidence import Counts, check, from_statistics, pooled
 
 AB = Task("t", "classes", classes=("a", "b"), colours=palette(2))
 SURE, UNSURE = 0.955, 0.545  # in the middle of their hundredths
