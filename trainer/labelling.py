@@ -24,11 +24,11 @@ from shards.errors import UserError
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.stream import Position
-from shards.tasks import Task
 from shards.write import EncodedSample, shard_info
 from trainer import checkpoint
 from trainer.configfile import parse_size, to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
+from trainer.decision import decide
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
 from trainer.kept import CONFIDENCE, confidence_counts, summary
@@ -167,23 +167,6 @@ class _Pass:
                 counts = confidence_counts(task, frame.labels[task.name], frame.confidence[task.name])
                 sample.statistics[task.name][CONFIDENCE] = counts
         return sample
-
-
-def decide(task: Task, output: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels ``(B, H, W)`` (``(B, H, W, 3)`` for vectors) of a network's output, and their confidence.
-
-    The confidence of a class is its softmax. A metric value or a vector has none; a value of 0 or less, which cannot
-    be, becomes "no label".
-
-    Args:
-        output: ``(B, C, H, W)`` float32.
-    """
-    if task.kind == "classes":
-        confidence, label = output.softmax(1).max(1)
-        return label.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy()
-    if task.kind == "metric":
-        return output[:, 0].clamp(min=0).cpu().numpy(), None
-    return torch.nn.functional.normalize(output, dim=1).permute(0, 2, 3, 1).cpu().numpy(), None
 
 
 def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:

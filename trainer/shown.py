@@ -12,6 +12,7 @@ from shards.tasks import Task
 from trainer import checkpoint
 from trainer.configfile import parse_size
 from trainer.data import Collate, FrameLoader
+from trainer.decision import decide
 from trainer.experiment import Experiment
 
 Labels = dict[str, np.ndarray]
@@ -84,7 +85,7 @@ class Shown:
             if isinstance(batch, UserError):
                 raise batch
             final = network(batch.inputs(experiment.config.inputs, torch.channels_last)).final
-            found.append({task.name: _decided(task, final[task.name][0]) for task in experiment.tasks})
+            found.append({task.name: decide(task, final[task.name])[0][0] for task in experiment.tasks})
         return found
 
 
@@ -93,14 +94,6 @@ def limits(task: Task, labels: Sequence[Labels]) -> tuple[float, float] | None:
     values = [of[task.name] for of in labels if task.name in of] if task.kind == "metric" else []
     measured = [value[value > 0] for value in values if (value > 0).any()]
     return (min(float(v.min()) for v in measured), max(float(v.max()) for v in measured)) if measured else None
-
-
-def _decided(task: Task, output: torch.Tensor) -> np.ndarray:
-    if task.kind == "classes":
-        return output.argmax(0).to(torch.uint8).numpy()
-    if task.kind == "unit_vector":
-        output = torch.nn.functional.normalize(output, dim=0)
-    return _array(task, output)
 
 
 def _arrays(tasks: Sequence[Task], tensors: dict[str, torch.Tensor]) -> Labels:

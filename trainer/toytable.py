@@ -74,8 +74,9 @@ def picture(toys: Sequence[Toy], found: Sequence[Measured], path: str | Path) ->
 
 def _against(one: Measured, other: Measured) -> str:
     found = paired(one.fresh, other.fresh)
-    word = verdict(found, smaller_is_better=True)
-    return f"{word} {'than' if found.sign else 'against'} {other.network} ({_span(found, signed=True)})"
+    word, colon, more = verdict(found, smaller_is_better=True).partition(": ")
+    than = "than" if found.sign else "against"
+    return f"{word} {than} {other.network} ({_span(found, signed=True)}){colon}{more}"
 
 
 def _spelt(errors: Mapping[int, float]) -> str:
