@@ -18,9 +18,13 @@ def column(threshold: float) -> int:
 
 def confidence_counts(task: Task, label: np.ndarray, confidence: np.ndarray) -> list[int]:
     """Pixels of each class by confidence: class × bin, flat. Bin b holds confidences in ``(b, b + 1] / 100``."""
-    bins = np.clip(np.ceil(confidence.astype(np.float64) * BINS) - 1, 0, BINS - 1).astype(np.int64)
-    flat = label.astype(np.int64) * BINS + bins
+    flat = label.astype(np.int64) * BINS + bins(confidence)
     return np.bincount(flat.ravel(), minlength=len(task.classes) * BINS).tolist()
+
+
+def bins(confidence: np.ndarray) -> np.ndarray:
+    """The bin of each confidence."""
+    return np.clip(np.ceil(confidence.astype(np.float64) * BINS) - 1, 0, BINS - 1).astype(np.int64)
 
 
 def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ rule it lies in the data set's shards, and there it can be asked afterwards how 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from shards.tasks import IGNORE, Task
 from trainer.augment import to_tensors
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
-from trainer.kept import BINS, CONFIDENCE, confidence_counts
+from trainer.kept import BINS, CONFIDENCE, bins, confidence_counts
 from trainer.metrics import Metrics
 
 FRAMES = 500
@@ -34,11 +34,13 @@ class Counts:
         labelled: all pixels.
         known: those whose truth is known.
         right: those of them where it is the pseudo-label.
+        confidence: the sum of the confidences of those whose truth is known, over all classes, ``(100,)``.
     """
 
     labelled: np.ndarray
     known: np.ndarray
     right: np.ndarray
+    confidence: np.ndarray
 
     @classmethod
     def of(cls, task: Task, label: np.ndarray, confidence: np.ndarray, truth: np.ndarray | None) -> "Counts":
@@ -48,15 +50,17 @@ class Counts:
             return np.reshape(confidence_counts(task, label[where], confidence[where]), (-1, BINS))
 
         known = np.zeros(label.shape, bool) if truth is None else truth != IGNORE
-        return cls(count(np.ones(label.shape, bool)), count(known), count(known & (label == truth)))
+        sums = np.bincount(bins(confidence[known]), confidence[known].astype(np.float64), BINS)
+        return cls(count(np.ones(label.shape, bool)), count(known), count(known & (label == truth)), sums)
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.labelled + other.labelled, self.known + other.known, self.right + other.right)
+        return Counts(*(getattr(self, of.name) + getattr(other, of.name) for of in fields(self)))
 
     @property
     def total(self) -> "Counts":
         """All classes together, as counts of one class."""
-        return Counts(*(of.sum(0, keepdims=True) for of in (self.labelled, self.known, self.right)))
+        labelled, known, right = (of.sum(0, keepdims=True) for of in (self.labelled, self.known, self.right))
+        return Counts(labelled, known, right, self.confidence)
 
     @property
     def kept(self) -> np.ndarray:
@@ -69,14 +73,13 @@ class Counts:
         """The share of the pixels above each threshold that are right, ``(C, 100)``; NaN where none is known."""
         return _ratio(_above(self.right), _above(self.known))
 
-    def reliability(self, bins: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Share of the pixels, mean confidence and accuracy in equal bins of confidence, over all classes; a
-        confidence counts as the middle of its hundredth. Empty bins hold NaN. (Guo et al., "On Calibration of Modern
-        Neural Networks", ICML 2017, Figure 1.)"""
-        known, right = (of.sum(0).reshape(bins, -1) for of in (self.known, self.right))
-        middles = (THRESHOLDS + 0.5 / BINS).reshape(bins, -1)
-        share = _ratio(known.sum(1), known.sum())
-        return share, _ratio((known * middles).sum(1), known.sum(1)), _ratio(right.sum(1), known.sum(1))
+    def reliability(self, count: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Share of the pixels, mean confidence and accuracy in equal bins of confidence, over all classes and the
+        pixels whose truth is known. Empty bins hold NaN. (Guo et al., "On Calibration of Modern Neural Networks", ICML
+        2017, Figure 1.)"""
+        known, right = (of.sum(0).reshape(count, -1).sum(1) for of in (self.known, self.right))
+        sure = self.confidence.reshape(count, -1).sum(1)
+        return _ratio(known, known.sum()), _ratio(sure, known), _ratio(right, known)
 
     @property
     def calibration_error(self) -> float:
@@ -169,7 +172,7 @@ def from_statistics(task: Task, statistics: dict[str, Any]) -> Checked:
     found = Checked(task, None, {}, statistics["frames"])
     if CONFIDENCE in statistics:
         labelled = np.reshape(statistics[CONFIDENCE], (-1, BINS))
-        found.counts = Counts(labelled, np.zeros_like(labelled), np.zeros_like(labelled))
+        found.counts = Counts(labelled, np.zeros_like(labelled), np.zeros_like(labelled), np.zeros(BINS))
     return found
 
 

@@ -56,7 +56,7 @@ def test_long_lines_are_thinned_and_keep_their_mean():
 @pytest.mark.parametrize("count", [1, 3, 14])
 def test_charts_are_well_formed_and_escape_what_they_show(count):
     known = np.full((2, BINS), 3)
-    counts = Counts(known, known, known - 1)
+    counts = Counts(known, known, known - 1, np.linspace(0, 6, BINS))
     lines = [Line(NAME, number, [0, 1], [number, 2.0], NAME) for number in range(count)]
     charts = [
         line_chart(NAME, lines, "step"),
