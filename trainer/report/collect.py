@@ -160,7 +160,7 @@ def _parts(runs: list[Run], moved: Sequence[Manifest]) -> list[Part]:
         number += len(groups)
         part = Part(f"{name} {wanted[:8]}" if names.count(name) > 1 else name, groups)
         try:
-            part.manifest = _data_set(of[0], wanted, moved)
+            part.manifest = _data_set(next((run for run in of if run.config), of[0]), wanted, moved)
         except UserError as error:
             part.missing = str(error)
         parts.append(part)

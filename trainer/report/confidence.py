@@ -106,24 +106,25 @@ class Checked:
 
     Args:
         counts: None for a task without a confidence.
-        metrics: of the labels of such a task against the truth.
+        metrics: of the labels of such a task against the truth, of each seed where it is known.
         labelled, looked_at, with_truth: numbers of frames.
         frames: those looked at, where there is a confidence.
     """
 
     task: Task
     counts: Counts | None
-    metrics: dict[str, Any]
+    metrics: list[dict[str, Any]]
     labelled: int
     looked_at: int = 0
     with_truth: int = 0
     frames: list[Frame] = field(default_factory=list)
 
     def __add__(self, other: "Checked") -> "Checked":
-        """The same of another seed's labels: counts are pooled; metrics and examples stay those of the first."""
+        """The same with another seed's labels: counts are pooled, and examples stay those of the first."""
         return replace(
             self,
-            counts=self.counts + other.counts if self.counts and other.counts else None,
+            counts=self.counts + other.counts if self.counts and other.counts else self.counts or other.counts,
+            metrics=self.metrics + other.metrics,
             labelled=self.labelled + other.labelled,
             looked_at=self.looked_at + other.looked_at,
             with_truth=self.with_truth + other.with_truth,
@@ -146,7 +147,7 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
     split = teacher.training_frames(pseudo=False)
     places = list(_places(split, labels))
     chosen = [places[int(i)] for i in np.linspace(0, len(places) - 1, min(frames, len(places))).round()]
-    found = Checked(task, None, {}, len(places), len(chosen))
+    found = Checked(task, None, [], len(places), len(chosen))
     metrics = Metrics([task])
     for shard, position, key in chosen:
         label, confidence = labels.read_whole(shard, key)
@@ -163,13 +164,13 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
         elif truth is not None:
             metrics.update(_batch(task, label), _batch(task, truth))
     if found.counts is None and found.with_truth:
-        found.metrics = metrics.compute()[task.name]
+        found.metrics = [metrics.compute()[task.name]]
     return found
 
 
 def from_statistics(task: Task, statistics: dict[str, Any]) -> Checked:
     """What the labels' own manifest tells where the data set cannot be read: fractions kept, and no accuracy."""
-    found = Checked(task, None, {}, statistics["frames"])
+    found = Checked(task, None, [], statistics["frames"])
     if CONFIDENCE in statistics:
         labelled = np.reshape(statistics[CONFIDENCE], (-1, BINS))
         found.counts = Counts(labelled, np.zeros_like(labelled), np.zeros_like(labelled), np.zeros(BINS))

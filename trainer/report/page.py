@@ -57,6 +57,8 @@ def write(paths: Sequence[str | Path], out: str | Path, *, frames: int = 4, data
     """
     if frames < 1:
         raise UserError(f"{frames} frames", key="--frames", cure="give 1 or more")
+    if Path(out).is_dir():
+        raise UserError("is a folder", file=out, key="--out", cure="name a file in it, such as report.html")
     text = render(collect(paths, data), frames)
     with disk_errors(Path(out)):
         Path(out).parent.mkdir(parents=True, exist_ok=True)
@@ -130,12 +132,13 @@ def _section(part: Part, frames: int) -> Section:
 
 
 def _with_networks(groups: Sequence[Group]) -> list[Group]:
-    """Those whose checkpoints are still there.
+    """Those whose checkpoints and configurations are still there.
 
     Raises:
         UserError: when none are.
     """
-    found = [group for group in groups if any((group.first.folder / "checkpoints").glob("*/model.json"))]
+    whole = [group for group in groups if group.first.config]
+    found = [group for group in whole if any((group.first.folder / "checkpoints").glob("*/model.json"))]
     if not found:
         what, cure = "no run has its checkpoint any more", "train one again: `tutelage run CONFIG`"
         raise UserError(what, file=groups[0].first.folder, cure=cure)

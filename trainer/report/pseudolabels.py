@@ -83,7 +83,7 @@ def pseudo_labels(part: Part) -> list[Labelled]:
     """
     found = []
     for group in part.groups:
-        runs = [run for run in group.runs if (run.folder / "labels" / TRAIN / NAME).exists()]
+        runs = [run for run in group.runs if run.config and (run.folder / "labels" / TRAIN / NAME).exists()]
         teachers = [run.experiment(part.manifest) if part.manifest else Experiment.of_run(run.folder) for run in runs]
         manifests = [Manifest.load(teacher.labels, kind="labels") for teacher in teachers]
         for task in manifests[0].tasks if manifests else ():
@@ -107,7 +107,7 @@ def _thresholds(part: Part, task: str, labels: Sequence[Manifest]) -> list[float
     hashes = {of.sha256 for of in labels}
     found: set[float] = set()
     for run in (run for group in part.groups for run in group.runs if run.result["pseudo_labels"].get(task)):
-        if noted(run.folder).get(f"pseudo.{task}") in hashes:
+        if run.config and noted(run.folder).get(f"pseudo.{task}") in hashes:
             threshold = Experiment.of_run(run.folder).config.pseudo[task].threshold
             if threshold is not None:
                 found.add(threshold)
@@ -117,8 +117,8 @@ def _thresholds(part: Part, task: str, labels: Sequence[Manifest]) -> list[float
 def _draw(labelled: Labelled, thresholds: list[float]) -> None:
     checked, task, number = labelled.checked, labelled.task, labelled.group.number
     if checked.counts is None:
-        metrics = checked.metrics.items()
-        labelled.metrics = [(HEADLINES[name][0], spell([value], name)) for name, value in metrics if name in HEADLINES]
+        names = [name for name in HEADLINES if any(name in of for of in checked.metrics)]
+        labelled.metrics = [(HEADLINES[name][0], spell([of[name] for of in checked.metrics], name)) for name in names]
         return
     counts = checked.counts
     known = bool(counts.known.sum())

@@ -8,7 +8,7 @@ from shards.manifest import Manifest
 from shards.read import Readers
 from shards.tasks import IGNORE, Task, palette
 from trainer.kept import column
-from trainer.report.confidence import Counts, check, from_statistics, pooled
+from trainer.report.confidence import Checked, Counts, check, from_statistics, pooled
 
 AB = Task("t", "classes", classes=("a", "b"), colours=palette(2))
 SURE, UNSURE = 0.955, 0.545  # in the middle of their hundredths
@@ -113,7 +113,9 @@ def test_labels_without_a_confidence_are_measured_as_predictions_are(make, scene
     write_labels(experiment.labels, scenes_dataset, task, {key: depth + 0.5 for key, depth in depths.items()})
     found = check(experiment, task)
     assert found.labelled == 8 and found.counts is None and not found.frames
-    assert found.metrics["rmse"] == pytest.approx(0.5, abs=1e-3)
+    (metrics,) = found.metrics
+    assert metrics["rmse"] == pytest.approx(0.5, abs=1e-3)
+    assert pooled([found, found]).metrics == [metrics, metrics], "of each seed"
 
 
 def test_a_threshold_between_hundredths_has_a_place():
@@ -125,3 +127,5 @@ def test_seeds_are_pooled(teacher, scenes_dataset):
     both = pooled([one, one])
     assert both.labelled == 32 and np.array_equal(both.counts.right, 2 * one.counts.right)
     assert both.counts.calibration_error == pytest.approx(one.counts.calibration_error)
+    nothing = Checked(one.task, None, [], 0)
+    assert pooled([nothing, one]).counts is one.counts and pooled([one, nothing]).counts is one.counts

@@ -176,6 +176,12 @@ def test_without_checkpoints_labels_and_metrics(runs):
     assert "Pseudo-labels" not in page.text and "Intersection over union" in page.text
 
 
+def test_a_configuration_that_is_gone_costs_the_pictures_of_its_run_alone(runs):
+    (runs / "student/seed-0/config.yaml").unlink()
+    page = page_of(runs)
+    assert page.all("article") and "another split: student" in " ".join(page.text.split())
+
+
 def test_a_damaged_checkpoint_costs_the_pictures_alone(runs):
     next(runs.glob("student/*/checkpoints/last/model.safetensors")).write_bytes(b"")
     page = page_of(runs)
@@ -229,6 +235,8 @@ def test_refusals(runs, tmp_path):
     with pytest.raises(UserError, match="--frames: 0 frames; give 1 or more"):
         write([runs], tmp_path / "r.html", frames=0)
     (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="runs: --out: is a folder; name a file in it"):
+        write([runs], tmp_path / "runs")
     with pytest.raises(UserError, match=r"empty: holds no result\.json; run the experiment"):
         write([tmp_path / "empty"], tmp_path / "r.html")
     with pytest.raises(UserError, match=r"empty/MANIFEST\.json: does not exist; make the data set"):
