@@ -33,13 +33,13 @@ from rich.table import Table
 
 from benchmarks.scaling import Job, end_like_ctrl_c
 from shards.stream import Batches
-from trainer import checkpoint
 from trainer.data import training_batches
 from trainer.experiment import Experiment
 from trainer.losses import Criterion
 from trainer.overlap import Background
-from trainer.records import Records
-from trainer.runfolder import claim
+from trainer.runs import checkpoint
+from trainer.runs.folder import claim
+from trainer.runs.records import Records
 from trainer.train import Trainer
 
 EVERY = 10

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from shards.errors import UserError
 from trainer.ranks import ranks
-from trainer.status import Interrupted, LostRank
+from trainer.runs.status import Interrupted, LostRank
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

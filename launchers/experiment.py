@@ -15,8 +15,8 @@ def train(options: argparse.Namespace) -> None:
 
 
 def label(options: argparse.Namespace) -> None:
-    from trainer.labelling import label
-    from trainer.merge import merge
+    from trainer.pseudolabels.labelling import label
+    from trainer.pseudolabels.merge import merge
     from trainer.stages import describe_kept
 
     experiment = _experiment(options)
@@ -49,8 +49,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from trainer.results.table import as_rich, tabulate
     from trainer.stages import run
-    from trainer.table import as_rich, tabulate
 
     experiment = _experiment(options)
     result = run(experiment)

@@ -12,7 +12,7 @@ from launchers.report import show_results
 from shards.errors import UserError
 from trainer.grid import FINISHED, Grid, name_of, samples, state
 from trainer.progress import say, show
-from trainer.table import collect
+from trainer.results.table import collect
 
 PIPELINE = Path("slurm/pipeline.sh")
 

@@ -22,8 +22,8 @@ from rich.table import Table
 
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
-from trainer import status
 from trainer.progress import show as show_table
+from trainer.runs import status
 
 FINISHED, START, AGAIN, FAILED = "finished", "start", "again", "failed"
 
@@ -34,7 +34,7 @@ def begin(options: argparse.Namespace) -> None:
     Raises:
         UserError: what would fail again and again; or too many restarts of this job came no further.
     """
-    from trainer.runfolder import claim
+    from trainer.runs.folder import claim
 
     stage = _stage(options)
     claim(stage.experiment)

@@ -4,15 +4,15 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.headlines import HEADLINES, signed
 from trainer.progress import say, show
 from trainer.ranks import rank
 from trainer.recommendation import FILE, reasons
-from trainer.table import Results, as_rich
+from trainer.results.headlines import HEADLINES, signed
+from trainer.results.table import Results, as_rich
 
 
 def relate(options: argparse.Namespace) -> None:
-    from trainer.relate import relate
+    from trainer.relations.relate import relate
 
     folder, relation = relate(
         options.config, options.overrides, seeds=options.seeds, samples=options.samples, out=options.out

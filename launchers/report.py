@@ -4,9 +4,9 @@ import argparse
 from typing import Any
 
 from shards.errors import UserError
-from trainer.paper import Paper
 from trainer.progress import console, say, show
-from trainer.table import as_csv, as_markdown, as_rich, collect, tabulate
+from trainer.results.paper import Paper
+from trainer.results.table import as_csv, as_markdown, as_rich, collect, tabulate
 
 
 def table(options: argparse.Namespace) -> None:
@@ -19,7 +19,7 @@ def show_results(results: list[dict[str, Any]], style: str = "text") -> None:
     Args:
         style: ``text``, ``md`` or ``csv``.
     """
-    from trainer.comparison import compare  # scipy takes a second to import
+    from trainer.results.comparison import compare  # scipy takes a second to import
 
     paper = Paper.load()
     tables = [tabulate(results, paper)]

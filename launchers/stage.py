@@ -5,10 +5,10 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.manifest import NAME
-from trainer import checkpoint, status
 from trainer.evaluate import check_best, evaluated
 from trainer.experiment import Experiment
-from trainer.labelling import labelled
+from trainer.pseudolabels.labelling import labelled
+from trainer.runs import checkpoint, status
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Stage:
             raise UserError(f"there is no {chosen} checkpoint", file=self.experiment.checkpoints, cure=cure)
 
     def state(self) -> tuple[str, str]:
-        """What :mod:`trainer.status` would call it, or "not begun"; and why."""
+        """What :mod:`trainer.runs.status` would call it, or "not begun"; and why."""
         if self.finished():
             return status.FINISHED, "-"
         said = status.read(self.experiment.folder)

@@ -4,12 +4,12 @@ import argparse
 
 from shards.errors import UserError
 from trainer.progress import console, progress, say, show
-from trainer.table import as_markdown, as_rich
+from trainer.results.table import as_markdown, as_rich
 
 
 def toy(options: argparse.Namespace) -> None:
-    from trainer.toy import PROTOCOLS, Toy
-    from trainer.toytable import picture, tabulate
+    from trainer.toy.example import PROTOCOLS, Toy
+    from trainer.toy.table import picture, tabulate
 
     if options.seeds < 1:
         raise UserError(f"{options.seeds} seeds", key="--seeds", cure="give 1 or more")

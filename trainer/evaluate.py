@@ -11,17 +11,17 @@ from shards.atomic import read_json, write_json
 from shards.errors import UserError
 from shards.order import Order
 from shards.stream import Position
-from trainer import checkpoint
 from trainer.configfile import parse_size
 from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
-from trainer.headlines import SMALLER_IS_BETTER
 from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
-from trainer.runfolder import claim, environment, pretrained
+from trainer.results.headlines import SMALLER_IS_BETTER
+from trainer.runs import checkpoint
+from trainer.runs.folder import claim, environment, pretrained
+from trainer.runs.status import already_finished, new_launch, recorded
 from trainer.runtime import accelerator, losing_ranks, share
-from trainer.status import already_finished, new_launch, recorded
 
 _RESULT = "result.json"
 _THREADS = threads_per_rank()

@@ -12,15 +12,15 @@ from pathlib import Path
 from rich.markup import escape
 
 from shards.errors import UserError
-from trainer import checkpoint
 from trainer.configfile import COMMAND_LINE, load, shared, to_dict
 from trainer.experiment import Experiment
 from trainer.progress import say
 from trainer.ranks import ranks
-from trainer.runfolder import check_configuration
+from trainer.runs import checkpoint
+from trainer.runs.folder import check_configuration
+from trainer.runs.status import Interrupted, LostRank
 from trainer.setting import decisive
 from trainer.stages import check, run
-from trainer.status import Interrupted, LostRank
 
 CONFIGS = Path("configs")
 NO_ROWS = ("base", "pretrain")

@@ -9,7 +9,6 @@ from accelerate import Accelerator
 
 from shards.errors import UserError
 from shards.order import mix
-from trainer import checkpoint
 from trainer.augment import blank
 from trainer.data import Batch
 from trainer.engine import choose
@@ -19,6 +18,7 @@ from trainer.model.backbone import STRIDES
 from trainer.model.network import Predictions, build
 from trainer.model.norm import Statistics, prepare_norm, train_mode
 from trainer.optim import make_optimizer, set_learning_rate
+from trainer.runs import checkpoint
 
 _NOISE = 0x401  # keeps the network's random stream (dropout, if it has any) apart from the others
 _SKIPS = 3

@@ -21,7 +21,7 @@ from accelerate.utils import broadcast_object_list
 from shards.errors import UserError
 from trainer.engine.base import asks
 from trainer.ranks import rank, ranks
-from trainer.status import LostRank
+from trainer.runs.status import LostRank
 
 _POLL = 0.5
 """Seconds between looks at whether the launcher is still there."""

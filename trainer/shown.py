@@ -9,11 +9,11 @@ from shards.errors import UserError
 from shards.order import Order
 from shards.stream import Position
 from shards.tasks import Task
-from trainer import checkpoint
 from trainer.configfile import parse_size
 from trainer.data import Collate, FrameLoader
 from trainer.decision import decide
 from trainer.experiment import Experiment
+from trainer.runs import checkpoint
 
 Labels = dict[str, np.ndarray]
 """Arrays by task in the forms of :mod:`shards.tasks`, and ``rgb`` ``(H, W, 3)`` uint8."""

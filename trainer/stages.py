@@ -7,10 +7,10 @@ from typing import Any
 from shards.errors import UserError
 from trainer.evaluate import check_best, describe, evaluate
 from trainer.experiment import Experiment
-from trainer.labelling import label
 from trainer.progress import say
+from trainer.pseudolabels.labelling import label
 from trainer.recommendation import reasons, recommended
-from trainer.runfolder import claim
+from trainer.runs.folder import claim
 from trainer.train import train
 
 

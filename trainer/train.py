@@ -14,7 +14,6 @@ from accelerate.utils import gather_object
 from shards.atomic import sweep
 from shards.errors import UserError
 from shards.stream import Batches
-from trainer import checkpoint
 from trainer.config import Config
 from trainer.configfile import parse_every
 from trainer.data import Batch, training_batches
@@ -22,14 +21,15 @@ from trainer.evaluate import check_best, evaluate_network, headline
 from trainer.experiment import Experiment
 from trainer.frames import Frames
 from trainer.learner import Learner
-from trainer.lease import Lease
 from trainer.optim import learning_rate
 from trainer.overlap import Background
 from trainer.progress import Speed, progress, say
-from trainer.records import Records
-from trainer.runfolder import claim
+from trainer.runs import checkpoint
+from trainer.runs.folder import claim
+from trainer.runs.lease import Lease
+from trainer.runs.records import Records
+from trainer.runs.status import Interrupted, already_finished, new_launch, recorded
 from trainer.runtime import StopRequest, accelerator, losing_ranks, share
-from trainer.status import Interrupted, already_finished, new_launch, recorded
 
 
 def train(experiment: Experiment) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from clone import Clone
 
-from trainer import checkpoint
+from trainer.runs import checkpoint
 
 LONG = ("train.steps=120", "checkpoint.every=20")
 RUN = "runs/scenes/teacher/seed-0"

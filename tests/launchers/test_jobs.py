@@ -9,7 +9,7 @@ import pytest
 from ranks import start
 
 from launchers.cli import main
-from trainer import status
+from trainer.runs import status
 
 RUN = Path("runs/scenes/teacher/seed-0")
 

@@ -11,7 +11,7 @@ import sys
 import threading
 
 from launchers.cli import leave, main
-from trainer import checkpoint
+from trainer.runs import checkpoint
 from trainer.train import Trainer
 
 

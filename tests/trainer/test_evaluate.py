@@ -10,11 +10,11 @@ from shards.errors import UserError
 from shards.pack import pack
 from shards.read import Readers
 from shards.sources.scenes import Scenes
-from trainer import checkpoint
 from trainer import evaluate as module
 from trainer.augment import to_tensors
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
+from trainer.runs import checkpoint
 from trainer.runtime import accelerator
 from trainer.train import train
 

@@ -209,8 +209,8 @@ def test_frames_that_are_not_there_show_and_are_labelled_nothing(scenes_dataset)
 
 def test_hidden_labels_are_never_read(make, finished, monkeypatch):
     """Not by training, not by labelling: the reader is asked for no member outside the budget."""
-    from trainer.labelling import label
-    from trainer.merge import merge
+    from trainer.pseudolabels.labelling import label
+    from trainer.pseudolabels.merge import merge
 
     read: set[tuple[str, str]] = set()
     original = ShardReader.read

@@ -5,7 +5,7 @@ import pytest
 from shards.errors import UserError
 from trainer import grid
 from trainer.grid import CONTINUE, FINISHED, OTHER, TODO, Grid, folder_of, rows_of, samples, state
-from trainer.status import Interrupted
+from trainer.runs.status import Interrupted
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from ranks import launch
 from runs import assert_same_run, lines
 
-from trainer import checkpoint
+from trainer.runs import checkpoint
 from trainer.train import train
 
 SCRIPT = str(Path(__file__).parents[1] / "support/dying_rank.py")

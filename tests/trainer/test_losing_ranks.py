@@ -9,9 +9,9 @@ import pytest
 from ranks import Ranks, launch, start
 
 from shards.errors import UserError
-from trainer import checkpoint, status
 from trainer.experiment import Experiment
-from trainer.lease import Lease
+from trainer.runs import checkpoint, status
+from trainer.runs.lease import Lease
 
 ENDLESS = ("train.steps=100000", "train.global_batch=4", "data.workers=1")
 

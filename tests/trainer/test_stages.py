@@ -31,7 +31,7 @@ def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
         raise AssertionError("a finished stage was run again")
 
     monkeypatch.setattr("trainer.train.Trainer", fail)
-    monkeypatch.setattr("trainer.labelling._Pass", fail)
+    monkeypatch.setattr("trainer.pseudolabels.labelling._Pass", fail)
     monkeypatch.setattr("trainer.evaluate.evaluate_network", fail)
     student = finished("student")
     files = {path: path.stat().st_mtime_ns for path in student.folder.parent.parent.rglob("*") if path.is_file()}

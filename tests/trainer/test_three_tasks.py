@@ -15,8 +15,8 @@ from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
 from trainer.experiment import Experiment
 from trainer.panel import panel
+from trainer.results.table import tabulate
 from trainer.stages import run
-from trainer.table import tabulate
 
 CONFIGS = {
     "base": """

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 
 from shards.errors import UserError
 from shards.order import Order
-from trainer import checkpoint, status
 from trainer.data import training_batches
 from trainer.evaluate import headline
 from trainer.experiment import Experiment
 from trainer.learner import Learner
-from trainer.lease import Lease
-from trainer.runfolder import claim
+from trainer.runs import checkpoint, status
+from trainer.runs.folder import claim
+from trainer.runs.lease import Lease
 from trainer.train import Interrupted, Trainer, train
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from trainer.kept import column
+from trainer.pseudolabels.kept import column
 from trainer.report.confidence import THRESHOLDS, Counts
 from trainer.report.svg import CHARACTER, WIDTH, Axis, Canvas, apart, percent, span
 

@@ -9,15 +9,15 @@ from typing import Any
 from shards.errors import UserError
 from shards.manifest import NAME, Manifest
 from shards.tasks import Task
-from trainer import checkpoint, records, status
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
-from trainer.paper import Paper
 from trainer.recommendation import FILE
 from trainer.report import relations
+from trainer.results.paper import Paper
+from trainer.results.table import Group as Rows
+from trainer.results.table import grouped, read_result, result_files, varying
+from trainer.runs import checkpoint, records, status
 from trainer.setting import same, word
-from trainer.table import Group as Rows
-from trainer.table import grouped, read_result, result_files, varying
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from shards.tasks import IGNORE, Task
 from trainer.augment import to_tensors
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
-from trainer.kept import BINS, CONFIDENCE, bins, confidence_counts
 from trainer.metrics import Metrics
+from trainer.pseudolabels.kept import BINS, CONFIDENCE, bins, confidence_counts
 
 FRAMES = 500
 """Frames of a teacher that are looked at; of more, that many spread evenly."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from trainer.headlines import HEADLINES, SMALLER_IS_BETTER
 from trainer.report.charts import Dots, Line, dot_chart, line_chart
 from trainer.report.collect import Group, Part, Run
+from trainer.results.headlines import HEADLINES, SMALLER_IS_BETTER
 
 X_TITLE = "step"
 _NOT_VALIDATION = ("step", "epoch", "lr", "loss", "speed", "skipped")

@@ -13,8 +13,6 @@ from markupsafe import Markup
 
 from shards.atomic import atomic_file, disk_errors
 from shards.errors import UserError
-from trainer.comparison import compare
-from trainer.paper import Paper
 from trainer.progress import say
 from trainer.report.classes import ClassTable, class_tables
 from trainer.report.collect import Collected, Group, Part, collect
@@ -23,7 +21,9 @@ from trainer.report.predictions import Panels, panels
 from trainer.report.provenance import Source, data_facts, environments, sources
 from trainer.report.pseudolabels import Labelled, pseudo_labels
 from trainer.report.svg import percent
-from trainer.table import Results, tabulate
+from trainer.results.comparison import compare
+from trainer.results.paper import Paper
+from trainer.results.table import Results, tabulate
 
 T = TypeVar("T")
 

@@ -12,14 +12,14 @@ from shards.manifest import NAME, Manifest
 from shards.resize import resize_label, resize_rgb
 from shards.tasks import Task
 from trainer.experiment import TRAIN, Experiment
-from trainer.headlines import HEADLINES, spell
-from trainer.kept import BINS, column
+from trainer.pseudolabels.kept import BINS, column
 from trainer.report.charts import class_chart, reliability_chart, threshold_chart
 from trainer.report.collect import Group, Part
 from trainer.report.confidence import Checked, Frame, check, from_statistics, pooled
 from trainer.report.pictures import Picture, class_key, describe, drawing, photo, shades
 from trainer.report.svg import percent
-from trainer.runfolder import noted
+from trainer.results.headlines import HEADLINES, spell
+from trainer.runs.folder import noted
 
 EXAMPLES = 3
 """Frames of the highest confidence that are shown, and as many of the lowest."""

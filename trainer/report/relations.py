@@ -6,8 +6,8 @@ from typing import Any
 
 from shards.atomic import read_json
 from shards.errors import UserError
-from trainer.headlines import signed
 from trainer.recommendation import origin
+from trainer.results.headlines import signed
 
 _CURE = "relate the tasks again: `tutelage relate CONFIG`"
 

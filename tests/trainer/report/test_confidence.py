@@ -7,7 +7,7 @@ from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.read import Readers
 from shards.tasks import IGNORE, Task, palette
-from trainer.kept import column
+from trainer.pseudolabels.kept import column
 from trainer.report.confidence import Checked, Counts, check, from_statistics, pooled
 
 AB = Task("t", "classes", classes=("a", "b"), colours=palette(2))

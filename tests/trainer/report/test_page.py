@@ -14,10 +14,10 @@ from shards.errors import UserError
 from shards.pack import pack
 from shards.sources.base import Frame
 from trainer.experiment import Experiment
-from trainer.paper import Paper
 from trainer.report.collect import collect
 from trainer.report.page import render, write
 from trainer.report.predictions import compared
+from trainer.results.paper import Paper
 from trainer.stages import run
 
 EVIL = '<script>alert("1")</script>'

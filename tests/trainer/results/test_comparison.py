@@ -1,0 +1,115 @@
+"""Differences between rows: paired by seed, in the right direction, and no surer than they are."""
+
+import math
+from typing import Any
+
+import pytest
+
+from trainer.results.comparison import compare, verdict
+from trainer.results.interval import Interval
+from trainer.results.paper import Paper
+
+PAPER = Paper.load()
+
+
+def row(experiment: str, seed: int, miou: float, rmse: float = 1.0, **changes: Any) -> dict[str, Any]:
+    return {
+        "experiment": experiment,
+        "dataset": "nyudv2",
+        "seed": seed,
+        "inputs": ["rgb"],
+        "tasks": ["semseg", "depth"],
+        "labels": {"semseg": 250, "depth": 250},
+        "pseudo_labels": {},
+        "normalise": "labelled",
+        "metrics": {"semseg": {"miou": miou}, "depth": {"rmse": rmse}},
+        "steps": 100,
+    } | changes
+
+
+def found(results: list[dict[str, Any]]) -> list[dict[str, str]]:
+    table = compare(results, PAPER)
+    return [dict(zip(table.titles, line, strict=True)) for line in table.rows]
+
+
+def test_a_difference_is_taken_within_a_seed():
+    """Seeds differ by far more than the two networks do, and still it is sure which is better."""
+    baseline = [row("ummt", seed, miou, 1.0) for seed, miou in enumerate((0.20, 0.30, 0.40))]
+    student = [row("ummt-ps", seed, miou, 0.9) for seed, miou in enumerate((0.21, 0.312, 0.409))]
+    miou, rmse = found(baseline + student[::-1])
+    assert miou["comparison"] == "ummt-ps − ummt" and miou["metric"] == "mIoU"
+    assert (miou["difference"], miou["seeds"], miou["verdict"]) == ("+1.03", "3", "better")
+    low, high = miou["95% interval"].split(" … ")
+    half = 4.3027 * 0.1528 / math.sqrt(3)  # Student's t with two degrees of freedom
+    assert float(low) == pytest.approx(1.033 - half, abs=0.01) and float(high) == pytest.approx(1.033 + half, abs=0.01)
+    assert (rmse["difference"], rmse["verdict"]) == ("−0.100", "better"), "a smaller error"
+    assert (miou["paper"], rmse["paper"]) == ("+3.2", "−0.137")
+
+
+def test_only_seeds_that_both_have_count():
+    lines = found([row("ummt", 0, 0.2), row("ummt", 1, 0.2), row("ummt-ps", 1, 0.3), row("ummt-ps", 2, 0.9)])
+    assert (lines[0]["difference"], lines[0]["seeds"]) == ("+10.00", "1")
+    assert (lines[0]["95% interval"], lines[0]["verdict"]) == ("–", "undetermined: one seed")
+    assert found([row("ummt", 0, 0.2), row("ummt-ps", 1, 0.2)]) == []
+
+
+def test_words():
+    more, less, open_ = Interval(1, 0.5, 1.5, 1, 9), Interval(-1, -1.5, -0.5, 1, 9), Interval(1, -1, 3, 1, 3)
+    assert [verdict(more, smaller_is_better=smaller) for smaller in (False, True)] == ["better", "worse"]
+    assert [verdict(less, smaller_is_better=smaller) for smaller in (False, True)] == ["worse", "better"]
+    assert verdict(open_, smaller_is_better=False) == "undetermined: about 7 seeds would tell"
+    assert verdict(Interval(0, -1, 1, 1, 3), smaller_is_better=False) == "undetermined"
+
+
+def test_an_output_that_was_an_input_is_not_compared():
+    teacher = {"inputs": ["rgb", "depth"]}
+    lines = found([row("ummt", 0, 0.2), row("mmmt-d", 0, 0.3, **teacher)])
+    assert [(line["comparison"], line["metric"]) for line in lines] == [("mmmt-d − ummt", "mIoU")]
+
+
+def test_only_runs_of_one_setting_are_compared():
+    small, large = {"backbone": "small"}, {"backbone": "large"}
+    lines = found([row("ummt", 0, 0.2, **small), row("ummt", 0, 0.6, **large), row("ummt-ps", 0, 0.5, **large)])
+    (miou,) = [line for line in lines if line["metric"] == "mIoU"]
+    assert (miou["backbone"], miou["difference"]) == ("large", "−10.00")
+
+
+def test_of_several_numbers_of_steps_the_same_are_compared_and_else_what_there_is():
+    """With equal epochs, a student of more frames does more steps than its baseline."""
+    few, many = {"steps": 100}, {"steps": 200}
+    lines = found([row("ummt", 0, 0.2, **few), row("ummt-ps", 0, 0.3, **few), row("ummt-ps", 0, 0.5, **many)])
+    assert [line["difference"] for line in lines if line["metric"] == "mIoU"] == ["+10.00"]
+    lines = found([row("ummt", 0, 0.2, **few), row("ummt-ps", 0, 0.5, **many)])
+    assert [line["difference"] for line in lines if line["metric"] == "mIoU"] == ["+30.00"]
+
+
+def test_of_equal_epochs_and_equal_steps_each_is_compared_with_its_own():
+    """A baseline of both is as long either way, and its student is not."""
+    epochs = {"options": {"train.epochs": 10, "train.steps": None}}
+    of_steps = [row("ummt", 0, 0.2), row("ummt-ps", 0, 0.3)]
+    of_epochs = [row("ummt", 0, 0.2, **epochs), row("ummt-ps", 0, 0.5, steps=200, **epochs)]
+    lines = [line for line in found(of_steps + of_epochs) if line["metric"] == "mIoU"]
+    assert [(line["steps"], line["epochs"], line["difference"]) for line in lines] == [
+        ("100", "–", "+10.00"),
+        ("200 / 100", "10", "+30.00"),
+    ]
+
+
+def test_what_pairs_differ_in_is_said():
+    """Rows may have options of their own; but where there are partners with the same, others are none."""
+    slow, fast = ({"options": {"train.lr": rate}} for rate in (0.1, 0.2))
+    (miou, _) = found([row("ummt", 0, 0.2, **slow), row("ummt-ps", 0, 0.5, **fast)])
+    assert (miou["train.lr"], miou["difference"]) == ("0.2 / 0.1", "+30.00")
+    (miou, _) = found([row("ummt", 0, 0.2, **slow), row("ummt", 0, 0.4, **fast), row("ummt-ps", 0, 0.5, **fast)])
+    assert (miou["train.lr"], miou["difference"]) == ("0.2", "+10.00")
+
+
+@pytest.mark.parametrize("key", ["split", "manifest"])
+def test_what_was_measured_on_other_frames_is_not_compared(key):
+    assert not found([row("ummt", 0, 0.2, asked={key: "val"}), row("ummt-ps", 0, 0.5, asked={key: "dev"})])
+
+
+def test_what_the_paper_prints_and_cannot_be_compared_has_no_difference():
+    city = {"dataset": "cityscapes", "metrics": {"depth": {"rmse": 5.0, "logrmse": 0.2}}, "tasks": ["depth"]}
+    lines = found([row("ummt", 0, 0, **city), row("ummt-ps", 0, 0, **city)])
+    assert {line["metric"]: line["paper"] for line in lines} == {"rmse": "−0.05", "logrmse": "–"}

@@ -1,0 +1,153 @@
+"""Whose folder a run's is: another configuration is refused where something was trained, and named."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shards.errors import UserError
+from shards.manifest import Manifest
+from trainer.configfile import load, to_dict
+from trainer.experiment import Experiment
+from trainer.runs import folder
+from trainer.runs.folder import claim, commit, environment, pretrained
+
+
+@pytest.fixture
+def trained(make):
+    """An experiment whose folder holds a checkpoint."""
+    experiment = make("plain")
+    claim(experiment)
+    (experiment.checkpoints / "step-00000001").mkdir(parents=True)
+    return experiment
+
+
+def test_a_folder_keeps_its_resolved_configuration(make):
+    experiment = make("plain", "seed=3")
+    claim(experiment)
+    assert experiment.folder.name == "seed-3"
+    kept = load(experiment.folder / "config.yaml")
+    assert to_dict(kept) == to_dict(experiment.config)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "values"),
+    [
+        ("train.lr=0.5", "train.lr", r"0\.001, not 0\.5"),
+        ("labels.semseg=7", "labels.semseg", "8, not 7"),
+        ("tasks=[depth]", "tasks", r"\['semseg', 'depth'\], not \['depth'\]"),
+        ("loss.weights.depth=2", r"loss\.weights\.depth", "None, not 2.0"),
+        ("train.clip=3", r"train\.clip", "None, not 3.0"),
+    ],
+)
+def test_another_configuration_is_refused_by_its_key(make, trained, override, key, values):
+    with pytest.raises(UserError, match=rf"seed-0: {key}: holds a run with {values}; set run\.root"):
+        claim(make("plain", override))
+    assert load(trained.folder / "config.yaml").train.lr == 0.001, "it was written over"
+
+
+def test_what_decides_no_result_may_change(make, trained, tmp_path, scenes_dataset):
+    shutil.copytree(scenes_dataset.folder, tmp_path / "elsewhere")
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    others = [f"run.root={tmp_path / 'moved'}", "data.workers=3", "checkpoint.every=7", "evaluate.every=2", "val=3"]
+    others += ["train.trace=false", "train.log_every=3", "label.batch=1", f"data.path={tmp_path / 'elsewhere'}"]
+    claim(make("plain", *others))
+    assert load(tmp_path / "moved/scenes/plain/seed-0/config.yaml").data.workers == 3
+
+
+@pytest.fixture
+def changed(tmp_path, scenes_dataset) -> Manifest:
+    """The data set as it would be prepared from another source."""
+    copy = tmp_path / "changed"
+    shutil.copytree(scenes_dataset.folder, copy)
+    replace(scenes_dataset, folder=copy, source={"seed": 9}).save()
+    return Manifest.load(copy)
+
+
+def test_other_data_are_refused_by_the_option_that_names_them(make, trained, changed):
+    other = make("plain", f"data.path={changed.folder}")
+    with pytest.raises(UserError, match=r"seed-0: data\.path: holds a run on other data than \S+changed holds now"):
+        claim(other)
+    shutil.rmtree(trained.checkpoints)
+    claim(other)
+    assert json.loads((other.folder / "data.json").read_text()) == {"data.path": changed.sha256}
+
+
+def test_other_labels_of_the_teacher_are_refused(make, scenes_dataset, write_labels):
+    student, teacher, task = make("student"), make("teacher"), scenes_dataset.task("semseg")
+    for value in (3, 4):
+        write_labels(teacher.labels, scenes_dataset, task, {"train_000001": np.full((32, 64), value, np.uint8)})
+        if value == 3:
+            claim(student)
+            (student.checkpoints / "last").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"pseudo\.semseg: holds a run on other data than \S+labels/train holds"):
+        claim(student)
+    shutil.rmtree(teacher.labels)
+    claim(student)
+    assert "pseudo.semseg" in json.loads((student.folder / "data.json").read_text()), "deleted, and not forgotten"
+
+
+def test_other_weights_to_start_from_are_refused(make, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"1")
+    run = make("plain", f"model.pretrained={file}")
+    claim(run)
+    assert pretrained(run) == "6b86b273", "of sha256"
+    (run.checkpoints / "last").mkdir(parents=True)
+    file.write_bytes(b"2")
+    with pytest.raises(UserError, match=r"model\.pretrained: holds a run on other data than \S+safetensors holds now"):
+        claim(run)
+    file.unlink()
+    claim(run)
+    assert pretrained(run) == "6b86b273", "deleted, and not forgotten"
+    assert (pretrained(make("plain")), pretrained(make("teacher", "model.pretrained=true"))) == (False, "hub")
+
+
+def test_a_configuration_that_cannot_be_read_is_named(make, trained):
+    (trained.folder / "config.yaml").write_bytes(b"\xff\x00garbage")
+    with pytest.raises(UserError, match=r"seed-0/config\.yaml: is no configuration .*; delete it, if this run was"):
+        claim(make("plain"))
+
+
+def test_a_start_that_failed_claims_nothing(make):
+    """A budget that is too large is corrected and started again, in the same folder."""
+    claim(make("plain", "labels.semseg=1000"))
+    claim(make("plain", "labels.semseg=8"))
+    assert load(make("plain").folder / "config.yaml").labels.semseg == 8
+
+
+def test_a_teacher_is_the_same_from_every_working_directory(configs, make, monkeypatch):
+    experiment = make("student")
+    claim(experiment)
+    (experiment.checkpoints / "last").mkdir(parents=True)
+    monkeypatch.chdir(configs.parent)
+    relative = Experiment(Path(configs.name) / "student.yaml", experiment.overrides)
+    assert relative.config.pseudo.semseg.teacher != experiment.config.pseudo.semseg.teacher
+    claim(relative)
+    with pytest.raises(
+        UserError, match=r"pseudo\.semseg\.teacher: holds a run with 'teacher\.yaml', not 'plain\.yaml'"
+    ):
+        claim(make("student", "pseudo.semseg.teacher=plain.yaml"))
+
+
+def test_the_environment_says_what_figures_were_made_with():
+    facts = environment()
+    assert {"tutelage", "python", "torch", "timm", "accelerate", "machine", "threads", "commit"} <= facts.keys()
+    json.dumps(facts)
+
+
+def test_the_commit_says_whether_the_code_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "__file__", str(tmp_path / "trainer/runs/folder.py"))
+    assert commit() is None, "outside a clone"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    (tmp_path / "a").write_text("1")
+    for call in (["init", "-q"], ["add", "a"], ["commit", "-q", "-m", "a"]):
+        subprocess.run([*git, *call], check=True)
+    clean = commit()
+    assert clean is not None and len(clean) == 12
+    (tmp_path / "a").write_text("2")
+    assert commit() == f"{clean}-dirty"

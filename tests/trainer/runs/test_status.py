@@ -1,0 +1,65 @@
+"""What ``status.json`` says of a run's last start, and who may say it."""
+
+import pytest
+
+from shards.errors import UserError
+from trainer.runs import status
+from trainer.runs.lease import LeaseLost
+from trainer.runs.status import Interrupted, LostRank, already_finished, recorded
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "why"),
+    [
+        (None, "finished", None),
+        (Interrupted("stopped at step 3"), "to be continued", "stopped at step 3"),
+        (LostRank("rank 0: gone"), "to be continued", "rank 0: gone"),
+        (KeyboardInterrupt(), "to be continued", "KeyboardInterrupt"),
+        (UserError("is bad", key="data.path"), "failed", "data.path: is bad"),
+        (ZeroDivisionError("by zero"), "failed", "ZeroDivisionError: by zero"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_how_a_stage_ends(tmp_path, error, state, why):
+    def stage() -> None:
+        with recorded(tmp_path, "train", "a"):
+            assert status.read(tmp_path)["state"] == "running"
+            if error:
+                raise error
+
+    if error:
+        with pytest.raises(type(error)):
+            stage()
+    else:
+        stage()
+    said = status.read(tmp_path)
+    assert (said["stage"], said["state"], said["why"]) == ("train", state, why) and said["ended"] >= said["began"]
+
+
+def test_one_that_was_replaced_leaves_the_newer_note_alone(tmp_path):
+    with recorded(tmp_path, "train", "new"):
+        with pytest.raises(LeaseLost), recorded(tmp_path, "train", "old"):
+            with recorded(tmp_path, "train", "new"):
+                pass
+            raise LeaseLost("was taken over")
+        assert status.read(tmp_path)["launch"] == "new" and status.read(tmp_path)["state"] == "finished"
+
+
+def test_a_rank_that_failed_is_not_excused_by_those_who_miss_it(tmp_path, monkeypatch):
+    with pytest.raises(LostRank), recorded(tmp_path, "train", "a"):
+        monkeypatch.setenv("RANK", "1")
+        with pytest.raises(UserError), recorded(tmp_path, "train", "a"):
+            raise UserError("is bad")
+        monkeypatch.setenv("RANK", "0")
+        raise LostRank("rank 0: another rank ended")
+    assert status.read(tmp_path)["state"] == "failed" and status.read(tmp_path)["why"] == "is bad"
+
+
+def test_a_stage_that_had_nothing_left_to_do_is_finished(tmp_path):
+    with pytest.raises(Interrupted), recorded(tmp_path, "train", "a"):
+        raise Interrupted("finished, and stopped before anything else")
+    already_finished(tmp_path, "train")
+    assert status.read(tmp_path)["state"] == "finished"
+    before = (tmp_path / status.NAME).stat().st_mtime_ns
+    already_finished(tmp_path, "train")
+    assert (tmp_path / status.NAME).stat().st_mtime_ns == before

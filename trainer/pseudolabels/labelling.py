@@ -1,0 +1,286 @@
+"""The teacher's pass: frames whose inputs can be seen and whose target cannot get pseudo-labels, as label shards.
+
+Any number of processes label together (:mod:`trainer.pseudolabels.sharing`): the ranks of one launch, and whole jobs
+that join or die at any time. Decoding runs ahead of the network in threads, encoding and writing behind it. Batches
+never span shards, so a frame's label does not depend on who labels which shard; a shard that is there and whole is not
+done again.
+"""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from shards.atomic import read_json, sweep, write_json
+from shards.errors import UserError
+from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
+from shards.manifest import NAME, Manifest, same_json, statistics_of
+from shards.stream import Position
+from shards.write import EncodedSample, shard_info
+from trainer.configfile import parse_size, to_dict
+from trainer.data import Batch, Collate, FrameLoader, load_batches
+from trainer.decision import decide
+from trainer.experiment import TRAIN, Experiment
+from trainer.frames import Frames
+from trainer.overlap import Background, map_ahead, threads_per_rank
+from trainer.progress import console, progress
+from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts, summary
+from trainer.pseudolabels.sharing import POLL, SharedShards, tidy
+from trainer.runs import checkpoint
+from trainer.runs.folder import claim
+from trainer.runs.lease import Lease, Seeker
+from trainer.runs.status import already_finished, new_launch, recorded
+from trainer.runtime import accelerator, autocast
+
+JOB = ".label.json"
+_THREADS = threads_per_rank()
+
+
+def label(experiment: Experiment) -> dict[str, Any]:
+    """Label with an experiment's network, unless its labels are there already, together with whoever else does.
+
+    Returns:
+        What was kept, as ``kept.json`` beside the shards says it (:mod:`trainer.pseudolabels.kept`).
+
+    Raises:
+        UserError: when the network is not trained, or with another configuration, has nothing to label, or a disk is
+            full; or the labels were begun on another kind of device.
+    """
+    folder = experiment.labels
+    frames, mask = experiment.frames_to_label()
+    network, facts = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
+    claim(experiment)
+    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    job = _job(experiment, facts, mask)
+    if not _finished(folder, job):
+        made = _claim(folder, job, process.device.type)
+        with recorded(experiment.folder, "label", new_launch()), _threads(made["threads"]):
+            names = [shard.file for shard in frames.readers.shards]
+            with SharedShards(folder, names, partial(_check_job, folder, job)) as shared:
+                _Pass(experiment, frames, mask, network, process).run(shared)
+                finish = partial(_finish, experiment, frames, facts, made)
+                shared.once(NAME, lambda: (folder / NAME).exists(), finish)
+    else:
+        already_finished(experiment.folder, "label")
+    tidy(folder)
+    return _keep(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
+
+
+def labelled(experiment: Experiment) -> bool:
+    """Whether all labels of an experiment's network, as it is now, are there.
+
+    Raises:
+        UserError: when it has nothing to label.
+    """
+    _, mask = experiment.frames_to_label()
+    facts = checkpoint.exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
+    return facts is not None and _finished(experiment.labels, _job(experiment, facts, mask))
+
+
+class _Pass:
+    """One pass of a network over the frames of a mask."""
+
+    def __init__(
+        self, experiment: Experiment, frames: Frames, mask: np.ndarray, network: torch.nn.Module, process: Accelerator
+    ) -> None:
+        config = experiment.config
+        self.experiment, self.frames, self.targets = experiment, frames, experiment.targets
+        self.process = process
+        self.network = network.to(self.process.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.chosen = frames.by_shard(mask)
+        size = parse_size(config.data.size, "data.size")
+        self.loader = FrameLoader(frames, self.chosen, config.inputs, [], size=size)
+        self.collate = Collate(self.loader.tasks, lambda labels: torch.zeros(0))
+        self.batch = config.label.batch
+
+    def run(self, shared: SharedShards) -> None:
+        """Label whatever shards nobody else does, until all are there."""
+        numbers = {shard.file: number for number, shard in enumerate(self.frames.readers.shards)}
+        frames = {name: len(self.chosen[number]) for name, number in numbers.items()}
+        counted = set(shared.noted())
+        done, total = sum(frames[name] for name in counted), sum(frames.values())
+        title, show = f"{self.experiment.config.experiment}: label", self.process.is_main_process
+        writer = Background()
+        with progress(title, total, done=done, show=show) as report:
+            while shared.left and not (shared.folder / NAME).exists():
+                idle = True
+                for name, lease in shared.take():
+                    new = name not in counted
+                    counted.add(name)
+                    if lease is None:
+                        if new:
+                            report(frames[name])
+                        continue
+                    samples = []
+                    # bounded, since a frame's arrays are many times larger than what is written of it
+                    for sample in map_ahead(self.encode, self.label_shard(numbers[name]), _THREADS, 2 * self.batch):
+                        samples.append(sample)
+                        if new:
+                            report(1)
+                    write = partial(self.write, shared.folder / name, samples, lease)
+                    writer.submit(partial(shared.write, name, lease, write))
+                    idle = False
+                writer.wait()
+                if idle and shared.left:
+                    time.sleep(POLL)
+        writer.close()
+
+    def write(self, path: Path, samples: list[EncodedSample], lease: Lease) -> None:
+        def checked() -> Iterator[EncodedSample]:
+            yield from samples
+            lease.check()  # all is written, and nothing has its final name yet
+
+        write_label_shard(path.parent, path.name, checked(), self.targets)
+
+    @torch.no_grad()
+    def label_shard(self, number: int) -> Iterator[LabelledFrame]:
+        """The labelled frames of a source shard."""
+        count = len(self.chosen[number])
+        starts = range(0, count, self.batch)
+
+        def load(start: int) -> list[Batch]:
+            places = range(start, min(start + self.batch, count))
+            return load_batches(self.loader, self.collate, [Position(0, place, number, place) for place in places])
+
+        for batch in chain.from_iterable(map_ahead(load, starts, _THREADS, _THREADS + 1)):
+            batch = batch.to(self.process.device)
+            with autocast(self.process.device, self.experiment.config.train.precision):
+                final = self.network(batch.inputs(self.experiment.config.inputs, torch.channels_last)).final
+            outputs = {task.name: decide(task, final[task.name].float()) for task in self.targets}
+            for row, key in enumerate(batch.keys):
+                labels = {name: label[row] for name, (label, _) in outputs.items()}
+                confidence = {name: of[row] for name, (_, of) in outputs.items() if of is not None}
+                yield LabelledFrame(key, labels, confidence)
+
+    def encode(self, frame: LabelledFrame) -> EncodedSample:
+        sample = encode_frame(frame, self.targets)
+        for task in self.targets:
+            if task.name in frame.confidence:
+                counts = confidence_counts(task, frame.labels[task.name], frame.confidence[task.name])
+                sample.statistics[task.name][CONFIDENCE] = counts
+        return sample
+
+
+def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
+    """What the labels follow from."""
+    return {
+        "checkpoint": facts["sha256"],
+        "manifest": experiment.manifest.sha256,
+        "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
+        "batch": experiment.config.label.batch,
+        "precision": experiment.config.train.precision,
+        "size": experiment.config.data.size,
+    }
+
+
+def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
+    """Make the folder this job's, removing what another checkpoint labelled.
+
+    Returns:
+        What all processes that label must have in common, as the first one had it: device and threads.
+    """
+    made = {"device": device, "threads": torch.get_num_threads()}
+    folder.mkdir(parents=True, exist_ok=True)
+    with _turn(folder.parent, folder.name):
+        if (held := _note(folder)) is not None and not same_json(held.get("job"), job):
+            doomed = folder.with_name(f".{folder.name}.replaced.tmp")
+            shutil.rmtree(doomed, ignore_errors=True)
+            folder.rename(doomed)  # at once: what another process still writes there goes with it
+            shutil.rmtree(doomed, ignore_errors=True)
+            folder.mkdir()
+            held = None
+        if held is None:
+            write_json(folder / JOB, {"job": job, "made": made})
+        elif (folder / NAME).exists() and not _finished(folder, job):
+            (folder / NAME).unlink()  # it names files that are gone, and comes last again
+    if held is None:
+        return made
+    if held["made"]["device"] != device:
+        what = f"was begun on {held['made']['device']}, and this process runs on {device}: labels would differ"
+        raise UserError(what, file=folder, key="device", cure="continue it on that device, or delete it")
+    return held["made"]
+
+
+@contextmanager
+def _turn(folder: Path, name: str) -> Iterator[None]:
+    """Wait for a lease that everyone holds for a moment only."""
+    seeker = Seeker(folder, name)
+    while (lease := seeker.try_take()) is None:
+        time.sleep(POLL / 10)
+    with lease:
+        yield
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Have torch compute with a number of threads, which shows in the last bits of a label."""
+    own = torch.get_num_threads()
+    if count != own:
+        console.print(f"labels with {count} threads, as the pass was begun, and not with {own}", highlight=False)
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
+
+
+def _note(folder: Path) -> dict[str, Any] | None:
+    return read_json(folder / JOB, f"delete {folder}") if (folder / JOB).exists() else None
+
+
+def _check_job(folder: Path, job: dict[str, Any]) -> None:
+    note = _note(folder)
+    if note is None or not same_json(note.get("job"), job):
+        what = "was deleted or given to labels of other options while this process labelled"
+        raise UserError(what, file=folder, cure="start again what is still wanted")
+
+
+def _finished(folder: Path, job: dict[str, Any]) -> bool:
+    """Whether the manifest is there, and every file that it names (one that was damaged may have been deleted)."""
+    note = _note(folder)
+    mine = note is not None and same_json(note.get("job"), job)
+    return mine and (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
+
+
+def _finish(
+    experiment: Experiment, frames: Frames, facts: dict[str, Any], made: dict[str, Any], check: Callable[[], None]
+) -> None:
+    """Write kept.json and the manifest: all shards are whole, so whatever has a temporary name is nobody's."""
+    folder = experiment.labels
+    sweep(folder)
+    infos, statistics = [], []
+    for shard in frames.readers.shards:
+        index = read_json(folder / shard.index_file, "label again")
+        infos.append(shard_info(folder, index))
+        statistics.append(index["statistics"])
+    targets = experiment.targets
+    merged = statistics_of({TRAIN: statistics}, targets)[TRAIN]
+    teacher = {
+        "checkpoint_sha256": facts["sha256"],
+        "step": facts["step"],
+        "threads": made["threads"],
+        "config": to_dict(experiment.config),
+    }
+    source: Manifest = experiment.manifest
+    manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher)
+    check()
+    _keep(experiment, merged)
+    manifest.save()
+
+
+def _keep(experiment: Experiment, statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``kept.json``: what ``label.threshold`` keeps of the labels, which are the same for every threshold."""
+    path, threshold = experiment.labels / "kept.json", experiment.config.label.threshold
+    kept = {task.name: summary(task, statistics[task.name], threshold) for task in experiment.targets}
+    if not path.exists() or not same_json(read_json(path, "delete it"), kept):
+        write_json(path, kept)
+    return kept

@@ -1,0 +1,93 @@
+"""``tutelage label --merge``: frames, visible labels and pseudo-labels as one stand-alone data set."""
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shards.atomic import atomic_file, sweep
+from shards.claim import claim
+from shards.codec import encode_label
+from shards.labels import LabelShards
+from shards.manifest import Manifest, ShardInfo, statistics_of
+from shards.pack import merge_samples
+from shards.resize import resize_label
+from shards.statistics import of_label
+from shards.write import EncodedSample, shard_info, whole_index, write_shard
+from trainer.experiment import TRAIN, Experiment
+from trainer.frames import Frames
+from trainer.pseudolabels.kept import CONFIDENCE
+
+
+def merge(experiment: Experiment, out: Path) -> Manifest:
+    """Write full shards of the training split: every frame with the ground truth that may be seen, and the teacher's
+    labels above ``label.threshold`` where it may not. Other splits are linked (or copied) as they are. An interrupted
+    call is continued, a finished one left alone.
+
+    Raises:
+        UserError: when ``out`` already holds something else, or the disk is full.
+    """
+    source = experiment.manifest
+    frames = experiment.training_frames(pseudo=False)
+    labels = Manifest.load(experiment.labels, kind="labels")
+    for task in experiment.targets:
+        confident = CONFIDENCE in labels.statistics[TRAIN][task.name]
+        threshold = experiment.config.label.threshold if confident else None
+        frames.add_pseudo(LabelShards(experiment.labels, source, TRAIN, task, threshold))
+    job: dict[str, Any] = {
+        "merged_from": source.sha256,
+        "labels": labels.sha256,
+        "threshold": experiment.config.label.threshold,
+    }
+    finished = claim(out, job)
+    if finished:
+        return finished
+    indexes = []
+    try:
+        for number, shard in enumerate(frames.readers.shards):
+            path = out / shard.file
+            samples = (_sample(frames, number, position) for position in range(shard.samples))
+            indexes.append(whole_index(path) or write_shard(path, samples, partial(merge_samples, source.tasks)))
+    finally:
+        sweep(out)
+    splits: dict[str, tuple[ShardInfo, ...]] = dict(source.splits)
+    splits[TRAIN] = tuple(shard_info(out, index) for index in indexes)
+    for split, shards in source.splits.items():
+        for shard in shards if split != TRAIN else ():
+            _link(source.folder / shard.file, out / shard.file)
+            _link(source.folder / shard.index_file, out / shard.index_file)
+    statistics = dict(source.statistics)
+    statistics |= statistics_of({TRAIN: [index["statistics"] for index in indexes]}, source.tasks)
+    manifest = Manifest(out, source.name, "frames", source.size, source.tasks, splits, statistics, job)
+    manifest.save()
+    return manifest
+
+
+def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
+    reader = frames.readers[number]
+    row, key = frames.starts[number] + position, reader.key(position)
+    members = reader.read(position, lambda extension: extension.startswith("rgb.") or extension == "json")
+    statistics = {}
+    for task in frames.manifest.tasks:
+        member = f"{task.name}.png"
+        if frames.visible[task.name][row]:
+            members |= reader.read(position, lambda extension, member=member: extension == member)  # type: ignore[misc]
+            label = reader.decode(position, lambda extension, member=member: extension == member)[task.name]  # type: ignore[misc]
+        elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
+            rgb = reader.decode(position, lambda extension: extension.startswith("rgb."))["rgb"]
+            label = resize_label(frames.sources[task.name].read(number, key), rgb.shape[:2])  # data.size may differ
+            members[member] = encode_label(task, label)
+        else:
+            continue
+        statistics[task.name] = of_label(task, label)
+    return EncodedSample(key, members, statistics)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)  # of an interrupted call
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        with source.open("rb") as data, atomic_file(target) as file:
+            shutil.copyfileobj(data, file)

@@ -1,0 +1,1 @@
+"""``tutelage relate``: which task's labels help which other task."""

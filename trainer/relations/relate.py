@@ -1,0 +1,216 @@
+"""``tutelage relate``: which task's labels, given as an input, help to predict which other task.
+
+For every seed one network sees RGB alone, and for every task one teacher sees that task's label beside RGB. **All of
+them predict all tasks**, as the paper's UMMT and MMMT do: two such networks differ in that one input and in nothing
+else (frames, losses, steps, order, augmentation), each teacher is the one that would label, and T tasks take T + 1
+networks rather than one for each of the T · (T - 1) pairs. So a gain is what a source adds to what the other tasks'
+losses already bring.
+
+All networks train on the same few frames, those that show every task's label, for the same number of steps, and are
+measured on the same validation frames, those that carry them all. They are ordinary runs under the folder of the
+relation: finished ones are kept, and an interrupted one continues.
+
+    runs/DATASET/relate/
+      relation.json      figures, gains, verdicts and recommendations (trainer/relations/relation.py)
+      relation.png       the same as a matrix (trainer/relations/matrix.py)
+      rgb/seed-K/  rgb-TASK/seed-K/
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shards.atomic import write_json
+from shards.errors import UserError
+from shards.tasks import Task
+from trainer.configfile import NO_PSEUDO
+from trainer.experiment import Experiment
+from trainer.frames import Frames
+from trainer.metrics import HEADLINE
+from trainer.progress import say
+from trainer.ranks import rank
+from trainer.recommendation import FILE, relation_folder
+from trainer.relations.matrix import draw
+from trainer.relations.relation import LEAST, Gain, Scores, gain, recommend, verdicts
+from trainer.results.headlines import SMALLER_IS_BETTER
+from trainer.results.interval import LEVEL, Interval
+from trainer.runs.folder import check_configuration, environment
+from trainer.stages import run
+
+RGB = "rgb"
+
+
+def relate(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    seeds: int = 3,
+    samples: int | None = None,
+    out: str | Path | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Train and measure all networks, and write what follows.
+
+    Args:
+        path: a configuration, whose tasks are related. Its inputs, pseudo-labels and name do not matter.
+        overrides: ``key=value``.
+        seeds: how many, from the configuration's on.
+        samples: frames to train on; None for all that show every task's label within the budgets.
+        out: the folder; None for that of the data set, where ``pseudo: auto`` looks.
+
+    Returns:
+        The folder, and what its ``relation.json`` holds.
+
+    Raises:
+        UserError: fewer than two tasks, too few frames with all labels, or whatever a run raises.
+    """
+    own = Experiment(path, [*overrides, NO_PSEUDO])
+    config, names = own.config, [task.name for task in own.tasks]
+    if len(names) < 2:
+        cure = "give the tasks to relate: tasks=[semseg, depth]"
+        raise UserError(f"names {names[0]} alone", file=own.path, key="tasks", cure=cure)
+    if seeds < 1:
+        raise UserError(f"{seeds} seeds", key="--seeds", cure="give 1 or more; an interval takes 2")
+    if samples is not None and samples < 1:
+        raise UserError(f"{samples} frames", key="--samples", cure="give 1 or more, or none for all")
+    folder = Path(out) if out else relation_folder(config)
+    study = Study(own, folder, samples)
+    numbers = range(config.seed, config.seed + seeds)
+    runs = f"{len(names) + 1} networks × {seeds} seed{'s' * (seeds > 1)}"
+    say(f"relate {', '.join(names)}: {runs} on {study.samples} frames: {folder}")
+    networks = {(source, seed): study.experiment(source, seed) for seed in numbers for source in (None, *names)}
+    rows = {place: run(experiment) for place, experiment in networks.items()}
+    relation = study.relation(rows, list(numbers))
+    if rank() == 0:
+        write_json(folder / FILE, relation)
+        draw(relation, folder / "relation.png")
+    return folder, relation
+
+
+class Study:
+    """The networks that one relation is made of.
+
+    Args:
+        own: the configuration as it was given, whose budgets say which labels are scarce.
+        folder: of all runs.
+        samples: frames to train on, or None for all that show every label.
+    """
+
+    def __init__(self, own: Experiment, folder: Path, samples: int | None) -> None:
+        self.own, self.folder, self.config = own, folder, own.config
+        self.frames = own.training_frames()
+        self.samples = samples or _complete(self.frames, own.tasks)
+        if self.samples < 1:
+            what = f"no training frame shows all of {', '.join(self.config.tasks)}"
+            raise UserError(what, file=own.manifest.path, key="tasks", cure="relate fewer tasks: tasks=[...]")
+        self.val = self._val()
+
+    def _val(self) -> int | None:
+        """How many of the validation frames carry all labels: the queue has them first."""
+        if self.config.evaluate.split != "val":
+            return self.config.val  # frames that are set aside carry every label
+        return _complete(self.own.evaluation_frames(), self.own.tasks)
+
+    def experiment(self, source: str | None, seed: int) -> Experiment:
+        """The network that sees a source's label, or none, beside RGB.
+
+        Raises:
+            UserError: when its frames do not show all labels, or its folder holds a run of other settings.
+        """
+        inputs = [RGB, source] if source else [RGB]
+        name = "-".join(inputs)
+        overrides = [
+            *self.own.overrides,
+            f"experiment={name}",
+            f"inputs=[{', '.join(inputs)}]",
+            f"seed={seed}",
+            "run.path=" + json.dumps(str(self.folder / name / f"seed-{seed}")),  # a YAML string, whatever is in it
+            *(f"labels.{task}={self.samples}" for task in self.config.tasks),
+            f"val={self.val or 'null'}",
+        ]
+        made = Experiment(self.own.path, overrides)
+        try:
+            check_configuration(made)
+        except UserError as error:
+            cure = "give another folder (--out), or delete this one"
+            raise UserError(error.what, file=error.file, key=error.key, cure=cure) from None
+        seen, measured = made.training_frames(), made.evaluation_frames()
+        for frames, wanted, key in ((seen, self.samples, "--samples"), (measured, int(measured.chosen.sum()), "val")):
+            complete = _complete(frames, self.own.tasks)
+            if complete < max(wanted, 1):
+                what = f"{complete} of {wanted} {frames.split} frames show all of {', '.join(self.config.tasks)}"
+                raise UserError(what, file=frames.manifest.path, key=key, cure="give fewer, or relate fewer tasks")
+        return made
+
+    def relation(self, rows: dict[tuple[str | None, int], dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
+        """What ``relation.json`` says, from the rows of ``result.json`` by source (None for RGB alone) and seed."""
+
+        def scores(source: str | None, task: Task) -> Scores:
+            return {seed: rows[source, seed]["metrics"][task.name][HEADLINE[task.kind]] for seed in seeds}
+
+        tasks = self.own.tasks
+        names = [task.name for task in tasks]
+        gains = {
+            (source, target.name): gain(source, target, scores(source, target), scores(None, target))
+            for source in names
+            for target in tasks
+            if target.name != source
+        }
+        first = rows[None, seeds[0]]
+        return {
+            "config": str(self.own.path),
+            "overrides": list(self.own.overrides),
+            "dataset": self.config.data.name,
+            "manifest": self.own.manifest.sha256,
+            "tasks": {task.name: _described(task) | {"labels": self._visible(task)} for task in tasks},
+            **{key: first[key] for key in ("backbone", "pretrained", "size", "crop", "steps", "samples_seen")},
+            "samples": self.samples,
+            "validation_frames": first["validation_frames"],
+            "seeds": seeds,
+            "level": LEVEL,
+            "least": LEAST,
+            "scores": [
+                {"inputs": [RGB, source] if source else [RGB], "task": task.name, "seeds": scores(source, task)}
+                for source in (None, *names)
+                for task in tasks
+            ],
+            "gains": [_as_json(each) for each in gains.values()],
+            "verdicts": [asdict(each) for each in verdicts(gains, names)],
+            "recommended": recommend(gains, tasks, {pair: self._labelable(*pair) for pair in gains}),
+            "environment": environment(),
+        }
+
+    def _visible(self, task: Task) -> int:
+        return int((self.frames.visible[task.name] & self.frames.chosen).sum())
+
+    def _labelable(self, source: str, target: str) -> int:
+        """Frames that a teacher which sees the source could label with the target, within the budgets."""
+        return int(self.frames.to_label([RGB, source], [target]).sum())
+
+
+def _complete(frames: Frames, tasks: Sequence[Task]) -> int:
+    """How many of the chosen frames show all labels."""
+    return int(np.logical_and.reduce([frames.chosen, *(frames.visible[task.name] for task in tasks)]).sum())
+
+
+def _described(task: Task) -> dict[str, str]:
+    metric = HEADLINE[task.kind]
+    return {"kind": task.kind, "metric": metric, "better": "lower" if metric in SMALLER_IS_BETTER else "higher"}
+
+
+def _as_json(each: Gain) -> dict[str, Any]:
+    def bounds(of: Interval) -> dict[str, float | None]:
+        return {name: value if math.isfinite(value) else None for name, value in asdict(of).items()}
+
+    return {
+        "source": each.source,
+        "target": each.target,
+        "helps": each.helps,
+        "seeds_needed": each.seeds_needed,
+        "absolute": bounds(each.absolute),
+        "relative": bounds(each.relative),
+    }

@@ -1,0 +1,127 @@
+"""The folder of a run: whose it is, and the row it leaves in ``result.json``.
+
+runs/DATASET/EXPERIMENT/seed-K/
+  config.yaml      the resolved configuration
+  data.json        hashes of the manifests of what it trains on, and of the file that its weights start from
+  metrics.jsonl    figures of training and validation, by step
+  tensorboard/     the same for TensorBoard
+  order.jsonl      the keys of every global batch (train.trace)
+  checkpoints/     see trainer/runs/checkpoint.py
+  labels/train/    label shards, if this network is a teacher
+  result.json      one row: experiment, seed, budget, sizes, metrics, environment, commit
+"""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from shards.atomic import atomic_file, read_json, write_json
+from shards.errors import UserError
+from shards.write import sha256_of
+from trainer.configfile import read_yaml, to_dict, to_yaml
+from trainer.experiment import Experiment
+from trainer.setting import decisive
+
+_ANOTHER = "set run.root (or run.path, or seed) to start another run, or delete this one"
+
+
+def claim(experiment: Experiment) -> None:
+    """Make the run's folder, or make sure that what was trained in it has the same configuration and data.
+
+    Raises:
+        UserError: when it holds a run of another configuration or on other data, naming what differs.
+    """
+    experiment.folder.mkdir(parents=True, exist_ok=True)
+    check_configuration(experiment)
+    _claim_data(experiment, _trained(experiment))
+    path = experiment.folder / "config.yaml"
+    text = to_yaml(experiment.config)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with atomic_file(path) as file:
+            file.write(text.encode())
+
+
+def check_configuration(experiment: Experiment) -> None:
+    """Make sure that what was trained in the run's folder, if anything, has the same configuration.
+
+    Raises:
+        UserError: when it has another, naming what differs.
+    """
+    path = experiment.folder / "config.yaml"
+    if not (_trained(experiment) and path.exists()):
+        return
+    old = decisive(read_yaml(path, "delete it, if this run was started with this configuration"))
+    new = decisive(to_dict(experiment.config))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
+            raise UserError(what, file=experiment.folder, key=key, cure=_ANOTHER)
+
+
+def _trained(experiment: Experiment) -> bool:
+    return any(experiment.checkpoints.glob("[!.]*"))  # a start that failed leaves nothing to be protected
+
+
+def noted(folder: Path) -> dict[str, str]:
+    """Hashes of what a run was trained on and from, by option, as ``data.json`` has them."""
+    path = folder / "data.json"
+    return read_json(path, "delete it, if the data are what this run was trained on") if path.exists() else {}
+
+
+def pretrained(experiment: Experiment) -> str | bool:
+    """Where the first weights came from: ``hub``, or the beginning of a file's sha256; False where from nowhere."""
+    source = experiment.config.model.pretrained
+    if isinstance(source, str):
+        return noted(experiment.folder).get("model.pretrained", "")[:8] or True  # of old runs it is not known
+    return bool(source) and "hub"
+
+
+def _claim_data(experiment: Experiment, trained: bool) -> None:
+    """Note what the run trains on and from, or make sure that it is the same."""
+    known = noted(experiment.folder)
+    found = {key: (manifest.folder, manifest.sha256) for key, manifest in experiment.data().items()}
+    weights = experiment.config.model.pretrained
+    if isinstance(weights, str) and Path(weights).is_file():
+        found["model.pretrained"] = Path(weights), sha256_of(Path(weights))
+    for key, (place, sha256) in found.items() if trained else ():
+        if known.get(key, sha256) != sha256:
+            what = f"holds a run on other data than {place} holds now"
+            raise UserError(what, file=experiment.folder, key=key, cure=_ANOTHER)
+    hashes = {key: sha256 for key, (_, sha256) in found.items()}
+    if trained:
+        hashes = known | hashes  # what was deleted since is still what it was trained on
+    if hashes != known:
+        write_json(experiment.folder / "data.json", hashes)
+
+
+def environment() -> dict[str, Any]:
+    """What the figures were made with: versions, hardware, commit."""
+    import torch
+
+    packages = ("torch", "torchvision", "timm", "accelerate", "deepspeed", "webdataset", "numpy", "pillow")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "tutelage": importlib.metadata.version("tutelage"),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "commit": commit(),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the code, with ``-dirty`` where it was changed; None outside a clone."""
+    source = Path(__file__).resolve().parents[2]
+    try:
+        if not (source / ".git").exists():
+            return None
+        call = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

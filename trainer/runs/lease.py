@@ -1,0 +1,261 @@
+"""A hold on a folder, or on one name in it, that works across clusters and never outlives its holder.
+
+    FOLDER/.NAME.lease-000007    who holds it (JSON), touched by the holder every ``BEAT`` seconds
+
+A holder's number is one above its predecessor's. The file is created exclusively, so of those that want the same
+number one gets it, on NFS too; its predecessors' files are removed then. The newest file is never removed, and a
+released lease keeps it (with the epoch as its time), so that numbers never go back: a writer that slept while others
+held the lease finds a higher number when it wakes, and knows that it must not write.
+
+A holder is dead when its process has ended, which is known at once on its own machine, or when its file has not been
+touched during ``LIMIT`` seconds of watching. Only changes of its time count, since two machines' clocks differ. One of
+an earlier life of the same Slurm job counts as dead though it may live: it is locked out, and has a ``BEAT`` to finish
+what it may be writing.
+"""
+
+import errno
+import json
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from shards.atomic import disk_errors
+from shards.errors import UserError
+from trainer.runs.holder import Holder, describe, ended, identity, superseded
+
+BEAT = 2.0
+LIMIT = 20.0
+"""Seconds. The same in all processes, since they rely on each other's."""
+
+
+class LeaseLost(UserError):
+    """Another process holds the lease now, or it was removed: what it guarded must not be written any more."""
+
+
+class Lease:
+    """A lease that this process holds until it releases it, ends, or sleeps for too long. A context manager.
+
+    Made by :meth:`take` or :meth:`Seeker.try_take`.
+    """
+
+    def __init__(self, folder: Path, name: str, number: int) -> None:
+        self.folder, self.name, self.number = folder, name, number
+        self.path = folder / f".{name}.lease-{number:06d}"
+
+    @classmethod
+    def take(cls, folder: Path, name: str = "run", *, say: Callable[[str], None] = lambda line: None) -> "Lease":
+        """Take a lease, at once or after the ``LIMIT`` in which its holder was found dead.
+
+        Args:
+            folder: made if need be.
+            name: of what is held, since a folder may have several leases.
+            say: hears why it takes long.
+
+        Raises:
+            UserError: when another process holds it, after about one ``BEAT``; or the folder cannot be written.
+        """
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        seeker, began, told = Seeker(folder, name), time.monotonic(), False
+        while (lease := seeker.try_take()) is None:
+            if seeker.beats:
+                cure = "wait until it ends, or stop it"
+                raise UserError(f"is in use by {describe(seeker.holder)}", file=folder, cure=cure)
+            if not told and time.monotonic() - began > 1.5 * BEAT:
+                say(f"{folder}: waiting {LIMIT:.0f} s for a sign of life of {describe(seeker.holder)}")
+                told = True
+            time.sleep(BEAT / 20)
+        return lease
+
+    def check(self) -> None:
+        """Make sure that the lease is still held: call it right before a write.
+
+        Raises:
+            LeaseLost: when it is not.
+        """
+        newest = _newest(self.folder, self.name)
+        if newest > self.number:
+            holder = _read(Lease(self.folder, self.name, newest).path)[0]
+            cure = "leave it to that one, or stop it and start this one again"
+            raise LeaseLost(f"was taken over by {describe(holder)}", file=self.folder, cure=cure)
+        if newest < self.number or self not in _heart:
+            cure = "start the same command again"
+            raise LeaseLost("is no longer held by this process", file=self.folder, cure=cure)
+
+    def held(self) -> bool:
+        """Whether :meth:`check` finds nothing."""
+        try:
+            self.check()
+        except LeaseLost:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give it back. Does nothing when it was given back or lost before."""
+        _heart.remove(self)
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Seeker:
+    """Wants one lease, and remembers what it saw of its holder, so that several tries can find the holder dead.
+
+    Attributes:
+        holder: who held it when it was last tried, None if unknown.
+        beats: how often that holder was seen to be alive.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.holder: Holder | None = None
+        self.beats = 0
+        self._seen: tuple[int, int] | None = None
+        self._displaces = False
+        self._looked = self._silence = 0.0
+
+    def try_take(self) -> Lease | None:
+        """The lease, or None while another process holds it or may hold it.
+
+        Raises:
+            FileNotFoundError: when there is no such folder.
+            UserError: when the folder cannot be written.
+        """
+        newest = _newest(self.folder, self.name)
+        if newest and not self._free(newest):
+            return None
+        lease = Lease(self.folder, self.name, newest + 1)
+        with disk_errors(self.folder):
+            if not _create(lease.path, json.dumps(identity()).encode()):
+                return None
+        if _newest(self.folder, self.name) > lease.number:  # others came and went since the first look
+            lease.path.unlink(missing_ok=True)
+            return None
+        for number in _numbers(self.folder, self.name):
+            if number < lease.number:
+                Lease(self.folder, self.name, number).path.unlink(missing_ok=True)
+        _heart.add(lease)
+        if self._displaces:
+            time.sleep(BEAT)
+        return lease
+
+    def _free(self, number: int) -> bool:
+        self.holder, beat = _read(Lease(self.folder, self.name, number).path)
+        if beat == _RELEASED or (self.holder is not None and ended(self.holder)):
+            return True
+        if self.holder is not None and superseded(self.holder):
+            self._displaces = True
+            return True
+        now, seen = time.monotonic(), (number, beat)
+        if seen == self._seen:
+            # only time that was watched counts: this process may have been asleep itself, and all the others too
+            self._silence += min(now - self._looked, BEAT)
+        else:
+            same = self._seen is not None and self._seen[0] == number
+            self.beats, self._silence = (self.beats + 1 if same else 0), 0.0
+        self._seen, self._looked = seen, now
+        return self._silence > LIMIT
+
+
+class _Heart:
+    """Touches the files of all leases that this process holds, in one thread that lives as long as there are any."""
+
+    def __init__(self) -> None:
+        self._leases: set[Lease] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def __contains__(self, lease: Lease) -> bool:
+        return lease in self._leases
+
+    def add(self, lease: Lease) -> None:
+        with self._lock:
+            self._leases.add(lease)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+                self._thread.start()
+
+    def remove(self, lease: Lease) -> None:
+        with self._lock:  # or a beat under way could come after
+            if lease in self._leases:
+                self._leases.remove(lease)
+                self._touch(lease, (_RELEASED, _RELEASED))
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(BEAT)
+            with self._lock:
+                self._leases -= {lease for lease in self._leases if not self._touch(lease)}
+                if not self._leases:
+                    self._thread = None
+                    return
+
+    def _touch(self, lease: Lease, times: tuple[int, int] | None = None) -> bool:
+        """Whether the lease may still be held."""
+        try:
+            os.utime(lease.path, ns=times) if times else os.utime(lease.path)
+        except FileNotFoundError:
+            return False  # a successor removed it
+        except OSError:
+            pass  # a network disk that may come back
+        return True
+
+
+def _create(path: Path, content: bytes) -> bool:
+    """Make a file that nobody has made, whole from its first moment: linking fails where the name is taken."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        draft.write_bytes(content)
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        return _create_without_links(path, content)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def _create_without_links(path: Path, content: bytes) -> bool:
+    """Exclusive as well; but of whoever dies before the content is written, only silence tells."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
+
+
+_RELEASED = 0
+_heart = _Heart()
+
+
+def _numbers(folder: Path, name: str) -> list[int]:
+    pattern = re.compile(rf"\.{re.escape(name)}\.lease-(\d+)")
+    with os.scandir(folder) as entries:  # on NFS, opening the folder asks the server what is new in it
+        return [int(match[1]) for entry in entries if (match := pattern.fullmatch(entry.name))]
+
+
+def _newest(folder: Path, name: str) -> int:
+    try:
+        return max(_numbers(folder, name), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: Path) -> tuple[Holder | None, int]:
+    """A lease's holder, None while it has not written its name or when it was replaced; and the time of its beat."""
+    try:
+        with path.open("rb") as file:
+            return json.loads(file.read() or b"null"), os.fstat(file.fileno()).st_mtime_ns
+    except (FileNotFoundError, ValueError):
+        return None, -1

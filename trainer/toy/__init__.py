@@ -1,0 +1,1 @@
+"""``tutelage toy``: the paper's toy example."""
