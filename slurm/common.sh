@@ -1,18 +1,19 @@
 # shellcheck shell=bash
 # What the job scripts share: the site's settings, the launch over all nodes, and what becomes of a job that ended.
 # A script runs in the repository's root, where it was submitted.
-set -euo pipefail
+set -e # and no -u yet: what activates an environment seldom bears it
 # shellcheck disable=SC1091  # the site's own, see site.env.example, or what `make install` made
 if [ -f slurm/site.env ]; then . slurm/site.env; elif [ -f .venv/bin/activate ]; then . .venv/bin/activate; fi
+set -euo pipefail
 : "${RANKS_PER_NODE:=${SLURM_GPUS_ON_NODE:-1}}" "${ENGINE:=ddp}" "${CONTAINER:=}" "${GRACE:=120}" "${DRY_RUN:=}"
-threads=$((${SLURM_CPUS_ON_NODE:-1} / RANKS_PER_NODE))
-export RANKS_PER_NODE ENGINE CONTAINER OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"
-child='' stopping='' call=()
-site=(${SCRATCH:+"run.root=$SCRATCH/runs" "data.path=$SCRATCH/data/\${data.name}"})
-trap stop_soon USR1 # ahead of the end: see --signal in the scripts
-trap : TERM         # cancelled: the ranks hear it too, and have KillWait seconds to write their checkpoint
+[ -z "${SLURM_JOB_ID:-}" ] || DRY_RUN='' # a job is never dry, whatever was in the environment that it was submitted from
+child='' stopping='' answer='' call=() on_every_node=()
+site=(${STORAGE:+"run.root=$STORAGE/runs" "data.path=$STORAGE/data/\${data.name}"})
 
 fail() { echo "tutelage: $*" >&2 && exit 1; }
+
+[[ $RANKS_PER_NODE =~ ^[1-9][0-9]*$ ]] || fail "RANKS_PER_NODE=$RANKS_PER_NODE: give a number from 1 up"
+[ -f "configs/engine/$ENGINE.yaml" ] || fail "ENGINE=$ENGINE: configs/engine/ has" configs/engine/*.yaml
 
 tutelage() {
   # shellcheck disable=SC2086  # a line of words
@@ -22,9 +23,15 @@ tutelage() {
 arguments() { # DEFAULT "$@": fills `call` with [CONFIG] [key=value ...] and what the site adds
   [ -n "$DRY_RUN" ] || [ -n "${SLURM_JOB_ID:-}" ] || fail "$0 is a job: submit it (sbatch $0), or start slurm/pipeline.sh"
   local config=$1 && shift
-  case ${1-=} in *=*) ;; *) config=$1 && shift ;; esac
+  if [ -f "${1:-}" ] || [[ ${1-=} != *=* ]]; then config=$1 && shift; fi
   call=("$config" "${site[@]}" "$@")
-  [ -n "$DRY_RUN" ] || header
+  [ -z "$DRY_RUN" ] || return 0
+  trap stop_soon USR1    # ahead of the end: see --signal in the scripts
+  trap 'stopping=1' TERM # at the end: the ranks hear it too, and have KillWait seconds to write their checkpoint
+  local nodes=$SLURM_JOB_NUM_NODES threads=$((${SLURM_CPUS_ON_NODE:-1} / RANKS_PER_NODE))
+  on_every_node=(srun --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --mpi=none --export=ALL)
+  export CONTAINER OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"
+  header
 }
 
 header() { # of every life of a job in its log
@@ -34,58 +41,73 @@ header() { # of every life of a job in its log
   versions=$($CONTAINER python -c 'import importlib.metadata as of, platform
 names = "tutelage", "torch", "accelerate", "deepspeed"
 print(", ".join(["python " + platform.python_version(), *(f"{name} {of.version(name)}" for name in names)]))')
-  echo "tutelage: $SLURM_JOB_NAME ${call[*]}"
+  echo "tutelage: $SLURM_JOB_NAME $(quoted "${call[@]}")"
   echo "  job $SLURM_JOB_ID, restart $restart, $(date --iso-8601=seconds), engine $ENGINE, $RANKS_PER_NODE ranks a node"
   echo "  nodes $(scontrol show hostnames "$SLURM_JOB_NODELIST" | paste --serial --delimiters=' '), commit $commit"
   echo "  $versions"
 }
 
+quoted() { # WORD ...: as one would type them
+  local word words=()
+  for word in "$@"; do
+    [[ $word =~ ^[[:alnum:]_./=:,@%+*-]+$ ]] || word=${word@Q}
+    words+=("$word")
+  done
+  echo "${words[*]}"
+}
+
 prepare() { # the data set of the configuration, on this node, unless it is there
-  local rows state folder name words
-  rows=$(tutelage status --tsv "${call[@]}")
-  IFS=$'\t' read -r _ state folder name _ <<<"$rows"
-  case $name in
+  local state folder name source words
+  ask tutelage status --tsv "${call[@]}"
+  IFS=$'\t' read -r _ state folder name _ <<<"$answer"
+  source=${name%-normals}
+  case $source in
     scenes) words=(scenes) ;;
-    nyudv2 | cityscapes) words=("$name" "${RAW:-downloads/$name}") ;;
-    *) words=(folder "${RAW:-$name}") ;;
+    nyudv2 | cityscapes) words=("$source" "${RAW:-downloads/$source}") ;;
+    *) source=$name words=(folder "${RAW:-$name}") ;;
   esac
+  words+=("$folder" --jobs "${SLURM_CPUS_ON_NODE:-1}")
+  [ "$source" = "$name" ] || words+=(--normals)
   # shellcheck disable=SC2206  # a line of options
-  words+=("$folder" --jobs "${SLURM_CPUS_ON_NODE:-1}" ${PREPARE:-})
+  words+=(${PREPARE:-})
   [ "$state" != finished ] || return 0
-  [ -z "$DRY_RUN" ] || { echo "python -m launchers prepare ${words[*]}" && return; }
+  [ -z "$DRY_RUN" ] || { quoted python -m launchers prepare "${words[@]}" && return; }
   attend tutelage prepare "${words[@]}" || { [ -n "$stopping" ] && requeue; } || fail 'prepare failed, see above'
 }
 
 stage() { # train|label|evaluate: to its end, or back into the queue
-  local answer
   [ -z "$DRY_RUN" ] || { launch "$1" && return; }
-  answer=$(tutelage job begin "$1" "${call[@]}") # an error says what to do, and ends the job for good
+  ask tutelage job begin "$1" "${call[@]}"
   [ "$answer" = start ] || return 0
-  [ -z "$stopping" ] || requeue
   attend launch "$1" || true # a launcher's exit status says nothing
-  answer=$(tutelage job end "$1" "${call[@]}")
+  ask tutelage job end "$1" "${call[@]}"
   case $answer in finished) ;; again) requeue ;; *) exit 1 ;; esac
+}
+
+ask() { # COMMAND ...: fills `answer`; an error says what to do, and ends the job for good
+  answer=$("$@") && return
+  [ -z "$stopping" ] || requeue # unless it was ended with the job
+  exit 1
 }
 
 table() { # of the networks that are evaluated: the configuration's and its teachers'
   [ -z "$DRY_RUN" ] || return 0
-  local rows folders
-  rows=$(tutelage status --tsv "${call[@]}")
-  mapfile -t folders < <(awk -F '\t' '$2 == "finished" && ($1 == "teacher" || $1 == "evaluate") { print $3 }' <<<"$rows")
+  local folders
+  ask tutelage status --tsv "${call[@]}"
+  mapfile -t folders < <(awk -F '\t' '$2 == "finished" && ($1 == "teacher" || $1 == "evaluate") { print $3 }' <<<"$answer")
   tutelage table "${folders[@]}"
 }
 
 launch() { # one launcher on each node, which starts its ranks
-  local nodes=${SLURM_JOB_NUM_NODES:-N} head=HOST port=PORT total="N*$RANKS_PER_NODE" options=() run=(echo srun)
+  local nodes=${SLURM_JOB_NUM_NODES:-N} head=HOST port=PORT total="N*$RANKS_PER_NODE" options run=(quoted srun)
   if [ -z "$DRY_RUN" ]; then
     read -r head < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
     # no client is given a port below 32768; another one after a restart, as a lost node may still hold the old
     port=$((15000 + (SLURM_JOB_ID + 1009 * ${SLURM_RESTART_COUNT:-0}) % 15000)) total=$((nodes * RANKS_PER_NODE))
-    run=(exec srun --nodes="$nodes" --ntasks-per-node=1 --kill-on-bad-exit=1 --mpi=none)
-    run+=(${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"})
+    run=(exec "${on_every_node[@]}" --kill-on-bad-exit=1 --cpu-bind=none) # ranks share the CPUs
   fi
-  [ "$total$ENGINE" = 1ddp ] || options=(--config_file "configs/engine/$ENGINE.yaml")
-  options+=(--num_processes "$total" --num_machines "$nodes" --main_process_ip "$head" --main_process_port "$port")
+  options=(--config_file "configs/engine/$ENGINE.yaml" --num_processes "$total" --num_machines "$nodes")
+  options+=(--main_process_ip "$head" --main_process_port "$port")
   # shellcheck disable=SC2016  # each node's own number
   "${run[@]}" bash -c 'exec $CONTAINER accelerate launch --machine_rank "$SLURM_NODEID" "$@"' launch \
     "${options[@]}" -m launchers "$1" "${call[@]}"
@@ -93,8 +115,10 @@ launch() { # one launcher on each node, which starts its ranks
 
 attend() { # COMMAND ...: its exit status, while signals are heard
   local status=0
+  [ -z "$stopping" ] || requeue
   "$@" &
   child=$!
+  [ -z "$stopping" ] || hurry "$child" & # the signal came before the child was known
   while kill -0 "$child" 2>/dev/null; do wait "$child" && status=0 || status=$?; done
   child=''
   return "$status"
@@ -112,18 +136,26 @@ hurry() {
   while ((SECONDS < end)) && kill -0 "$1" 2>/dev/null; do
     # a launcher would die of the signal and leave its ranks alone, so each rank gets it; again, if it was too early
     # shellcheck disable=SC2016
-    timeout 30 srun --overlap --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mem=0 --mpi=none \
+    timeout 30 "${on_every_node[@]}" --overlap --mem=0 --gres=none \
       bash -c 'exec $CONTAINER python -m launchers job stop' || true
     sleep 5
   done
   if kill -0 "$1" 2>/dev/null; then requeue; fi
 }
 
-running() { scontrol show job --oneliner "$SLURM_JOB_ID" | grep --quiet ' JobState=RUNNING '; }
-
 requeue() { # unless the job is being ended from outside: somebody cancelled it, or Slurm has queued it already
-  running || exit 1
-  echo 'tutelage: back into the queue, to go on from the last checkpoint' >&2
-  scontrol requeue "$SLURM_JOB_ID" || ! running || fail 'there is no way back: submit it again, and it goes on'
-  exit 0
+  local job said
+  for _ in {1..30}; do # the controller may be busy, or away for a moment
+    # an array's last task has the number of the whole array, which is not what is to be queued again
+    if said=$(scontrol show job --oneliner "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID "); then
+      [[ $said = *' JobState=RUNNING '* ]] || exit 1
+      [[ $said != *' Requeue=0 '* ]] || break
+      job=$SLURM_JOB_ID
+      [[ ! $said =~ ' ArrayJobId='([0-9]+)' ArrayTaskId='([0-9]+)' ' ]] || job=${BASH_REMATCH[1]}_${BASH_REMATCH[2]}
+      echo 'tutelage: back into the queue, to go on from the last checkpoint' >&2
+      scontrol requeue "$job" && exit 0
+    fi
+    sleep 10
+  done
+  fail 'there is no way back into the queue: submit it again, and it goes on'
 }

@@ -11,7 +11,9 @@
 #SBATCH --open-mode=append
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@180
-cd "${SLURM_SUBMIT_DIR:-.}" && . slurm/common.sh
+cd "${SLURM_SUBMIT_DIR:-.}"
+[ -f slurm/common.sh ] || { echo "tutelage: submit it in the repository's root" >&2 && exit 1; }
+. slurm/common.sh
 arguments configs/cityscapes/ummt-ps.yaml "$@"
 stage evaluate
 table

@@ -6,42 +6,52 @@
 # Run it again at any time: what is finished, or in the queue, is not submitted. If a job fails for good, those that
 # wait for it are cancelled. docs/cluster.md says more.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dry='' words=()
 for word in "$@"; do if [ "$word" = --dry-run ]; then dry=1; else words+=("$word"); fi; done
 [ "${#words[@]}" -gt 0 ] || { sed -n '4p' "${BASH_SOURCE[0]}" | cut -c3- >&2 && exit 2; }
-DRY_RUN=1 && export -n DRY_RUN && . slurm/common.sh
+[ . -ef "$root" ] || [[ ${words[0]} = /* ]] || words[0]=$PWD/${words[0]}
+cd "$root"
+for name in $(compgen -e SLURM_); do # what is so of the job that this may run in, is not so of those that it submits
+  [[ $name =~ ^SLURM_(CONF|CLUSTERS|JWT)$ ]] || unset "$name"
+done
+. slurm/common.sh
 call=("${words[0]}" "${site[@]}" "${words[@]:1}")
 
 rows=$(tutelage status --tsv "${call[@]}")
-queue=''
-[ -n "$dry" ] || queue=$(squeue --me --noheader --states=PENDING,RUNNING --format='%F %k')
-declare -A id=() depth=()
+declare -A queued=() id=() depth=() new=()
+if [ -z "$dry" ]; then
+  jobs=$(squeue --me --noheader --states=PENDING,RUNNING,SUSPENDED --format='%F %k')
+  while read -r job comment; do [ -z "$job" ] || queued[$comment]=$job; done <<<"$jobs"
+fi
 number=0
-while IFS=$'\t' read -r script state folder _ after config overrides; do
+while IFS=$'\t' read -r -u3 script state folder _ after config overrides; do
   IFS=$'\t' read -r -a arguments <<<"$config${overrides:+$'\t'$overrides}"
-  needs='' indent=0
+  needs='' indent=0 waits=''
   for each in ${after//[,-]/ }; do
-    needs+=${id[$each]:+:${id[$each]}}
+    needs+=${id[$each]:+:${id[$each]}} waits+=${new[$each]:-}
     ((depth[$each] < indent)) || indent=$((depth[$each] + 1))
   done
   depth[$number]=$indent
-  comment="tutelage $script $(realpath -m "$folder")"
+  comment="tutelage $script $(realpath -m "$folder")" job=''
+  [ -n "$waits" ] || job=${queued[$comment]:-} # one that waits for what was cancelled will be cancelled too
   if [ "$state" = finished ]; then
     said=finished
-  elif found=$(grep -F -m1 " $comment" <<<"$queue"); then
-    id[$number]=${found%% *} said="job ${found%% *}, submitted before"
+  elif [ -n "$job" ]; then
+    id[$number]=$job said="job $job, submitted before"
   else
-    extra=SUBMIT_${script^^}
+    extra=SUBMIT_${script^^} new[$number]=1
     # shellcheck disable=SC2206  # a line of options
-    submit=(sbatch --parsable --comment="$comment" ${!extra-${SUBMIT:-}} "slurm/$script.sh" "${arguments[@]}")
-    [ -z "$needs" ] || submit=("${submit[@]:0:2}" "--dependency=afterok$needs" --kill-on-invalid-dep=yes "${submit[@]:2}")
+    submit=(sbatch --parsable ${!extra-${SUBMIT:-}} --comment="$comment")
+    [ -z "$needs" ] || submit+=("--dependency=afterok$needs" --kill-on-invalid-dep=yes)
+    submit+=("slurm/$script.sh" "${arguments[@]}")
     if [ -n "$dry" ]; then
-      id[$number]="ID-OF-${script^^}" said="${submit[*]}"$'\n'$(DRY_RUN=1 "slurm/$script.sh" "${arguments[@]}" | sed 's/^/        /')
+      id[$number]="ID-OF-${script^^}" said=$(quoted "${submit[@]}")$'\n'$(DRY_RUN=1 "slurm/$script.sh" "${arguments[@]}" | sed 's/^/        /')
     else
-      id[$number]=$("${submit[@]}") said="job ${id[$number]}${needs:+ after ${needs#:}}"
+      job=$("${submit[@]}") id[$number]=${job%%;*} # ID;CLUSTER where there are several
+      said="job ${id[$number]}${needs:+ after ${needs#:}}"
     fi
   fi
   printf '%*s%-9s %s: %s\n' $((2 * indent)) '' "$script" "$folder" "$said"
   number=$((number + 1))
-done <<<"$rows"
+done 3<<<"$rows"

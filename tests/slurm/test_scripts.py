@@ -41,18 +41,19 @@ def run(*call: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_dry_run_prints_what_would_run_and_needs_no_slurm(tmp_path):
-    scratch = tmp_path / "scratch"
+    store = tmp_path / "store"
     words = ["configs/scenes/ummt-ps.yaml", "--dry-run", "train.steps=3"]
-    done = run("slurm/pipeline.sh", *words, SCRATCH=str(scratch), ENGINE="zero2", SUBMIT="--nodes=4")
+    done = run("slurm/pipeline.sh", *words, STORAGE=str(store), ENGINE="zero2", SUBMIT="--nodes=4")
     assert done.returncode == 0, done.stderr
     said = done.stdout
     for name in ("prepare", "teacher", "label", "student", "evaluate"):
-        assert f"--nodes=4 slurm/{name}.sh configs/scenes/" in said
-    assert "--dependency=afterok:ID-OF-TEACHER --kill-on-invalid-dep=yes" in said
-    assert f"prepare scenes {scratch}/data/scenes" in said
+        assert f" slurm/{name}.sh configs/scenes/" in said
+    assert said.count("sbatch --parsable --nodes=4 ") == 5
+    assert "--dependency=afterok:ID-OF-TEACHER --kill-on-invalid-dep=yes slurm/label.sh" in said
+    assert f"prepare scenes {store}/data/scenes" in said
     assert "--config_file configs/engine/zero2.yaml" in said
-    assert f"-m launchers train configs/scenes/ummt-ps.yaml run.root={scratch}/runs" in said
-    assert not scratch.exists()
+    assert f"-m launchers train configs/scenes/ummt-ps.yaml run.root={store}/runs" in said
+    assert not store.exists()
 
 
 def test_mistakes_are_told():

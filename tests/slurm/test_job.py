@@ -1,0 +1,161 @@
+"""What becomes of a job, whatever its launches and Slurm say and whenever it is told to stop."""
+
+import re
+
+import pytest
+from fakeslurm import Site
+
+RUNNING = "JobId=9 JobName=x JobState=RUNNING Dependency=(null) Requeue=1 Restarts=0"
+SIGNAL = "kill -USR1 $BATCH; sleep 0.2"
+
+
+def tutelage(site: Site, *, status: str = ":", begin: str = "echo start", launch: str = ":", end: str = "echo again"):
+    """What the commands of a job do and say."""
+    site.answer(
+        "tutelage",
+        f"""case "$1 $4 ${{5:-}}" in
+  "python status "*) {status}; printf 'prepare\\tfinished\\tdata/scenes\\tscenes\\t-\\tx.yaml\\n' ;;
+  "python job begin") {begin} ;;
+  "python job end") {end} ;;
+  accelerate*) {launch} ;;
+esac""",
+    )
+
+
+def scontrol(site: Site, *lines: str, requeue: str = ":") -> None:
+    said = "\n".join(lines)
+    site.answer(
+        "scontrol",
+        f"""case "$1 $2" in
+  "show hostnames") echo node1 ;;
+  "show job") cat <<'END'
+{said}
+END
+    ;;
+  requeue*) {requeue} ;;
+esac""",
+    )
+
+
+def test_a_launch_that_is_to_be_done_again_is_queued_again(site: Site):
+    tutelage(site)
+    scontrol(site, RUNNING)
+    done = site.job("student", "x.yaml", "labels={semseg: 8}")
+    assert done.returncode == 0 and "tutelage: student x.yaml 'labels={semseg: 8}'" in done.stdout
+    assert site.calls("srun")[0][-2:] == ["x.yaml", "labels={semseg: 8}"]
+    assert site.calls("scontrol", "requeue") == [["scontrol", "requeue", "9"]]
+
+
+def test_a_task_of_an_array_queues_itself_and_no_other(site: Site):
+    """The last task has the array's own number, by which Slurm shows and queues all of them."""
+    tutelage(site)
+    array = [
+        f"JobId={job} ArrayJobId=9 ArrayTaskId={task} JobState=RUNNING Requeue=1 X" for job, task in ((11, 2), (9, 3))
+    ]
+    scontrol(site, *array)
+    assert site.job("label", "x.yaml").returncode == 0
+    assert site.calls("scontrol", "requeue") == [["scontrol", "requeue", "9_3"]]
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "PENDING", "COMPLETING"])
+def test_a_job_that_is_ended_from_outside_stays_away(site: Site, state: str):
+    tutelage(site)
+    scontrol(site, RUNNING.replace("RUNNING", state))
+    assert site.job("student", "x.yaml").returncode == 1
+    assert not site.calls("scontrol", "requeue")
+
+
+def test_a_controller_that_is_away_for_a_moment_is_asked_again(site: Site):
+    tutelage(site)
+    scontrol(site, RUNNING, requeue='[ "$(grep -c "^scontrol .requeue" "$CALLS")" -gt 2 ]')
+    assert site.job("student", "x.yaml").returncode == 0
+    assert len(site.calls("scontrol", "requeue")) == 3
+
+
+def test_a_job_that_cannot_be_queued_again_says_so(site: Site):
+    tutelage(site)
+    scontrol(site, RUNNING.replace("Requeue=1", "Requeue=0"))
+    done = site.job("student", "x.yaml")
+    assert done.returncode == 1 and "submit it again" in done.stderr
+    assert not site.calls("scontrol", "requeue")
+
+
+@pytest.mark.parametrize("when", ["status", "begin", "end"])
+def test_a_signal_between_launches_is_not_forgotten(site: Site, when: str):
+    """While Python is asked: no rank is there that could hear it."""
+    tutelage(site, **{when: f"{SIGNAL}; echo {'again' if when == 'end' else 'start'}"})
+    scontrol(site, RUNNING)
+    assert site.job("teacher", "x.yaml").returncode == 0
+    assert site.calls("scontrol", "requeue")
+    assert bool(site.calls("tutelage", "accelerate")) == (when == "end")
+
+
+def test_a_signal_while_data_are_prepared(site: Site):
+    row = "printf 'prepare\\tnot begun\\tdata/scenes\\tscenes\\t-\\tx.yaml\\n'"
+    site.answer("tutelage", f"case $4 in status) {SIGNAL}; {row} ;; prepare) sleep 60 ;; esac")
+    scontrol(site, RUNNING)
+    assert site.job("prepare", "x.yaml").returncode == 0
+    assert site.calls("scontrol", "requeue")
+
+
+def test_a_question_that_is_ended_with_the_job_is_no_failure(site: Site):
+    tutelage(site, begin="kill -TERM $BATCH; sleep 0.2; kill -TERM $$")
+    scontrol(site, RUNNING)
+    assert site.job("student", "x.yaml").returncode == 0
+    assert site.calls("scontrol", "requeue")
+
+
+def test_a_signal_reaches_the_ranks(site: Site):
+    tutelage(site, launch=f"{SIGNAL}; while [ ! -e stopped ]; do sleep 0.1; done")
+    site.answer(
+        "srun", 'case "$*" in *"job stop") touch stopped ;; *) while [[ $1 = -* ]]; do shift; done; "$@" ;; esac'
+    )
+    scontrol(site, RUNNING)
+    assert site.job("student", "x.yaml").returncode == 0
+    stop = site.calls("srun")[1]
+    assert {"--overlap", "--export=ALL", "--gres=none", "--ntasks=1"} <= set(stop)
+
+
+def test_one_launcher_a_node_whatever_the_job_asked_for(site: Site):
+    tutelage(site, end="echo finished")
+    habits = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4"}
+    assert site.job("student", "x.yaml", **habits, SLURM_EXPORT_ENV="NONE").returncode == 0
+    (launch,) = site.calls("srun")
+    assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--export=ALL"} <= set(launch)
+    assert launch[launch.index("--num_processes") + 1] == "8"
+
+
+def test_one_process_too_is_launched_with_the_engine_that_was_asked_for(site: Site):
+    """Not with what a user once told accelerate for other work; and a launcher that would hand SIGTERM on."""
+    tutelage(site, end="echo finished")
+    assert site.job("student", "x.yaml", SLURM_GPUS_ON_NODE="1").returncode == 0
+    assert "configs/engine/ddp.yaml" in site.calls("srun")[0]
+
+
+def test_a_job_is_never_dry(site: Site):
+    tutelage(site, end="echo finished")
+    site.job("student", "x.yaml", DRY_RUN="1")
+    assert site.calls("srun")
+
+
+def test_settings_of_a_site_may_name_what_is_not_set(site: Site):
+    (site.folder / "slurm/site.env").write_text('export LD_PATH="$NO_SUCH_VARIABLE:/opt"\nSTORAGE=/store\n')
+    tutelage(site, end="echo finished")
+    assert site.job("student", "x.yaml").returncode == 0
+    assert "run.root=/store/runs" in site.calls("srun")[0]
+
+
+def test_every_setting_of_the_example_is_one(site: Site):
+    lines = (site.folder / "slurm/site.env.example").read_text().splitlines()
+    settings = [line[2:] for line in lines if re.match(r"# (export )?[A-Z_]+=", line)]
+    assert len(settings) > 15
+    (site.folder / "slurm/site.env").write_text("\n".join(each for each in settings if "CONTAINER" not in each))
+    tutelage(site, end="echo finished")
+    assert site.job("student", "x.yaml", USER="ada").returncode == 0
+    (launch,) = site.calls("srun")
+    assert launch[launch.index("--num_processes") + 1] == "8" and "run.root=/scratch/ada/tutelage/runs" in launch
+
+
+def test_a_job_that_was_submitted_elsewhere_says_where_to(site: Site, tmp_path):
+    done = site.job("student", "x.yaml", SLURM_SUBMIT_DIR=str(tmp_path))
+    assert done.returncode == 1 and done.stderr.splitlines() == ["tutelage: submit it in the repository's root"]
