@@ -1,14 +1,19 @@
 """``tutelage prepare SOURCE``: raw frames → shards, with a progress bar, and a summary of what was made."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from launchers.inspect import summary
+from shards.atomic import disk_errors
 from shards.errors import UserError
+from shards.manifest import NAME
 from shards.pack import pack
 from shards.sources.base import Source
 from trainer.configfile import parse_size
 from trainer.progress import console, progress
+from trainer.runs.lease import turn
 
 
 def scenes(options: argparse.Namespace) -> None:
@@ -61,7 +66,7 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
     elif options.window is not None:
         raise UserError("is of normals, which are not asked for", key="--window", cure="give --normals too")
     frames = sum(len(keys) for keys in source.splits.values())
-    with progress(f"prepare {source.name}", frames) as report:
+    with _alone(Path(options.out)), progress(f"prepare {source.name}", frames) as report:
         manifest = pack(
             source,
             Path(options.out),
@@ -72,6 +77,19 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
             say=_say,
         )
     summary(manifest)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Wait while another process prepares the same data set, such as another job: it will be found finished."""
+    if (out / NAME).exists() or out.is_file():  # finished, perhaps for reading only; or to be refused
+        yield
+        return
+    leases = out / ".prepare"
+    with disk_errors(out):
+        leases.mkdir(parents=True, exist_ok=True)
+    with turn(leases, "prepare", say=_say):
+        yield
 
 
 def _classes(text: str | None) -> int | list[str] | None:

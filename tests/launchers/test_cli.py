@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import threading
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
+from trainer.runs.lease import turn
 
 COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "status", "relate"]
 COMMANDS += ["table", "toy", "picture", "report"]
@@ -84,6 +86,18 @@ def test_prepare_makes_a_data_set_and_says_what_is_in_it(scenes, tmp_path, capsy
         text = capsys.readouterr().out
         assert "scenes, 32x64" in text and "wall" in text and " m, mean " in text
     assert {name: Manifest.load(tmp_path / "d").samples(name) for name in ("train", "val")} == {"train": 8, "val": 4}
+
+
+def test_prepare_waits_for_whoever_prepares_the_same(scenes, tmp_path):
+    """Such as the jobs of two teachers that both found no data."""
+    (tmp_path / "d/.prepare").mkdir(parents=True)
+    second = threading.Thread(target=main, args=(["prepare", "scenes", str(tmp_path / "d"), *scenes],))
+    with turn(tmp_path / "d/.prepare", "prepare"):
+        second.start()
+        second.join(1)
+        assert [path.name for path in (tmp_path / "d").iterdir()] == [".prepare"]
+    second.join()
+    assert Manifest.load(tmp_path / "d").complete()
 
 
 def test_prepare_folder_takes_a_declaration_from_its_options(tmp_path, capsys):

@@ -37,7 +37,7 @@ from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts, summary
 from trainer.pseudolabels.sharing import POLL, SharedShards, tidy
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
-from trainer.runs.lease import Lease, Seeker
+from trainer.runs.lease import Lease, turn
 from trainer.runs.status import already_finished, new_launch, recorded
 from trainer.runtime import accelerator, autocast
 
@@ -190,7 +190,7 @@ def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
     """
     made = {"device": device, "threads": torch.get_num_threads()}
     folder.mkdir(parents=True, exist_ok=True)
-    with _turn(folder.parent, folder.name):
+    with turn(folder.parent, folder.name):
         if (held := _note(folder)) is not None and not same_json(held.get("job"), job):
             doomed = folder.with_name(f".{folder.name}.replaced.tmp")
             shutil.rmtree(doomed, ignore_errors=True)
@@ -208,16 +208,6 @@ def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
         what = f"was begun on {held['made']['device']}, and this process runs on {device}: labels would differ"
         raise UserError(what, file=folder, key="device", cure="continue it on that device, or delete it")
     return held["made"]
-
-
-@contextmanager
-def _turn(folder: Path, name: str) -> Iterator[None]:
-    """Wait for a lease that everyone holds for a moment only."""
-    seeker = Seeker(folder, name)
-    while (lease := seeker.try_take()) is None:
-        time.sleep(POLL / 10)
-    with lease:
-        yield
 
 
 @contextmanager

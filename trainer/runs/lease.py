@@ -20,7 +20,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from shards.atomic import disk_errors
@@ -162,6 +163,28 @@ class Seeker:
             self.beats, self._silence = (self.beats + 1 if same else 0), 0.0
         self._seen, self._looked = seen, now
         return self._silence > LIMIT
+
+
+@contextmanager
+def turn(folder: Path, name: str, *, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Wait for a lease, however long others hold it, and hold it for a block.
+
+    Args:
+        folder: which is there.
+        say: hears whom it waits for, if that takes long.
+
+    Raises:
+        FileNotFoundError: when there is no such folder.
+        UserError: when the folder cannot be written.
+    """
+    seeker, told = Seeker(folder, name), False
+    while (lease := seeker.try_take()) is None:
+        if seeker.beats and not told:
+            say(f"{folder}: waiting for {describe(seeker.holder)}")
+            told = True
+        time.sleep(BEAT / 40)
+    with lease:
+        yield
 
 
 class _Heart:
