@@ -46,6 +46,10 @@ SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=0,batch_sc
 SlurmdParameters=config_overrides
 PropagateResourceLimits=NONE
 JobRequeue=1
+# jobs of a partition with a higher PriorityTier take nodes; who has them hears of it GraceTime seconds ahead
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
 ReturnToService=2
 SlurmdTimeout=10
 SlurmctldTimeout=10
@@ -106,7 +110,8 @@ class Cluster:
         conf = CONF.format(folder=folder, net=self.net, controller=controller, port=6800 + number)
         for name in names:
             conf += f"NodeName={name} NodeAddr={self._address(name)} CPUs={cpus} RealMemory=8000\n"
-        conf += f"PartitionName=all Nodes={','.join(names)} Default=YES MaxTime=INFINITE State=UP\n"
+        conf += f"PartitionName=all Nodes={','.join(names)} Default=YES MaxTime=INFINITE State=UP GraceTime=60\n"
+        conf += f"PartitionName=urgent Nodes={','.join(names)} MaxTime=INFINITE State=UP PriorityTier=10\n"
         (folder / "slurm.conf").write_text(conf)
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._hosts: dict[str, subprocess.Popen[bytes]] = {}
@@ -200,7 +205,7 @@ class Cluster:
     def until_idle(self, limit: float = 60) -> None:
         """Wait until all hosts that are on can take a job."""
         end = time.monotonic() + limit
-        while sorted(self.run("sinfo", "-hN", "-t", "idle", "-o", "%N").split()) != sorted(self._hosts):
+        while sorted(self.run("sinfo", "-hN", "-p", "all", "-t", "idle", "-o", "%N").split()) != sorted(self._hosts):
             assert time.monotonic() < end, self.run("sinfo", "-lN")
             time.sleep(0.2)
 

@@ -23,7 +23,8 @@ def test_several_nodes_do_what_one_machine_does(new_clone: Callable[..., Clone],
     jobs = empty.jobs(first)
     assert list(jobs) == ["prepare", "teacher", "label", "student", "evaluate"], first
     again = empty.run("slurm/pipeline.sh", "student.yaml", **site)
-    assert empty.jobs(again) == jobs and again.count("submitted before") == 5
+    assert empty.jobs(again).items() <= jobs.items()
+    assert again.count("submitted before") + again.count(": finished") == 5  # the first may have ended by now
     table = empty.finish(jobs["evaluate"], 500)
     assert f"{ranks} ranks a node" in table
     assert re.search(r"^ student .*\n", table, re.MULTILINE) and re.search(r"^ teacher .*\n", table, re.MULTILINE)

@@ -73,6 +73,24 @@ def test_a_job_that_is_queued_again_from_outside(clone: Clone, undisturbed: Path
     assert_same(run, undisturbed)
 
 
+@pytest.mark.parametrize("signal", ["USR1", pytest.param("TERM", marks=pytest.mark.long)])
+def test_a_job_that_must_make_room(clone: Clone, undisturbed: Path, signal: str):
+    """Told by the signal that the script asks for, or by Slurm's own, where a site does not send that one."""
+    if signal == "TERM":
+        script = clone.folder / "slurm/student.sh"
+        script.write_text(script.read_text().replace("#SBATCH --signal=", "# "))
+    job = clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", *LONG, "checkpoint.every=1000")
+    run = clone.folder / RUN
+    clone.until(lambda: (run / "order.jsonl").exists() and len(order(run)) > 20)
+    urgent = clone.submit("--partition=urgent", "--nodes=3", "--exclusive", "--wrap=sleep 1")
+    log = clone.finish(job)
+    assert clone.slurm.state(urgent) == "COMPLETED"
+    assert f"by SIG{signal}" in log and "back into the queue" in log and "restart 1" in log
+    stopped, went_on = (re.search(f"{words} (\\d+)", log) for words in ("stopped at step", "continuing .* at step"))
+    assert stopped and went_on and stopped[1] == went_on[1]
+    assert_same(run, undisturbed)
+
+
 def test_a_node_that_dies_while_labelling(clone: Clone):
     options = ("data.size=256x384", "label.batch=1", "train.steps=2")
     clone.launch(2, "train", "teacher.yaml", *options)
