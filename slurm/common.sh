@@ -133,6 +133,7 @@ stop_soon() { # the ranks write a checkpoint and end; if they take too long, the
 
 hurry() {
   local end=$((SECONDS + GRACE))
+  unset "${!SLURM_GPUS@}" SLURM_CPUS_PER_GPU SLURM_MEM_PER_GPU SLURM_TRES_PER_TASK # this step takes none
   while ((SECONDS < end)) && kill -0 "$1" 2>/dev/null; do
     # a launcher would die of the signal and leave its ranks alone, so each rank gets it; again, if it was too early
     # shellcheck disable=SC2016

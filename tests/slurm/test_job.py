@@ -107,11 +107,11 @@ def test_a_question_that_is_ended_with_the_job_is_no_failure(site: Site):
 
 def test_a_signal_reaches_the_ranks(site: Site):
     tutelage(site, launch=f"{SIGNAL}; while [ ! -e stopped ]; do sleep 0.1; done")
-    site.answer(
-        "srun", 'case "$*" in *"job stop") touch stopped ;; *) while [[ $1 = -* ]]; do shift; done; "$@" ;; esac'
-    )
+    steps = 'while [[ $1 = -* ]]; do shift; done; case "$*" in *"job stop") env >stopped ;; *) "$@" ;; esac'
+    site.answer("srun", steps)
     scontrol(site, RUNNING)
-    assert site.job("student", "x.yaml").returncode == 0
+    assert site.job("student", "x.yaml", SLURM_GPUS_PER_NODE="1", SLURM_GPUS="1").returncode == 0
+    assert "SLURM_GPUS" not in (site.folder / "stopped").read_text(), "Slurm refuses a step with them and no GPU"
     stop = site.calls("srun")[1]
     assert {"--overlap", "--export=ALL", "--gres=none", "--ntasks=1"} <= set(stop)
 
