@@ -46,7 +46,7 @@ def test_what_is_finished_is_not_started(done, ask):
 def test_an_end_is_judged_by_what_is_there_and_what_was_said(ask):
     assert ask("begin", "train") == ("start", 0)
     assert ask("end", "train") == ("again", 0), "killed before it could say anything"
-    for state in (status.RUNNING, status.CONTINUE):
+    for state in (status.RUNNING, status.CONTINUE, status.CRASHED):
         say(state)
         assert ask("end", "train") == ("again", 0)
     say(status.FAILED, "of another job", job="8")

@@ -6,9 +6,11 @@
      "host": "node3", "process": 4711, "ranks": 2, "job": "123", "began": "2026-01-31T12:00:00+00:00", "ended": "..."}
 
 ``state`` is one of ``running`` (or killed while it ran), ``finished``, ``to be continued`` (start the same command
-again), and ``failed`` (again would fail again: see ``why``).
+again), ``failed`` (again would fail again: see ``why``), and ``crashed`` (nobody foresaw it: again may do better, as
+after a fault of a device or of a network disk).
 """
 
+import errno
 import os
 import secrets
 import socket
@@ -23,7 +25,7 @@ from shards.errors import UserError
 from trainer.ranks import rank, ranks
 
 NAME = "status.json"
-RUNNING, FINISHED, CONTINUE, FAILED = "running", "finished", "to be continued", "failed"
+RUNNING, FINISHED, CONTINUE, FAILED, CRASHED = "running", "finished", "to be continued", "failed", "crashed"
 
 
 class Interrupted(Exception):
@@ -67,7 +69,8 @@ def recorded(folder: Path, stage: str, launch: str) -> Iterator[None]:
         raise
     except BaseException as error:
         with suppress(UserError):  # a full disk, which is what is being told already
-            end(FAILED, error if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+            why = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            end(FAILED if _curable(error) else CRASHED, why)
         raise
     if first:
         end(FINISHED)
@@ -92,6 +95,12 @@ def _entry(stage: str, launch: str) -> dict[str, Any]:
         "began": _now(),
         "ended": None,
     }
+
+
+def _curable(error: BaseException) -> bool:
+    """Whether it takes the user to cure it."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+    return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in codes)
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What ``status.json`` says of a run's last start, and who may say it."""
 
+import errno
+
 import pytest
 
 from shards.errors import UserError
@@ -16,7 +18,9 @@ from trainer.runs.status import Interrupted, LostRank, already_finished, recorde
         (LostRank("rank 0: gone"), "to be continued", "rank 0: gone"),
         (KeyboardInterrupt(), "to be continued", "KeyboardInterrupt"),
         (UserError("is bad", key="data.path"), "failed", "data.path: is bad"),
-        (ZeroDivisionError("by zero"), "failed", "ZeroDivisionError: by zero"),
+        (OSError(errno.ENOSPC, "full"), "failed", "OSError: [Errno 28] full"),
+        (OSError(errno.ESTALE, "stale"), "crashed", "OSError: [Errno 116] stale"),
+        (ZeroDivisionError("by zero"), "crashed", "ZeroDivisionError: by zero"),
     ],
     ids=lambda value: type(value).__name__,
 )
