@@ -84,7 +84,7 @@ def main() -> None:
     add("--frame-mb", type=float, default=3.0, help="of a frame in the shards (python -m benchmarks.loader)")
     add("--samples-per-shard", type=int, default=256)
     add("--decode-ms", type=float, default=100.0, help="of one core for a frame (python -m benchmarks.loader)")
-    add("--parameters", type=float, default=17e6, help="of the network")
+    add("--parameters", type=float, default=23.8e6, help="of the network")
     add("--batch", type=int, default=2, help="frames of a rank in a step")
     add("--step-ms", type=float, required=True, help="of one GPU alone (python -m benchmarks.step)")
     add("--label-fps", type=float, required=True, help="frames that one GPU labels in a second")

@@ -35,16 +35,16 @@ arguments() { # DEFAULT "$@": fills `call` with [CONFIG] [key=value ...] and wha
 }
 
 header() { # of every life of a job in its log
-  local restart=${SLURM_RESTART_COUNT:-0} versions commit
+  local restart=${SLURM_RESTART_COUNT:-0} commit
   commit=$(git describe --always --dirty --abbrev=12 --match= 2>/dev/null) || commit=unknown
   # shellcheck disable=SC2086
-  versions=$($CONTAINER python -c 'import importlib.metadata as of, platform
+  ask $CONTAINER python -c 'import importlib.metadata as of, platform
 names = "tutelage", "torch", "accelerate", "deepspeed"
-print(", ".join(["python " + platform.python_version(), *(f"{name} {of.version(name)}" for name in names)]))')
+print(", ".join(["python " + platform.python_version(), *(f"{name} {of.version(name)}" for name in names)]))'
   echo "tutelage: $SLURM_JOB_NAME $(quoted "${call[@]}")"
   echo "  job $SLURM_JOB_ID, restart $restart, $(date --iso-8601=seconds), engine $ENGINE, $RANKS_PER_NODE ranks a node"
   echo "  nodes $(scontrol show hostnames "$SLURM_JOB_NODELIST" | paste --serial --delimiters=' '), commit $commit"
-  echo "  $versions"
+  echo "  $answer"
 }
 
 quoted() { # WORD ...: as one would type them
