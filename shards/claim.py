@@ -49,7 +49,7 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
         _compare(out, "an unfinished data set", held["job"], job)
         for shard in changed:
             (out / index_name(shard)).unlink(missing_ok=True)
-    elif any(not entry.name.startswith(".") for entry in out.iterdir()):
+    elif any(not entry.name.startswith(".") for entry in out.iterdir()):  # hidden: leftovers, a file system's own
         raise UserError("is not empty", file=out, cure=_CURE)
     sweep(out)
     if not same_json(held, note):
