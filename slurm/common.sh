@@ -118,7 +118,7 @@ attend() { # COMMAND ...: its exit status, while signals are heard
   [ -z "$stopping" ] || requeue
   "$@" &
   child=$!
-  [ -z "$stopping" ] || hurry "$child" & # the signal came before the child was known
+  if [ -n "$stopping" ]; then hurry "$child" & fi # the signal came before the child was known
   while kill -0 "$child" 2>/dev/null; do wait "$child" && status=0 || status=$?; done
   child=''
   return "$status"
@@ -128,7 +128,7 @@ stop_soon() { # the ranks write a checkpoint and end; if they take too long, the
   [ -z "$stopping" ] || return 0
   stopping=1
   echo "tutelage: the job is about to be ended: its ranks are asked to stop" >&2
-  [ -z "$child" ] || hurry "$child" &
+  if [ -n "$child" ]; then hurry "$child" & fi
 }
 
 hurry() {
