@@ -20,6 +20,7 @@ from accelerate.utils import broadcast_object_list
 
 from shards.errors import UserError
 from trainer.engine.base import asks
+from trainer.memory import keep_freed_memory
 from trainer.ranks import rank, ranks
 from trainer.runs.status import LostRank
 
@@ -43,6 +44,8 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         cure = "use train.precision=bf16 or fp32"
         raise UserError("fp16 needs a GPU", key="train.precision", cure=cure)
     _refuse_flags(precision)
+    if not cuda:
+        keep_freed_memory()
     started = ranks()
     gloo = not cuda and asks("DEEPSPEED")
     if not cuda and started > 1 and not gloo:
