@@ -107,7 +107,7 @@ def train(engine: Engine, first: int, last: int, *, skip: bool = False) -> list[
     rank, losses = engine.accelerator.process_index, []
     engine.network.train()
     for step in range(first, last):
-        for tried in (0.5, 1, 1.5, 2) if skip else ():  # micro-batches; half of one is its forward
+        for tried in (0.5, 1.5, 2, 1) if skip else ():  # micro-batches; half of one is its forward
             kept = [buffer.clone() for buffer in engine.plain.buffers()]
             for micro in range(math.ceil(tried)):
                 x = frames(step + 50, micro, rank)

@@ -5,7 +5,7 @@ the network as its file says. On CPUs it would ignore that file: it is told ther
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 
 import torch
@@ -40,10 +40,9 @@ class Fsdp2(Engine):
         self._whole = deepcopy(self.plain).cpu()
         self.network, _ = self.accelerator.prepare(self.plain, self.optimizer)
 
-    @contextmanager
-    def micro_batch(self, last: bool) -> Iterator[None]:
-        self.network.set_requires_gradient_sync(last)  # type: ignore[operator]
-        yield
+    def micro_batch(self, last: bool) -> AbstractContextManager[None]:
+        # Each one's gradients are shared at once: kept for the last they would be whole, and `discard` not reach them.
+        return nullcontext()
 
     def backward(self, loss: Tensor) -> None:
         (loss * self.accelerator.num_processes).backward()  # it averages over ranks

@@ -31,9 +31,12 @@ class Plain(Engine):
     def step(self) -> bool:
         if self.clip is not None:
             self.accelerator.clip_grad_norm_(self.plain.parameters(), self.clip)
+        scaler = self.accelerator.scaler
+        scale = scaler.get_scale() if scaler else 0.0
         self._stepper.step()
         self._stepper.zero_grad()
-        return not self._stepper.step_was_skipped
+        # A fused optimizer is called for a step that is skipped as well, so accelerate takes that for a step.
+        return not (scaler and scaler.get_scale() < scale)
 
     def discard(self) -> None:
         self._stepper.zero_grad()
