@@ -19,6 +19,7 @@ from trainer.model.network import Predictions, build
 from trainer.model.norm import Statistics, prepare_norm, train_mode
 from trainer.optim import make_optimizer, set_learning_rate
 from trainer.runs import checkpoint
+from trainer.runtime import queued
 
 _NOISE = 0x401  # keeps the network's random stream (dropout, if it has any) apart from the others
 _SKIPS = 3
@@ -83,12 +84,13 @@ class Learner:
         set_learning_rate(self.engine.optimizer, rate)
         self.statistics.keep()
         total, raised = torch.zeros_like(self.loss), [False] * len(flags)
+        asked = queued(torch.tensor([float(flag) for flag in flags]), self.process.device)
         for index, batch in enumerate(micro):
             torch.manual_seed(mix(self.config.seed, _NOISE, number, index * self.process.num_processes + self.rank))
             batch = batch.to(self.process.device)
             with self.engine.micro_batch(last=index == len(micro) - 1):
                 terms = self.criterion.terms(self.predict(batch), batch.labels, denominators)
-                own = torch.cat([terms.detach(), terms.new_tensor([float(flag) for flag in flags])])
+                own = torch.cat([terms.detach(), asked])
                 agreed = self.process.reduce(own, "sum")  # also what is not finite stays so in a sum
                 loss, known = agreed[: len(terms)], agreed.tolist()  # the one place that waits for the device
                 raised = [before or bool(now) for before, now in zip(raised, known[len(terms) :], strict=True)]

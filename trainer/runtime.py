@@ -47,6 +47,11 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     if not cuda:
         keep_freed_memory()
     started = ranks()
+    on_gpus = cuda and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if on_gpus and here > gpus:  # accelerate would give one GPU to several, which NCCL refuses in the first step
+        cure = f"start {gpus} on this machine, or show the others in CUDA_VISIBLE_DEVICES"
+        raise UserError(f"{here} ranks on a machine with {gpus} GPUs", key="--num_processes", cure=cure)
     gloo = not cuda and asks("DEEPSPEED")
     if not cuda and started > 1 and not gloo:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate starts ranks that each train alone
@@ -86,6 +91,16 @@ def _refuse_flags(precision: str) -> None:
             raise UserError(f"{given} is not what the run does", key=key, cure=cure)
 
 
+def queued(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of this machine's memory on its way to a device: nothing waits for what the device does before."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def device_name(device: torch.device) -> str:
+    """What computes there: GPUs of two kinds differ in the last bits."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Mixed precision around a network that no engine holds: weights stay fp32."""
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -106,7 +121,8 @@ def losing_ranks() -> Iterator[None]:
         backend = isinstance(error, torch.distributed.DistError) or "gloo" in text.lower() or "NCCL" in text
         if not backend:
             raise
-        why = text.strip().splitlines()[0]
+        said = text.split("\nException raised from")[0]  # what follows are addresses in libraries
+        why = "; ".join(line.strip() for line in said.splitlines() if line.strip())
         cure = "what ended first says why; start the same command again to continue"
         raise LostRank(f"rank {rank()}: another rank ended or does not answer ({why}); {cure}") from error
 

@@ -29,7 +29,7 @@ from trainer.runs.folder import claim
 from trainer.runs.lease import Lease
 from trainer.runs.records import Records
 from trainer.runs.status import Interrupted, already_finished, new_launch, recorded
-from trainer.runtime import StopRequest, accelerator, losing_ranks, share
+from trainer.runtime import StopRequest, accelerator, losing_ranks, queued, share
 
 
 def train(experiment: Experiment) -> Path:
@@ -207,7 +207,7 @@ class Trainer:
         """One optimizer step on this rank's micro-batches of a global batch; False if it was skipped."""
         due = self.seconds is not None and self.main and time.monotonic() - self.saved > self.seconds
         counts = torch.stack([batch.counts for batch in micro]).sum(0)
-        denominators = self.process.reduce(counts.to(self.process.device), "sum")
+        denominators = self.process.reduce(queued(counts, self.process.device), "sum")
         rate = learning_rate(self.step, self.steps, self.config.train)
         flags = [self.request.signal is not None, due]
         done, (self.asked, self.due) = self.learner.step(self.step, micro, denominators, rate, flags)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from shards.errors import UserError
+from trainer.engine.plain import Plain
 from trainer.model.norm import prepare_norm
-from trainer.runtime import StopRequest, accelerator
+from trainer.runs.status import LostRank
+from trainer.runtime import StopRequest, accelerator, losing_ranks
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,37 @@ def test_what_the_launcher_says_by_default_is_none(monkeypatch):
     for name, value in (("MIXED_PRECISION", "no"), ("DYNAMO_BACKEND", "NO"), ("GRADIENT_ACCUMULATION_STEPS", "1")):
         monkeypatch.setenv(f"ACCELERATE_{name}", value)
     accelerator("fp32")
+
+
+def test_more_ranks_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--num_processes: 2 ranks on a machine with 1 GPUs; start 1 on this"):
+        accelerator("fp32")
+
+
+def test_a_lost_rank_is_told_with_the_whole_reason():
+    """NCCL names a place in its source first, and the cause in the lines after it."""
+    said = "NCCL error in: a.cpp:77, remote error\nncclRemoteError: peer closed\n\nLast error:\nsocket gone"
+    said += "\nException raised from f (most recent call first):\n#0 0x7f"
+    whole = r"remote error; ncclRemoteError: peer closed; Last error:; socket gone\);"
+    with pytest.raises(LostRank, match=whole), losing_ranks():
+        raise torch.distributed.DistBackendError(said)
+
+
+def test_a_step_that_fp16_skips_counts_as_none():
+    """Also with a fused optimizer, which is called all the same (with a CPU's loss scale: fp16 wants a GPU)."""
+    process = accelerator("fp32")
+    process.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    network = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1, fused=True)
+    engine = Plain(process, network, optimizer, clip=1.0, precision="fp32")
+    before = network.weight.detach().clone()
+    engine.backward(network(torch.ones(1, 2)).sum() * float("inf"))
+    assert not engine.step() and torch.equal(network.weight, before)
+    engine.backward(network(torch.ones(1, 2)).sum())
+    assert engine.step() and not torch.equal(network.weight, before)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -39,7 +39,7 @@ from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.lease import Lease, turn
 from trainer.runs.status import already_finished, new_launch, recorded
-from trainer.runtime import accelerator, autocast
+from trainer.runtime import accelerator, autocast, device_name
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
@@ -62,7 +62,7 @@ def label(experiment: Experiment) -> dict[str, Any]:
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     job = _job(experiment, facts, mask)
     if not _finished(folder, job):
-        made = _claim(folder, job, process.device.type)
+        made = _claim(folder, job, device_name(process.device))
         with recorded(experiment.folder, "label", new_launch()), _threads(made["threads"]):
             names = [shard.file for shard in frames.readers.shards]
             with SharedShards(folder, names, partial(_check_job, folder, job)) as shared:
