@@ -11,3 +11,8 @@ def rank() -> int:
 def ranks() -> int:
     """How many processes were started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def ranks_here() -> int:
+    """How many of them on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

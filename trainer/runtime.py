@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from shards.errors import UserError
 from trainer.engine.base import asks
 from trainer.memory import keep_freed_memory
-from trainer.ranks import rank, ranks
+from trainer.ranks import rank, ranks, ranks_here
 from trainer.runs.status import LostRank
 
 _POLL = 0.5
@@ -39,7 +39,7 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     Raises:
         UserError: for fp16 on a device that lacks it, or ranks that would not hear of each other.
     """
-    cuda = torch.cuda.is_available()
+    cuda = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     if precision == "fp16" and not cuda:
         cure = "use train.precision=bf16 or fp32"
         raise UserError("fp16 needs a GPU", key="train.precision", cure=cure)
@@ -47,9 +47,8 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     if not cuda:
         keep_freed_memory()
     started = ranks()
-    on_gpus = cuda and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true"
-    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-    if on_gpus and here > gpus:  # accelerate would give one GPU to several, which NCCL refuses in the first step
+    here, gpus = ranks_here(), torch.cuda.device_count()
+    if cuda and here > gpus:  # accelerate would give one GPU to several, which NCCL refuses in the first step
         cure = f"start {gpus} on this machine, or show the others in CUDA_VISIBLE_DEVICES"
         raise UserError(f"{here} ranks on a machine with {gpus} GPUs", key="--num_processes", cure=cure)
     gloo = not cuda and asks("DEEPSPEED")

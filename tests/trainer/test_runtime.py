@@ -43,6 +43,13 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch):
         accelerator("fp32")
 
 
+def test_a_gpu_that_nobody_wants_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    with pytest.raises(UserError, match=r"train\.precision: fp16 needs a GPU"):
+        accelerator("fp16")
+
+
 def test_a_lost_rank_is_told_with_the_whole_reason():
     """NCCL names a place in its source first, and the cause in the lines after it."""
     said = "NCCL error in: a.cpp:77, remote error\nncclRemoteError: peer closed\n\nLast error:\nsocket gone"
