@@ -52,11 +52,10 @@ def measure(config: str, overrides: list[str], steps: int) -> tuple[float, float
     """The median seconds of a training step after the first four, and the largest memory of the process, in GB."""
     with tempfile.TemporaryDirectory() as folder:
         fixed = [f"run.path={folder}", f"train.steps={steps}", f"checkpoint.every={steps + 1}"]
-        steps_done = Trainer(Experiment(config, [*overrides, *fixed])).iterate()
-        ends = [time.perf_counter() for _ in steps_done]
-    return statistics.median(end - start for start, end in pairwise(ends[3:])), resource.getrusage(
-        resource.RUSAGE_SELF
-    ).ru_maxrss * 1024 / 1e9  # from KiB
+        trainer = Trainer(Experiment(config, [*overrides, *fixed]))
+        ends = [time.perf_counter() for _ in trainer.iterate()]
+    seconds = statistics.median(end - start for start, end in pairwise(ends[3:]))
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # from KiB
 
 
 if __name__ == "__main__":

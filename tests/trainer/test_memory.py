@@ -1,3 +1,5 @@
+"""What becomes of memory that tensors no longer need, by the page faults of taking it again."""
+
 import os
 import platform
 import subprocess
