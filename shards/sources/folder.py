@@ -38,9 +38,8 @@ Labels are drawn on the upright view: an image that its EXIF orientation turns i
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
@@ -51,6 +50,7 @@ from shards.errors import UserError
 from shards.sources.base import Frame
 from shards.sources.declaration import FILE, LabelFormat, declare
 from shards.sources.images import RGB_SUFFIXES, read_channels, read_rgb, read_values
+from shards.sources.listing import files_by_stem, stem_of
 
 _LABEL_SUFFIXES = {
     "classes": frozenset({".png"}),
@@ -95,7 +95,7 @@ class Folder:
         intrinsics: Mapping[str, float] | None = None,
     ) -> None:
         self.root = Path(root)
-        images, other = _files(self.root / "rgb", RGB_SUFFIXES)
+        images, other = files_by_stem(self.root / "rgb", RGB_SUFFIXES)
         self.unmatched = {"rgb": other} if other else {}
         semseg = _without_none(classes=classes, ignore=ignore, offset=offset)
         depth = _without_none(scale=depth_scale)
@@ -141,7 +141,7 @@ class Folder:
         """Label files by stem; those without an image go to :attr:`unmatched`."""
         task = declared.task
         folder = self.root / task.name
-        files, other = _files(folder, _LABEL_SUFFIXES[task.kind])
+        files, other = files_by_stem(folder, _LABEL_SUFFIXES[task.kind])
         lost = other + [file for stem, file in files.items() if stem not in images]
         if lost:
             self.unmatched[task.name] = sorted(lost)
@@ -183,40 +183,13 @@ class Folder:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot be read ({error})", file=path, cure="save it as UTF-8 text") from error
         image_of = set(images.values())
-        stems = [_stem(line) if line in image_of else line for line in lines if line]
+        stems = [stem_of(line) if line in image_of else line for line in lines if line]
         lost = [stem for stem in stems if stem not in images]
         if lost:
             what = f"names {len(lost)} frames without an image, the first is {lost[0]}"
             cure = f"put it into {self.root / 'rgb'}, or take it off the list"
             raise UserError(what, file=path, cure=cure)
         return stems
-
-
-def _files(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """The files under a folder: those with one of ``suffixes`` by their stem, sorted, and all others.
-
-    Names are relative to the folder, with ``/``. Hidden files are passed over.
-    """
-    if not folder.is_dir():
-        raise UserError("is no folder", file=folder, cure="make it, or correct the path")
-    names = sorted(
-        (Path(parent) / file).relative_to(folder).as_posix()
-        for parent, _, files in os.walk(folder)
-        for file in files
-        if not file.startswith(".")
-    )
-    by_stem: dict[str, str] = {}
-    other = []
-    for name in names:
-        if PurePosixPath(name).suffix.lower() not in suffixes:
-            other.append(name)
-        elif (first := by_stem.setdefault(_stem(name), name)) != name:
-            raise UserError(f"holds both {first} and {name}", file=folder, cure="keep one file a stem")
-    return by_stem, other
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(PurePosixPath(name).suffix)
 
 
 def _check_unique(folder: Path, images: dict[str, str], stems: Iterable[str]) -> None:
