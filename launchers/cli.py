@@ -136,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
         "--samples", type=int, metavar="N", help="frames to train on (default: all that show every task's label)"
     )
     relate.add_argument("--out", metavar="FOLDER", help="of all runs (default: runs/DATASET/relate)")
+    _deploy(commands)
     table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
@@ -162,6 +163,19 @@ def _takes_config(command: Any, *, optional: bool = False) -> None:
     needed = "?" if optional else None
     command.add_argument("config", metavar="CONFIG", nargs=needed, help="configuration file (configs/…/*.yaml)")
     command.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")
+
+
+def _deploy(commands: Any) -> None:
+    predict = _command(commands, "predict", "launchers.deploy:predict", "labels of picture files, by a trained network")
+    export = _command(commands, "export", "launchers.deploy:export", "a trained network for torch alone")
+    for command in (predict, export):
+        command.add_argument("model", metavar="MODEL", help="a run's checkpoints/last, or the model.safetensors in it")
+        command.add_argument("--size", metavar="HxW", help="what the network sees (default: its training frames' size)")
+    predict.add_argument("pictures", metavar="PICTURE", nargs="+", help="files, or folders of them")
+    predict.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the labels")
+    predict.add_argument("--picture", metavar="FILE.png", help="draw some of them beside their RGB")
+    predict.add_argument("--frames", type=int, default=8, help="on that picture (default: 8)")
+    export.add_argument("--out", required=True, metavar="FILE.pt2", help="a torch.export archive")
 
 
 def _job(commands: Any) -> None:

@@ -96,8 +96,14 @@ def test_commands_run(page, tmp_path, monkeypatch, capsys):
     if "nyudv2" in whole:
         script = [sys.executable, str(Path(os.environ["TUTELAGE_NYUDV2"]) / "build_official_mat.py"), "--frames", "12"]
         subprocess.run([*script, str(place / "downloads" / "nyudv2")], check=True, capture_output=True)
+    if "photos" in whole:
+        Path("photos").mkdir()
+        Image.fromarray(np.asarray(Scenes(1, 0, SIZE).load("train", 0).rgb)).save("photos/room.png")
     for command in todo:
         execute(command)
+    for language, text in blocks(page):
+        if language == "python":
+            exec(compile(text.replace("96, 128", "{}, {}".format(*SIZE)), str(page), "exec"), {})
 
 
 def why_not(page: Path, command: str) -> str | None:

@@ -41,9 +41,11 @@ def blank(task: Task, height: int, width: int) -> Tensor:
 
 def _views(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:
     """The sample's members in the shapes of the table above, sharing memory with its arrays where they can."""
-    kinds = {"rgb": "rgb"} | {task.name: task.kind for task in tasks if task.name in sample}
+    kinds = {"rgb": "rgb"} | {task.name: task.kind for task in tasks}
     views = {}
     for name, kind in kinds.items():
+        if name not in sample:
+            continue
         # A decoder's array may be read-only, which torch does not know.
         view = torch.from_numpy(np.require(np.asarray(sample[name]), requirements=["C", "W"]))
         views[name] = view if kind == "classes" else view[None] if kind == "metric" else view.permute(2, 0, 1)

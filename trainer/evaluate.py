@@ -87,7 +87,7 @@ def evaluate_network(
         cure = "give validation frames that carry the inputs"
         raise UserError("no frame to evaluate on", file=frames.manifest.path, key=config.evaluate.split, cure=cure)
     chosen = frames.by_shard(mask)
-    loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=parse_size(config.data.size, "data.size"))
+    loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
     collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
     order = Order([len(of) for of in chosen], 0, shuffle=False)
     ranks, rank = process.num_processes, process.process_index
@@ -181,7 +181,7 @@ def _row(
         "normalise": config.loss.normalise,
         "backbone": config.model.backbone,
         "pretrained": pretrained(experiment),
-        "size": parse_size(config.data.size, "data.size") or experiment.manifest.size,
+        "size": experiment.size,
         "crop": parse_size(config.data.crop, "data.crop"),
         "steps": facts["step"],
         "samples_seen": facts["step"] * config.train.global_batch,

@@ -13,7 +13,7 @@ from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
 from trainer.config import Config
-from trainer.configfile import load, teacher_call
+from trainer.configfile import load, parse_size, teacher_call
 from trainer.frames import Frames
 from trainer.model.network import Architecture
 
@@ -72,6 +72,11 @@ class Experiment:
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
         return tuple(self.manifest.task(name) for name in self.config.tasks)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of whole frames as the network sees them; None where they differ in size."""
+        return parse_size(self.config.data.size, "data.size") or self.manifest.size
 
     @property
     def targets(self) -> tuple[Task, ...]:

@@ -9,7 +9,6 @@ from shards.errors import UserError
 from shards.order import Order
 from shards.stream import Position
 from shards.tasks import Task
-from trainer.configfile import parse_size
 from trainer.data import Collate, FrameLoader
 from trainer.decision import decide
 from trainer.experiment import Experiment
@@ -60,8 +59,7 @@ class Shown:
         """Loads the shown frames, with all their labels, as an experiment sees them."""
         config, frames = experiment.config, experiment.evaluation_frames()
         names = [task.name for task in experiment.manifest.tasks]
-        size = parse_size(config.data.size, "data.size")
-        return FrameLoader(frames, self.chosen, config.inputs, names, size=size)
+        return FrameLoader(frames, self.chosen, config.inputs, names, size=experiment.size)
 
     def truths(self) -> list[tuple[str, Labels]]:
         """Key, RGB and the labels that there are of each frame, as the first network sees it."""
@@ -85,7 +83,7 @@ class Shown:
             if isinstance(batch, UserError):
                 raise batch
             final = network(batch.inputs(experiment.config.inputs, torch.channels_last)).final
-            found.append({task.name: decide(task, final[task.name])[0][0] for task in experiment.tasks})
+            found.append({task.name: decide(task, final[task.name])[0][0].numpy() for task in experiment.tasks})
         return found
 
 

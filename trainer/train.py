@@ -313,6 +313,7 @@ class Trainer:
         weights = self.learner.engine.weights()
         if self.main:
             path = self.experiment.checkpoints / name
+            facts |= {"size": self.experiment.size}
             checkpoint.export(path, weights, self.experiment.architecture, self.step, self.check_lease, **facts)
         self.process.wait_for_everyone()
 

@@ -92,6 +92,19 @@ def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
     return Declaration(name, fraction, dict(intrinsics) if intrinsics else None, formats)
 
 
+def declaration_of(tasks: Iterable[Task]) -> str:
+    """The text of a ``dataset.yaml`` for labels that are stored as in shards, which :func:`declare` reads."""
+    entries: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        entry: dict[str, Any] = {"kind": task.kind}
+        if task.kind == "classes":
+            entry |= {"classes": list(task.classes), "colours": [list(colour) for colour in task.colours]}
+        elif task.kind == "metric":
+            entry |= {"scale": task.scale, "unit": task.unit}
+        entries[task.name] = entry
+    return yaml.safe_dump({"tasks": entries}, sort_keys=False, default_flow_style=None, allow_unicode=True)
+
+
 def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
     key = f"tasks.{name}"
     if not isinstance(entry, Mapping) or str(entry.get("kind")) not in _TASK_KEYS:

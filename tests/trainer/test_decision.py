@@ -13,7 +13,7 @@ def test_classes_are_those_of_the_largest_output():
     output[0, :2, 0, 0] = torch.tensor([0.0, 1e-9])
     output[0, 2, 0, 1] = 3.0
     label, confidence = decide(SEMSEG, output)
-    assert label.dtype == np.uint8 and label.tolist() == [[[1, 2]]]
+    assert label.dtype == torch.uint8 and label.tolist() == [[[1, 2]]]
     np.testing.assert_allclose(confidence, output.softmax(1).amax(1))
 
 

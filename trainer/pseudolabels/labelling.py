@@ -26,7 +26,7 @@ from shards.labels import LabelledFrame, encode_frame, label_manifest, write_lab
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.stream import Position
 from shards.write import EncodedSample, shard_info
-from trainer.configfile import parse_size, to_dict
+from trainer.configfile import to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.decision import decide
 from trainer.experiment import TRAIN, Experiment
@@ -97,8 +97,7 @@ class _Pass:
         self.process = process
         self.network = network.to(self.process.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.chosen = frames.by_shard(mask)
-        size = parse_size(config.data.size, "data.size")
-        self.loader = FrameLoader(frames, self.chosen, config.inputs, [], size=size)
+        self.loader = FrameLoader(frames, self.chosen, config.inputs, [], size=experiment.size)
         self.collate = Collate(self.loader.tasks, lambda labels: torch.zeros(0))
         self.batch = config.label.batch
 
@@ -156,10 +155,10 @@ class _Pass:
             with autocast(self.process.device, self.experiment.config.train.precision):
                 final = self.network(batch.inputs(self.experiment.config.inputs, torch.channels_last)).final
             outputs = {task.name: decide(task, final[task.name].float()) for task in self.targets}
+            labels = {name: label.cpu().numpy() for name, (label, _) in outputs.items()}
+            confidence = {name: of.cpu().numpy() for name, (_, of) in outputs.items() if of is not None}
             for row, key in enumerate(batch.keys):
-                labels = {name: label[row] for name, (label, _) in outputs.items()}
-                confidence = {name: of[row] for name, (_, of) in outputs.items() if of is not None}
-                yield LabelledFrame(key, labels, confidence)
+                yield LabelledFrame(key, _row(labels, row), _row(confidence, row))
 
     def encode(self, frame: LabelledFrame) -> EncodedSample:
         sample = encode_frame(frame, self.targets)
@@ -168,6 +167,10 @@ class _Pass:
                 counts = confidence_counts(task, frame.labels[task.name], frame.confidence[task.name])
                 sample.statistics[task.name][CONFIDENCE] = counts
         return sample
+
+
+def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    return {name: array[row] for name, array in arrays.items()}
 
 
 def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
