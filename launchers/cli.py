@@ -47,12 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """The command ``tutelage``: :func:`main`, and the end of the process."""
-    leave(main())
+    try:
+        status = main()
+    except Exception:  # no error that was foreseen
+        if ranks() == 1:
+            raise
+        traceback.print_exc()
+        status = 1
+    leave(status)
 
 
 def leave(status: int) -> NoReturn:
-    """End this process. A rank ends at once: in Python's orderly end it may wait for another rank that is gone, or be
-    aborted by a thread of the backend."""
+    """End this process. A rank ends at once: in Python's orderly end it may wait for another rank that is gone, or
+    for what it sent to a GPU and no other rank will answer, or be aborted by a thread of the backend."""
     if ranks() > 1:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -66,6 +66,9 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     if made.num_processes != started or (started > 1 and made.distributed_type == DistributedType.NO):
         what = f"{started} processes were started, but accelerate joins {made.num_processes} ({made.distributed_type})"
         raise UserError(what, key="launch", cure="start them with `accelerate launch --multi_gpu --num_processes N`")
+    if made.device.type == "cuda":  # what an earlier network of this process left cached, and counted
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(made.device)
     watch_launcher()
     return made
 

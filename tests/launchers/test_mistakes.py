@@ -1,6 +1,7 @@
 """What a mistake looks like: one line that names file, key and cure, a status, and no traceback."""
 
 import errno
+import os
 import shutil
 import signal
 import subprocess
@@ -43,6 +44,25 @@ def test_a_configuration_that_does_not_exist(fails, place):
     fails("picture val=3 --out p.png", "CONFIG: no configuration was given; name one or more")
     fails("report nowhere --out r.html", "nowhere: holds no result.json; run the experiment")
     fails("config", "CONFIG: no configuration was given")
+
+
+RANK = """
+import threading
+from launchers import cli
+
+def broken(arguments=None):
+    threading.Thread(target=threading.Event().wait).start()  # Python's orderly end waits for it, for ever
+    raise ZeroDivisionError("not foreseen")
+
+cli.main = broken
+cli.run()
+"""
+
+
+def test_a_rank_ends_at_once_after_an_error_that_nobody_foresaw():
+    environment = os.environ | {"WORLD_SIZE": "2"}
+    done = subprocess.run([sys.executable, "-c", RANK], env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and done.stderr.endswith("ZeroDivisionError: not foreseen\n")
 
 
 def test_a_mistyped_key(fails, place):
