@@ -60,6 +60,9 @@ class Learner:
         self.shapes = checkpoint.shapes_of(network)
         optimizer = make_optimizer(network, config.train)
         self.engine = choose(process, network, optimizer, clip=config.train.clip, precision=config.train.precision)
+        if config.train.compile and self.engine.sharded:  # its graph would hold parameters that change in place
+            cure = "leave it out, or use ddp, zero1 or zero2"
+            raise UserError(f"{self.engine.name} does not train a compiled network", key="train.compile", cure=cure)
         self.labels = experiment.tasks + experiment.architecture.input_tasks
         self.loss = torch.zeros(len(experiment.tasks), device=process.device)
         self.summed = self.skipped = 0

@@ -25,6 +25,11 @@ from trainer.ranks import rank, ranks, ranks_here
 from trainer.runs.status import LostRank
 
 _POLL = 0.5
+_KNOWN_WARNINGS = (
+    "`broadcast_buffers` is deprecated",  # accelerate knows no other name
+    r"`torch\.distributed\.\w+` is deprecated",  # DeepSpeed and accelerate call them, in every step
+    "FSDP2-wrapped module .* returned a view tensor",  # that nothing changes in place
+)
 """Seconds between looks at whether the launcher is still there."""
 
 atexit.register(gc.freeze)  # spares Python the last search for garbage among torch's objects, which takes seconds
@@ -58,7 +63,8 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         InitProcessGroupKwargs(backend="gloo" if gloo else "nccl", timeout=timedelta(seconds=timeout)),
         DistributedDataParallelKwargs(broadcast_buffers=False),  # trainer.model.norm averages them
     ]
-    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # accelerate knows no other name
+    for message in _KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
     mixed = precision if precision == "fp16" else "no"  # its loss scale; the engines do bf16 (trainer.engine)
     AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
     with losing_ranks():

@@ -13,6 +13,8 @@ from trainer.engine import choose
 from trainer.engine.base import refuse_fp16
 from trainer.engine.fsdp import _refuse
 from trainer.engine.zero import _obey
+from trainer.learner import Learner
+from trainer.runtime import accelerator
 
 ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
 
@@ -70,6 +72,12 @@ def test_precision_that_only_accelerate_would_know(precision, mixed):
     asked = precision if mixed == "no" else mixed
     with pytest.raises(UserError, match=rf"train\.precision: zero2 does not train in {asked}; use"):
         refuse_fp16(process, precision, "zero2")
+
+
+def test_a_compiled_network_under_an_engine_that_takes_it_apart(make, monkeypatch):
+    monkeypatch.setattr("trainer.learner.choose", lambda *_, **__: SimpleNamespace(sharded=True, name="zero3"))
+    with pytest.raises(UserError, match=r"train\.compile: zero3 does not train a compiled network; leave it out, or"):
+        Learner(make("plain", "train.compile=true"), accelerator("fp32"))
 
 
 def test_an_engine_that_is_not_known(monkeypatch):
