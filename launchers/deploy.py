@@ -1,9 +1,12 @@
 """The commands that put a trained network to use: predict and export."""
 
 import argparse
+import statistics
 from pathlib import Path
 
+from shards.errors import UserError
 from trainer.configfile import parse_size
+from trainer.memory import keep_freed_memory
 from trainer.progress import progress, say
 
 
@@ -12,19 +15,34 @@ def predict(options: argparse.Namespace) -> None:
 
     from trainer.predict import draw, pictures, predict
 
-    out = Path(options.out)
-    files = pictures(options.pictures, out)
-    predictor = _predictor(options)
-    predictor.to("cuda" if torch.cuda.is_available() else "cpu")
-    with progress("predict", len(files)) as report:
-        seconds = predict(predictor, files, out, report)
-    say(f"wrote {options.out}: {len(files)} pictures, {1000 * seconds:.1f} ms each (median) on {predictor.device}")
+    if options.frames < 1:
+        raise UserError(f"{options.frames} frames", key="--frames", cure="give 1 or more")
+    _check_suffix("--picture", options.picture, ".png")
+    for place in options.pictures if options.picture else ():
+        if Path(options.picture).resolve().is_relative_to(Path(place).resolve()):
+            cure = "draw it outside of what is read"
+            raise UserError(f"{options.picture} would be one of the pictures in {place}", key="--picture", cure=cure)
+    predictor, out = _predictor(options), Path(options.out)
+    found = pictures(options.pictures, [out / task.name for task in predictor.tasks])
+    if found.others:
+        say(f"left out {len(found.others)} files that are no JPEG, PNG or WebP, the first is {found.others[0]}")
+    if torch.cuda.is_available():
+        predictor.cuda()
+    else:
+        keep_freed_memory()
+    with progress("predict", len(found.files)) as report:
+        seconds = predict(predictor, found.files, out, report)
+    count, old = len(seconds), len(found.files) - len(seconds)
+    speed = f"{1000 * statistics.median(seconds):.1f} ms each (median) on {predictor.device.type}" if count else ""
+    kept = f"{old} had their labels already" if old else ""
+    say(f"wrote {out}: labels of {count} pictures{''.join(f', {part}' for part in (speed, kept) if part)}")
     if options.picture:
-        draw(predictor, files, options.picture, options.frames)
+        draw(predictor, found.files, options.picture, options.frames)
         say(f"wrote {options.picture}")
 
 
 def export(options: argparse.Namespace) -> None:
+    _check_suffix("--out", options.out, ".pt2")
     predictor = _predictor(options)
     predictor.export(options.out)
     height, width = predictor.size
@@ -35,3 +53,8 @@ def _predictor(options: argparse.Namespace):
     from trainer.predictor import Predictor
 
     return Predictor(options.model, parse_size(options.size, "--size"))
+
+
+def _check_suffix(option: str, path: str | None, suffix: str) -> None:
+    if path and Path(path).suffix.lower() != suffix:
+        raise UserError(f"{path} does not end in {suffix}", key=option, cure=f"name a {suffix} file")

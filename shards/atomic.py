@@ -42,6 +42,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EDQUOT: "free some of your quota and start the same command again",
             errno.EROFS: "choose a folder that can be written",
             errno.EACCES: "choose a folder that you may write",
+            errno.EISDIR: "choose another name: this one is a folder's",
+            errno.ENAMETOOLONG: "choose a shorter name",
         }
         if error.errno not in cures:
             raise
@@ -117,7 +119,10 @@ def read_json(path: str | os.PathLike[str], cure: str) -> Any:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise UserError("does not exist", file=path, cure=cure) from None
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        own = "change its permissions, or restore it"
+        raise UserError(f"cannot be read ({error.strerror})", file=path, cure=own) from error
+    except ValueError as error:
         raise UserError(f"cannot be read ({error})", file=path, cure=cure) from error
 
 

@@ -53,7 +53,7 @@ def open_image(data: bytes, image_format: str) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise UserError(
                 f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}",
-                cure="resize the image before it is packed",
+                cure="resize the image",
             )
         image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -7,6 +7,7 @@ Only members that the manifest's tasks allow are ever looked at.
 import hashlib
 import json
 import os
+import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Collection
@@ -53,20 +54,12 @@ class ShardReader:
             self._file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
             raise UserError("is missing", file=self.path, cure=CURE) from None
+        self.close = weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
         if size != shard.bytes:
             self.close()
             what = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
             raise UserError(what, file=self.path, cure=CURE)
-
-    def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self.close()
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -1,23 +1,29 @@
 """Pictures in, label files out: a trained network on files, as ``tutelage predict`` does it.
 
-OUT/predictions.json      which network, and the size it saw; written first
-OUT/semseg/NAME.png       a folder for each task, a file for each picture, of the picture's size, stored as in
-OUT/depth/NAME.png        shards (:mod:`shards.tasks`)
-OUT/dataset.yaml          what the numbers in them mean, as :mod:`shards.sources.folder` reads it; written last
+    OUT/predictions.json      which network, and the size it sees; written first
+    OUT/dataset.yaml          what the numbers mean, as :mod:`shards.sources.folder` reads it
+    OUT/semseg/NAME.png       a folder for each task, a file for each picture, of the picture's size
+    OUT/depth/NAME.png
+
+A file that is there is left alone: a folder whose prediction was interrupted is continued, and labels that somebody
+corrected stay.
 """
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from shards.atomic import atomic_file, disk_errors, read_json, write_json
-from shards.codec import decode_rgb, encode_label, rgb_extension
+from shards.codec import decode_rgb, rgb_extension
 from shards.errors import UserError
 from shards.picture import colourise, save, sheet
+from shards.resize import resize_label, resize_rgb
 from shards.sources.declaration import FILE, declaration_of
+from shards.sources.folder import label_file
 from shards.sources.images import RGB_SUFFIXES, read_rgb
 from shards.sources.listing import files_by_stem
 from shards.tasks import Task
@@ -27,40 +33,60 @@ from trainer.predictor import Predictor
 from trainer.progress import Report
 
 NOTE = "predictions.json"
+_SHOWN = 320
+"""Rows of a picture that is drawn, at most."""
 
 
-def pictures(places: Sequence[str | Path], out: Path) -> dict[str, Path]:
-    """Picture files by the name that their labels get: those given, and all under the folders given but not in ``out``.
+@dataclass
+class Pictures:
+    """Picture files by the name that their labels get, and files of other kinds that stand among them."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    others: list[Path] = field(default_factory=list)
+
+
+def pictures(places: Sequence[str | Path], without: Sequence[Path] = ()) -> Pictures:
+    """The picture files given, and all under the folders given.
+
+    Args:
+        without: files and folders that do not count, since they are written.
 
     Raises:
-        UserError: when there are none, or two have the same name.
+        UserError: when there are none, one does not exist, or two have the same name.
     """
-    found: dict[str, Path] = {}
+    found = Pictures()
+    left_out = [path.resolve() for path in without]
+
+    def counts(path: Path) -> bool:
+        return not any(path.resolve().is_relative_to(each) for each in left_out)
+
     for place in map(Path, places):
-        names = files_by_stem(place, RGB_SUFFIXES)[0] if place.is_dir() else {place.stem: place.name}
-        for name, file in names.items():
-            path = (place if place.is_dir() else place.parent) / file
-            if path.resolve().is_relative_to(out.resolve()):
-                continue
-            if found.setdefault(name, path) != path:
-                what = f"has the name of {found[name]}, and so would its labels"
+        if not place.exists():
+            raise UserError("does not exist", file=place, cure="correct the path")
+        folder = place if place.is_dir() else place.parent
+        of, others = files_by_stem(place, RGB_SUFFIXES) if place.is_dir() else ({place.stem: place.name}, [])
+        found.others += [folder / file for file in others if counts(folder / file)]
+        for name, file in of.items():
+            path = folder / file
+            if counts(path) and found.files.setdefault(name, path).absolute() != path.absolute():
+                what = f"has the name of {found.files[name]}, and so would its labels"
                 raise UserError(what, file=path, cure="predict them into two folders")
-    if not found:
+    if not found.files:
         cure = f"name pictures ({', '.join(sorted(RGB_SUFFIXES))}), or a folder that holds some"
         raise UserError("no pictures", file=places[0], cure=cure)
     return found
 
 
-def predict(predictor: Predictor, files: dict[str, Path], out: Path, report: Report) -> float:
-    """Write the labels of picture files.
+def predict(predictor: Predictor, files: dict[str, Path], out: Path, report: Report) -> list[float]:
+    """Write those labels of picture files that are not there yet.
 
     Args:
-        files: by name (:func:`pictures`).
+        files: by name.
         out: a new folder, or one that the same network has written.
         report: called after each picture.
 
     Returns:
-        The median seconds that the network took for a picture, from pixels to labels.
+        The seconds that each new picture took the network, from pixels to labels.
 
     Raises:
         UserError: when the network takes more than RGB, a file is no picture, or ``out`` holds anything else.
@@ -68,47 +94,61 @@ def predict(predictor: Predictor, files: dict[str, Path], out: Path, report: Rep
     if predictor.inputs != (RGB,):
         cure = "prepare frames with their labels, and use `tutelage label`; or Predictor, from Python"
         raise UserError(f"the network sees {' and '.join(predictor.inputs)}, not RGB alone", key="MODEL", cure=cure)
-    _claim(out, predictor)
-    for folder in {(out / task.name / name).parent for task in predictor.tasks for name in files}:
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-    threads, seconds, writer = threads_per_rank(), [], Background()
-    for name, rgb in zip(files, map_ahead(_read, files.values(), threads, threads + 1), strict=True):
+    note = {"network": predictor.facts["sha256"], "size": list(predictor.size) if predictor.size else None}
+    _check(out, note)
+    missing = {name: [t for t in predictor.tasks if not _place(out, t, name).exists()] for name in files}
+    todo = [name for name in files if missing[name]]
+    report(len(files) - len(todo))
+    threads, writer = threads_per_rank(), Background()
+    seconds: list[float] = []
+    for name, rgb in zip(todo, map_ahead(_read, [files[n] for n in todo], threads, threads + 1), strict=True):
+        if not seconds:
+            _begin(out, note, predictor.tasks)
         began = time.perf_counter()
-        labels = predictor.predict({RGB: rgb})
+        labels = predictor.predict({RGB: rgb}, sure=False)
         seconds.append(time.perf_counter() - began)
-        for task in predictor.tasks:
-            writer.submit(partial(_write, out / task.name / f"{name}.png", task, labels[task.name]))
+        for task in missing[name]:
+            writer.submit(partial(_write, _place(out, task, name), task, labels[task.name]))
         report(1)
     writer.close()
-    with atomic_file(out / FILE) as file:
-        file.write(declaration_of(predictor.tasks).encode())
-    return float(np.median(seconds))
+    return seconds
 
 
 def draw(predictor: Predictor, files: dict[str, Path], path: str | Path, count: int) -> None:
     """A picture of RGB and predictions side by side, for files spread evenly over all."""
     names = list(files)
     chosen = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
-    frames = [_read(files[names[number]]) for number in chosen]
-    answers = [predictor.predict({RGB: rgb}) for rgb in frames]
     rows = []
-    for rgb, labels in zip(frames, answers, strict=True):
-        rows.append([rgb, *(colourise(task, labels[task.name]) for task in predictor.tasks)])
+    for number in chosen:
+        rgb = _read(files[names[number]])
+        labels = predictor.predict({RGB: rgb}, sure=False)
+        height, width = rgb.shape[:2]
+        size = (_SHOWN, max(1, round(width * _SHOWN / height))) if height > _SHOWN else (height, width)
+        small = [colourise(task, resize_label(labels[task.name], size)) for task in predictor.tasks]
+        rows.append([resize_rgb(rgb, size), *small])
     save(sheet(rows, [RGB, *(task.name for task in predictor.tasks)]), path)
 
 
-def _claim(out: Path, predictor: Predictor) -> None:
-    """Note in a folder whose predictions it holds."""
-    note = {"network": predictor.facts["sha256"], "size": list(predictor.size) if predictor.size else None}
+def _check(out: Path, note: dict[str, object]) -> None:
+    """Refuse a folder that holds anything but what the same network predicted."""
     if (out / NOTE).exists():
         if read_json(out / NOTE, "choose another folder") != note:
             raise UserError("holds predictions of another network or size", file=out, cure="choose another folder")
-    elif out.exists() and any(out.iterdir()):
-        raise UserError("holds other files", file=out, cure="choose a new folder: labels that are there would be lost")
+    elif out.exists() and (not out.is_dir() or any(path.name[0] != "." for path in out.iterdir())):
+        raise UserError("holds other files", file=out, cure="choose a new folder: labels are not mixed with others")
+
+
+def _begin(out: Path, note: dict[str, object], tasks: Sequence[Task]) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     write_json(out / NOTE, note)
+    if not (out / FILE).exists():
+        with atomic_file(out / FILE) as file:
+            file.write(declaration_of(tasks).encode())
+
+
+def _place(out: Path, task: Task, name: str) -> Path:
+    return out / task.name / f"{name}.png"
 
 
 def _read(path: Path) -> np.ndarray:
@@ -117,5 +157,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _write(path: Path, task: Task, label: np.ndarray) -> None:
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
-        file.write(encode_label(task, label))
+        file.write(label_file(task, label))

@@ -6,28 +6,33 @@
     labels = predictor.predict({"rgb": picture})  # {"semseg": (H, W) uint8, "depth": (H, W) float32 in metres, ...}
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shards.atomic import atomic_file
 from shards.errors import UserError
 from shards.resize import resize_label, resize_rgb
+from shards.tasks import Task
 from trainer.augment import blank, to_tensors
-from trainer.decision import decide
+from trainer.decision import confidence, decide
 from trainer.model.architecture import RGB
-from trainer.model.blocks import upsample
 from trainer.runs import checkpoint
+
+_BAND = 2**22
+"""Numbers of an enlarged output that are held at once; all of a large picture's, for 40 classes, are gigabytes."""
 
 
 class Predictor(nn.Module):
     """An exported network with what stands before and behind it: bytes to floats, outputs to labels.
 
     Args:
-        model: the folder of an exported network (``checkpoints/last``), or the ``model.safetensors`` in it.
+        model: the folder of an exported network (``checkpoints/last``), or a file in it.
         size: (height, width) that :meth:`predict` gives the network; None for that of the frames it was trained on.
 
     Attributes:
@@ -36,86 +41,144 @@ class Predictor(nn.Module):
         tasks: what it says.
         size: as given or found; None where the training frames had sizes of their own: pictures are then taken as
             they are.
+        folder: of the exported network.
         facts: what ``model.json`` says.
 
     Raises:
-        UserError: when the network is missing or damaged.
+        UserError: when there is no network, it is damaged, or it does not know the size that is not given.
     """
 
     def __init__(self, model: str | Path, size: tuple[int, int] | None = None) -> None:
         super().__init__()
         folder = Path(model)
-        folder = folder.parent if folder.name == "model.safetensors" else folder
+        folder = folder.parent if folder.is_file() else folder
+        self.folder = folder
+        if not (folder / "model.json").exists():
+            cure = "give a run's checkpoints/last, or the model.safetensors in it"
+            raise UserError("holds no trained network", file=model, cure=cure)
         self.network, self.facts = checkpoint.load_exported(folder)
         architecture = self.network.architecture
         self.inputs, self.tasks, self.labels = architecture.inputs, architecture.tasks, architecture.input_tasks
-        found = self.facts.get("size")
-        self.size = size or (tuple(found) if found else None)
+        self.size = size or _trained_size(folder, self.facts)
         self.eval().requires_grad_(False)
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def forward(self, inputs: Mapping[str, Tensor], size: tuple[int, int] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, inputs: Mapping[str, Tensor], size: tuple[int, int] | None = None, sure: bool = True
+    ) -> dict[str, Tensor]:
         """Labels of a batch, on the device of the network.
 
         Args:
             inputs: by modality, in the form that :mod:`trainer.augment` lists, with a batch before it: ``rgb`` is
-                uint8 ``(B, 3, H, W)``, a depth float32 ``(B, 1, H, W)`` in metres.
+                uint8 ``(B, 3, H, W)``, a depth float32 ``(B, 1, H, W)`` in metres, 0 where nothing was measured.
             size: (height, width) of the labels; None for that of the inputs.
+            sure: whether confidence is wanted.
 
         Returns:
             By task, classes as uint8 ``(B, H, W)``, quantities as float32 ``(B, H, W)`` in the task's unit, unit
             vectors as float32 ``(B, H, W, 3)``; and the confidence of classes, float32 ``(B, H, W)`` in 0..1, as
             ``TASK.confidence``.
+
+        Raises:
+            UserError: when ``rgb`` is not uint8.
         """
-        seen = {name: inputs[name].float() / 255 if name == RGB else inputs[name] for name in self.inputs}
-        final = self.network(seen).final
+        if RGB in self.inputs and inputs[RGB].dtype != torch.uint8:
+            raise UserError(f"is {inputs[RGB].dtype}, not uint8", key=RGB, cure="give bytes, 0 to 255")
+        final = self.network({n: inputs[n].float() / 255 if n == RGB else inputs[n] for n in self.inputs}).final
         labels = {}
         for task in self.tasks:
-            output = upsample(final[task.name], size) if size else final[task.name]
-            labels[task.name], confidence = decide(task, output)
-            if confidence is not None:
-                labels[f"{task.name}.confidence"] = confidence
+            parts = _enlarged(final[task.name], size) if size else [final[task.name]]
+            found = [(decide(task, part), confidence(task, part) if sure else None) for part in parts]
+            labels[task.name] = torch.cat([label for label, _ in found], 1)
+            confidences = [of for _, of in found if of is not None]
+            if confidences:
+                labels[f"{task.name}.confidence"] = torch.cat(confidences, 1)
         return labels
 
     @torch.inference_mode()
-    def predict(self, frame: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def predict(self, frame: Mapping[str, Any], sure: bool = True) -> dict[str, np.ndarray]:
         """Labels of one frame, at its own size: as :meth:`forward` returns them, without a batch.
 
         Args:
-            frame: by modality, ``rgb`` as uint8 ``(H, W, 3)``, labels in the forms of :mod:`shards.tasks`; all of
-                the same height and width.
+            frame: by modality, ``rgb`` as uint8 ``(H, W, 3)``, labels in the forms of :mod:`shards.tasks`, quantities
+                and vectors as any floats; all of the same height and width. What is not finite or negative is taken
+                for no measurement.
+            sure: whether confidence is wanted.
 
         Raises:
-            UserError: when a modality is missing, or has another size than ``rgb``.
+            UserError: when a modality is missing, of another shape or type, or has another size than the others.
         """
+        labels = {task.name: task for task in self.labels}
+        given = {}
         for name in self.inputs:
             if name not in frame:
                 raise UserError("is missing", key=name, cure=f"give {' and '.join(self.inputs)}")
-        own = {frame[name].shape[:2] for name in self.inputs}
+            given[name] = _checked(name, labels.get(name), np.asarray(frame[name]))
+        own = {array.shape[:2] for array in given.values()}
         if len(own) > 1:
             raise UserError(f"inputs of {len(own)} sizes", key="frame", cure="register them to one camera")
         (shape,) = own
         size = self.size or shape
-        resized = {n: (resize_rgb if n == RGB else resize_label)(frame[n], size) for n in self.inputs}
+        resized = {n: (resize_rgb if n == RGB else resize_label)(array, size) for n, array in given.items()}
         tensors = {name: tensor[None].to(self.device) for name, tensor in to_tensors(resized, self.labels).items()}
-        answers = self(tensors, None if size == shape else shape)
+        answers = self(tensors, None if size == shape else shape, sure)
         return {name: answer[0].cpu().numpy() for name, answer in answers.items()}
 
     def export(self, path: str | Path) -> None:
         """Write :meth:`forward` for one frame of :attr:`size` as a ``torch.export`` archive, which torch alone can run.
 
         Raises:
-            UserError: when there is no size to fix.
+            UserError: when there is no size to fix, or the file cannot be written.
         """
         if self.size is None:
             cure = "say which it will see, such as 480x640"
             raise UserError("the network was trained on frames of many sizes", key="--size", cure=cure)
         example = {RGB: torch.zeros(1, 3, *self.size, dtype=torch.uint8)}
         example |= {task.name: blank(task, *self.size)[None] for task in self.labels}
-        program = torch.export.export(self, ({name: example[name] for name in self.inputs},))
+        program = torch.export.export(self, ({name: example[name].to(self.device) for name in self.inputs},))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             torch.export.save(program, file)
+
+
+def _trained_size(folder: Path, facts: Mapping[str, Any]) -> tuple[int, int] | None:
+    if "size" not in facts:
+        cure = "give the size of its training frames (data.size, or what `tutelage inspect` says)"
+        raise UserError("is of a version that did not note what size the network sees", file=folder, cure=cure)
+    size = facts["size"]
+    if size is not None and not (
+        isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
+    ):
+        raise UserError(f"size {size!r} is no [height, width]", file=folder / "model.json", cure="copy it again")
+    return tuple(size) if size else None
+
+
+def _checked(name: str, task: Task | None, array: np.ndarray) -> np.ndarray:
+    """An input in the form that the network takes; ``task`` is None for RGB."""
+    ends = (3,) if task is None or task.kind == "unit_vector" else ()
+    if array.ndim != 2 + len(ends) or array.shape[2:] != ends or not array.size:
+        due = "(height, width, 3)" if ends else "(height, width)"
+        raise UserError(f"has the shape {array.shape}, where {due} is due", key=name, cure="convert it")
+    if task is None or task.kind == "classes":
+        if array.dtype != np.uint8:
+            raise UserError(f"is {array.dtype}, not uint8", key=name, cure="give one byte a number, 0 to 255")
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        unit = f"in {task.unit}" if task.unit else "of length 1"
+        raise UserError(f"is {array.dtype}, no floating-point number", key=name, cure=f"give floats {unit}")
+    array = np.nan_to_num(array.astype(np.float32), nan=0, posinf=0, neginf=0)
+    return array.clip(min=0) if task.kind == "metric" else array
+
+
+def _enlarged(output: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+    """``(B, C, h, w)`` at another size, in bands of rows that together are what ``upsample`` gives."""
+    wide = F.interpolate(output, (output.shape[2], size[1]), mode="bilinear", align_corners=False)
+    places = (torch.arange(size[0], device=output.device) + 0.5) * (output.shape[2] / size[0]) - 0.5
+    places = places.clamp(0, output.shape[2] - 1)
+    for rows in places.split(max(1, _BAND // wide[:, :, 0].numel())):
+        above = rows.long()
+        below = (above + 1).clamp(max=output.shape[2] - 1)
+        yield torch.lerp(wide[:, :, above], wide[:, :, below], (rows - above)[:, None])

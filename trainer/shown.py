@@ -83,7 +83,7 @@ class Shown:
             if isinstance(batch, UserError):
                 raise batch
             final = network(batch.inputs(experiment.config.inputs, torch.channels_last)).final
-            found.append({task.name: decide(task, final[task.name])[0][0].numpy() for task in experiment.tasks})
+            found.append({task.name: decide(task, final[task.name])[0].numpy() for task in experiment.tasks})
         return found
 
 

@@ -38,19 +38,22 @@ Labels are drawn on the upright view: an image that its EXIF orientation turns i
 """
 
 import hashlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from shards.codec import MAX_PIXELS, key_of
+from shards.codec import MAX_PIXELS, encode_label, key_of
 from shards.errors import UserError
 from shards.sources.base import Frame
 from shards.sources.declaration import FILE, LabelFormat, declare
 from shards.sources.images import RGB_SUFFIXES, read_channels, read_rgb, read_values
 from shards.sources.listing import files_by_stem, stem_of
+from shards.tasks import Task
 
 _LABEL_SUFFIXES = {
     "classes": frozenset({".png"}),
@@ -215,6 +218,15 @@ def _by_hash(stems: Iterable[str], fraction: float) -> dict[str, list[str]]:
 
 def _without_none(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
+
+
+def label_file(task: Task, label: np.ndarray) -> bytes:
+    """The PNG of a label array (forms: :mod:`shards.tasks`) as this source reads it where only the task is declared."""
+    if task.kind != "unit_vector":
+        return encode_label(task, label)
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint((label + 1) * 127.5).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _read_label(declared: LabelFormat, path: Path) -> np.ndarray:

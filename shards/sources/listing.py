@@ -10,27 +10,31 @@ from shards.errors import UserError
 def files_by_stem(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """The files under a folder: those with one of ``suffixes`` by their stem, sorted, and all others.
 
-    Names are relative to the folder, with ``/``. Hidden files are passed over.
+    Names are relative to the folder, with ``/``. Links to folders are followed; hidden files and folders are passed
+    over.
 
     Raises:
-        UserError: when there is no folder, or two files have the same stem.
+        UserError: when there is no folder, one cannot be read, or two files have the same stem.
     """
     if not folder.is_dir():
         raise UserError("is no folder", file=folder, cure="make it, or correct the path")
-    names = sorted(
-        (Path(parent) / file).relative_to(folder).as_posix()
-        for parent, _, files in os.walk(folder)
-        for file in files
-        if not file.startswith(".")
-    )
+    names = []
+    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        own = Path(parent).resolve()
+        folders[:] = [name for name in folders if name[0] != "." and not own.is_relative_to((own / name).resolve())]
+        names += [(Path(parent) / file).relative_to(folder).as_posix() for file in files if file[0] != "."]
     by_stem: dict[str, str] = {}
     other = []
-    for name in names:
+    for name in sorted(names):
         if PurePosixPath(name).suffix.lower() not in suffixes:
             other.append(name)
         elif (first := by_stem.setdefault(stem_of(name), name)) != name:
             raise UserError(f"holds both {first} and {name}", file=folder, cure="keep one file a stem")
     return by_stem, other
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"cannot be read ({error.strerror})", file=error.filename, cure="change its permissions") from error
 
 
 def stem_of(name: str) -> str:

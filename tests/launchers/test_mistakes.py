@@ -77,6 +77,17 @@ def test_a_data_set_that_does_not_exist(fails, place):
     fails("inspect nowhere", "nowhere/MANIFEST.json: does not exist; make the data set with `tutelage prepare`")
 
 
+def test_what_predict_and_export_cannot_do(fails, place):
+    (Path("photos") / "more").mkdir(parents=True)
+    fails("predict nowhere photos --out p", "nowhere: holds no trained network; give a run's checkpoints/last")
+    fails("predict nowhere photos --out p --frames 0", "--frames: 0 frames; give 1 or more")
+    fails("predict nowhere photos --out p --picture q.jpg", "--picture: q.jpg does not end in .png; name a .png file")
+    fails("predict nowhere photos --out p --picture photos/more/q.png", "would be one of the pictures in photos; draw")
+    fails("export nowhere --out network.onnx", "--out: network.onnx does not end in .pt2; name a .pt2 file")
+    fails("export nowhere --out network.pt2 --size 96", "--size: '96' is no size")
+    assert not Path("p").exists()
+
+
 def test_a_budget_larger_than_the_data(fails, place, dataset):
     line = fails(
         "train teacher.yaml labels.semseg=9", f"{dataset}/MANIFEST.json: labels.semseg: 9 frames, where 8 carry"

@@ -16,9 +16,9 @@ import shards.sources.folder
 from shards.codec import decode_rgb
 from shards.errors import UserError
 from shards.pack import pack
-from shards.sources.folder import Folder
+from shards.sources.folder import Folder, label_file
 from shards.sources.images import read_rgb, read_values
-from shards.tasks import IGNORE
+from shards.tasks import IGNORE, Task
 
 HEIGHT, WIDTH = 4, 6
 
@@ -343,6 +343,18 @@ def test_unit_vectors_have_length_one_or_none(root):
     np.testing.assert_allclose(label[0, :3], wanted, atol=0.01)
     np.testing.assert_allclose(np.linalg.norm(label[0, :3], axis=-1), 1, atol=1e-6)
     assert (label[:, 3:] == 0).all()
+
+
+def test_unit_vectors_that_are_written_for_a_folder_come_back(root):
+    declare(root, "tasks: {normals: {kind: unit_vector}}")
+    vectors = np.random.default_rng(0).normal(size=(HEIGHT, 6, 3)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    vectors[0, 0] = 0
+    (root / "normals").mkdir(exist_ok=True)
+    (root / "normals/0002.png").write_bytes(label_file(Task("normals", "unit_vector"), vectors))
+    label = Folder(root).load("train", 0).labels["normals"]
+    np.testing.assert_allclose(label, vectors, atol=0.006)
+    assert not label[0, 0].any() and abs((label - vectors).mean()) < 5e-4
 
 
 # images

@@ -30,9 +30,9 @@ def photos(tmp_path, scenes_dataset):
 
 
 def test_label_files_are_a_data_set_with_their_pictures(student, photos, tmp_path):
-    files = pictures([photos], tmp_path / "out")
+    files = pictures([photos]).files
     counted = []
-    assert predict(student, files, tmp_path / "out", counted.append) > 0 and counted == [1, 1, 1]
+    assert len(predict(student, files, tmp_path / "out", counted.append)) == 3 and counted == [0, 1, 1, 1]
     (photos.parent / "train.txt").write_text("a\nb\n")
     (photos.parent / "val.txt").write_text("hall/a\n")
     for made in (tmp_path / "out").iterdir():
@@ -48,48 +48,68 @@ def test_label_files_are_a_data_set_with_their_pictures(student, photos, tmp_pat
     assert labels["semseg"].shape == (32, 64)
 
 
-def test_predicting_again_is_welcome_and_finds_the_same_pictures(student, photos):
+def test_what_is_there_stays_and_what_is_missing_is_added(student, photos):
     """Also where predictions lie within the folder of the pictures, and are pictures themselves."""
     out = photos / "predicted"
-    for _ in range(2):
-        files = pictures([photos], out)
-        assert list(files) == ["a", "b", "hall/a"]
-        predict(student, files, out, lambda advance: None)
+    without = [out / "semseg", out / "depth"]
+    assert len(predict(student, pictures([photos], without).files, out, lambda advance: None)) == 3
+    (out / "semseg/a.png").write_bytes(b"corrected by hand")
+    (out / "depth/b.png").unlink()
+    (out / "dataset.yaml").write_text("# corrected, too")
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(photos / "new.png")
+    whole = (out / "semseg/b.png").stat().st_mtime_ns
+    files = pictures([photos], without).files
+    assert list(files) == ["a", "b", "hall/a", "new"]
+    assert len(predict(student, files, out, lambda advance: None)) == 2
+    assert (out / "semseg/a.png").read_bytes() == b"corrected by hand"
+    assert (out / "semseg/b.png").stat().st_mtime_ns == whole and (out / "depth/b.png").exists()
+    assert (out / "dataset.yaml").read_text() == "# corrected, too" and (out / "semseg/new.png").exists()
     assert json.loads((out / "predictions.json").read_text()) == {"network": student.facts["sha256"], "size": [32, 64]}
 
 
-def test_labels_that_are_there_are_not_lost(finished, student, photos, tmp_path):
-    files = pictures([photos / "a.png"], tmp_path / "out")
-    with pytest.raises(UserError, match=r"robot: holds other files; choose a new folder: labels that are there would"):
-        predict(student, files, photos.parent, lambda advance: None)
+def test_labels_are_not_mixed_with_others(finished, student, photos, tmp_path):
+    files = pictures([photos / "a.png"]).files
+    for place in (photos.parent, photos / "a.png"):
+        with pytest.raises(UserError, match=r"(robot|a\.png): holds other files; choose a new folder: labels are not"):
+            predict(student, files, place, lambda advance: None)
     assert sorted(path.name for path in photos.parent.iterdir()) == ["rgb"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.hidden").touch()
     predict(student, files, tmp_path / "out", lambda advance: None)
-    other = Predictor(finished("student").checkpoints / "last", size=(64, 64))
+    other = Predictor(student.folder, size=(64, 64))
     with pytest.raises(UserError, match=r"out: holds predictions of another network or size; choose another folder"):
         predict(other, files, tmp_path / "out", lambda advance: None)
 
 
 def test_refusals(finished, photos, tmp_path):
     out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty: no pictures; name pictures \(\.jpeg, \.jpg, \.png, \.webp\), or a"):
-        (tmp_path / "empty").mkdir()
-        pictures([tmp_path / "empty"], out)
+        pictures([tmp_path / "empty"])
+    with pytest.raises(UserError, match=r"nowhere: does not exist; correct the path"):
+        pictures([photos, tmp_path / "nowhere"])
     with pytest.raises(UserError, match=r"hall/a\.png: has the name of .*rgb/a\.png, and so would its labels"):
-        pictures([photos / "a.png", photos / "hall" / "a.png"], out)
+        pictures([photos / "a.png", photos / "hall" / "a.png"])
     teacher = Predictor(finished("teacher").checkpoints / "last")
     with pytest.raises(UserError, match="MODEL: the network sees rgb and depth, not RGB alone; prepare frames"):
-        predict(teacher, pictures([photos], out), out, lambda advance: None)
+        predict(teacher, pictures([photos]).files, out, lambda advance: None)
     assert not out.exists()
 
 
-def test_a_file_that_is_no_picture_is_named(student, photos, tmp_path):
-    (photos / "c.jpg").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"c\.jpg: is neither JPEG, PNG nor WebP; convert it, or take it out"):
-        predict(student, pictures([photos], tmp_path / "out"), tmp_path / "out", lambda advance: None)
-    assert not (tmp_path / "out" / "dataset.yaml").exists()
+def test_a_file_that_is_no_picture_is_named_and_leaves_nothing_behind(student, photos, tmp_path):
+    (photos / "0.jpg").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"0\.jpg: is neither JPEG, PNG nor WebP; convert it, or take it out"):
+        predict(student, pictures([photos]).files, tmp_path / "out", lambda advance: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_place_twice_and_files_of_other_kinds(photos):
+    (photos / "hall/clip.mp4").touch()
+    found = pictures([photos, photos.parent / "rgb", photos / "a.png"])
+    assert list(found.files) == ["a", "b", "hall/a"] and set(found.others) == {photos / "hall/clip.mp4"}
 
 
 def test_a_drawing_has_a_row_for_each_picture(student, photos, tmp_path):
-    draw(student, pictures([photos], tmp_path / "out"), tmp_path / "p.png", 2)
+    draw(student, pictures([photos]).files, tmp_path / "p.png", 2)
     image = np.asarray(Image.open(tmp_path / "p.png"))
     assert image.shape == (20 + 6 + 2 * 166, 6 + 3 * 326, 3)

@@ -1,11 +1,13 @@
 """A trained network from picture to labels: what it says there is what it says of prepared frames."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import interpolate
 
 from shards.errors import UserError
@@ -34,23 +36,25 @@ def test_a_frame_gets_the_labels_that_evaluation_sees(finished, scenes_dataset, 
     assert found["semseg.confidence"].shape == (32, 64) and 1 / 17 < found["semseg.confidence"].min() <= 1
 
 
-def test_the_file_itself_names_the_network(finished):
-    weights = finished("student").checkpoints / "last" / "model.safetensors"
-    assert Predictor(weights).facts == Predictor(weights.parent).facts
+def test_a_file_of_it_names_the_network(finished):
+    last = finished("student").checkpoints / "last"
+    assert Predictor(last / "model.safetensors").facts == Predictor(last / "model.json").facts == Predictor(last).facts
 
 
-def test_a_picture_of_another_size_is_seen_at_the_trained_one(finished):
-    """Its labels have its own size, and follow from outputs that are enlarged, not from labels that are."""
+def test_a_picture_of_another_size_is_seen_at_the_trained_one(finished, monkeypatch):
+    """Its labels have its own size, and follow from outputs that are enlarged, not from labels that are; in bands."""
     predictor = Predictor(finished("student").checkpoints / "last")
     picture = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)
+    monkeypatch.setattr("trainer.predictor._BAND", 7 * 17 * 100)
     found = predictor.predict({"rgb": picture})
     seen = torch.from_numpy(resize_rgb(picture, (32, 64)).copy()).permute(2, 0, 1)[None] / 255
     final = predictor.network({"rgb": seen}).final
     larger = {task: interpolate(of, (80, 100), mode="bilinear") for task, of in final.items()}
-    assert np.array_equal(found["semseg"], larger["semseg"][0].argmax(0))
-    np.testing.assert_allclose(found["depth"], larger["depth"][0, 0].clamp(min=0), rtol=1e-5)
-    asked = Predictor(finished("student").checkpoints / "last", size=(80, 100))
-    assert not np.array_equal(asked.predict({"rgb": picture})["depth"], found["depth"])
+    assert np.mean(found["semseg"] == larger["semseg"][0].argmax(0).numpy()) > 0.999  # ties, to the last bit
+    np.testing.assert_allclose(found["semseg.confidence"], larger["semseg"][0].softmax(0).amax(0), rtol=1e-4)
+    np.testing.assert_allclose(found["depth"], larger["depth"][0, 0].clamp(min=0), rtol=1e-4)
+    asked = Predictor(predictor.folder, size=(80, 100)).predict({"rgb": picture}, sure=False)
+    assert asked.keys() == {"semseg", "depth"} and not np.array_equal(asked["depth"], found["depth"])
 
 
 def test_frames_without_a_common_size_are_seen_as_they_are(make, tiny_dataset):
@@ -66,10 +70,53 @@ def test_frames_without_a_common_size_are_seen_as_they_are(make, tiny_dataset):
 def test_inputs_that_do_not_fit(finished, scenes_dataset):
     predictor = Predictor(finished("teacher").checkpoints / "last")
     frame = frame_of(scenes_dataset)
-    with pytest.raises(UserError, match="depth: is missing; give rgb and depth"):
-        predictor.predict({"rgb": frame["rgb"]})
-    with pytest.raises(UserError, match="frame: inputs of 2 sizes; register them to one camera"):
-        predictor.predict({"rgb": frame["rgb"], "depth": frame["depth"][:16]})
+    rgb, depth = frame["rgb"], frame["depth"]
+    for wrong, said in (
+        ({"rgb": rgb}, "depth: is missing; give rgb and depth"),
+        ({"rgb": rgb, "depth": depth[:16]}, "frame: inputs of 2 sizes; register them to one camera"),
+        ({"rgb": rgb / 255, "depth": depth}, "rgb: is float64, not uint8; give one byte a number"),
+        ({"rgb": rgb[..., 0], "depth": depth}, r"rgb: has the shape \(32, 64\), where \(height, width, 3\) is due"),
+        (
+            {"rgb": rgb, "depth": depth[..., None]},
+            r"depth: has the shape \(32, 64, 1\), where \(height, width\)",
+        ),
+        (
+            {"rgb": rgb, "depth": (1000 * depth).astype(np.int32)},
+            "depth: is int32, no float.*; give floats in m",
+        ),
+    ):
+        with pytest.raises(UserError, match=said):
+            predictor.predict(wrong)
+    with pytest.raises(UserError, match=r"rgb: is torch\.float32, not uint8; give bytes"):
+        predictor({"rgb": torch.zeros(1, 3, 32, 64), "depth": torch.zeros(1, 1, 32, 64)})
+
+
+def test_what_a_sensor_did_not_measure(finished, scenes_dataset):
+    """However it says so, and in whatever floats."""
+    predictor = Predictor(finished("teacher").checkpoints / "last")
+    frame = frame_of(scenes_dataset)
+    frame["depth"] = np.where(np.arange(64) % 5 < 4, frame["depth"], 0)
+    expected = predictor.predict(frame)
+    odd = frame["depth"].astype(np.float64)
+    odd[:, 4::5] = np.resize([np.inf, -np.inf, np.nan, -1.0], (32, 12))
+    found = predictor.predict({"rgb": Image.fromarray(frame["rgb"]), "depth": odd})
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_models_that_are_none(finished, tmp_path):
+    last = finished("student").checkpoints / "last"
+    for wrong in (last.parent, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=r"holds no trained network; give a run's checkpoints/last, or the model\."):
+            Predictor(wrong)
+    facts = json.loads((last / "model.json").read_text())
+    size = facts.pop("size")
+    (last / "model.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="last: is of a version that did not note what size the network sees; give the"):
+        Predictor(last)
+    assert Predictor(last, size=tuple(size)).size == (32, 64)
+    (last / "model.json").write_text(json.dumps({**facts, "size": [64]}))
+    with pytest.raises(UserError, match=r"model\.json: size \[64\] is no \[height, width\]; copy it again"):
+        Predictor(last)
 
 
 ALONE = """

@@ -28,7 +28,7 @@ from shards.stream import Position
 from shards.write import EncodedSample, shard_info
 from trainer.configfile import to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
-from trainer.decision import decide
+from trainer.decision import confidence, decide
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
 from trainer.overlap import Background, map_ahead, threads_per_rank
@@ -154,11 +154,11 @@ class _Pass:
             batch = batch.to(self.process.device)
             with autocast(self.process.device, self.experiment.config.train.precision):
                 final = self.network(batch.inputs(self.experiment.config.inputs, torch.channels_last)).final
-            outputs = {task.name: decide(task, final[task.name].float()) for task in self.targets}
-            labels = {name: label.cpu().numpy() for name, (label, _) in outputs.items()}
-            confidence = {name: of.cpu().numpy() for name, (_, of) in outputs.items() if of is not None}
+            outputs = [(task, final[task.name].float()) for task in self.targets]
+            labels = {task.name: decide(task, output).cpu().numpy() for task, output in outputs}
+            sure = {task.name: of.cpu().numpy() for task, x in outputs if (of := confidence(task, x)) is not None}
             for row, key in enumerate(batch.keys):
-                yield LabelledFrame(key, _row(labels, row), _row(confidence, row))
+                yield LabelledFrame(key, _row(labels, row), _row(sure, row))
 
     def encode(self, frame: LabelledFrame) -> EncodedSample:
         sample = encode_frame(frame, self.targets)
