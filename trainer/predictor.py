@@ -104,8 +104,8 @@ class Predictor(nn.Module):
 
         Args:
             frame: by modality, ``rgb`` as uint8 ``(H, W, 3)``, labels in the forms of :mod:`shards.tasks`, quantities
-                and vectors as any floats; all of the same height and width. What is not finite or negative is taken
-                for no measurement.
+                and vectors as any floats; all of the same height and width. What is not finite, and a negative
+                quantity, is taken for no measurement.
             sure: whether confidence is wanted.
 
         Raises:
