@@ -17,7 +17,7 @@ from shards.manifest import Manifest
 from trainer.runs.lease import turn
 
 COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "status", "relate"]
-COMMANDS += ["table", "toy", "picture", "report"]
+COMMANDS += ["predict", "export", "table", "toy", "picture", "report"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "folder"]
 
 
