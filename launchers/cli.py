@@ -146,6 +146,8 @@ def parser() -> argparse.ArgumentParser:
     _deploy(commands)
     table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
+    also = "also show the difference of two experiments, seed by seed; may be given several times"
+    table.add_argument("--compare", metavar="A,B", action="append", default=[], help=also)
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
     toy = _command(commands, "toy", "launchers.toy:toy", "the paper's toy example: do pseudo-labels bring knowledge?")
     toy.add_argument("--seeds", type=int, default=50, metavar="N", help="trained together (default: 50)")

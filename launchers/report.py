@@ -1,6 +1,8 @@
 """The commands that show results: table, picture and report."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from shards.errors import UserError
@@ -10,18 +12,29 @@ from trainer.results.table import as_csv, as_markdown, as_rich, collect, tabulat
 
 
 def table(options: argparse.Namespace) -> None:
-    show_results(collect(options.runs), options.format)
+    results = collect(options.runs)
+    names = sorted({result["experiment"] for result in results})
+    pairs = []
+    for asked in options.compare:
+        one, _, other = asked.partition(",")
+        if one not in names or other not in names:
+            cure = f"name two, such as {names[0]},{names[-1]}; there are {', '.join(names)}"
+            raise UserError(f"{asked} is no pair of experiments", key="--compare", cure=cure)
+        pairs.append((one, other))
+    show_results(results, options.format, pairs)
 
 
-def show_results(results: list[dict[str, Any]], style: str = "text") -> None:
+def show_results(results: list[dict[str, Any]], style: str = "text", pairs: Sequence[tuple[str, str]] = ()) -> None:
     """Print the table of some results beside the paper's figures, and the comparisons that can be made.
 
     Args:
         style: ``text``, ``md`` or ``csv``.
+        pairs: experiments whose difference is wanted beside those that matter to the paper, the first minus the second.
     """
     from trainer.results.comparison import compare  # scipy takes a second to import
 
     paper = Paper.load()
+    paper = replace(paper, comparisons=tuple(dict.fromkeys([*paper.comparisons, *pairs])))
     tables = [tabulate(results, paper)]
     if len(results) > 1 and (compared := compare(results, paper)).rows:
         tables.append(compared)

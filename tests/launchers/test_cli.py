@@ -14,6 +14,7 @@ from PIL import Image
 from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
+from trainer.results.table import collect
 from trainer.runs.lease import turn
 
 COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "status", "relate"]
@@ -187,6 +188,18 @@ def test_table_in_every_format(done, capsys, style, start):
     assert main(["table", "runs", "--format", style]) == 0
     text = capsys.readouterr().out
     assert text.lstrip().startswith(start) and "student" in text and "RGB+D" in text
+
+
+def test_table_compares_whatever_is_asked_for(done, capsys):
+    rows = {row["experiment"]: row["metrics"]["semseg"]["miou"] for row in collect(["runs"])}
+    assert main(["table", "runs", "--format", "csv", "--compare", "student,teacher"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("student − teacher,mIoU")]
+    difference = 100 * (rows["student"] - rows["teacher"])
+    assert line.split(",")[2] == f"{difference:+.2f}".replace("-", "−") and line.endswith("undetermined: one seed")
+    for wrong in ("student", "student,", "student,nobody", "student,teacher,student"):
+        assert main(["table", "runs", "--compare", wrong]) == 1
+        said = f"--compare: {wrong} is no pair of experiments; name two, such as student,teacher; there are"
+        assert said in capsys.readouterr().err
 
 
 def test_report_writes_a_page_and_says_where(done, capsys):
