@@ -21,6 +21,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, required=True)
     options = arguments.parse_args()
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    axes.set_prop_cycle(color=pyplot.get_cmap("tab10" if len(options.runs) <= 10 else "tab20").colors)
     for run in options.runs:
         steps, losses = curve(run)
         axes.plot(steps, smooth(losses), label=run.parent.name)
@@ -29,7 +30,7 @@ def main() -> None:
         print(f"{run.parent.name}: last tenth {last:.3f}, tenth before {before:.3f}, ratio {last / before:.3f}")
     axes.set(xlabel="step", ylabel="training loss (all tasks and scales)", yscale="log")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     with atomic_file(options.out) as file:
         figure.savefig(file, format="png", dpi=110)
 
