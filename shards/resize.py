@@ -1,5 +1,7 @@
 """A frame at another size: RGB by area, labels by nearest neighbour, so that no label value is invented."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from PIL import Image
 
@@ -23,3 +25,8 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         for new, old in zip(size, label.shape[:2], strict=True)
     )
     return np.ascontiguousarray(label[rows[:, None], columns])
+
+
+def resize_frame(arrays: Mapping[str, np.ndarray], size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """A frame's arrays by name, ``rgb`` and labels, each at ``size`` (height, width)."""
+    return {name: (resize_rgb if name == "rgb" else resize_label)(array, size) for name, array in arrays.items()}

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from shards.errors import UserError
 from shards.order import Order, mix
-from shards.resize import resize_label, resize_rgb
+from shards.resize import resize_frame
 from shards.stream import Batches, OrderedSource, Position, pipeline
 from shards.tasks import Task
 from trainer.augment import Augment, blank, to_tensors
@@ -123,8 +123,7 @@ class FrameLoader:
         if "rgb" not in arrays:
             raise UserError("has no RGB", file=reader.path, key=key, cure="prepare the data set again")
         size = self.size or arrays["rgb"].shape[:2]  # a pseudo-label may have another one
-        for name, array in arrays.items():
-            arrays[name] = (resize_rgb if name == "rgb" else resize_label)(array, size)
+        arrays = resize_frame(arrays, size)
         if self.augment is None:
             return key, to_tensors(arrays, self.tasks)
         return key, self.augment(arrays, mix(self.seed, _AUGMENT, place.epoch, place.position))

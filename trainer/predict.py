@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from shards.atomic import atomic_file, disk_errors, read_json, write_json
-from shards.codec import decode_rgb, rgb_extension
 from shards.errors import UserError
 from shards.picture import colourise, save, sheet
-from shards.resize import resize_label, resize_rgb
+from shards.resize import resize_frame
 from shards.sources.declaration import FILE, declaration_of
 from shards.sources.folder import label_file
-from shards.sources.images import RGB_SUFFIXES, read_rgb
+from shards.sources.images import RGB_SUFFIXES, read_pixels
 from shards.sources.listing import files_by_stem
 from shards.tasks import Task
 from trainer.model.architecture import RGB
@@ -101,7 +100,7 @@ def predict(predictor: Predictor, files: dict[str, Path], out: Path, report: Rep
     report(len(files) - len(todo))
     threads, writer = threads_per_rank(), Background()
     seconds: list[float] = []
-    for name, rgb in zip(todo, map_ahead(_read, [files[n] for n in todo], threads, threads + 1), strict=True):
+    for name, rgb in zip(todo, map_ahead(read_pixels, [files[n] for n in todo], threads, threads + 1), strict=True):
         if not seconds:
             _begin(out, note, predictor.tasks)
         began = time.perf_counter()
@@ -120,12 +119,11 @@ def draw(predictor: Predictor, files: dict[str, Path], path: str | Path, count: 
     chosen = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
     rows = []
     for number in chosen:
-        rgb = _read(files[names[number]])
-        labels = predictor.predict({RGB: rgb}, sure=False)
+        rgb = read_pixels(files[names[number]])
         height, width = rgb.shape[:2]
         size = (_SHOWN, max(1, round(width * _SHOWN / height))) if height > _SHOWN else (height, width)
-        small = [colourise(task, resize_label(labels[task.name], size)) for task in predictor.tasks]
-        rows.append([resize_rgb(rgb, size), *small])
+        small = resize_frame({RGB: rgb, **predictor.predict({RGB: rgb}, sure=False)}, size)
+        rows.append([small[RGB], *(colourise(task, small[task.name]) for task in predictor.tasks)])
     save(sheet(rows, [RGB, *(task.name for task in predictor.tasks)]), path)
 
 
@@ -149,11 +147,6 @@ def _begin(out: Path, note: dict[str, object], tasks: Sequence[Task]) -> None:
 
 def _place(out: Path, task: Task, name: str) -> Path:
     return out / task.name / f"{name}.png"
-
-
-def _read(path: Path) -> np.ndarray:
-    rgb = read_rgb(path)
-    return decode_rgb(rgb, rgb_extension(rgb) or "") if isinstance(rgb, bytes) else rgb
 
 
 def _write(path: Path, task: Task, label: np.ndarray) -> None:

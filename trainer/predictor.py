@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from shards.atomic import atomic_file
 from shards.errors import UserError
-from shards.resize import resize_label, resize_rgb
+from shards.resize import resize_frame
 from shards.tasks import Task
 from trainer.augment import blank, to_tensors
 from trainer.decision import confidence, decide
@@ -122,8 +122,8 @@ class Predictor(nn.Module):
             raise UserError(f"inputs of {len(own)} sizes", key="frame", cure="register them to one camera")
         (shape,) = own
         size = self.size or shape
-        resized = {n: (resize_rgb if n == RGB else resize_label)(array, size) for n, array in given.items()}
-        tensors = {name: tensor[None].to(self.device) for name, tensor in to_tensors(resized, self.labels).items()}
+        tensors = to_tensors(resize_frame(given, size), self.labels)
+        tensors = {name: tensor[None].to(self.device) for name, tensor in tensors.items()}
         answers = self(tensors, None if size == shape else shape, sure)
         return {name: answer[0].cpu().numpy() for name, answer in answers.items()}
 

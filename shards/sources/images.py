@@ -33,16 +33,18 @@ def read_rgb(path: Path) -> np.ndarray | bytes:
         UserError: when the file is missing, is no JPEG, PNG or WebP, does not decode, or has too many pixels.
     """
     data, image = _open(path)
-    turn = _turn(image)
     # Pillow opens 16-bit RGB PNG as 8-bit RGB without a word, so the header has to tell
     sixteen_bits = image.format == "PNG" and _png_header(data)[0] == 16
-    if image.mode == "RGB" and not sixteen_bits and turn is None:
-        return data
-    if turn is not None:
-        image = image.transpose(turn)
-    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return np.asarray(image.convert("RGB"))
+    return data if image.mode == "RGB" and not sixteen_bits and _turn(image) is None else _pixels(image)
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """What :func:`read_rgb` means, as pixels in any case: ``(H, W, 3)`` uint8.
+
+    Raises:
+        UserError: as for :func:`read_rgb`.
+    """
+    return _pixels(_open(path)[1])
 
 
 def read_values(path: Path) -> np.ndarray:
@@ -88,6 +90,15 @@ def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Ima
         return data, open_image(data, image_format)
     except UserError as error:
         raise UserError(error.what, file=path, cure=error.cure) from error
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    turn = _turn(image)
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return np.asarray(image.convert("RGB"))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
