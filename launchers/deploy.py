@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 
 from shards.errors import UserError
-from trainer.configfile import parse_size
+from trainer.configvalues import parse_size
 from trainer.memory import keep_freed_memory
 from trainer.progress import progress, say
 

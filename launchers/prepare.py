@@ -11,7 +11,7 @@ from shards.errors import UserError
 from shards.manifest import NAME
 from shards.pack import pack
 from shards.sources.base import Source
-from trainer.configfile import parse_size
+from trainer.configvalues import parse_size
 from trainer.progress import console, progress
 from trainer.runs.lease import turn
 

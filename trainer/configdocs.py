@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
@@ -24,6 +25,14 @@ def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
             if is_dataclass(item):
                 result |= documentation(item, f"{by_task}.")  # type: ignore[arg-type]
     return result
+
+
+def meaning(key: str | None) -> str:
+    """What an option means, as an error's cure; empty of a key that is none."""
+    for known, text in documentation().items():
+        if key and re.fullmatch(known.replace(".TASK", r"(\.\w+)?"), key):
+            return f"it means: {text}"
+    return ""
 
 
 def _texts(schema: type) -> dict[str, str]:

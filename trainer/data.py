@@ -16,7 +16,7 @@ from shards.stream import Batches, OrderedSource, Position, pipeline
 from shards.tasks import Task
 from trainer.augment import Augment, blank, to_tensors
 from trainer.config import Config
-from trainer.configfile import parse_size
+from trainer.configvalues import parse_size
 from trainer.frames import Frames
 from trainer.losses import Criterion
 from trainer.runtime import ignore_signals

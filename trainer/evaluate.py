@@ -11,7 +11,7 @@ from shards.atomic import read_json, write_json
 from shards.errors import UserError
 from shards.order import Order
 from shards.stream import Position
-from trainer.configfile import parse_size
+from trainer.configvalues import parse_size
 from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
 from trainer.metrics import Metrics

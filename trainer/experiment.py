@@ -13,7 +13,8 @@ from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
 from trainer.config import Config
-from trainer.configfile import load, parse_size, teacher_call
+from trainer.configfile import load, teacher_call
+from trainer.configvalues import parse_size
 from trainer.frames import Frames
 from trainer.model.network import Architecture
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from shards.errors import UserError
-from trainer.configfile import COMMAND_LINE, load, shared, to_dict
+from trainer.configfile import load, shared, to_dict
+from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
 from trainer.progress import say
 from trainer.ranks import ranks

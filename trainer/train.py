@@ -15,7 +15,7 @@ from shards.atomic import sweep
 from shards.errors import UserError
 from shards.stream import Batches
 from trainer.config import Config
-from trainer.configfile import parse_every
+from trainer.configvalues import parse_every
 from trainer.data import Batch, training_batches
 from trainer.evaluate import check_best, evaluate_network, headline
 from trainer.experiment import Experiment

@@ -10,7 +10,8 @@ from omegaconf.errors import ReadonlyConfigError
 from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import documentation
-from trainer.configfile import load, parse_size, shared, teacher_call, to_dict, to_yaml
+from trainer.configfile import load, shared, teacher_call, to_dict, to_yaml
+from trainer.configvalues import parse_size
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "engine")  # those are accelerate's

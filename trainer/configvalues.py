@@ -1,0 +1,131 @@
+"""What the values of a configuration may be, beyond their types."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from shards.errors import UserError
+from trainer.configdocs import meaning
+
+COMMAND_LINE = "command line"
+"""What errors name as the file of an override."""
+_CHOICES = {
+    "model.fusion": ("add", "early"),
+    "loss.normalise": ("labelled", "all"),
+    "train.optimizer": ("adam", "adamw"),
+    "train.schedule": ("polynomial", "cosine", "constant"),
+    "model.norm": ("batch", "sync", "frozen"),
+    "train.precision": ("fp32", "bf16", "fp16"),
+    "evaluate.checkpoint": ("last", "best"),
+    "evaluate.split": ("val", "dev"),
+}
+_LEAST = {
+    "seed": 0,
+    "frames": 1,
+    "val": 1,
+    "dev": 0,
+    "data.workers": 0,
+    "data.window": 1,
+    "train.epochs": 1,
+    "train.steps": 1,
+    "train.global_batch": 1,
+    "train.accumulation": 1,
+    "train.lr": 0,
+    "train.weight_decay": 0,
+    "train.warmup": 0,
+    "train.log_every": 1,
+    "train.timeout": 30,
+    "evaluate.every": 0,
+    "evaluate.batch": 1,
+    "label.batch": 1,
+    "checkpoint.keep": 1,
+}
+"""The smallest value of a number, where it is one."""
+
+
+def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
+    """Check the values of a merged configuration, and that none is missing.
+
+    Args:
+        config: the ``DictConfig``.
+        path: the file it comes from, which an error names unless the key stands among the overrides.
+        overrides: ``key=value``.
+
+    Raises:
+        UserError: naming the first wrong key, and what may stand there.
+    """
+    given = {override.partition("=")[0] for override in overrides}
+
+    def wrong(what: str, key: str, cure: str) -> UserError:
+        return UserError(what, file=COMMAND_LINE if key in given else path, key=key, cure=cure)
+
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise wrong("is not set", key, meaning(key))
+    for key, choices in _CHOICES.items():
+        value = OmegaConf.select(config, key)
+        if value not in choices:
+            raise wrong(f"{value!r} is unknown", key, f"use one of {', '.join(choices)}")
+    for key, least in _LEAST.items():
+        value = OmegaConf.select(config, key)
+        if value is not None and not value >= least:
+            raise wrong(f"{value} is less than {least}", key, f"give {least} or more")
+    if not config.seed < 2**63:
+        raise wrong(f"{config.seed} is too large", "seed", "give less than 2^63")
+    if "train.epochs" in given and config.train.steps is not None:
+        raise wrong(f"train.steps={config.train.steps} decides", "train.epochs", "set train.steps=null too")
+    if config.train.clip is not None and not config.train.clip > 0:
+        raise wrong(f"{config.train.clip} is no norm", "train.clip", "give more than 0, or null for no limit")
+    for key in ("inputs", "tasks"):
+        names = list(config[key])
+        if not names or len(set(names)) < len(names):
+            raise wrong(f"{names} is empty or names one twice", key, "name each one once")
+    try:
+        for key in ("data.size", "data.crop"):
+            parse_size(OmegaConf.select(config, key), key)
+        parse_every(config.checkpoint.every)
+    except UserError as error:
+        raise wrong(error.what, str(error.key), str(error.cure)) from None
+    for task, budget in config.labels.items():
+        if budget is not None and budget < 0:
+            raise wrong(f"{budget} frames", f"labels.{task}", "give 0 or more")
+    for task, entry in config.pseudo.items():
+        key = f"pseudo.{task}.threshold"
+        if task not in config.tasks:
+            what = f"pseudo-labels of {task}, which is none of the tasks {list(config.tasks)}"
+            raise wrong(what, f"pseudo.{task}", "name one of the tasks")
+        if entry.threshold is not None and not 0 <= entry.threshold < 1:
+            cure = "give a confidence of at least 0 and less than 1, or null"
+            raise wrong(f"{entry.threshold} is no threshold", key, cure)
+    if not 0 <= config.label.threshold < 1:
+        cure = "give a confidence of at least 0 and less than 1"
+        raise wrong(f"{config.label.threshold} is no threshold", "label.threshold", cure)
+
+
+def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
+    """``"96x128"`` → (96, 128), height first.
+
+    Raises:
+        UserError: when it is no size.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    if not match or not all(int(side) for side in match.groups()):
+        raise UserError(f"{text!r} is no size", key=key, cure="write HEIGHTxWIDTH, such as 480x640")
+    return int(match[1]), int(match[2])
+
+
+def parse_every(value: int | str) -> tuple[int | None, float | None]:
+    """``checkpoint.every`` as steps, or as seconds: ``500`` → (500, None), ``"30m"`` → (None, 1800.0).
+
+    Raises:
+        UserError: when it is neither.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(value))
+    if not match or not float(match[1]) or not (match[2] or match[1].isdigit()):
+        cure = "give a number of steps from 1 up, or minutes such as 30m"
+        raise UserError(f"{value!r} is no interval", key="checkpoint.every", cure=cure)
+    return (None, 60 * float(match[1])) if match[2] else (int(match[1]), None)
