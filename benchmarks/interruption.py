@@ -40,7 +40,7 @@ from trainer.overlap import Background
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.records import Records
-from trainer.train import Trainer
+from trainer.trainer import Trainer
 
 EVERY = 10
 """Steps between the checkpoints whose cost is measured; none may take longer to write."""
@@ -51,7 +51,7 @@ FAR = 10**6
 FIRST_BATCH = """
 import json, sys, time
 from launchers.cli import main
-from trainer.train import Trainer
+from trainer.trainer import Trainer
 
 def optimise(trainer, micro):
     print("answer:", json.dumps(time.time()), flush=True)

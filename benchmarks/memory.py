@@ -18,7 +18,7 @@ import time
 from itertools import pairwise
 
 from trainer.experiment import Experiment
-from trainer.train import Trainer
+from trainer.trainer import Trainer
 
 ENVIRONMENT = {"given back": {"MALLOC_ARENA_TEST": "8"}, "kept": {}}  # glibc's own value: said, so it stays
 

@@ -24,7 +24,7 @@ from trainer.experiment import Experiment
 from trainer.model.network import build
 from trainer.optim import make_optimizer
 from trainer.runtime import autocast
-from trainer.train import Trainer
+from trainer.trainer import Trainer
 
 
 def main() -> None:

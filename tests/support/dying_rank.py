@@ -12,7 +12,7 @@ import threading
 
 from launchers.cli import leave, main
 from trainer.runs import checkpoint
-from trainer.train import Trainer
+from trainer.trainer import Trainer
 
 
 def die() -> None:

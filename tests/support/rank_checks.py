@@ -33,7 +33,7 @@ from trainer.model.network import build
 from trainer.model.norm import train_mode
 from trainer.optim import make_optimizer
 from trainer.runtime import accelerator
-from trainer.train import Trainer
+from trainer.trainer import Trainer
 
 STEPS = 5
 STEP = 17

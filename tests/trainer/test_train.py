@@ -22,7 +22,9 @@ from trainer.learner import Learner
 from trainer.runs import checkpoint, status
 from trainer.runs.folder import claim
 from trainer.runs.lease import Lease
-from trainer.train import Interrupted, Trainer, train
+from trainer.runs.status import Interrupted
+from trainer.train import train
+from trainer.trainer import Trainer
 
 
 def losses(experiment: Experiment) -> list[float]:
@@ -111,7 +113,7 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(make, monkeypatch, n
     def evaluate(experiment, network, *_, **__):
         return {"semseg": {"miou": values[trainer.step]}, "depth": {"rmse": values[trainer.step]}}
 
-    monkeypatch.setattr("trainer.train.evaluate_network", evaluate)
+    monkeypatch.setattr("trainer.trainer.evaluate_network", evaluate)
     experiment = make("plain", "evaluate.every=1", f"evaluate.best={name}", "train.global_batch=16")
     claim(experiment)
     trainer, weights = Trainer(experiment), {}
@@ -340,7 +342,7 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
 def test_a_checkpoint_every_so_many_minutes(make, monkeypatch):
     run = make("plain", "train.steps=6", "checkpoint.every=2m", "checkpoint.keep=9")
     times = iter(range(0, 10_000, 50))  # seconds between two looks at the clock
-    monkeypatch.setattr("trainer.train.time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr("trainer.trainer.time", SimpleNamespace(monotonic=lambda: next(times)))
     train(run)
     assert [path.name for path in sorted(run.checkpoints.glob("step-*"))] == ["step-00000003"]
 
