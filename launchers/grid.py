@@ -18,7 +18,7 @@ PIPELINE = Path("slurm/pipeline.sh")
 
 
 def grid(options: argparse.Namespace) -> None:
-    rows = [row.strip() for row in options.rows.split(",")] if options.rows else None
+    rows = [row.strip() for row in options.rows.split(",")] if options.rows is not None else None
     found = Grid(options.dataset, rows, options.seeds, options.overrides)
     _describe(found)
     if options.sbatch:

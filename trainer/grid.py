@@ -54,7 +54,7 @@ class Grid:
         if seeds < 1:
             raise UserError(f"{seeds} seeds", key="--seeds", cure="give 1 or more")
         folder = folder_of(dataset)
-        paths = [folder / f"{name}.yaml" for name in rows] if rows else rows_of(folder)
+        paths = [folder / f"{name}.yaml" for name in rows] if rows is not None else rows_of(folder)
         if not paths:
             raise UserError("holds no configuration of a row", file=folder, cure="give a folder of configurations")
         first = load(paths[0], overrides).seed

@@ -26,6 +26,11 @@ def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(place, capsys):
     assert set(place.rglob("*")) == before
 
 
+def test_an_empty_list_of_rows_is_a_mistake_and_not_all_of_them(place, capsys):
+    assert main(["grid", ".", "--rows", "", "--dry-run"]) == 1  # of a script whose variable is not set
+    assert ".yaml: does not exist" in capsys.readouterr().err
+
+
 def test_finished_runs_are_kept_and_shown(done, capsys, monkeypatch):
     monkeypatch.setattr("trainer.train.Trainer", lambda *_: pytest.fail("a finished run was trained again"))
     assert main(["grid", ".", "--seeds", "1"]) == 0
