@@ -16,7 +16,7 @@ from shards.atomic import read_json
 from shards.errors import UserError
 from trainer.results.headlines import HEADLINES, spell, title_of
 from trainer.results.paper import Paper
-from trainer.setting import options_of, same, setting, word
+from trainer.setting import OF_THE_ROW, is_in, options_of, setting, word
 
 _NEEDED = ("dataset", "experiment", "seed", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
 _SAID = ("inputs", "tasks", "budget", "normalise")
@@ -154,11 +154,18 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
 
 
 def varying(groups: Sequence[Group]) -> list[str]:
-    """The settings in which groups of one name differ."""
-    first: dict[tuple[str, str], Group] = {}
-    pairs = [(group, first.setdefault((group.dataset, group.experiment), group)) for group in groups]
+    """The settings in which groups of one data set differ; those that make them other experiments, of one name."""
     keys = dict.fromkeys(key for group in groups for key in group.setting)
-    return [key for key in keys if not all(same(one.setting.get(key), other.setting.get(key)) for one, other in pairs)]
+    return [key for key in keys if any(len(of) > 1 for of in _values(groups, key).values())]
+
+
+def _values(groups: Sequence[Group], key: str) -> dict[tuple[str, ...], set[str]]:
+    """The values of a setting by what ought to agree in it."""
+    values: dict[tuple[str, ...], set[str]] = {}
+    for group in groups:
+        peers = (group.dataset, group.experiment) if is_in(key, OF_THE_ROW) else (group.dataset,)
+        values.setdefault(peers, set()).add(json.dumps(group.setting.get(key), sort_keys=True))
+    return values
 
 
 def short(name: str) -> str:

@@ -147,6 +147,16 @@ def test_runs_of_other_options_or_frames_are_no_seeds_of_it(tmp_path):
     assert "train.lr" not in tabulate(collect([tmp_path / "0"])).titles
 
 
+def test_experiments_that_saw_different_numbers_of_samples_show_it():
+    """What makes them different experiments has columns of its own, or is their name's to say."""
+    short = row("ummt", steps=10, budget={"semseg": 100})
+    table = tabulate([short, row("ummt-ps", steps=20, budget={"semseg": 200}, pseudo_labels={"semseg": 250})])
+    assert [cells(table, name)["steps"] for name in ("ummt", "ummt-ps")] == ["10", "20"]
+    assert "budget" not in table.titles
+    assert "steps" not in tabulate([short, row("ummt-ps", steps=10)]).titles
+    assert "steps" not in tabulate([short, row("ummt", steps=20, dataset="scenes")]).titles, "no table compares them"
+
+
 def test_two_runs_of_a_seed_are_one(tmp_path):
     """Counted twice, they would make a deviation look smaller than it is."""
     table = tabulate([row("a", 0, 0.2), row("a", 1, 0.4), row("a", 1, 0.4)])
