@@ -26,7 +26,7 @@ def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
     each metric that both have of an output that neither saw as an input. Where settings differ, the row says so."""
     groups = grouped(results, paper)
     pairs = list(_pairs(groups, paper.comparisons))
-    settings = list(dict.fromkeys([*varying(groups), *(key for pair in pairs for key in differing(*pair))]))
+    settings = varying(groups)
     several = len({group.dataset for group in groups}) > 1
     tasks = tasks_of(results)
     rows = []
