@@ -59,6 +59,8 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     gloo = not cuda and asks("DEEPSPEED")
     if not cuda and started > 1 and not gloo:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate starts ranks that each train alone
+    if gloo:
+        _compile_nothing()
     handlers = [
         InitProcessGroupKwargs(backend="gloo" if gloo else "nccl", timeout=timedelta(seconds=timeout)),
         DistributedDataParallelKwargs(broadcast_buffers=False),  # trainer.model.norm averages them
@@ -97,6 +99,17 @@ def _refuse_flags(precision: str) -> None:
         if given is not None and given.lower() not in values:
             key = f"accelerate launch --{name.lower()}"
             raise UserError(f"{given} is not what the run does", key=key, cure=cure)
+
+
+def _compile_nothing() -> None:
+    """Have DeepSpeed do without its shared-memory kernels for CPUs, which serve inference: no training calls them.
+
+    It would compile them in its start, and in every later start hold a lock file while it finds them up to date. Nobody
+    owns that file: a process that is killed meanwhile leaves it, and all that start after it wait for it without end.
+    """
+    import deepspeed.ops
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def queued(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
