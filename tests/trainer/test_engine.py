@@ -265,7 +265,7 @@ def run(request: pytest.FixtureRequest, reference: Reference) -> Run:
     # the two that differ from zero3 in less than it takes to start ranks do it in one process, from another network
     for together in [",".join(tasks)] if name in ("zero1", "zero2") else tasks:
         arguments = (__file__, together, str(folder), name)
-        env = {"TORCH_EXTENSIONS_DIR": str(folder / "compiled")}
+        env = {"TORCH_EXTENSIONS_DIR": str(folder / f"{name}.compiled")}
         done = launch(RANKS, *arguments, config=CONFIGS / f"{name}.yaml", env=env, timeout=280)
         assert done.returncode == 0, done.stderr[-6000:]
     facts = (
@@ -284,7 +284,7 @@ def test_engine_is_the_one_that_was_asked_for(run):
 
 def test_compiles_nothing(run):
     """Where torch compiles, it locks: whoever is killed meanwhile has all that start later wait for ever."""
-    assert not (run.folder / "compiled").exists()
+    assert not (run.folder / f"{run.name}.compiled").exists()
 
 
 def test_steps_are_those_of_the_whole_batch_in_one_process(run, reference):
