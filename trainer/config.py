@@ -50,6 +50,14 @@ class Model:
     norm: str = "batch"
     """Batch norm over a rank's micro-batch (batch), over that of all ranks (sync, on GPUs), or with the statistics that
     the weights came with, which then stay (frozen)."""
+    decoder: str = "mti"
+    """mti: MTI-Net's initial predictions, feature propagation and distillation, and a head for each task. heads: the
+    heads alone."""
+    widths: list[int] | None = field(default_factory=lambda: [18, 36, 72, 144])
+    """Channels of the decoder at strides 4, 8, 16 and 32, by default HRNet-w18's; features of other widths are
+    projected. null keeps the backbone's own, to which the decoder's size is quadratic."""
+    version: int = 2
+    """Of the definition of networks; 1 is that of runs without this option."""
     fusion: str = "add"
     """add: a backbone for each input, features added at each scale (FFM). early: RGB-D as four channels into one."""
 
@@ -63,6 +71,10 @@ class Loss:
     normalise: str = "labelled"
     """labelled: divide by the labelled pixels of the global batch. all: by all its pixels, so that a missing label
     counts as a zero loss."""
+    deep: float = 1.0
+    """Weight of each scale's initial prediction in the loss (deep supervision)."""
+    deep_cells: int = 8
+    """Scales whose map has fewer cells along its shorter side are left out of deep supervision."""
 
 
 @dataclass

@@ -14,6 +14,8 @@ COMMAND_LINE = "command line"
 """What errors name as the file of an override."""
 _CHOICES = {
     "model.fusion": ("add", "early"),
+    "model.decoder": ("mti", "heads"),
+    "model.version": (1, 2),
     "loss.normalise": ("labelled", "all"),
     "train.optimizer": ("adam", "adamw"),
     "train.schedule": ("polynomial", "cosine", "constant"),
@@ -29,6 +31,8 @@ _LEAST = {
     "dev": 0,
     "data.workers": 0,
     "data.window": 1,
+    "loss.deep": 0,
+    "loss.deep_cells": 1,
     "train.epochs": 1,
     "train.steps": 1,
     "train.global_batch": 1,
@@ -67,7 +71,7 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     for key, choices in _CHOICES.items():
         value = OmegaConf.select(config, key)
         if value not in choices:
-            raise wrong(f"{value!r} is unknown", key, f"use one of {', '.join(choices)}")
+            raise wrong(f"{value!r} is unknown", key, f"use one of {', '.join(map(str, choices))}")
     for key, least in _LEAST.items():
         value = OmegaConf.select(config, key)
         if value is not None and not value >= least:
@@ -78,6 +82,9 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         raise wrong(f"train.steps={config.train.steps} decides", "train.epochs", "set train.steps=null too")
     if config.train.clip is not None and not config.train.clip > 0:
         raise wrong(f"{config.train.clip} is no norm", "train.clip", "give more than 0, or null for no limit")
+    if config.model.widths is not None and not (len(config.model.widths) == 4 and min(config.model.widths) > 0):
+        cure = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
+        raise wrong(f"{list(config.model.widths)} is not four widths", "model.widths", cure)
     for key in ("inputs", "tasks"):
         names = list(config[key])
         if not names or len(set(names)) < len(names):

@@ -161,11 +161,17 @@ class Experiment:
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The network, with the statistics of the training split that normalise its inputs."""
+        """The network, with the training split's statistics, which normalise its inputs and are where its predictions
+        start."""
         config = self.config
         inputs = tuple(self.manifest.task(name) for name in config.inputs if name != "rgb")
         seen = self.manifest.statistics[TRAIN]
-        statistics = {task.name: mean_and_deviation(seen[task.name]) for task in inputs if task.kind == "metric"}
+        measured = {t.name for t in self.tasks if seen[t.name]["pixels"]} | {t.name for t in inputs}
+        statistics = {
+            task.name: mean_and_deviation(seen[task.name])
+            for task in {**dict.fromkeys(inputs), **dict.fromkeys(self.tasks)}
+            if task.kind == "metric" and task.name in measured
+        }
         return Architecture(
             backbone=config.model.backbone,
             inputs=tuple(config.inputs),
@@ -173,4 +179,7 @@ class Experiment:
             input_tasks=inputs,
             fusion=config.model.fusion,  # type: ignore[arg-type]
             statistics=statistics,
+            decoder=config.model.decoder,  # type: ignore[arg-type]
+            widths=None if config.model.widths is None else tuple(config.model.widths),
+            version=config.model.version,
         )

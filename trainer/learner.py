@@ -49,7 +49,14 @@ class Learner:
     def __init__(self, experiment: Experiment, process: Accelerator) -> None:
         self.process, self.config = process, experiment.config
         config = experiment.config
-        self.criterion = Criterion(experiment.tasks, config.loss.weights, config.loss.normalise)  # type: ignore[arg-type]
+        loss = config.loss
+        self.criterion = Criterion(
+            experiment.tasks,
+            loss.weights,
+            loss.normalise,  # type: ignore[arg-type]
+            loss.deep,
+            loss.deep_cells,
+        )
         self.format = torch.channels_last if config.train.channels_last else torch.contiguous_format
         torch.manual_seed(config.seed)
         network = prepare_norm(build(experiment.architecture, config.model.pretrained), config.model.norm, process)

@@ -15,6 +15,10 @@ Targets are batches of the tensors that :mod:`trainer.augment` makes: classes ``
 for no label, metric ``(B, 1, H, W)`` with 0, unit vectors ``(B, 3, H, W)`` with the zero vector. Predictions
 are ``(B, channels, H, W)`` of any floating type. Nothing here waits for the device. What remains in memory for
 the backward pass is one float32 tensor of the logits' size for each term, so do not hold on to predictions.
+
+Deep supervision adds the loss of every scale's initial predictions, upsampled to full size, as MTI-Net does. A scale
+whose map has very few cells says hardly more than what the frame shows on average: at 96×128, where stride 32 leaves
+3×4 cells, that one term gave 80 to 90 % of the backbone's gradient. Such scales are left out.
 """
 
 import math
@@ -32,6 +36,9 @@ if TYPE_CHECKING:  # loader workers count labels and need no network
     from trainer.model.network import Predictions
 
 Normalise = Literal["labelled", "all"]
+DEEP_CELLS = 8
+"""Cells along the shorter side that a scale's map needs for deep supervision, where no other number is given. All
+scales of MTI-Net's own frames, 480×640, have more."""
 
 
 def labelled(target: Tensor, task: Task) -> Tensor:
@@ -84,10 +91,11 @@ def loss_sums(predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], 
 
 
 class Criterion:
-    """The training loss: L = Σ over tasks of weight × (Σ over predictions of the summed loss) / denominator.
+    """The training loss: L = Σ over tasks of weight × (final + deep × Σ over scales of initial) / denominator.
 
-    With weights ``{"semseg": α}`` and depth as the other task this is the paper's L = L_D + α·L_S. Final and
-    initial predictions (deep supervision) count alike: with four scales, five equal terms.
+    With weights ``{"semseg": α}`` and depth as the other task this is the paper's L = L_D + α·L_S. Final and initial
+    predictions (deep supervision) each give a summed loss; with ``deep`` 1 and four scales these are MTI-Net's five
+    equal terms.
 
     Args:
         tasks: the tasks that the network predicts.
@@ -95,6 +103,8 @@ class Criterion:
         normalise: what a task's loss is divided by: ``labelled``, the labelled pixels of the global batch, or
             ``all``, its pixels with or without a label, so that a missing label counts as a loss of zero (as
             the paper words its UMMT-D).
+        deep: the weight of every initial prediction's loss; 0 trains on final predictions alone.
+        deep_cells: scales whose map has fewer cells along its shorter side are not supervised.
 
     Raises:
         UserError: for a weight that is negative or of no task, or another ``normalise``.
@@ -105,8 +115,11 @@ class Criterion:
         tasks: Sequence[Task],
         weights: Mapping[str, float] | None = None,
         normalise: Normalise = "labelled",
+        deep: float = 1.0,
+        deep_cells: int = DEEP_CELLS,
     ) -> None:
         self.tasks, self.normalise = tuple(tasks), normalise
+        self.deep, self.deep_cells = deep, deep_cells
         weights = weights or {}
         names = [task.name for task in self.tasks]
         for name, weight in weights.items():
@@ -131,14 +144,17 @@ class Criterion:
         """Each task's part of the loss, ``(tasks,)`` float32, weighted and normalised.
 
         Args:
-            predictions: ``final`` by task, and ``initial`` alike for every deeply supervised scale (none for a
-                network without), all at the targets' height and width.
+            predictions: ``final`` by task at the targets' height and width, and ``initial`` at every scale's own
+                (none for a network without).
             targets: by task; each must be there, if only without a label.
             denominators: :meth:`counts`, summed over the global batch. A task that it nowhere labels adds 0.
         """
         sums = loss_sums(predictions.final, targets, self.tasks)
-        for initial in predictions.initial:
-            sums = sums + loss_sums(initial, targets, self.tasks)
+        for scale, initial in enumerate(predictions.initial):
+            if self.deep and min(initial[self.tasks[0].name].shape[-2:]) >= self.deep_cells:
+                sums = sums + self.deep * loss_sums(predictions.at_full_size(scale), targets, self.tasks)
+            else:  # a sum of nothing: its zero gradient tells engines that the parameters were used
+                sums = sums + torch.stack([initial[task.name].float().flatten()[:0].sum() for task in self.tasks])
         shares = sums / denominators.to(sums.device, non_blocking=True).clamp(min=1)
         return torch.stack([weight * share for weight, share in zip(self.weights, shares, strict=True)])
 

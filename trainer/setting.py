@@ -25,7 +25,7 @@ MAY_CHANGE = (
     "train.log_every",
 )
 """Options that do not change what a run computes, so a run may be continued with others."""
-OF_THE_ROW = ("inputs", "tasks", "budget", "normalise", "model.fusion", "pseudo")
+OF_THE_ROW = ("inputs", "tasks", "budget", "normalise", "model.fusion", "model.decoder", "pseudo")
 """Settings in which a table's rows differ because they are other experiments."""
 _NAMED = (
     *("experiment", "seed", "inputs", "tasks", "labels", "loss.normalise", "train.steps", "train.epochs"),
@@ -41,9 +41,9 @@ def decisive(config: Any) -> dict[str, Any]:
     return {key: Path(value).name if key.endswith(".teacher") else value for key, value in flat.items()}
 
 
-def options_of(folder: Path) -> dict[str, Any]:
-    """The decisive options of the run in a folder, those that are newer than it with their defaults; none where its
-    ``config.yaml`` is gone.
+def options_of(folder: Path, cure: str = "restore it, or delete it") -> dict[str, Any]:
+    """The decisive options of the run in a folder; none where its ``config.yaml`` is gone. Options that are newer than
+    the run have the value that says what it did, or their default.
 
     Raises:
         UserError: when that is no configuration.
@@ -52,7 +52,16 @@ def options_of(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     defaults = OmegaConf.to_container(OmegaConf.structured(Config))
-    return decisive(defaults) | decisive(read_yaml(path, "restore it, or delete it"))
+    own = decisive(read_yaml(path, cure))
+    return decisive(defaults) | _before_they_were_options(own) | own
+
+
+def _before_they_were_options(own: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs did that are older than an option whose default does something else."""
+    if "model.version" in own:
+        return {}
+    decoder = "mti" if len(own.get("tasks", ())) > 1 else "heads"
+    return {"model.version": 1, "model.decoder": decoder, "model.widths": None, "loss.deep_cells": 1}
 
 
 def setting(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from shards.errors import UserError
 from trainer.evaluate import check_best
 from trainer.experiment import Experiment
+from trainer.model.size import size_of
 from trainer.progress import say
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
@@ -49,6 +50,8 @@ def train(experiment: Experiment) -> Path:
         trainer = Trainer(experiment, process, lease, request)
         try:
             trainer.resume()
+            if trainer.main and not trainer.step:
+                say(f"{experiment.config.experiment}: {size_of(experiment.architecture, trainer.frame)}")
             for _ in trainer.iterate():
                 pass
             trainer.export("last")

@@ -13,7 +13,7 @@ from shards.atomic import sweep
 from shards.errors import UserError
 from shards.stream import Batches
 from trainer.config import Config
-from trainer.configvalues import parse_every
+from trainer.configvalues import parse_every, parse_size
 from trainer.data import Batch, training_batches
 from trainer.evaluate import evaluate_network, headline
 from trainer.experiment import Experiment
@@ -86,6 +86,11 @@ class Trainer:
             self.best = best["value"]
         if self.main:
             say(f"continuing {self.experiment.folder} at step {self.step}")
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Height and width that the network sees in training; where frames have sizes of their own, 480x640."""
+        return parse_size(self.config.data.crop, "data.crop") or self.experiment.size or (480, 640)
 
     def iterate(self) -> Generator[int]:
         """Do the steps that are left, and give each one's number when it is finished, logged and saved."""

@@ -34,6 +34,9 @@ def test_description_survives_json(architecture):
         ("statistics", {"statistics": {}}),
         ("statistics", {"statistics": {"depth": (2.0, 0.0)}}),
         ("fusion", {"fusion": "late"}),
+        ("decoder", {"decoder": "deeplab"}),
+        ("widths", {"widths": (18, 36)}),
+        ("version", {"version": 3}),
         ("keys", {"tasks": (SEMSEG, Task("keys", "unit_vector"))}),
     ],
 )
@@ -41,6 +44,15 @@ def test_contradictions_are_named(key, change):
     with pytest.raises(UserError) as error:
         dataclasses.replace(TEACHER, **change)
     assert error.value.key == key
+
+
+@pytest.mark.parametrize(("tasks", "decoder"), [((SEMSEG,), "heads"), ((SEMSEG, DEPTH), "mti")])
+def test_description_without_a_version_is_of_the_first(tasks, decoder):
+    entry = dataclasses.replace(STUDENT, tasks=tasks).to_json()
+    for newer in ("decoder", "widths", "version"):
+        del entry[newer]
+    expected = dataclasses.replace(STUDENT, tasks=tasks, decoder=decoder, widths=None, version=1)
+    assert Architecture.from_json(entry) == expected
 
 
 def test_incomplete_description_is_named():

@@ -11,8 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
 from shards.tasks import IGNORE, Task, palette
+from trainer.losses import Criterion
 from trainer.model.blocks import SqueezeExcitation, upsample
 from trainer.model.network import SCALES, Architecture, Network, Predictions, build
+from trainer.model.size import size_of
 
 
 def classes(count: int, name: str = "semseg") -> Task:
@@ -34,12 +36,12 @@ MANY_INPUTS = Architecture(
 )
 
 
-def student(*tasks: Task, backbone: str = "hrnet_w18_small") -> Architecture:
-    return Architecture(backbone, ("rgb",), tasks or (SEMSEG, DEPTH))
+def student(*tasks: Task, backbone: str = "hrnet_w18_small", **options: Any) -> Architecture:
+    return Architecture(backbone, ("rgb",), tasks or (SEMSEG, DEPTH), **options)
 
 
-def teacher(*tasks: Task, backbone: str = "hrnet_w18_small", fusion="add") -> Architecture:
-    return Architecture(backbone, ("rgb", "depth"), tasks or (SEMSEG, DEPTH), (DEPTH,), fusion, STATISTICS)
+def teacher(*tasks: Task, backbone: str = "hrnet_w18_small", fusion="add", **options: Any) -> Architecture:
+    return Architecture(backbone, ("rgb", "depth"), tasks or (SEMSEG, DEPTH), (DEPTH,), fusion, STATISTICS, **options)
 
 
 def batch(height: int = 64, width: int = 64, size: int = 2) -> dict[str, torch.Tensor]:
@@ -111,6 +113,44 @@ def test_teacher_and_larger_backbone_counts():
     assert millions(large.backbones) == pytest.approx(9.56, rel=0.01)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_feature_propagation_keeps_its_parameter_counts(version):
+    with torch.device("meta"):
+        network = Network(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2", version=version))
+    counts = {scale: sum(p.numel() for p in part.parameters()) for scale, part in network.propagation.items()}
+    assert counts == {"stride8": 61_420, "stride16": 244_592, "stride32": 976_770}
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv3_small_100", "resnet18", "convnext_tiny", "resnet50"])
+def test_the_decoder_does_not_grow_with_the_backbones_widths(backbone):
+    tasks = classes(40), DEPTH
+    with torch.device("meta"):
+        hrnet = Network(student(*tasks, backbone="hrnet_w18"))
+        network = Network(student(*tasks, backbone=backbone))
+        unbounded = Network(student(*tasks, backbone=backbone, widths=None))
+    decoder, reference = (millions(each) - millions(each.backbones) for each in (network, hrnet))
+    assert decoder - millions(network.projection) == pytest.approx(reference)
+    assert millions(network.projection) < 0.5
+    assert millions(unbounded) > 50
+
+
+def test_projection_is_of_those_scales_whose_width_differs():
+    assert list(seeded(student(backbone="hrnet_w18_small")).projection) == list(SCALES)
+    assert not seeded(student(backbone="hrnet_w18")).projection
+    assert list(seeded(student(widths=(16, 32, 64, 100))).projection) == ["stride32"]
+    assert not seeded(student(widths=None)).projection
+
+
+def test_size_counts_what_the_network_has():
+    size = size_of(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2"), (470, 640))
+    assert (size.backbone + size.decoder) / 1e6 == pytest.approx(8.578, rel=0.001)
+    assert size.backbone / 1e6 == pytest.approx(3.861, rel=0.001)
+    assert [count / 1e9 for count in size.multiply_adds] == pytest.approx([9.76, 7.36], rel=0.005)
+    one, two = size_of(student(), (64, 64)), size_of(teacher(), (64, 64))
+    assert two.multiply_adds[0] > 1.9 * one.multiply_adds[0] and two.multiply_adds[1] == one.multiply_adds[1]
+    assert "hrnet" not in str(one) and "64x64" in str(one)
+
+
 def test_multiply_accumulates(published):
     with FlopCounterMode(display=False) as counter:
         published.eval()({"rgb": torch.empty(1, 3, 480, 640, device="meta")})
@@ -134,6 +174,7 @@ def test_names_are_the_public_ones():
     assert prefixes <= names
     assert {name.partition(".")[0] for name in seeded(teacher()).state_dict()} == {
         "backbones",
+        "projection",
         "initial",
         "propagation",
         "distillation",
@@ -146,28 +187,61 @@ def test_names_are_the_public_ones():
 
 @pytest.mark.parametrize(
     "architecture",
-    [student(SEMSEG, DEPTH, NORMALS), teacher(SEMSEG, DEPTH, NORMALS), student(DEPTH), MANY_INPUTS],
-    ids=["student", "teacher", "single", "four inputs"],
+    [
+        student(SEMSEG, DEPTH, NORMALS),
+        teacher(SEMSEG, DEPTH, NORMALS),
+        student(DEPTH),
+        student(DEPTH, decoder="heads"),
+        teacher(decoder="heads", widths=None),
+        MANY_INPUTS,
+    ],
+    ids=["student", "teacher", "single", "single head", "two heads", "four inputs"],
 )
 def test_shapes_in_training_and_evaluation(architecture):
     network, inputs = seeded(architecture), batch(64, 96)
     shapes = {task.name: (2, task.channels, 64, 96) for task in architecture.tasks}
-    scales = 4 if len(shapes) > 1 else 0
+    scales = range(4 if architecture.decoder == "mti" else 0)
     trained = network(inputs)
-    assert [{k: v.shape for k, v in p.items()} for p in trained.initial] == [shapes] * scales
+    expected = [{k: (*shape[:2], 16 >> s, 24 >> s) for k, shape in shapes.items()} for s in scales]
+    assert [{k: v.shape for k, v in p.items()} for p in trained.initial] == expected
+    assert [{k: v.shape for k, v in trained.at_full_size(s).items()} for s in scales] == [shapes for _ in scales]
     assert {k: v.shape for k, v in trained.final.items()} == shapes
     evaluated = network.eval()(inputs)
     assert {k: v.shape for k, v in evaluated.final.items()} == shapes
     assert evaluated.initial == []
 
 
-def test_one_task_has_nothing_to_interact_with():
-    network = seeded(student(SEMSEG))
+@pytest.mark.parametrize("tasks", [(SEMSEG,), (SEMSEG, DEPTH)], ids=["one task", "two tasks"])
+def test_heads_read_the_backbones_features(tasks):
+    network = seeded(student(*tasks, decoder="heads"))
     assert not [*network.initial.parameters(), *network.propagation.parameters(), *network.distillation.parameters()]
     inputs = batch()
     network.eval()
     expected = upsample(network.heads["semseg"](network.extract(inputs)), (64, 64))
     torch.testing.assert_close(network(inputs).final["semseg"], expected)
+
+
+def test_one_task_may_have_the_same_decoder_as_several():
+    network = seeded(student(SEMSEG))
+    assert [*network.initial] == [*SCALES] and [*network.propagation] == [*SCALES[1:]]
+    assert all(part.attention is None for part in network.propagation.values())  # of one task it would be 1
+    assert not [*network.distillation.parameters()]
+    received = task_features(network, inputs := batch())
+    final = network.eval()(inputs).final["semseg"]
+    assert torch.autograd.grad(final.square().mean(), received["stride32.semseg"])[0].abs().max() > 0
+
+
+def test_predictions_of_a_quantity_start_at_its_mean():
+    network = seeded(student(statistics={"depth": (3.25, 1.5)}))
+    parts = [network.heads, *network.initial.values()]
+    assert [part["depth"].predict.bias.tolist() for part in parts] == [[3.25]] * 5
+    assert all(part["semseg"].predict.bias.abs().max() < 1 for part in parts)
+    unknown = seeded(student())
+    for part in (unknown.heads, *unknown.initial.values()):
+        nn.init.zeros_(part["depth"].predict.bias)
+    inputs = batch()
+    difference = network.eval()(inputs).final["depth"] - unknown.eval()(inputs).final["depth"]
+    torch.testing.assert_close(difference, torch.full_like(difference, 3.25))
 
 
 def test_odd_sizes_are_cropped_back():
@@ -187,8 +261,17 @@ def test_early_fusion_is_one_backbone_of_four_channels():
     assert network(batch()).final["semseg"].shape == (2, 5, 64, 64)
 
 
-def test_widths_come_from_the_backbone():
-    network = seeded(student(backbone="mobilenetv3_small_100"))  # 16, 24, 48, 576: nothing doubles
+def test_initial_predictions_of_odd_sizes_are_upsampled_like_final_ones():
+    network, inputs = seeded(student()), batch(50, 70)
+    predictions = network(inputs)
+    for scale in range(4):
+        assert predictions.initial[scale]["semseg"].shape[-2:] == (16 >> scale, 24 >> scale)
+        expected = upsample(predictions.initial[scale]["semseg"], (64, 96))[..., :50, :70]
+        torch.testing.assert_close(predictions.at_full_size(scale)["semseg"], expected)
+
+
+def test_widths_may_come_from_the_backbone():
+    network = seeded(student(backbone="mobilenetv3_small_100", widths=None))  # 16, 24, 48, 576: nothing doubles
     assert network.initial["stride16"]["depth"].blocks[0].conv1.weight.shape == (48, 48 + 576, 3, 3)
     assert network.heads["depth"].mix.weight.shape[0] == 16 + 24 + 48 + 576
 
@@ -202,9 +285,10 @@ def test_widths_come_from_the_backbone():
         teacher(SEMSEG, DEPTH, NORMALS),
         teacher(SEMSEG, DEPTH, fusion="early"),
         teacher(SEMSEG),
+        teacher(SEMSEG, DEPTH, decoder="heads"),
         student(SEMSEG, DEPTH, backbone="mobilenetv3_small_100"),
     ],
-    ids=["three tasks", "early fusion", "single task", "another backbone"],
+    ids=["three tasks", "early fusion", "single task", "two heads", "another backbone"],
 )
 def test_every_parameter_learns(architecture):
     network = seeded(architecture)
@@ -345,8 +429,10 @@ def process_group():
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.parametrize("decoder", ["mti", "heads"])
 @pytest.mark.parametrize("tasks", [(SEMSEG,), (SEMSEG, DEPTH)], ids=["single task", "two tasks"])
-def test_ddp_finds_no_unused_parameter(process_group, tasks):
-    network = DistributedDataParallel(seeded(teacher(*tasks)))
+def test_ddp_finds_no_unused_parameter(process_group, tasks, decoder):
+    network = DistributedDataParallel(seeded(teacher(*tasks, decoder=decoder)))
+    criterion, inputs = Criterion(tasks, deep_cells=8), batch()  # which leaves strides 16 and 32 out
     for _ in range(2):  # a parameter that was not used in the first step is an error in the second
-        loss(network(batch())).backward()
+        criterion(network(inputs), inputs, criterion.counts(inputs)).backward()

@@ -20,14 +20,40 @@ def test_attention_is_a_softmax_over_tasks_at_every_channel_and_pixel():
     torch.testing.assert_close(masks[1], logits.view(2, 3, 4, 5, 6).softmax(1)[:, 1])
 
 
-def propagation(tasks: str, channels: int = 32) -> tuple[FeaturePropagation, dict[str, torch.Tensor]]:
+def propagation(tasks: str, channels: int = 32, version: int = 2) -> tuple[Any, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
-    module = FeaturePropagation(tasks, channels).eval()
+    module = FeaturePropagation(tasks, channels, version).eval()
     return module, {task: torch.randn(2, channels, 4, 4) for task in sorted(tasks)}
 
 
-def test_propagation_shares_the_shared_feature_out():
+def test_propagation_follows_its_equations():
     module, features = propagation("abc")
+    joined = torch.cat([features[task] for task in "abc"], 1)
+    masks = module.attention(joined).unflatten(1, (3, 32)).softmax(1)
+    own = torch.stack([features[task] for task in "abc"], 1)
+    shared = module.shared((masks * own).flatten(1, 2))
+    for task, received in module(features).items():
+        torch.testing.assert_close(received, features[task] + module.excitation[task](shared))
+
+
+def test_every_task_receives_the_whole_shared_feature():
+    module, features = propagation("abc")
+    for task in "abc":
+        module.excitation[task] = nn.Identity()
+    received = module(features)
+    gains = [received[task] - features[task] for task in "abc"]
+    for gain in gains[1:]:
+        torch.testing.assert_close(gain, gains[0])
+
+
+def test_a_single_task_receives_its_own_feature_reduced():
+    module, features = propagation("a")
+    expected = features["a"] + module.excitation["a"](module.shared(features["a"]))
+    torch.testing.assert_close(module(features)["a"], expected)
+
+
+def test_propagation_of_version_1_shares_the_shared_feature_out():
+    module, features = propagation("abc", version=1)
     for task in "abc":
         module.excitation[task] = nn.Identity()
     received = module(features)

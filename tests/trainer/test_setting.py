@@ -1,5 +1,7 @@
 """What runs of one row have in common, from their results and configurations."""
 
+import pytest
+
 from trainer.setting import decisive, options_of, same, setting, word
 
 
@@ -14,6 +16,16 @@ def test_options_that_are_newer_than_a_run_have_their_defaults(tmp_path):
     (tmp_path / "config.yaml").write_text("train: {lr: 0.5}\n")
     options = options_of(tmp_path)
     assert options["train.lr"] == 0.5 and options["train.warmup"] == 0 and "run.root" not in options
+
+
+@pytest.mark.parametrize(("tasks", "decoder"), [("[semseg]", "heads"), ("[semseg, depth]", "mti")])
+def test_runs_of_before_networks_had_versions_are_told_from_later_ones(tmp_path, tasks, decoder):
+    (tmp_path / "config.yaml").write_text(f"tasks: {tasks}\n")
+    old = options_of(tmp_path)
+    assert (old["model.version"], old["model.decoder"], old["model.widths"]) == (1, decoder, None)
+    assert old["loss.deep_cells"] == 1
+    (tmp_path / "config.yaml").write_text(f"tasks: {tasks}\nmodel: {{version: 2}}\n")
+    assert options_of(tmp_path)["model.decoder"] == "mti" and options_of(tmp_path)["loss.deep_cells"] == 8
 
 
 def test_epochs_count_where_they_decide_the_steps():

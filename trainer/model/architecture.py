@@ -11,7 +11,13 @@ from shards.errors import UserError
 from shards.tasks import Task
 
 Fusion = Literal["add", "early"]
+Decoder = Literal["mti", "heads"]
 RGB = "rgb"
+HRNET_W18_WIDTHS = (18, 36, 72, 144)
+"""Channels of HRNet-w18's four scales, finest first: the widths that MTI-Net's modules were designed for."""
+VERSION = 2
+"""Version of the definition of networks. In version 1, feature propagation masked the shared feature rather than the
+tasks' own (:mod:`trainer.model.propagation`)."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +27,17 @@ class Architecture:
     Args:
         backbone: the timm model that every modality gets one of.
         inputs: the modalities, ``rgb`` or names of ``input_tasks``.
-        tasks: what is predicted. One task makes a single-task network: backbones, fusion and head.
+        tasks: what is predicted.
         input_tasks: the tasks whose labels are inputs; they need not be predicted.
         fusion: ``add`` gives every modality a backbone and adds their features at each scale;
             ``early`` gives all modalities' channels to one backbone.
-        statistics: mean and standard deviation, in the task's unit, by the name of each ``metric`` input.
+        statistics: mean and standard deviation, in the task's unit, by the name of each ``metric`` input; of a
+            predicted ``metric`` task, the mean is where its predictions start.
+        decoder: ``mti`` is MTI-Net's: initial predictions, feature propagation and distillation at every scale, then
+            a head for each task. ``heads`` is the heads alone, on the backbone's features.
+        widths: channels of the decoder's four scales, finest first: a backbone's features of other widths pass a 1×1
+            convolution each. None keeps the backbone's own.
+        version: of the definition of networks, see :data:`VERSION`.
 
     Raises:
         UserError: the values contradict each other.
@@ -37,6 +49,9 @@ class Architecture:
     input_tasks: tuple[Task, ...] = ()
     fusion: Fusion = "add"
     statistics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    decoder: Decoder = "mti"
+    widths: tuple[int, ...] | None = HRNET_W18_WIDTHS
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]
@@ -58,6 +73,13 @@ class Architecture:
                 )
         if self.fusion not in get_args(Fusion):
             raise UserError(f"{self.fusion!r} is none of {', '.join(get_args(Fusion))}", key="fusion")
+        if self.decoder not in get_args(Decoder):
+            raise UserError(f"{self.decoder!r} is none of {', '.join(get_args(Decoder))}", key="decoder")
+        if self.widths is not None and not (len(self.widths) == 4 and min(self.widths) > 0):
+            raise UserError(f"{list(self.widths)} is not four widths", key="widths", cure="give [18, 36, 72, 144]")
+        if not 1 <= self.version <= VERSION:
+            cure = f"use 1 to {VERSION}, or a newer Tutelage"
+            raise UserError(f"{self.version} is not a known version of networks", key="version", cure=cure)
 
     @property
     def labels(self) -> dict[str, Task]:
@@ -80,15 +102,20 @@ class Architecture:
             "input_tasks": [{"name": task.name, **task.to_json()} for task in self.input_tasks],
             "fusion": self.fusion,
             "statistics": {name: list(values) for name, values in self.statistics.items()},
+            "decoder": self.decoder,
+            "widths": self.widths and list(self.widths),
+            "version": self.version,
         }
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Architecture":
-        """The inverse of :meth:`to_json`.
+        """The inverse of :meth:`to_json`; a description without a version is one of version 1.
 
         Raises:
             UserError: a value is missing or contradicts another.
         """
+        if "version" not in entry:
+            entry = {**entry, "version": 1, "widths": None, "decoder": "mti" if len(entry["tasks"]) > 1 else "heads"}
         try:
             return cls(
                 backbone=entry["backbone"],
@@ -97,6 +124,9 @@ class Architecture:
                 input_tasks=tuple(Task.from_json(task["name"], task) for task in entry["input_tasks"]),
                 fusion=entry["fusion"],
                 statistics={name: (float(mean), float(std)) for name, (mean, std) in entry["statistics"].items()},
+                decoder=entry["decoder"],
+                widths=entry["widths"] and tuple(entry["widths"]),
+                version=entry["version"],
             )
         except KeyError as error:
             raise UserError("is missing from the description of a network", key=str(error.args[0])) from error

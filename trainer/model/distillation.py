@@ -20,7 +20,10 @@ class MultiModalDistillation(nn.Module):
     def __init__(self, tasks: Sequence[str], channels: int) -> None:
         super().__init__()
         outputs = 2 * channels * (len(tasks) - 1)
-        self.messages = nn.ModuleDict({task: nn.Conv2d(channels, outputs, 3, padding=1, bias=False) for task in tasks})
+        self.messages = nn.ModuleDict()
+        if outputs:  # a single task has nobody to read from
+            for task in tasks:
+                self.messages[task] = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
 
     def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Task features ``(B, C, h, w)`` of one scale to distilled ones, same shape."""

@@ -1,18 +1,19 @@
-"""MTI-Net over several modalities: from inputs to the predictions of all tasks.
+"""The network: from inputs to the predictions of all tasks.
 
 ::
 
     inputs ── encoders ── backbones ── fusion ─┬─ stride 32: initial ──── distillation ─┐
     (by name)          (one a modality, (FFM)  │                │ propagation           │
-                        four scales)           ├─ stride 16: initial ──── distillation ─┤
-                                               │                │ propagation           ├─ heads ── final
-                                               ├─ stride  8: initial ──── distillation ─┤  (one a task)
+                        four scales)      and  ├─ stride 16: initial ──── distillation ─┤
+                                    projection │                │ propagation           ├─ heads ── final
+                                   to widths   ├─ stride  8: initial ──── distillation ─┤  (one a task)
                                                │                │ propagation           │
                                                └─ stride  4: initial ──── distillation ─┘
 
 After Vandenhende et al., "MTI-Net: Multi-Scale Task Interaction Networks for Multi-Task Learning" (ECCV 2020); several
-modalities as in Erkent, "Multi-Task Learning for Robot Perception with Imbalanced Data". A network of one task
-has nothing to interact with: its head reads the fused backbone features.
+modalities as in Erkent, "Multi-Task Learning for Robot Perception with Imbalanced Data". With the decoder ``heads``
+the heads read the fused features themselves, as the single-task and multi-task baselines of that literature do. Either
+decoder serves one task and several.
 """
 
 from collections.abc import Mapping
@@ -44,12 +45,17 @@ class Predictions(NamedTuple):
 
     Attributes:
         final: by task, ``(B, task.channels, H, W)`` at the inputs' size.
-        initial: the same from each scale, finest first, for deep supervision; empty outside training and for
-            a single task.
+        initial: the initial predictions for deep supervision, ``(B, task.channels, h, w)`` from each scale, finest
+            first, at the scale's own size; empty outside training and with the decoder ``heads``.
     """
 
     final: TaskTensors
     initial: list[TaskTensors]
+
+    def at_full_size(self, scale: int) -> TaskTensors:
+        """The initial predictions of one scale, counted from the finest, as ``final`` has them:
+        ``(B, task.channels, H, W)``."""
+        return {task: to_full_size(x, self.final[task].shape[-2:]) for task, x in self.initial[scale].items()}
 
 
 class Network(nn.Module):
@@ -69,15 +75,21 @@ class Network(nn.Module):
         self.backbones = nn.ModuleDict(backbones)
         channels = widths(next(iter(backbones.values())))
 
+        self.projection = nn.ModuleDict()
+        for scale, width, projected in zip(SCALES, channels, architecture.widths or channels, strict=True):
+            if width != projected:  # no bias: every reader begins with a convolution and batch norm
+                self.projection[scale] = nn.Conv2d(width, projected, 1, bias=False)
+        channels = list(architecture.widths or channels)
+
         self.initial, self.propagation, self.distillation = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
-        if len(tasks) > 1:
+        if architecture.decoder == "mti":
             for scale, width, received in zip(SCALES, channels, [*channels[1:], 0], strict=True):
                 self.initial[scale] = nn.ModuleDict(
                     {name: InitialPrediction(width + received, width, outputs) for name, outputs in tasks.items()}
                 )
                 self.distillation[scale] = MultiModalDistillation(list(tasks), width)
                 if scale != SCALES[0]:  # nothing is finer than the finest
-                    self.propagation[scale] = FeaturePropagation(list(tasks), width)
+                    self.propagation[scale] = FeaturePropagation(list(tasks), width, architecture.version)
         self.heads = nn.ModuleDict({name: AggregationHead(channels, outputs) for name, outputs in tasks.items()})
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Predictions:
@@ -96,23 +108,21 @@ class Network(nn.Module):
             refined = [dict.fromkeys(self.heads, features) for features in pyramid]
         final = {task: head([features[task] for features in refined]) for task, head in self.heads.items()}
 
-        rows, columns = pyramid[0].shape[-2:]
-        padded = rows * STRIDES[0], columns * STRIDES[0]
-
-        def at_full_size(predictions: TaskTensors) -> TaskTensors:
-            return {task: upsample(x, padded)[..., :height, :width] for task, x in predictions.items()}
-
-        return Predictions(at_full_size(final), [at_full_size(predictions) for predictions in initial])
+        return Predictions({task: to_full_size(x, (height, width)) for task, x in final.items()}, initial)
 
     def extract(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        """The fused features ``(B, C, h, w)`` of the four scales, finest first."""
+        """The fused features ``(B, C, h, w)`` of the four scales, finest first, at the decoder's widths."""
         pyramids = []
         for branch, names in self.architecture.branches.items():
             channels = torch.cat([self.encoders[name](inputs[name]) for name in names], 1)
             # Convolutions hand this layout on, whatever that of their weights (which FSDP wants contiguous).
             channels = channels.contiguous(memory_format=torch.channels_last)
             pyramids.append(self.backbones[branch](channels))
-        return fuse(pyramids)
+        fused = fuse(pyramids)
+        return [
+            self.projection[scale](features) if scale in self.projection else features
+            for scale, features in zip(SCALES, fused, strict=True)
+        ]
 
     def interact(self, pyramid: list[torch.Tensor]) -> tuple[list[TaskTensors], list[TaskTensors]]:
         """From the four scales' features to every task's own, refined by the coarser scales and the other tasks.
@@ -138,10 +148,21 @@ class Network(nn.Module):
         return refined[::-1], initial[::-1]
 
 
+def to_full_size(x: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
+    """A scale's predictions ``(B, C, h, w)`` as ``(B, C, *size)``.
+
+    An encoder pads inputs to a multiple of the coarsest stride, so that every scale covers the same padded frame;
+    the predictions are upsampled to it and cropped.
+    """
+    padded = tuple(side + -side % STRIDES[-1] for side in size)
+    return upsample(x, padded)[..., : size[0], : size[1]]  # type: ignore[arg-type]
+
+
 def build(architecture: Architecture, pretrained: bool | str | Path = False) -> Network:
     """A network, its backbones from scratch or from given weights, all the rest from scratch.
 
-    Random values come from torch's global generator.
+    Random values come from torch's global generator. Predictions of a quantity start at its mean, where the
+    architecture's statistics know it.
 
     Args:
         architecture: what to build.
@@ -149,4 +170,10 @@ def build(architecture: Architecture, pretrained: bool | str | Path = False) -> 
     """
     network = Network(architecture)
     load_pretrained(network.backbones.values(), architecture.backbone, pretrained)
+    for task in architecture.tasks:
+        if task.kind == "metric" and task.name in architecture.statistics:
+            mean, _ = architecture.statistics[task.name]
+            for name in ("heads", *(f"initial.{scale}" for scale in network.initial)):
+                bias = network.get_parameter(f"{name}.{task.name}.predict.bias")
+                nn.init.constant_(bias, mean)
     return network

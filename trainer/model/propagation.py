@@ -5,27 +5,40 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from trainer.model.architecture import VERSION
 from trainer.model.blocks import BasicBlock, SqueezeExcitation
 
 
 class FeaturePropagation(nn.Module):
     """The FPM of Vandenhende et al., "MTI-Net" (ECCV 2020), section 3.3.
 
-    The tasks' features are joined; a shared feature is computed from all of them; every task takes its
-    part of it by an attention mask, a softmax over the tasks; what it takes is weighed by a
-    squeeze-and-excitation and added to its own feature.
+    From the joined features of all N tasks an attention mask is computed for each task, a softmax over the tasks.
+    Each task's own feature times its mask, concatenated and reduced from N·C channels to C, is the shared feature;
+    the whole of it is weighed by each task's squeeze-and-excitation and added to that task's feature::
+
+        M = softmax over tasks of attention([F_1 ... F_N])
+        S = shared([M_1 ⊙ F_1 ... M_N ⊙ F_N])
+        F'_k = F_k + SE_k(S)
+
+    In version 1 the masks were applied to the shared feature instead, so that tasks competed for it:
+    ``S = shared([F_1 ... F_N])``, ``F'_k = F_k + SE_k(M_k ⊙ S)``. Networks of that version are still run so. A single
+    task has nothing to be weighed against, and no attention.
 
     Args:
         tasks: the tasks' names, in the order in which their features are joined.
         channels: the scale's width C.
+        version: of the network (:data:`trainer.model.architecture.VERSION`).
     """
 
-    def __init__(self, tasks: Sequence[str], channels: int) -> None:
+    def __init__(self, tasks: Sequence[str], channels: int, version: int = VERSION) -> None:
         super().__init__()
+        self.version = version
         joined = len(tasks) * channels
         squeezed = max(1, joined // 4)
-        self.attention = nn.Sequential(
-            BasicBlock(joined, squeezed), BasicBlock(squeezed, squeezed), nn.Conv2d(squeezed, joined, 1)
+        self.attention = (
+            nn.Sequential(BasicBlock(joined, squeezed), BasicBlock(squeezed, squeezed), nn.Conv2d(squeezed, joined, 1))
+            if len(tasks) > 1
+            else None
         )
         self.shared = BasicBlock(joined, channels)
         self.excitation = nn.ModuleDict({task: SqueezeExcitation(channels) for task in tasks})
@@ -33,10 +46,21 @@ class FeaturePropagation(nn.Module):
     def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Task features ``(B, C, h, w)`` of one scale to those that the next finer scale receives, same shape."""
         joined = torch.cat([features[task] for task in self.excitation], 1)
+        if self.version == 1:
+            return self._version_1(features, joined)
+        if self.attention is not None:
+            # A task's channels stand side by side in the features as in the logits.
+            masks = torch.cat(attend(self.attention(joined), len(self.excitation)), 1)
+            joined = masks.to(joined.dtype) * joined  # autocast's softmax gives float32
+        shared = self.shared(joined)
+        return {task: features[task] + excite(shared) for task, excite in self.excitation.items()}
+
+    def _version_1(self, features: dict[str, torch.Tensor], joined: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert self.attention is not None, "networks of version 1 propagate between several tasks only"
         shared = self.shared(joined)
         masks = attend(self.attention(joined), len(self.excitation))
         return {
-            task: features[task] + excite(mask.to(shared.dtype) * shared)  # autocast's softmax gives float32
+            task: features[task] + excite(mask.to(shared.dtype) * shared)
             for (task, excite), mask in zip(self.excitation.items(), masks, strict=True)
         }
 

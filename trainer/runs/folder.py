@@ -21,9 +21,9 @@ from typing import Any
 from shards.atomic import atomic_file, read_json, write_json
 from shards.errors import UserError
 from shards.write import sha256_of
-from trainer.configfile import read_yaml, to_dict, to_yaml
+from trainer.configfile import to_dict, to_yaml
 from trainer.experiment import Experiment
-from trainer.setting import decisive
+from trainer.setting import decisive, options_of
 
 _ANOTHER = "set run.root (or run.path, or seed) to start another run, or delete this one"
 
@@ -53,12 +53,17 @@ def check_configuration(experiment: Experiment) -> None:
     path = experiment.folder / "config.yaml"
     if not (_trained(experiment) and path.exists()):
         return
-    old = decisive(read_yaml(path, "delete it, if this run was started with this configuration"))
+    old = options_of(experiment.folder, "delete it, if this run was started with this configuration")
     new = decisive(to_dict(experiment.config))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
-            raise UserError(what, file=experiment.folder, key=key, cure=_ANOTHER)
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if not differing:
+        return
+    key, cure = differing[0], _ANOTHER
+    if old["model.version"] != new["model.version"]:  # of a version that had fewer options
+        as_it_was = " ".join(f"{key}={'null' if old[key] is None else old[key]}" for key in differing if key in old)
+        key, cure = "model.version", f"add {as_it_was} to go on with it as it was, or {_ANOTHER}"
+    what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
+    raise UserError(what, file=experiment.folder, key=key, cure=cure)
 
 
 def _trained(experiment: Experiment) -> bool:

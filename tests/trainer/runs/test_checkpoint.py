@@ -1,6 +1,7 @@
 """Checkpoints: complete, whole or absent, and refused where they do not belong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from trainer.runs import checkpoint
 from trainer.runtime import accelerator
 
 DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+NORMALS = Task("normals", "unit_vector")
 
 
 def machine(width: int = 4, steps: int = 1) -> Plain:
@@ -160,6 +162,24 @@ def test_an_exported_network_is_rebuilt_from_its_folder_alone(tmp_path, architec
         assert torch.equal(again.eval()(inputs).final["depth"], network(inputs).final["depth"])
     assert checkpoint.exported(tmp_path / "last") == facts
     assert checkpoint.exported(tmp_path / "best") is None
+
+
+def test_an_export_of_the_first_networks_is_what_it_was(tmp_path):
+    architecture = Architecture("test_efficientnet", ("rgb",), (DEPTH, NORMALS), widths=None, version=1)
+    torch.manual_seed(0)
+    network = build(architecture).eval()
+    checkpoint.export(tmp_path / "last", network.state_dict(), architecture, 7)
+    facts = json.loads((tmp_path / "last/model.json").read_text())
+    for newer in ("decoder", "widths", "version"):
+        del facts["architecture"][newer]
+    (tmp_path / "last/model.json").write_text(json.dumps(facts))
+    again, _ = checkpoint.load_exported(tmp_path / "last")
+    second = build(replace(architecture, version=2)).eval()
+    second.load_state_dict(network.state_dict())
+    inputs = {"rgb": torch.rand(1, 3, 32, 64)}
+    with torch.no_grad():
+        expected, received, other = (each.eval()(inputs).final["depth"] for each in (network, again, second))
+    assert torch.equal(received, expected) and not torch.equal(other, expected)
 
 
 def test_an_export_replaces_the_one_before(tmp_path, architecture):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from shards.errors import UserError
 from shards.manifest import Manifest
@@ -48,6 +49,23 @@ def test_another_configuration_is_refused_by_its_key(make, trained, override, ke
     with pytest.raises(UserError, match=rf"seed-0: {key}: holds a run with {values}; set run\.root"):
         claim(make("plain", override))
     assert load(trained.folder / "config.yaml").train.lr == 0.001, "it was written over"
+
+
+NEWER = {"model": ("version", "decoder", "widths"), "loss": ("deep", "deep_cells")}
+"""Options that runs of before networks had versions lack."""
+
+
+def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, trained):
+    path = trained.folder / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for section, names in NEWER.items():
+        for name in names:
+            del config[section][name]
+    path.write_text(yaml.safe_dump(config))
+    as_it_was = "loss.deep_cells=1 model.version=1 model.widths=null"
+    with pytest.raises(UserError, match=rf"model\.version: holds a run with 1, not 2; add {as_it_was} to go on"):
+        claim(make("plain"))
+    claim(make("plain", *as_it_was.split()))
 
 
 def test_what_decides_no_result_may_change(make, trained, tmp_path, scenes_dataset):

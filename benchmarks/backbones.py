@@ -1,0 +1,75 @@
+"""What a network costs with different backbones: parameters, multiply-adds, and latency on this machine's processors.
+
+    python -m benchmarks.backbones [BACKBONE ...] [--size HEIGHTxWIDTH] [--classes N] [--rounds N]
+
+Networks of RGB → segmentation + depth, each with both decoders. Sizes are counted, not computed with
+(trainer/model/size.py). Latency is the median time of a forward pass on one frame in evaluation, with channels-last
+memory and all threads; the networks take turns, so that a disturbance meets all of them. Prints a Markdown table.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from shards.tasks import Task, palette
+from trainer.configvalues import parse_size
+from trainer.model.network import Architecture, Network
+from trainer.model.size import size_of
+
+BACKBONES = (
+    "hrnet_w18_small_v2",
+    "hrnet_w18",
+    "tf_efficientnet_lite0",
+    "mobilenetv3_small_100",
+    "mobilenetv3_large_100",
+    "resnet18",
+    "resnet50",
+    "convnext_tiny",
+)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("backbones", nargs="*", default=BACKBONES)
+    arguments.add_argument("--size", default="480x640")
+    arguments.add_argument("--classes", type=int, default=40)
+    arguments.add_argument("--rounds", type=int, default=7)
+    options = arguments.parse_args()
+    size = parse_size(options.size, "--size")
+    assert size
+    names = tuple(f"class{number}" for number in range(options.classes))
+    tasks = Task("semseg", "classes", names, palette(options.classes)), Task("depth", "metric", scale=0.001, unit="m")
+    descriptions = [
+        Architecture(backbone, ("rgb",), tasks, decoder=decoder)  # type: ignore[arg-type]
+        for backbone in options.backbones
+        for decoder in ("mti", "heads")
+    ]
+    networks = [Network(each).eval().to(memory_format=torch.channels_last) for each in descriptions]  # type: ignore[call-overload]
+    milliseconds = latencies(networks, torch.rand(1, 3, *size), options.rounds)
+    print(f"{torch.get_num_threads()} threads, one frame of {options.size}, {options.classes} classes and depth\n")
+    print("| backbone | decoder | parameters: backbone | decoder | multiply-adds: backbone | decoder | latency |")
+    print("|---|---|---|---|---|---|---|")
+    for each, latency in zip(descriptions, milliseconds, strict=True):
+        found = size_of(each, size)
+        counts = [f"{number / 1e6:.2f} M" for number in (found.backbone, found.decoder)]
+        counts += [f"{number / 1e9:.2f} G" for number in found.multiply_adds]
+        print(f"| `{each.backbone}` | {each.decoder} | {' | '.join(counts)} | {latency:.0f} ms |")
+
+
+@torch.inference_mode()
+def latencies(networks: list[Network], rgb: torch.Tensor, rounds: int) -> list[float]:
+    """The median milliseconds of each network's forward pass; the first round warms up."""
+    taken: list[list[float]] = [[] for _ in networks]
+    for number in range(rounds + 1):
+        for network, seconds in zip(networks, taken, strict=True):
+            began = time.perf_counter()
+            network({"rgb": rgb})
+            if number:
+                seconds.append(time.perf_counter() - began)
+    return [1000 * statistics.median(seconds) for seconds in taken]
+
+
+if __name__ == "__main__":
+    main()

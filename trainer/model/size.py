@@ -1,0 +1,60 @@
+"""How large a network is: parameters and multiply-adds, counted without computing anything."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.augment import blank
+from trainer.model.architecture import RGB, Architecture
+from trainer.model.backbone import STRIDES
+from trainer.model.network import Network
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a network costs.
+
+    Attributes:
+        backbone, decoder: parameters of all backbones, and of everything behind them.
+        multiply_adds: of the backbones and of the decoder, for one frame in evaluation: those of convolutions and
+            matrix products.
+        frame: height and width of that frame.
+    """
+
+    backbone: int
+    decoder: int
+    multiply_adds: tuple[int, int]
+    frame: tuple[int, int]
+
+    def __str__(self) -> str:
+        backbone, decoder = (number / 1e9 for number in self.multiply_adds)
+        height, width = self.frame
+        return (
+            f"{self.backbone / 1e6:.2f} M parameters in the backbone and {self.decoder / 1e6:.2f} M in the decoder, "
+            f"{backbone:.2f} G and {decoder:.2f} G multiply-adds for a frame of {height}x{width}"
+        )
+
+
+def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
+    """The size of a network that sees frames of this height and width; it is built on torch's ``meta`` device.
+
+    The frame is padded to a multiple of the coarsest stride, as the network does.
+    """
+    height, width = (side + -side % STRIDES[-1] for side in frame)
+    with torch.device("meta"):
+        network = Network(architecture).eval()
+        inputs = {task.name: blank(task, height, width)[None].to("meta") for task in architecture.input_tasks}
+        inputs[RGB] = torch.empty(1, 3, height, width)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(inputs)
+    total = counter.get_total_flops() // 2
+    of_backbones = sum(sum(counts.values()) for name, counts in counter.get_flop_counts().items() if _is_backbone(name))
+    parameters = sum(p.numel() for p in network.parameters())
+    own = sum(p.numel() for p in network.backbones.parameters())
+    return Size(own, parameters - own, (of_backbones // 2, total - of_backbones // 2), frame)
+
+
+def _is_backbone(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) == 3 and parts[:2] == ["Network", "backbones"]
