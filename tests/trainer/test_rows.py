@@ -30,7 +30,10 @@ FEW_MANY = {"nyudv2": (8, 16), "scenes": (8, 24), "cityscapes": (16, 24), "citys
 FEW, MANY, REST = "few", "many", "rest"
 ROWS = {
     "umst-s": (["rgb"], ["semseg"], {"semseg": FEW}, {}),
+    "umst-m": (["rgb"], ["semseg"], {"semseg": FEW}, {}),
+    "umst-d": (["rgb"], ["depth"], {"depth": FEW}, {}),
     "ummt": (["rgb"], ["semseg", "depth"], {"semseg": FEW, "depth": FEW}, {}),
+    "ummt-h": (["rgb"], ["semseg", "depth"], {"semseg": FEW, "depth": FEW}, {}),
     "ummt-d": (["rgb"], ["semseg", "depth"], {"semseg": FEW, "depth": MANY}, {}),
     "ummt-d-all": (["rgb"], ["semseg", "depth"], {"semseg": FEW, "depth": MANY}, {}),
     "mmst": (["rgb", "depth"], ["semseg"], {"semseg": FEW, "depth": FEW}, {}),
@@ -42,10 +45,12 @@ ROWS = {
     "ummt-pu": (["rgb"], ["semseg", "depth"], {"semseg": FEW, "depth": MANY}, {"semseg": "ummt"}),
 }
 """Inputs, outputs, frames with ground truth that an epoch holds, and the teacher of all the other frames."""
+HEADS = ("umst-s", "umst-d", "mmst", "fmst", "ummt-h")
+"""The rows without MTI-Net's modules."""
 FULL = ("umst-s", "ummt", "mmmt-d", "ummt-ps", "ummt-pu")
 """The rows of Cityscapes, whose -L rows are the same with fewer labels."""
 CELLS = [(data, name, name) for data in ("nyudv2", "scenes") for name in ROWS]
-CELLS += [("cityscapes", name, name) for name in FULL]
+CELLS += [("cityscapes", name, name) for name in (*FULL, "umst-m", "umst-d", "ummt-h")]
 CELLS += [("cityscapes", "mmmt-l" if name == "mmmt-d" else f"{name}-l", name) for name in FULL]
 
 
@@ -79,7 +84,7 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
     few, many = FEW_MANY[f"{data}-l" if name.endswith("-l") else data]
     counts = {FEW: few, MANY: many, REST: many - few}
     inputs, tasks, truth, pseudo = ROWS[row]
-    if (data, row) == ("cityscapes", "umst-s"):
+    if data == "cityscapes" and row in ("umst-s", "umst-m"):
         truth = {"semseg": MANY}  # every frame's
     assert (config.inputs, config.tasks) == (inputs, tasks)
 
@@ -105,6 +110,7 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
         assert experiment.evaluation_frames().chosen.sum() == 4
 
     network = build(experiment.architecture)
+    assert bool(network.initial) == (row not in HEADS)
     assert len(network.backbones) == (1 if row == "fmst" else len(inputs))
     criterion = Criterion(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
     batch = next(training_batches(config, frames, criterion, Batches(config.train.global_batch), 0, 1))
