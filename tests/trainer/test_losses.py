@@ -3,12 +3,14 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shards.errors import UserError
+from shards.soft import distribution, quantise
 from shards.tasks import Task, palette
 from trainer.losses import Criterion, label_counts, loss_sums
 from trainer.model.network import Predictions
@@ -79,6 +81,58 @@ def test_sums_and_counts_equal_the_naive_masked_implementation(layout):
     assert label_counts(targets, TASKS).dtype == torch.int64
     wide = targets | {"semseg": targets["semseg"].long()}
     assert torch.equal(loss_sums(predictions, wide, TASKS), loss_sums(predictions, targets, TASKS))
+
+
+def soft_batch(samples: int = 6, kept: int = 3) -> tuple[dict[str, Tensor], np.ndarray]:
+    """A batch of which the first half has soft labels, and the distributions of those."""
+    targets = batch(samples)
+    p = np.random.default_rng(0).dirichlet([0.3] * 5, (samples // 2, SIDE, SIDE))
+    named = np.argsort(-p, -1)[..., :kept].astype(np.uint8)
+    soft = quantise(named, np.take_along_axis(p, named.astype(int), -1))
+    planes = torch.zeros(samples, 2 * kept, SIDE, SIDE, dtype=torch.uint8)
+    planes[: samples // 2] = torch.from_numpy(soft).permute(0, 3, 1, 2)
+    targets["semseg"][: samples // 2] = torch.from_numpy(named[..., 0])
+    return targets | {"semseg.soft": planes}, distribution(soft, 5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kept", [1, 3, 5])
+def test_soft_labels_are_learnt_by_the_whole_distribution_they_stand_for(kept, layout):
+    targets, p = soft_batch(kept=kept)
+    logits = outputs()["semseg"].detach().to(memory_format=layout).requires_grad_()
+    logarithms = logits.detach().double().log_softmax(1)
+    soft = -(torch.from_numpy(p).permute(0, 3, 1, 2) * logarithms[:3]).sum()
+    hard = F.cross_entropy(logarithms[3:], targets["semseg"][3:].long(), ignore_index=255, reduction="sum")
+    total = loss_sums({"semseg": logits}, targets, [SEMSEG])
+    assert total.tolist() == pytest.approx([float(soft + hard)], rel=1e-5)
+    total.sum().backward()
+    expected = logits.detach()[:3].softmax(1) - torch.from_numpy(p).permute(0, 3, 1, 2)
+    torch.testing.assert_close(logits.grad[:3].double(), expected.double(), atol=1e-5, rtol=1e-4)
+
+
+def test_weights_multiply_losses_and_counts():
+    targets, predictions = batch(), {name: x.detach() for name, x in outputs().items()}
+    weights = torch.randint(0, 256, (6, 1, SIDE, SIDE), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
+    weighted = targets | {"semseg.weight": weights, "depth.weight": weights}
+    labelled = targets["semseg"] != 255
+    pixels = F.cross_entropy(predictions["semseg"], targets["semseg"].long(), ignore_index=255, reduction="none")
+    assert label_counts(weighted, TASKS).tolist() == [
+        int((weights[:, 0] * labelled.long()).sum()),
+        int((weights * (targets["depth"] != 0).long()).sum()),
+        int(label_counts(targets, TASKS)[2]),
+    ]
+    sums = loss_sums(predictions, weighted, TASKS)
+    assert sums[0].item() == pytest.approx(float((pixels * weights[:, 0]).sum()), rel=1e-5)
+    error = ((predictions["depth"] - targets["depth"]).abs() * (targets["depth"] != 0) * weights).sum()
+    assert sums[1].item() == pytest.approx(float(error), rel=1e-5)
+    whole = targets | {"semseg.weight": torch.full_like(weights, 255)}  # all alike is as good as none
+    criterion, terms = Criterion(TASKS), Predictions(predictions, [])
+    torch.testing.assert_close(
+        criterion.terms(terms, whole, criterion.counts(whole)),
+        criterion.terms(terms, targets, criterion.counts(targets)),
+    )
+    share = Criterion(TASKS, normalise="all")
+    assert share.counts(whole).tolist() == [255 * 6 * SIDE * SIDE, 6 * SIDE * SIDE, 6 * SIDE * SIDE]
 
 
 def test_counts_of_samples_add_up_to_those_of_their_batch():
@@ -169,8 +223,12 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("normalise", ["labelled", "all"])
 @pytest.mark.parametrize("cuts", [(1,), (2, 3), (1, 2, 3, 4, 5), (5,)])
-def test_uneven_micro_batches_have_the_gradient_of_the_whole_batch(normalise, cuts):
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "soft and weighted"])
+def test_uneven_micro_batches_have_the_gradient_of_the_whole_batch(normalise, cuts, weighted):
     images, targets = torch.randn(6, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(3)), batch()
+    if weighted:
+        targets, _ = soft_batch()
+        targets["semseg.weight"] = torch.arange(6 * SIDE * SIDE).remainder(256).view(6, 1, SIDE, SIDE).byte()
     targets["semseg"][4:] = 255  # one micro-batch holds no label of this task at all
     criterion = Criterion(TASKS, {"semseg": 0.7}, normalise)
     whole = gradient(criterion, images, targets, ())
