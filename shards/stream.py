@@ -14,6 +14,7 @@ import webdataset
 from torch.utils.data import get_worker_info
 
 from shards.errors import UserError
+from shards.mixture import Mixture
 from shards.order import Order
 
 
@@ -75,7 +76,7 @@ class OrderedSource:
         UserError: when an epoch holds less than one global batch.
     """
 
-    def __init__(self, order: Order, batches: Batches, start: int, stop: int) -> None:
+    def __init__(self, order: Order | Mixture, batches: Batches, start: int, stop: int) -> None:
         self.order, self.batches, self.start, self.stop = order, batches, start, stop
         self.steps_per_epoch = order.samples // batches.global_batch
         if not self.steps_per_epoch:

@@ -1,0 +1,64 @@
+"""Batches with a fixed share of two pools of samples, in an order that is still a pure function of (seed, epoch).
+
+Where few samples are of one kind (frames with a ground-truth label) and many of another (frames with a pseudo-label),
+a batch drawn from all of them holds hardly any of the few. Here every global batch holds the same number of each.
+Each pool has an order of its own (:class:`shards.order.Order`) and is gone through again and again, every sample once
+each time, whatever the epochs of the run are; so a position is still found without looking at those before it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shards.errors import UserError
+from shards.order import Order, mix
+
+_POOL = 0x9001  # keeps the pools' random streams apart from that of an order of all samples
+
+
+class Mixture:
+    """Positions of an epoch → samples of two pools, spread evenly over every global batch.
+
+    An epoch is as many samples as both pools have together, cut down to whole global batches.
+
+    Args:
+        pools: for each pool its number of samples in each shard.
+        second: how many of a global batch are of the second pool.
+        global_batch: samples of an optimizer step. Another one makes another order.
+        seed: of the run.
+        window: see :class:`shards.order.Order`.
+
+    Raises:
+        UserError: when a pool that the batch needs is empty.
+    """
+
+    def __init__(
+        self, pools: Sequence[Sequence[int]], second: int, global_batch: int, seed: int, *, window: int = 32
+    ) -> None:
+        self.counts = np.asarray(pools, dtype=np.int64)
+        self.orders = [Order(counts, mix(seed, _POOL, pool), window=window) for pool, counts in enumerate(pools)]
+        self.parts = global_batch - second, second
+        self.global_batch = global_batch
+        for order, part, name in zip(self.orders, self.parts, ("first", "second"), strict=True):
+            if part and not order.samples:
+                raise UserError(f"the {name} of two pools is empty, where a batch takes {part} samples of it")
+        self.samples = sum(order.samples for order in self.orders)
+        self.steps_per_epoch = self.samples // global_batch
+
+    def locate(self, epoch: int, position: int) -> tuple[int, int]:
+        """The sample at a position of an epoch, as (shard, number within the shard): samples of the second pool are
+        numbered after those that the first has in the same shard.
+
+        Raises:
+            IndexError: when the epoch has no such position.
+        """
+        if not 0 <= position < self.steps_per_epoch * self.global_batch:
+            raise IndexError(f"position {position} of an epoch of {self.samples} samples")
+        step, slot = divmod(position, self.global_batch)
+        step += epoch * self.steps_per_epoch
+        before = slot * self.parts[1] // self.global_batch  # slots of the second pool before this one
+        pool = int((slot + 1) * self.parts[1] // self.global_batch > before)
+        order = self.orders[pool]
+        place = step * self.parts[pool] + (before if pool else slot - before)
+        shard, number = order.locate(*divmod(place, order.samples))
+        return shard, number + pool * int(self.counts[0][shard])
