@@ -3,14 +3,16 @@
     labels/train/
       MANIFEST.json          kind "labels"; names the teacher and the source's manifest by their hashes
       train-000000.tar       those keys of the source shard that were labelled, in its order:
-                             KEY.semseg.png  KEY.semseg.conf.png  KEY.depth.png
+                             KEY.semseg.png  KEY.semseg.conf.png  KEY.semseg.soft.png  KEY.depth.png
       train-000000.index.json
 
-The labels of all pixels are kept, with their confidence; a threshold is applied when they are read.
+The labels of all pixels are stored, with their confidence, and of classes the whole distribution as far as
+:mod:`shards.soft` keeps it. What a student takes of them is decided when they are read (:class:`Keep`), so it can be
+changed without labelling again.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +22,50 @@ from shards.codec import CONFIDENCE_STEPS, encode_confidence, encode_label
 from shards.errors import UserError
 from shards.manifest import Manifest, ShardInfo
 from shards.pack import merge_samples
-from shards.read import CONFIDENCE, Readers
+from shards.read import CONFIDENCE, Readers, soft_classes
+from shards.soft import MEMBER as SOFT
+from shards.soft import STEPS, encode_soft
 from shards.statistics import of_label
 from shards.tasks import IGNORE, Task
 from shards.write import EncodedSample, shard_info, write_shard
 
+WEIGHT = "weight"
+HUNDREDTHS = 100
+"""Intervals of confidence in which a manifest's statistics count the pixels of a class."""
+
 
 @dataclass
 class LabelledFrame:
-    """A teacher's output for one frame: arrays by task, and their confidence ``(H, W)`` where there is one."""
+    """A teacher's output for one frame: arrays by task, their confidence ``(H, W)`` and soft labels ``(h, w, 2k)``
+    where there are any."""
 
     key: str
     labels: dict[str, np.ndarray]
     confidence: dict[str, np.ndarray]
+    soft: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What a student takes of pseudo-labels.
+
+    Args:
+        threshold: pixels whose confidence is not above it get no label; None keeps all, and is the only choice for
+            labels without a confidence.
+        quantile: of each class keep this share, the most confident of all its pixels in the data set (to hundredths of
+            confidence), in place of a threshold; None for none.
+        soft: whether the teacher's whole distribution is learnt, where it is kept.
+        weighted: whether a pixel weighs as much as its confidence.
+    """
+
+    threshold: float | None = None
+    quantile: float | None = None
+    soft: bool = False
+    weighted: bool = False
+
+    @property
+    def needs_confidence(self) -> bool:
+        return self.threshold is not None or self.quantile is not None or self.weighted
 
 
 def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample:
@@ -45,6 +78,8 @@ def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample
         statistics[task.name] = of_label(task, frame.labels[task.name])
         if task.name in frame.confidence:
             members[f"{task.name}.{CONFIDENCE}.png"] = encode_confidence(frame.confidence[task.name])
+        if task.name in frame.soft:
+            members[f"{task.name}.{SOFT}.png"] = encode_soft(frame.soft[task.name])
     return EncodedSample(frame.key, members, statistics)
 
 
@@ -62,14 +97,18 @@ def label_manifest(
     shards: list[ShardInfo],
     statistics: Mapping[str, Any],
     teacher: Mapping[str, Any],
+    soft: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Manifest:
-    """The manifest of a sidecar. ``teacher`` says where the labels come from: checkpoint hash, config."""
+    """The manifest of a sidecar. ``teacher`` says where the labels come from: checkpoint hash, config; ``soft``, of
+    each task that has soft labels, how many ``classes`` they store at which ``scale``."""
     origin = {
         "manifest_sha256": source.sha256,
         "split": split,
         "confidence_steps": CONFIDENCE_STEPS,
         "teacher": dict(teacher),
     }
+    if soft:
+        origin[SOFT] = dict(soft)
     splits = {split: tuple(shards)}
     return Manifest(folder, source.name, "labels", source.size, tasks, splits, {split: statistics}, origin)
 
@@ -81,15 +120,14 @@ class LabelShards:
         folder: the sidecar.
         source: the manifest of the data set that was labelled.
         task: whose labels are read.
-        threshold: pixels whose confidence is not above it get no label; None keeps all, and is the only choice for
-            labels without a confidence.
+        keep: what is taken of them; a number is a threshold.
 
     Raises:
-        UserError: when the sidecar belongs to another data set, or lacks the task or its confidence.
+        UserError: when the sidecar belongs to another data set, or lacks the task or what ``keep`` needs.
     """
 
-    def __init__(self, folder: Path, source: Manifest, split: str, task: Task, threshold: float | None) -> None:
-        self.task, self.threshold = task, threshold
+    def __init__(self, folder: Path, source: Manifest, split: str, task: Task, keep: Keep | float | None) -> None:
+        self.task, self.keep = task, keep if isinstance(keep, Keep) else Keep(keep)
         manifest = Manifest.load(folder, kind="labels")
         if manifest.source.get("manifest_sha256") != source.sha256:
             cure = "label this data set: `tutelage label CONFIG`"
@@ -99,7 +137,21 @@ class LabelShards:
         names = [shard.file for shard in manifest.shards(split)]
         if names != [shard.file for shard in source.shards(split)]:
             raise UserError("has other shards than its source", file=manifest.path, cure="label the data set again")
+        self.soft_classes = soft_classes(manifest).get(task.name, 0)
+        if self.keep.soft and not self.soft_classes:
+            cure = f"set label.soft for the teacher and label again, or pseudo.{task.name}.target=hard"
+            raise UserError(f"holds no soft labels of {task.name}", file=manifest.path, cure=cure)
+        counts = manifest.statistics[split][task.name].get("confidence")
+        self._limits = None
+        if self.keep.quantile is not None and counts:
+            self._limits = quantile_limits(counts, self.keep.quantile)
         self._readers = Readers(manifest, split)
+
+    @property
+    def planes(self) -> dict[str, int]:
+        """The arrays besides the labels themselves that :meth:`read` gives, each with its channels."""
+        planes = {f"{self.task.name}.{SOFT}": 2 * self.soft_classes} if self.keep.soft else {}
+        return planes | ({f"{self.task.name}.{WEIGHT}": 1} if self.keep.weighted else {})
 
     def keys(self, shard: int) -> set[str]:
         """Keys of a source shard that have a pseudo-label of this task."""
@@ -108,25 +160,59 @@ class LabelShards:
         return {reader.key(position) for position in range(len(reader)) if member in reader.members(position)}
 
     def read(self, shard: int, key: str) -> np.ndarray:
-        """The label array of a key, pixels under the threshold unlabelled."""
-        label, confidence = self.read_whole(shard, key)
-        if self.threshold is None:
-            return label
-        if confidence is None:
-            cure = f"set pseudo.{self.task.name}.threshold=null"
+        """The label array of a key, pixels that are not kept unlabelled."""
+        return self.read_arrays(shard, key)[self.task.name]
+
+    def read_arrays(self, shard: int, key: str) -> dict[str, np.ndarray]:
+        """The label array of a key by the task's name, pixels that are not kept unlabelled, and beside it what
+        :attr:`planes` names: soft labels uint8 ``(h, w, 2k)``, of all pixels whether they are kept or not; weights
+        uint8 ``(H, W, 1)`` in steps of 1/255."""
+        name, keep = self.task.name, self.keep
+        arrays = self._decode(shard, key, soft=keep.soft)
+        confidence = arrays.pop(f"{name}.{CONFIDENCE}", None)
+        if confidence is None and keep.needs_confidence:
+            cure = f"set pseudo.{name}.threshold=null"
             path = self._readers[shard].path
             raise UserError("has no confidence to hold a threshold against", file=path, key=key, cure=cure)
-        return keep_confident(self.task, label, confidence, self.threshold)
+        label = arrays[name]
+        if confidence is not None and keep.threshold is not None:
+            arrays[name] = keep_confident(self.task, label, confidence, keep.threshold)
+        elif confidence is not None and self._limits is not None:
+            limits = self._limits[label] if self.task.kind == "classes" else self._limits[0]
+            arrays[name] = keep_confident(self.task, label, confidence, limits)
+        if confidence is not None and keep.weighted:
+            arrays[f"{name}.{WEIGHT}"] = np.rint(confidence * STEPS).astype(np.uint8)[..., None]
+        return arrays
+
+    def _decode(self, shard: int, key: str, soft: bool = False) -> dict[str, np.ndarray]:
+        reader, unwanted = self._readers[shard], None if soft else f"{self.task.name}.{SOFT}.png"
+        position = reader.positions[key]
+        return reader.decode(position, lambda of: of.startswith(f"{self.task.name}.") and of != unwanted)
 
     def read_whole(self, shard: int, key: str) -> tuple[np.ndarray, np.ndarray | None]:
         """The label array of a key whatever the threshold, and its confidence ``(H, W)`` where there is one."""
-        reader = self._readers[shard]
-        arrays = reader.decode(reader.positions[key], lambda extension: extension.startswith(f"{self.task.name}."))
+        arrays = self._decode(shard, key)
         return arrays[self.task.name], arrays.get(f"{self.task.name}.{CONFIDENCE}")
 
 
-def keep_confident(task: Task, label: np.ndarray, confidence: np.ndarray, threshold: float) -> np.ndarray:
-    """The label with "no label" wherever the confidence is not above the threshold."""
+def quantile_limits(counts: Sequence[int], quantile: float) -> np.ndarray:
+    """The threshold of each class above which about a share of its pixels lies, at least that share.
+
+    Args:
+        counts: pixels of each class by hundredth of confidence, class × hundredth, flat.
+        quantile: the share, 0 to 1.
+
+    Returns:
+        ``(classes,)`` float32; a class without a pixel has 0.
+    """
+    of_class = np.asarray(counts, np.int64).reshape(-1, HUNDREDTHS)
+    above = np.cumsum(of_class[:, ::-1], axis=1)[:, ::-1]  # in this hundredth and those over it
+    enough = above >= quantile * above[:, :1]
+    return ((enough.sum(1) - 1) / HUNDREDTHS).astype(np.float32)
+
+
+def keep_confident(task: Task, label: np.ndarray, confidence: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+    """The label with "no label" wherever the confidence is not above the threshold, one or each pixel's own."""
     kept = confidence > threshold
     if task.kind == "classes":
         return np.where(kept, label, np.uint8(IGNORE))

@@ -20,6 +20,8 @@ import numpy as np
 from shards.codec import RGB_FORMATS, decode_confidence, decode_label, decode_rgb, is_key
 from shards.errors import UserError
 from shards.manifest import Manifest, ShardInfo
+from shards.soft import MEMBER as SOFT
+from shards.soft import decode_soft
 from shards.tasks import Task
 
 CURE = "copy the shard again, or delete it and run the command that made it once more"
@@ -30,8 +32,14 @@ def allowed_members(tasks: Collection[Task], kind: str = "frames") -> frozenset[
     """Extensions that a shard of these tasks may hold."""
     labels = {f"{task.name}.png" for task in tasks}
     if kind == "labels":
-        return frozenset(labels | {f"{task.name}.{CONFIDENCE}.png" for task in tasks})
+        soft = {f"{task.name}.{SOFT}.png" for task in tasks if task.kind == "classes"}
+        return frozenset(labels | soft | {f"{task.name}.{CONFIDENCE}.png" for task in tasks})
     return frozenset(labels | {"json"} | {f"rgb.{extension}" for extension in RGB_FORMATS})
+
+
+def soft_classes(manifest: Manifest) -> dict[str, int]:
+    """How many classes the soft labels of a sidecar store, by task; none of a task that has no soft labels."""
+    return {name: int(entry["classes"]) for name, entry in manifest.source.get(SOFT, {}).items()}
 
 
 class ShardReader:
@@ -49,6 +57,7 @@ class ShardReader:
     def __init__(self, manifest: Manifest, shard: ShardInfo) -> None:
         self.path = manifest.folder / shard.file
         self.tasks = {task.name: task for task in manifest.tasks}
+        self.soft_classes = soft_classes(manifest) if manifest.kind == "labels" else {}
         self._samples = _read_index(manifest, shard)
         try:
             self._file = os.open(self.path, os.O_RDONLY)
@@ -95,7 +104,8 @@ class ShardReader:
         return members
 
     def decode(self, position: int, wanted: Callable[[str], bool] = lambda extension: True) -> dict[str, np.ndarray]:
-        """The wanted members of a sample as arrays, by name: ``rgb``, a task's name, or ``TASK.conf``.
+        """The wanted members of a sample as arrays, by name: ``rgb``, a task's name, ``TASK.conf`` or ``TASK.soft``,
+        which alone may have another size than the rest.
 
         Raises:
             UserError: when a member does not decode, or its size is not its image's.
@@ -110,7 +120,7 @@ class ShardReader:
             except UserError as error:
                 key = f"{self.key(position)}.{extension}"
                 raise UserError(error.what, file=self.path, key=key, cure=error.cure) from error
-        sizes = {array.shape[:2] for array in arrays.values()}
+        sizes = {array.shape[:2] for name, array in arrays.items() if not name.endswith(f".{SOFT}")}
         if len(sizes) > 1:
             what = "members differ in size: " + ", ".join(f"{n} {a.shape[0]}x{a.shape[1]}" for n, a in arrays.items())
             raise UserError(what, file=self.path, key=self.key(position), cure="prepare the data set again")
@@ -122,6 +132,9 @@ class ShardReader:
             return decode_rgb(data, kind)
         if name.endswith(f".{CONFIDENCE}"):
             return decode_confidence(data)
+        if name.endswith(f".{SOFT}"):
+            task = self.tasks[name.removesuffix(f".{SOFT}")]
+            return decode_soft(task, data, self.soft_classes.get(task.name, 0))
         return decode_label(self.tasks[name], data)
 
 

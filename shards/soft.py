@@ -66,6 +66,8 @@ def decode_soft(task: Task, data: bytes, kept: int) -> np.ndarray:
     Raises:
         UserError: when the PNG does not decode, does not hold 2k planes, or holds what is not a distribution.
     """
+    if kept < 1:
+        raise UserError("is not said in the manifest to hold soft labels", cure="label the data set again")
     image = open_image(data, "PNG")
     if image.mode != "L" or image.height % (2 * kept):
         what = f"is a {image.mode} image of {image.height} rows, not {2 * kept} planes of 8 bits"

@@ -10,7 +10,10 @@ rgb         uint8 ``(3, H, W)``
 classes     uint8 ``(H, W)``         255
 metric      float32 ``(1, H, W)``    0
 unit_vector float32 ``(3, H, W)``    the zero vector
+TASK.*      uint8 ``(C, H, W)``
 =========== ======================== =========================
+
+The last are arrays that stand beside a pseudo-label (:attr:`shards.labels.LabelShards.planes`).
 
 The arithmetic is that of ``torchvision.transforms.v2.functional``. Its transform classes are not used: they draw
 from torch's global random state, while a sample's augmentation here follows from one integer. Nor are its
@@ -41,7 +44,8 @@ def blank(task: Task, height: int, width: int) -> Tensor:
 
 def _views(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:
     """The sample's members in the shapes of the table above, sharing memory with its arrays where they can."""
-    kinds = {"rgb": "rgb"} | {task.name: task.kind for task in tasks}
+    kinds: dict[str, str] = {"rgb": "rgb"} | {task.name: task.kind for task in tasks}
+    kinds |= {name: "planes" for name in sample if name.partition(".")[0] in kinds and name not in kinds}
     views = {}
     for name, kind in kinds.items():
         if name not in sample:

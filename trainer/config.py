@@ -36,7 +36,14 @@ class Pseudo:
     """Other inputs than the teacher's file names. It is then trained without pseudo-labels, in a run named after them,
     so that a student's own file can describe its teacher."""
     threshold: float | None = 0.9
-    """The paper's τ: pixels whose confidence is not above it get no label; null keeps all (depth has no confidence)."""
+    """The paper's τ: pixels whose confidence is not above it get no label; null keeps all. Depth has a confidence where
+    its teacher labels with label.flip."""
+    quantile: float | None = None
+    """Instead of a threshold: the share of each class's pixels that is kept, the most confident ones."""
+    target: str = "hard"
+    """hard: the most probable class is learnt. soft: the teacher's whole distribution, at every pixel that is kept."""
+    weight: str = "none"
+    """none: all pixels that are kept weigh the same. confidence: each weighs as much as its confidence."""
 
 
 @dataclass
@@ -99,6 +106,9 @@ class Train:
     """Optimizer steps, instead of epochs."""
     global_batch: int = 8
     """Frames of an optimizer step, over all ranks and accumulation steps."""
+    pseudo_share: float | None = None
+    """Share of frames with pseudo-labels in every global batch, for experiments that have any; null draws from all
+    frames alike."""
     accumulation: int = 1
     """Micro-batches of a step on each rank."""
     optimizer: str = "adam"
@@ -149,6 +159,14 @@ class Label:
 
     batch: int = 8
     """Frames of a forward pass."""
+    flip: bool = False
+    """Label with the mean of what the network says of a frame and of its mirror image. Quantities and vectors then have
+    a confidence: how far the two agree."""
+    soft: int = 4
+    """How many classes of each pixel's distribution are stored, the most probable ones, for students that learn soft
+    labels; 0 stores none."""
+    soft_scale: int = 2
+    """Soft labels are stored at this fraction of the frame's height and width."""
     threshold: float = 0.9
     """Confidence whose kept fraction is reported (all labels are stored); in hundredths."""
 

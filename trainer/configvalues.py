@@ -45,6 +45,8 @@ _LEAST = {
     "evaluate.every": 0,
     "evaluate.batch": 1,
     "label.batch": 1,
+    "label.soft": 0,
+    "label.soft_scale": 1,
     "checkpoint.keep": 1,
 }
 """The smallest value of a number, where it is one."""
@@ -106,6 +108,18 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         if entry.threshold is not None and not 0 <= entry.threshold < 1:
             cure = "give a confidence of at least 0 and less than 1, or null"
             raise wrong(f"{entry.threshold} is no threshold", key, cure)
+        if entry.quantile is not None and not 0 < entry.quantile <= 1:
+            cure = "give the share of pixels to keep, more than 0 and at most 1, or null"
+            raise wrong(f"{entry.quantile} is not a share", f"pseudo.{task}.quantile", cure)
+        if entry.quantile is not None and entry.threshold is not None:
+            cure = f"set pseudo.{task}.threshold=null with it"
+            raise wrong("both a quantile and a threshold are given", f"pseudo.{task}.quantile", cure)
+        for name, choices in (("target", ("hard", "soft")), ("weight", ("none", "confidence"))):
+            if entry[name] not in choices:
+                raise wrong(f"{entry[name]!r} is unknown", f"pseudo.{task}.{name}", f"use one of {', '.join(choices)}")
+    share = config.train.pseudo_share
+    if share is not None and not 0 <= share <= 1:
+        raise wrong(f"{share} is not a share", "train.pseudo_share", "give 0 to 1, or null")
     if not 0 <= config.label.threshold < 1:
         cure = "give a confidence of at least 0 and less than 1"
         raise wrong(f"{config.label.threshold} is no threshold", "label.threshold", cure)

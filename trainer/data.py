@@ -10,8 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from shards.errors import UserError
+from shards.labels import WEIGHT
+from shards.mixture import Mixture
 from shards.order import Order, mix
 from shards.resize import resize_frame
+from shards.soft import STEPS
 from shards.stream import Batches, OrderedSource, Position, pipeline
 from shards.tasks import Task
 from trainer.augment import Augment, blank, to_tensors
@@ -119,7 +122,7 @@ class FrameLoader:
         arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."))
         for name, source in self.frames.sources.items():
             if self.frames.pseudo[name][row]:
-                arrays[name] = source.read(place.shard, key)
+                arrays |= source.read_arrays(place.shard, key)
         if "rgb" not in arrays:
             raise UserError("has no RGB", file=reader.path, key=key, cure="prepare the data set again")
         size = self.size or arrays["rgb"].shape[:2]  # a pseudo-label may have another one
@@ -136,6 +139,8 @@ class Collate:
         labels: every task that may appear, as an input or a target.
         count: gives a batch's share of the loss's denominators (:meth:`trainer.losses.Criterion.counts`).
         file_of: finds the shard of a key, for errors.
+        planes: the arrays beside pseudo-labels, each with its channels; frames without them weigh fully and have no
+            soft label.
     """
 
     def __init__(
@@ -143,8 +148,9 @@ class Collate:
         labels: Sequence[Task],
         count: Callable[[Mapping[str, torch.Tensor]], torch.Tensor],
         file_of: Callable[[str], Path] | None = None,
+        planes: Mapping[str, int] | None = None,
     ) -> None:
-        self.labels, self.count, self.file_of = labels, count, file_of
+        self.labels, self.count, self.file_of, self.planes = labels, count, file_of, dict(planes or {})
 
     def __call__(self, samples: list[Any]) -> Batch | UserError:
         failed = next((sample for sample in samples if isinstance(sample, UserError)), None)
@@ -162,6 +168,10 @@ class Collate:
         for task in self.labels:
             nothing = blank(task, *size)
             batch[task.name] = torch.stack([tensors.get(task.name, nothing) for _, tensors in samples])
+        for name, channels in self.planes.items():
+            value = STEPS if name.endswith(f".{WEIGHT}") else 0
+            nothing = torch.full((channels, *size), value, dtype=torch.uint8)
+            batch[name] = torch.stack([tensors.get(name, nothing) for _, tensors in samples])
         rgb = batch.pop("rgb")
         return Batch(rgb, batch, keys, self.count(batch))
 
@@ -185,8 +195,7 @@ def training_batches(
     Raises:
         UserError: from any loader worker, as it was raised there.
     """
-    chosen = frames.by_shard(frames.to_train(config.inputs, config.tasks))
-    order = Order([len(of) for of in chosen], config.seed, window=config.data.window)
+    order, chosen = order_of(config, frames)
     loader = FrameLoader(
         frames,
         chosen,
@@ -197,9 +206,31 @@ def training_batches(
         seed=config.seed,
     )
     frames.readers.keep = 2 * config.data.window  # a loader that is ahead has the next window open as well
-    collate = Collate(loader.tasks, criterion.counts, frames.file_of)
+    collate = Collate(loader.tasks, criterion.counts, frames.file_of, frames.planes)
     stages = pipeline(OrderedSource(order, batches, start, stop), loader, collate)
     yield from checked(torch_loader(stages, config.data.workers, pin))
+
+
+def order_of(config: Config, frames: Frames) -> tuple[Order | Mixture, list[np.ndarray]]:
+    """The order of an experiment's training samples, and the positions within each shard that it numbers.
+
+    Raises:
+        UserError: when all frames, or none, have pseudo-labels where a share of them is asked for.
+    """
+    mask = frames.to_train(config.inputs, config.tasks)
+    share, size = config.train.pseudo_share, config.train.global_batch
+    if share is None or not frames.pseudo:
+        chosen = frames.by_shard(mask)
+        return Order([len(of) for of in chosen], config.seed, window=config.data.window), chosen
+    pseudo = frames.labelled_by_a_teacher
+    pools = [frames.by_shard(mask & ~pseudo), frames.by_shard(mask & pseudo)]
+    counts = [[len(of) for of in pool] for pool in pools]
+    try:
+        order = Mixture(counts, round(share * size), size, config.seed, window=config.data.window)
+    except UserError as error:
+        cure = "leave it out: all frames are of one kind"
+        raise UserError(error.what, key="train.pseudo_share", cure=cure) from error
+    return order, [np.concatenate(of) for of in zip(*pools, strict=True)]
 
 
 def torch_loader(dataset: Any, workers: int, pin: bool = False) -> DataLoader:

@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from shards.errors import UserError
-from shards.labels import LabelShards
+from shards.labels import Keep, LabelShards
 from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
@@ -125,12 +125,13 @@ class Experiment:
             self.manifest, TRAIN, seed=config.seed, budgets=config.labels, dev=config.dev, only=config.frames
         )
         for task, teacher in self.teachers().items() if pseudo else ():
-            threshold = config.pseudo[task].threshold
+            entry = config.pseudo[task]
+            keep = Keep(entry.threshold, entry.quantile, entry.target == "soft", entry.weight == "confidence")
             if not (teacher.labels / NAME).exists():
-                own = "" if config.pseudo[task].inputs else f"label with it (`tutelage label {teacher.path}`), or "
+                own = "" if entry.inputs else f"label with it (`tutelage label {teacher.path}`), or "
                 cure = f"{own}let `tutelage run {self.path}` do it all"
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", cure=cure)
-            frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), threshold))
+            frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), keep))
         return frames
 
     def frames_to_label(self) -> tuple[Frames, np.ndarray]:

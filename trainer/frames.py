@@ -97,6 +97,16 @@ class Frames:
         self.pseudo[name] = available & self.chosen & ~self.visible[name]
         self.sources[name] = labels
 
+    @property
+    def planes(self) -> dict[str, int]:
+        """The arrays that stand beside pseudo-labels, each with its channels (:attr:`LabelShards.planes`)."""
+        return {name: channels for source in self.sources.values() for name, channels in source.planes.items()}
+
+    @property
+    def labelled_by_a_teacher(self) -> np.ndarray:
+        """Frames of which some label is a pseudo-label. bool ``(count,)``."""
+        return np.logical_or.reduce([np.zeros(self.count, bool), *self.pseudo.values()])
+
     def with_inputs(self, inputs: Collection[str]) -> np.ndarray:
         """Frames whose inputs can all be seen. bool ``(count,)``."""
         masks = [self.visible[name] for name in inputs if name != "rgb"]

@@ -16,7 +16,7 @@ for no label, metric ``(B, 1, H, W)`` with 0, unit vectors ``(B, 3, H, W)`` with
 stand beside a task's labels, if they do so in all batches of a run:
 
 - ``TASK.soft``, uint8 ``(B, 2k, H, W)``: soft labels of classes (:mod:`shards.soft`), zeros where a pixel has none and
-  its hard label counts. Both are needed: the hard label says that the pixel is labelled.
+  its hard label counts. Both are needed: the hard label says whether a pixel is labelled.
 - ``TASK.weight``, uint8 ``(B, 1, H, W)``: a pixel's weight in steps of 1/255. A weighted loss is the sum of weight ×
   loss over the sum of weights, which are integers, and so the same however the batch is cut.
 
@@ -91,7 +91,7 @@ def _soft_cross_entropy(logits: Tensor, target: Tensor, soft: Tensor) -> Tensor:
     even = (STEPS - steps.sum(-1, keepdim=True)) / others if others else torch.zeros_like(steps[..., :1])
     loss = -((steps - even) * log_p.gather(-1, named.long())).sum(-1) - even[..., 0] * log_p.sum(-1)
     hard = -log_p.gather(-1, target.clamp(max=log_p.shape[-1] - 1).unsqueeze(-1))[..., 0]
-    return torch.where(steps.any(-1), loss / STEPS, torch.where(target != IGNORE, hard, 0))
+    return torch.where(target != IGNORE, torch.where(steps.any(-1), loss / STEPS, hard), 0)
 
 
 def _absolute_error(prediction: Tensor, target: Tensor, soft: None) -> Tensor:

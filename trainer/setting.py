@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from trainer.config import Config
+from trainer.config import Config, Pseudo
 from trainer.configfile import read_yaml
 
 MAY_CHANGE = (
@@ -53,6 +54,9 @@ def options_of(folder: Path, cure: str = "restore it, or delete it") -> dict[str
         return {}
     defaults = OmegaConf.to_container(OmegaConf.structured(Config))
     own = decisive(read_yaml(path, cure))
+    for task in {key.split(".")[1] for key in own if key.startswith("pseudo.")}:
+        entry = {field.name: field.default for field in fields(Pseudo) if field.name != "teacher"}
+        own = {f"pseudo.{task}.{name}": value for name, value in entry.items()} | own
     return decisive(defaults) | _before_they_were_options(own) | own
 
 

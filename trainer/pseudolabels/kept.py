@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from shards.labels import HUNDREDTHS
 from shards.tasks import Task
 
 CONFIDENCE = "confidence"
-BINS = 100
+BINS = HUNDREDTHS
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -17,9 +18,16 @@ def column(threshold: float) -> int:
 
 
 def confidence_counts(task: Task, label: np.ndarray, confidence: np.ndarray) -> list[int]:
-    """Pixels of each class by confidence: class × bin, flat. Bin b holds confidences in ``(b, b + 1] / 100``."""
-    flat = label.astype(np.int64) * BINS + bins(confidence)
-    return np.bincount(flat.ravel(), minlength=len(task.classes) * BINS).tolist()
+    """Pixels of each class (of other kinds, all pixels) by confidence: class × bin, flat. Bin b holds confidences in
+    ``(b, b + 1] / 100``."""
+    of_class = label.astype(np.int64) if task.kind == "classes" else 0
+    flat = of_class * BINS + bins(confidence)
+    return np.bincount(flat.ravel(), minlength=rows(task) * BINS).tolist()
+
+
+def rows(task: Task) -> int:
+    """Classes whose pixels are counted apart; all pixels of other kinds are counted together."""
+    return len(task.classes) or 1
 
 
 def bins(confidence: np.ndarray) -> np.ndarray:
@@ -39,7 +47,7 @@ def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[st
     entry = {"frames": statistics["frames"], "pixels": sum(pixels) if isinstance(pixels, list) else pixels}
     if CONFIDENCE not in statistics:
         return entry
-    counts = np.asarray(statistics[CONFIDENCE]).reshape(len(task.classes), BINS)
+    counts = np.asarray(statistics[CONFIDENCE]).reshape(rows(task), BINS)
 
     def above(limit: float) -> np.ndarray:
         return counts[:, column(limit) :].sum(1)

@@ -26,9 +26,10 @@ from shards.labels import LabelledFrame, encode_frame, label_manifest, write_lab
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.stream import Position
 from shards.write import EncodedSample, shard_info
+from trainer.averaging import averaged
 from trainer.configfile import to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
-from trainer.decision import confidence, decide
+from trainer.decision import confidence, decide, soft_label
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
 from trainer.overlap import Background, map_ahead, threads_per_rank
@@ -100,6 +101,7 @@ class _Pass:
         self.loader = FrameLoader(frames, self.chosen, config.inputs, [], size=experiment.size)
         self.collate = Collate(self.loader.tasks, lambda labels: torch.zeros(0))
         self.batch = config.label.batch
+        self.soft = soft_labels_of(experiment)
 
     def run(self, shared: SharedShards) -> None:
         """Label whatever shards nobody else does, until all are there."""
@@ -152,13 +154,30 @@ class _Pass:
 
         for batch in chain.from_iterable(map_ahead(load, starts, _THREADS, _THREADS + 1)):
             batch = batch.to(self.process.device)
-            with autocast(self.process.device, self.experiment.config.train.precision):
-                final = self.network(batch.inputs(self.experiment.config.inputs, torch.channels_last)).final
-            outputs = [(task, final[task.name].float()) for task in self.targets]
-            labels = {task.name: decide(task, output).cpu().numpy() for task, output in outputs}
-            sure = {task.name: of.cpu().numpy() for task, x in outputs if (of := confidence(task, x)) is not None}
+            outputs, agreement = self.predict(batch.inputs(self.experiment.config.inputs, torch.channels_last))
+            labels, sure, soft = {}, {}, {}
+            for task in self.targets:
+                output = outputs[task.name]
+                labels[task.name] = decide(task, output).cpu().numpy()
+                if (of := agreement.get(task.name, confidence(task, output))) is not None:
+                    sure[task.name] = of.cpu().numpy()
+                if task.name in self.soft:
+                    kept, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
+                    soft[task.name] = soft_label(output, kept, scale)
             for row, key in enumerate(batch.keys):
-                yield LabelledFrame(key, _row(labels, row), _row(sure, row))
+                yield LabelledFrame(key, _row(labels, row), _row(sure, row), _row(soft, row))
+
+    def predict(self, inputs: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Outputs ``(B, C, H, W)`` by task, and the agreement ``(B, H, W)`` of those that have one."""
+
+        def final(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            with autocast(self.process.device, self.experiment.config.train.precision):
+                outputs = self.network(inputs).final
+            return {task.name: outputs[task.name].float() for task in self.targets}
+
+        if self.experiment.config.label.flip:
+            return averaged(final, inputs, self.targets, self.loader.tasks)
+        return final(inputs), {}
 
     def encode(self, frame: LabelledFrame) -> EncodedSample:
         sample = encode_frame(frame, self.targets)
@@ -169,13 +188,22 @@ class _Pass:
         return sample
 
 
+def soft_labels_of(experiment: Experiment) -> dict[str, dict[str, int]]:
+    """What soft labels store of each task that gets some: how many ``classes``, at which ``scale``."""
+    wanted = experiment.config.label
+    tasks = [task for task in experiment.targets if task.kind == "classes" and wanted.soft]
+    return {t.name: {"classes": min(wanted.soft, len(t.classes)), "scale": wanted.soft_scale} for t in tasks}
+
+
 def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
     return {name: array[row] for name, array in arrays.items()}
 
 
 def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
     """What the labels follow from."""
-    return {
+    soft = soft_labels_of(experiment)
+    newer = {"flip": True} if experiment.config.label.flip else {}  # labels of before there were these are still good
+    return (newer | {"soft": soft} if soft else newer) | {
         "checkpoint": facts["sha256"],
         "manifest": experiment.manifest.sha256,
         "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
@@ -264,7 +292,8 @@ def _finish(
         "config": to_dict(experiment.config),
     }
     source: Manifest = experiment.manifest
-    manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher)
+    soft = soft_labels_of(experiment)
+    manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher, soft)
     check()
     _keep(experiment, merged)
     manifest.save()

@@ -1,0 +1,201 @@
+"""Soft labels from the teacher's pass to the student's loss, and what a student takes of pseudo-labels."""
+
+import numpy as np
+import pytest
+import torch
+
+from shards.errors import UserError
+from shards.inspect import verify
+from shards.labels import Keep, LabelShards
+from shards.manifest import Manifest
+from shards.read import Readers
+from shards.soft import STEPS, distribution
+from shards.stream import Batches
+from shards.tasks import Task
+from trainer.augment import to_tensors
+from trainer.averaging import averaged, mirrored
+from trainer.data import order_of, training_batches
+from trainer.experiment import Experiment
+from trainer.losses import Criterion
+from trainer.pseudolabels.labelling import label
+from trainer.runs import checkpoint
+from trainer.stages import run
+
+
+@pytest.fixture
+def task(scenes_dataset):
+    return scenes_dataset.task("semseg")
+
+
+def first_of(labels: LabelShards) -> tuple[int, str]:
+    return next((shard, key) for shard in range(3) for key in sorted(labels.keys(shard)))
+
+
+def whole_network(teacher: Experiment, dataset: Manifest, shard: int, key: str) -> torch.Tensor:
+    """The teacher's logits of a frame, ``(C, H, W)``."""
+    network, _ = checkpoint.load_exported(teacher.checkpoints / "last")
+    reader = Readers(dataset, "train")[shard]
+    tensors = to_tensors(reader.decode(reader.positions[key]), dataset.tasks)
+    with torch.no_grad():
+        inputs = {"rgb": tensors["rgb"][None] / 255, "depth": tensors["depth"][None]}
+        return network.eval()(inputs).final["semseg"][0]
+
+
+@pytest.mark.parametrize(("kept", "scale"), [(4, 2), (2, 1), (100, 3)])
+def test_stored_distributions_are_the_teachers(finished, scenes_dataset, task, kept, scale):
+    teacher = finished("teacher", f"label.soft={kept}", f"label.soft_scale={scale}")
+    label(teacher)
+    manifest = Manifest.load(teacher.labels, kind="labels")
+    classes = min(kept, len(task.classes))
+    assert manifest.source["soft"] == {"semseg": {"classes": classes, "scale": scale}}
+    assert verify(manifest) == 8
+    labels = LabelShards(teacher.labels, scenes_dataset, "train", task, Keep(soft=True))
+    shard, key = first_of(labels)
+    soft = labels.read_arrays(shard, key)["semseg.soft"]
+    assert soft.shape == (-(-32 // scale), -(-64 // scale), 2 * classes) and labels.planes["semseg.soft"] == 2 * classes
+    p = whole_network(teacher, scenes_dataset, shard, key).softmax(0)
+    cells = torch.nn.functional.interpolate(p[None], soft.shape[:2], mode="area")[0].permute(1, 2, 0)
+    expected = cells.gather(-1, torch.from_numpy(soft[..., :classes].astype(np.int64))).numpy()
+    assert np.abs(soft[..., classes:] / STEPS - expected).max() < 1.01 / STEPS + 1e-4
+    least = np.sort(cells.numpy(), -1)[..., -classes]
+    assert (expected.min(-1) >= least - 1e-4).all(), "the most probable classes are stored"
+
+
+def test_without_soft_labels_none_are_stored_and_asking_for_them_says_what_to_do(finished, scenes_dataset, task):
+    teacher = finished("teacher", "label.soft=0")
+    label(teacher)
+    with pytest.raises(UserError, match=r"holds no soft labels of semseg; set label\.soft for the teacher"):
+        LabelShards(teacher.labels, scenes_dataset, "train", task, Keep(soft=True))
+
+
+def taught_keys(frames) -> set[str]:
+    """Keys of the frames with a pseudo-label of segmentation."""
+    places = enumerate(frames.by_shard(frames.pseudo["semseg"]))
+    return {frames.readers[shard].key(int(place)) for shard, of in places for place in of}
+
+
+def batches_of(experiment: Experiment, steps: int) -> list:
+    frames = experiment.training_frames()
+    config, criterion = experiment.config, Criterion(experiment.tasks)
+    return list(training_batches(config, frames, criterion, Batches(config.train.global_batch), 0, steps))
+
+
+def test_a_batch_holds_soft_labels_of_a_teachers_frames_alone_augmented_like_them(finished):
+    student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.threshold=null", "augment.zoom=[1.0]")
+    frames = student.training_frames()
+    taught = taught_keys(frames)
+    seen = 0
+    for batch in batches_of(student, 4):
+        soft = batch.labels["semseg.soft"]
+        assert soft.shape == (4, 8, 32, 64)
+        for row, key in enumerate(batch.keys):
+            steps = soft[row, 4:].sum(0, dtype=torch.int64)
+            assert bool((steps > 0).all()) == (key in taught) == bool(steps.any())
+            if key in taught:  # flipped or not, as the hard label is
+                seen += 1
+                agree = (soft[row, 0] == batch.labels["semseg"][row]).float().mean()
+                assert agree > 0.8, "the most probable class of a cell is that of most of its pixels"
+    assert seen
+
+
+def test_the_student_learns_what_the_stored_distribution_says(finished, task):
+    student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.threshold=null")
+    batch, criterion = batches_of(student, 1)[0], Criterion(student.tasks)
+    logits = torch.randn(4, len(task.classes), 32, 64, generator=torch.Generator().manual_seed(0))
+    predictions = {"semseg": logits, "depth": torch.zeros(4, 1, 32, 64)}
+    total = torch.zeros(())
+    for row in range(4):
+        log_p = logits[row].log_softmax(0).double()
+        soft, hard = batch.labels["semseg.soft"][row].permute(1, 2, 0).numpy(), batch.labels["semseg"][row]
+        if soft[..., 4:].any():
+            p = torch.from_numpy(distribution(soft, len(task.classes))).permute(2, 0, 1)
+            total = total - (p * log_p).sum()
+        else:
+            total = total - log_p.gather(0, hard.long()[None]).sum()
+    terms = type("Terms", (), {"final": predictions, "initial": []})
+    found = criterion.terms(terms, batch.labels, criterion.counts(batch.labels))[0]
+    assert found.item() == pytest.approx(float(total) / (4 * 32 * 64), rel=1e-5)
+
+
+def test_a_quantile_keeps_the_most_confident_pixels_of_every_class(finished, scenes_dataset, task):
+    teacher = finished("teacher")
+    whole = LabelShards(teacher.labels, scenes_dataset, "train", task, None)
+    half = LabelShards(teacher.labels, scenes_dataset, "train", task, Keep(quantile=0.5))
+    read = [(whole.read_whole(n, key), half.read(n, key)) for n in range(3) for key in whole.keys(n)]
+    label, sure = (np.stack([pair[i] for pair, _ in read]) for i in (0, 1))
+    kept = np.stack([kept for _, kept in read]) != 255
+    for number in np.unique(label):
+        of_class = label == number
+        share = kept[of_class].mean()
+        in_the_last = (np.ceil(sure[of_class] * 100) == np.ceil(sure[of_class & kept].min() * 100)).mean()
+        assert 0.5 <= share <= 0.5 + in_the_last + 1e-9
+        if (of_class & ~kept).any():
+            assert sure[of_class & kept].min() > sure[of_class & ~kept].max()
+
+
+def test_weights_are_the_confidence_and_ground_truth_weighs_fully(finished):
+    student = finished("student", "pseudo.semseg.weight=confidence", "pseudo.semseg.threshold=null")
+    frames = student.training_frames()
+    taught = taught_keys(frames)
+    criterion = Criterion(student.tasks)
+    for batch in batches_of(student, 3):
+        weight = batch.labels["semseg.weight"]
+        for row, key in enumerate(batch.keys):
+            assert (weight[row] == 255).all() or key in taught
+            assert key not in taught or (weight[row] < 255).any()
+        assert criterion.counts(batch.labels)[0] == weight[:, 0][batch.labels["semseg"] != 255].sum(dtype=torch.int64)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_batch_holds_its_share_of_pseudo_labels(finished, workers):
+    student = finished("student", "train.pseudo_share=0.25", f"data.workers={workers}")
+    frames = student.training_frames()
+    taught = taught_keys(frames)
+    assert [sum(key in taught for key in batch.keys) for batch in batches_of(student, 8)] == [1] * 8
+    order, chosen = order_of(student.config, frames)
+    assert order.samples == sum(len(of) for of in chosen) == 16
+
+
+def test_a_share_of_pseudo_labels_changes_nothing_for_who_has_none(make):
+    keys = [[b.keys for b in batches_of(make("teacher", *of), 2)] for of in ((), ("train.pseudo_share=0.5",))]
+    assert keys[0] == keys[1]
+
+
+def test_a_soft_student_trains_to_its_result(make):
+    student = make("student", "pseudo.semseg.target=soft", "pseudo.semseg.threshold=null", "label.flip=true")
+    run(student)
+    assert (student.folder / "result.json").exists()
+    manifest = Manifest.load(student.teacher("semseg").labels, kind="labels")
+    assert manifest.source["teacher"]["config"]["label"]["flip"] is True
+
+
+def test_labels_are_the_mean_of_a_frame_and_its_mirror_image(scenes_dataset, task):
+    """Of a network that is not the same for a mirrored frame."""
+    semseg, depth = task, scenes_dataset.task("depth")
+    ramp = torch.linspace(0.5, 2, 8)
+
+    def network(inputs):
+        x = inputs["rgb"].mean(1, keepdim=True) * ramp
+        return {"semseg": x * torch.arange(len(semseg.classes))[:, None, None], "depth": x - 0.2, "ignored": x}
+
+    rgb = torch.rand(2, 3, 4, 8, generator=torch.Generator().manual_seed(0))
+    outputs, agreement = averaged(network, {"rgb": rgb}, [semseg, depth])
+    one, other = network({"rgb": rgb}), network({"rgb": rgb.flip(-1)})
+    mean = (one["semseg"].softmax(1) + other["semseg"].flip(-1).softmax(1)) / 2
+    torch.testing.assert_close(outputs["semseg"].softmax(1), mean)
+    a, b = one["depth"], other["depth"].flip(-1)
+    torch.testing.assert_close(outputs["depth"], (a + b) / 2)
+    expected = (torch.minimum(a, b) / torch.maximum(a, b)).clamp(min=0)[:, 0]
+    torch.testing.assert_close(agreement["depth"], expected.where(torch.maximum(a, b)[:, 0] > 0, 0))
+    assert set(agreement) == {"depth"}
+    swapped, _ = averaged(network, {"rgb": rgb.flip(-1)}, [semseg, depth])
+    torch.testing.assert_close(swapped["semseg"].softmax(1), mean.flip(-1))
+
+
+def test_a_mirror_turns_directions_around():
+    vectors = torch.tensor([0.6, 0.0, 0.8])[None, :, None, None].expand(1, 3, 2, 2).clone()
+    vectors[..., 0] = torch.tensor([0.0, 1.0, 0.0])[None, :, None]
+    turned = mirrored({"normals": vectors, "rgb": vectors}, [Task("normals", "unit_vector")])
+    torch.testing.assert_close(turned["normals"][0, :, 0, 0], torch.tensor([-0.6, 0.0, 0.8]))
+    torch.testing.assert_close(turned["normals"][0, :, 0, 1], torch.tensor([0.0, 1.0, 0.0]))
+    torch.testing.assert_close(turned["rgb"][0, :, 0, 0], torch.tensor([0.6, 0.0, 0.8]))
