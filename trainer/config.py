@@ -209,6 +209,8 @@ class Config:
     """Budget: how many training frames may show each task's label; all where none is given, or null."""
     val: int | None = None
     """How many validation frames are used; null for all."""
+    val_seed: int | None = 0
+    """What draws those `val` frames, the same for every seed of a table; null: each run's own seed, as in old runs."""
     dev: int = 0
     """Training frames set aside, outside every budget, to tune on (evaluate.split=dev)."""
     pseudo: dict[str, Pseudo] = field(default_factory=dict)

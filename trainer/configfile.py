@@ -31,6 +31,9 @@ _OF_THE_STUDENT = (
     "evaluate.split",
 )
 """Overrides that a student's command does not hand on to its teacher."""
+_RESOLVED = {"experiment", "seed", "frames", "val", "dev", "evaluate", "checkpoint", "run"}
+"""Keys that tell a run's resolved ``config.yaml``, which names all options of its time. One without ``val_seed`` is of
+a run whose own seed drew its validation frames."""
 NO_PSEUDO = "pseudo=null"
 """The override that takes away a file's pseudo-labels."""
 
@@ -53,6 +56,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     config = OmegaConf.structured(Config)
     layers: list[tuple[str | Path, DictConfig]] = [*_chain(path, ())]
     layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
+    for _, content in layers:
+        if content.keys() >= _RESOLVED and "val_seed" not in content:
+            content.val_seed = None
     labels = [(file, content.pop("pseudo", {})) for file, content in layers]
     for file, content in layers:
         config = _merge(config, content, file)

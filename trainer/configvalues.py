@@ -28,6 +28,7 @@ _LEAST = {
     "seed": 0,
     "frames": 1,
     "val": 1,
+    "val_seed": 0,
     "dev": 0,
     "data.workers": 0,
     "data.window": 1,
@@ -78,8 +79,9 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         value = OmegaConf.select(config, key)
         if value is not None and not value >= least:
             raise wrong(f"{value} is less than {least}", key, f"give {least} or more")
-    if not config.seed < 2**63:
-        raise wrong(f"{config.seed} is too large", "seed", "give less than 2^63")
+    for key in ("seed", "val_seed"):
+        if not (config[key] or 0) < 2**63:
+            raise wrong(f"{config[key]} is too large", key, "give less than 2^63")
     if "train.epochs" in given and config.train.steps is not None:
         raise wrong(f"train.steps={config.train.steps} decides", "train.epochs", "set train.steps=null too")
     if config.train.clip is not None and not config.train.clip > 0:

@@ -152,9 +152,8 @@ def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
     return {
         "checkpoints": hashes,
         "manifest": experiment.manifest.sha256,
-        "split": config.evaluate.split,
         "checkpoint": config.evaluate.checkpoint,
-        "val": config.val,
+        **experiment.measured_on,
     }
 
 

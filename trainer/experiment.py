@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -158,7 +159,21 @@ class Experiment:
                 cure = "set dev to a number of frames, when training too"
                 raise UserError("no frames are set aside", file=self.path, key="dev", cure=cure)
             return Frames(self.manifest, TRAIN, seed=config.seed, dev=config.dev, only="dev")
-        return Frames(self.manifest, "val", seed=config.seed, only=config.val)
+        return Frames(self.manifest, "val", seed=self._val_seed, only=config.val)
+
+    @property
+    def _val_seed(self) -> int:
+        return self.config.seed if self.config.val_seed is None else self.config.val_seed
+
+    @property
+    def measured_on(self) -> dict[str, Any]:
+        """Which frames :meth:`evaluation_frames` are, as results and checkpoints note it: values of others cannot be
+        compared. What draws ``val`` frames is left out where nothing is drawn, or each run's own seed draws, which is
+        what all runs did before there was ``val_seed``."""
+        config = self.config
+        drawn = config.evaluate.split == "val" and config.val is not None and config.val_seed is not None
+        said = {"split": config.evaluate.split, "val": config.val}
+        return said | {"val_seed": config.val_seed} if drawn else said
 
     @cached_property
     def architecture(self) -> Architecture:

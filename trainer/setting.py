@@ -15,6 +15,7 @@ MAY_CHANGE = (
     "data.path",
     "data.workers",
     "val",
+    "val_seed",
     "evaluate",
     "label",
     "checkpoint",
@@ -26,6 +27,8 @@ MAY_CHANGE = (
     "train.log_every",
 )
 """Options that do not change what a run computes, so a run may be continued with others."""
+OWN_SEED = "each run's"
+"""What drew the validation frames of a run where no ``val_seed`` did."""
 OF_THE_ROW = ("inputs", "tasks", "budget", "normalise", "model.fusion", "model.decoder", "pseudo")
 """Settings in which a table's rows differ because they are other experiments."""
 _NAMED = (
@@ -78,6 +81,8 @@ def setting(result: Mapping[str, Any]) -> dict[str, Any]:
     by_epochs = "train.epochs" in options and options.get("train.steps") is None
     named |= {"steps": result.get("steps"), "epochs": options["train.epochs"] if by_epochs else None}
     named |= {"split": asked.get("split"), "checkpoint": asked.get("checkpoint"), "val": asked.get("val")}
+    drawn = asked.get("split", "val") == "val" and asked.get("val") is not None
+    named["val_seed"] = asked.get("val_seed", OWN_SEED) if drawn else None
     named["manifest"] = asked.get("manifest", "")[:8] or None
     return named | {key: value for key, value in options.items() if not is_in(key, _NAMED)}
 

@@ -82,7 +82,7 @@ class Trainer:
         self.learner.load(state)
         self.step = state.step
         best = state.best
-        if best and best == best | self.best_of():
+        if best and best == {"value": best["value"], **self.best_of()}:
             self.best = best["value"]
         if self.main:
             say(f"continuing {self.experiment.folder} at step {self.step}")
@@ -228,8 +228,7 @@ class Trainer:
 
     def best_of(self) -> dict[str, Any]:
         """What the best checkpoint is best in: only values of the same can be compared."""
-        config = self.config
-        return {"metric": config.evaluate.best, "split": config.evaluate.split, "val": config.val}
+        return {"metric": self.config.evaluate.best, **self.experiment.measured_on}
 
     def save(self, records: Records | None) -> None:
         """Write a checkpoint while training goes on, or wait for the one that is being written."""

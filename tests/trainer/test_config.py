@@ -127,6 +127,15 @@ def test_of_several_inherited_files_later_ones_win(tmp_path):
     assert (config.seed, config.val) == (2, 5)
 
 
+def test_a_resolved_configuration_of_before_val_seed_means_what_it_did(tmp_path):
+    """Then each run's own seed drew its validation frames. A short file was never resolved, and has the default."""
+    path = write(tmp_path, DATA + "val: 5\nseed: 3")
+    assert load(path).val_seed == 0
+    old = write(tmp_path, to_yaml(load(path)).replace("val_seed: 0\n", ""), "config.yaml")
+    assert load(old).val_seed is None and load(old, ["val_seed=2"]).val_seed == 2
+    assert load(write(tmp_path, to_yaml(load(path)), "new.yaml")).val_seed == 0
+
+
 def test_overrides_win_and_are_yaml(tmp_path):
     path = write(tmp_path, DATA + "seed: 1")
     config = load(path, ["seed=2", "inputs=[rgb, depth]", "labels.semseg=5", "train.clip=null", "model.pretrained=w.s"])

@@ -134,6 +134,28 @@ def test_it_is_evaluated_again_only_when_something_changed(finished, evaluations
     assert len(evaluations) == 3
 
 
+def test_every_seed_is_measured_on_the_same_validation_frames(make):
+    """Of ``val`` frames that are drawn, so that a deviation over seeds is none of the frames."""
+
+    def drawn(*overrides: str) -> list[int]:
+        return np.flatnonzero(make("plain", "val=3", *overrides).evaluation_frames().chosen).tolist()
+
+    seeds = range(6)
+    assert len({str(drawn(f"seed={seed}")) for seed in seeds}) == 1
+    assert len({str(drawn(f"val_seed={seed}")) for seed in seeds}) > 1
+    own = [drawn(f"seed={seed}", "val_seed=null") for seed in seeds]
+    assert own == [drawn(f"val_seed={seed}") for seed in seeds], "as in old runs: each one's own"
+
+
+def test_figures_on_frames_that_another_seed_drew_are_not_taken_over(finished, evaluations):
+    noted = [evaluate(finished("student", *own))["asked"] for own in ([], ["val=3"], ["val=3", "val_seed=null"])]
+    assert [asked.get("val_seed") for asked in noted] == [None, 0, None]
+    assert "val_seed" not in noted[0], "all frames: nothing is drawn, so old figures of all frames are still these"
+    assert len(evaluations) == 2
+    drawn = [finished("teacher", "val=3", own).measured_on for own in ("val_seed=0", "val_seed=null")]
+    assert drawn[0] == drawn[1] | {"val_seed": 0}, "nor is a best value"
+
+
 def test_the_batch_does_not_change_the_figures(finished):
     experiment = finished("student")
     network, _ = checkpoint.load_exported(experiment.checkpoints / "last")

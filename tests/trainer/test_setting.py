@@ -35,6 +35,15 @@ def test_epochs_count_where_they_decide_the_steps():
     assert setting({"steps": 7})["epochs"] is None
 
 
+def test_what_drew_the_validation_frames_keeps_runs_apart():
+    def drawn(**asked) -> object:
+        return setting({"asked": asked})["val_seed"]
+
+    assert drawn(split="val", val=395, val_seed=0) == 0
+    assert drawn(split="val", val=395) == "each run's", "a run of before there was the option"
+    assert drawn(split="val", val=None) is drawn(split="dev", val=395) is drawn() is None
+
+
 def test_where_the_first_weights_came_from():
     def pretrained(noted, option) -> str:
         return word(setting({"pretrained": noted, "options": {"model.pretrained": option}})["pretrained"])

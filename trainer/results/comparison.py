@@ -16,7 +16,7 @@ from trainer.setting import OF_THE_ROW, is_in, same, word
 
 _SEEDS = 50
 """More than these nobody will run: a difference that takes as many is called undetermined, and no more is said."""
-_ALIKE = ("backbone", "pretrained", "size", "crop", "split", "checkpoint", "val", "manifest")
+_ALIKE = ("backbone", "pretrained", "size", "crop", "split", "checkpoint", "val", "val_seed", "manifest")
 """Settings that no comparison goes across."""
 _TITLES = ("comparison", "metric", "difference", f"{LEVEL:.0%} interval", "seeds", "paper", "verdict")
 

@@ -8,6 +8,7 @@ import pytest
 from trainer.results.comparison import compare, verdict
 from trainer.results.interval import Interval
 from trainer.results.paper import Paper
+from trainer.results.table import tabulate
 
 PAPER = Paper.load()
 
@@ -107,6 +108,14 @@ def test_what_pairs_differ_in_is_said():
 @pytest.mark.parametrize("key", ["split", "manifest"])
 def test_what_was_measured_on_other_frames_is_not_compared(key):
     assert not found([row("ummt", 0, 0.2, asked={key: "val"}), row("ummt-ps", 0, 0.5, asked={key: "dev"})])
+
+
+def test_frames_that_each_seed_drew_are_not_compared_with_those_that_one_drew():
+    old, new = {"split": "val", "val": 395}, {"split": "val", "val": 395, "val_seed": 0}
+    results = [row("ummt", 0, 0.2, asked=old), row("ummt-ps", 0, 0.5, asked=new)]
+    assert not found(results) and found([*results, row("ummt", 0, 0.3, asked=new)])
+    table = tabulate([row("ummt", 0, 0.2, asked=old), row("ummt", 1, 0.4, asked=new)])
+    assert [line[table.titles.index("val_seed")] for line in table.rows] == ["each run's", "0"]
 
 
 def test_what_the_paper_prints_and_cannot_be_compared_has_no_difference():
