@@ -151,6 +151,15 @@ class Evaluate:
     """val, or dev for the training frames that `dev` sets aside."""
     batch: int = 8
     """Frames of a forward pass on each rank."""
+    resolution: str = "network"
+    """network: labels are resized to the size that the network sees. label: the network's outputs are resized, before a
+    class is chosen, to the size that labels are stored in."""
+    range: dict[str, list[float]] = field(default_factory=dict)
+    """Least and greatest truth that is measured, by metric task, in its unit: {depth: [0.001, 10]}. Predictions are
+    clamped into it. All truth where none is given."""
+    crop: str | None = None
+    """eigen: metric tasks are measured in the window of Eigen et al. for NYUDv2, [45:471, 41:601] of 480x640 and in
+    proportion at other sizes. null: on whole frames."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from trainer.configdocs import meaning
 
 COMMAND_LINE = "command line"
 """What errors name as the file of an override."""
-_CHOICES = {
+_CHOICES: dict[str, tuple[str | int | None, ...]] = {
     "model.fusion": ("add", "early"),
     "model.decoder": ("mti", "heads"),
     "model.version": (1, 2),
@@ -23,6 +23,8 @@ _CHOICES = {
     "train.precision": ("fp32", "bf16", "fp16"),
     "evaluate.checkpoint": ("last", "best"),
     "evaluate.split": ("val", "dev"),
+    "evaluate.resolution": ("network", "label"),
+    "evaluate.crop": ("eigen", None),
 }
 _LEAST = {
     "seed": 0,
@@ -74,7 +76,8 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     for key, choices in _CHOICES.items():
         value = OmegaConf.select(config, key)
         if value not in choices:
-            raise wrong(f"{value!r} is unknown", key, f"use one of {', '.join(map(str, choices))}")
+            known = ", ".join("null" if choice is None else str(choice) for choice in choices)
+            raise wrong(f"{value!r} is unknown", key, f"use one of {known}")
     for key, least in _LEAST.items():
         value = OmegaConf.select(config, key)
         if value is not None and not value >= least:
@@ -102,6 +105,10 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     for task, budget in config.labels.items():
         if budget is not None and budget < 0:
             raise wrong(f"{budget} frames", f"labels.{task}", "give 0 or more")
+    for task, limits in config.evaluate.range.items():
+        if len(limits) != 2 or not 0 <= limits[0] < limits[1]:
+            cure = "give [least, greatest] from 0 up, such as [0.001, 10]"
+            raise wrong(f"{list(limits)} is not a range", f"evaluate.range.{task}", cure)
     for task, entry in config.pseudo.items():
         key = f"pseudo.{task}.threshold"
         if task not in config.tasks:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from trainer.frames import Frames
 from trainer.losses import Criterion
 from trainer.runtime import ignore_signals
 
+_T = TypeVar("_T")
 _AUGMENT = 0xA46  # keeps the augmentation's random stream apart from the order's
 
 
@@ -106,14 +107,23 @@ class FrameLoader:
 
     def __call__(self, place: Position) -> tuple[str, dict[str, torch.Tensor]] | UserError:
         """A frame's key and tensors, or the error it raised: torch's loader would drop what an exception says."""
+        return self.guarded(self.load, place)
+
+    def guarded(self, load: Callable[[Position], _T], place: Position) -> _T | UserError:
+        """What a function of a position returns, or the error it raised, with the frame's shard and key."""
         try:
-            return self.load(place)
+            return load(place)
         except UserError as error:
             reader = self.frames.readers[place.shard]
             key = reader.key(int(self.chosen[place.shard][place.number]))
             return error if error.file else UserError(error.what, file=reader.path, key=key, cure=error.cure)
 
     def load(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
+        key, arrays = self.read(place)
+        return key, self.tensors(arrays, place)
+
+    def read(self, place: Position) -> tuple[str, dict[str, np.ndarray]]:
+        """A frame's key and arrays, at the size that they are stored in."""
         position = int(self.chosen[place.shard][place.number])
         row = self.frames.starts[place.shard] + position
         reader = self.frames.readers[place.shard]
@@ -125,11 +135,15 @@ class FrameLoader:
                 arrays |= source.read_arrays(place.shard, key)
         if "rgb" not in arrays:
             raise UserError("has no RGB", file=reader.path, key=key, cure="prepare the data set again")
+        return key, arrays
+
+    def tensors(self, arrays: Mapping[str, np.ndarray], place: Position) -> dict[str, torch.Tensor]:
+        """A frame's arrays as the network learns from them or sees them."""
         size = self.size or arrays["rgb"].shape[:2]  # a pseudo-label may have another one
         arrays = resize_frame(arrays, size)
         if self.augment is None:
-            return key, to_tensors(arrays, self.tasks)
-        return key, self.augment(arrays, mix(self.seed, _AUGMENT, place.epoch, place.position))
+            return to_tensors(arrays, self.tasks)
+        return self.augment(arrays, mix(self.seed, _AUGMENT, place.epoch, place.position))
 
 
 class Collate:

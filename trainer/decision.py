@@ -1,44 +1,76 @@
-"""What a network says: labels of its output, as they are stored and drawn, and how sure it is of them."""
+"""What a network says: the labels that its raw output means, and how sure it is of them.
+
+Whatever is measured, stored as a pseudo-label, predicted or drawn is made here and nowhere else, so that all of them
+agree. A metric value below 0, which cannot be, is raised to 0 here, once.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from shards.soft import quantise
 from shards.tasks import Task
 
+_BAND = 2**22
+"""Numbers of a resized output that are held at once; all of a large picture's, for 40 classes, are gigabytes."""
 
-def decide(task: Task, output: torch.Tensor) -> torch.Tensor:
-    """Labels ``(B, H, W)`` (``(B, H, W, 3)`` for vectors) of a network's output.
 
-    A metric value of 0 or less, which cannot be, becomes "no label".
+def decide(task: Task, output: Tensor) -> Tensor:
+    """Labels of a network's output: classes uint8 ``(B, H, W)``, values float32 ``(B, H, W)`` of at least 0 (which is
+    "no label" where they are stored), vectors of length 1 float32 ``(B, H, W, 3)``.
 
     Args:
-        output: ``(B, C, H, W)`` float32.
+        output: ``(B, task.channels, H, W)`` of any floating type.
     """
+    output = output.float()
     if task.kind == "classes":
-        return output.argmax(1).to(torch.uint8)  # as metrics take it: softmax may round two classes to one confidence
+        return output.argmax(1).to(torch.uint8)  # of logits: softmax may round two classes to one confidence
     if task.kind == "metric":
         return output[:, 0].clamp(min=0)
-    return torch.nn.functional.normalize(output, dim=1).permute(0, 2, 3, 1)
+    return F.normalize(output, dim=1).permute(0, 2, 3, 1)
 
 
-def soft_label(output: torch.Tensor, kept: int, scale: int) -> np.ndarray:
+def decide_at(task: Task, output: Tensor, size: tuple[int, int]) -> Tensor:
+    """As :func:`decide`, at another size: outputs are resized bilinearly, and labels made of the result."""
+    return torch.cat([decide(task, part) for part in resized(output, size)], 1)
+
+
+def soft_label(output: Tensor, kept: int, scale: int) -> np.ndarray:
     """The most probable classes at a smaller scale, in the form of :func:`shards.soft.quantise`.
 
     Args:
-        output: ``(B, C, H, W)`` float32.
+        output: ``(B, C, H, W)`` of any floating type.
         kept: how many classes, at most all of them.
         scale: probabilities are averaged over cells of about this many pixels a side.
 
     Returns:
         ``(B, ceil(H / scale), ceil(W / scale), 2 · kept)`` uint8.
     """
+    output = output.float()
     size = [-(-side // scale) for side in output.shape[-2:]]
-    p = torch.nn.functional.interpolate(output.softmax(1), size, mode="area") if scale > 1 else output.softmax(1)
+    p = F.interpolate(output.softmax(1), size, mode="area") if scale > 1 else output.softmax(1)
     found = p.permute(0, 2, 3, 1).topk(kept, -1)
     return quantise(found.indices.to(torch.uint8).cpu().numpy(), found.values.cpu().numpy())
 
 
-def confidence(task: Task, output: torch.Tensor) -> torch.Tensor | None:
+def confidence(task: Task, output: Tensor) -> Tensor | None:
     """The softmax of the class that is decided, ``(B, H, W)``; values and vectors have no confidence."""
-    return output.softmax(1).amax(1) if task.kind == "classes" else None
+    return output.float().softmax(1).amax(1) if task.kind == "classes" else None
+
+
+def resized(output: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+    """``(B, C, h, w)`` bilinearly at another (height, width), in bands of rows that together are what
+    ``interpolate(align_corners=False)`` gives; the output itself where it has that size."""
+    if tuple(output.shape[2:]) == tuple(size):
+        yield output
+        return
+    wide = F.interpolate(output.float(), (output.shape[2], size[1]), mode="bilinear", align_corners=False)
+    places = (torch.arange(size[0], device=output.device) + 0.5) * (output.shape[2] / size[0]) - 0.5
+    places = places.clamp(0, output.shape[2] - 1)
+    for rows in places.split(max(1, _BAND // wide[:, :, 0].numel())):
+        above = rows.long()
+        below = (above + 1).clamp(max=output.shape[2] - 1)
+        yield torch.lerp(wide[:, :, above], wide[:, :, below], (rows - above)[:, None])

@@ -12,8 +12,9 @@ from shards.errors import UserError
 from shards.order import Order
 from shards.stream import Position
 from trainer.configvalues import parse_size
-from trainer.data import Batch, Collate, FrameLoader, load_batches
+from trainer.data import Collate, FrameLoader
 from trainer.experiment import Experiment
+from trainer.measurement import MeasuredBatch, Measurement, loading
 from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
@@ -77,7 +78,9 @@ def _exported(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]]:
 def evaluate_network(
     experiment: Experiment, network: torch.nn.Module, process: Accelerator, *, show: bool = True
 ) -> dict[str, dict[str, Any]]:
-    """A network's metrics by task on the frames of ``evaluate.split``, pooled over all ranks."""
+    """A network's metrics by task on the frames of ``evaluate.split``, pooled over all ranks, as
+    :class:`trainer.measurement.Measurement` says, in the precision of the network's forward: fp32, of an exported
+    network as of :meth:`trainer.engine.base.Engine.replica`."""
     config = experiment.config
     network.eval()
     metrics = Metrics(experiment.tasks, process.device)
@@ -89,22 +92,27 @@ def evaluate_network(
     chosen = frames.by_shard(mask)
     loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
     collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+    measurement = Measurement.of(experiment)
+    load_frames = loading(loader, collate, measurement.resolution)
     order = Order([len(of) for of in chosen], 0, shuffle=False)
     ranks, rank = process.num_processes, process.process_index
     own = range(rank, math.ceil(order.samples / config.evaluate.batch), ranks)
 
-    def load(number: int) -> list[Batch]:
+    def load(number: int) -> list[MeasuredBatch]:
         first = number * config.evaluate.batch
         places = range(first, min(first + config.evaluate.batch, order.samples))
-        return load_batches(loader, collate, [Position(0, place, *order.locate(0, place)) for place in places])
+        return load_frames([Position(0, place, *order.locate(0, place)) for place in places])
 
     title = f"{config.experiment}: evaluate"
     with progress(title, len(own), show=show and process.is_main_process) as report:
         for loaded in map_ahead(load, own, _THREADS, _THREADS + 2):
-            for batch in loaded:
-                batch = batch.to(process.device)
-                predictions = network(batch.inputs(config.inputs, torch.channels_last))
-                metrics.update(predictions.final, batch.labels)
+            for batch, truths in loaded:
+                final = network(batch.to(process.device).inputs(config.inputs, torch.channels_last)).final
+                labels, targets = {}, {}
+                for task in experiment.tasks:
+                    truth = truths[task.name].to(process.device)
+                    labels[task.name], targets[task.name] = measurement(task, final[task.name], truth)
+                metrics.update(labels, targets)
             report(1)
     total = process.reduce(metrics.state(), "sum")
     return Metrics(experiment.tasks, process.device).merge(total).compute()
@@ -125,11 +133,13 @@ def headline(metrics: dict[str, Any], name: str, best: float | None) -> tuple[fl
 
 
 def check_best(experiment: Experiment) -> None:
-    """Make sure that ``evaluate.best`` is a metric of one of the tasks, if it is asked for.
+    """Make sure that ``evaluate.best`` is a metric of one of the tasks, if it is asked for, and that ``evaluate.range``
+    names metric tasks.
 
     Raises:
-        UserError: when it is none.
+        UserError: when it is none, or names others.
     """
+    Measurement.of(experiment)
     known = _scalars(Metrics(experiment.tasks).compute())
     if experiment.config.evaluate.every and experiment.config.evaluate.best not in known:
         raise _not_measured(experiment.config.evaluate.best, list(known))
@@ -154,6 +164,7 @@ def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
         "manifest": experiment.manifest.sha256,
         "checkpoint": config.evaluate.checkpoint,
         **experiment.measured_on,
+        **Measurement.of(experiment).to_json(),
     }
 
 

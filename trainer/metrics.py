@@ -1,22 +1,19 @@
 """Metrics pooled over every labelled pixel of an evaluation, the same to the last bit on 1 rank and on 5.
 
 Each metric follows from sums over pixels, and all of these sums are integers: counts, and real quantities
-rounded to a fixed point pixel by pixel. Integer addition knows no order, so the split of the samples over
-batches and ranks cannot show, whatever it does to a sum of floats. The sums of all tasks stand in one int64
-tensor that ranks add up::
+rounded to a fixed point pixel by pixel (:mod:`trainer.fixedpoint`). Integer addition knows no order, so the split of
+the samples over batches and ranks cannot show, whatever it does to a sum of floats. The sums of all tasks stand in one
+int64 tensor that ranks add up::
 
-    metrics.update(predictions.final, targets)         # on each rank, each of its batches
+    metrics.update(labels, targets)                    # on each rank, each of its batches
     total = all_reduce_sum(metrics.state())
     Metrics(tasks).merge(total).compute()
 
-A pixel without a label adds nothing, so a sample that only pads a batch is one without labels.
-
-**Fixed point.** A quantity is taken in double precision and rounded to 2⁻²⁸ (4e-9) of its unit; the rounding also
-hides that a logarithm's last bit differs between code paths. It saturates at 2³⁴, where NaN and infinity end
-too: a network that has diverged shows as a huge error, never as a number that cannot be printed. High and
-low bits are summed apart, which leaves room for any errors of nearly 2³² labelled pixels.
+Labels are what :func:`trainer.decision.decide` makes of a network's output, the same that is stored and predicted. A
+pixel whose truth has no label adds nothing, so a sample that only pads a batch is one without labels.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -24,30 +21,18 @@ import torch
 from torch import Tensor
 
 from shards.tasks import Kind, Task
+from trainer.fixedpoint import fixed_point_mean, fixed_point_sum, fixed_point_variance
 from trainer.losses import labelled
 
 MINIMUM = 1e-3
-"""Metric predictions are raised to this much (in their unit) before a logarithm or a ratio is taken."""
+"""Metric predictions are raised to this much (in their unit: 1 mm of metres) before a logarithm or a ratio of a
+prediction and the truth is taken."""
 
 HEADLINE: dict[Kind, str] = {"classes": "miou", "metric": "rmse", "unit_vector": "mean"}
 """The one metric of each kind that networks are compared by, where only one is asked for."""
 
-FRACTION_BITS, LOW_BITS, SATURATION = 28, 31, 2.0**34
 BINS_PER_DEGREE = 100
 BINS = 180 * BINS_PER_DEGREE
-
-
-def fixed_point_sum(values: Tensor, where: Tensor) -> Tensor:
-    """The sum of non-negative ``values`` at the pixels ``where``, as ``(2,)`` int64: high and low part."""
-    values = values.nan_to_num(SATURATION).clamp(max=SATURATION).where(where, 0)
-    units = (values * 2**FRACTION_BITS).round().long()
-    return torch.stack([(units >> LOW_BITS).sum(), (units & (2**LOW_BITS - 1)).sum()])
-
-
-def fixed_point_mean(parts: Sequence[int], count: int) -> float:
-    """The mean over ``count`` pixels of what :func:`fixed_point_sum` summed; the only rounding is this one's."""
-    high, low = parts
-    return ((high << LOW_BITS) + low) / (count << FRACTION_BITS)
 
 
 def _histogram(bins: Tensor, where: Tensor, count: int) -> Tensor:
@@ -63,7 +48,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def _measure_classes(prediction: Tensor, target: Tensor, task: Task) -> Tensor:
     """The confusion matrix (C, C), flat: rows are the truth, columns the prediction."""
     count = len(task.classes)
-    cells = target.long() * count + prediction.argmax(dim=1)
+    cells = target.long() * count + prediction
     return _histogram(cells, labelled(target, task), count * count)
 
 
@@ -91,43 +76,61 @@ def _report_classes(sums: list[int], task: Task) -> dict[str, Any]:
     }
 
 
+_MEANS = ("squared", "absolute", "relative", "log_squared", "log_absolute", "log")
+"""What is summed in fixed point of a metric task, in this order, between the pixels and the counts of δ."""
+
+
 def _measure_metric(prediction: Tensor, target: Tensor, task: Task) -> Tensor:
-    """Pixels, three fixed-point sums (squared error, squared log error, relative error), three δ counts."""
+    """Pixels, the fixed-point sums of :data:`_MEANS`, three δ counts."""
+    target = target[:, 0]
     where = labelled(target, task)
     truth = target.double().where(where, 1)
     error = (prediction.double() - truth).abs()
     raised = prediction.double().clamp(min=MINIMUM)
     ratio = torch.maximum(raised / truth, truth / raised)
+    log = raised.log() - truth.log()
+    # Of what is not finite its square alone counts: in the mean as well, it would cancel there.
+    signed = log.where(log.isfinite(), 0)
+    quantities = (error.square(), error, error / truth, log.square(), log.abs(), signed)
     return torch.cat(
         [
             where.sum()[None],
-            fixed_point_sum(error.square(), where),
-            fixed_point_sum((raised.log() - truth.log()).square(), where),
-            fixed_point_sum(error / truth, where),
+            *(fixed_point_sum(quantity, where) for quantity in quantities),
             torch.stack([((ratio < 1.25**k) & where).sum() for k in (1, 2, 3)]),
         ]
     )
 
 
 def _report_metric(sums: list[int], task: Task) -> dict[str, Any]:
-    """``rmse`` in the task's unit, ``logrmse`` (natural logarithm of values in that unit), ``absrel``
-    (|prediction − truth| / truth), ``delta1`` to ``delta3`` (shares of pixels with max(p/t, t/p) < 1.25^k; Eigen
-    et al. 2014), ``pixels``. Logarithm and δ see predictions of at least :data:`MINIMUM`.
+    """With p the prediction, t the truth, and means over all pixels of the evaluation:
+
+    - in the task's unit ``rmse``, √mean((p − t)²), and ``mae``, mean |p − t|;
+    - ``logrmse``, √mean(d²) with d = ln p − ln t (values in that unit); ``log10``, mean |log₁₀ p − log₁₀ t|;
+    - ``silog``, √(mean(d²) − mean(d)²), what a common factor of all predictions does not change: the root of the
+      scale-invariant error of Eigen et al. 2014 (λ = 1), of which KITTI's benchmark prints 100 times as much. Below
+      1e-4 it is rounding;
+    - ``absrel``, mean(|p − t| / t); ``delta1`` to ``delta3``, shares of pixels with max(p/t, t/p) < 1.25^k;
+    - ``pixels``.
+
+    Logarithms and δ see predictions of at least :data:`MINIMUM`.
     """
     pixels = sums[0]
-    names = ("rmse", "logrmse", "absrel", "delta1", "delta2", "delta3")
+    names = ("rmse", "logrmse", "absrel", "delta1", "delta2", "delta3", "mae", "log10", "silog")
     if not pixels:
         return dict.fromkeys(names) | {"pixels": 0}
-    squared, log_squared, relative = (fixed_point_mean(sums[at : at + 2], pixels) for at in (1, 3, 5))
-    shares = [count / pixels for count in sums[7:]]
-    values = (squared**0.5, log_squared**0.5, relative, *shares)
+    parts = {name: sums[1 + 2 * at : 3 + 2 * at] for at, name in enumerate(_MEANS)}
+    mean = {name: fixed_point_mean(of, pixels) for name, of in parts.items()}
+    shares = [count / pixels for count in sums[1 + 2 * len(_MEANS) :]]
+    scale_free = fixed_point_variance(parts["log"], parts["log_squared"], pixels) ** 0.5
+    values = (mean["squared"] ** 0.5, mean["log_squared"] ** 0.5, mean["relative"], *shares)
+    values += (mean["absolute"], mean["log_absolute"] / math.log(10), scale_free)
     return dict(zip(names, values, strict=True)) | {"pixels": pixels}
 
 
 def _measure_unit_vector(prediction: Tensor, target: Tensor, task: Task) -> Tensor:
     """The fixed-point sum of the angles in degrees and their histogram. A zero prediction is at 90°."""
     where = labelled(target, task).squeeze(1)
-    prediction, truth = prediction.double(), target.double()
+    prediction, truth = prediction.permute(0, 3, 1, 2).double(), target.double()
     # atan2 keeps full precision where acos(cosine) loses half of the digits: near 0° and 180°.
     across = torch.linalg.cross(prediction, truth, dim=1).norm(dim=1)
     angles = torch.atan2(across, (prediction * truth).sum(dim=1)).rad2deg().nan_to_num(180)
@@ -163,7 +166,7 @@ class _Sums(NamedTuple):
 
 _KINDS: dict[Kind, _Sums] = {
     "classes": _Sums(lambda task: len(task.classes) ** 2, _measure_classes, _report_classes),
-    "metric": _Sums(lambda task: 10, _measure_metric, _report_metric),
+    "metric": _Sums(lambda task: 1 + 2 * len(_MEANS) + 3, _measure_metric, _report_metric),
     "unit_vector": _Sums(lambda task: 2 + BINS, _measure_unit_vector, _report_unit_vector),
 }
 
@@ -182,15 +185,15 @@ class Metrics:
         self._sums = torch.zeros(sum(self._sizes), dtype=torch.int64, device=device)
 
     @torch.no_grad()
-    def update(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
+    def update(self, labels: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
         """Add a batch.
 
         Args:
-            predictions: by task, ``(B, channels, H, W)`` of any floating type (:class:`Predictions`' ``final``).
+            labels: by task, of a prediction, as :func:`trainer.decision.decide` gives them.
             targets: by task, as :mod:`trainer.losses` takes them; each must be there, if only without a label.
         """
         for task, sums in zip(self.tasks, self._sums.split(self._sizes), strict=True):
-            sums += _KINDS[task.kind].measure(predictions[task.name], targets[task.name], task)
+            sums += _KINDS[task.kind].measure(labels[task.name], targets[task.name], task)
 
     def state(self) -> Tensor:
         """All sums so far, a new flat int64 tensor. States of disjoint samples add up to the state of all."""
@@ -206,8 +209,8 @@ class Metrics:
 
         Classes: ``miou`` (averaged over the classes that occur in truth or prediction), ``pixel_accuracy``,
         ``mean_accuracy``, ``iou`` by class index. Metric: ``rmse``, ``logrmse`` (natural), ``absrel``, ``delta1``
-        to ``delta3``. Unit vectors: ``mean`` and ``median`` angle in degrees, ``within_11.25``, ``within_22.5``,
-        ``within_30``. Every kind: ``pixels``, the number of labelled pixels.
+        to ``delta3``, ``mae``, ``log10``, ``silog``. Unit vectors: ``mean`` and ``median`` angle in degrees,
+        ``within_11.25``, ``within_22.5``, ``within_30``. Every kind: ``pixels``, the number of labelled pixels.
         """
         parts = zip(self.tasks, self._sums.cpu().split(self._sizes), strict=True)
         return {task.name: _KINDS[task.kind].report(sums.tolist(), task) for task, sums in parts}

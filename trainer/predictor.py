@@ -6,13 +6,12 @@
     labels = predictor.predict({"rgb": picture})  # {"semseg": (H, W) uint8, "depth": (H, W) float32 in metres, ...}
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shards.atomic import atomic_file
@@ -20,12 +19,9 @@ from shards.errors import UserError
 from shards.resize import resize_frame
 from shards.tasks import Task
 from trainer.augment import blank, to_tensors
-from trainer.decision import confidence, decide
+from trainer.decision import confidence, decide, resized
 from trainer.model.architecture import RGB
 from trainer.runs import checkpoint
-
-_BAND = 2**22
-"""Numbers of an enlarged output that are held at once; all of a large picture's, for 40 classes, are gigabytes."""
 
 
 class Predictor(nn.Module):
@@ -90,7 +86,7 @@ class Predictor(nn.Module):
         final = self.network({n: inputs[n].float() / 255 if n == RGB else inputs[n] for n in self.inputs}).final
         labels = {}
         for task in self.tasks:
-            parts = _enlarged(final[task.name], size) if size else [final[task.name]]
+            parts = resized(final[task.name], size) if size else [final[task.name]]
             found = [(decide(task, part), confidence(task, part) if sure else None) for part in parts]
             labels[task.name] = torch.cat([label for label, _ in found], 1)
             confidences = [of for _, of in found if of is not None]
@@ -171,14 +167,3 @@ def _checked(name: str, task: Task | None, array: np.ndarray) -> np.ndarray:
         raise UserError(f"is {array.dtype}, no floating-point number", key=name, cure=f"give floats {unit}")
     array = np.nan_to_num(array.astype(np.float32), nan=0, posinf=0, neginf=0)
     return array.clip(min=0) if task.kind == "metric" else array
-
-
-def _enlarged(output: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """``(B, C, h, w)`` at another size, in bands of rows that together are what ``upsample`` gives."""
-    wide = F.interpolate(output, (output.shape[2], size[1]), mode="bilinear", align_corners=False)
-    places = (torch.arange(size[0], device=output.device) + 0.5) * (output.shape[2] / size[0]) - 0.5
-    places = places.clamp(0, output.shape[2] - 1)
-    for rows in places.split(max(1, _BAND // wide[:, :, 0].numel())):
-        above = rows.long()
-        below = (above + 1).clamp(max=output.shape[2] - 1)
-        yield torch.lerp(wide[:, :, above], wide[:, :, below], (rows - above)[:, None])

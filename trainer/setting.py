@@ -83,6 +83,9 @@ def setting(result: Mapping[str, Any]) -> dict[str, Any]:
     named |= {"split": asked.get("split"), "checkpoint": asked.get("checkpoint"), "val": asked.get("val")}
     drawn = asked.get("split", "val") == "val" and asked.get("val") is not None
     named["val_seed"] = asked.get("val_seed", OWN_SEED) if drawn else None
+    ranges = ", ".join(f"{task} {least:g} to {most:g}" for task, (least, most) in asked.get("range", {}).items())
+    named |= {"evaluate.resolution": asked.get("resolution", "network"), "evaluate.range": ranges or None}
+    named["evaluate.crop"] = asked.get("crop")
     named["manifest"] = asked.get("manifest", "")[:8] or None
     return named | {key: value for key, value in options.items() if not is_in(key, _NAMED)}
 

@@ -101,5 +101,5 @@ def _arrays(tasks: Sequence[Task], tensors: dict[str, torch.Tensor]) -> Labels:
 
 def _array(task: Task, tensor: torch.Tensor) -> np.ndarray:
     if task.kind == "metric":
-        return tensor[0].clamp(min=0).numpy()
+        return tensor[0].numpy()
     return tensor.permute(1, 2, 0).numpy() if task.kind == "unit_vector" else tensor.numpy()

@@ -19,6 +19,7 @@ from trainer.evaluate import evaluate_network, headline
 from trainer.experiment import Experiment
 from trainer.frames import Frames
 from trainer.learner import Learner
+from trainer.measurement import DEFAULT, Measurement
 from trainer.optim import learning_rate
 from trainer.overlap import Background
 from trainer.progress import Speed, progress, say
@@ -82,7 +83,7 @@ class Trainer:
         self.learner.load(state)
         self.step = state.step
         best = state.best
-        if best and best == {"value": best["value"], **self.best_of()}:
+        if best and DEFAULT.to_json() | best == {"value": best["value"], **self.best_of()}:
             self.best = best["value"]
         if self.main:
             say(f"continuing {self.experiment.folder} at step {self.step}")
@@ -228,7 +229,8 @@ class Trainer:
 
     def best_of(self) -> dict[str, Any]:
         """What the best checkpoint is best in: only values of the same can be compared."""
-        return {"metric": self.config.evaluate.best, **self.experiment.measured_on}
+        measured = self.experiment.measured_on | Measurement.of(self.experiment).to_json()
+        return {"metric": self.config.evaluate.best, **measured}
 
     def save(self, records: Records | None) -> None:
         """Write a checkpoint while training goes on, or wait for the one that is being written."""

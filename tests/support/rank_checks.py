@@ -3,8 +3,8 @@
     rank_checks.py CONFIG FOLDER CHECKS [key=value ...]
 
 ``CHECKS`` is JSON: ``{"order": [[workers, accumulation], ...], "gradients": [accumulation, ...], "evaluate":
-[batch, ...]}``. The first rank writes ``FOLDER/seen.json`` and the gradients beside it. All in one process, since to
-start a rank takes longer than the checks do.
+[batch, ...], "at label": [batch, ...]}``. The first rank writes ``FOLDER/seen.json`` and the gradients beside it. All
+in one process, since to start a rank takes longer than the checks do.
 """
 
 import hashlib
@@ -35,6 +35,7 @@ from trainer.optim import make_optimizer
 from trainer.runtime import accelerator
 from trainer.trainer import Trainer
 
+AT_LABEL = ("data.size=32x32", "evaluate.resolution=label", "evaluate.range.depth=[2, 4]", "evaluate.crop=eigen")
 STEPS = 5
 STEP = 17
 """The one whose gradients are compared: however 2 or 3 ranks share its 12 frames, some rank sees no semseg."""
@@ -57,6 +58,9 @@ def check(config: Path, folder: Path, checks: dict[str, Any], *overrides: str) -
         seen["gradients"][str(accumulation)] = gradients(made, process, folder)
     for batch in checks.get("evaluate", ()):
         seen["evaluate"][str(batch)] = sums(experiment(f"evaluate.batch={batch}"), process)
+    for batch in checks.get("at label", ()):
+        made = experiment(f"evaluate.batch={batch}", *AT_LABEL)
+        seen["evaluate"][f"{batch} at label"] = sums(made, process)
     if process.is_main_process:
         (folder / "seen.json").write_text(json.dumps(seen))
 

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shards.tasks import Task, palette
-from trainer.metrics import SATURATION, Metrics
+from trainer.decision import decide
+from trainer.fixedpoint import LOW_BITS, SATURATION, fixed_point_mean, fixed_point_sum, fixed_point_variance
+from trainer.metrics import Metrics
 
 SEMSEG = Task("semseg", "classes", tuple("abcd"), palette(4))
 DEPTH = Task("depth", "metric", scale=0.001, unit="m")
@@ -19,8 +21,12 @@ TASKS = (SEMSEG, DEPTH, NORMALS)
 
 def measure(task: Task, prediction: Tensor, target: Tensor) -> dict:
     metrics = Metrics([task])
-    metrics.update({task.name: prediction}, {task.name: target})
+    update(metrics, {task.name: prediction}, {task.name: target})
     return metrics.compute()[task.name]
+
+
+def update(metrics: Metrics, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> None:
+    metrics.update({task.name: decide(task, outputs[task.name]) for task in metrics.tasks}, targets)
 
 
 def classes(prediction: list[int], target: list[int]) -> dict:
@@ -63,7 +69,7 @@ def evaluation(samples: int = 9, seed: int = 0) -> tuple[dict[str, Tensor], dict
 def state(predictions: dict[str, Tensor], targets: dict[str, Tensor], order: Tensor, sizes: list[int]) -> Tensor:
     metrics = Metrics(TASKS)
     for part in order.split(sizes):
-        metrics.update({k: v[part] for k, v in predictions.items()}, {k: v[part] for k, v in targets.items()})
+        update(metrics, {k: v[part] for k, v in predictions.items()}, {k: v[part] for k, v in targets.items()})
     return metrics.state()
 
 
@@ -98,7 +104,7 @@ def test_iou_is_pooled_over_pixels_and_no_mean_over_images():
     metrics = Metrics([SEMSEG])
     for prediction, target in (([0, 0, 0, 0], [0, 0, 0, 1]), ([1, 1, 1, 1], [1, 1, 1, 1])):
         logits = F.one_hot(torch.tensor(prediction), 4).float().T[None, :, None]
-        metrics.update({"semseg": logits}, {"semseg": torch.tensor(target, dtype=torch.uint8)[None, None]})
+        update(metrics, {"semseg": logits}, {"semseg": torch.tensor(target, dtype=torch.uint8)[None, None]})
     assert metrics.compute()["semseg"]["iou"] == [3 / 4, 4 / 5, None, None]
 
 
@@ -122,7 +128,7 @@ def test_depth_by_hand():
 def test_rmse_is_the_root_over_all_pixels_and_no_mean_of_roots():
     metrics = Metrics([DEPTH])
     for error in (0.0, 2.0):
-        metrics.update({"depth": torch.full((1, 1, 1, 1), 1 + error)}, {"depth": torch.ones(1, 1, 1, 1)})
+        update(metrics, {"depth": torch.full((1, 1, 1, 1), 1 + error)}, {"depth": torch.ones(1, 1, 1, 1)})
     assert metrics.compute()["depth"]["rmse"] == pytest.approx(math.sqrt(2))
 
 
@@ -131,21 +137,63 @@ def test_logrmse_is_natural_and_in_the_unit():
     assert found["logrmse"] == pytest.approx(1, rel=1e-7)
 
 
-@pytest.mark.parametrize("value", [0.0, -3.0])
+@pytest.mark.parametrize("value", [1e-4, 0.0, -3.0])
 def test_a_prediction_below_the_minimum_is_raised_to_it_for_logarithm_and_ratio_only(value):
-    found = depths([value], [1.0])
-    assert found["logrmse"] == pytest.approx(math.log(1000))
-    assert found["rmse"] == pytest.approx(1 - value)
-    assert found["absrel"] == pytest.approx(1 - value)
-    assert found["delta3"] == 0
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_diverged_network_shows_as_a_huge_error(value):
+    """To 1 mm there, and to 0 everywhere."""
     found = depths([value, 1.0], [1.0, 1.0])
-    assert found["rmse"] == math.sqrt(SATURATION / 2)
-    assert found["delta1"] == 0.5
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["logrmse"] == pytest.approx(math.log(1000) / math.sqrt(2))
+    assert found["log10"] == pytest.approx(3 / 2)
+    assert found["silog"] == pytest.approx(math.log(1000) / 2)
+    assert found["rmse"] == pytest.approx((1 - max(value, 0)) / math.sqrt(2))
+    assert found["mae"] == found["absrel"] == pytest.approx((1 - max(value, 0)) / 2)
+    assert found["delta3"] == 0.5
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_diverged_network_shows_as_a_huge_error(value):
+    for predictions in ([value, 1.0], [value, value]):
+        found = depths(predictions, [1.0, 1.0])
+        share = sum(not math.isfinite(each) for each in predictions) / 2
+        assert found["rmse"] == math.sqrt(SATURATION * share)
+        assert found["silog"] == found["logrmse"] == math.sqrt(SATURATION * share)
+        assert found["mae"] == SATURATION * share
+        assert found["delta1"] == 1 - share
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_a_sum_of_both_signs_is_exact():
+    """Against whole numbers of any size; also of so many pixels that the high part alone would not do."""
+    values = torch.tensor(
+        [2.0**33, -(2.0**33), -1.5, -(2.0**-28), 0.25, -(2.0**40), math.nan, 7.0], dtype=torch.float64
+    )
+    where = torch.tensor([True] * 7 + [False])
+    expected = round((-1.5 - 2.0**-28 + 0.25) * 2**28)  # what saturates cancels
+    high, low = fixed_point_sum(values, where).tolist()
+    assert (high << LOW_BITS) + low == expected and low >= 0
+    for cut in range(1, 8):
+        parts = [fixed_point_sum(values[of], where[of]) for of in (slice(cut), slice(cut, None))]
+        assert sum(parts).tolist() == [high, low]
+    many = fixed_point_sum(torch.full((2**10,), -SATURATION, dtype=torch.float64), torch.ones(2**10, dtype=torch.bool))
+    assert fixed_point_mean((2**21 * many).tolist(), 2**31) == -SATURATION
+
+
+def test_silog_by_hand():
+    """Eigen et al. 2014: what one factor of all predictions does not change, of either direction."""
+    truth = [1.0, 2.0, 5.0, 0.0]
+    for factor in (0.5, 1.0, 3.0):
+        assert depths([factor * value for value in truth], truth)["silog"] < 1e-4
+    found = depths([math.e, 1.0, 1.0], [1.0, math.e, 1.0])
+    assert found["silog"] == pytest.approx(math.sqrt(2 / 3))
+    found = depths([math.e**2, 1.0], [1.0, 1.0])  # d = 2, 0: mean of squares 2, square of mean 1
+    assert found["silog"] == pytest.approx(1) and found["logrmse"] == pytest.approx(math.sqrt(2))
+
+
+def test_a_variance_cancels_nothing():
+    """Of values whose mean is a million times their deviation, where floats would lose it."""
+    where = torch.ones(2, dtype=torch.bool)
+    values = torch.tensor([1024.0, 1024.0 + 2**-10], dtype=torch.float64)
+    parts, squares = fixed_point_sum(values, where).tolist(), fixed_point_sum(values.square(), where).tolist()
+    assert fixed_point_variance(parts, squares, 2) == 2.0**-22
 
 
 def test_small_errors_are_not_lost_in_the_rounding():
@@ -155,7 +203,7 @@ def test_small_errors_are_not_lost_in_the_rounding():
 
 def test_large_errors_of_many_pixels_do_not_overflow():
     metrics = Metrics([DEPTH])
-    metrics.update({"depth": torch.full((1, 1, 512, 512), 6e4)}, {"depth": torch.full((1, 1, 512, 512), 1.0)})
+    update(metrics, {"depth": torch.full((1, 1, 512, 512), 6e4)}, {"depth": torch.full((1, 1, 512, 512), 1.0)})
     for _ in range(10):  # 2²⁸ pixels
         metrics.merge(metrics.state())
     assert metrics.compute()["depth"]["rmse"] == pytest.approx(59999)
@@ -182,7 +230,7 @@ def test_small_angles_are_exact():
 def test_all_equal_naive_references():
     predictions, targets = evaluation()
     metrics = Metrics(TASKS)
-    metrics.update(predictions, targets)
+    update(metrics, predictions, targets)
     found = metrics.compute()
 
     mask = targets["semseg"] != 255
@@ -199,6 +247,9 @@ def test_all_equal_naive_references():
         "rmse": (p - t).square().mean().sqrt(),
         "logrmse": (p.log() - t.log()).square().mean().sqrt(),
         "absrel": ((p - t).abs() / t).mean(),
+        "mae": (p - t).abs().mean(),
+        "log10": (p.log10() - t.log10()).abs().mean(),
+        "silog": (p.log() - t.log()).var(correction=0).sqrt(),
         "pixels": mask.sum(),
     } | {f"delta{k}": (ratio < 1.25**k).double().mean() for k in (1, 2, 3)}
     assert found["depth"] == pytest.approx({name: value.item() for name, value in reference.items()}, rel=1e-6)
@@ -235,11 +286,11 @@ def test_a_sum_of_floats_would_depend_on_the_split():
 def test_samples_without_labels_add_nothing():
     predictions, targets = evaluation()
     metrics = Metrics(TASKS)
-    metrics.update(predictions, targets)
+    update(metrics, predictions, targets)
     before = metrics.state()
     padding = {name: torch.zeros_like(t) for name, t in targets.items()}
     padding["semseg"] = torch.full_like(targets["semseg"], 255)
-    metrics.update({name: torch.full_like(p, math.nan) for name, p in predictions.items()}, padding)
+    update(metrics, {name: torch.full_like(p, math.nan) for name, p in predictions.items()}, padding)
     assert torch.equal(metrics.state(), before)
 
 
@@ -261,7 +312,7 @@ def test_the_state_is_a_copy():
     predictions, targets = evaluation()
     metrics = Metrics(TASKS)
     with torch.inference_mode():
-        metrics.update(predictions, targets)
+        update(metrics, predictions, targets)
     taken = metrics.state()
-    metrics.update(predictions, targets)
+    update(metrics, predictions, targets)
     assert torch.equal(metrics.state(), 2 * taken)

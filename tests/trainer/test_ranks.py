@@ -22,10 +22,10 @@ CONFIG = """
     train: {global_batch: 12, steps: 4, log_every: 4, trace: true}
 """
 CHECKS: dict[int, dict[str, Any]] = {
-    1: {"order": [[0, 1], [0, 2], [3, 2]], "gradients": [1, 2], "evaluate": [2, 3]},
-    2: {"order": [[0, 1], [1, 2]], "gradients": [1, 2], "evaluate": [2, 3]},
-    3: {"order": [[0, 1], [0, 2]], "gradients": [1, 2], "evaluate": [2, 3]},
-    5: {"evaluate": [2, 3]},
+    1: {"order": [[0, 1], [0, 2], [3, 2]], "gradients": [1, 2], "evaluate": [2, 3], "at label": [3]},
+    2: {"order": [[0, 1], [1, 2]], "gradients": [1, 2], "evaluate": [2, 3], "at label": [3]},
+    3: {"order": [[0, 1], [0, 2]], "gradients": [1, 2], "evaluate": [2, 3], "at label": [3]},
+    5: {"evaluate": [2, 3], "at label": [3]},
 }
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than processors
 Measured = Callable[[int], tuple[dict[str, Any], Path]]
@@ -116,6 +116,13 @@ def test_an_evaluation_counts_the_same_to_the_last_bit(measured, ranks, batch):
     classes, pixels = sum(expected[:16]), expected[16]
     assert (classes, pixels) == (5 * 30 * 64, 6 * 32 * 61), "five frames carry semseg and six depth, each with holes"
     assert measured(ranks)[0]["evaluate"][str(batch)] == expected
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_so_does_one_at_the_labels_size_within_a_range_and_a_window(measured, ranks):
+    expected = measured(1)[0]["evaluate"]["3 at label"]
+    assert sum(expected[:16]) == 5 * 30 * 64 and 0 < expected[16] < 6 * 28 * 56
+    assert measured(ranks)[0]["evaluate"]["3 at label"] == expected
 
 
 LONG = CONFIG.replace("global_batch: 12", "global_batch: 24").replace("semseg: 4", "semseg: 30")

@@ -164,7 +164,10 @@ def test_a_metric_that_is_not_measured_is_an_error(name):
 
 
 def test_a_metric_of_no_task_is_found_before_the_first_step(make):
-    known = "depth.rmse, depth.logrmse, depth.absrel, depth.delta1, depth.delta2, depth.delta3"
+    known = (
+        "depth.rmse, depth.logrmse, depth.absrel, depth.delta1, depth.delta2, depth.delta3, depth.mae, depth.log10, "
+        "depth.silog"
+    )
     with pytest.raises(UserError, match=f"best: 'semseg.miou' is not measured; use one of {known}$"):
         train(make("plain", "tasks=[depth]", "evaluate.every=1"))
     train(make("plain", "tasks=[depth]"))

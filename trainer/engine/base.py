@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from copy import deepcopy
+from copy import copy, deepcopy
 from types import MethodType
 
 import torch
@@ -85,10 +85,14 @@ class Engine(ABC):
         """Drop the gradients of the micro-batches that were backwarded since the last step."""
 
     def replica(self) -> nn.Module:
-        """The network with whole weights, to be evaluated: its forward waits for no other rank. Not to be kept."""
+        """The network with whole weights, to be evaluated: its forward waits for no other rank. Not to be kept.
+
+        It computes in fp32 and uncompiled, as an exported network does, whatever training does: the forward that
+        mixed precision put into it is left out. Where weights are not sharded it shares them.
+        """
         if not self.sharded:
-            return self.plain
-        whole = deepcopy(self._whole).to(self.accelerator.device)
+            return _as_built(self.plain)
+        whole = _as_built(deepcopy(self._whole)).to(self.accelerator.device)
         own = whole.state_dict()
         for name, tensor in self._weights():
             own[name].copy_(tensor)
@@ -144,6 +148,13 @@ def _compute_in_bf16(network: nn.Module, device: str) -> None:
     # Inside the network, since DeepSpeed switches off an autocast around it. A method, so that a copy calls its own.
     forward = torch.autocast(device, torch.bfloat16)(type(network).forward)
     network.forward = MethodType(forward, network)
+
+
+def _as_built(network: nn.Module) -> nn.Module:
+    """The same modules and weights under the forward of the network's class."""
+    shallow = copy(network)
+    shallow.__dict__.pop("forward", None)
+    return shallow
 
 
 def _kept(tensor: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.lease import Lease, turn
 from trainer.runs.status import already_finished, new_launch, recorded
-from trainer.runtime import accelerator, autocast, device_name
+from trainer.runtime import accelerator, device_name
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
@@ -171,9 +171,8 @@ class _Pass:
         """Outputs ``(B, C, H, W)`` by task, and the agreement ``(B, H, W)`` of those that have one."""
 
         def final(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            with autocast(self.process.device, self.experiment.config.train.precision):
-                outputs = self.network(inputs).final
-            return {task.name: outputs[task.name].float() for task in self.targets}
+            outputs = self.network(inputs).final
+            return {task.name: outputs[task.name] for task in self.targets}
 
         if self.experiment.config.label.flip:
             return averaged(final, inputs, self.targets, self.loader.tasks)
@@ -208,7 +207,7 @@ def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dic
         "manifest": experiment.manifest.sha256,
         "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
         "batch": experiment.config.label.batch,
-        "precision": experiment.config.train.precision,
+        "precision": "fp32",
         "size": experiment.config.data.size,
     }
 

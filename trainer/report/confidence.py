@@ -17,6 +17,7 @@ from shards.tasks import IGNORE, Task
 from trainer.augment import to_tensors
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
+from trainer.measurement import Measurement
 from trainer.metrics import Metrics
 from trainer.pseudolabels.kept import BINS, CONFIDENCE, bins, confidence_counts
 
@@ -148,7 +149,7 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
     places = list(_places(split, labels))
     chosen = [places[int(i)] for i in np.linspace(0, len(places) - 1, min(frames, len(places))).round()]
     found = Checked(task, None, [], len(places), len(chosen))
-    metrics = Metrics([task])
+    metrics, measurement = Metrics([task]), Measurement.of(teacher)
     for shard, position, key in chosen:
         label, confidence = labels.read_whole(shard, key)
         truth = split.readers[shard].decode(position, lambda extension: extension == f"{task.name}.png").get(task.name)
@@ -158,11 +159,13 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
         if confidence is not None:
             counts = Counts.of(task, label, confidence, truth)
             found.counts = found.counts + counts if found.counts else counts
-            known = int(counts.known.sum())
-            accuracy = int(counts.right.sum()) / known if known else None
+            count = int(counts.known.sum())
+            accuracy = int(counts.right.sum()) / count if count else None
             found.frames.append(Frame(shard, position, key, float(confidence.mean()), accuracy))
         elif truth is not None:
-            metrics.update(_batch(task, label), _batch(task, truth))
+            given = torch.from_numpy(label)[None]
+            restricted, known = measurement.restrict(task, given, _batch(task, truth))
+            metrics.update({task.name: restricted}, {task.name: known})
     if found.counts is None and found.with_truth:
         found.metrics = [metrics.compute()[task.name]]
     return found
@@ -187,9 +190,9 @@ def _places(frames: Frames, labels: LabelShards) -> Iterator[tuple[int, int, str
             yield from ((shard, position, key) for position, key in named if key in keys)
 
 
-def _batch(task: Task, label: np.ndarray) -> dict[str, torch.Tensor]:
+def _batch(task: Task, label: np.ndarray) -> torch.Tensor:
     tensors = to_tensors({"rgb": np.zeros((*label.shape[:2], 3), np.uint8), task.name: label}, [task])
-    return {task.name: tensors[task.name][None]}
+    return tensors[task.name][None]
 
 
 def _above(counts: np.ndarray) -> np.ndarray:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from shards.manifest import Manifest
 from shards.tasks import Task
+from trainer.measurement import Measurement
 from trainer.report.collect import Group
 from trainer.report.differences import WORDS, differ, outline
 from trainer.report.pictures import Limits, Picture, ball, class_key, describe, drawing, photo, ramp, score
@@ -60,6 +62,7 @@ def panels(groups: Sequence[Group], manifest: Manifest, count: int) -> Panels:
     truths = shown.truths()
     found = [shown.predictions(each) for each in experiments]
     said = dict(zip(groups, found, strict=True))
+    measured = {group: Measurement.of(each) for group, each in zip(groups, experiments, strict=True)}
     labels = [of for _, of in truths]
     keys = [_key(task, limits(task, labels), labels, found) for task in shown.tasks]
     paper = Paper.load()
@@ -67,7 +70,7 @@ def panels(groups: Sequence[Group], manifest: Manifest, count: int) -> Panels:
     frames = []
     for number, (name, truth) in enumerate(truths):
         of_frame = {group: labels[number] for group, labels in said.items()}
-        rows = [(key, _row(key, of_frame, truth, pairs[key.task.name])) for key in keys]
+        rows = [(key, _row(key, of_frame, truth, pairs[key.task.name], measured)) for key in keys]
         rgb = truth["rgb"]
         frames.append((name, Picture(photo(rgb), _size(rgb), f"RGB of frame {name}", "RGB"), rows))
     phrases = [
@@ -108,7 +111,13 @@ def _likeness(student: Group, other: Group, named: Sequence[str]) -> list[int]:
     return [-len(differing(student.rows, other.rows)), other.result["experiment"] in named, *same]
 
 
-def _row(key: Key, said: Mapping[Group, Labels], truth: Labels, pairs: Mapping[Group, Group]) -> list[Picture | None]:
+def _row(
+    key: Key,
+    said: Mapping[Group, Labels],
+    truth: Labels,
+    pairs: Mapping[Group, Group],
+    measured: Mapping[Group, Measurement],
+) -> list[Picture | None]:
     """One task of one frame: the truth, None where there is none, and what each network with the task says."""
     task, known = key.task, truth.get(key.task.name)
     pictures: list[Picture | None] = [None if known is None else _picture(key, known, "truth")]
@@ -118,7 +127,10 @@ def _row(key: Key, said: Mapping[Group, Labels], truth: Labels, pairs: Mapping[G
         label, baseline, outlines = labels[task.name], pairs.get(group), ""
         if baseline and (other := said[baseline][task.name]).shape == label.shape:
             outlines = outline(differ(task, label, other))
-        detail = score(task, label, known) if known is not None and known.shape == label.shape else ""
+        detail = ""
+        if known is not None and known.shape == label.shape:
+            compared = measured[group].restrict(task, torch.from_numpy(label), torch.from_numpy(known))
+            detail = score(task, *(of.numpy() for of in compared))
         if task.name in group.result["inputs"]:
             detail = "an input"
         pictures.append(_picture(key, label, group.name, detail=detail, number=group.number, outline=outlines))
