@@ -1,5 +1,7 @@
 """Weights that backbones start from, and every way in which a file or the hub can be wrong."""
 
+import dataclasses
+import json
 import pickle
 from pathlib import Path
 
@@ -146,6 +148,28 @@ def test_hub_weights_are_the_hub_files(monkeypatch, weights, file):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     assert_starts_from(weights, build(TEACHER, pretrained=True))
     assert asked == [("timm/hrnet_w18_small.gluon_in1k", "model.safetensors")]
+
+
+def test_a_name_of_weights_is_a_backbone_that_asks_for_those_weights(monkeypatch, weights, file):
+    """Several sets of weights are published of a model; its bare name stands for one of timm's choice."""
+    asked = []
+
+    def download(repository, name, local_files_only=False):
+        asked.append((repository, name))
+        return str(file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    tagged = [dataclasses.replace(given, backbone=f"{BACKBONE}.ms_in1k") for given in (TEACHER, EARLY)]
+    teacher, early = [build(architecture, pretrained=True) for architecture in tagged]
+    assert asked == [(f"timm/{BACKBONE}.ms_in1k", "model.safetensors")] * 2
+    assert_starts_from(weights, teacher)
+    stem = weights["conv1.weight"]  # of two channels and of four: the first convolution is found under that name too
+    torch.testing.assert_close(teacher.get_parameter("backbones.depth.conv1.weight"), stem[:, :2] * 3 / 2)
+    assert early.get_parameter("backbones.rgb_depth.conv1.weight").shape[1] == 4
+
+    plain = Network(TEACHER)
+    plain.load_state_dict(teacher.state_dict())  # the same network
+    assert Architecture.from_json(json.loads(json.dumps(tagged[0].to_json()))) == tagged[0]
 
 
 def test_an_unreachable_hub_says_what_to_download(monkeypatch):

@@ -17,15 +17,23 @@ def create(name: str, inputs: int) -> nn.Module:
     """A randomly initialised backbone: ``(B, inputs, H, W)`` to a list of four features, finest first.
 
     Args:
-        name: a timm model's name, such as ``hrnet_w18``.
+        name: a timm model's name, such as ``hrnet_w18``, or that of some published weights of it, such as
+            ``hrnet_w18.ms_in1k``. The network is the same; a name without weights stands for timm's choice of them.
         inputs: channels of the input.
 
     Raises:
-        UserError: timm has no such model, or it lacks a feature at one of the strides.
+        UserError: timm has no such model or no such weights of it, or it lacks a feature at one of the strides.
     """
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3) or ["hrnet_w18"]
-        raise UserError(f"timm has no model {name!r}", key="model.backbone", cure=f"did you mean {' or '.join(near)}?")
+    model, _, tag = name.partition(".")
+    if not timm.is_model(model):
+        near = difflib.get_close_matches(model, timm.list_models(), n=3) or ["hrnet_w18"]
+        raise UserError(f"timm has no model {model!r}", key="model.backbone", cure=f"did you mean {' or '.join(near)}?")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:  # is_model does not look at the tag
+        known = " or ".join([model, *timm.list_pretrained(f"{model}.*")])
+        what = f"timm knows no weights {tag!r} of {model}"
+        raise UserError(what, key="model.backbone", cure=f"use {known}") from None
     return _create(name, in_chans=inputs, out_indices=_indices(name))
 
 

@@ -74,6 +74,12 @@ def test_what_is_missing_is_a_dash():
     assert cells(half, "a")["mIoU"] == "50.00", "a mean over those that are known"
 
 
+def test_weights_of_one_backbone_are_told_apart():
+    names = ["hrnet_w18", "hrnet_w18.ms_in1k", "hrnet_w18.ms_aug_in1k"]
+    table = tabulate([row("a", backbone=name) for name in names])
+    assert [line[table.titles.index("backbone")] for line in table.rows] == names
+
+
 def test_settings_and_data_sets_are_kept_apart():
     table = tabulate([row("a"), row("a", normalise="all"), row("a", dataset="cityscapes")])
     assert len(table.rows) == 3 and table.titles[0] == "data"
