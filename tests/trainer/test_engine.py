@@ -174,6 +174,13 @@ def evaluations(engine: Engine) -> list[float]:
     return values
 
 
+def precisions(engine: Engine) -> list[str]:
+    """What the replica's output is of, and then the network's in training."""
+    x = frames(99, 0, 0)
+    with torch.no_grad():
+        return [str(each(x).final["depth"].dtype) for each in (engine.replica(), engine.network)]
+
+
 def uninterrupted(folder: Path, name: str) -> dict[str, object]:
     engine = start(seed=0)
     losses = train(engine, 0, SAVED)
@@ -182,7 +189,8 @@ def uninterrupted(folder: Path, name: str) -> dict[str, object]:
     write(engine, folder / f"{name}.end")
     facts: dict[str, object] = {"name": engine.name, "losses": losses, "elements": engine.local_elements()}
     facts |= {"ranks": engine.accelerator.num_processes, "evaluations": evaluations(engine)}
-    return facts | {"bf16": train(start(seed=0, precision="bf16"), 0, 3)}
+    half = start(seed=0, precision="bf16")
+    return facts | {"bf16": train(half, 0, 3), "computes in": precisions(half)}
 
 
 def continued(folder: Path, name: str) -> dict[str, object]:
@@ -336,6 +344,11 @@ def test_trains_in_bf16(run, reference):
     for rank in run.first:
         assert rank["bf16"] == pytest.approx(reference.losses[:3], rel=2e-2)
         assert rank["bf16"] != rank["losses"][:3]
+
+
+def test_evaluates_in_fp32_what_trains_in_bf16(run):
+    for rank in run.first:
+        assert rank["computes in"] == ["torch.float32", "torch.bfloat16"]
 
 
 if __name__ == "__main__":
