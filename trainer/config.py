@@ -53,7 +53,10 @@ class Model:
     backbone: str = "hrnet_w18"
     """A timm model with features at strides 4, 8, 16 and 32; one is made for each input."""
     pretrained: Any = False
-    """true: ImageNet weights from timm's hub; false: none; a path: a local .safetensors file."""
+    """true: ImageNet weights from timm's hub; package: those of the pip package that has this backbone's; false: none;
+    a path: a local .safetensors file. RGB is normalised as the weights were trained."""
+    pretrained_inputs: list[str] | None = None
+    """The inputs whose backbones start from the pretrained weights; null for all, [rgb] as the paper has it."""
     norm: str = "batch"
     """Batch norm over a rank's micro-batch (batch), over that of all ranks (sync, on GPUs), or with the statistics that
     the weights came with, which then stay (frozen)."""

@@ -92,9 +92,9 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     if config.model.widths is not None and not (len(config.model.widths) == 4 and min(config.model.widths) > 0):
         cure = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
         raise wrong(f"{list(config.model.widths)} is not four widths", "model.widths", cure)
-    for key in ("inputs", "tasks"):
-        names = list(config[key])
-        if not names or len(set(names)) < len(names):
+    for key in ("inputs", "tasks", "model.pretrained_inputs"):
+        names = OmegaConf.select(config, key)
+        if names is not None and (not names or len(set(names)) < len(names)):
             raise wrong(f"{names} is empty or names one twice", key, "name each one once")
     try:
         for key in ("data.size", "data.crop"):

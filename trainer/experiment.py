@@ -17,7 +17,7 @@ from trainer.config import Config
 from trainer.configfile import load, teacher_call
 from trainer.configvalues import parse_size
 from trainer.frames import Frames
-from trainer.model.network import Architecture
+from trainer.model.architecture import RGB, Architecture
 
 TRAIN = "train"
 
@@ -67,8 +67,10 @@ class Experiment:
             cure = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
             raise UserError("is no prepared data set", file=path, key="data.path", cure=cure)
         manifest = Manifest.load(path)
-        for name in [*self.config.tasks, *(name for name in self.config.inputs if name != "rgb")]:
-            manifest.task(name)
+        model = self.config.model
+        for name in {**dict.fromkeys([*self.config.tasks, *self.config.inputs, *(model.pretrained_inputs or ())])}:
+            if name != RGB:
+                manifest.task(name)
         return manifest
 
     @cached_property
@@ -178,7 +180,8 @@ class Experiment:
     @cached_property
     def architecture(self) -> Architecture:
         """The network, with the training split's statistics, which normalise its inputs and are where its predictions
-        start."""
+        start. Where RGB's backbone starts from given weights, :func:`trainer.model.network.build` puts their
+        normalisation of RGB in place of this one's."""
         config = self.config
         inputs = tuple(self.manifest.task(name) for name in config.inputs if name != "rgb")
         seen = self.manifest.statistics[TRAIN]

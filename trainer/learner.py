@@ -41,6 +41,7 @@ class Learner:
         process: this rank among the others.
 
     Attributes:
+        architecture: the network's, with the normalisation of RGB that its first weights want.
         loss: of each task, ``(T,)``, summed over all ranks and the steps since the last log line.
         summed: the steps of that sum.
         skipped: steps in a row, up to the last one, that were skipped since something was not finite.
@@ -59,7 +60,9 @@ class Learner:
         )
         self.format = torch.channels_last if config.train.channels_last else torch.contiguous_format
         torch.manual_seed(config.seed)
-        network = prepare_norm(build(experiment.architecture, config.model.pretrained), config.model.norm, process)
+        built = build(experiment.architecture, config.model.pretrained, config.model.pretrained_inputs)
+        self.architecture = built.architecture
+        network = prepare_norm(built, config.model.norm, process)
         network.to(process.device, memory_format=self.format)  # type: ignore[call-overload]
         if config.train.compile:
             network.compile()

@@ -255,7 +255,7 @@ class Trainer:
         if self.main:
             path = self.experiment.checkpoints / name
             facts |= {"size": self.experiment.size}
-            checkpoint.export(path, weights, self.experiment.architecture, self.step, self.check_lease, **facts)
+            checkpoint.export(path, weights, self.learner.architecture, self.step, self.check_lease, **facts)
         self.process.wait_for_everyone()
 
 

@@ -15,6 +15,8 @@ Decoder = Literal["mti", "heads"]
 RGB = "rgb"
 HRNET_W18_WIDTHS = (18, 36, 72, 144)
 """Channels of HRNet-w18's four scales, finest first: the widths that MTI-Net's modules were designed for."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of RGB in [0, 1]: what most published weights were trained with, and what networks from scratch use."""
 VERSION = 2
 """Version of the definition of networks. In version 1, feature propagation masked the shared feature rather than the
 tasks' own (:mod:`trainer.model.propagation`)."""
@@ -38,6 +40,8 @@ class Architecture:
         widths: channels of the decoder's four scales, finest first: a backbone's features of other widths pass a 1×1
             convolution each. None keeps the backbone's own.
         version: of the definition of networks, see :data:`VERSION`.
+        rgb_mean, rgb_std: what RGB in [0, 1] is normalised by, channel by channel: that of the weights which the
+            network started from (:func:`trainer.model.pretrained.normalised`), or ImageNet's.
 
     Raises:
         UserError: the values contradict each other.
@@ -52,6 +56,8 @@ class Architecture:
     decoder: Decoder = "mti"
     widths: tuple[int, ...] | None = HRNET_W18_WIDTHS
     version: int = VERSION
+    rgb_mean: tuple[float, ...] = IMAGENET_MEAN
+    rgb_std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]
@@ -77,6 +83,9 @@ class Architecture:
             raise UserError(f"{self.decoder!r} is none of {', '.join(get_args(Decoder))}", key="decoder")
         if self.widths is not None and not (len(self.widths) == 4 and min(self.widths) > 0):
             raise UserError(f"{list(self.widths)} is not four widths", key="widths", cure="give [18, 36, 72, 144]")
+        for key, triple in (("rgb_mean", self.rgb_mean), ("rgb_std", self.rgb_std)):
+            if len(triple) != 3 or (key == "rgb_std" and min(triple) <= 0):
+                raise UserError(f"{list(triple)} is not a {key[4:]} of RGB", key=key, cure="give three numbers")
         if not 1 <= self.version <= VERSION:
             cure = f"use 1 to {VERSION}, or a newer Tutelage"
             raise UserError(f"{self.version} is not a known version of networks", key="version", cure=cure)
@@ -105,11 +114,14 @@ class Architecture:
             "decoder": self.decoder,
             "widths": self.widths and list(self.widths),
             "version": self.version,
+            "rgb_mean": list(self.rgb_mean),
+            "rgb_std": list(self.rgb_std),
         }
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Architecture":
-        """The inverse of :meth:`to_json`; a description without a version is one of version 1.
+        """The inverse of :meth:`to_json`; a description without a version is one of version 1, and one without
+        ``rgb_mean`` and ``rgb_std`` has ImageNet's.
 
         Raises:
             UserError: a value is missing or contradicts another.
@@ -127,6 +139,8 @@ class Architecture:
                 decoder=entry["decoder"],
                 widths=entry["widths"] and tuple(entry["widths"]),
                 version=entry["version"],
+                rgb_mean=tuple(entry.get("rgb_mean", IMAGENET_MEAN)),
+                rgb_std=tuple(entry.get("rgb_std", IMAGENET_STD)),
             )
         except KeyError as error:
             raise UserError("is missing from the description of a network", key=str(error.args[0])) from error

@@ -5,6 +5,8 @@ input is a label, and gives a float tensor ``(B, channels, H', W')``. A label's 
 where the label exists (for classes: where it does not); early fusion leaves that channel out.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -12,8 +14,6 @@ from torch import nn
 from shards.tasks import IGNORE
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.backbone import STRIDES
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Encoder(nn.Module):
@@ -23,16 +23,16 @@ class Encoder(nn.Module):
 
 
 class RGBEncoder(Encoder):
-    """RGB in [0, 1], ``(B, 3, H, W)``, normalised by ImageNet's mean and standard deviation."""
+    """RGB in [0, 1], ``(B, 3, H, W)``, normalised by a mean and standard deviation of each channel."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.channels = 3
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
         return (_pad(rgb, mode="replicate") - self.mean) / self.std
@@ -87,7 +87,7 @@ class UnitVectorEncoder(Encoder):
 def encoder(name: str, architecture: Architecture) -> Encoder:
     """The encoder of one of the architecture's inputs."""
     if name == RGB:
-        return RGBEncoder()
+        return RGBEncoder(architecture.rgb_mean, architecture.rgb_std)
     task, validity = architecture.labels[name], architecture.fusion != "early"
     if task.kind == "classes":
         return ClassesEncoder(len(task.classes), validity)

@@ -16,7 +16,7 @@ the heads read the fused features themselves, as the single-task and multi-task 
 decoder serves one task and several.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ from trainer.model.fusion import fuse
 from trainer.model.heads import AggregationHead
 from trainer.model.initial import InitialPrediction
 from trainer.model.modality import encoder
-from trainer.model.pretrained import load_pretrained
+from trainer.model.pretrained import load_pretrained, normalised, pretrained_branches
 from trainer.model.propagation import FeaturePropagation
 
 __all__ = ["Architecture", "Network", "Predictions", "build"]
@@ -158,7 +158,9 @@ def to_full_size(x: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.T
     return upsample(x, padded)[..., : size[0], : size[1]]  # type: ignore[arg-type]
 
 
-def build(architecture: Architecture, pretrained: bool | str | Path = False) -> Network:
+def build(
+    architecture: Architecture, pretrained: bool | str | Path = False, pretrained_inputs: Sequence[str] | None = None
+) -> Network:
     """A network, its backbones from scratch or from given weights, all the rest from scratch.
 
     Random values come from torch's global generator. Predictions of a quantity start at its mean, where the
@@ -166,10 +168,14 @@ def build(architecture: Architecture, pretrained: bool | str | Path = False) -> 
 
     Args:
         architecture: what to build.
-        pretrained: see :func:`trainer.model.pretrained.load_pretrained`.
+        pretrained: see :func:`trainer.model.pretrained.load_pretrained`. The network's own architecture is then the
+            given one with RGB normalised as those weights want it.
+        pretrained_inputs: the inputs whose backbones start from them; None for all.
     """
+    architecture = normalised(architecture, pretrained, pretrained_inputs)
     network = Network(architecture)
-    load_pretrained(network.backbones.values(), architecture.backbone, pretrained)
+    started = [network.backbones[branch] for branch in pretrained_branches(architecture, pretrained_inputs)]
+    load_pretrained(started, architecture.backbone, pretrained)
     for task in architecture.tasks:
         if task.kind == "metric" and task.name in architecture.statistics:
             mean, _ = architecture.statistics[task.name]

@@ -1,21 +1,28 @@
-"""Weights that a backbone starts from: ImageNet's from the hub, or those of a local safetensors file.
+"""Weights that a backbone starts from: ImageNet's from the hub or a pip package, or those of a local safetensors file.
 
-Nothing is unpickled: the hub's ``model.safetensors`` is the only file that is asked for, and a local file is
-one of timm's own or a checkpoint of this project, whose RGB backbone is then taken.
+The hub's ``model.safetensors`` is the only file that is asked for; a local file is one of timm's own or a checkpoint
+of this project, whose RGB backbone is then taken. Neither is unpickled; packages: :mod:`trainer.model.packages`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import timm
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import nn
 
+from shards.atomic import read_json
 from shards.errors import UserError
+from shards.write import sha256_of
+from trainer.model import packages
+from trainer.model.architecture import IMAGENET_MEAN, IMAGENET_STD, RGB, Architecture
+from trainer.model.packages import PACKAGE
 
 OWN_PREFIX = "backbones.rgb."
 """Where a checkpoint of this project keeps the weights that another network can start from."""
@@ -28,22 +35,60 @@ def load_pretrained(backbones: Iterable[nn.Module], name: str, source: bool | st
     Args:
         backbones: made by :func:`trainer.model.backbone.create`, all of the same model.
         name: the timm model's name.
-        source: ``True`` for the hub's weights, or a ``.safetensors`` file; ``False`` does nothing.
+        source: ``True`` for the hub's weights, ``"package"`` for those of a pip package, or a ``.safetensors`` file;
+            ``False`` does nothing.
 
     Raises:
-        UserError: the hub cannot be reached, or the file is unreadable or of another network.
+        UserError: the hub cannot be reached, the package is not installed, or the file is unreadable or of another
+            network.
     """
     if not source:
         return
-    path = fetch(name) if source is True else Path(source)
-    weights = read(path)
+    if source == PACKAGE:
+        path, weights = packages.locate(name), packages.read(name)
+    else:
+        path = fetch(name) if source is True else Path(source)
+        weights = read(path)
     for backbone in backbones:
         _load(backbone, weights, name, path)
 
 
+def pretrained_branches(architecture: Architecture, inputs: Sequence[str] | None) -> list[str]:
+    """The backbones that start from given weights: those that read one of these inputs; all of them for None.
+
+    Early fusion's one backbone reads all inputs, and so starts from the weights as a whole where any of them is named.
+    """
+    branches = architecture.branches
+    return [branch for branch, names in branches.items() if inputs is None or not set(inputs).isdisjoint(names)]
+
+
+def normalised(architecture: Architecture, source: bool | str | Path, inputs: Sequence[str] | None) -> Architecture:
+    """An architecture whose RGB is normalised as the weights that its RGB backbone starts from were trained.
+
+    That is what timm notes for the backbone's weights, or what the run noted whose ``model.safetensors`` it is. It
+    stays as it is where that backbone starts from scratch, and for networks of version 1, which had ImageNet's always.
+
+    Args:
+        architecture: without regard to its ``rgb_mean`` and ``rgb_std``.
+        source: see :func:`load_pretrained`.
+        inputs: see :func:`pretrained_branches`.
+
+    Raises:
+        UserError: the file is unreadable, or does not tell.
+    """
+    started = {name for branch in pretrained_branches(architecture, inputs) for name in architecture.branches[branch]}
+    if not source or RGB not in started or architecture.version == 1:
+        return architecture
+    config = _timm_config(architecture.backbone)
+    mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
+    if not isinstance(source, bool) and source != PACKAGE and _is_own(Path(source)):
+        mean, std = _own_normalisation(Path(source), (mean, std))
+    return replace(architecture, rgb_mean=tuple(mean), rgb_std=tuple(std))
+
+
 def fetch(name: str) -> Path:
     """The local copy of the hub's weights of a timm model, downloaded if need be (in seconds, or not at all)."""
-    config = timm.get_pretrained_cfg(name)
+    config = _timm_config(name)
     if config is None or not config.hf_hub_id:
         raise UserError(f"timm offers no weights of {name}", key=_KEY, cure=f"set {_KEY}=false, or a local file")
     repository, file = config.hf_hub_id, "model.safetensors"
@@ -65,22 +110,61 @@ def fetch(name: str) -> Path:
 
 def read(path: Path) -> dict[str, torch.Tensor]:
     """A file's backbone weights: all of them, or those under :data:`OWN_PREFIX` where it has any."""
-    if path.suffix != ".safetensors":
-        raise UserError(
-            "is no .safetensors file, and nothing else is read",
-            file=path,
-            key=_KEY,
-            cure='where you trust it: python -c "import torch, safetensors.torch as s; s.save_file('
-            "torch.load('OLD.pth', weights_only=True), 'model.safetensors')\"",
-        )
+    _check_suffix(path)
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"cannot be read ({error})", file=path, key=_KEY, cure="check the path, or copy the file again"
-        ) from error
+        raise _unreadable(path, error) from error
     own = {key.removeprefix(OWN_PREFIX): weights[key] for key in weights if key.startswith(OWN_PREFIX)}
     return own or weights
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix == ".safetensors":
+        return
+    if not path.exists():
+        cure = f"use true (the hub), false, {PACKAGE}, or the path of a .safetensors file"
+        raise UserError(f"{str(path)!r} is not a valid source of weights", key=_KEY, cure=cure)
+    raise UserError(
+        "is no .safetensors file, and nothing else is read",
+        file=path,
+        key=_KEY,
+        cure='where you trust it: python -c "import torch, safetensors.torch as s; s.save_file('
+        "torch.load('OLD.pth', weights_only=True), 'model.safetensors')\"",
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"cannot be read ({error})", file=path, key=_KEY, cure="check the path, or copy the file again")
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file is a checkpoint of this project, by the names in its header."""
+    _check_suffix(path)
+    try:
+        with safe_open(path, "pt") as file:
+            return any(key.startswith(OWN_PREFIX) for key in file.keys())  # noqa: SIM118, not a mapping
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _own_normalisation(path: Path, published: tuple[Any, Any]) -> tuple[Any, Any]:
+    """What a run's network normalised RGB by, from the description beside its weights.
+
+    Args:
+        published: mean and deviation of the backbone's published weights. Where they are ImageNet's, networks of the
+            backbone have no other, and the description may be missing.
+    """
+    description = path.with_name("model.json")
+    if description.exists():
+        entry = read_json(description, "copy it again")
+        if isinstance(entry, dict) and entry.get("sha256") == sha256_of(path):
+            own = Architecture.from_json(entry["architecture"])
+            return own.rgb_mean, own.rgb_std
+    if tuple(map(tuple, published)) == (IMAGENET_MEAN, IMAGENET_STD):
+        return published
+    cure = "give a run's checkpoints/last/model.safetensors, with the model.json beside it"
+    raise UserError("does not tell what its network normalises RGB by", file=path, key=_KEY, cure=cure)
 
 
 def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, path: Path) -> None:
@@ -118,9 +202,17 @@ def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, p
 
 
 def _first_convolutions(name: str) -> set[str]:
-    config = timm.get_pretrained_cfg(name)
+    config = _timm_config(name)
     stems = config.first_conv if config else None
     return {_flat(f"{stem}.weight") for stem in ([stems] if isinstance(stems, str) else stems or ())}
+
+
+def _timm_config(name: str) -> Any:
+    """What timm knows of a model's weights; None where it has none, or none of the name's tag."""
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        return None
 
 
 def _flat(key: str) -> str:

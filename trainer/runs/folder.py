@@ -23,6 +23,7 @@ from shards.errors import UserError
 from shards.write import sha256_of
 from trainer.configfile import to_dict, to_yaml
 from trainer.experiment import Experiment
+from trainer.model import packages
 from trainer.setting import decisive, options_of
 
 _ANOTHER = "set run.root (or run.path, or seed) to start another run, or delete this one"
@@ -77,20 +78,28 @@ def noted(folder: Path) -> dict[str, str]:
 
 
 def pretrained(experiment: Experiment) -> str | bool:
-    """Where the first weights came from: ``hub``, or the beginning of a file's sha256; False where from nowhere."""
-    source = experiment.config.model.pretrained
-    if isinstance(source, str):
-        return noted(experiment.folder).get("model.pretrained", "")[:8] or True  # of old runs it is not known
-    return bool(source) and "hub"
+    """Where the first weights came from: ``hub``, the beginning of a file's sha256, with the name and version of the
+    package before it if it was one's; False where from nowhere."""
+    model = experiment.config.model
+    if not isinstance(model.pretrained, str):
+        return bool(model.pretrained) and "hub"
+    sha256 = noted(experiment.folder).get("model.pretrained", "")
+    if model.pretrained == packages.PACKAGE:
+        return packages.describe(model.backbone, sha256)
+    return sha256[:8] or True  # of old runs it is not known
 
 
 def _claim_data(experiment: Experiment, trained: bool) -> None:
     """Note what the run trains on and from, or make sure that it is the same."""
     known = noted(experiment.folder)
     found = {key: (manifest.folder, manifest.sha256) for key, manifest in experiment.data().items()}
-    weights = experiment.config.model.pretrained
-    if isinstance(weights, str) and Path(weights).is_file():
-        found["model.pretrained"] = Path(weights), sha256_of(Path(weights))
+    model = experiment.config.model
+    if isinstance(model.pretrained, str):
+        weights: Path | None = Path(model.pretrained)
+        if model.pretrained == packages.PACKAGE:
+            weights = packages.find(model.backbone) if trained else packages.locate(model.backbone)
+        if weights and weights.is_file():
+            found["model.pretrained"] = weights, sha256_of(weights)
     for key, (place, sha256) in found.items() if trained else ():
         if known.get(key, sha256) != sha256:
             what = f"holds a run on other data than {place} holds now"
