@@ -1,0 +1,53 @@
+"""The training loss of finished runs on their validation frames: a judge of small differences, where mIoU is noise.
+
+    python -m benchmarks.validation_loss RUN_FOLDER ...
+
+A class that is rare decides as much of mIoU as the floor does; of the cross-entropy every pixel decides the same.
+Prints for every run the mean loss of each task over all labelled pixels of the frames of ``evaluate.split``, of the
+final predictions.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from shards.order import Order
+from shards.stream import Position
+from trainer.data import Collate, FrameLoader, load_batches
+from trainer.experiment import Experiment
+from trainer.losses import label_counts, loss_sums
+from trainer.runs import checkpoint
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("runs", nargs="+", type=Path)
+    for folder in arguments.parse_args().runs:
+        losses = validation_loss(Experiment.of_run(folder))
+        print(folder, *(f"{task} {loss:.4f}" for task, loss in losses.items()))
+
+
+@torch.inference_mode()
+def validation_loss(experiment: Experiment) -> dict[str, float]:
+    """The mean loss of each task, in nats for classes and in the unit for quantities."""
+    config, tasks = experiment.config, experiment.tasks
+    network, _ = checkpoint.load_exported(experiment.checkpoints / config.evaluate.checkpoint)
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    frames = experiment.evaluation_frames()
+    chosen = frames.by_shard(frames.with_inputs(config.inputs))
+    loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
+    collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+    order = Order([len(of) for of in chosen], 0, shuffle=False)
+    sums, counts = torch.zeros(len(tasks), dtype=torch.float64), torch.zeros(len(tasks), dtype=torch.int64)
+    places = [Position(0, place, *order.locate(0, place)) for place in range(order.samples)]
+    for start in range(0, len(places), config.evaluate.batch):
+        for batch in load_batches(loader, collate, places[start : start + config.evaluate.batch]):
+            predictions = network(batch.inputs(config.inputs, torch.channels_last))
+            sums += loss_sums(predictions.final, batch.labels, tasks).double()
+            counts += label_counts(batch.labels, tasks)
+    return {task.name: float(total / count) for task, total, count in zip(tasks, sums, counts, strict=True)}
+
+
+if __name__ == "__main__":
+    main()
