@@ -18,7 +18,10 @@ TEACHER = dataclasses.replace(
 )
 
 
-@pytest.mark.parametrize("architecture", [STUDENT, TEACHER, dataclasses.replace(TEACHER, fusion="early")])
+HALF = dataclasses.replace(STUDENT, rgb_mean=(0.5, 0.4, 0.3), rgb_std=(0.1, 0.2, 0.3))
+
+
+@pytest.mark.parametrize("architecture", [STUDENT, TEACHER, dataclasses.replace(TEACHER, fusion="early"), HALF])
 def test_description_survives_json(architecture):
     assert Architecture.from_json(json.loads(json.dumps(architecture.to_json(), sort_keys=True))) == architecture
 
@@ -34,6 +37,8 @@ def test_description_survives_json(architecture):
         ("statistics", {"statistics": {}}),
         ("statistics", {"statistics": {"depth": (2.0, 0.0)}}),
         ("fusion", {"fusion": "late"}),
+        ("rgb_mean", {"rgb_mean": (0.5,)}),
+        ("rgb_std", {"rgb_std": (0.5, 0.0, 0.5)}),
         ("decoder", {"decoder": "deeplab"}),
         ("widths", {"widths": (18, 36)}),
         ("version", {"version": 3}),
@@ -53,6 +58,13 @@ def test_description_without_a_version_is_of_the_first(tasks, decoder):
         del entry[newer]
     expected = dataclasses.replace(STUDENT, tasks=tasks, decoder=decoder, widths=None, version=1)
     assert Architecture.from_json(entry) == expected
+
+
+def test_a_description_of_before_normalisation_was_noted_has_imagenets():
+    entry = HALF.to_json()
+    del entry["rgb_mean"], entry["rgb_std"]
+    old = Architecture.from_json(entry)
+    assert (old.rgb_mean, old.rgb_std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) and old == STUDENT
 
 
 def test_incomplete_description_is_named():

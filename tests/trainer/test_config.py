@@ -69,6 +69,7 @@ PROMISED = [
     "tasks",
     "model.backbone",
     "model.pretrained",
+    "model.pretrained_inputs",
     "train.global_batch",
     "train.accumulation",
     "train.epochs",
@@ -238,6 +239,11 @@ WRONG = {
     "size": ("data: {path: d, size: 12}", "data.size: '12' is no size", "write HEIGHTxWIDTH"),
     "empty size": ("data: {path: d, crop: 00x4}", "data.crop: '00x4' is no size", "write HEIGHTxWIDTH"),
     "no inputs": (DATA + "inputs: []", "inputs: [] is empty", "name each one once"),
+    "no pretrained inputs": (
+        DATA + "model: {pretrained_inputs: []}",
+        "model.pretrained_inputs: []",
+        "name each one once",
+    ),
     "tasks twice": (DATA + "tasks: [depth, depth]", "tasks: ['depth', 'depth']", "name each one once"),
     "pseudo of no task": (
         DATA + "tasks: [depth]\npseudo: {semseg: {teacher: t}}",

@@ -57,6 +57,26 @@ def test_a_picture_of_another_size_is_seen_at_the_trained_one(finished, monkeypa
     assert asked.keys() == {"semseg", "depth"} and not np.array_equal(asked["depth"], found["depth"])
 
 
+def test_rgb_is_normalised_as_the_network_notes(finished, scenes_dataset, tmp_path):
+    """In a prediction and in an archive; networks of before that was noted had ImageNet's."""
+    last = finished("student").checkpoints / "last"
+    facts, frame = json.loads((last / "model.json").read_text()), frame_of(scenes_dataset)
+    rgb = torch.from_numpy(frame["rgb"].copy()).permute(2, 0, 1)[None].contiguous()
+    found = {}
+    for name, mean, std in (("noted", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), ("half", [0.5] * 3, [0.5] * 3)):
+        facts["architecture"] |= {"rgb_mean": mean, "rgb_std": std}
+        (last / "model.json").write_text(json.dumps(facts))
+        predictor = Predictor(last)
+        found[name] = predictor.predict(frame)["depth"]
+        predictor.export(tmp_path / f"{name}.pt2")
+        archived = torch.export.load(tmp_path / f"{name}.pt2").module()({"rgb": rgb})["depth"][0].numpy()
+        assert np.array_equal(archived, found[name])
+    assert not np.array_equal(found["half"], found["noted"])
+    del facts["architecture"]["rgb_mean"], facts["architecture"]["rgb_std"]
+    (last / "model.json").write_text(json.dumps(facts))
+    assert np.array_equal(Predictor(last).predict(frame)["depth"], found["noted"])
+
+
 def test_frames_without_a_common_size_are_seen_as_they_are(make, tiny_dataset):
     experiment = make("plain", f"data.path={tiny_dataset.folder}", "labels.depth=4", "labels.semseg=4", "train.steps=1")
     assert experiment.size is None

@@ -1,8 +1,14 @@
 """Weights that backbones start from, and every way in which a file or the hub can be wrong."""
 
+<<<<<<< HEAD
 import dataclasses
+=======
+>>>>>>> 83a7855 (tests: hold what weights of packages are, and where they go)
 import json
 import pickle
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -13,9 +19,11 @@ from safetensors.torch import save_file
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.model.network import Architecture, Network, build
-from trainer.model.pretrained import timm
+from trainer.model.pretrained import normalised, timm
+from trainer.runs import checkpoint
 
 BACKBONE = "hrnet_w18_small"
+HALF = (0.5, 0.5, 0.5)
 DEPTH = Task("depth", "metric", scale=0.001, unit="m")
 TEACHER = Architecture(BACKBONE, ("rgb", "depth"), (DEPTH,), (DEPTH,), statistics={"depth": (2.0, 1.0)})
 EARLY = Architecture(BACKBONE, ("rgb", "depth"), (DEPTH,), (DEPTH,), "early", {"depth": (2.0, 1.0)})
@@ -75,6 +83,43 @@ def test_a_network_of_ours_can_start_another(tmp_path):
     assert torch.equal(second.get_parameter("backbones.rgb.conv1.weight"), rgb["conv1.weight"])
 
 
+def test_rgb_is_normalised_as_timm_notes_for_the_weights():
+    lite = replace(TEACHER, backbone="tf_efficientnet_lite0")
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    for source, inputs, expected in (
+        (True, None, (HALF, HALF)),
+        (True, ["rgb"], (HALF, HALF)),
+        (True, ["depth"], (mean, std)),  # RGB's backbone is then from scratch
+        (False, None, (mean, std)),
+    ):
+        found = normalised(lite, source, inputs)
+        assert (found.rgb_mean, found.rgb_std) == expected
+    assert normalised(TEACHER, True, None) == TEACHER, "ImageNet's"
+    assert normalised(replace(lite, backbone="tf_efficientnet_lite0.in1k"), True, None).rgb_mean == HALF
+    assert normalised(replace(lite, version=1), True, None).rgb_mean == mean, "as networks of that version were trained"
+    assert normalised(replace(lite, fusion="early"), True, ["depth"]).rgb_mean == HALF, "one backbone for both"
+
+
+def test_rgb_is_normalised_as_the_run_did_that_the_weights_are_of(tmp_path):
+    """Which may be another normalisation than that of the backbone's published weights."""
+    lite = replace(TEACHER, backbone="tf_efficientnet_lite0", decoder="heads")
+    for mean in ((0.485, 0.456, 0.406), (0.1, 0.2, 0.3)):
+        own = replace(lite, rgb_mean=mean)
+        checkpoint.export(tmp_path / "last", build(own).state_dict(), own, 1)
+        again = build(lite, pretrained=tmp_path / "last/model.safetensors")
+        assert again.architecture.rgb_mean == mean
+        torch.testing.assert_close(again.encoders["rgb"].mean.flatten(), torch.tensor(mean))
+    moved = shutil.copy(tmp_path / "last/model.safetensors", tmp_path / "model.safetensors")
+    said = (
+        r"model\.safetensors: model\.pretrained: does not tell what its network normalises RGB by; give .*model\.json"
+    )
+    with pytest.raises(UserError, match=said):
+        build(lite, pretrained=moved)
+    (tmp_path / "model.json").write_text(json.dumps({"sha256": "of another", "architecture": own.to_json()}))
+    with pytest.raises(UserError, match=said):
+        build(lite, pretrained=moved)
+
+
 def test_names_that_timm_joins_otherwise_are_found(tmp_path):
     published = timm.create_model("resnet10t").state_dict()  # stem conv1.0
     save_file(published, tmp_path / "model.safetensors")
@@ -131,6 +176,14 @@ def test_nothing_is_unpickled(tmp_path):
         assert error.value.file == tmp_path / name and error.value.cure
         assert "weights_only=True" in error.value.cure or name.endswith(".safetensors")
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_word_that_is_none_of_the_sources(tmp_path):
+    said = (
+        "model.pretrained: 'packages' is not a valid source of weights; use true (the hub), false, package, or the path"
+    )
+    with pytest.raises(UserError, match=re.escape(said)):
+        build(TEACHER, pretrained="packages")
 
 
 def test_missing_file(tmp_path):

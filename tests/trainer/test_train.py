@@ -230,6 +230,36 @@ def test_weights_of_a_run_start_another(make, reference):
     assert torch.equal(own[stem], given[stem]) and not torch.equal(own[head], given[head])
 
 
+def test_a_run_keeps_the_normalisation_of_the_weights_that_it_started_from(make, reference, tmp_path):
+    """In its own model.json, which is what all that uses its network go by."""
+    shutil.copytree(reference.checkpoints / "last", tmp_path / "first")
+    facts = json.loads((tmp_path / "first/model.json").read_text())
+    facts["architecture"] |= {"rgb_mean": [0.1, 0.2, 0.3], "rgb_std": [0.4, 0.5, 0.6]}
+    (tmp_path / "first/model.json").write_text(json.dumps(facts))
+    run = make("plain", f"model.pretrained={tmp_path / 'first/model.safetensors'}", "train.steps=1")
+    last = train(run)
+    own = json.loads((last / "model.json").read_text())["architecture"]
+    assert (own["rgb_mean"], own["rgb_std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    network, _ = checkpoint.load_exported(last)
+    assert network.encoders["rgb"].mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_pretrained_inputs_reach_the_network(make, reference):
+    file = reference.checkpoints / "last/model.safetensors"
+    stem = "backbones.depth.conv_stem.weight"
+    started, scratch, alone = (
+        Trainer(make("teacher", *overrides)).learner.engine.weights()[stem]
+        for overrides in (
+            (f"model.pretrained={file}",),
+            (),
+            (f"model.pretrained={file}", "model.pretrained_inputs=[rgb]"),
+        )
+    )
+    assert torch.equal(alone, scratch) and not torch.equal(alone, started)
+    with pytest.raises(UserError, match="has no task 'rbg'; use one of its tasks: semseg, depth"):
+        _ = make("teacher", "model.pretrained_inputs=[rbg]").manifest
+
+
 def test_bf16_trains_on_a_cpu_beside_fp32(make):
     """Networks of several precisions in one process: a student's and its teacher's may differ."""
     full, half = (make("plain", f"train.precision={name}", f"experiment={name}") for name in ("fp32", "bf16"))

