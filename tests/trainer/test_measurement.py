@@ -135,10 +135,12 @@ def test_evaluation_while_training_and_after_and_labels_are_of_one_precision(mak
     predictor = Predictor(experiment.checkpoints / "last")
     for key in list(stored.keys(0))[:3]:
         rgb = reader.decode(reader.positions[key])["rgb"]
-        seen = raw_outputs(experiment, rgb)["semseg"]
-        assert np.array_equal(stored.read(0, key), seen[0].argmax(0).numpy())
+        seen = raw_outputs(experiment, rgb)["semseg"][0]
+        found, sure = stored.read_whole(0, key)
+        assert np.array_equal(found, seen.argmax(0).numpy())
+        assert np.abs(sure - seen.softmax(0).amax(0).numpy()).max() < 2e-5, "to a step of what is stored"
         if not options:
-            assert np.array_equal(stored.read(0, key), predictor.predict({"rgb": rgb})["semseg"])
+            assert np.array_equal(found, predictor.predict({"rgb": rgb})["semseg"])
 
 
 def test_at_the_labels_size_outputs_are_resized_and_not_labels(make):

@@ -134,13 +134,26 @@ def test_better_is_larger_for_shares_and_smaller_for_errors(name, best, better):
     assert headline(metrics, name, None)[1] is True
 
 
-@pytest.mark.parametrize("changed", ["evaluate.best=depth.rmse", "val=3", None])
+@pytest.mark.parametrize("changed", ["evaluate.best=depth.rmse", "val=3", "evaluate.resolution=label", None])
 def test_values_of_another_metric_or_other_frames_are_not_compared(make, reference, changed):
     run = make("plain", *LONG, *([changed] if changed else []))
     shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last"))
     trainer = Trainer(run)
     trainer.resume()
     assert (trainer.best is None) == bool(changed)
+
+
+def test_a_best_value_from_before_there_were_ways_to_measure_is_of_the_default_one(make, reference):
+    run = make("plain", *LONG)
+    shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last"))
+    for path in run.checkpoints.glob("step-*/state.json"):
+        state = json.loads(path.read_text())
+        for name in ("resolution", "range", "crop"):
+            del state["best"][name]
+        path.write_text(json.dumps(state))
+    trainer = Trainer(run)
+    trainer.resume()
+    assert trainer.best is not None
 
 
 def test_another_log_every_on_continuing_keeps_the_mean(make, reference):
