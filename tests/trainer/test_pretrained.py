@@ -1,9 +1,5 @@
 """Weights that backbones start from, and every way in which a file or the hub can be wrong."""
 
-<<<<<<< HEAD
-import dataclasses
-=======
->>>>>>> 83a7855 (tests: hold what weights of packages are, and where they go)
 import json
 import pickle
 import re
@@ -212,7 +208,7 @@ def test_a_name_of_weights_is_a_backbone_that_asks_for_those_weights(monkeypatch
         return str(file)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    tagged = [dataclasses.replace(given, backbone=f"{BACKBONE}.ms_in1k") for given in (TEACHER, EARLY)]
+    tagged = [replace(given, backbone=f"{BACKBONE}.ms_in1k") for given in (TEACHER, EARLY)]
     teacher, early = [build(architecture, pretrained=True) for architecture in tagged]
     assert asked == [(f"timm/{BACKBONE}.ms_in1k", "model.safetensors")] * 2
     assert_starts_from(weights, teacher)
