@@ -227,6 +227,9 @@ def _prepare(commands: Any) -> None:
     nyudv2.add_argument("--depth", choices=("filled", "raw"), default="filled")
     cityscapes = source("cityscapes", "the official folders leftImg8bit, gtFine, disparity, camera", "ROOT")
     cityscapes.add_argument("--coarse", action="store_true", help="add gtCoarse and train_extra")
+    cityscapes.add_argument(
+        "--max-depth", type=float, default=200, metavar="M", help="no measurement beyond, in metres (default: 200)"
+    )
     folder = source("folder", "your own frames: ROOT/rgb, ROOT/TASK, and ROOT/dataset.yaml or the options", "ROOT")
     folder.add_argument("--name", help="of the data set (default: the folder's)")
     folder.add_argument("--val-fraction", type=float, metavar="F", help="share of the frames that validate")

@@ -32,7 +32,7 @@ def nyudv2(options: argparse.Namespace) -> None:
 def cityscapes(options: argparse.Namespace) -> None:
     from shards.sources.cityscapes import Cityscapes
 
-    _pack(Cityscapes(options.source, coarse=options.coarse), options)
+    _pack(Cityscapes(options.source, coarse=options.coarse, max_depth=options.max_depth), options)
 
 
 def folder(options: argparse.Namespace) -> None:

@@ -45,8 +45,11 @@ _CLASSES = {  # labelId: name, colour; the order is that of the train ids
 }
 _LICENSE_PLATE = 255  # -1 of labels.py in 8 bits
 _LAST_ID = 33
-MAX_DEPTH = 500.0
-"""Metres. The cameras see less than one pixel of disparity there, so what lies further is no measurement."""
+_SCALE = 1 / 128
+_STORED = 500
+"""Metres that 16 bits hold at that scale, rounded down."""
+MAX_DEPTH = 200.0
+"""Metres, as far as the paper's depth reaches. Disparity is about 2.4 pixels there: a quarter pixel is 20 m."""
 _LAY_OUT = "unpack leftImg8bit, gtFine, disparity and camera of cityscapes-dataset.com side by side into this folder"
 
 
@@ -59,9 +62,10 @@ class Cityscapes:
         root: the folder of ``leftImg8bit``.
         coarse: add the frames of ``train_extra`` to ``train``, and coarse labels to those frames of ``train`` that
             have no fine ones. ``val`` keeps fine labels only, so that measures stay comparable.
+        max_depth: metres; a greater depth is no measurement.
 
     Raises:
-        UserError: when a folder is missing or empty.
+        UserError: when a folder is missing or empty, or no 16 bits hold depths up to ``max_depth``.
     """
 
     name = "cityscapes"
@@ -72,12 +76,15 @@ class Cityscapes:
             tuple(name for name, _ in _CLASSES.values()),
             tuple(colour for _, colour in _CLASSES.values()),
         ),
-        Task("depth", "metric", scale=1 / 128, unit="m"),
+        Task("depth", "metric", scale=_SCALE, unit="m"),
     )
 
-    def __init__(self, root: str | Path, coarse: bool = False) -> None:
-        self.root = Path(root)
-        self.options = {"source": self.name, "coarse": coarse}
+    def __init__(self, root: str | Path, coarse: bool = False, max_depth: float = MAX_DEPTH) -> None:
+        if not 0 < max_depth <= _STORED:
+            cure = f"give metres, more than 0 and at most {_STORED}, which 16 bits hold"
+            raise UserError(f"{max_depth:g}", key="--max-depth", cure=cure)
+        self.root, self.max_depth = Path(root), max_depth
+        self.options = {"source": self.name, "coarse": coarse, "max_depth": float(max_depth)}
         self._labels = {"train": ("gtFine", "gtCoarse") if coarse else ("gtFine",), "val": ("gtFine",)}
         if coarse and not (self.root / "gtCoarse").is_dir():
             raise UserError("has no gtCoarse", file=self.root, cure="unpack gtCoarse there, or leave coarse out")
@@ -113,7 +120,8 @@ class Cityscapes:
                 what = "is missing, but depth needs it beside the disparity"
                 cure = "unpack camera into the same folder as disparity"
                 raise UserError(what, file=self._path("camera", frame, "camera.json"), cure=cure)
-            labels["depth"] = depth_of(read_values(files["depth"]), camera["baseline"], camera["intrinsics"]["fx"])
+            stored, fx = read_values(files["depth"]), camera["intrinsics"]["fx"]
+            labels["depth"] = depth_of(stored, camera["baseline"], fx, self.max_depth)
         return Frame(read_rgb(files["rgb"]), labels, {"city": frame.split("/")[1], **(camera or {})}, files)
 
     def _list(self, folder: str) -> list[str]:
@@ -133,7 +141,7 @@ class Cityscapes:
         return self.root / kind / f"{frame}_{ending}"
 
 
-def depth_of(stored: np.ndarray, baseline: float, fx: float) -> np.ndarray:
+def depth_of(stored: np.ndarray, baseline: float, fx: float, max_depth: float = MAX_DEPTH) -> np.ndarray:
     """Depth from a stored disparity map.
 
     ``disparity = (stored - 1) / 256`` pixels, ``depth = baseline · fx / disparity`` (Cityscapes README). A stored 0
@@ -143,13 +151,14 @@ def depth_of(stored: np.ndarray, baseline: float, fx: float) -> np.ndarray:
         stored: ``(H, W)`` uint16.
         baseline: metres between the cameras.
         fx: focal length in pixels.
+        max_depth: metres.
 
     Returns:
-        ``(H, W)`` float32 in metres, 0 where there is no measurement or it is over :data:`MAX_DEPTH`.
+        ``(H, W)`` float32 in metres, 0 where there is no measurement or it is over ``max_depth``.
     """
     disparity = (stored.astype(np.float32) - 1) / 256
     depth = np.divide(baseline * fx, disparity, out=np.zeros_like(disparity), where=disparity > 0)
-    depth[depth > MAX_DEPTH] = 0
+    depth[depth > max_depth] = 0
     return depth
 
 

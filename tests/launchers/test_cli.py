@@ -101,6 +101,26 @@ def test_prepare_waits_for_whoever_prepares_the_same(scenes, tmp_path):
     assert Manifest.load(tmp_path / "d").complete()
 
 
+def test_prepare_cityscapes_takes_the_greatest_depth(tmp_path, capsys):
+    camera = '{"extrinsic": {"baseline": 0.2}, "intrinsic": {"fx": 2560, "fy": 2560, "u0": 3, "v0": 2}}'
+    stored = np.full((4, 6), 513, np.uint16)  # 2 pixels: 256 m
+    stored[0] = 2561  # 10 pixels: 51.2 m
+    for frame in ("train/ulm/ulm_000000_000019", "val/lindau/lindau_000000_000019"):
+        for kind in ("leftImg8bit", "disparity", "camera"):
+            (tmp_path / "raw" / kind / frame).parent.mkdir(parents=True)
+        Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / f"raw/leftImg8bit/{frame}_leftImg8bit.png")
+        Image.fromarray(stored).save(tmp_path / f"raw/disparity/{frame}_disparity.png")
+        (tmp_path / f"raw/camera/{frame}_camera.json").write_text(camera)
+    measured = {}
+    for name, options in {"default": [], "far": ["--max-depth", "300"], "near": ["--max-depth", "50"]}.items():
+        arguments = ["prepare", "cityscapes", str(tmp_path / "raw"), str(tmp_path / name), "--jobs", "1", *options]
+        assert main(arguments) == 0
+        manifest = Manifest.load(tmp_path / name)
+        measured[manifest.source["max_depth"]] = manifest.statistics["train"]["depth"]["pixels"]
+    assert measured == {200: 6, 300: 24, 50: 0}
+    assert main([*arguments[:-1], "600"]) == 1 and "--max-depth: 600" in capsys.readouterr().err
+
+
 def test_prepare_folder_takes_a_declaration_from_its_options(tmp_path, capsys):
     for name in ("rgb", "semseg", "depth"):
         (tmp_path / "raw" / name).mkdir(parents=True)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from shards.codec import decode_rgb
 from shards.errors import UserError
+from shards.pack import pack
 from shards.sources.cityscapes import Cityscapes, depth_of
 from shards.tasks import IGNORE
 
@@ -114,16 +115,38 @@ def test_depth_comes_from_the_frames_own_camera(tree):
 
 
 def test_no_disparity_and_the_far_away_are_no_measurement():
-    stored = np.array([[0, 1, 2, 128, 258, 32257]], np.uint16)
+    # the paper: "from a few meters to two hundred meters", here 609 is 200.01 m and 610 199.68 m
+    stored = np.array([[0, 1, 2, 128, 258, 609, 610, 32257]], np.uint16)
     depth = depth_of(stored, baseline=0.21, fx=2262.0)
     focal = 0.21 * 2262
-    np.testing.assert_allclose(depth, [[0, 0, 0, 0, focal * 256 / 257, focal / 126]], rtol=1e-6)
+    np.testing.assert_allclose(depth, [[0, 0, 0, 0, 0, 0, focal * 256 / 609, focal / 126]], rtol=1e-6)
 
 
-def test_the_depth_scale_reaches_the_last_depth(tree):
-    depth = Cityscapes(tree.root).tasks[1]
+def test_how_far_is_no_measurement_can_be_told(tree):
+    frame = "train/aachen/aachen_000000_000019"
+    tree.disparity(frame, [258, 610, 4097, 4098, 32257, 0])  # 472, 199, 29.598, 29.591, 3.8 m, none
+    focal = 0.209313 * 2262.52
+    far, near = Cityscapes(tree.root, max_depth=500), Cityscapes(tree.root, max_depth=29.595)
+    assert np.count_nonzero(far.load("train", 0).labels["depth"][0]) == 5
+    expected = [0, 0, 0, focal * 256 / 4097, focal / 126, 0]
+    np.testing.assert_allclose(near.load("train", 0).labels["depth"][0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("metres", [0, -1, 501, float("nan")])
+def test_a_depth_that_cannot_be_stored_is_refused(tree, metres):
+    with pytest.raises(UserError, match=r"--max-depth: .*; give metres, more than 0 and at most 500"):
+        Cityscapes(tree.root, max_depth=metres)
+    depth = Cityscapes(tree.root, max_depth=500).tasks[1]
     assert (depth.kind, depth.unit) == ("metric", "m")
     assert 500 / depth.scale <= 65535
+
+
+def test_the_manifest_tells_how_far_depth_reaches(tree, tmp_path):
+    manifest = pack(Cityscapes(tree.root, max_depth=25), tmp_path / "near")
+    assert manifest.source["max_depth"] == 25
+    with pytest.raises(UserError, match="max_depth"):
+        pack(Cityscapes(tree.root), tmp_path / "near")
+    assert pack(Cityscapes(tree.root), tmp_path / "default").source["max_depth"] == 200
 
 
 def test_rgb_is_the_files_own_bytes(tree):
