@@ -33,6 +33,7 @@ from shards.tasks import IGNORE, Task
 from trainer.vision import transforms as v2
 
 Member = np.ndarray | Tensor
+ZOOM_WINDOWS = ("random", "centre")
 
 
 def blank(task: Task, height: int, width: int) -> Tensor:
@@ -66,11 +67,12 @@ class Augment:
     """Random augmentation of a sample, a pure function of the sample and a seed.
 
     One window of the frame, ``crop / z`` large, is resized to ``crop`` and perhaps flipped, for every member alike:
-    rgb bilinearly, labels by nearest neighbour. What a sample lacks does not change what happens to the rest,
+    rgb bilinearly, labels by nearest neighbour. The reference recipe for NYUDv2 flips, and zooms about the centre;
+    windows at random places and jitter are additions. What a sample lacks does not change what happens to the rest,
     so a frame with pseudo-labels is augmented as it is without.
 
-    - *Zoom* by z makes things look z times nearer, so every metric label is divided by z (the reference
-      recipe for NYUDv2). To the same camera, an image z times larger with depth / z is the scene (X, Y, Z / z), in
+    - *Zoom* by z makes things look z times nearer, so every metric label is divided by z (as the
+      reference recipe does). To the same camera, an image z times larger with depth / z is the scene (X, Y, Z / z), in
       which a normal (nx, ny, nz) becomes (nx, ny, z·nz), made a unit again; exact for a window at the frame's centre.
     - *Flip* negates the x component of unit vectors.
     - *Jitter* scales brightness, contrast and saturation, in random order, by factors in [1 - jitter, 1 + jitter].
@@ -81,10 +83,13 @@ class Augment:
         crop: height and width of the result; None keeps the frame's.
         flip: whether to mirror every other sample.
         zoom: the factors to choose from, each at least 1; ``(1.0,)`` for no zoom.
+        zoom_window: ``random``: the window lies anywhere in the frame. ``centre``: at the centre of a crop that lies
+            anywhere, hence of the frame where nothing is cropped.
         jitter: strength of the colour jitter, 0 (none) to 1.
 
     Raises:
-        UserError: for a zoom below 1, a jitter outside 0 to 1, or a frame smaller than the crop.
+        UserError: for a zoom below 1, an unknown zoom window, a jitter outside 0 to 1, or a frame smaller than the
+            crop.
     """
 
     tasks: tuple[Task, ...]
@@ -92,12 +97,16 @@ class Augment:
     flip: bool = True
     zoom: tuple[float, ...] = (1.0, 1.2, 1.5)
     jitter: float = 0.0
+    zoom_window: str = "random"
 
     def __post_init__(self) -> None:
         if not self.zoom or min(self.zoom) < 1:
             raise UserError(
                 f"{list(self.zoom)} has no factor, or one below 1", key="augment.zoom", cure="use [1.0] for none"
             )
+        if self.zoom_window not in ZOOM_WINDOWS:
+            cure = f"use one of {', '.join(ZOOM_WINDOWS)}"
+            raise UserError(f"{self.zoom_window!r} is unknown", key="augment.zoom_window", cure=cure)
         if not 0 <= self.jitter <= 1:
             raise UserError(f"{self.jitter} is outside 0 to 1", key="augment.jitter", cure="use 0 for none")
 
@@ -122,7 +131,9 @@ class Augment:
             what = f"{size[0]}×{size[1]} is larger than the frame's {frame[0]}×{frame[1]}"
             raise UserError(what, key="data.crop", cure="crop no more than the frame has")
         height, width = (max(1, round(side / zoom)) for side in size)
-        top, left = int(down * (frame[0] - height + 1)), int(across * (frame[1] - width + 1))
+        room = (height, width) if self.zoom_window == "random" else size
+        top, left = int(down * (frame[0] - room[0] + 1)), int(across * (frame[1] - room[1] + 1))
+        top, left = top + (room[0] - height) // 2, left + (room[1] - width) // 2
 
         tensors = {}
         for name, view in views.items():

@@ -89,12 +89,15 @@ class Loss:
 
 @dataclass
 class Augment:
-    """Random changes of training frames, the same for a frame's RGB and labels."""
+    """Random changes of training frames, the same for a frame's RGB and labels. The reference recipe for NYUDv2 flips,
+    and zooms about the centre; windows at random places and colour jitter are additions."""
 
     flip: bool = True
     """Mirror every second frame."""
     zoom: list[float] = field(default_factory=lambda: [1.0, 1.2, 1.5])
     """Factors of which one is drawn; depth is divided by it."""
+    zoom_window: str = "random"
+    """What a zoom enlarges. random: a window anywhere in the frame. centre: the centre of the frame, or of the crop."""
     jitter: float = 0.2
     """Largest relative change of brightness, contrast and saturation; 0 for none."""
 

@@ -17,6 +17,7 @@ _CHOICES: dict[str, tuple[str | int | None, ...]] = {
     "model.decoder": ("mti", "heads"),
     "model.version": (1, 2),
     "loss.normalise": ("labelled", "all"),
+    "augment.zoom_window": ("random", "centre"),
     "train.optimizer": ("adam", "adamw"),
     "train.schedule": ("polynomial", "cosine", "constant"),
     "model.norm": ("batch", "sync", "frozen"),

@@ -280,4 +280,5 @@ def augment_of(config: Config, frames: Frames) -> Augment:
         flip=config.augment.flip,
         zoom=tuple(config.augment.zoom),
         jitter=config.augment.jitter,
+        zoom_window=config.augment.zoom_window,
     )

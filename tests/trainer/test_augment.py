@@ -173,7 +173,7 @@ def test_depth_is_divided_by_the_zoom_and_no_measurement_stays_none():
 
 def test_normals_turn_with_the_zoom_as_the_surface_of_the_divided_depth_does():
     """Points of a plane, back-projected from the zoomed depth by the same camera, lie at one distance along the zoomed
-    normal. Exactly so where the window is at the frame's centre, which some seeds come close to."""
+    normal, where the window is at the frame's centre."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     rays = np.stack([(x - (WIDTH - 1) / 2) / 60, (y - (HEIGHT - 1) / 2) / 60, np.ones_like(x)], -1)
     normal = np.array([0.48, -0.64, -0.6])
@@ -181,22 +181,51 @@ def test_normals_turn_with_the_zoom_as_the_surface_of_the_divided_depth_does():
     sample["depth"] = (-2 / (rays @ normal)).astype(np.float32)
     assert sample["depth"].min() > 0
     sample["normals"][:3] = 0
-    augment, central = Augment(TASKS, flip=False, zoom=(1.5,)), 0
-    for seed in range(300):
-        found = augment(sample, seed)
-        middle = [float(found["rgb"][row].float().mean()) / 2 for row in (0, 1)]
-        if abs(middle[0] - (HEIGHT - 1) / 2) > 1 or abs(middle[1] - (WIDTH - 1) / 2) > 1:
-            continue
-        central += 1
+    for seed in range(10):
+        found = Augment(TASKS, flip=False, zoom=(1.5,), zoom_window="centre")(sample, seed)
         vectors = found["normals"].permute(1, 2, 0).numpy()
         distance = (rays * found["depth"][0, ..., None].numpy() * vectors).sum(-1)
         assert distance.std() / abs(distance.mean()) < 0.03
         assert np.allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-6)
         unturned = (rays * found["depth"][0, ..., None].numpy() * normal).sum(-1)
         assert unturned.std() / abs(unturned.mean()) > 0.1
-    assert central
+    augment = Augment(TASKS, flip=False, zoom=(1.5,))
     top = min((augment(sample, seed) for seed in SEEDS), key=lambda found: found["rgb"][0].min())
     assert not top["normals"][:, 0].any(), "no label stays none"
+
+
+def middle(found: dict[str, torch.Tensor]) -> list[float]:
+    """Row and column of the frame that the middle of a frame of :func:`coordinates` shows."""
+    place = found["depth"][0, [0, -1], [0, -1]] - 1
+    return [float((place // WIDTH).mean()), float((place % WIDTH).mean())]
+
+
+@pytest.mark.parametrize("crop", [None, (24, 42)])
+def test_a_zoom_about_the_centre_shows_the_middle_of_what_it_enlarges(crop):
+    metre = Task("metre", "metric", scale=0.001, unit="m")
+    sample = coordinates() | {"metre": np.ones((HEIGHT, WIDTH), np.float32)}
+    middles = set()
+    for seed in SEEDS:
+        whole, found, anywhere = (
+            Augment((DEPTH, metre), crop, flip=False, zoom=zoom, zoom_window=window)(sample, seed)
+            for zoom, window in [((1.0,), "centre"), ((1.2, 1.5), "centre"), ((1.2, 1.5), "random")]
+        )
+        factor = 1 / float(found["metre"][0, 0, 0])
+        assert factor == pytest.approx(1 / float(anywhere["metre"][0, 0, 0])), "the window shifts no other draw"
+        assert middle({"depth": found["depth"] * factor}) == pytest.approx(middle(whole), abs=0.51)
+        middles.add(tuple(middle(whole)))
+    assert len(middles) == 1 if crop is None else len(middles) > 10
+
+
+def test_the_window_matters_to_a_zoom_alone():
+    sample = photo()
+    for seed in SEEDS:
+        options = {"crop": (24, 32), "zoom": (1.0,), "jitter": 0.4}
+        central = Augment(TASKS, **options, zoom_window="centre")(sample, seed)
+        assert same(central, Augment(TASKS, **options)(sample, seed))
+    windows = {name: Augment(TASKS, zoom=(1.5,), zoom_window=name)(sample, 0) for name in ("random", "centre")}
+    assert same(Augment(TASKS, zoom=(1.5,))(sample, 0), windows["random"]), "the default"
+    assert not same(windows["random"], windows["centre"])
 
 
 def test_every_zoom_and_both_sides_occur_about_equally_often():
@@ -250,7 +279,12 @@ def test_jitter_changes_colours_alone_and_by_no_more_than_it_says():
 
 @pytest.mark.parametrize(
     ("options", "key"),
-    [({"zoom": (0.5, 1)}, "augment.zoom"), ({"zoom": ()}, "augment.zoom"), ({"jitter": 1.5}, "augment.jitter")],
+    [
+        ({"zoom": (0.5, 1)}, "augment.zoom"),
+        ({"zoom": ()}, "augment.zoom"),
+        ({"zoom_window": "center"}, "augment.zoom_window"),
+        ({"jitter": 1.5}, "augment.jitter"),
+    ],
 )
 def test_a_wrong_option_is_a_user_error(options, key):
     with pytest.raises(UserError) as caught:

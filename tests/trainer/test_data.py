@@ -257,6 +257,13 @@ def test_size_resizes_and_crop_cuts(make):
         assert same.any(), "no window of the frame"
 
 
+def test_a_zoom_about_the_centre_can_be_asked_for(make):
+    (whole,) = batches_of(make("plain", *PLAIN, *ALL), 1)
+    options = (*PLAIN, *ALL, "augment.zoom=[2.0]", "augment.zoom_window=centre")
+    (zoomed,) = batches_of(make("plain", *options), 1)
+    assert torch.equal(zoomed.labels["depth"][..., ::2, ::2] * 2, whole.labels["depth"][..., 8:24, 16:48])
+
+
 def test_a_crop_larger_than_a_frame_names_the_frame(make, scenes_dataset):
     with pytest.raises(UserError, match=r"train-00000\d\.tar: train_0000\d\d: 64×64 is larger than the frame's 32×64"):
         batches_of(make("plain", "data.crop=64x64"), 1)
