@@ -150,6 +150,9 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--compare", metavar="A,B", action="append", default=[], help=also)
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
     toy = _command(commands, "toy", "launchers.toy:toy", "the paper's toy example: do pseudo-labels bring knowledge?")
+    toy.add_argument(
+        "--functions", choices=("paper", "nested"), default="paper", help="the paper's, or a pair of which f2 needs f1"
+    )
     toy.add_argument("--seeds", type=int, default=50, metavar="N", help="trained together (default: 50)")
     toy.add_argument("--picture", metavar="FILE.png", help="draw what the first seed's networks learnt")
     toy.add_argument("--format", choices=("text", "md"), default="text")

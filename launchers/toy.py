@@ -3,27 +3,29 @@
 import argparse
 
 from shards.errors import UserError
-from trainer.progress import console, progress, say, show
+from trainer.progress import console, progress, show
 from trainer.results.table import as_markdown, as_rich
 
 
 def toy(options: argparse.Namespace) -> None:
-    from trainer.toy.example import PROTOCOLS, Toy
-    from trainer.toy.table import picture, tabulate
+    from trainer.toy.example import Toy, steps_of
+    from trainer.toy.functions import PAIRS
+    from trainer.toy.picture import picture
+    from trainer.toy.table import compare, tabulate
 
     if options.seeds < 1:
         raise UserError(f"{options.seeds} seeds", key="--seeds", cure="give 1 or more")
-    total = sum(protocol.steps for protocol in PROTOCOLS)
+    pair = PAIRS[options.functions]
+    total = sum(steps_of(protocol) for protocol in pair.protocols)
     with progress("toy", total, show=options.format == "text") as report:
-        toys = [Toy(protocol, range(options.seeds), report) for protocol in PROTOCOLS]
+        toys = [Toy(pair, protocol, range(options.seeds), report) for protocol in pair.protocols]
         found = [each for toy in toys for each in toy.run()]
-    table = tabulate(found)
+    tables = [tabulate(pair, found), compare(found)]
     if options.format == "md":
-        print(as_markdown(table))
+        print("\n\n".join(as_markdown(table) for table in tables))
     else:
-        show(as_rich(table))
-        for note in table.notes:
-            say(note)
+        for table in tables:
+            show(as_rich(table))
     if options.picture:
         picture(toys, found, options.picture)
         console.print(f"wrote {options.picture}", soft_wrap=True)
