@@ -1,0 +1,92 @@
+"""What soft labels cost and lose: bytes a frame and divergence from the teacher's full distribution, by k and scale.
+
+    python -m benchmarks.soft_labels RUN_FOLDER [--frames N] [--classes 1,2,4,8] [--scales 1,2,4]
+
+The teacher of a finished run says what it thinks of frames that it would label; each of its distributions is stored as
+label shards store it and read again (shards/soft.py). Prints, averaged over pixels, the divergence KL(teacher ‖ stored)
+in nats, stored probabilities raised to 1e-4, the mass that is spread evenly since its class is not stored, and how
+often the most probable class stays the same; beside them the bytes of hard label and confidence.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shards.codec import encode_confidence, encode_label
+from shards.order import Order
+from shards.resize import resize_label
+from shards.soft import decode_soft, distribution, encode_soft
+from shards.stream import Position
+from shards.tasks import Task
+from trainer.averaging import averaged
+from trainer.data import Collate, FrameLoader, load_batches
+from trainer.decision import confidence, decide, soft_label
+from trainer.experiment import Experiment
+from trainer.runs import checkpoint
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("run", type=Path)
+    arguments.add_argument("--frames", type=int, default=40)
+    arguments.add_argument("--classes", default="1,2,3,4,6,8,16")
+    arguments.add_argument("--scales", default="1,2,4")
+    options = arguments.parse_args()
+    experiment = Experiment.of_run(options.run)
+    task = next(task for task in experiment.targets if task.kind == "classes")
+    outputs = say_of_frames(experiment, task, options.frames)
+    hard = np.mean([len(encode_label(task, decide(task, output)[0].numpy())) for output in outputs])
+    sure = [confidence(task, output) for output in outputs]
+    own = np.mean([len(encode_confidence(of[0].numpy())) for of in sure if of is not None])
+    print(f"{len(outputs)} frames of {outputs[0].shape[2]}x{outputs[0].shape[3]}, {len(task.classes)} classes")
+    print(f"hard label {hard / 1000:.1f} kB, confidence {own / 1000:.1f} kB a frame\n")
+    print("| k | scale | kB a frame | KL, nats | mass not stored | same class |")
+    print("|---|---|---|---|---|---|")
+    for scale in map(int, options.scales.split(",")):
+        for kept in map(int, options.classes.split(",")):
+            if kept <= len(task.classes):
+                found = np.mean([cost(task, output, kept, scale) for output in outputs], 0)
+                size, divergence, lost, same = found
+                print(f"| {kept} | {scale} | {size / 1000:.1f} | {divergence:.4f} | {lost:.2%} | {same:.2%} |")
+
+
+def cost(task: Task, output: torch.Tensor, kept: int, scale: int) -> tuple[float, float, float, float]:
+    """Bytes, divergence in nats, mass that is not stored and share of equal classes of one frame's output."""
+    data = encode_soft(soft_label(output, kept, scale)[0])
+    soft = resize_label(decode_soft(task, data, kept), tuple(output.shape[2:]))
+    stored = distribution(soft, len(task.classes))
+    p = output[0].softmax(0).permute(1, 2, 0).double().numpy()
+    divergence = (p * (np.log(p.clip(1e-12)) - np.log(stored.clip(1e-4)))).sum(-1).mean()
+    lost = 1 - soft[..., kept:].sum(-1, dtype=np.int64).mean() / 255
+    same = (soft[..., 0] == p.argmax(-1)).mean()
+    return len(data), float(divergence), float(lost), float(same)
+
+
+@torch.inference_mode()
+def say_of_frames(experiment: Experiment, task: Task, count: int) -> list[torch.Tensor]:
+    """The network's outputs ``(1, C, H, W)`` of the first frames that it would label, mirrored ones averaged in if it
+    labels so."""
+    config = experiment.config
+    network, _ = checkpoint.load_exported(experiment.checkpoints / config.evaluate.checkpoint)
+    network.eval()
+    frames, mask = experiment.frames_to_label()
+    chosen = frames.by_shard(mask)
+    loader = FrameLoader(frames, chosen, config.inputs, [], size=experiment.size)
+    collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+    order = Order([len(of) for of in chosen], 0, shuffle=False)
+    found = []
+    for place in range(min(count, order.samples)):
+        for batch in load_batches(loader, collate, [Position(0, place, *order.locate(0, place))]):
+            inputs = batch.inputs(config.inputs, torch.channels_last)
+            if config.label.flip:
+                outputs, _ = averaged(lambda x: network(x).final, inputs, [task], loader.tasks)
+            else:
+                outputs = network(inputs).final
+            found.append(outputs[task.name])
+    return found
+
+
+if __name__ == "__main__":
+    main()
