@@ -143,6 +143,8 @@ def parser() -> argparse.ArgumentParser:
         "--samples", type=int, metavar="N", help="frames to train on (default: all that show every task's label)"
     )
     relate.add_argument("--out", metavar="FOLDER", help="of all runs (default: runs/DATASET/relate)")
+    judges = "judges: training frames that are set aside (default; dev=N says how many), or those that judge students"
+    relate.add_argument("--split", choices=("dev", "val"), default="dev", help=judges)
     _deploy(commands)
     table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")

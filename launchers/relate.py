@@ -1,12 +1,12 @@
 """``tutelage relate CONFIG``: which task helps which, as a table, verdicts and recommendations."""
 
 import argparse
-from collections.abc import Iterator
 from typing import Any
 
 from trainer.progress import say, show
 from trainer.ranks import rank
 from trainer.recommendation import FILE, reasons
+from trainer.relations.words import caveats, judged
 from trainer.results.headlines import HEADLINES, signed
 from trainer.results.table import Results, as_rich
 
@@ -15,13 +15,20 @@ def relate(options: argparse.Namespace) -> None:
     from trainer.relations.relate import relate
 
     folder, relation = relate(
-        options.config, options.overrides, seeds=options.seeds, samples=options.samples, out=options.out
+        options.config,
+        options.overrides,
+        seeds=options.seeds,
+        samples=options.samples,
+        out=options.out,
+        split=options.split,
     )
     if rank() == 0:
         show(as_rich(tabulate(relation)))
     for line in judged(relation):
         say(line)
     for line in reasons(relation["recommended"]):
+        say(line)
+    for line in caveats(relation):
         say(line)
     say(f"written: {folder / FILE}, {folder / 'relation.png'}")
 
@@ -38,13 +45,5 @@ def tabulate(relation: dict[str, Any]) -> Results:
         bounds = ["–" if bound is None else signed(100 * bound, 1) for bound in (relative["low"], relative["high"])]
         helps = {True: "yes", False: "no", None: "undetermined"}[each["helps"]]
         gain = f"{signed(100 * relative['mean'], 1)} % ({bounds[0]} to {bounds[1]})"
-        rows.append([f"{source} → {target}", title, *means, gain, helps])
-    return Results(["source → target", "metric", "RGB", "RGB + source", "gain", "helps"], rows)
-
-
-def judged(relation: dict[str, Any]) -> Iterator[str]:
-    """A line for every pair: its Condition, and what that is in words."""
-    for each in relation["verdicts"]:
-        condition = each["condition"]
-        name = condition if condition == "undetermined" else f"Condition {condition.replace('2-mirror', '2, mirrored')}"
-        yield f"{each['one']} and {each['other']}: {name}: {each['words']}"
+        rows.append([f"{source} → {target}", title, *means, gain, f"{each['p']:.2g}", helps])
+    return Results(["source → target", "metric", "RGB", "RGB + source", "gain", "p (Holm)", "helps"], rows)

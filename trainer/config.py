@@ -232,6 +232,8 @@ class Config:
     """Pseudo-labels by task; or `pseudo: auto` for those that `tutelage relate` recommends."""
     relation: str | None = None
     """The relation.json that `pseudo: auto` follows; null for that of this data set."""
+    relation_split: str = "dev"
+    """What it was judged on: dev frames, or val, the validation frames, which then judge the student as well."""
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     loss: Loss = field(default_factory=Loss)

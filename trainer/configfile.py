@@ -25,6 +25,7 @@ _OF_THE_STUDENT = (
     "tasks",
     "pseudo",
     "relation",
+    "relation_split",
     "run.path",
     "loss",
     "model.fusion",
@@ -186,7 +187,7 @@ def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path)
     for file, labels in layers:
         if labels == AUTO:
             config.pseudo, config.relation = {}, named or str(relation_folder(config) / FILE)
-            labels = pseudo_labels(config.relation, path, list(config.tasks))
+            labels = pseudo_labels(config.relation, path, list(config.tasks), config.relation_split)
         config = _merge(config, OmegaConf.create({"pseudo": labels}), file)
     return config
 

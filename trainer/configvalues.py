@@ -26,6 +26,7 @@ _CHOICES: dict[str, tuple[str | int | None, ...]] = {
     "evaluate.split": ("val", "dev"),
     "evaluate.resolution": ("network", "label"),
     "evaluate.crop": ("eigen", None),
+    "relation_split": ("dev", "val"),
 }
 _LEAST = {
     "seed": 0,

@@ -77,11 +77,12 @@ class Frames:
             if only > len(left):
                 key = "val" if split == "val" else "frames"
                 cure = f"set it to {len(left)} or less, or to null for all"
-                raise UserError(f"{only} frames, where split {split} has {len(left)}", key=key, cure=cure)
+                what = f"{only} frames, where split {split} has {len(left)}{self._aside(dev)}"
+                raise UserError(what, key=key, cure=cure)
             kept[left[only:]] = False
         self.chosen = kept
         self.visible = {
-            name: self._within(limits[name], has & kept, queue, name) if name in limits else has & kept
+            name: self._within(limits[name], has & kept, queue, name, dev) if name in limits else has & kept
             for name, has in carried.items()
         }
 
@@ -163,11 +164,15 @@ class Frames:
         labels = np.sum([has.astype(np.int8) for has in carried.values()], axis=0)
         return np.lexsort((mix_range(mix(seed, _BUDGET), self.count), -labels))
 
-    def _within(self, budget: int, has: np.ndarray, queue: np.ndarray, task: str) -> np.ndarray:
+    @staticmethod
+    def _aside(dev: int) -> str:
+        return f" besides the {dev} set aside (dev)" if dev else ""
+
+    def _within(self, budget: int, has: np.ndarray, queue: np.ndarray, task: str, dev: int) -> np.ndarray:
         queue = queue[has[queue]]
         if budget > len(queue):
             raise UserError(
-                f"{budget} frames, where {len(queue)} carry the label",
+                f"{budget} frames, where {len(queue)} carry the label{self._aside(dev)}",
                 file=self.manifest.path,
                 key=f"labels.{task}",
                 cure=f"set it to {len(queue)} or less, or to null for all",

@@ -1,6 +1,7 @@
 """The pseudo-labels that ``tutelage relate`` recommends, and how ``pseudo: auto`` follows it.
 
-``relation.json`` says under ``recommended``, for every task, which inputs its teacher should see, or none::
+``relation.json`` says under ``split`` what it was judged on, and under ``recommended``, for every task, which inputs
+its teacher should see, or none::
 
     {"semseg": {"inputs": ["rgb", "depth"], "threshold": 0.9, "why": "depth helps semseg by 31.0 % (12.1 to 49.9 %)"},
      "depth": {"inputs": null, "threshold": null, "why": "no frame lacks it"}}
@@ -42,11 +43,23 @@ def recommended(file: str | Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def pseudo_labels(file: str | Path, student: Path, tasks: list[str]) -> dict[str, dict[str, Any]]:
-    """What stands for ``pseudo: auto`` in the configuration of a student that predicts ``tasks``."""
+def pseudo_labels(file: str | Path, student: Path, tasks: list[str], split: str) -> dict[str, dict[str, Any]]:
+    """What stands for ``pseudo: auto`` in the configuration of a student that predicts ``tasks``.
+
+    Args:
+        split: what the relation may have been judged on: ``dev``, or ``val`` for any frames.
+
+    Raises:
+        UserError: when it was judged on frames that measure the student, and that is not allowed.
+    """
+    found = recommended(file)
+    if split == "dev" and read_json(file, _CURE).get("split") != "dev":  # older files do not say, and it was val
+        what = "was judged on validation frames, which would then judge the student that it chose a teacher for"
+        cure = "run `tutelage relate CONFIG` again, or set relation_split=val to follow it all the same"
+        raise UserError(what, file=file, key="split", cure=cure)
     return {
         task: {"teacher": str(student), "inputs": entry["inputs"], "threshold": entry["threshold"]}
-        for task, entry in recommended(file).items()
+        for task, entry in found.items()
         if task in tasks and entry["inputs"]
     }
 

@@ -21,6 +21,7 @@ MAY_CHANGE = (
     "checkpoint",
     "run",
     "relation",
+    "relation_split",
     "train.accumulation",
     "train.trace",
     "train.timeout",

@@ -243,7 +243,8 @@ def test_picture_takes_overrides_anywhere(done):
 def test_relate_prints_gains_verdicts_and_what_follows(place, capsys):
     assert main(["relate", "teacher.yaml", "--seeds", "1", "--samples", "4", "--out", "out", "train.steps=1"]) == 0
     said = capsys.readouterr().out
-    assert "relate semseg, depth: 3 networks × 1 seed on 4 frames: out" in said
+    assert "3 networks × 1 seed on 4 frames, judged on training frames that are set aside (1): out" in said
+    assert "fix the number of seeds before you look" in " ".join(said.split())
     assert all(f" {pair} " in said for pair in ("semseg → depth", "depth → semseg"))
     assert "semseg and depth: undetermined: whether semseg helps depth takes more than one seed" in said
     assert "pseudo-labels of semseg: none (depth may help semseg: " in said

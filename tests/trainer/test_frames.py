@@ -199,7 +199,7 @@ def test_frames_that_are_not_there_show_and_are_labelled_nothing(scenes_dataset)
     assert few.to_label(["rgb"], ["semseg"]).sum() == 4 and few.to_train(["rgb"], ["semseg", "depth"]).sum() == 12
     with pytest.raises(UserError, match=r"labels\.depth: 13 frames, where 12 carry the label"):
         frames_of(scenes_dataset, budgets={"depth": 13}, only=12)
-    with pytest.raises(UserError, match="frames: 21 frames, where split train has 20; set it to 20 or less"):
+    with pytest.raises(UserError, match="frames: 21 frames, where split train has 20 besides the 4 set aside"):
         frames_of(scenes_dataset, dev=4, only=21)
     assert frames_of(scenes_dataset, dev=4, only=20).chosen.sum() == 20, "frames set aside are not counted"
 

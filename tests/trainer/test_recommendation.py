@@ -21,7 +21,7 @@ def relation(tmp_path) -> Path:
     """A relation that recommends a teacher of semseg, where ``pseudo: auto`` looks for that of this test's runs."""
     path = tmp_path / "runs/scenes/relate/relation.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"recommended": {"semseg": SEMSEG, "depth": NONE}}))
+    path.write_text(json.dumps({"split": "dev", "recommended": {"semseg": SEMSEG, "depth": NONE}}))
     return path
 
 
@@ -100,6 +100,19 @@ def test_a_file_that_recommends_nothing_is_named(tmp_path, content):
         recommended(tmp_path / "r.json")
 
 
+@pytest.mark.parametrize("said", [{"split": "val"}, {}])
+def test_a_relation_that_was_judged_on_validation_frames_is_refused_unless_told(make, relation, said):
+    """They would then judge the student. A file that does not say is older than the question."""
+    relation.write_text(json.dumps(said | {"recommended": {"semseg": SEMSEG, "depth": NONE}}))
+    with pytest.raises(
+        UserError, match=r"relation\.json: split: was judged on validation frames, .*relation_split=val"
+    ):
+        make("plain", "pseudo=auto")
+    student = make("plain", "pseudo=auto", "relation_split=val")
+    assert student.config.pseudo.semseg.inputs == ["rgb", "depth"]
+    assert student.teacher("semseg").config.relation_split == "dev", "the student's alone"
+
+
 def test_another_word_is_no_pseudo_label(make):
     with pytest.raises(
         UserError, match=r"command line: pseudo: .*; it means: Pseudo-labels by task; or `pseudo: auto`"
@@ -128,6 +141,6 @@ def test_another_recommendation_does_not_continue_the_same_run(make, relation, m
     monkeypatch.setattr(stages, "_run", lambda experiment: None)
     run(student)
     (student.checkpoints / "last").mkdir(parents=True)
-    relation.write_text(json.dumps({"recommended": {"semseg": NONE, "depth": NONE}}))
+    relation.write_text(json.dumps({"split": "dev", "recommended": {"semseg": NONE, "depth": NONE}}))
     with pytest.raises(UserError, match=r"plain/seed-0: pseudo\.semseg\.inputs: holds a run with \['rgb', 'depth'\]"):
         run(Experiment(student.path, student.overrides))

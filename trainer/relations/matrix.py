@@ -73,8 +73,9 @@ def _alone(relation: Mapping[str, Any], task: str) -> str:
 
 def _title(relation: Mapping[str, Any]) -> str:
     seeds = len(relation["seeds"])
+    judges = {"dev": "training frames set aside to judge", "val": "validation frames to judge"}[relation["split"]]
     return (
         f"{relation['dataset']}: gain over RGB alone, {relation['level']:.0%} intervals over {seeds} seed"
-        f"{'s' * (seeds > 1)}\n{relation['samples']} training frames, {relation['validation_frames']} to validate on, "
-        f"{relation['samples_seen']} samples seen"
+        f"{'s' * (seeds > 1)},\nverdicts of Holm's method over all\n{relation['samples']} training frames, "
+        f"{relation['validation_frames']} {judges}, {relation['samples_seen']} samples seen"
     )

@@ -6,9 +6,10 @@ else (frames, losses, steps, order, augmentation), each teacher is the one that 
 networks rather than one for each of the T · (T - 1) pairs. So a gain is what a source adds to what the other tasks'
 losses already bring.
 
-All networks train on the same few frames, those that show every task's label, for the same number of steps, and are
-measured on the same validation frames, those that carry them all. They are ordinary runs under the folder of the
-relation: finished ones are kept, and an interrupted one continues.
+All networks of a seed train on the same few frames, those that show every task's label, for the same number of steps,
+and are measured on the same training frames that are set aside and carry them all: on validation frames only if that is
+asked for, since those will judge the student. They are ordinary runs under the folder of the relation: finished ones
+are kept, and an interrupted one continues.
 
     runs/DATASET/relate/
       relation.json      figures, gains, verdicts and recommendations (trainer/relations/relation.py)
@@ -25,24 +26,28 @@ from typing import Any
 
 import numpy as np
 
-from shards.atomic import write_json
+from shards.atomic import read_json, write_json
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.configfile import NO_PSEUDO
-from trainer.experiment import Experiment
+from trainer.configvalues import COMMAND_LINE
+from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
 from trainer.metrics import HEADLINE
 from trainer.progress import say
 from trainer.ranks import rank
 from trainer.recommendation import FILE, relation_folder
 from trainer.relations.matrix import draw
-from trainer.relations.relation import LEAST, Gain, Scores, gain, recommend, verdicts
+from trainer.relations.relation import LEAST, Gain, Scores, gain, recommend, together, verdicts
 from trainer.results.headlines import SMALLER_IS_BETTER
 from trainer.results.interval import LEVEL, Interval
 from trainer.runs.folder import check_configuration, environment
 from trainer.stages import run
 
 RGB = "rgb"
+ASIDE, SHARE = 100, 5
+"""Where ``dev`` says nothing, as many frames are set aside to judge on, but no more than one of so many of those that
+carry every label."""
 
 
 def relate(
@@ -52,6 +57,7 @@ def relate(
     seeds: int = 3,
     samples: int | None = None,
     out: str | Path | None = None,
+    split: str = "dev",
 ) -> tuple[Path, dict[str, Any]]:
     """Train and measure all networks, and write what follows.
 
@@ -61,6 +67,8 @@ def relate(
         seeds: how many, from the configuration's on.
         samples: frames to train on; None for all that show every task's label within the budgets.
         out: the folder; None for that of the data set, where ``pseudo: auto`` looks.
+        split: what the networks are measured on: ``dev``, training frames that are set aside, or ``val``, whose frames
+            will measure the student as well.
 
     Returns:
         The folder, and what its ``relation.json`` holds.
@@ -77,14 +85,18 @@ def relate(
         raise UserError(f"{seeds} seeds", key="--seeds", cure="give 1 or more; an interval takes 2")
     if samples is not None and samples < 1:
         raise UserError(f"{samples} frames", key="--samples", cure="give 1 or more, or none for all")
+    if f"evaluate.split={split}" not in overrides and any(each.startswith("evaluate.split=") for each in overrides):
+        cure = "say --split val, if the frames that will judge the student should judge its teacher too"
+        raise UserError(f"networks are measured on {split} frames", file=COMMAND_LINE, key="evaluate.split", cure=cure)
     folder = Path(out) if out else relation_folder(config)
-    study = Study(own, folder, samples)
+    study = Study(own, folder, samples, split)
     numbers = range(config.seed, config.seed + seeds)
     runs = f"{len(names) + 1} networks × {seeds} seed{'s' * (seeds > 1)}"
-    say(f"relate {', '.join(names)}: {runs} on {study.samples} frames: {folder}")
+    judges = f"training frames that are set aside ({study.dev})" if split == "dev" else "validation frames"
+    say(f"relate {', '.join(names)}: {runs} on {study.samples} frames, judged on {judges}: {folder}")
     networks = {(source, seed): study.experiment(source, seed) for seed in numbers for source in (None, *names)}
     rows = {place: run(experiment) for place, experiment in networks.items()}
-    relation = study.relation(rows, list(numbers))
+    relation = study.relation(rows, list(numbers)) | {"looks": _looks(folder / FILE, seeds)}
     if rank() == 0:
         write_json(folder / FILE, relation)
         draw(relation, folder / "relation.png")
@@ -98,22 +110,42 @@ class Study:
         own: the configuration as it was given, whose budgets say which labels are scarce.
         folder: of all runs.
         samples: frames to train on, or None for all that show every label.
+        split: that judges, ``dev`` or ``val``.
+
+    Raises:
+        UserError: when no frame shows every label, or too few carry it to set some aside.
     """
 
-    def __init__(self, own: Experiment, folder: Path, samples: int | None) -> None:
-        self.own, self.folder, self.config = own, folder, own.config
+    def __init__(self, own: Experiment, folder: Path, samples: int | None, split: str = "dev") -> None:
+        self.own, self.folder, self.config, self.split = own, folder, own.config, split
+        self.dev = own.config.dev or (self._aside() if split == "dev" else 0)
         self.frames = own.training_frames()
-        self.samples = samples or _complete(self.frames, own.tasks)
+        left = Frames(own.manifest, TRAIN, seed=own.config.seed, dev=self.dev)
+        self.samples = samples or min(_complete(each, own.tasks) for each in (self.frames, left))
         if self.samples < 1:
             what = f"no training frame shows all of {', '.join(self.config.tasks)}"
             raise UserError(what, file=own.manifest.path, key="tasks", cure="relate fewer tasks: tasks=[...]")
         self.val = self._val()
 
+    def _with(self, *overrides: str) -> Experiment:
+        """The configuration with its frames set aside, and more."""
+        return Experiment(
+            self.own.path, [*self.own.overrides, f"dev={self.dev}", f"evaluate.split={self.split}", *overrides]
+        )
+
+    def _aside(self) -> int:
+        manifest = self.own.manifest
+        carrying = _complete(Frames(manifest, TRAIN, seed=self.config.seed), manifest.tasks)
+        if carrying < SHARE:
+            what = f"{carrying} training frames carry every label: too few to set some aside to judge on"
+            raise UserError(what, file=manifest.path, key="dev", cure="label more, set dev, or say --split val")
+        return min(ASIDE, carrying // SHARE)
+
     def _val(self) -> int | None:
         """How many of the validation frames carry all labels: the queue has them first."""
-        if self.config.evaluate.split != "val":
+        if self.split == "dev":
             return self.config.val  # frames that are set aside carry every label
-        return _complete(self.own.evaluation_frames(), self.own.tasks)
+        return _complete(self._with().evaluation_frames(), self.own.tasks)
 
     def experiment(self, source: str | None, seed: int) -> Experiment:
         """The network that sees a source's label, or none, beside RGB.
@@ -123,23 +155,24 @@ class Study:
         """
         inputs = [RGB, source] if source else [RGB]
         name = "-".join(inputs)
-        overrides = [
-            *self.own.overrides,
+        made = self._with(
             f"experiment={name}",
             f"inputs=[{', '.join(inputs)}]",
             f"seed={seed}",
             "run.path=" + json.dumps(str(self.folder / name / f"seed-{seed}")),  # a YAML string, whatever is in it
             *(f"labels.{task}={self.samples}" for task in self.config.tasks),
             f"val={self.val or 'null'}",
-        ]
-        made = Experiment(self.own.path, overrides)
+        )
         try:
             check_configuration(made)
         except UserError as error:
             cure = "give another folder (--out), or delete this one"
             raise UserError(error.what, file=error.file, key=error.key, cure=cure) from None
         seen, measured = made.training_frames(), made.evaluation_frames()
-        for frames, wanted, key in ((seen, self.samples, "--samples"), (measured, int(measured.chosen.sum()), "val")):
+        for frames, wanted, key in (
+            (seen, self.samples, "--samples"),
+            (measured, int(measured.chosen.sum()), self.split),
+        ):
             complete = _complete(frames, self.own.tasks)
             if complete < max(wanted, 1):
                 what = f"{complete} of {wanted} {frames.split} frames show all of {', '.join(self.config.tasks)}"
@@ -154,12 +187,12 @@ class Study:
 
         tasks = self.own.tasks
         names = [task.name for task in tasks]
-        gains = {
-            (source, target.name): gain(source, target, scores(source, target), scores(None, target))
+        gains = together(
+            gain(source, target, scores(source, target), scores(None, target))
             for source in names
             for target in tasks
             if target.name != source
-        }
+        )
         first = rows[None, seeds[0]]
         return {
             "config": str(self.own.path),
@@ -169,6 +202,7 @@ class Study:
             "tasks": {task.name: _described(task) | {"labels": self._visible(task)} for task in tasks},
             **{key: first[key] for key in ("backbone", "pretrained", "size", "crop", "steps", "samples_seen")},
             "samples": self.samples,
+            "split": self.split,
             "validation_frames": first["validation_frames"],
             "seeds": seeds,
             "level": LEVEL,
@@ -192,6 +226,14 @@ class Study:
         return int(self.frames.to_label([RGB, source], [target]).sum())
 
 
+def _looks(file: Path, seeds: int) -> list[int]:
+    """With how many seeds the same relation was judged before, each number once."""
+    if not file.exists():
+        return []
+    before = read_json(file, "delete it")
+    return [count for count in [*before.get("looks", []), len(before.get("seeds", []))] if count != seeds]
+
+
 def _complete(frames: Frames, tasks: Sequence[Task]) -> int:
     """How many of the chosen frames show all labels."""
     return int(np.logical_and.reduce([frames.chosen, *(frames.visible[task.name] for task in tasks)]).sum())
@@ -210,6 +252,7 @@ def _as_json(each: Gain) -> dict[str, Any]:
         "source": each.source,
         "target": each.target,
         "helps": each.helps,
+        "p": each.p,
         "seeds_needed": each.seeds_needed,
         "absolute": bounds(each.absolute),
         "relative": bounds(each.relative),

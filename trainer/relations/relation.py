@@ -1,17 +1,17 @@
 """What follows from measured gains: how two tasks help each other, how sure that is, and which teacher to train.
 
 The paper asks of two tasks whether each one's labels, as inputs, help to predict the other, and names the answers
-Conditions: 1, both help; 2 and its mirror, one does; 3, none. (Its definitions and its conclusion name the two middle
-ones the opposite way, so what counts here are the words.)
+Conditions: 1, both help; 2 and its mirror, one does; 3, none. Which of the two in the middle it is depends on which
+task is called the first, and the paper's definition and conclusion differ in that, so here they are said in words.
 
-**Sure of what.** A source helps where the whole interval of its gain lies above zero. It does not where the
-whole interval lies below :data:`LEAST`: no number of seeds could show a gain of exactly nothing, but enough of them can
-show that it is less than anybody would label for. Everything else is undetermined.
+**Sure of what.** A source helps where its gain is shown to be more than nothing. It does not where its gain is shown to
+be less than :data:`LEAST`: no number of seeds could show a gain of exactly nothing, but enough of them can show that it
+is less than anybody would label for. Everything else is undetermined. All pairs are tested together (Holm).
 """
 
-import statistics
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -20,46 +20,76 @@ from shards.tasks import Task
 from trainer.config import Pseudo
 from trainer.metrics import HEADLINE
 from trainer.results.headlines import SMALLER_IS_BETTER, signed
-from trainer.results.interval import Interval, needed, paired
+from trainer.results.interval import LEVEL, Interval, holm, interval, needed, p_above, p_below, paired
 
 Scores = Mapping[int, float]
 """A figure by seed."""
-Condition = Literal["1", "2", "2-mirror", "3", "undetermined"]
+Condition = Literal["1", "one way", "3", "undetermined"]
 
 LEAST = 0.01
 """The smallest gain that counts, as a part of the RGB-only network's figure."""
+FLOOR = 1e-3
+"""Figures below this count as this in ratios: 0.1 points of mIoU, a millimetre, a thousandth of a degree."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a source's label, as an input beside RGB, brings a target on validation frames.
+    """What a source's label, as an input beside RGB, brings a target on the frames that judge.
 
     Args:
         source, target: names of tasks.
         absolute: better − worse, in the metric's own unit: positive where it helps, whichever way the metric goes.
-        relative: the same as a part of the RGB-only networks' mean, so that tasks of different kinds compare.
+        logs: of the logarithm of the two figures' ratio, positive where it helps.
+        smaller_is_better: of the target's metric.
+        p: two-sided, adjusted for all pairs that are tested together; None for this one alone.
+        tests: how many these are.
     """
 
     source: str
     target: str
     absolute: Interval
-    relative: Interval
+    logs: Interval
+    smaller_is_better: bool = False
+    p: float | None = None
+    tests: int = 1
+
+    @property
+    def relative(self) -> Interval:
+        """The gain as a part of the RGB-only network's figure, so that tasks of different kinds compare: geometric
+        means over seeds, and their interval. The deviation is that of logarithms."""
+        if self.logs.count < 2:
+            return replace(self.logs, mean=self._part(self.logs.mean))
+        mean, low, high = (self._part(log) for log in (self.logs.mean, self.logs.low, self.logs.high))
+        return replace(self.logs, mean=mean, low=low, high=high)
+
+    def _part(self, log: float) -> float:
+        return -math.expm1(-log) if self.smaller_is_better else math.expm1(log)
+
+    @property
+    def least(self) -> float:
+        """:data:`LEAST` as a logarithm."""
+        return -math.log1p(-LEAST) if self.smaller_is_better else math.log1p(LEAST)
+
+    @property
+    def p_alone(self) -> float:
+        """Two-sided: that it helps, or that it does not, whichever is surer."""
+        return min(1.0, 2 * min(p_above(self.logs), p_below(self.logs, self.least)))
 
     @property
     def helps(self) -> bool | None:
-        """Whether it does; None where that is undetermined."""
-        if self.relative.low > 0:
-            return True
-        return False if self.relative.high < LEAST else None
+        """Whether it does; None where that is undetermined. A gain that is more than nothing and surely less than
+        :data:`LEAST` does not count."""
+        if (self.p_alone if self.p is None else self.p) > 1 - LEVEL:
+            return None
+        return p_above(self.logs) < p_below(self.logs, self.least)
 
     @property
     def seeds_needed(self) -> int | None:
-        """How many seeds in all would determine it, if mean and deviation stayed; None if over a thousand, or if one
-        seed tells nothing of the deviation."""
-        if self.helps is not None:
-            return self.relative.count
-        above = needed(self.relative) if self.relative.mean > 0 else None
-        below = needed(replace(self.relative, mean=self.relative.mean - LEAST)) if self.relative.mean < LEAST else None
+        """How many seeds a new study takes to determine it four times of five, were mean and deviation what they are
+        here; None if over a thousand, or if one seed tells nothing of the deviation."""
+        above = needed(self.logs, self.tests) if self.logs.mean > 0 else None
+        short = replace(self.logs, mean=self.logs.mean - self.least)
+        below = needed(short, self.tests) if short.mean < 0 else None
         return min((count for count in (above, below) if count), default=None)
 
     def __str__(self) -> str:
@@ -74,13 +104,24 @@ def gain(source: str, target: Task, seeing: Scores, alone: Scores) -> Gain:
         UserError: when the figures of the latter are all zero.
     """
     metric = HEADLINE[target.kind]
-    difference = paired(alone, seeing) if metric in SMALLER_IS_BETTER else paired(seeing, alone)
-    reference = statistics.fmean(alone[seed] for seed in alone.keys() & seeing.keys())
-    if not reference:
-        what = f"networks that see RGB alone reach 0 in {metric}, to which no gain is relative"
+    smaller = metric in SMALLER_IS_BETTER
+    better, worse = (alone, seeing) if smaller else (seeing, alone)
+    seeds = sorted(better.keys() & worse.keys())
+    if not any(alone[seed] for seed in seeds):
+        what = f"networks that see RGB alone reach 0 in {metric}, of which no gain is a part"
         raise UserError(what, key=target.name, cure="train longer (train.steps)")
-    scaled = {name: value / reference for name, value in asdict(difference).items() if name != "count"}
-    return Gain(source, target.name, difference, Interval(**scaled, count=difference.count))
+    logs = interval([math.log(max(better[seed], FLOOR) / max(worse[seed], FLOOR)) for seed in seeds])
+    return Gain(source, target.name, paired(better, worse), logs, smaller)
+
+
+def together(gains: Iterable[Gain]) -> dict[tuple[str, str], Gain]:
+    """Gains by source and target, with p values that hold for all of them at once."""
+    every = list(gains)
+    adjusted = holm([each.p_alone for each in every])
+    return {
+        (each.source, each.target): replace(each, p=p, tests=len(every))
+        for each, p in zip(every, adjusted, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -89,44 +130,42 @@ class Verdict:
 
     Args:
         one, other: their names.
-        condition: ``2`` where one helps the other alone, ``2-mirror`` where other helps one alone.
+        condition: the paper's 1 or 3; ``one way`` for its Condition 2 and that one's mirror, of which ``words`` say
+            which task helps.
         words: the same in words.
-        more_seeds: that would settle what is undetermined, were mean and deviation to stay; None for more than a
-            thousand, or where one seed tells nothing of the deviation.
+        seeds_needed: that a new study takes to settle what is undetermined, were mean and deviation to stay; 0 where
+            nothing is, None for more than a thousand, or where one seed tells nothing of the deviation.
     """
 
     one: str
     other: str
     condition: Condition
     words: str
-    more_seeds: int | None
+    seeds_needed: int | None
 
 
 def verdict(forth: Gain, back: Gain) -> Verdict:
     """The verdict on two tasks, of which ``forth`` is the gain from the first to the second."""
     one, other = forth.source, forth.target
-    answers = forth.helps, back.helps
-    if None in answers:
-        totals = [each.seeds_needed for each in (forth, back)]
-        more = max(total - forth.relative.count for total in totals if total) if all(totals) else None
-        return Verdict(one, other, "undetermined", f"{_half(forth)}; {_half(back)}", more)
-    known: dict[tuple[bool | None, bool | None], tuple[Condition, str]] = {
-        (True, True): ("1", f"{one} and {other} help each other"),
-        (True, False): ("2", f"{one} helps {other}, not the reverse"),
-        (False, True): ("2-mirror", f"{other} helps {one}, not the reverse"),
-        (False, False): ("3", f"neither of {one} and {other} helps the other"),
-    }
-    return Verdict(one, other, *known[answers], more_seeds=0)
+    open_ = [each for each in (forth, back) if each.helps is None]
+    if open_:
+        seeds = [each.seeds_needed for each in open_]
+        most = max(count for count in seeds if count) if all(seeds) else None
+        return Verdict(one, other, "undetermined", f"{_half(forth)}; {_half(back)}", most)
+    if forth.helps and back.helps:
+        return Verdict(one, other, "1", f"{one} and {other} help each other", 0)
+    if not forth.helps and not back.helps:
+        return Verdict(one, other, "3", f"neither of {one} and {other} helps the other", 0)
+    first, second = sorted((forth, back), key=lambda each: not each.helps)
+    return Verdict(one, other, "one way", f"{_half(first)}; {_half(second)}", 0)
 
 
 def _half(of: Gain) -> str:
     if of.helps is not None:
         return f"{of.source} {'helps' if of.helps else 'does not help'} {of.target}"
-    if of.relative.count < 2:
+    if of.logs.count < 2:
         return f"whether {of.source} helps {of.target} takes more than one seed"
-    more = of.seeds_needed and of.seeds_needed - of.relative.count
-    often = "more than a thousand seeds" if more is None else f"about {more} more seed{'s' * (more > 1)}"
-    return f"whether {of.source} helps {of.target} takes {often}"
+    return f"whether {of.source} helps {of.target}, {of.seeds_needed or 'more than a thousand'} seeds would tell"
 
 
 def verdicts(gains: Mapping[tuple[str, str], Gain], tasks: list[str]) -> list[Verdict]:

@@ -7,6 +7,7 @@ from typing import Any
 from shards.atomic import read_json
 from shards.errors import UserError
 from trainer.recommendation import origin
+from trainer.relations.words import caveats
 from trainer.results.headlines import signed
 
 _CURE = "relate the tasks again: `tutelage relate CONFIG`"
@@ -36,8 +37,10 @@ class Matrix:
     """Rows are sources, columns targets; None where a pair was not tried.
 
     Args:
-        verdicts: on every pair of tasks: the paper's condition, and what it is in words.
+        verdicts: on every pair of tasks: the paper's condition, where the order of tasks is none of it, and what it is
+            in words.
         recommended: by task, a sentence on where its pseudo-labels should come from.
+        notes: how verdicts are to be taken; of files that are older than such notes, none.
     """
 
     file: Path
@@ -46,6 +49,7 @@ class Matrix:
     seeds: int
     verdicts: list[tuple[str, str]]
     recommended: list[tuple[str, str]]
+    notes: list[str]
 
 
 def read(file: Path) -> Matrix:
@@ -61,10 +65,11 @@ def read(file: Path) -> Matrix:
         verdicts = [(_condition(each["condition"]), str(each["words"])) for each in entry["verdicts"]]
         recommended = [(str(task), origin(each)) for task, each in entry["recommended"].items()]
         seeds = len(entry["seeds"])
+        notes = [*caveats(entry)] if "looks" in entry else []
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError("holds no relations of tasks", file=file, cure=_CURE) from error
     cells = [[gains.get((source, target)) for target in tasks] for source in tasks]
-    return Matrix(file, tasks, cells, seeds, verdicts, recommended)
+    return Matrix(file, tasks, cells, seeds, verdicts, recommended, notes)
 
 
 def _relation(entry: dict[str, Any]) -> Relation:
@@ -76,7 +81,9 @@ def _relation(entry: dict[str, Any]) -> Relation:
 
 
 def _condition(name: str) -> str:
-    return {"2-mirror": "Condition 2, mirrored", "undetermined": "Undetermined"}.get(name, f"Condition {name}")
+    """The paper's name where both tasks have the same part in it; files of before had numbers for the others, which
+    depended on the order of the tasks."""
+    return {"1": "Condition 1", "3": "Condition 3", "undetermined": "Undetermined"}.get(name, "One way")
 
 
 def _percent(value: float) -> str:

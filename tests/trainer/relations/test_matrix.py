@@ -24,6 +24,7 @@ RELATION: dict[str, Any] = {
     "samples": 10,
     "samples_seen": 40,
     "validation_frames": 5,
+    "split": "dev",
 }
 
 
@@ -70,5 +71,7 @@ def test_figures_in_words():
     one["relative"] |= {"low": None, "high": None}
     assert _cell(one) == "+40.0 %\n(one seed)\nundetermined"
     assert _title(RELATION).startswith(
-        "rooms: gain over RGB alone, 95% intervals over 3 seeds\n10 training frames, 5 to"
+        "rooms: gain over RGB alone, 95% intervals over 3 seeds,\nverdicts of Holm's method over all\n"
     )
+    assert "10 training frames, 5 training frames set aside to judge" in _title(RELATION)
+    assert "5 validation frames to judge" in _title(RELATION | {"split": "val"})

@@ -220,8 +220,19 @@ def test_relations_alone(tmp_path):
     (tmp_path / "relation.json").write_text(json.dumps(RELATION))
     page = page_of(tmp_path / "relation.json")
     assert "+31.0 %" in page.text and "+12.0 % to +50.0 %" in page.text and "helps" in page.text
-    assert "−2.0 %" in page.text and "one seed" in page.text and "Condition 2, mirrored" in page.text
+    assert "−2.0 %" in page.text and "one seed" in page.text
+    assert "One way" in page.text and "mirror" not in page.text, (
+        "a number that the tasks' order gave stands in old files"
+    )
     assert "from a teacher that sees rgb + depth (it helps)" in page.text and not page.all("script")
+
+
+def test_how_verdicts_are_to_be_taken_stands_below_them(tmp_path):
+    new = RELATION | {"level": 0.95, "looks": [2], "split": "val"}
+    (tmp_path / "relation.json").write_text(json.dumps(new))
+    page = page_of(tmp_path / "relation.json")
+    assert "Holm's method over the 2 pairs" in page.text and "fix the number of seeds before you look" in page.text
+    assert "looked at with 2 seeds before" in page.text and "judged on validation frames" in page.text
 
 
 def test_runs_behind_a_relation_are_its_own(runs):
