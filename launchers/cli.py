@@ -130,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
     grid.add_argument("--seeds", type=int, default=3, metavar="N", help="how many, from `seed` up (default: 3)")
     grid.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
     grid.add_argument("--sbatch", action="store_true", help="submit it to Slurm; with --dry-run print the calls")
+    _curve(commands)
     about = _command(
         commands, "status", "launchers.jobs:show", "which stages of an experiment are finished, and why not"
     )
@@ -190,6 +191,22 @@ def _deploy(commands: Any) -> None:
     predict.add_argument("--picture", metavar="FILE.png", help="draw some of them beside their RGB")
     predict.add_argument("--frames", type=int, default=8, help="on that picture (default: 8)")
     export.add_argument("--out", required=True, metavar="FILE.pt2", help="a torch.export archive")
+
+
+def _curve(commands: Any) -> None:
+    curve = _command(commands, "curve", "launchers.curve:curve", "how many labels pseudo-labels save: a label curve")
+    _takes_config(curve)
+    curve.add_argument("--labels", required=True, metavar="N,N,N", help="training frames that show the scarce label")
+    curve.add_argument("--seeds", type=int, default=3, metavar="N", help="how many, from `seed` up (default: 3)")
+    curve.add_argument("--task", help="the scarce one, where several have pseudo-labels")
+    without = "umst-s.yaml beside CONFIG, or CONFIG without pseudo-labels"
+    compared = f"what the student is compared with; may be given several times (default: {without})"
+    curve.add_argument("--baseline", metavar="CONFIG", action="append", help=compared)
+    root = "run.root of a number of labels, with {labels} in its place (default: runs/DATASET/curve/TASK-{labels})"
+    curve.add_argument("--runs", metavar="PATTERN", help=root)
+    curve.add_argument("--out", metavar="FOLDER", help="of the curve (default: runs/DATASET/curve/TASK/STUDENT)")
+    curve.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
+    curve.add_argument("--sbatch", action="store_true", help="submit it to Slurm; with --dry-run print the calls")
 
 
 def _job(commands: Any) -> None:

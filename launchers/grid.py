@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich import box
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from launchers.report import show_results
 from shards.errors import UserError
-from trainer.grid import FINISHED, Grid, name_of, samples, state
+from trainer.grid import FINISHED, Cells, Grid, samples, state
 from trainer.progress import say, show
 from trainer.results.table import collect
 
@@ -22,7 +23,7 @@ def grid(options: argparse.Namespace) -> None:
     found = Grid(options.dataset, rows, options.seeds, options.overrides)
     _describe(found)
     if options.sbatch:
-        _submit(found, dry=options.dry_run)
+        submit(found, dry=options.dry_run)
     elif not options.dry_run:
         _run(found)
 
@@ -37,8 +38,17 @@ def _run(found: Grid) -> None:
     finished = [cell.folder for cell in found.cells if state(cell) == FINISHED]
     if finished:
         show_results(collect(finished))
+    tell_failures(found, failed)
+
+
+def tell_failures(found: Cells, failed: Mapping[Path, str]) -> None:
+    """The end of a command some of whose runs failed.
+
+    Raises:
+        UserError: when one did.
+    """
     if failed:
-        lost = "; ".join(name_of(cell) for cell in found.cells if cell.folder in failed)
+        lost = "; ".join(found.name(cell) for cell in found.cells if cell.folder in failed)
         cure = "see above why, and start the same command again: what is finished is kept"
         raise UserError(f"{len(failed)} of {len(found.cells)} runs failed: {lost}", cure=cure)
 
@@ -56,11 +66,17 @@ def _describe(found: Grid) -> None:
     for row in rows.values():
         table.add_row(*row)
     show(table)
-    if len({row[2] for row in rows.values()}) > 1 or any("epochs" in row[2] for row in rows.values()):
+    compare_samples(row[2] for row in rows.values())
+
+
+def compare_samples(seen: Iterable[str]) -> None:
+    """Say so where networks do not see as many samples, or it depends on their frames whether they do."""
+    found = {*seen}
+    if len(found) > 1 or any("epochs" in each for each in found):
         say("rows differ in the samples that their networks see: compare only those that see as many")
 
 
-def _submit(found: Grid, *, dry: bool) -> None:
+def submit(found: Cells, *, dry: bool) -> None:
     """Hand every row that teaches no other to the cluster's pipeline, which brings its teachers along.
 
     Raises:
@@ -76,6 +92,6 @@ def _submit(found: Grid, *, dry: bool) -> None:
         call = [str(PIPELINE), str(cell.path), *cell.overrides]
         print(shlex.join(call), flush=True)
         if not dry and subprocess.run(call, check=False).returncode:
-            lost.append(name_of(cell))
+            lost.append(found.name(cell))
     if lost:
         raise UserError(f"not submitted: {'; '.join(lost)}", cure="see above why, and start the same command again")

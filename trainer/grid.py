@@ -6,7 +6,7 @@ is kept, and what was interrupted continues (:mod:`trainer.stages`), so a grid c
 
 import difflib
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -29,42 +29,23 @@ NO_ROWS = ("base", "pretrain")
 FINISHED, CONTINUE, TODO, OTHER = "finished", "to continue", "to do", "other settings"
 
 
-class Grid:
-    """The rows of a table for several seeds, teachers before their students.
+class Cells:
+    """Experiments to be run one after another, each after its teachers, which join them.
 
     Args:
-        dataset: the name of a folder under ``configs``, or the path of a folder of configurations.
-        rows: names of configurations; their teachers join them. None for all.
-        seeds: how many, from ``seed`` up (0 where the configurations or overrides say nothing else).
-        overrides: ``key=value`` for every row.
+        experiments: in the order in which they are run; one that is there already is not run twice.
 
     Raises:
-        UserError: no such folder or row, a bad configuration, two of one name, or an override that would not reach the
-            teachers.
+        UserError: a bad configuration of a teacher, or two that would be kept in one folder.
     """
 
-    def __init__(
-        self, dataset: str, rows: Sequence[str] | None = None, seeds: int = 1, overrides: Sequence[str] = ()
-    ) -> None:
-        for override in overrides:
-            if not shared([override]):
-                key = override.partition("=")[0]
-                cure = "write it into a configuration of its own, which is then another row"
-                raise UserError("a teacher of a row would not take it over", file=COMMAND_LINE, key=key, cure=cure)
-        if seeds < 1:
-            raise UserError(f"{seeds} seeds", key="--seeds", cure="give 1 or more")
-        folder = folder_of(dataset)
-        paths = [folder / f"{name}.yaml" for name in rows] if rows is not None else rows_of(folder)
-        if not paths:
-            raise UserError("holds no configuration of a row", file=folder, cure="give a folder of configurations")
-        first = load(paths[0], overrides).seed
-        self.seeds = [first + number for number in range(seeds)]
-        self.cells: list[Experiment] = []
-        """Every row for the first seed, then for the next."""
-        for seed in self.seeds:
-            seen: dict[Path, Experiment] = {}
-            for path in paths:
-                self.cells += _with_teachers(Experiment(path, [*overrides, f"seed={seed}"]), seen)
+    def __init__(self, experiments: Iterable[Experiment]) -> None:
+        seen: dict[Path, Experiment] = {}
+        self.cells = [cell for each in experiments for cell in _with_teachers(each, seen)]
+
+    def name(self, cell: Experiment) -> str:
+        """A cell in words."""
+        return f"{cell.config.experiment}, seed {cell.config.seed}"
 
     def teachers(self, cell: Experiment) -> list[Experiment]:
         """The cells that teach one."""
@@ -90,23 +71,65 @@ class Grid:
                 if len(failed) == len(self.cells) and len(set(failed.values())) == 1:
                     raise
         for reason in dict.fromkeys(failed.values()):
-            names = (name_of(cell) for cell in self.cells if failed.get(cell.folder) == reason)
+            names = (self.name(cell) for cell in self.cells if failed.get(cell.folder) == reason)
             _say(f"{'; '.join(names)} cannot be run: {reason}")
         for number, cell in enumerate(self.cells, 1):
             if cell.folder in failed:
                 continue
-            _say(f"\n{number} of {len(self.cells)}: {name_of(cell)}")
-            lost = [name_of(each) for each in self.teachers(cell) if each.folder in failed]
+            _say(f"\n{number} of {len(self.cells)}: {self.name(cell)}")
+            lost = [self.name(each) for each in self.teachers(cell) if each.folder in failed]
             why = f"its teacher failed ({', '.join(lost)})" if lost else _run(cell)
             if why:
                 failed[cell.folder] = why
-                _say(f"{name_of(cell)} failed: {why}")
+                _say(f"{self.name(cell)} failed: {why}")
         return failed
 
 
-def name_of(cell: Experiment) -> str:
-    """A cell in words."""
-    return f"{cell.config.experiment}, seed {cell.config.seed}"
+class Grid(Cells):
+    """The rows of a table for several seeds, teachers before their students.
+
+    Args:
+        dataset: the name of a folder under ``configs``, or the path of a folder of configurations.
+        rows: names of configurations; their teachers join them. None for all.
+        seeds: how many, from ``seed`` up (0 where the configurations or overrides say nothing else).
+        overrides: ``key=value`` for every row.
+
+    Raises:
+        UserError: no such folder or row, a bad configuration, two that would be kept in one folder, or an override
+            that would not reach the teachers.
+    """
+
+    def __init__(
+        self, dataset: str, rows: Sequence[str] | None = None, seeds: int = 1, overrides: Sequence[str] = ()
+    ) -> None:
+        check_overrides(overrides)
+        folder = folder_of(dataset)
+        paths = [folder / f"{name}.yaml" for name in rows] if rows is not None else rows_of(folder)
+        if not paths:
+            raise UserError("holds no configuration of a row", file=folder, cure="give a folder of configurations")
+        self.seeds = seeds_from(load(paths[0], overrides).seed, seeds)
+        # every row for the first seed, then for the next
+        super().__init__(Experiment(path, [*overrides, f"seed={seed}"]) for seed in self.seeds for path in paths)
+
+
+def check_overrides(overrides: Iterable[str]) -> None:
+    """Refuse overrides that would hold for a row and not for its teachers."""
+    for override in overrides:
+        if not shared([override]):
+            key = override.partition("=")[0]
+            cure = "write it into a configuration of its own, which is then another row"
+            raise UserError("a teacher of a row would not take it over", file=COMMAND_LINE, key=key, cure=cure)
+
+
+def seeds_from(first: int, count: int) -> list[int]:
+    """As many seeds, from the first up.
+
+    Raises:
+        UserError: when there would be none.
+    """
+    if count < 1:
+        raise UserError(f"{count} seeds", key="--seeds", cure="give 1 or more")
+    return [*range(first, first + count)]
 
 
 def folder_of(dataset: str) -> Path:
@@ -152,11 +175,15 @@ def _with_teachers(experiment: Experiment, seen: dict[Path, Experiment]) -> Iter
     """A row after its teachers, as far as none of them was seen.
 
     Raises:
-        UserError: when another configuration has its name, and so its folder.
+        UserError: when another run has its folder.
     """
     known = seen.setdefault(experiment.folder, experiment)
     if known is not experiment:
         if decisive(to_dict(known.config)) != decisive(to_dict(experiment.config)):
+            if known.path == experiment.path:
+                what = f"two runs of other settings would both be kept in {experiment.folder}"
+                cure = "leave it out: by itself it names the experiment and the seed"
+                raise UserError(what, file=experiment.path, key="run.path", cure=cure)
             what = f"has the name of {known.path}, and so would be the same run"
             cure = "give it another, or leave it away to have the file's"
             raise UserError(what, file=experiment.path, key="experiment", cure=cure)

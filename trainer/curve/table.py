@@ -1,0 +1,45 @@
+"""Label curves as tables: a row for each number of labels."""
+
+from trainer.curve.labelcurve import LabelCurve, MetricCurve, Point
+from trainer.curve.saved import Saved
+from trainer.curve.words import reach, sentence
+from trainer.curve.words import spell as labels_in_words
+from trainer.results.comparison import verdict
+from trainer.results.headlines import HEADLINES, signed, spell, title_of
+from trainer.results.interval import LEVEL
+from trainer.results.table import Results
+
+
+def tabulate(curve: LabelCurve) -> list[Results]:
+    """A table for each metric, with its sentence as a note."""
+    tasks = list(dict.fromkeys(each.task for each in curve.metrics))
+    return [_table(curve, each, title_of(each.task, each.metric, tasks)) for each in curve.metrics]
+
+
+def _table(curve: LabelCurve, each: MetricCurve, title: str) -> Results:
+    titles = [f"{curve.task} labels", each.baseline or "baseline", each.student]
+    titles += [f"{each.teacher or 'teacher'} (ceiling)", "difference", f"{LEVEL:.0%} interval", "verdict"]
+    titles += ["gap closed", f"as good as {each.baseline or 'baseline'} with", "× labels", "seeds"]
+    titles[1:4] = [f"{title} {name}" for name in titles[1:4]]
+    return Results(titles, [_row(each, point) for point in each.points], [sentence(each, title)])
+
+
+def _row(curve: MetricCurve, point: Point) -> list[str]:
+    _, factor, digits = HEADLINES[curve.metric]
+    means = [spell([*of.values()], curve.metric) for of in (point.baseline, point.student, point.teacher)]
+    row = [str(point.labels), *means]
+    found, closed, worth = point.difference, curve.closed(point), curve.saved(point)
+    if found is None:
+        return [*row, *["–"] * 6, "0"]
+    mean, low, high = (signed(factor * value, digits) for value in (found.mean, found.low, found.high))
+    row += [mean, f"{low} … {high}" if found.count > 1 else "–"]
+    row += [verdict(found, smaller_is_better=curve.smaller_is_better)]
+    row += ["–" if closed is None else f"{100 * closed:.0f} %".replace("-", "−")]
+    return [*row, *_worth(worth), str(found.count)]
+
+
+def _worth(worth: Saved | None) -> tuple[str, str]:
+    if worth is None:
+        return "–", "–"
+    sign = {1: "> ", -1: "< ", 0: ""}[worth.mean.beyond]
+    return f"{labels_in_words(worth.mean)} ({reach(worth)})", f"{sign}{worth.factor:.2f}"
