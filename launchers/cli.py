@@ -165,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
     picture.add_argument("--out", required=True, metavar="FILE.png")
     picture.add_argument("--frames", type=int, default=4)
     report = _command(commands, "report", "launchers.report:report", "runs as one HTML page: tables, curves, pictures")
-    report.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs; relation.json files")
+    report.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs; relation.json, curve.json")
     report.add_argument("--out", required=True, metavar="FILE.html")
     report.add_argument("--frames", type=int, default=4, help="validation frames that are drawn (default: 4)")
     report.add_argument(

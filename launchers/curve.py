@@ -47,7 +47,7 @@ def _run(study: "Study") -> None:
 
     failed = study.run()
     found = study.curve()
-    if rank() == 0:
+    if found.metrics and rank() == 0:  # where no student is finished there is nothing to draw
         for table in tabulate(found):
             show(as_rich(table))
             for note in table.notes:

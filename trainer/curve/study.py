@@ -102,9 +102,11 @@ class Study(Cells):
     def name(self, cell: Experiment) -> str:
         return f"{self.task} {self.budget(cell)}: {super().name(cell)}"
 
-    def budget(self, cell: Experiment) -> int | None:
+    def budget(self, cell: Experiment) -> int:
         """How many frames show the scarce task's label to a cell."""
-        return cell.config.labels.get(self.task)
+        count = cell.config.labels[self.task]
+        assert count is not None, "an override gives it to every cell"
+        return count
 
     def _experiment(self, path: Path, count: int, seed: int, own: Sequence[str] = ()) -> Experiment:
         root = self.roots.replace(PLACE, str(count))
@@ -148,6 +150,9 @@ class Study(Cells):
 
         Returns:
             The files.
+
+        Raises:
+            ValueError: for a curve without metrics.
         """
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +160,7 @@ class Study(Cells):
         with atomic_file(self.folder / "curve.csv") as file:
             file.write(as_csv(curve).encode())
         files = [self.folder / FILE, self.folder / "curve.csv"]
-        for name in ("curve.png", "curve.svg") if curve.metrics else ():
+        for name in ("curve.png", "curve.svg"):
             draw(curve, self.folder / name)
             files.append(self.folder / name)
         return files

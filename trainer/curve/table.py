@@ -1,6 +1,8 @@
 """Label curves as tables: a row for each number of labels."""
 
-from trainer.curve.labelcurve import LabelCurve, MetricCurve, Point
+from collections.abc import Sequence
+
+from trainer.curve.labelcurve import ROLES, LabelCurve, MetricCurve, Point
 from trainer.curve.saved import Saved
 from trainer.curve.words import reach, sentence
 from trainer.curve.words import spell as labels_in_words
@@ -17,17 +19,20 @@ def tabulate(curve: LabelCurve) -> list[Results]:
 
 
 def _table(curve: LabelCurve, each: MetricCurve, title: str) -> Results:
-    titles = [f"{curve.task} labels", each.baseline or "baseline", each.student]
-    titles += [f"{each.teacher or 'teacher'} (ceiling)", "difference", f"{LEVEL:.0%} interval", "verdict"]
-    titles += ["gap closed", f"as good as {each.baseline or 'baseline'} with", "× labels", "seeds"]
-    titles[1:4] = [f"{title} {name}" for name in titles[1:4]]
-    return Results(titles, [_row(each, point) for point in each.points], [sentence(each, title)])
+    roles = [role for role in ROLES if getattr(each, role)]
+    titles = [f"{curve.task} labels"]
+    titles += [f"{title} {getattr(each, role)}{' (ceiling)' * (role == 'teacher')}" for role in roles]
+    if each.baseline:
+        titles += ["difference", f"{LEVEL:.0%} interval", "verdict"]
+        titles += ["gap closed", f"as good as {each.baseline} with", "× labels", "seeds"]
+    return Results(titles, [_row(each, point, roles) for point in each.points], [sentence(each, title)])
 
 
-def _row(curve: MetricCurve, point: Point) -> list[str]:
+def _row(curve: MetricCurve, point: Point, roles: Sequence[str]) -> list[str]:
     _, factor, digits = HEADLINES[curve.metric]
-    means = [spell([*of.values()], curve.metric) for of in (point.baseline, point.student, point.teacher)]
-    row = [str(point.labels), *means]
+    row = [str(point.labels), *(spell([*getattr(point, role).values()], curve.metric) for role in roles)]
+    if not curve.baseline:
+        return row
     found, closed, worth = point.difference, curve.closed(point), curve.saved(point)
     if found is None:
         return [*row, *["–"] * 6, "0"]

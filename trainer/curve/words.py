@@ -15,12 +15,14 @@ def sentences(curve: LabelCurve) -> list[str]:
 def sentence(curve: MetricCurve, title: str) -> str:
     """What the student's labels are worth in one metric, with every number of labels."""
     if curve.baseline is None:
-        return f"{title}: no network without pseudo-labels was trained that predicts {curve.task}"
-    worths = [worth for point in curve.points if (worth := curve.saved(point))]
-    if not worths:
-        return f"{title}: no seed has both {curve.student} and {curve.baseline}"
-    parts = [_first(curve, worths[0])] + [f"with {worth.labels} {_as(worth)}" for worth in worths[1:]]
-    return f"{title}: {'; '.join(parts)}"
+        return f"{title}: no baseline predicts {curve.task}; --baseline CONFIG names one that does"
+    parts: list[str] = []
+    for point in curve.points:
+        worth, lead = curve.saved(point), point.difference
+        if worth and lead:
+            known = lead.sign != 0 or lead.count == 1
+            parts.append(_part(curve, worth, first=not parts) + ("" if known else ", undetermined"))
+    return f"{title}: {'; '.join(parts) or f'no seed has both {curve.student} and {curve.baseline}'}"
 
 
 def spell(found: Equivalent) -> str:
@@ -37,15 +39,13 @@ def reach(worth: Saved) -> str:
     return "by seed: " + ", ".join(spell(each) for each in worth.seeds.values())
 
 
-def _first(curve: MetricCurve, worth: Saved) -> str:
-    own = f"with {worth.labels} labels {curve.student} is"
+def _part(curve: MetricCurve, worth: Saved, *, first: bool) -> str:
+    """One number of labels; the first one names the networks."""
+    student, baseline = (f" {curve.student} is", f" {curve.baseline}") if first else ("", "")
     if _ahead(worth):
-        return f"{own} as good as {curve.baseline} with {_worth(worth)}"
-    return f"{own} not ahead of {curve.baseline} ({_behind(worth)})"
-
-
-def _as(worth: Saved) -> str:
-    return f"as good as with {_worth(worth)}" if _ahead(worth) else f"not ahead ({_behind(worth)})"
+        return f"with {worth.labels} labels{student} as good as{baseline} with {_worth(worth)}"
+    of = f" of{baseline}" if first else ""
+    return f"with {worth.labels} labels{student} not ahead{of} ({_behind(worth)})"
 
 
 def _worth(worth: Saved) -> str:

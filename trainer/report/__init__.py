@@ -6,6 +6,7 @@ classes.py        IoU by class
 predictions.py    panels of validation frames; differences.py outlines, pictures.py encodes
 confidence.py     pseudo-labels against the truth; pseudolabels.py shows what was found
 relations.py      the matrix of which task helps which
+labelcurves.py    what pseudo-labels save, over the number of labels
 provenance.py     environment, data, commands
 svg.py, charts.py the charts themselves
 page.py           all of it in page.html, with page.css

@@ -1,7 +1,7 @@
 """The kinds of charts of a report: lines, dots by experiment, shares against a threshold, reliability."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ POINTS = 160
 """Points of a line; of more, neighbours are averaged."""
 _LABELS = 12  # lines that can be named at their ends
 _LETTERS = 16  # of a name
-_TOP, _BOTTOM = 10, 34
+TOP, BOTTOM = 10, 34
+"""Margins of a chart above and below its grid."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,17 @@ def line_chart(title: str, lines: Sequence[Line], x_title: str, height: float = 
     xs, ys = span(x for line in lines for x in line.xs), span(y for line in lines for y in line.ys)
     assert xs and ys, "lines hold at least one finite value"
     named = ends if len(ends) <= _LABELS else {}
-    margin = 20 + max((len(_short(name)) * CHARACTER for name, _ in named.values()), default=0)
+    margin = 20 + widest(name for name, _ in named.values())
     across = Axis(*xs, 40, WIDTH - margin)
-    up = Axis(*ys, height - _BOTTOM, _TOP, logarithmic=ys[0] > 0 and ys[1] > 10 * ys[0])
-    _axes(canvas, across, up, x_title)
+    up = Axis(*ys, height - BOTTOM, TOP, logarithmic=ys[0] > 0 and ys[1] > 10 * ys[0])
+    draw_axes(canvas, across, up, x_title)
     for line in lines:
         points = zip(map(across, line.xs), map(up, line.ys), strict=True)
         kind = f"line k{line.number} x{line.number}" + (" dot" if len(line.xs) == 1 else "")
         canvas.path(points, kind, line.tooltip)
-    places = apart([up(value) + 4 for _, value in named.values()], 12, _TOP + 4, height - _BOTTOM + 4)
+    places = apart([up(value) + 4 for _, value in named.values()], 12, TOP + 4, height - BOTTOM + 4)
     for (number, (name, _)), place in zip(named.items(), places, strict=True):
-        _name(canvas, across.stop + 8, place, name, f"k{number} x{number}")
+        draw_name(canvas, across.stop + 8, place, name, f"k{number} x{number}")
     return canvas.svg()
 
 
@@ -67,7 +68,7 @@ def dot_chart(title: str, rows: Sequence[Dots], factor: float, digits: int) -> M
     means = [factor * float(np.mean(list(row.values.values()))) for row in rows]
     numbers = [f"{mean:.{digits}f}" for mean in means]
     described = "; ".join(f"{row.name} {number}" for row, number in zip(rows, numbers, strict=True))
-    height, step = 20 * len(rows) + _TOP + _BOTTOM, 20
+    height, step = 20 * len(rows) + TOP + BOTTOM, 20
     canvas = Canvas(WIDTH, height, title, described)
     left = 6 + CHARACTER * max(len(_short(row.name)) for row in rows)
     values = [factor * value for row in rows for value in row.values.values()]
@@ -75,10 +76,10 @@ def dot_chart(title: str, rows: Sequence[Dots], factor: float, digits: int) -> M
     room = (high - low) * 0.06
     across = Axis(low - room, high + room, left + 8, WIDTH - 14 - 7 * max(map(len, numbers)))
     for value, text in across.ticks():
-        canvas.line(across(value), _TOP - 4, across(value), height - _BOTTOM, "grid")
-        canvas.text(across(value), height - _BOTTOM + 14, text, anchor="middle")
+        canvas.line(across(value), TOP - 4, across(value), height - BOTTOM, "grid")
+        canvas.text(across(value), height - BOTTOM + 14, text, anchor="middle")
     for place, (row, mean, number) in enumerate(zip(rows, means, numbers, strict=True)):
-        y = _TOP + step * (place + 0.5)
+        y = TOP + step * (place + 0.5)
         canvas.add('<g class="k{0} x{0}">', row.number)
         canvas.text(left, y + 4, _short(row.name), "name", "end")
         canvas.line(left + 8, y, across.stop, y, "row")
@@ -103,18 +104,18 @@ def threshold_chart(title: str, counts: Counts, number: int, thresholds: Sequenc
     kept, right = counts.total.kept[0], counts.total.accuracy[0]
     said = [f"at {limit:g} {_at(kept, limit)} kept, {_at(right, limit)} of it right" for limit in thresholds]
     canvas = Canvas(WIDTH, height, title, "; ".join(said))
-    across, up = Axis(0, 1, 40, WIDTH - 58), Axis(0, 1, height - _BOTTOM, _TOP)
-    _axes(canvas, across, up, "threshold", shares=True)
+    across, up = Axis(0, 1, 40, WIDTH - 58), Axis(0, 1, height - BOTTOM, TOP)
+    draw_axes(canvas, across, up, "threshold", shares=True)
     for limit in thresholds:
-        canvas.line(across(limit), _TOP, across(limit), height - _BOTTOM, "mark")
-        canvas.text(across(limit) - 4, height - _BOTTOM - 6, f"τ = {limit:g}", "tick", "end")
+        canvas.line(across(limit), TOP, across(limit), height - BOTTOM, "mark")
+        canvas.text(across(limit) - 4, height - BOTTOM - 6, f"τ = {limit:g}", "tick", "end")
     for values, kind in ((kept, "line kept"), (right, f"line k{number}")):
         points = zip(map(across, THRESHOLDS), map(up, values.tolist()), strict=True)
         canvas.path(points, kind)
     ends = [float(values[np.isfinite(values)][-1]) for values in (kept, right) if np.isfinite(values).any()]
-    places = apart([up(end) + 4 for end in ends], 13, _TOP + 4, height - _BOTTOM)
+    places = apart([up(end) + 4 for end in ends], 13, TOP + 4, height - BOTTOM)
     for name, place, kind in zip(("kept", "right"), places, ("", f"k{number}"), strict=False):
-        _name(canvas, across.stop + 8, place, name, kind)
+        draw_name(canvas, across.stop + 8, place, name, kind)
     return canvas.svg()
 
 
@@ -126,9 +127,9 @@ def reliability_chart(title: str, counts: Counts, number: int) -> Markup:
         f"confidence {c:.2f}: {percent(a)} right" for c, a in zip(confidence, accuracy, strict=True) if math.isfinite(a)
     ]
     canvas = Canvas(WIDTH, height, title, "; ".join(said))
-    across, up = Axis(0, 1, 40, WIDTH - 12), Axis(0, 1, height - _BOTTOM - foot, _TOP)
+    across, up = Axis(0, 1, 40, WIDTH - 12), Axis(0, 1, height - BOTTOM - foot, TOP)
     base, width = up(0), across(0.1) - across(0)
-    _axes(canvas, Axis(0, 1, across.start, across.stop), up, "", shares=True, below=height - _BOTTOM)
+    draw_axes(canvas, Axis(0, 1, across.start, across.stop), up, "", shares=True, below=height - BOTTOM)
     canvas.text(WIDTH - 12, height - 4, "confidence", "axis", "end")
     for bin_, (part, sure, right) in enumerate(zip(share, confidence, accuracy, strict=True)):
         if not math.isfinite(right):
@@ -137,7 +138,7 @@ def reliability_chart(title: str, counts: Counts, number: int) -> Markup:
         tooltip = f"confidence {sure:.3f} on average: {percent(right, 1)} right; {percent(part, 1)} of the pixels"
         bar = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="{}"><title>{}</title></rect>'
         canvas.add(bar, x + 1, tall, width - 2, base - tall, f"bar k{number}", tooltip)
-        canvas.add(bar, x + 1, height - _BOTTOM - low, width - 2, low, "bar faint", tooltip)
+        canvas.add(bar, x + 1, height - BOTTOM - low, width - 2, low, "bar faint", tooltip)
     canvas.line(across(0), up(0), across(1), up(1), "mark")
     return canvas.svg()
 
@@ -160,7 +161,7 @@ def class_chart(name: str, kept: np.ndarray, right: np.ndarray, number: int) -> 
     return canvas.svg()
 
 
-def _name(canvas: Canvas, x: float, y: float, name: str, kind: str) -> None:
+def draw_name(canvas: Canvas, x: float, y: float, name: str, kind: str) -> None:
     """A line's name beside its end, in ink, which can be read in every colour, behind a dot in the line's."""
     canvas.add('<g class="{}"><circle cx="{:.1f}" cy="{:.1f}" r="3.5" class="key"/>', kind, x, y - 4)
     canvas.text(x + 7, y, _short(name), "name")
@@ -172,13 +173,27 @@ def _short(name: str) -> str:
     return name if len(name) <= _LETTERS else f"{name[: _LETTERS // 2]}…{name[-_LETTERS // 2 + 1 :]}"
 
 
-def _axes(canvas: Canvas, across: Axis, up: Axis, x_title: str, shares: bool = False, below: float = 0) -> None:
-    """Grid, ticks and the title of x; ``below`` is where the ticks of x stand, if not at the foot of the grid."""
+def widest(names: Iterable[str]) -> float:
+    """Room that lines' names take."""
+    return max((len(_short(name)) * CHARACTER for name in names), default=0)
+
+
+def draw_axes(
+    canvas: Canvas,
+    across: Axis,
+    up: Axis,
+    x_title: str,
+    shares: bool = False,
+    below: float = 0,
+    ticks: Sequence[tuple[float, str]] | None = None,
+) -> None:
+    """Grid, ticks and the title of x; ``below`` is where the ticks of x stand, if not at the foot of the grid, and
+    ``ticks`` are those, if not some round values."""
     foot = below or up.start
     for value, text in up.ticks():
         canvas.line(across.start, up(value), across.stop, up(value), "grid")
         canvas.text(across.start - 5, up(value) + 4, f"{100 * value:.0f} %" if shares else text, anchor="end")
-    for value, text in across.ticks(4):
+    for value, text in across.ticks(4) if ticks is None else ticks:
         canvas.text(across(value), foot + 14, text, anchor="middle")
     canvas.text(across.stop, foot + 29, x_title, "axis", "end")
 

@@ -1,4 +1,5 @@
-"""What a report is made of: runs in groups of the same setting, the data set they belong to, relations of tasks."""
+"""What a report is made of: runs in groups of the same setting, the data set they belong to, relations of tasks, label
+curves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,10 +10,11 @@ from typing import Any
 from shards.errors import UserError
 from shards.manifest import NAME, Manifest
 from shards.tasks import Task
+from trainer.curve.labelcurve import FILE as CURVE
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
 from trainer.recommendation import FILE
-from trainer.report import relations
+from trainer.report import labelcurves, relations
 from trainer.results.paper import Paper
 from trainer.results.table import Group as Rows
 from trainer.results.table import grouped, read_result, result_files, varying
@@ -113,34 +115,46 @@ class Collected:
     runs: list[Run]
     parts: list[Part]
     relations: list[relations.Matrix]
+    label_curves: list[labelcurves.Shown] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
 
 
 def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Collected:
-    """The runs under the given runs, experiments or whole folders, and the relations that lie among them.
+    """The runs under the given runs, experiments or whole folders, and the relations and label curves that lie among
+    them.
 
     Args:
         data: folders of data sets, for runs whose configuration names a place where theirs is not any more.
 
     Raises:
-        UserError: when a path holds neither a result nor a relation, one is damaged, or ``data`` names no data set.
+        UserError: when a path holds neither a result nor a relation or label curve, one is damaged, or ``data`` names
+            no data set.
     """
     moved = [Manifest.load(path) for path in data]
     matrices: dict[Path, relations.Matrix] = {}
+    curves: dict[Path, labelcurves.Shown] = {}
     files: dict[Path, None] = {}
     begun: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = [path] if path.name == FILE else sorted(path.rglob(FILE))
+        found, curved = _named(path, FILE), _named(path, CURVE)
         matrices |= {file.resolve(): relations.read(file) for file in found}
-        if not found or any(path.rglob("result.json")):
-            # the runs that a relation was measured with are shown by its matrix, unless they are asked for
+        shown = [labelcurves.show(file) for file in curved]
+        curves |= {each.file.resolve(): each for each in shown}
+        if not (found or curved) or any(path.rglob("result.json")):
+            # the runs that a relation or curve was measured with are shown by it, unless they are asked for
             inner = [file.resolve().parent for file in found if file.parent != path]
+            inner += [folder for each in shown for folder in each.folders]
             files |= {file: None for file in result_files([path]) if not any(map(file.is_relative_to, inner))}
             notes = (file.resolve() for file in sorted(path.rglob(status.NAME)))
             begun |= {file.parent: None for file in notes if not any(map(file.is_relative_to, inner))}
     runs = [Run(file.parent, read_result(file)) for file in files]
     unfinished = [_how_far(folder) for folder in begun if not (folder / "result.json").exists()]
-    return Collected(runs, _parts(runs, moved), list(matrices.values()), unfinished)
+    return Collected(runs, _parts(runs, moved), list(matrices.values()), list(curves.values()), unfinished)
+
+
+def _named(path: Path, name: str) -> list[Path]:
+    """The files of a name under a path, or the path where it is one."""
+    return [path] if path.name == name else sorted(path.rglob(name))
 
 
 def _how_far(folder: Path) -> str:
