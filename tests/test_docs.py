@@ -136,6 +136,9 @@ def execute(command: str) -> None:
         words += ["--train", "12", "--val", "4"] if words[2] == "scenes" else []
     elif words[1] == "grid":
         words += ["--rows", "ummt,ummt-ps", "--seeds", "1", *TINY]
+    elif words[1] == "curve":
+        words[words.index("--labels") + 1] = "2,4"
+        words += ["--seeds", "1", *(each for each in TINY if not each.startswith("labels.semseg"))]
     elif configs := [word for word in words if word.endswith(".yaml")]:
         words += TINY
         words += ["labels.normals=4"] if "normals" in load(configs[0]).tasks else []
