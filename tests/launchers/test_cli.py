@@ -17,8 +17,8 @@ from shards.manifest import Manifest
 from trainer.results.table import collect
 from trainer.runs.lease import turn
 
-COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "status", "relate"]
-COMMANDS += ["predict", "export", "table", "toy", "picture", "report"]
+COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
+COMMANDS += ["relate", "predict", "export", "table", "toy", "picture", "report"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "folder"]
 
 
