@@ -41,7 +41,7 @@ class Stage:
         """
         check_best(self.experiment)
         if self.name == "train":
-            self.experiment.training_frames()
+            self.experiment.frames_to_train()
             return
         chosen = self.experiment.config.evaluate.checkpoint
         if checkpoint.exported(self.experiment.checkpoints / chosen) is None:

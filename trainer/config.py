@@ -222,6 +222,9 @@ class Config:
     """How many training frames there are, whatever labels they show; null for all."""
     labels: dict[str, int | None] = field(default_factory=dict)
     """Budget: how many training frames may show each task's label; all where none is given, or null."""
+    assignment: str = "nested"
+    """Which of its labels a training frame shows, before the budgets. nested: all. one: exactly one. random: a random
+    part, at least one and not all. Or a file of lines KEY,TASK,TASK: what they say."""
     val: int | None = None
     """How many validation frames are used; null for all."""
     val_seed: int | None = 0

@@ -20,7 +20,7 @@ from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
 from trainer.results.headlines import SMALLER_IS_BETTER
 from trainer.runs import checkpoint
-from trainer.runs.folder import claim, environment, pretrained
+from trainer.runs.folder import assignment, claim, environment, pretrained
 from trainer.runs.status import already_finished, new_launch, recorded
 from trainer.runtime import accelerator, losing_ranks, share
 
@@ -185,6 +185,7 @@ def _row(
         "inputs": list(config.inputs),
         "tasks": list(config.tasks),
         "budget": dict(config.labels),
+        "assignment": assignment(experiment),
         "frames": int(mask.sum()),
         "labels": frames.counts(mask, names),
         "pseudo_labels": {task: int((of & mask).sum()) for task, of in frames.pseudo.items()},

@@ -13,6 +13,7 @@ from shards.labels import Keep, LabelShards
 from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
+from trainer.assignment import NESTED
 from trainer.config import Config
 from trainer.configfile import load, teacher_call
 from trainer.configvalues import parse_size
@@ -125,7 +126,13 @@ class Experiment:
         """
         config = self.config
         frames = Frames(
-            self.manifest, TRAIN, seed=config.seed, budgets=config.labels, dev=config.dev, only=config.frames
+            self.manifest,
+            TRAIN,
+            seed=config.seed,
+            budgets=config.labels,
+            assignment=config.assignment,
+            dev=config.dev,
+            only=config.frames,
         )
         for task, teacher in self.teachers().items() if pseudo else ():
             entry = config.pseudo[task]
@@ -136,6 +143,25 @@ class Experiment:
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", cure=cure)
             frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), keep))
         return frames
+
+    def frames_to_train(self) -> tuple[Frames, np.ndarray]:
+        """The training split, and which of its frames an epoch of this network holds, bool ``(count,)``.
+
+        Raises:
+            UserError: when there are none, and what keeps them away.
+        """
+        config = self.config
+        frames = self.training_frames()
+        mask = frames.to_train(config.inputs, config.tasks)
+        if mask.any():
+            return frames, mask
+        ways = ["give the labels larger budgets that overlap (labels.TASK)"]
+        if config.assignment != NESTED:
+            ways = [f"set another assignment than {config.assignment!r}"]
+        if set(config.inputs) - {RGB}:
+            ways.append("leave labels out of the inputs: a teacher with inputs [rgb] needs no frame that shows two")
+        what = frames.why_none_to_train(config.inputs, config.tasks)
+        raise UserError(what, file=self.path, key="inputs", cure=", or ".join(ways))
 
     def frames_to_label(self) -> tuple[Frames, np.ndarray]:
         """The training split, and which of its frames this network labels as a teacher, bool ``(count,)``.

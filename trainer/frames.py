@@ -18,6 +18,7 @@ from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import mix, mix_range
 from shards.read import Readers
+from trainer.assignment import NESTED, RULES, check_tasks, shown_by_file, shown_in_turn
 
 _BUDGET = 0xB0D6E7  # keeps the queue's random stream apart from the order's
 
@@ -30,12 +31,15 @@ class Frames:
         split: ``train``, ``val``, ...
         seed: of the run.
         budgets: by task; a task that is not named, or named with None, shows all its labels.
+        assignment: which of its labels each frame shows, before the budgets: a rule or file of
+            :mod:`trainer.assignment`. A task with a budget of 0 takes no part in a rule, and ``dev`` frames keep all
+            their labels.
         dev: frames at the queue's end that carry every label and are set aside.
         only: None for all but the ``dev`` frames; ``"dev"`` for those alone; a number for the first of them in the
             queue (how ``frames`` and ``val`` pick theirs).
 
     Raises:
-        UserError: when a budget is larger than the data.
+        UserError: when a budget is larger than the data, or an assignment does not fit them.
     """
 
     def __init__(
@@ -45,10 +49,11 @@ class Frames:
         *,
         seed: int,
         budgets: Mapping[str, int | None] | None = None,
+        assignment: str = NESTED,
         dev: int = 0,
         only: int | str | None = None,
     ) -> None:
-        self.manifest, self.split = manifest, split
+        self.manifest, self.split, self.assignment = manifest, split, assignment
         self.readers = Readers(manifest, split)
         self.starts = np.cumsum([0] + [shard.samples for shard in self.readers.shards])
         self.count = int(self.starts[-1])
@@ -58,7 +63,7 @@ class Frames:
         for task in budgets or ():
             manifest.task(task)
         limits = {task: budget for task, budget in (budgets or {}).items() if budget is not None}
-        if not limits and not dev and only is None:
+        if not limits and not dev and only is None and assignment == NESTED:
             self.visible, self.chosen = carried, np.broadcast_to(True, self.count)
             return
         queue = self._queue(carried, seed)
@@ -83,7 +88,7 @@ class Frames:
         self.chosen = kept
         self.visible = {
             name: self._within(limits[name], has & kept, queue, name, dev) if name in limits else has & kept
-            for name, has in carried.items()
+            for name, has in self._assigned(carried, limits, queue, seed).items()
         }
 
     def add_pseudo(self, labels: LabelShards) -> None:
@@ -124,6 +129,20 @@ class Frames:
         shown = [self.visible[task] for task in targets]
         shown += [self.pseudo[task] for task in targets if task in self.pseudo]
         return self.with_inputs(inputs) & np.logical_or.reduce(shown)
+
+    def why_none_to_train(self, inputs: Collection[str], tasks: Collection[str]) -> str:
+        """What keeps :meth:`to_train` from holding any frame, in words."""
+        labels = [name for name in inputs if name != "rgb"]
+        targets = [task for task in tasks if task not in inputs] or list(tasks)
+        of_split = f"no {self.split} frame shows"
+        for name in labels:
+            if not self.with_inputs([name]).any():
+                return f"{of_split} the label {name}, which is an input"
+        if not self.with_inputs(inputs).any():
+            return f"{of_split} the inputs {' and '.join(labels)} together"
+        if not self.to_train([], targets).any():
+            return f"{of_split} a label of what is to be predicted, {' or '.join(targets)}"
+        return f"{of_split} both the input {' and '.join(labels)} and a label of {' or '.join(targets)}"
 
     def to_label(self, inputs: Collection[str], targets: Collection[str]) -> np.ndarray:
         """What a teacher labels: frames whose inputs can be seen and some target cannot. bool ``(count,)``."""
@@ -168,11 +187,29 @@ class Frames:
     def _aside(dev: int) -> str:
         return f" besides the {dev} set aside (dev)" if dev else ""
 
+    def _assigned(
+        self, carried: Mapping[str, np.ndarray], limits: Mapping[str, int], queue: np.ndarray, seed: int
+    ) -> Mapping[str, np.ndarray]:
+        """The labels that the assignment lets frames show, budgets aside."""
+        if self.assignment == NESTED:
+            return carried
+        if self.assignment in RULES:
+            taking_part = {name: has for name, has in carried.items() if limits.get(name) != 0 and has.any()}
+            check_tasks(self.assignment, list(taking_part))
+            return {**carried, **shown_in_turn(self.assignment, seed, taking_part, queue)}
+        positions = {
+            key: int(self.starts[number]) + position
+            for number in range(len(self.readers.shards))
+            for key, position in self.readers[number].positions.items()
+        }
+        return shown_by_file(Path(self.assignment), carried, positions)
+
     def _within(self, budget: int, has: np.ndarray, queue: np.ndarray, task: str, dev: int) -> np.ndarray:
         queue = queue[has[queue]]
         if budget > len(queue):
+            whose = "carry the label" if self.assignment == NESTED else f"show the label by {self.assignment!r}"
             raise UserError(
-                f"{budget} frames, where {len(queue)} carry the label{self._aside(dev)}",
+                f"{budget} frames, where {len(queue)} {whose}{self._aside(dev)}",
                 file=self.manifest.path,
                 key=f"labels.{task}",
                 cure=f"set it to {len(queue)} or less, or to null for all",

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from trainer.assignment import NESTED
 from trainer.config import Config, Pseudo
 from trainer.configfile import read_yaml
 
@@ -33,17 +34,19 @@ OWN_SEED = "each run's"
 OF_THE_ROW = ("inputs", "tasks", "budget", "normalise", "model.fusion", "model.decoder", "pseudo")
 """Settings in which a table's rows differ because they are other experiments."""
 _NAMED = (
-    *("experiment", "seed", "inputs", "tasks", "labels", "loss.normalise", "train.steps", "train.epochs"),
+    *("experiment", "seed", "inputs", "tasks", "labels", "assignment"),
+    *("loss.normalise", "train.steps", "train.epochs"),
     *("model.backbone", "model.pretrained", "data.name", "data.size", "data.crop"),
 )
 """Options that :func:`setting` has under another name."""
 
 
 def decisive(config: Any) -> dict[str, Any]:
-    """The options of a configuration that decide what is computed, by dotted key. Of a teacher's path it is the name,
-    since the rest depends on the working directory."""
+    """The options of a configuration that decide what is computed, by dotted key. Of the path of a teacher or of an
+    assignment it is the name, since the rest depends on the working directory."""
     flat = {key: value for key, value in _flat(config).items() if not is_in(key, MAY_CHANGE)}
-    return {key: Path(value).name if key.endswith(".teacher") else value for key, value in flat.items()}
+    paths = {key for key in flat if key.endswith(".teacher") or key == "assignment"}
+    return {key: Path(value).name if key in paths else value for key, value in flat.items()}
 
 
 def options_of(folder: Path, cure: str = "restore it, or delete it") -> dict[str, Any]:
@@ -77,6 +80,7 @@ def setting(result: Mapping[str, Any]) -> dict[str, Any]:
     further option by its dotted key."""
     options, asked = result.get("options", {}), result.get("asked", {})
     named = {key: result.get(key) for key in ("inputs", "tasks", "normalise", "budget", "backbone")}
+    named["assignment"] = result.get("assignment", NESTED)
     named["pretrained"] = _pretrained(result.get("pretrained"), options.get("model.pretrained"))
     named |= {key: result.get(key) for key in ("size", "crop")}
     by_epochs = "train.epochs" in options and options.get("train.steps") is None

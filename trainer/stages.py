@@ -37,7 +37,10 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", cure="break the circle")
     claim(experiment)
     check_best(experiment)
-    experiment.training_frames(pseudo=False)
+    if experiment.config.pseudo:  # which may be all that it learns from
+        experiment.training_frames(pseudo=False)
+    else:
+        experiment.frames_to_train()
     experiment.evaluation_frames()
     for teacher in dependencies(experiment):
         check(teacher, (*students, experiment.folder))

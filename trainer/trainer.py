@@ -52,14 +52,15 @@ class Trainer:
         config: Config = self.config
         self.process = process or accelerator(config.train.precision, config.train.timeout)
         self.main = self.process.is_main_process
-        self.frames: Frames = experiment.training_frames()
+        frames, trained_on = experiment.frames_to_train()
+        self.frames: Frames = frames
         self.batches = Batches(
             config.train.global_batch,
             config.train.accumulation,
             self.process.process_index,
             self.process.num_processes,
         )
-        self.samples = int(self.frames.to_train(config.inputs, config.tasks).sum())
+        self.samples = int(trained_on.sum())
         self.steps_per_epoch = max(self.samples // config.train.global_batch, 1)
         self.steps = config.train.steps or config.train.epochs * self.steps_per_epoch
         self.learner = Learner(experiment, self.process)

@@ -29,6 +29,7 @@ import numpy as np
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
 from shards.tasks import Task
+from trainer.assignment import NESTED
 from trainer.configfile import NO_PSEUDO
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import TRAIN, Experiment
@@ -124,7 +125,10 @@ class Study:
         self.samples = samples or min(_complete(each, own.tasks) for each in (self.frames, left))
         if self.samples < 1:
             what = f"no training frame shows all of {', '.join(self.config.tasks)}"
-            raise UserError(what, file=own.manifest.path, key="tasks", cure="relate fewer tasks: tasks=[...]")
+            cure = "relate fewer tasks: tasks=[...]"
+            if self.config.assignment != NESTED:
+                cure = "set assignment=nested, since related networks train on frames that show all labels"
+            raise UserError(what, file=own.manifest.path, key="tasks", cure=cure)
         self.val = self._val()
 
     def _with(self, *overrides: str) -> Experiment:

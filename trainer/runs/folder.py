@@ -2,7 +2,8 @@
 
 runs/DATASET/EXPERIMENT/seed-K/
   config.yaml      the resolved configuration
-  data.json        hashes of the manifests of what it trains on, and of the file that its weights start from
+  data.json        hashes of the manifests of what it trains on, and of the files that say which labels frames show and
+                   what its weights start from
   metrics.jsonl    figures of training and validation, by step
   tensorboard/     the same for TensorBoard
   order.jsonl      the keys of every global batch (train.trace)
@@ -21,6 +22,7 @@ from typing import Any
 from shards.atomic import atomic_file, read_json, write_json
 from shards.errors import UserError
 from shards.write import sha256_of
+from trainer.assignment import RULES
 from trainer.configfile import to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.model import packages
@@ -89,6 +91,12 @@ def pretrained(experiment: Experiment) -> str | bool:
     return sha256[:8] or True  # of old runs it is not known
 
 
+def assignment(experiment: Experiment) -> str:
+    """The rule by which frames show labels; of a file its name and the beginning of its sha256."""
+    rule = experiment.config.assignment
+    return rule if rule in RULES else f"{Path(rule).name} {noted(experiment.folder).get('assignment', '')[:8]}".strip()
+
+
 def _claim_data(experiment: Experiment, trained: bool) -> None:
     """Note what the run trains on and from, or make sure that it is the same."""
     known = noted(experiment.folder)
@@ -100,6 +108,8 @@ def _claim_data(experiment: Experiment, trained: bool) -> None:
             weights = packages.find(model.backbone) if trained else packages.locate(model.backbone)
         if weights and weights.is_file():
             found["model.pretrained"] = weights, sha256_of(weights)
+    if experiment.config.assignment not in RULES and Path(experiment.config.assignment).is_file():
+        found["assignment"] = Path(experiment.config.assignment), sha256_of(Path(experiment.config.assignment))
     for key, (place, sha256) in found.items() if trained else ():
         if known.get(key, sha256) != sha256:
             what = f"holds a run on other data than {place} holds now"
