@@ -247,11 +247,14 @@ def _prepare(commands: Any) -> None:
     scenes.add_argument("--seed", type=int, default=0)
     nyudv2 = source("nyudv2", "the official nyu_depth_v2_labeled.mat, splits.mat, classMapping40.mat", "FOLDER")
     nyudv2.add_argument("--depth", choices=("filled", "raw"), default="filled")
+    nyudv2.add_argument("--classes", type=int, choices=(40, 13), default=40, help="of the segmentation (default: 40)")
     cityscapes = source("cityscapes", "the official folders leftImg8bit, gtFine, disparity, camera", "ROOT")
     cityscapes.add_argument("--coarse", action="store_true", help="add gtCoarse and train_extra")
     cityscapes.add_argument(
         "--max-depth", type=float, default=200, metavar="M", help="no measurement beyond, in metres (default: 200)"
     )
+    cityscapes.add_argument("--classes", type=int, choices=(19, 7), default=19, help="7: categories (default: 19)")
+    cityscapes.add_argument("--inverse-depth", action="store_true", help="in 1/m, in place of depth")
     folder = source("folder", "your own frames: ROOT/rgb, ROOT/TASK, and ROOT/dataset.yaml or the options", "ROOT")
     folder.add_argument("--name", help="of the data set (default: the folder's)")
     folder.add_argument("--val-fraction", type=float, metavar="F", help="share of the frames that validate")

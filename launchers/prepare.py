@@ -26,13 +26,20 @@ def scenes(options: argparse.Namespace) -> None:
 def nyudv2(options: argparse.Namespace) -> None:
     from shards.sources.nyudv2 import Nyudv2
 
-    _pack(Nyudv2(options.source, options.depth), options)
+    _pack(Nyudv2(options.source, options.depth, options.classes), options)
 
 
 def cityscapes(options: argparse.Namespace) -> None:
     from shards.sources.cityscapes import Cityscapes
 
-    _pack(Cityscapes(options.source, coarse=options.coarse, max_depth=options.max_depth), options)
+    source = Cityscapes(
+        options.source,
+        coarse=options.coarse,
+        max_depth=options.max_depth,
+        classes=options.classes,
+        inverse_depth=options.inverse_depth,
+    )
+    _pack(source, options)
 
 
 def folder(options: argparse.Namespace) -> None:

@@ -11,7 +11,9 @@ metric      uint16, × ``scale``  float32 ``(H, W)``, in unit   0               
 unit_vector 8-bit RGB            float32 ``(H, W, 3)``         the zero vector            3
 =========== ==================== ============================= ========================== ==============
 
-Vectors are directions in the camera's frame: x right, y down, z forward.
+Vectors are directions in the camera's frame: x right, y down, z forward. A quantity's ``zoom`` says how
+it changes in an image that was enlarged, which shows things nearer: depth is divided by the factor, inverse depth is
+multiplied by it, and what does not follow from distance is kept.
 """
 
 from collections.abc import Mapping
@@ -21,6 +23,7 @@ from typing import Any, Literal, get_args
 from shards.errors import UserError
 
 Kind = Literal["classes", "metric", "unit_vector"]
+Zoom = Literal["divide", "multiply", "keep"]
 IGNORE = 255
 """The class index of a pixel without a label."""
 RESERVED = frozenset({"rgb", "json"})
@@ -37,6 +40,7 @@ class Task:
         colours: one ``(r, g, b)`` in 0..255 for each class (kind ``classes`` only).
         scale: units per stored step (kind ``metric`` only): value = stored × scale.
         unit: the unit's symbol (kind ``metric`` only).
+        zoom: what an image that is enlarged by a factor does with the values (kind ``metric`` only).
     """
 
     name: str
@@ -45,6 +49,7 @@ class Task:
     colours: tuple[tuple[int, int, int], ...] = ()
     scale: float = 0.0
     unit: str = ""
+    zoom: Zoom = "divide"
 
     def __post_init__(self) -> None:
         problem = None
@@ -58,6 +63,10 @@ class Task:
             problem = f"{len(self.colours)} colours for {len(self.classes)} classes"
         elif self.kind == "metric" and not self.scale > 0:
             problem = f"scale {self.scale} is not positive"
+        elif self.zoom not in get_args(Zoom):
+            problem = f"zoom {self.zoom!r} is none of {', '.join(get_args(Zoom))}"
+        elif self.kind != "metric" and self.zoom != "divide":
+            problem = f"zoom {self.zoom!r} is of the kind metric, not of {self.kind}"
         if problem:
             raise UserError(problem, key=f"task {self.name}")
 
@@ -67,12 +76,14 @@ class Task:
         return {"classes": len(self.classes), "metric": 1, "unit_vector": 3}[self.kind]
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest's entry, without the fields that this kind does not use."""
+        """The manifest's entry, without the fields that this kind does not use, and without the usual ``zoom``."""
         entry: dict[str, Any] = {"kind": self.kind}
         if self.kind == "classes":
             entry |= {"classes": list(self.classes), "colours": [list(c) for c in self.colours]}
         elif self.kind == "metric":
             entry |= {"scale": self.scale, "unit": self.unit}
+            if self.zoom != "divide":
+                entry["zoom"] = self.zoom
         return entry
 
     @classmethod
@@ -85,6 +96,7 @@ class Task:
             tuple((int(r), int(g), int(b)) for r, g, b in entry.get("colours", ())),
             float(entry.get("scale", 0.0)),
             entry.get("unit", ""),
+            entry.get("zoom", "divide"),
         )
 
 

@@ -71,9 +71,10 @@ class Augment:
     windows at random places and jitter are additions. What a sample lacks does not change what happens to the rest,
     so a frame with pseudo-labels is augmented as it is without.
 
-    - *Zoom* by z makes things look z times nearer, so every metric label is divided by z (as the
-      reference recipe does). To the same camera, an image z times larger with depth / z is the scene (X, Y, Z / z), in
-      which a normal (nx, ny, nz) becomes (nx, ny, z·nz), made a unit again; exact for a window at the frame's centre.
+    - *Zoom* by z makes things look z times nearer, so depth is divided by z (the reference recipe for NYUDv2), inverse
+      depth is multiplied by it, and other quantities are kept, as each task's ``zoom`` says. To the same camera, an
+      image z times larger with depth / z is the scene (X, Y, Z / z), in which a normal (nx, ny, nz) becomes
+      (nx, ny, z·nz), made a unit again; exact for a window at the frame's centre.
     - *Flip* negates the x component of unit vectors.
     - *Jitter* scales brightness, contrast and saturation, in random order, by factors in [1 - jitter, 1 + jitter].
       Hue is left alone: it would cost more than all the rest together.
@@ -145,7 +146,10 @@ class Augment:
             tensors[name] = v2.functional.horizontal_flip(tensor) if mirrored else tensor
         for task in self.tasks:
             if task.name in tensors and task.kind == "metric":
-                tensors[task.name] /= zoom
+                if task.zoom == "divide":
+                    tensors[task.name] /= zoom
+                elif task.zoom == "multiply":
+                    tensors[task.name] *= zoom
             elif task.name in tensors and task.kind == "unit_vector":
                 tensors[task.name] = _turned(tensors[task.name], zoom, mirrored)
         if self.jitter:

@@ -95,7 +95,7 @@ class Augment:
     flip: bool = True
     """Mirror every second frame."""
     zoom: list[float] = field(default_factory=lambda: [1.0, 1.2, 1.5])
-    """Factors of which one is drawn; depth is divided by it."""
+    """Factors of which one is drawn; depth is divided by it, inverse depth multiplied."""
     zoom_window: str = "random"
     """What a zoom enlarges. random: a window anywhere in the frame. centre: the centre of the frame, or of the crop."""
     jitter: float = 0.2

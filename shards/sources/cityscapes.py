@@ -1,4 +1,4 @@
-"""Cityscapes from its official tree: street scenes of 50 cities at 2048×1024, 19 classes, stereo disparity.
+"""Cityscapes from its official tree: street scenes of 50 cities at 2048×1024, 19 classes or 7, stereo disparity.
 
     ROOT/leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png
     ROOT/gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png
@@ -7,12 +7,13 @@
     ROOT/camera/SPLIT/CITY/NAME_camera.json
 
 Cordts et al.: "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016; class names, ids and
-colours are those of ``labels.py`` in its published scripts, disparity and camera those of its README.
+colours are those of ``labels.py`` in its published scripts, disparity and camera those of its README. The 7 classes are
+the categories of that table: each of the 19 classes counts as its category, and what is not trained on stays void.
 """
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,6 +44,15 @@ _CLASSES = {  # labelId: name, colour; the order is that of the train ids
     32: ("motorcycle", (0, 0, 230)),
     33: ("bicycle", (119, 11, 32)),
 }
+_CATEGORIES = {  # name: label ids; the colour is that of the first
+    "flat": (7, 8),
+    "construction": (11, 12, 13),
+    "object": (17, 19, 20),
+    "nature": (21, 22),
+    "sky": (23,),
+    "human": (24, 25),
+    "vehicle": (26, 27, 28, 31, 32, 33),
+}
 _LICENSE_PLATE = 255  # -1 of labels.py in 8 bits
 _LAST_ID = 33
 _SCALE = 1 / 128
@@ -50,6 +60,10 @@ _STORED = 500
 """Metres that 16 bits hold at that scale, rounded down."""
 MAX_DEPTH = 200.0
 """Metres, as far as the paper's depth reaches. Disparity is about 2.4 pixels there: a quarter pixel is 20 m."""
+DEPTH = Task("depth", "metric", scale=_SCALE, unit="m")
+INVERSE_DEPTH = Task("inverse_depth", "metric", scale=2**-16, unit="1/m", zoom="multiply")
+"""Steps of 1/65536 m⁻¹ hold all that is nearer than 500 m and further than 1 m; the camera's disparity in
+16 bits ends at 1.9 m."""
 _LAY_OUT = "unpack leftImg8bit, gtFine, disparity and camera of cityscapes-dataset.com side by side into this folder"
 
 
@@ -63,28 +77,39 @@ class Cityscapes:
         coarse: add the frames of ``train_extra`` to ``train``, and coarse labels to those frames of ``train`` that
             have no fine ones. ``val`` keeps fine labels only, so that measures stay comparable.
         max_depth: metres; a greater depth is no measurement.
+        classes: 19, or 7 for their categories.
+        inverse_depth: a task ``inverse_depth`` in 1/m, disparity / (baseline × fx), in place of ``depth``.
 
     Raises:
         UserError: when a folder is missing or empty, or no 16 bits hold depths up to ``max_depth``.
     """
 
     name = "cityscapes"
-    tasks: tuple[Task, ...] = (
-        Task(
-            "semseg",
-            "classes",
-            tuple(name for name, _ in _CLASSES.values()),
-            tuple(colour for _, colour in _CLASSES.values()),
-        ),
-        Task("depth", "metric", scale=_SCALE, unit="m"),
-    )
 
-    def __init__(self, root: str | Path, coarse: bool = False, max_depth: float = MAX_DEPTH) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        coarse: bool = False,
+        max_depth: float = MAX_DEPTH,
+        classes: Literal[19, 7] = 19,
+        inverse_depth: bool = False,
+    ) -> None:
         if not 0 < max_depth <= _STORED:
             cure = f"give metres, more than 0 and at most {_STORED}, which 16 bits hold"
             raise UserError(f"{max_depth:g}", key="--max-depth", cure=cure)
+        if classes not in (19, 7):
+            raise UserError(f"{classes} classes", key="classes", cure="give 19 or 7")
         self.root, self.max_depth = Path(root), max_depth
-        self.options = {"source": self.name, "coarse": coarse, "max_depth": float(max_depth)}
+        self.options: dict[str, Any] = {"source": self.name, "coarse": coarse, "max_depth": float(max_depth)}
+        self.options |= {"classes": classes} if classes != 19 else {}
+        self.options |= {"inverse_depth": True} if inverse_depth else {}
+        named = {name: (label_id,) for label_id, (name, _) in _CLASSES.items()} if classes == 19 else _CATEGORIES
+        colours = tuple(_CLASSES[label_ids[0]][1] for label_ids in named.values())
+        self._index_of = np.full(256, IGNORE, np.uint8)
+        for index, label_ids in enumerate(named.values()):
+            self._index_of[list(label_ids)] = index
+        self._depth = INVERSE_DEPTH if inverse_depth else DEPTH
+        self.tasks: tuple[Task, ...] = (Task("semseg", "classes", tuple(named), colours), self._depth)
         self._labels = {"train": ("gtFine", "gtCoarse") if coarse else ("gtFine",), "val": ("gtFine",)}
         if coarse and not (self.root / "gtCoarse").is_dir():
             raise UserError("has no gtCoarse", file=self.root, cure="unpack gtCoarse there, or leave coarse out")
@@ -99,11 +124,12 @@ class Cityscapes:
         }
 
     def files(self, split: str, position: int) -> dict[str, Path]:
-        """Those files of ``splits[split][position]`` that there are: ``rgb``, ``semseg``, ``depth`` and ``camera``."""
+        """Those files of ``splits[split][position]`` that there are: ``rgb``, ``semseg``, ``depth`` (or
+        ``inverse_depth``) and ``camera``."""
         frame = self._frames[split][position]
         labels = [
             *(("semseg", self._path(kind, frame, f"{kind}_labelIds.png")) for kind in reversed(self._labels[split])),
-            ("depth", self._path("disparity", frame, "disparity.png")),
+            (self._depth.name, self._path("disparity", frame, "disparity.png")),
             ("camera", self._path("camera", frame, "camera.json")),
         ]
         rgb = self._path("leftImg8bit", frame, "leftImg8bit.png")
@@ -114,14 +140,17 @@ class Cityscapes:
         frame, files, labels = self._frames[split][position], self.files(split, position), {}
         camera = _read_camera(files["camera"]) if "camera" in files else None
         if "semseg" in files:
-            labels["semseg"] = _read_classes(files["semseg"])
-        if "depth" in files:
+            labels["semseg"] = self._index_of[_read_ids(files["semseg"])]
+        if self._depth.name in files:
             if camera is None:
                 what = "is missing, but depth needs it beside the disparity"
                 cure = "unpack camera into the same folder as disparity"
                 raise UserError(what, file=self._path("camera", frame, "camera.json"), cure=cure)
-            stored, fx = read_values(files["depth"]), camera["intrinsics"]["fx"]
-            labels["depth"] = depth_of(stored, camera["baseline"], fx, self.max_depth)
+            stored, fx = read_values(files[self._depth.name]), camera["intrinsics"]["fx"]
+            depth = depth_of(stored, camera["baseline"], fx, self.max_depth)
+            if self._depth == INVERSE_DEPTH:
+                depth = np.divide(1, depth, out=np.zeros_like(depth), where=depth > 0)
+            labels[self._depth.name] = depth
         return Frame(read_rgb(files["rgb"]), labels, {"city": frame.split("/")[1], **(camera or {})}, files)
 
     def _list(self, folder: str) -> list[str]:
@@ -179,15 +208,11 @@ def _read_camera(path: Path) -> dict[str, Any]:
         raise UserError(f"cannot be read ({error})", file=path, cure="unpack camera again") from error
 
 
-def _read_classes(path: Path) -> np.ndarray:
-    """``(H, W)`` uint8 train ids of a ``labelIds`` file; :data:`IGNORE` for the ids that are not trained on."""
+def _read_ids(path: Path) -> np.ndarray:
+    """``(H, W)`` of a ``labelIds`` file."""
     ids = read_values(path)
     wrong = ids[(ids > _LAST_ID) & (ids != _LICENSE_PLATE)]
     if wrong.size:
         what = f"label id {wrong[0]} is none of Cityscapes' (0 to {_LAST_ID})"
         raise UserError(what, file=path, cure="take the labelIds files as they were published")
-    return _INDEX_OF[ids]
-
-
-_INDEX_OF = np.full(256, IGNORE, np.uint8)
-_INDEX_OF[list(_CLASSES)] = range(len(_CLASSES))
+    return ids

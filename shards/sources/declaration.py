@@ -19,7 +19,7 @@ _KEYS = ("name", "val_fraction", "tasks", "intrinsics")
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 _TASK_KEYS = {
     "classes": ("kind", "classes", "colours", "ignore", "offset"),
-    "metric": ("kind", "scale", "unit"),
+    "metric": ("kind", "scale", "unit", "zoom"),
     "unit_vector": ("kind",),
 }
 _VALUES = 2**16  # numbers that a 16-bit PNG can store
@@ -101,6 +101,8 @@ def declaration_of(tasks: Iterable[Task]) -> str:
             entry |= {"classes": list(task.classes), "colours": [list(colour) for colour in task.colours]}
         elif task.kind == "metric":
             entry |= {"scale": task.scale, "unit": task.unit}
+            if task.zoom != "divide":
+                entry["zoom"] = task.zoom
         entries[task.name] = entry
     return yaml.safe_dump({"tasks": entries}, sort_keys=False, default_flow_style=None, allow_unicode=True)
 
@@ -117,7 +119,9 @@ def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
         if kind == "metric":
             if not _is_number(entry.get("scale")):
                 raise UserError("scale is no number", cure="give the value of one stored step: 0.001 for mm in m")
-            return LabelFormat(Task(name, kind, scale=float(entry["scale"]), unit=str(entry.get("unit", "m"))))
+            zoom: Any = entry.get("zoom", "divide")
+            unit = str(entry.get("unit", "m"))
+            return LabelFormat(Task(name, kind, scale=float(entry["scale"]), unit=unit, zoom=zoom))
         return LabelFormat(Task(name, kind))
     except UserError as error:
         cure = error.cure or "correct the declaration of the task"

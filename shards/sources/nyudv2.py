@@ -1,4 +1,4 @@
-"""NYU Depth V2 from its official files: 1,449 labelled indoor frames of a Kinect, 40 classes.
+"""NYU Depth V2 from its official files: 1,449 labelled indoor frames of a Kinect, 40 classes or 13.
 
     FOLDER/nyu_depth_v2_labeled.mat   images, depths, rawDepths, labels, scenes: MATLAB 7.3, that is HDF5
     FOLDER/splits.mat                 trainNdxs and testNdxs, 1-based
@@ -6,6 +6,8 @@
 
 Silberman, Hoiem, Kohli, Fergus: "Indoor Segmentation and Support Inference from RGBD Images", ECCV 2012;
 Gupta, Arbelaez, Malik: "Perceptual Organization and Recognition of Indoor Scenes from RGB-D Images", CVPR 2013.
+The 13 classes are those of Couprie, Farabet, Najman, LeCun: "Indoor Semantic Segmentation using depth information",
+ICLR 2013, as A. Handa's ``nyuv2-meta-data`` (github.com/ankurhanda) merges the 40 into them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,21 @@ INTRINSICS = {"fx": 518.8579, "fy": 519.4696, "cx": 325.5824, "cy": 253.7362}
 (``camera_params.m`` of the data set's toolbox; its lens distortion is left out)."""
 _DEPTHS = {"filled": "depths", "raw": "rawDepths"}
 _PAGE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
+_CLASSES_13: dict[str, tuple[int, ...]] = {  # name: which of the 40 it holds, by their number from 1
+    "bed": (4,),
+    "books": (23,),
+    "ceiling": (22,),
+    "chair": (5,),
+    "floor": (2, 20),
+    "furniture": (3, 10, 12, 15, 17, 24, 32, 39),
+    "objects": (18, 19, 21, 26, 27, 28, 29, 30, 31, 33, 34, 35, 36, 37, 38, 40),
+    "picture": (11,),
+    "sofa": (6,),
+    "table": (7, 14),
+    "tv": (25,),
+    "wall": (1, 8),
+    "window": (9, 13, 16),
+}
 _AXES = {"images": 4, "depths": 3, "rawDepths": 3, "labels": 3}
 
 
@@ -39,6 +56,7 @@ class Nyudv2:
     Args:
         folder: where the three files are.
         depth: ``filled`` for the depth with its holes painted in, ``raw`` for the sensor's own, 0 in its holes.
+        classes: 40, or 13 that the 40 are merged into.
 
     Raises:
         UserError: when a file is missing or has not the official layout.
@@ -46,15 +64,23 @@ class Nyudv2:
 
     name = "nyudv2"
 
-    def __init__(self, folder: str | Path, depth: Literal["filled", "raw"] = "filled") -> None:
+    def __init__(
+        self, folder: str | Path, depth: Literal["filled", "raw"] = "filled", classes: Literal[40, 13] = 40
+    ) -> None:
         if depth not in _DEPTHS:
             raise UserError(f"depth {depth!r}", key="depth", cure=f"give one of {', '.join(_DEPTHS)}")
+        if classes not in (40, 13):
+            raise UserError(f"{classes} classes", key="classes", cure="give 40 or 13")
         self.folder = Path(folder)
-        self.options = {"source": self.name, "depth": depth}
+        self.options: dict[str, Any] = {"source": self.name, "depth": depth}
+        if classes != 40:
+            self.options["classes"] = classes
         self._depth = _DEPTHS[depth]
-        classes, self._index_of = _class_mapping(self.folder / MAPPING)
+        names, self._index_of = _class_mapping(self.folder / MAPPING)
+        if classes == 13:
+            names, self._index_of = _merged(names, self._index_of, self.folder / MAPPING)
         self.tasks: tuple[Task, ...] = (
-            Task("semseg", "classes", classes, palette(len(classes))),
+            Task("semseg", "classes", names, palette(len(names))),
             Task("depth", "metric", scale=0.001, unit="m"),
         )
         official = _splits(self.folder / SPLITS, _frame_count(self.folder / FRAMES, self._depth))
@@ -126,6 +152,19 @@ def _class_mapping(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     index_of = np.full(len(mapped) + 1, IGNORE, np.uint8)
     index_of[1:][mapped > 0] = mapped[mapped > 0] - 1
     return tuple(str(name[0]) for name in names), index_of
+
+
+def _merged(names: tuple[str, ...], index_of: np.ndarray, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """The 13 classes, and their index of every raw class, from those of the 40."""
+    if len(names) != 40:
+        cure = "take the file as it was published"
+        raise UserError(
+            f"names {len(names)} classes, where 40 are merged into 13", file=path, key="className", cure=cure
+        )
+    merged = np.full(IGNORE + 1, IGNORE, np.uint8)
+    for index, numbers in enumerate(_CLASSES_13.values()):
+        merged[np.array(numbers) - 1] = index
+    return tuple(_CLASSES_13), merged[index_of]
 
 
 @contextmanager

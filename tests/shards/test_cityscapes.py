@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shards.codec import decode_rgb
+from shards.codec import decode_label, decode_rgb, encode_label
 from shards.errors import UserError
 from shards.pack import pack
 from shards.sources.cityscapes import Cityscapes, depth_of
@@ -147,6 +147,45 @@ def test_the_manifest_tells_how_far_depth_reaches(tree, tmp_path):
     with pytest.raises(UserError, match="max_depth"):
         pack(Cityscapes(tree.root), tmp_path / "near")
     assert pack(Cityscapes(tree.root), tmp_path / "default").source["max_depth"] == 200
+
+
+def test_seven_classes_are_the_categories_of_the_nineteen(tree):
+    """Category ids 1 to 7 of the published label table; ids that are not trained on stay void in both."""
+    table = {7: 1, 8: 1, 11: 2, 12: 2, 13: 2, 17: 3, 19: 3, 20: 3, 21: 4, 22: 4, 23: 5}
+    table |= {24: 6, 25: 6} | dict.fromkeys((26, 27, 28, 31, 32, 33), 7)
+    source = Cityscapes(tree.root, classes=7)
+    assert source.tasks[0].classes == ("flat", "construction", "object", "nature", "sky", "human", "vehicle")
+    assert source.tasks[0].colours[0] == (128, 64, 128) and len(set(source.tasks[0].colours)) == 7
+    frame = "train/aachen/aachen_000000_000019"
+    for label_id in (*range(34), 255):
+        tree.ids(frame, label_id)
+        fine, coarse = (Cityscapes(tree.root, classes=n).load("train", 0).labels["semseg"] for n in (19, 7))
+        assert set(coarse.ravel().tolist()) == {table.get(label_id, IGNORE + 1) - 1}
+        assert ((fine == IGNORE) == (coarse == IGNORE)).all()
+
+
+def test_inverse_depth_is_one_over_depth_in_place_of_it(tree):
+    tree.disparity("train/aachen/aachen_000000_000019", np.array([[0, 1, 2, 258, 2048, 65535]] * SHAPE[0]))
+    depth = Cityscapes(tree.root, max_depth=500).load("train", 0).labels["depth"]
+    source = Cityscapes(tree.root, max_depth=500, inverse_depth=True)
+    task, labels = source.tasks[1], source.load("train", 0).labels
+    assert (task.name, task.kind, task.unit, task.zoom) == ("inverse_depth", "metric", "1/m", "multiply")
+    assert set(labels) == {"semseg", "inverse_depth"} and labels["inverse_depth"].dtype == np.float32
+    disparity = np.array([0, 0, 0, 257, 2047, 65534]) / 256
+    np.testing.assert_allclose(labels["inverse_depth"][0], disparity / (0.209313 * 2262.52), rtol=1e-5)
+    np.testing.assert_array_equal(labels["inverse_depth"] > 0, depth > 0)
+    stored = decode_label(task, encode_label(task, labels["inverse_depth"]))
+    np.testing.assert_allclose(stored, labels["inverse_depth"], atol=task.scale / 2)
+    assert stored.max() < 65535 * task.scale, "the nearest is not clipped"
+    assert source.files("train", 0)["inverse_depth"].name.endswith("disparity.png")
+
+
+def test_options_of_a_protocol_are_noted_and_the_usual_ones_are_not(tree):
+    assert Cityscapes(tree.root).options == {"source": "cityscapes", "coarse": False, "max_depth": 200.0}
+    options = Cityscapes(tree.root, classes=7, inverse_depth=True).options
+    assert options == {"source": "cityscapes", "coarse": False, "max_depth": 200.0, "classes": 7, "inverse_depth": True}
+    with pytest.raises(UserError, match="8 classes; give 19 or 7"):
+        Cityscapes(tree.root, classes=8)  # type: ignore[arg-type]
 
 
 def test_rgb_is_the_files_own_bytes(tree):

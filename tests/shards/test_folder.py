@@ -16,6 +16,7 @@ import shards.sources.folder
 from shards.codec import decode_rgb
 from shards.errors import UserError
 from shards.pack import pack
+from shards.sources.declaration import declaration_of
 from shards.sources.folder import Folder, label_file
 from shards.sources.images import read_rgb, read_values
 from shards.tasks import IGNORE, Task
@@ -244,6 +245,14 @@ def test_labels_that_never_match_are_an_error(root):
         warehouse(root)
 
 
+def test_a_zoom_is_declared_and_written_back(root):
+    declare(root, "tasks: {depth: {kind: metric, scale: 0.001, unit: 1/m, zoom: multiply}}")
+    task = Folder(root).tasks[0]
+    assert task.zoom == "multiply"
+    (root / "dataset.yaml").write_text(declaration_of([task]))
+    assert Folder(root).tasks == (task,)
+
+
 def test_missing_folders_are_errors(root):
     with pytest.raises(UserError, match=r"normals: is no folder"):
         declare(root, "tasks: {normals: {kind: unit_vector}}")
@@ -442,6 +451,7 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
         ("tasks: {depth: {kind: [metric]}}", r"tasks.depth: has no kind"),
         ("tasks: {depth: {kind: metric}}", r"tasks.depth: scale is no number; give the value of one stored step"),
         ("tasks: {depth: {kind: metric, scale: -1}}", r"tasks.depth: scale -1.0 is not positive; "),
+        ("tasks: {depth: {kind: metric, scale: 1, zoom: up}}", r"tasks.depth: zoom 'up' is none of divide, multiply"),
         ("tasks: {Depth: {kind: unit_vector}}", r"tasks.Depth: 'Depth' is no task name"),
         ("tasks: {semseg: {kind: classes}}", r"tasks.semseg: classes are missing; give a list"),
         ("tasks: {semseg: {kind: classes, classes: [yes, no]}}", r"class name True is no text to YAML; put it in quo"),

@@ -172,6 +172,9 @@ def test_what_cannot_be_is_said_with_its_cure():
     two = Tiny(tasks=(Task("depth", "metric", scale=1), Task("heat", "metric", scale=1)))
     with pytest.raises(UserError, match="--normals: normals follow from depth, but the metric tasks are depth, heat"):
         WithNormals(two)
+    inverse = Tiny(tasks=(Task("inverse_depth", "metric", scale=1, zoom="multiply"),))
+    with pytest.raises(UserError, match="the metric tasks are none"):
+        WithNormals(inverse)
     with pytest.raises(UserError, match="the metric tasks are none"):
         WithNormals(Tiny(tasks=()))
     with pytest.raises(UserError, match="the data have normals of their own"):

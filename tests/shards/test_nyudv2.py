@@ -13,6 +13,9 @@ import scipy.io
 
 from shards.codec import decode_rgb
 from shards.errors import UserError
+from shards.pack import pack
+from shards.read import Readers
+from shards.resize import resize_label
 from shards.sources.folder import Folder
 from shards.sources.nyudv2 import Nyudv2
 from shards.tasks import IGNORE
@@ -76,6 +79,58 @@ def test_every_frame_is_the_official_one(official, depth, array):
             assert frame.meta["index"] == i + 1
             assert frame.meta["scene"] == f"kitchen_{i:04d}"
             assert frame.meta["intrinsics"]["fx"] == pytest.approx(518.8579)
+
+
+NAMES_40 = "wall floor cabinet bed chair sofa table door window bookshelf picture counter blinds desk shelves curtain "
+NAMES_40 += (
+    "dresser pillow mirror floormat clothes ceiling books refridgerator television paper towel showercurtain box "
+)
+NAMES_40 += "whiteboard person nightstand toilet sink lamp bathtub bag otherstructure otherfurniture otherprop"
+
+
+@pytest.fixture
+def forty(official):
+    """As ``official``, with the published 40 classes; raw classes 1..5 are floormat, void, blinds, otherprop, wall."""
+    mapping = {"className": cells(NAMES_40.split()), "mapClass": np.array([[20, 0, 13, 40, 1]], np.uint8)}
+    scipy.io.savemat(official[0] / "classMapping40.mat", mapping)
+    return official
+
+
+def test_thirteen_classes_are_merged_from_the_forty(forty):
+    folder, written = forty
+    source = Nyudv2(folder, classes=13)
+    names = source.tasks[0].classes
+    assert " ".join(names) == "bed books ceiling chair floor furniture objects picture sofa table tv wall window"
+    assert len(set(source.tasks[0].colours)) == 13
+    expected = [IGNORE, *(names.index(name) if name else IGNORE for name in ("floor", "", "window", "objects", "wall"))]
+    label = source.load("train", 0).labels["semseg"]
+    np.testing.assert_array_equal(label, np.array(expected, np.uint8)[written["raw"][1]])
+    assert label.dtype == np.uint8
+
+
+def test_each_of_the_forty_classes_goes_where_the_published_mapping_has_it(official):
+    """The numbers 1 to 13 that ``class13Mapping.mat`` gives to the classes 1 to 40."""
+    published = [12, 5, 6, 1, 4, 9, 10, 12, 13, 6, 8, 6, 13, 10, 6, 13, 6, 7, 7, 5]
+    published += [7, 3, 2, 6, 11, 7, 7, 7, 7, 7, 7, 6, 7, 7, 7, 7, 7, 7, 6, 7]
+    for first in range(0, 40, 5):
+        numbers = np.arange(first + 1, first + 6, dtype=np.uint8)
+        mapping = {"className": cells(NAMES_40.split()), "mapClass": numbers[None]}
+        scipy.io.savemat(official[0] / "classMapping40.mat", mapping)
+        label = Nyudv2(official[0], classes=13).load("train", 0).labels["semseg"]
+        expected = np.array([IGNORE, *(published[number - 1] - 1 for number in numbers)], np.uint8)
+        np.testing.assert_array_equal(label, expected[official[1]["raw"][1]])
+
+
+def test_thirteen_classes_want_the_forty(official):
+    with pytest.raises(UserError, match=r"classMapping40.mat: className: names 3 classes, where 40 are merged into 13"):
+        Nyudv2(official[0], classes=13)
+    with pytest.raises(UserError, match="14 classes; give 40 or 13"):
+        Nyudv2(official[0], classes=14)  # type: ignore[arg-type]
+
+
+def test_options_tell_the_classes_apart_and_the_usual_ones_are_not_noted(forty):
+    assert Nyudv2(forty[0]).options == {"source": "nyudv2", "depth": "filled"}
+    assert Nyudv2(forty[0], classes=13).options == {"source": "nyudv2", "depth": "filled", "classes": 13}
 
 
 def test_options_tell_the_depths_apart(official):
@@ -179,3 +234,27 @@ def test_real_frames_are_the_same_from_the_mat_and_from_the_folder(tmp_path):
             np.testing.assert_allclose(ours.labels["depth"], theirs.labels["depth"], atol=1e-6)
             assert (theirs.labels["semseg"] < 40).any()
             assert theirs.labels["depth"].max() > 1
+
+
+@pytest.mark.skipif("TUTELAGE_NYUDV2" not in os.environ, reason="TUTELAGE_NYUDV2 names no folder of real frames")
+def test_real_frames_at_the_size_of_the_protocol(tmp_path):
+    """13 classes at 288x384: what the field's multi-task protocols train on."""
+    real = Path(os.environ["TUTELAGE_NYUDV2"])
+    subprocess.run([sys.executable, real / "build_official_mat.py", tmp_path / "mat", "--frames", "3"], check=True)
+    manifest = pack(Nyudv2(tmp_path / "mat", classes=13), tmp_path / "data", size=(288, 384), jobs=1)
+    assert len(manifest.task("semseg").classes) == 13
+    fine, coarse = Nyudv2(tmp_path / "mat"), Nyudv2(tmp_path / "mat", classes=13)
+    names = coarse.tasks[0].classes
+    for split in ("train", "val"):
+        reader = Readers(manifest, split)[0]
+        assert len(reader) == 3
+        for position in range(3):
+            label = reader.decode(position)["semseg"]
+            assert label.shape == (288, 384)
+            whole = coarse.load(split, position).labels["semseg"]
+            np.testing.assert_array_equal(label, resize_label(whole, (288, 384)))
+            before = fine.load(split, position).labels["semseg"]
+            for name in ("wall", "bed", "ceiling"):
+                only = before == fine.tasks[0].classes.index(name)
+                assert (whole[only] == names.index(name)).all()
+            assert ((before == IGNORE) == (whole == IGNORE)).all()

@@ -44,3 +44,24 @@ def test_what_cannot_be_stored_is_refused(options, what):
 def test_a_palette_has_distinct_colours():
     assert palette(3) == ((128, 0, 0), (0, 128, 0), (128, 128, 0))  # those of PASCAL VOC
     assert len(set(palette(255))) == 255
+
+
+def test_a_zoom_is_written_only_where_it_is_not_the_usual_one():
+    """Manifests of before there was one stay the same to the byte, and are read as they were meant."""
+    assert DEPTH.to_json() == {"kind": "metric", "scale": 0.001, "unit": "m"}
+    assert Task.from_json("depth", DEPTH.to_json()).zoom == "divide"
+    inverse = Task("inverse_depth", "metric", scale=1.0, unit="1/m", zoom="multiply")
+    assert inverse.to_json()["zoom"] == "multiply"
+    assert Task.from_json("inverse_depth", json.loads(json.dumps(inverse.to_json()))) == inverse
+
+
+@pytest.mark.parametrize(
+    ("task", "what"),
+    [
+        ({"kind": "metric", "scale": 1.0, "zoom": "double"}, "zoom 'double' is none of divide, multiply, keep"),
+        ({"kind": "unit_vector", "zoom": "keep"}, "zoom 'keep' is of the kind metric, not of unit_vector"),
+    ],
+)
+def test_a_zoom_that_cannot_be_is_refused(task, what):
+    with pytest.raises(UserError, match=what):
+        Task("heat", **task)

@@ -171,6 +171,21 @@ def test_depth_is_divided_by_the_zoom_and_no_measurement_stays_none():
         assert set(found.unique().tolist()) == {0.0, float(np.float32(6.0) / np.float32(zoom))}
 
 
+def test_each_quantity_does_under_zoom_what_its_task_says():
+    """A thing that looks z times nearer is at 1/z of its depth, at z times its inverse depth, and as warm as before."""
+    inverse = Task("inverse_depth", "metric", scale=2**-16, unit="1/m", zoom="multiply")
+    heat = Task("heat", "metric", scale=0.1, unit="K", zoom="keep")
+    values = {"depth": 4.0, "inverse_depth": 0.25, "heat": 300.0}
+    sample = photo() | {name: np.full((HEIGHT, WIDTH), value, np.float32) for name, value in values.items()}
+    for member in values:
+        sample[member][::2] = 0
+    found = Augment((DEPTH, inverse, heat), zoom=(1.5,))(sample, 0)
+    assert set(found["heat"].unique().tolist()) == {0.0, 300.0}
+    measured = found["depth"] > 0
+    assert set(found["inverse_depth"].unique().tolist()) == {0.0, 0.375}
+    torch.testing.assert_close(found["inverse_depth"][measured], 1 / found["depth"][measured])
+
+
 def test_normals_turn_with_the_zoom_as_the_surface_of_the_divided_depth_does():
     """Points of a plane, back-projected from the zoomed depth by the same camera, lie at one distance along the zoomed
     normal, where the window is at the frame's centre."""
