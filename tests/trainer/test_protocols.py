@@ -1,0 +1,130 @@
+"""The protocols of the field as they are shipped: what each row sees, whom it teaches, and a step of its network."""
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shards.manifest import Manifest
+from shards.pack import pack
+from shards.sources.base import Frame
+from shards.sources.cityscapes import INVERSE_DEPTH
+from shards.sources.normals import WithNormals
+from shards.sources.scenes import Scenes
+from shards.stream import Batches
+from trainer.data import training_batches
+from trainer.experiment import Experiment
+from trainer.grid import rows_of
+from trainer.losses import Criterion
+from trainer.model.network import build
+from trainer.results.table import read_result
+from trainer.stages import check, run
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SIZE = (32, 64)
+FRAMES = 24
+THIRD, HALF = FRAMES // 3, FRAMES // 2
+THREE = ("semseg", "depth", "normals")
+SINGLE = {"umst-s": "semseg", "umst-d": "depth", "umst-n": "normals"}
+
+
+def of_three(count: int, *names: str) -> dict[str, dict[str, int]]:
+    """Rows of three tasks, and those of one, with as many frames for each task."""
+    return {row: {task: count} for row, task in SINGLE.items()} | {row: dict.fromkeys(THREE, count) for row in names}
+
+
+ROWS = {
+    "nyudv2-onelabel": of_three(THIRD, "ummt", "ummt-pu"),
+    "nyudv2-randomlabel": of_three(HALF, "ummt", "ummt-ps", "ummt-pu") | {"mmst": {"semseg": FRAMES // 6}},
+    "cityscapes-onelabel": {
+        "umst-s": {"semseg": HALF},
+        "umst-d": {"inverse_depth": HALF},
+        "ummt": {"semseg": HALF, "inverse_depth": HALF},
+        "ummt-pu": {"semseg": HALF, "inverse_depth": HALF},
+    },
+}
+"""How many of 24 frames show each task, by row."""
+CELLS = [(protocol, name) for protocol, rows in ROWS.items() for name in rows]
+
+
+class InverseScenes:
+    """The rendered rooms with inverse depth in place of depth."""
+
+    name = "scenes"
+
+    def __init__(self) -> None:
+        self.source = Scenes(FRAMES, 4, SIZE)
+        self.splits, self.options = self.source.splits, self.source.options
+
+    @cached_property
+    def tasks(self):
+        return tuple(INVERSE_DEPTH if task.name == "depth" else task for task in self.source.tasks)
+
+    def load(self, split: str, position: int) -> Frame:
+        frame = self.source.load(split, position)
+        depth = frame.labels["depth"]
+        inverse = np.divide(1, depth, out=np.zeros_like(depth), where=depth > 0)
+        return replace(frame, labels={"semseg": frame.labels["semseg"], "inverse_depth": inverse})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
+    three = pack(WithNormals(Scenes(FRAMES, 4, SIZE)), tmp_path_factory.mktemp("three"), size=SIZE, samples_per_shard=8)
+    two = pack(InverseScenes(), tmp_path_factory.mktemp("two"), size=SIZE, samples_per_shard=8)
+    return {"nyudv2-onelabel": three, "nyudv2-randomlabel": three, "cityscapes-onelabel": two}
+
+
+def made(protocol: str, name: str, data: dict[str, Manifest], root: Path, *own: str) -> Experiment:
+    overrides = [f"run.root={root}", f"data.path={data[protocol].folder}", "model.pretrained=false", *own]
+    return Experiment(CONFIGS / protocol / f"{name}.yaml", ["model.backbone=test_efficientnet", *overrides])
+
+
+def test_every_row_is_tested():
+    assert {(protocol, path.stem) for protocol in ROWS for path in rows_of(CONFIGS / protocol)} == set(CELLS)
+
+
+@pytest.mark.parametrize("protocol", ROWS)
+def test_every_row_sees_as_many_samples(protocol):
+    rows = [Experiment(path).config for path in rows_of(CONFIGS / protocol)]
+    assert len({config.train.steps * config.train.global_batch for config in rows}) == 1
+
+
+@pytest.mark.parametrize(("protocol", "name"), CELLS, ids=lambda word: word)
+def test_a_row_sees_what_the_protocol_shows(protocol, name, data, tmp_path):
+    experiment = made(protocol, name, data, tmp_path)
+    config = experiment.config
+    check(experiment)  # with its teachers, as far as can be said before they are trained
+    frames, expected = experiment.training_frames(pseudo=False), ROWS[protocol][name]
+    mask = frames.to_train(config.inputs, config.tasks)
+    assert frames.counts(mask, config.tasks) == expected
+    shown = np.sum(list(frames.visible.values()), axis=0)
+    assert set(shown.tolist()) == ({1, 2} if "random" in protocol else {1})
+    for task, teacher in experiment.teachers().items():
+        assert teacher.frames_to_label()[1].sum() == (THIRD if name == "ummt-ps" else FRAMES - expected[task])
+
+
+@pytest.mark.parametrize(("protocol", "name"), [cell for cell in CELLS if "-p" not in cell[1]], ids=lambda word: word)
+def test_a_row_takes_a_step(protocol, name, data, tmp_path):
+    experiment = made(protocol, name, data, tmp_path, "train.global_batch=4", "data.workers=0")
+    config = experiment.config
+    network = build(experiment.architecture)
+    criterion = Criterion(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
+    batch = next(training_batches(config, experiment.training_frames(), criterion, Batches(4), 0, 1))
+    loss = criterion(network(batch.inputs(config.inputs, torch.channels_last)), batch.labels, batch.counts)
+    assert loss.isfinite() and loss > 0
+
+
+@pytest.mark.parametrize(("protocol", "name"), [("cityscapes-onelabel", "ummt-pu"), ("nyudv2-randomlabel", "ummt-ps")])
+def test_a_student_is_taught_and_its_result_names_the_protocol(protocol, name, data, tmp_path):
+    small = ["train.global_batch=4", "train.steps=2", "data.workers=0", "evaluate.batch=2"]
+    experiment = made(protocol, name, data, tmp_path, *small)
+    run(experiment)
+    result = read_result(experiment.folder / "result.json")
+    assert result["assignment"] == ("random" if "random" in protocol else "one")
+    assert result["labels"] == ROWS[protocol][name]
+    taught = {"semseg": THIRD} if name == "ummt-ps" else dict.fromkeys(experiment.config.tasks, HALF)
+    assert result["pseudo_labels"] == taught
+    assert set(result["metrics"]) == set(experiment.config.tasks)
