@@ -43,7 +43,8 @@ def test_label_files_are_a_data_set_with_their_pictures(student, photos, tmp_pat
         expected = student.predict({"rgb": np.asarray(Image.open(files[name]))})
         labels = source.load(split, position).labels
         assert np.array_equal(labels["semseg"], expected["semseg"])
-        steps = np.where(expected["depth"] > 0, np.maximum(np.rint(expected["depth"] / 0.001), 1), 0)
+        depth = expected["depth"].astype(np.float64)
+        steps = np.where(depth > 0, np.maximum(np.rint(depth / 0.001), 1), 0)
         np.testing.assert_allclose(labels["depth"], steps * 0.001, rtol=1e-5)
     assert labels["semseg"].shape == (32, 64)
 
