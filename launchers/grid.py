@@ -13,7 +13,7 @@ from launchers.report import show_results
 from shards.errors import UserError
 from trainer.grid import FINISHED, Cells, Grid, samples, state
 from trainer.progress import say, show
-from trainer.results.table import collect
+from trainer.results.groups import collect
 
 PIPELINE = Path("slurm/pipeline.sh")
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from shards.errors import UserError
 from trainer.progress import console, say, show
+from trainer.results.groups import collect
 from trainer.results.paper import Paper
-from trainer.results.table import as_csv, as_markdown, as_rich, collect, tabulate
+from trainer.results.table import as_csv, as_markdown, as_rich, tabulate
 
 
 def table(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
-from trainer.results.table import collect
+from trainer.results.groups import collect
 from trainer.runs.lease import turn
 
 COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]

@@ -14,7 +14,7 @@ from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
 from trainer.assignment import ONE, RANDOM, shown_in_turn
 from trainer.frames import Frames
-from trainer.results.table import read_result
+from trainer.results.groups import read_result
 from trainer.setting import decisive, setting
 from trainer.stages import check, run
 from trainer.train import train

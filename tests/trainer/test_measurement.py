@@ -19,8 +19,8 @@ from trainer.experiment import Experiment
 from trainer.measurement import DEFAULT, Measurement
 from trainer.predictor import Predictor
 from trainer.pseudolabels.labelling import label
+from trainer.results.groups import grouped
 from trainer.results.paper import Paper
-from trainer.results.table import grouped
 from trainer.runs import checkpoint
 from trainer.runtime import accelerator
 from trainer.shown import Shown

@@ -20,7 +20,7 @@ from trainer.experiment import Experiment
 from trainer.grid import rows_of
 from trainer.losses import Criterion
 from trainer.model.network import build
-from trainer.results.table import read_result
+from trainer.results.groups import read_result
 from trainer.stages import check, run
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -28,9 +28,9 @@ def relation(tmp_path) -> Path:
 def test_auto_stands_for_the_students_own_configuration_with_other_inputs(make, relation):
     student = make("plain", "pseudo=auto", "train.lr=0.5")
     config = student.config
-    assert to_dict(config)["pseudo"] == {
-        "semseg": {"teacher": str(student.path), "inputs": ["rgb", "depth"], "threshold": 0.4}
-    }
+    assert [*config.pseudo] == ["semseg"]
+    said = {"teacher": str(student.path), "inputs": ["rgb", "depth"], "threshold": 0.4}
+    assert to_dict(config)["pseudo"]["semseg"].items() >= said.items()
     assert config.relation == str(relation)
     teacher = student.teacher("semseg")
     assert (teacher.config.experiment, list(teacher.config.inputs)) == ("plain-rgb-depth", ["rgb", "depth"])

@@ -23,8 +23,8 @@ from trainer.curve.labelcurve import FILE, ROLES, LabelCurve, MetricCurve, Point
 from trainer.curve.picture import draw
 from trainer.experiment import Experiment
 from trainer.grid import FINISHED, Cells, check_overrides, seeds_from, state
+from trainer.results.groups import read_result
 from trainer.results.headlines import HEADLINES
-from trainer.results.table import read_result
 from trainer.runs.folder import environment
 from trainer.setting import same
 

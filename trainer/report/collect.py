@@ -15,9 +15,9 @@ from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
 from trainer.recommendation import FILE
 from trainer.report import labelcurves, relations
+from trainer.results.groups import Group as Rows
+from trainer.results.groups import grouped, read_result, result_files, varying
 from trainer.results.paper import Paper
-from trainer.results.table import Group as Rows
-from trainer.results.table import grouped, read_result, result_files, varying
 from trainer.runs import checkpoint, records, status
 from trainer.setting import same, word
 

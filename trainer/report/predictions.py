@@ -14,7 +14,7 @@ from trainer.report.collect import Group
 from trainer.report.differences import WORDS, differ, outline
 from trainer.report.pictures import Limits, Picture, ball, class_key, describe, drawing, photo, ramp, score
 from trainer.report.svg import Axis
-from trainer.results.comparison import differing
+from trainer.results.groups import differing
 from trainer.results.paper import Paper
 from trainer.shown import Labels, Shown, limits
 

@@ -2,23 +2,26 @@
 
 Two networks of one seed saw the same frames, so their difference is taken within a seed before it is averaged
 (:mod:`trainer.results.interval`). With few seeds most differences are undetermined, and that is then what can be said.
+All verdicts of a table are given together (Holm), and only on each task's headline metric, since every further question
+makes the others harder to answer.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from trainer.results.headlines import HEADLINES, SMALLER_IS_BETTER, signed, title_of
-from trainer.results.interval import LEVEL, Interval, needed, paired
+from trainer.results.groups import Group, differing, grouped, tasks_of, varying
+from trainer.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed, title_of
+from trainer.results.interval import FIXED, LEVEL, POWER, Interval, holm, needed, p_either, paired
 from trainer.results.paper import Paper
-from trainer.results.table import Group, Results, grouped, tasks_of, varying
-from trainer.setting import OF_THE_ROW, is_in, same, word
+from trainer.results.table import Results
+from trainer.setting import is_in, word
 
 _SEEDS = 50
 """More than these nobody will run: a difference that takes as many is called undetermined, and no more is said."""
-_ALIKE = ("backbone", "pretrained", "size", "crop", "split", "checkpoint", "val", "val_seed", "manifest")
+_ALIKE = ("backbone", "pretrained", "size", "crop", "split", "checkpoint", "val", "val_seed", "evaluate", "manifest")
 """Settings that no comparison goes across."""
-_TITLES = ("comparison", "metric", "difference", f"{LEVEL:.0%} interval", "seeds", "paper", "verdict")
+_TITLES = ("comparison", "metric", "difference", f"{LEVEL:.0%} interval", "seeds", "p (Holm)", "paper", "verdict")
 
 
 def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
@@ -29,29 +32,51 @@ def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
     settings = varying(groups)
     several = len({group.dataset for group in groups}) > 1
     tasks = tasks_of(results)
+    found = {
+        (one, other, task, metric): paired(ones, others)
+        for one, other in pairs
+        for task, metric in _metrics(one, other, tasks)
+        if (ones := one.values(task, metric)).keys() & (others := other.values(task, metric)).keys()
+    }
+    tested = [place for place, each in found.items() if place[-1] in JUDGED and each.count > 1]
+    sure = dict(zip(tested, holm([p_either(found[place]) for place in tested]), strict=True))
     rows = []
-    for one, other in pairs:
-        for task, metric in _metrics(one, other, tasks):
-            ones, others = one.values(task, metric), other.values(task, metric)
-            if ones.keys() & others.keys():
-                found = paired(ones, others)
-                row = [one.dataset] * several + [f"{one.experiment} − {other.experiment}"]
-                row += [_settings(one, other, key) for key in settings]
-                row += [title_of(task, metric, tasks), *_spelt(found, metric), str(found.count)]
-                word = verdict(found, smaller_is_better=metric in SMALLER_IS_BETTER)
-                rows.append([*row, _printed(one, other, task, metric, paper), word])
+    for (one, other, task, metric), each in found.items():
+        row = [one.dataset] * several + [f"{one.experiment} − {other.experiment}"]
+        row += [_settings(one, other, key) for key in settings]
+        row += [title_of(task, metric, tasks), *_spelt(each, metric), str(each.count)]
+        p = sure.get((one, other, task, metric))
+        smaller = metric in SMALLER_IS_BETTER
+        said = verdict(each, smaller_is_better=smaller, p=p, tests=len(tested)) if metric in JUDGED else "–"
+        rows.append([*row, "–" if p is None else f"{p:.2g}", _printed(one, other, task, metric, paper), said])
     first, *rest = _TITLES
-    return Results(["data"] * several + [first, *settings, *rest], rows)
+    return Results(["data"] * several + [first, *settings, *rest], rows, _notes(len(tested)) if rows else [])
 
 
-def verdict(found: Interval, *, smaller_is_better: bool) -> str:
-    """A difference in plain words."""
-    if found.sign:
-        return "better" if (found.sign > 0) != smaller_is_better else "worse"
+def verdict(found: Interval, *, smaller_is_better: bool, p: float | None = None, tests: int = 1) -> str:
+    """A difference in plain words.
+
+    Args:
+        p: adjusted for all that is tested together; None where this is tested alone.
+        tests: how many these are.
+    """
     if found.count == 1:
         return "undetermined: one seed"
-    seeds = needed(found, most=_SEEDS)
-    return f"undetermined: about {seeds} seeds would tell" if seeds else "undetermined"
+    if (p_either(found) if p is None else p) <= 1 - LEVEL:
+        return "better" if (found.mean > 0) != smaller_is_better else "worse"
+    seeds = needed(found, tests, most=_SEEDS)
+    return f"undetermined: {seeds} seeds would tell" if seeds else "undetermined"
+
+
+def _notes(tests: int) -> list[str]:
+    if not tests:
+        return []
+    return [
+        f"verdicts: Holm's method over the {tests} differences in headline metrics, all right together with "
+        f"{LEVEL:.0%} confidence; intervals: {LEVEL:.0%} each; N seeds would tell: in {POWER:.0%} of studies, were "
+        "mean and deviation these",
+        FIXED,
+    ]
 
 
 def _pairs(groups: Iterable[Group], comparisons: Iterable[tuple[str, str]]) -> Iterator[tuple[Group, Group]]:
@@ -66,20 +91,10 @@ def _pairs(groups: Iterable[Group], comparisons: Iterable[tuple[str, str]]) -> I
                 (left, right)
                 for left in by_name.get((dataset, one), ())
                 for right in by_name.get((dataset, other), ())
-                if not {*differing(left, right)} & {*_ALIKE}
+                if not any(is_in(key, _ALIKE) for key in differing(left, right))
             ]
             least = min((len(differing(*pair)) for pair in found), default=0)
             yield from [pair for pair in found if len(differing(*pair)) == least]
-
-
-def differing(one: Group, other: Group) -> list[str]:
-    """Settings in which two rows differ though the rows' names do not say so. Networks that were trained for as many
-    epochs differ in their steps by the number of their frames alone."""
-    keys = dict.fromkeys([*one.setting, *other.setting])
-    differing = [key for key in keys if not same(one.setting.get(key), other.setting.get(key))]
-    found = [key for key in differing if not is_in(key, OF_THE_ROW)]
-    by_epochs = one.setting["epochs"] is not None and "epochs" not in found
-    return [key for key in found if key != "steps" or not by_epochs]
 
 
 def _settings(one: Group, other: Group, key: str) -> str:

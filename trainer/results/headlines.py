@@ -13,6 +13,8 @@ FURTHER = {
     **{f"within_{limit}": (f"within {limit}°", 100, 2) for limit in (11.25, 22.5, 30)},
 }
 """The other scalar metrics of ``result.json``, likewise."""
+JUDGED = ("miou", "rmse", "mean")
+"""Each kind's headline metric (:data:`trainer.metrics.HEADLINE`, without torch): what verdicts and ΔMTL are about."""
 SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mae", "log10", "silog", "mean", "median")
 _SPELLED = HEADLINES | FURTHER
 

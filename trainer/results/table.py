@@ -3,22 +3,18 @@ them."""
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from shards.atomic import read_json
-from shards.errors import UserError
+from trainer.results.groups import Group, grouped, tasks_of, varying
 from trainer.results.headlines import HEADLINES, spell, title_of
 from trainer.results.paper import Paper
-from trainer.setting import OF_THE_ROW, is_in, options_of, setting, word
+from trainer.setting import word
 
-_NEEDED = ("dataset", "experiment", "seed", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
 _SAID = ("inputs", "tasks", "budget", "normalise")
 """Settings that a row has columns of its own for."""
 
@@ -32,94 +28,12 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass
-class Group:
-    """The runs of one experiment under one setting, which differ in their seeds.
-
-    Args:
-        setting: what they have in common.
-        results: of each seed one.
-        again: seeds that were run several times, of which the first run counts.
-    """
-
-    dataset: str
-    experiment: str
-    setting: dict[str, Any]
-    results: list[dict[str, Any]] = field(default_factory=list)
-    again: list[int] = field(default_factory=list)
-
-    @property
-    def first(self) -> dict[str, Any]:
-        """What they have in common is true of any."""
-        return self.results[0]
-
-    def values(self, task: str, metric: str) -> dict[int, float]:
-        """A metric by seed, where it is known."""
-        every = {result["seed"]: result["metrics"].get(task, {}).get(metric) for result in self.results}
-        return {seed: value for seed, value in every.items() if value is not None}
-
-
-def collect(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """The results under the given runs, experiments or whole folders of runs, in the order of their paths.
-
-    Raises:
-        UserError: when a path holds no ``result.json``.
-    """
-    return [read_result(file) for file in result_files(paths)]
-
-
-def result_files(paths: Sequence[str | Path]) -> list[Path]:
-    """The files that :func:`collect` reads; a run that two paths lead to counts once.
-
-    Raises:
-        UserError: when a path holds none.
-    """
-    files: dict[Path, None] = {}
-    for path in map(Path, paths):
-        found = [path] if path.name == "result.json" else sorted(path.rglob("result.json"))
-        if not found:
-            raise UserError("holds no result.json", file=path, cure="run the experiment: `tutelage run CONFIG`")
-        files |= dict.fromkeys(file.resolve() for file in found)
-    return list(files)
-
-
-def read_result(file: Path) -> dict[str, Any]:
-    """The row that a run left, and under ``options`` those that decided it.
-
-    Raises:
-        UserError: when it is damaged.
-    """
-    cure = "delete it and evaluate again: `tutelage evaluate CONFIG`"
-    result = read_json(file, cure)
-    missing = [key for key in _NEEDED if not isinstance(result, dict) or key not in result]
-    if missing:
-        raise UserError("is no result of a run", file=file, key=missing[0], cure=cure)
-    return result | {"options": options_of(file.parent)}
-
-
-def grouped(results: Iterable[dict[str, Any]], paper: Paper) -> list[Group]:
-    """Runs by data set, experiment and setting; experiments that the paper has come first, in its order."""
-    groups: dict[tuple[str, ...], Group] = {}
-    for result in results:
-        dataset, experiment, common = result["dataset"], result["experiment"], setting(result)
-        key = dataset, experiment, json.dumps(common, sort_keys=True)
-        group = groups.setdefault(key, Group(dataset, experiment, common))
-        if any(result["seed"] == other["seed"] for other in group.results):
-            group.again.append(result["seed"])  # one and the same, which would make a deviation look small
-        else:
-            group.results.append(result)
-    datasets = list(dict.fromkeys(group.dataset for group in groups.values()))
-
-    def place(group: Group) -> tuple[int, int]:
-        rows = paper.rows(group.dataset)
-        return datasets.index(group.dataset), rows.index(group.experiment) if group.experiment in rows else len(rows)
-
-    return sorted(groups.values(), key=place)
-
-
 def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> Results:
     """A row for each group of runs. |A| and |B| count the frames with depth and segmentation, ground truth +
-    pseudo-labels; in brackets stands an output that was also an input."""
+    pseudo-labels, and v those that were measured; f1 and f2 are the tasks as :func:`roles` says; in brackets stands an
+    output that was also an input. ΔMTL is shown where single-task rows are there (:mod:`trainer.results.delta`)."""
+    from trainer.results.delta import deltas, explained, spelt  # scipy takes a second to import
+
     paper = paper or Paper()
     groups = grouped(results, paper)
     every = [result for group in groups for result in group.results]
@@ -129,7 +43,7 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
     settings = [key for key in varying(groups) if key not in _SAID]
     several = len({group.dataset for group in groups}) > 1
     titles = ["data"] * several + ["experiment", "inputs", "outputs", "losses"]
-    titles += [f"|{letter}|" for letter, _ in _letters(every)] + settings
+    titles += [*(f"|{letter}|" for letter, _ in _letters(every)), "v", "f1", "f2", *settings]
     for task, metric in metrics:
         name = title_of(task, metric, tasks)
         titles += [name, f"paper {name}"] if (task, metric) in printed else [name]
@@ -138,7 +52,8 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
         first = group.first
         row = [group.dataset] * several + [group.experiment]
         row += ["+".join(map(short, first["inputs"])), "+".join(map(short, first["tasks"])), _losses(first)]
-        row += [_frames(first, task) for _, task in _letters(every)]
+        row += [*(_frames(first, task) for _, task in _letters(every)), word(first.get("validation_frames"))]
+        row += ["+".join(map(short, part)) or "–" for part in roles(first)]
         row += [word(group.setting.get(key)) for key in settings]
         for task, metric in metrics:
             values = [result["metrics"].get(task, {}).get(metric) for result in group.results]
@@ -146,26 +61,37 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
             if (task, metric) in printed:
                 row.append(_printed(group, task, metric, paper))
         rows.append(row)
+    changes = deltas(groups)
+    if any(changes):
+        titles.append("ΔMTL %")
+        for row, change in zip(rows, changes, strict=True):
+            row.append(spelt(change))
     if any(len(group.results) > 1 for group in groups):
         titles.append("seeds")
         for row, group in zip(rows, groups, strict=True):
             row.append(str(len(group.results)))
-    return Results(titles, rows, _notes(groups, printed, paper))
+    return Results(titles, rows, [*_notes(groups, printed, paper), *explained(groups, changes)])
 
 
-def varying(groups: Sequence[Group]) -> list[str]:
-    """The settings in which groups of one data set differ; those that make them other experiments, of one name."""
-    keys = dict.fromkeys(key for group in groups for key in group.setting)
-    return [key for key in keys if any(len(of) > 1 for of in _values(groups, key).values())]
+def roles(result: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The paper's f1 and f2: f2 is the task whose labels are missing or few, and which is judged; f1 is the other, of
+    which there are labels for all frames, or which is given to the network. With one output both are that one.
 
-
-def _values(groups: Sequence[Group], key: str) -> dict[tuple[str, ...], set[str]]:
-    """The values of a setting by what ought to agree in it."""
-    values: dict[tuple[str, ...], set[str]] = {}
-    for group in groups:
-        peers = (group.dataset, group.experiment) if is_in(key, OF_THE_ROW) else (group.dataset,)
-        values.setdefault(peers, set()).add(json.dumps(group.setting.get(key), sort_keys=True))
-    return values
+    The paper's rows say which is which by these rules, one after the other: what has pseudo-labels is f2 (UMMT-PS: S,
+    UMMT-PD: D); an output that is an input is f1 (MMMT-D: D, MMMT-S: S); else f2 is what fewer frames show, and where
+    all are shown as often, segmentation, or the first task (UMMT: S).
+    """
+    tasks = tasks_of([result])
+    if len(tasks) == 1:
+        return tasks, tasks
+    pseudo = [task for task in tasks if result["pseudo_labels"].get(task)]
+    given = [task for task in tasks if task in result["inputs"]]
+    frames = {task: result["labels"].get(task, 0) for task in tasks}
+    few = [task for task in tasks if frames[task] == min(frames.values())]
+    second = pseudo or ([task for task in tasks if task not in given] if given else few)
+    if len(second) == len(tasks):
+        second = tasks[:1]
+    return [task for task in tasks if task not in second], second
 
 
 def short(name: str) -> str:
@@ -193,12 +119,6 @@ def as_csv(table: Results) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([table.titles, *table.rows])
     return buffer.getvalue().rstrip("\n")
-
-
-def tasks_of(results: Sequence[dict[str, Any]]) -> list[str]:
-    """All tasks, in the paper's order."""
-    names = dict.fromkeys(task for result in results for task in result["tasks"])
-    return sorted(names, key=lambda name: (name != "semseg", name != "depth"))
 
 
 def _letters(results: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

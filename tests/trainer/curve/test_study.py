@@ -152,7 +152,7 @@ def test_runs_elsewhere(place):
 def test_auto_pseudo_labels_are_looked_for_where_the_configuration_says(place):
     recommended = {"semseg": {"inputs": ["rgb", "depth"], "threshold": 0.5, "why": "it helps"}}
     (place / "runs/scenes/relate").mkdir(parents=True)
-    (place / "runs/scenes/relate" / RELATION).write_text(json.dumps({"recommended": recommended}))
+    (place / "runs/scenes/relate" / RELATION).write_text(json.dumps({"split": "dev", "recommended": recommended}))
     (place / "auto.yaml").write_text("inherits: base.yaml\npseudo: auto")
     assert names(Study(place / "auto.yaml", [4], 1)) == [
         f"semseg 4: {name}, seed 0" for name in ("umst-s", "auto-rgb-depth", "auto")

@@ -58,8 +58,36 @@ def test_words():
     more, less, open_ = Interval(1, 0.5, 1.5, 1, 9), Interval(-1, -1.5, -0.5, 1, 9), Interval(1, -1, 3, 1, 3)
     assert [verdict(more, smaller_is_better=smaller) for smaller in (False, True)] == ["better", "worse"]
     assert [verdict(less, smaller_is_better=smaller) for smaller in (False, True)] == ["worse", "better"]
-    assert verdict(open_, smaller_is_better=False) == "undetermined: about 7 seeds would tell"
+    assert verdict(open_, smaller_is_better=False) == "undetermined: 10 seeds would tell", "with a power of 80 %"
+    assert verdict(more, smaller_is_better=False, p=0.2, tests=12) == "undetermined: 18 seeds would tell"
     assert verdict(Interval(0, -1, 1, 1, 3), smaller_is_better=False) == "undetermined"
+
+
+def test_differences_are_tested_together():
+    """Of one that is sure of itself alone, beside as many others, nothing is sure; and the table says what was done."""
+    values = {"ummt": (0.20, 0.30, 0.40), "ummt-ps": (0.21, 0.33, 0.42), "ummt-pu": (0.5, 0.1, 0.4)}
+    values |= {"mmmt-d": (0.1, 0.9, 0.2), "ummt-d": (0.2, 0.1, 0.9), "ummt-pd": (0.9, 0.1, 0.3)}
+    results = [row(name, seed, miou, miou) for name, of in values.items() for seed, miou in enumerate(of)]
+    few = found([each for each in results if each["experiment"] in ("ummt", "ummt-ps")])
+    many = compare(results, PAPER)
+    lines = [dict(zip(many.titles, line, strict=True)) for line in many.rows]
+    student = next(line for line in lines if line["comparison"] == "ummt-ps − ummt")
+    assert few[0]["95% interval"] == student["95% interval"], "of one difference"
+    assert float(student["p (Holm)"]) > float(few[0]["p (Holm)"]) > 0.05
+    assert f"over the {len(lines)} differences" in many.notes[0] and "fix the number of seeds" in many.notes[1]
+
+
+def test_only_headline_metrics_are_tested():
+    """Others say the same again, and would make every answer harder."""
+    depth = {"metrics": {"depth": {"rmse": 1.0, "logrmse": 0.2}}, "tasks": ["depth"]}
+    results = [row(name, seed, 0, **depth) for name in ("ummt", "ummt-ps") for seed in (0, 1)]
+    table = compare(results, PAPER)
+    lines = [dict(zip(table.titles, line, strict=True)) for line in table.rows]
+    assert [(line["metric"], line["verdict"], line["p (Holm)"]) for line in lines] == [
+        ("rmse", "undetermined", "1"),
+        ("logrmse", "–", "–"),
+    ]
+    assert "over the 1 differences" in table.notes[0]
 
 
 def test_an_output_that_was_an_input_is_not_compared():
@@ -105,7 +133,7 @@ def test_what_pairs_differ_in_is_said():
     assert (miou["train.lr"], miou["difference"]) == ("0.2", "+10.00")
 
 
-@pytest.mark.parametrize("key", ["split", "manifest"])
+@pytest.mark.parametrize("key", ["split", "manifest", "resolution", "crop"])
 def test_what_was_measured_on_other_frames_is_not_compared(key):
     assert not found([row("ummt", 0, 0.2, asked={key: "val"}), row("ummt-ps", 0, 0.5, asked={key: "dev"})])
 

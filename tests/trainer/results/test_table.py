@@ -6,12 +6,14 @@ import json
 import statistics
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from shards.errors import UserError
+from trainer.results.groups import collect
 from trainer.results.paper import Paper
-from trainer.results.table import Results, as_csv, as_markdown, as_rich, collect, tabulate
+from trainer.results.table import Results, as_csv, as_markdown, as_rich, roles, tabulate
 
 
 def row(experiment: str, seed: int = 0, miou: float | None = 0.5, rmse: float | None = 1.0, **changes: Any) -> dict:
@@ -37,7 +39,7 @@ def cells(table: Results, experiment: str) -> dict[str, str]:
 
 
 def test_a_row_says_what_the_papers_does():
-    student = row("ummt-ps", miou=0.2531, rmse=0.6534, pseudo_labels={"semseg": 250})
+    student = row("ummt-ps", miou=0.2531, rmse=0.6534, pseudo_labels={"semseg": 250}, validation_frames=395)
     table = tabulate([row("ummt-d"), student, row("mmmt-d", inputs=["rgb", "depth"])])
     assert cells(table, "ummt-ps") == {
         "experiment": "ummt-ps",
@@ -46,12 +48,50 @@ def test_a_row_says_what_the_papers_does():
         "losses": "GT-S + GT-D + P-S",
         "|A|": "500",
         "|B|": "250+250",
+        "v": "395",
+        "f1": "D",
+        "f2": "S",
         "mIoU": "25.31",
         "rmse": "0.653",
         "logrmse": "0.250",
     }
     assert cells(table, "ummt-d")["|B|"] == "250" and cells(table, "ummt-d")["losses"] == "GT-S + GT-D"
     assert cells(table, "mmmt-d")["inputs"] == "RGB+D"
+
+
+PRINTED = {
+    "mmst": ("S", "S"),
+    "mmmt-d": ("D", "S"),
+    "mmmt-s": ("S", "D"),
+    "fmst": ("S", "S"),
+    "umst-s": ("S", "S"),
+    "ummt": ("D", "S"),
+    "ummt-d": ("D", "S"),
+    "ummt-pd": ("S", "D"),
+    "ummt-ps": ("D", "S"),
+}
+"""f1 and f2 in the paper's Table 4."""
+
+
+@pytest.mark.parametrize(("name", "letters"), PRINTED.items())
+def test_f1_and_f2_are_the_papers(name, letters):
+    """f2 is what is missing or scarce, and judged; f1 is the other."""
+    both = ["semseg", "depth"]
+    tasks = ["semseg"] if "st" in name else both
+    inputs = ["rgb", *{"mmst": ["depth"], "fmst": ["depth"], "mmmt-d": ["depth"], "mmmt-s": ["semseg"]}.get(name, [])]
+    labels = {"semseg": 250, "depth": 500 if name in ("ummt-d", "ummt-ps") else 250}
+    pseudo = {"ummt-ps": {"semseg": 250}, "ummt-pd": {"depth": 250}}.get(name, {})
+    if name == "ummt-pd":
+        labels = {"semseg": 500, "depth": 250}
+    table = tabulate([row(name, inputs=inputs, tasks=tasks, labels=labels, pseudo_labels=pseudo)])
+    found = cells(table, name)
+    assert (found["f1"], found["f2"], found["v"]) == (*letters, "–"), "and v is not known of it"
+
+
+def test_f1_and_f2_of_three_tasks_are_lists():
+    three = row("a", tasks=["semseg", "depth", "normals"], labels={"semseg": 1, "depth": 2, "normals": 1})
+    assert roles(three) == (["depth"], ["semseg", "normals"])
+    assert roles(three | {"labels": {"semseg": 1, "depth": 1, "normals": 1}}) == (["depth", "normals"], ["semseg"])
 
 
 def test_seeds_become_mean_and_deviation():
@@ -193,7 +233,18 @@ def test_the_papers_figures_stand_beside_what_was_measured():
 def test_a_figure_that_cannot_be_compared_is_marked():
     table = tabulate([row("ummt", dataset="cityscapes")], Paper.load())
     assert cells(table, "ummt")["paper logrmse"] == "10.45 n.c." and cells(table, "ummt")["paper rmse"] == "32.65"
-    assert any(note.startswith("n.c.: depth logrmse is not comparable: it cannot be") for note in table.notes)
+    assert any(
+        note.startswith("n.c.: depth logrmse is not comparable: it arises where pixels are scored at a floor")
+        for note in table.notes
+    )
+
+
+def test_a_floor_near_nothing_gives_what_table_5_prints():
+    """10.45 of natural logarithms of metres: not comparable, and not impossible."""
+    truth = np.random.default_rng(0).uniform(5, 100, 100_000)
+    errors = (np.log(1e-9) - np.log(truth)) ** 2, np.full(truth.size, np.log(1.2) ** 2)
+    share = next(n / 100 for n in range(101) if (n * errors[0].mean() + (100 - n) * errors[1].mean()) / 100 > 10.45**2)
+    assert share == pytest.approx(0.2, abs=0.03), "of the pixels at 1e-9 m, the others 20 % off"
 
 
 def test_settings_are_shown_where_an_experiment_has_several():
