@@ -61,7 +61,8 @@ def test_allowed_members_follow_from_the_tasks():
         *("rgb.jpg", "rgb.png", "rgb.webp", "json"),
         *("semseg.png", "depth.png"),
     }
-    assert allowed_members([SEMSEG], kind="labels") == {"semseg.png", "semseg.conf.png"}
+    allowed = {"semseg.png", "semseg.conf.png", "semseg.soft.png", "depth.png", "depth.conf.png"}
+    assert allowed_members([SEMSEG, DEPTH], kind="labels") == allowed
 
 
 def test_readers_keep_as_many_files_open_as_they_may(tiny_dataset):
