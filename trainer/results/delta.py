@@ -111,14 +111,15 @@ def explained(groups: Sequence[Group], found: Sequence[Delta | None]) -> list[st
         f"ΔMTL %: mean over tasks of the relative change of {title} against single-task networks, seed by seed, with "
         f"its {LEVEL:.0%} interval (Vandenhende et al., survey, eq. 10)"
     ]
+    others: dict[str, list[str]] = {}
     for group, delta in zip(groups, found, strict=True):
         for task, single in delta.singles.items() if delta else ():
             one, other = _frames(group, task), _frames(single, task)
             seen = [f"which saw {other} frames with {task} and not {one}"] if one != other else []
             built = [f"whose decoder is {_decoder(single)}"] if _decoder(single) != _decoder(group) else []
             if seen or built:
-                notes.append(f"ΔMTL of {group.experiment}: against {single.experiment}, {' and '.join(seen + built)}")
-    return list(dict.fromkeys(notes))
+                others.setdefault(f"{single.experiment}, {' and '.join(seen + built)}", []).append(group.experiment)
+    return notes + [f"ΔMTL of {', '.join(dict.fromkeys(rows))}: against {other}" for other, rows in others.items()]
 
 
 def _metrics(delta: Delta) -> list[str]:

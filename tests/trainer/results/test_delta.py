@@ -107,6 +107,11 @@ def test_all_tasks_are_compared_with_one_decoder():
     assert cell([semseg, S, D, BOTH], "ummt") == "+17.50"
     assert "against umst-s, whose decoder is heads" in "".join(tabulate([semseg, S, D, BOTH]).notes)
     assert cell([semseg, depth, S, D, BOTH], "ummt") == "+75.00"
+    notes = tabulate([S, D, BOTH, BOTH | {"experiment": "ummt-d"}]).notes
+    assert [note for note in notes if "ΔMTL of" in note] == [
+        "ΔMTL of ummt, ummt-d: against umst-s, whose decoder is heads",
+        "ΔMTL of ummt, ummt-d: against umst-d, whose decoder is heads",
+    ]
 
 
 def test_the_baseline_with_the_rows_own_labels_is_taken_and_another_is_named():
