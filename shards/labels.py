@@ -139,11 +139,14 @@ class LabelShards:
             raise UserError("has other shards than its source", file=manifest.path, cure="label the data set again")
         self.soft_classes = soft_classes(manifest).get(task.name, 0)
         if self.keep.soft and not self.soft_classes:
-            cure = f"set label.soft for the teacher and label again, or pseudo.{task.name}.target=hard"
+            cure = f"delete it and label again with label.soft over 0, or set pseudo.{task.name}.target=hard"
             raise UserError(f"holds no soft labels of {task.name}", file=manifest.path, cure=cure)
         counts = manifest.statistics[split][task.name].get("confidence")
         self._limits = None
-        if self.keep.quantile is not None and counts:
+        if self.keep.quantile is not None:
+            if not counts:
+                what = f"counts no confidences of {task.name} to keep a quantile by"
+                raise UserError(what, file=manifest.path, cure=f"set pseudo.{task.name}.quantile=null")
             self._limits = quantile_limits(counts, self.keep.quantile)
         self._readers = Readers(manifest, split)
 
@@ -171,9 +174,12 @@ class LabelShards:
         arrays = self._decode(shard, key, soft=keep.soft)
         confidence = arrays.pop(f"{name}.{CONFIDENCE}", None)
         if confidence is None and keep.needs_confidence:
+            what = "has no confidence to hold a threshold against"
             cure = f"set pseudo.{name}.threshold=null"
-            path = self._readers[shard].path
-            raise UserError("has no confidence to hold a threshold against", file=path, key=key, cure=cure)
+            if keep.threshold is None:
+                what, cure = "has no confidence to weigh by", f"set pseudo.{name}.weight=none"
+            cure += ", or label.flip=true for the teacher"
+            raise UserError(what, file=self._readers[shard].path, key=key, cure=cure)
         label = arrays[name]
         if confidence is not None and keep.threshold is not None:
             arrays[name] = keep_confident(self.task, label, confidence, keep.threshold)

@@ -5,7 +5,7 @@ files, later ones win), relative to itself.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ _OF_THE_STUDENT = (
     "run.path",
     "loss",
     "model.fusion",
+    "train.pseudo_share",
     "evaluate.split",
 )
 """Overrides that a student's command does not hand on to its teacher."""
@@ -60,11 +61,18 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for _, content in layers:
         if content.keys() >= _RESOLVED and "val_seed" not in content:
             content.val_seed = None
+        if content.keys() >= _RESOLVED and "version" not in content.get("model", {}):
+            content.model.version = 1
+    given = {key for _, content in layers for key in _flat(OmegaConf.to_container(content))}
     labels = [(file, content.pop("pseudo", {})) for file, content in layers]
     for file, content in layers:
         config = _merge(config, content, file)
     if OmegaConf.is_missing(config, "experiment"):
         config.experiment = path.stem
+    if config.model.version == 1:
+        for key, value in first_version(list(config.tasks)).items():
+            if key not in given:
+                OmegaConf.update(config, key, value)
     try:
         config = _merge_pseudo(config, labels, path)
         OmegaConf.resolve(config)
@@ -74,6 +82,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     check(config, path, overrides)
     OmegaConf.set_readonly(config, True)
     return config  # a DictConfig, which looks like the dataclass
+
+
+def first_version(tasks: Sequence[str]) -> dict[str, Any]:
+    """What runs of networks of version 1 did, by options that came later and whose defaults do something else."""
+    decoder = "mti" if len(tasks) > 1 else "heads"
+    return {"model.version": 1, "model.decoder": decoder, "model.widths": None, "loss.deep_cells": 1}
 
 
 def teacher_call(config: Config, task: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
@@ -190,6 +204,13 @@ def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path)
             labels = pseudo_labels(config.relation, path, list(config.tasks), config.relation_split)
         config = _merge(config, OmegaConf.create({"pseudo": labels}), file)
     return config
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a nested mapping."""
+    for key, of in value.items() if isinstance(value, dict) else ():
+        yield prefix + str(key)
+        yield from _flat(of, f"{prefix}{key}.")
 
 
 def _known_keys(wrong: str) -> list[str]:

@@ -115,6 +115,28 @@ class Experiment:
         """The teacher of each task that has pseudo-labels."""
         return {task: self.teacher(task) for task in self.config.pseudo}
 
+    def check_pseudo(self) -> None:
+        """Make sure that the teachers' labels will hold what is asked of them, before they are made.
+
+        Raises:
+            UserError: soft labels of what is not classes or of a teacher that stores none, or a confidence that
+                there will not be.
+        """
+        for name, teacher in self.teachers().items():
+            entry, key = self.config.pseudo[name], f"pseudo.{name}"
+            classes, label = self.manifest.task(name).kind == "classes", teacher.config.label
+            if entry.target == "soft" and not (classes and label.soft):
+                why = "the teacher stores none" if classes else f"{name} is not of kind classes"
+                cure = "set label.soft to 1 or more" if classes else f"set {key}.target=hard"
+                raise UserError(f"no soft labels: {why}", file=self.path, key=f"{key}.target", cure=cure)
+            asked = [option for option in ("threshold", "quantile") if getattr(entry, option) is not None]
+            asked += ["weight"] if entry.weight != "none" else []
+            if asked and not classes and not label.flip:
+                what = f"{name} has no confidence"
+                nothing = "none" if asked[0] == "weight" else "null"
+                cure = f"set {key}.{asked[0]}={nothing}, or label.flip=true for the teacher"
+                raise UserError(what, file=self.path, key=f"{key}.{asked[0]}", cure=cure)
+
     def training_frames(self, *, pseudo: bool = True) -> Frames:
         """The training split under this experiment's budgets, with its pseudo-labels.
 

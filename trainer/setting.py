@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from trainer.assignment import NESTED
 from trainer.config import Config, Pseudo
-from trainer.configfile import read_yaml
+from trainer.configfile import first_version, read_yaml
 
 MAY_CHANGE = (
     "data.path",
@@ -64,15 +64,8 @@ def options_of(folder: Path, cure: str = "restore it, or delete it") -> dict[str
     for task in {key.split(".")[1] for key in own if key.startswith("pseudo.")}:
         entry = {field.name: field.default for field in fields(Pseudo) if field.name != "teacher"}
         own = {f"pseudo.{task}.{name}": value for name, value in entry.items()} | own
-    return decisive(defaults) | _before_they_were_options(own) | own
-
-
-def _before_they_were_options(own: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs did that are older than an option whose default does something else."""
-    if "model.version" in own:
-        return {}
-    decoder = "mti" if len(own.get("tasks", ())) > 1 else "heads"
-    return {"model.version": 1, "model.decoder": decoder, "model.widths": None, "loss.deep_cells": 1}
+    older = {} if "model.version" in own else first_version(own.get("tasks", ()))
+    return decisive(defaults) | older | own
 
 
 def setting(result: Mapping[str, Any]) -> dict[str, Any]:

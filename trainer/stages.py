@@ -37,6 +37,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", cure="break the circle")
     claim(experiment)
     check_best(experiment)
+    experiment.check_pseudo()
     if experiment.config.pseudo:  # which may be all that it learns from
         experiment.training_frames(pseudo=False)
     else:

@@ -89,6 +89,9 @@ class Architecture:
         if not 1 <= self.version <= VERSION:
             cure = f"use 1 to {VERSION}, or a newer Tutelage"
             raise UserError(f"{self.version} is not a known version of networks", key="version", cure=cure)
+        if self.version == 1 and self.decoder == "mti" and len(self.tasks) == 1:
+            cure = "use decoder heads, or version 2"
+            raise UserError("networks of version 1 have no MTI decoder for one task", key="decoder", cure=cure)
 
     @property
     def labels(self) -> dict[str, Task]:

@@ -221,7 +221,7 @@ def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
     made = {"device": device, "threads": torch.get_num_threads()}
     folder.mkdir(parents=True, exist_ok=True)
     with turn(folder.parent, folder.name):
-        if (held := _note(folder)) is not None and not same_json(held.get("job"), job):
+        if (held := _note(folder)) is not None and not _is_job(held, job):
             doomed = folder.with_name(f".{folder.name}.replaced.tmp")
             shutil.rmtree(doomed, ignore_errors=True)
             folder.rename(doomed)  # at once: what another process still writes there goes with it
@@ -257,9 +257,14 @@ def _note(folder: Path) -> dict[str, Any] | None:
     return read_json(folder / JOB, f"delete {folder}") if (folder / JOB).exists() else None
 
 
+def _is_job(note: Mapping[str, Any], job: dict[str, Any]) -> bool:
+    """Whether labels are of a job, as ``.label.json`` notes it; those of before there were soft labels are good too."""
+    return same_json(note.get("job"), job) or same_json(note.get("job"), {k: v for k, v in job.items() if k != "soft"})
+
+
 def _check_job(folder: Path, job: dict[str, Any]) -> None:
     note = _note(folder)
-    if note is None or not same_json(note.get("job"), job):
+    if note is None or not _is_job(note, job):
         what = "was deleted or given to labels of other options while this process labelled"
         raise UserError(what, file=folder, cure="start again what is still wanted")
 
@@ -267,7 +272,7 @@ def _check_job(folder: Path, job: dict[str, Any]) -> None:
 def _finished(folder: Path, job: dict[str, Any]) -> bool:
     """Whether the manifest is there, and every file that it names (one that was damaged may have been deleted)."""
     note = _note(folder)
-    mine = note is not None and same_json(note.get("job"), job)
+    mine = note is not None and _is_job(note, job)
     return mine and (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
 
 

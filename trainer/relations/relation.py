@@ -81,7 +81,9 @@ class Gain:
         :data:`LEAST` does not count."""
         if (self.p_alone if self.p is None else self.p) > 1 - LEVEL:
             return None
-        return p_above(self.logs) < p_below(self.logs, self.least)
+        adjustment = self.p / self.p_alone if self.p and self.p_alone else 1.0
+        small = 2 * p_below(self.logs, self.least) * adjustment <= 1 - LEVEL
+        return not small and p_above(self.logs) < p_below(self.logs, self.least)
 
     @property
     def seeds_needed(self) -> int | None:

@@ -23,7 +23,7 @@ from shards.atomic import atomic_file, read_json, write_json
 from shards.errors import UserError
 from shards.write import sha256_of
 from trainer.assignment import RULES
-from trainer.configfile import to_dict, to_yaml
+from trainer.configfile import read_yaml, to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.model import packages
 from trainer.setting import decisive, options_of
@@ -63,7 +63,8 @@ def check_configuration(experiment: Experiment) -> None:
         return
     key, cure = differing[0], _ANOTHER
     if old["model.version"] != new["model.version"]:  # of a version that had fewer options
-        as_it_was = " ".join(f"{key}={'null' if old[key] is None else old[key]}" for key in differing if key in old)
+        drawn = "" if "val_seed" in read_yaml(path, _ANOTHER) else " val_seed=null"
+        as_it_was = f"model.version={old['model.version']}{drawn}"  # from which the rest follows
         key, cure = "model.version", f"add {as_it_was} to go on with it as it was, or {_ANOTHER}"
     what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
     raise UserError(what, file=experiment.folder, key=key, cure=cure)

@@ -1,5 +1,7 @@
 """Soft labels from the teacher's pass to the student's loss, and what a student takes of pseudo-labels."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -64,7 +66,7 @@ def test_stored_distributions_are_the_teachers(finished, scenes_dataset, task, k
 def test_without_soft_labels_none_are_stored_and_asking_for_them_says_what_to_do(finished, scenes_dataset, task):
     teacher = finished("teacher", "label.soft=0")
     label(teacher)
-    with pytest.raises(UserError, match=r"holds no soft labels of semseg; set label\.soft for the teacher"):
+    with pytest.raises(UserError, match=r"holds no soft labels of semseg; delete it and label again"):
         LabelShards(teacher.labels, scenes_dataset, "train", task, Keep(soft=True))
 
 
@@ -199,3 +201,40 @@ def test_a_mirror_turns_directions_around():
     torch.testing.assert_close(turned["normals"][0, :, 0, 0], torch.tensor([-0.6, 0.0, 0.8]))
     torch.testing.assert_close(turned["normals"][0, :, 0, 1], torch.tensor([0.0, 1.0, 0.0]))
     torch.testing.assert_close(turned["rgb"][0, :, 0, 0], torch.tensor([0.6, 0.0, 0.8]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "what"),
+    [
+        (
+            ["label.soft=0", "pseudo.semseg.target=soft"],
+            r"pseudo\.semseg\.target: no soft labels: the teacher stores none",
+        ),
+        (
+            ["pseudo.depth.teacher=DEPTH", "pseudo.depth.target=soft"],
+            r"pseudo\.depth\.target: no soft labels: depth is not",
+        ),
+        (
+            ["pseudo.depth.teacher=DEPTH", "pseudo.depth.threshold=null", "pseudo.depth.weight=confidence"],
+            r"pseudo\.depth\.weight: depth has no confidence; set pseudo\.depth\.weight=none, or label\.flip=true",
+        ),
+    ],
+)
+def test_what_a_teacher_will_not_say_is_refused_before_it_is_trained(make, configs, tmp_path, overrides, what):
+    base = f"inherits: {configs / 'base.yaml'}\nlabels: {{semseg: 16, depth: 8}}\ninputs: [rgb, semseg]\n"
+    (tmp_path / "depth.yaml").write_text(base)
+    student = make("student", *(of.replace("DEPTH", str(tmp_path / "depth.yaml")) for of in overrides))
+    with pytest.raises(UserError, match=what):
+        run(student)
+    assert not list((tmp_path / "runs").rglob("metrics.jsonl"))
+
+
+def test_labels_of_before_there_were_soft_ones_are_still_good(finished):
+    teacher = finished("teacher")
+    note = teacher.labels / ".label.json"
+    held = json.loads(note.read_text())
+    del held["job"]["soft"]
+    note.write_text(json.dumps(held))
+    before = (teacher.labels / "MANIFEST.json").stat().st_mtime_ns
+    label(teacher)
+    assert (teacher.labels / "MANIFEST.json").stat().st_mtime_ns == before

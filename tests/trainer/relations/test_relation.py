@@ -94,6 +94,8 @@ def test_no_gain_can_be_shown_though_no_interval_is_all_zero():
     found = verdict(made("a", "b", *close), made("b", "a", *close))
     assert (found.condition, found.words) == ("3", "neither of a and b helps the other")
     assert made("a", "b", 0.0030, 0.0031, 0.0032).helps is False, "more than nothing, and less than counts"
+    assert made("a", "b", 0.0080, 0.0081, 0.0082).helps is False, "also where nothing is further away than what counts"
+    assert made("a", "b", 0.0120, 0.0121, 0.0122).helps is True
 
 
 def test_pairs_are_tested_together():

@@ -64,10 +64,30 @@ def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, trained):
         for name in names:
             del config[section][name]
     path.write_text(yaml.safe_dump(config))
-    as_it_was = "loss.deep_cells=1 model.version=1 model.widths=null"
+    as_it_was = "model.version=1"
     with pytest.raises(UserError, match=rf"model\.version: holds a run with 1, not 2; add {as_it_was} to go on"):
         claim(make("plain"))
     claim(make("plain", *as_it_was.split()))
+
+
+def test_a_students_hint_reaches_its_teacher_too(make):
+    student = make("student", "model.version=1")
+    for each in (student, student.teacher("semseg")):
+        config = each.config
+        assert (config.model.decoder, config.model.widths, config.loss.deep_cells) == ("mti", None, 1)
+    assert make("plain", "model.version=1", "tasks=[semseg]").config.model.decoder == "heads"
+    assert make("plain", "model.version=1", "loss.deep_cells=5").config.loss.deep_cells == 5
+
+
+def test_an_old_runs_own_configuration_is_of_version_1(make, trained):
+    path = trained.folder / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for section, names in NEWER.items():
+        for name in names:
+            del config[section][name]
+    path.write_text(yaml.safe_dump(config))
+    again = Experiment.of_run(trained.folder).config
+    assert (again.model.version, again.model.widths, again.loss.deep_cells) == (1, None, 1)
 
 
 def test_what_decides_no_result_may_change(make, trained, tmp_path, scenes_dataset):
