@@ -7,6 +7,8 @@ A configuration file names only what differs from these defaults and from the fi
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.definition import HRNET_W18_WIDTHS, VERSION
+
 
 @dataclass
 class Data:
@@ -63,10 +65,10 @@ class Model:
     decoder: str = "mti"
     """mti: MTI-Net's initial predictions, feature propagation and distillation, and a head for each task. heads: the
     heads alone."""
-    widths: list[int] | None = field(default_factory=lambda: [18, 36, 72, 144])
+    widths: list[int] | None = field(default_factory=lambda: list(HRNET_W18_WIDTHS))
     """Channels of the decoder at strides 4, 8, 16 and 32, by default HRNet-w18's; features of other widths are
     projected. null keeps the backbone's own, to which the decoder's size is quadratic."""
-    version: int = 2
+    version: int = VERSION
     """Of the definition of networks; 1 is that of runs without this option."""
     fusion: str = "add"
     """add: a backbone for each input, features added at each scale (FFM). early: RGB-D as four channels into one."""

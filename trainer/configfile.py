@@ -5,7 +5,7 @@ files, later ones win), relative to itself.
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import documentation, meaning
 from trainer.configvalues import COMMAND_LINE, check
+from trainer.definition import first_networks
 from trainer.recommendation import AUTO, FILE, pseudo_labels, relation_folder
 
 _OF_THE_STUDENT = (
@@ -33,9 +34,9 @@ _OF_THE_STUDENT = (
     "evaluate.split",
 )
 """Overrides that a student's command does not hand on to its teacher."""
-_RESOLVED = {"experiment", "seed", "frames", "val", "dev", "evaluate", "checkpoint", "run"}
+_RESOLVED = {"experiment", "seed", "model", "frames", "val", "dev", "evaluate", "checkpoint", "run"}
 """Keys that tell a run's resolved ``config.yaml``, which names all options of its time. One without ``val_seed`` is of
-a run whose own seed drew its validation frames."""
+a run whose own seed drew its validation frames, one without ``model.version`` of a network of version 1."""
 NO_PSEUDO = "pseudo=null"
 """The override that takes away a file's pseudo-labels."""
 
@@ -59,18 +60,17 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     layers: list[tuple[str | Path, DictConfig]] = [*_chain(path, ())]
     layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
     for _, content in layers:
-        if content.keys() >= _RESOLVED and "val_seed" not in content:
-            content.val_seed = None
-        if content.keys() >= _RESOLVED and "version" not in content.get("model", {}):
-            content.model.version = 1
-    given = {key for _, content in layers for key in _flat(OmegaConf.to_container(content))}
+        if content.keys() >= _RESOLVED:
+            content.setdefault("val_seed", None)
+            content.model.setdefault("version", 1)
+    given = {key for _, content in layers for key in flat(OmegaConf.to_container(content))}
     labels = [(file, content.pop("pseudo", {})) for file, content in layers]
     for file, content in layers:
         config = _merge(config, content, file)
     if OmegaConf.is_missing(config, "experiment"):
         config.experiment = path.stem
     if config.model.version == 1:
-        for key, value in first_version(list(config.tasks)).items():
+        for key, value in first_version(config.tasks).items():
             if key not in given:
                 OmegaConf.update(config, key, value)
     try:
@@ -86,8 +86,16 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def first_version(tasks: Sequence[str]) -> dict[str, Any]:
     """What runs of networks of version 1 did, by options that came later and whose defaults do something else."""
-    decoder = "mti" if len(tasks) > 1 else "heads"
-    return {"model.version": 1, "model.decoder": decoder, "model.widths": None, "loss.deep_cells": 1}
+    return {"loss.deep_cells": 1} | flat({"model": first_networks(len(tasks))})
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of a nested mapping by their dotted keys."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        k: v for name, of in value.items() for k, v in flat(of, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
 
 
 def teacher_call(config: Config, task: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
@@ -204,13 +212,6 @@ def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path)
             labels = pseudo_labels(config.relation, path, list(config.tasks), config.relation_split)
         config = _merge(config, OmegaConf.create({"pseudo": labels}), file)
     return config
-
-
-def _flat(value: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted keys of a nested mapping."""
-    for key, of in value.items() if isinstance(value, dict) else ():
-        yield prefix + str(key)
-        yield from _flat(of, f"{prefix}{key}.")
 
 
 def _known_keys(wrong: str) -> list[str]:

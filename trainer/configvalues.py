@@ -9,13 +9,14 @@ from omegaconf import OmegaConf
 
 from shards.errors import UserError
 from trainer.configdocs import meaning
+from trainer.definition import VERSION
 
 COMMAND_LINE = "command line"
 """What errors name as the file of an override."""
 _CHOICES: dict[str, tuple[str | int | None, ...]] = {
     "model.fusion": ("add", "early"),
     "model.decoder": ("mti", "heads"),
-    "model.version": (1, 2),
+    "model.version": tuple(range(1, VERSION + 1)),
     "loss.normalise": ("labelled", "all"),
     "augment.zoom_window": ("random", "centre"),
     "train.optimizer": ("adam", "adamw"),

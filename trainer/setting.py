@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from trainer.assignment import NESTED
 from trainer.config import Config, Pseudo
-from trainer.configfile import first_version, read_yaml
+from trainer.configfile import first_version, flat, read_yaml
 
 MAY_CHANGE = (
     "data.path",
@@ -44,9 +44,9 @@ _NAMED = (
 def decisive(config: Any) -> dict[str, Any]:
     """The options of a configuration that decide what is computed, by dotted key. Of the path of a teacher or of an
     assignment it is the name, since the rest depends on the working directory."""
-    flat = {key: value for key, value in _flat(config).items() if not is_in(key, MAY_CHANGE)}
-    paths = {key for key in flat if key.endswith(".teacher") or key == "assignment"}
-    return {key: Path(value).name if key in paths else value for key, value in flat.items()}
+    options = {key: value for key, value in flat(config).items() if not is_in(key, MAY_CHANGE)}
+    paths = {key for key in options if key.endswith(".teacher") or key == "assignment"}
+    return {key: Path(value).name if key in paths else value for key, value in options.items()}
 
 
 def options_of(folder: Path, cure: str = "restore it, or delete it") -> dict[str, Any]:
@@ -116,11 +116,3 @@ def _pretrained(noted: Any, option: Any) -> Any:
         return "hub" if option is True else True
     path = Path(option)
     return path.parts[-5] if path.parts[-3:-2] == ("checkpoints",) and len(path.parts) > 4 else path.stem
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {
-        k: v for name, of in value.items() for k, v in _flat(of, f"{prefix}.{name}" if prefix else str(name)).items()
-    }

@@ -9,17 +9,13 @@ from torch import nn
 
 from shards.errors import UserError
 from shards.tasks import Task
+from trainer.definition import HRNET_W18_WIDTHS, VERSION, first_networks
 
 Fusion = Literal["add", "early"]
 Decoder = Literal["mti", "heads"]
 RGB = "rgb"
-HRNET_W18_WIDTHS = (18, 36, 72, 144)
-"""Channels of HRNet-w18's four scales, finest first: the widths that MTI-Net's modules were designed for."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of RGB in [0, 1]: what most published weights were trained with, and what networks from scratch use."""
-VERSION = 2
-"""Version of the definition of networks. In version 1, feature propagation masked the shared feature rather than the
-tasks' own (:mod:`trainer.model.propagation`)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Architecture:
             a head for each task. ``heads`` is the heads alone, on the backbone's features.
         widths: channels of the decoder's four scales, finest first: a backbone's features of other widths pass a 1×1
             convolution each. None keeps the backbone's own.
-        version: of the definition of networks, see :data:`VERSION`.
+        version: of the definition of networks, see :data:`trainer.definition.VERSION`.
         rgb_mean, rgb_std: what RGB in [0, 1] is normalised by, channel by channel: that of the weights which the
             network started from (:func:`trainer.model.pretrained.normalised`), or ImageNet's.
 
@@ -130,7 +126,7 @@ class Architecture:
             UserError: a value is missing or contradicts another.
         """
         if "version" not in entry:
-            entry = {**entry, "version": 1, "widths": None, "decoder": "mti" if len(entry["tasks"]) > 1 else "heads"}
+            entry = {**entry, **first_networks(len(entry["tasks"]))}
         try:
             return cls(
                 backbone=entry["backbone"],

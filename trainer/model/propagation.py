@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from trainer.model.architecture import VERSION
+from trainer.definition import VERSION
 from trainer.model.blocks import BasicBlock, SqueezeExcitation
 
 
@@ -27,7 +27,7 @@ class FeaturePropagation(nn.Module):
     Args:
         tasks: the tasks' names, in the order in which their features are joined.
         channels: the scale's width C.
-        version: of the network (:data:`trainer.model.architecture.VERSION`).
+        version: of the network (:data:`trainer.definition.VERSION`).
     """
 
     def __init__(self, tasks: Sequence[str], channels: int, version: int = VERSION) -> None:
