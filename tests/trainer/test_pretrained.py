@@ -188,27 +188,26 @@ def test_missing_file(tmp_path):
         build(TEACHER, pretrained=tmp_path / "absent.safetensors")
 
 
-def test_hub_weights_are_the_hub_files(monkeypatch, weights, file):
-    asked = []
+@pytest.fixture
+def asked(monkeypatch, file) -> list[tuple[str, str]]:
+    """What the hub is asked for from now on; it answers with ``file``."""
+    every: list[tuple[str, str]] = []
 
     def download(repository, name, local_files_only=False):
-        asked.append((repository, name))
+        every.append((repository, name))
         return str(file)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return every
+
+
+def test_hub_weights_are_the_hub_files(weights, asked):
     assert_starts_from(weights, build(TEACHER, pretrained=True))
     assert asked == [("timm/hrnet_w18_small.gluon_in1k", "model.safetensors")]
 
 
-def test_a_name_of_weights_is_a_backbone_that_asks_for_those_weights(monkeypatch, weights, file):
+def test_a_name_of_weights_is_a_backbone_that_asks_for_those_weights(weights, asked):
     """Several sets of weights are published of a model; its bare name stands for one of timm's choice."""
-    asked = []
-
-    def download(repository, name, local_files_only=False):
-        asked.append((repository, name))
-        return str(file)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     tagged = [replace(given, backbone=f"{BACKBONE}.ms_in1k") for given in (TEACHER, EARLY)]
     teacher, early = [build(architecture, pretrained=True) for architecture in tagged]
     assert asked == [(f"timm/{BACKBONE}.ms_in1k", "model.safetensors")] * 2

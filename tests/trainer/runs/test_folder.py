@@ -57,13 +57,19 @@ NEWER = {"model": ("version", "decoder", "widths"), "loss": ("deep", "deep_cells
 """Options that runs of before networks had versions lack."""
 
 
-def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, trained):
+@pytest.fixture
+def first(trained):
+    """``trained`` as version 0.1 left it."""
     path = trained.folder / "config.yaml"
     config = yaml.safe_load(path.read_text())
     for section, names in NEWER.items():
         for name in names:
             del config[section][name]
     path.write_text(yaml.safe_dump(config))
+    return trained
+
+
+def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, first):
     as_it_was = "model.version=1"
     with pytest.raises(UserError, match=rf"model\.version: holds a run with 1, not 2; add {as_it_was} to go on"):
         claim(make("plain"))
@@ -79,14 +85,8 @@ def test_a_students_hint_reaches_its_teacher_too(make):
     assert make("plain", "model.version=1", "loss.deep_cells=5").config.loss.deep_cells == 5
 
 
-def test_an_old_runs_own_configuration_is_of_version_1(make, trained):
-    path = trained.folder / "config.yaml"
-    config = yaml.safe_load(path.read_text())
-    for section, names in NEWER.items():
-        for name in names:
-            del config[section][name]
-    path.write_text(yaml.safe_dump(config))
-    again = Experiment.of_run(trained.folder).config
+def test_an_old_runs_own_configuration_is_of_version_1(first):
+    again = Experiment.of_run(first.folder).config
     assert (again.model.version, again.model.widths, again.loss.deep_cells) == (1, None, 1)
 
 
