@@ -28,9 +28,6 @@ MINIMUM = 1e-3
 """Metric predictions are raised to this much (in their unit: 1 mm of metres) before a logarithm or a ratio of a
 prediction and the truth is taken."""
 
-HEADLINE: dict[Kind, str] = {"classes": "miou", "metric": "rmse", "unit_vector": "mean"}
-"""The one metric of each kind that networks are compared by, where only one is asked for."""
-
 BINS_PER_DEGREE = 100
 BINS = 180 * BINS_PER_DEGREE
 

@@ -34,13 +34,12 @@ from trainer.configfile import NO_PSEUDO
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
-from trainer.metrics import HEADLINE
 from trainer.progress import say
 from trainer.ranks import rank
 from trainer.recommendation import FILE, relation_folder
 from trainer.relations.matrix import draw
 from trainer.relations.relation import LEAST, Gain, Scores, gain, recommend, together, verdicts
-from trainer.results.headlines import SMALLER_IS_BETTER
+from trainer.results.headlines import HEADLINE, SMALLER_IS_BETTER
 from trainer.results.interval import LEVEL, Interval
 from trainer.runs.folder import check_configuration, environment
 from trainer.stages import run

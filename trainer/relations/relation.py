@@ -18,8 +18,7 @@ from typing import Any, Literal
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.config import Pseudo
-from trainer.metrics import HEADLINE
-from trainer.results.headlines import SMALLER_IS_BETTER, signed
+from trainer.results.headlines import HEADLINE, SMALLER_IS_BETTER, signed
 from trainer.results.interval import LEVEL, Interval, holm, interval, needed, p_above, p_below, paired
 
 Scores = Mapping[int, float]

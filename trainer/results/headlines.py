@@ -3,6 +3,8 @@
 import statistics
 from collections.abc import Sequence
 
+from shards.tasks import Kind
+
 HEADLINES = {"miou": ("mIoU", 100, 2), "rmse": ("rmse", 1, 3), "logrmse": ("logrmse", 1, 3), "mean": ("mean °", 1, 2)}
 """Metrics that a table shows: their title, what they are multiplied by, and decimals."""
 FURTHER = {
@@ -13,8 +15,10 @@ FURTHER = {
     **{f"within_{limit}": (f"within {limit}°", 100, 2) for limit in (11.25, 22.5, 30)},
 }
 """The other scalar metrics of ``result.json``, likewise."""
-JUDGED = ("miou", "rmse", "mean")
-"""Each kind's headline metric (:data:`trainer.metrics.HEADLINE`, without torch): what verdicts and ΔMTL are about."""
+HEADLINE: dict[Kind, str] = {"classes": "miou", "metric": "rmse", "unit_vector": "mean"}
+"""The one metric of each kind that networks are compared by, where only one is asked for."""
+JUDGED = tuple(HEADLINE.values())
+"""What verdicts and ΔMTL are about."""
 SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mae", "log10", "silog", "mean", "median")
 _SPELLED = HEADLINES | FURTHER
 
