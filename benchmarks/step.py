@@ -23,7 +23,6 @@ from trainer.data import Batch, training_batches
 from trainer.experiment import Experiment
 from trainer.model.network import build
 from trainer.optim import make_optimizer
-from trainer.runtime import autocast
 from trainer.trainer import Trainer
 
 
@@ -62,11 +61,13 @@ class BareLoop:
         self.ready: list[Batch] = [batch.to(trainer.process.device) for batch in ready]
         self.inputs = [batch.inputs(config.inputs, trainer.learner.format) for batch in self.ready]
         self.step = 0
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.train.precision]
+        self.mixed = torch.autocast(trainer.process.device.type, kind, enabled=config.train.precision != "fp32")
 
     def __call__(self) -> None:
         for _ in range(self.trainer.config.train.accumulation):
             batch, inputs = self.ready[self.step % 4], self.inputs[self.step % 4]
-            with autocast(self.trainer.process.device, self.trainer.config.train.precision):
+            with self.mixed:
                 predictions = self.network(inputs)
             self.trainer.learner.criterion(predictions, batch.labels, batch.counts).backward()
         if self.trainer.config.train.clip is not None:

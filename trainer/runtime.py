@@ -122,12 +122,6 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision around a network that no engine holds: weights stay fp32."""
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return torch.autocast(device.type, kind, enabled=precision != "fp32")
-
-
 @contextmanager
 def losing_ranks() -> Iterator[None]:
     """Turns what a backend says of a rank that is gone into one line.
