@@ -15,12 +15,11 @@ import numpy as np
 import torch
 
 from shards.codec import encode_confidence, encode_label
-from shards.order import Order
 from shards.resize import resize_label
 from shards.soft import decode_soft, distribution, encode_soft
-from shards.stream import Position
+from shards.stream import InOrder
 from shards.tasks import Task
-from trainer.averaging import averaged
+from trainer.averaging import outputs_of
 from trainer.data import Collate, FrameLoader, load_batches
 from trainer.decision import confidence, decide, soft_label
 from trainer.experiment import Experiment
@@ -74,16 +73,13 @@ def say_of_frames(experiment: Experiment, task: Task, count: int) -> list[torch.
     frames, mask = experiment.frames_to_label()
     chosen = frames.by_shard(mask)
     loader = FrameLoader(frames, chosen, config.inputs, [], size=experiment.size)
-    collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
-    order = Order([len(of) for of in chosen], 0, shuffle=False)
+    collate = Collate(loader.tasks)
+    every = InOrder([len(of) for of in chosen])
     found = []
-    for place in range(min(count, order.samples)):
-        for batch in load_batches(loader, collate, [Position(0, place, *order.locate(0, place))]):
+    for place in range(min(count, len(every))):
+        for batch in load_batches(loader, collate, [every[place]]):
             inputs = batch.inputs(config.inputs, torch.channels_last)
-            if config.label.flip:
-                outputs, _ = averaged(lambda x: network(x).final, inputs, [task], loader.tasks)
-            else:
-                outputs = network(inputs).final
+            outputs, _ = outputs_of(lambda x: network(x).final, inputs, [task], loader.tasks, flip=config.label.flip)
             found.append(outputs[task.name])
     return found
 

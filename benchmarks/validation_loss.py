@@ -12,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-from shards.order import Order
-from shards.stream import Position
+from shards.stream import InOrder
 from trainer.data import Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
 from trainer.losses import label_counts, loss_sums
@@ -37,12 +36,12 @@ def validation_loss(experiment: Experiment) -> dict[str, float]:
     frames = experiment.evaluation_frames()
     chosen = frames.by_shard(frames.with_inputs(config.inputs))
     loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
-    collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
-    order = Order([len(of) for of in chosen], 0, shuffle=False)
+    collate = Collate(loader.tasks)
+    every = InOrder([len(of) for of in chosen])
     sums, counts = torch.zeros(len(tasks), dtype=torch.float64), torch.zeros(len(tasks), dtype=torch.int64)
-    places = [Position(0, place, *order.locate(0, place)) for place in range(order.samples)]
-    for start in range(0, len(places), config.evaluate.batch):
-        for batch in load_batches(loader, collate, places[start : start + config.evaluate.batch]):
+    for start in range(0, len(every), config.evaluate.batch):
+        places = range(start, min(start + config.evaluate.batch, len(every)))
+        for batch in load_batches(loader, collate, map(every.__getitem__, places)):
             predictions = network(batch.inputs(config.inputs, torch.channels_last))
             sums += loss_sums(predictions.final, batch.labels, tasks).double()
             counts += label_counts(batch.labels, tasks)

@@ -31,7 +31,8 @@ from shards.write import EncodedSample, shard_info, write_shard
 
 WEIGHT = "weight"
 HUNDREDTHS = 100
-"""Intervals of confidence in which a manifest's statistics count the pixels of a class."""
+COUNTS = "confidence"
+"""Where a manifest's statistics of a task count the pixels of each class by hundredths of confidence."""
 
 
 @dataclass
@@ -141,7 +142,7 @@ class LabelShards:
         if self.keep.soft and not self.soft_classes:
             cure = f"delete it and label again with label.soft over 0, or set pseudo.{task.name}.target=hard"
             raise UserError(f"holds no soft labels of {task.name}", file=manifest.path, cure=cure)
-        counts = manifest.statistics[split][task.name].get("confidence")
+        counts = manifest.statistics[split][task.name].get(COUNTS)
         self._limits = None
         if self.keep.quantile is not None:
             if not counts:
@@ -173,20 +174,21 @@ class LabelShards:
         name, keep = self.task.name, self.keep
         arrays = self._decode(shard, key, soft=keep.soft)
         confidence = arrays.pop(f"{name}.{CONFIDENCE}", None)
-        if confidence is None and keep.needs_confidence:
+        if not keep.needs_confidence:
+            return arrays
+        if confidence is None:
             what = "has no confidence to hold a threshold against"
             cure = f"set pseudo.{name}.threshold=null"
             if keep.threshold is None:
                 what, cure = "has no confidence to weigh by", f"set pseudo.{name}.weight=none"
             cure += ", or label.flip=true for the teacher"
             raise UserError(what, file=self._readers[shard].path, key=key, cure=cure)
-        label = arrays[name]
-        if confidence is not None and keep.threshold is not None:
-            arrays[name] = keep_confident(self.task, label, confidence, keep.threshold)
-        elif confidence is not None and self._limits is not None:
-            limits = self._limits[label] if self.task.kind == "classes" else self._limits[0]
-            arrays[name] = keep_confident(self.task, label, confidence, limits)
-        if confidence is not None and keep.weighted:
+        label, limit = arrays[name], keep.threshold
+        if self._limits is not None:
+            limit = self._limits[label] if self.task.kind == "classes" else self._limits[0]
+        if limit is not None:
+            arrays[name] = keep_confident(self.task, label, confidence, limit)
+        if keep.weighted:
             arrays[f"{name}.{WEIGHT}"] = np.rint(confidence * STEPS).astype(np.uint8)[..., None]
         return arrays
 

@@ -6,7 +6,7 @@ loader collects them in turn: so neither ranks, nor accumulation, nor workers ch
 over epochs without a pause, and starts at any step at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,23 @@ class Position:
     position: int
     shard: int
     number: int
+
+
+class InOrder:
+    """All samples as they stand in their shards, each by its place: what is evaluated, labelled or looked at.
+
+    Args:
+        counts: samples of each shard.
+    """
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._order = Order(counts, 0, shuffle=False)
+
+    def __len__(self) -> int:
+        return self._order.samples
+
+    def __getitem__(self, place: int) -> Position:
+        return Position(0, place, *self._order.locate(0, place))
 
 
 class OrderedSource:

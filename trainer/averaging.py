@@ -26,6 +26,21 @@ def mirrored(inputs: Mapping[str, Tensor], tasks: Sequence[Task]) -> Outputs:
     return {name: _mirrored(x, name in vectors) for name, x in inputs.items()}
 
 
+def outputs_of(
+    network: Callable[[Mapping[str, Tensor]], Outputs],
+    inputs: Mapping[str, Tensor],
+    tasks: Sequence[Task],
+    input_tasks: Sequence[Task] = (),
+    *,
+    flip: bool,
+) -> tuple[Outputs, Outputs]:
+    """What a teacher says of a batch: with ``flip`` as :func:`averaged` has it, else once and without agreement."""
+    if flip:
+        return averaged(network, inputs, tasks, input_tasks)
+    found = network(inputs)
+    return {task.name: found[task.name] for task in tasks}, {}
+
+
 def averaged(
     network: Callable[[Mapping[str, Tensor]], Outputs],
     inputs: Mapping[str, Tensor],

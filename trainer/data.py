@@ -151,7 +151,8 @@ class Collate:
 
     Args:
         labels: every task that may appear, as an input or a target.
-        count: gives a batch's share of the loss's denominators (:meth:`trainer.losses.Criterion.counts`).
+        count: gives a batch's share of the loss's denominators (:meth:`trainer.losses.Criterion.counts`); None where
+            there is no loss.
         file_of: finds the shard of a key, for errors.
         planes: the arrays beside pseudo-labels, each with its channels; frames without them weigh fully and have no
             soft label.
@@ -160,7 +161,7 @@ class Collate:
     def __init__(
         self,
         labels: Sequence[Task],
-        count: Callable[[Mapping[str, torch.Tensor]], torch.Tensor],
+        count: Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None = None,
         file_of: Callable[[str], Path] | None = None,
         planes: Mapping[str, int] | None = None,
     ) -> None:
@@ -187,7 +188,7 @@ class Collate:
             nothing = torch.full((channels, *size), value, dtype=torch.uint8)
             batch[name] = torch.stack([tensors.get(name, nothing) for _, tensors in samples])
         rgb = batch.pop("rgb")
-        return Batch(rgb, batch, keys, self.count(batch))
+        return Batch(rgb, batch, keys, self.count(batch) if self.count else torch.zeros(0))
 
 
 def load_batches(loader: FrameLoader, collate: Collate, places: Iterable[Position]) -> list[Batch]:

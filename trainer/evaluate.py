@@ -9,8 +9,7 @@ from accelerate import Accelerator
 
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
-from shards.order import Order
-from shards.stream import Position
+from shards.stream import InOrder
 from trainer.configvalues import parse_size
 from trainer.data import Collate, FrameLoader
 from trainer.experiment import Experiment
@@ -91,17 +90,16 @@ def evaluate_network(
         raise UserError("no frame to evaluate on", file=frames.manifest.path, key=config.evaluate.split, cure=cure)
     chosen = frames.by_shard(mask)
     loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
-    collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+    collate = Collate(loader.tasks)
     measurement = Measurement.of(experiment)
     load_frames = loading(loader, collate, measurement.resolution)
-    order = Order([len(of) for of in chosen], 0, shuffle=False)
+    every = InOrder([len(of) for of in chosen])
     ranks, rank = process.num_processes, process.process_index
-    own = range(rank, math.ceil(order.samples / config.evaluate.batch), ranks)
+    own = range(rank, math.ceil(len(every) / config.evaluate.batch), ranks)
 
     def load(number: int) -> list[MeasuredBatch]:
         first = number * config.evaluate.batch
-        places = range(first, min(first + config.evaluate.batch, order.samples))
-        return load_frames([Position(0, place, *order.locate(0, place)) for place in places])
+        return load_frames([every[place] for place in range(first, min(first + config.evaluate.batch, len(every)))])
 
     title = f"{config.experiment}: evaluate"
     with progress(title, len(own), show=show and process.is_main_process) as report:

@@ -37,13 +37,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shards.errors import UserError
+from shards.labels import WEIGHT
+from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS
 from shards.tasks import IGNORE, Kind, Task
 
 if TYPE_CHECKING:  # loader workers count labels and need no network
     from trainer.model.network import Predictions
 
-SOFT, WEIGHT = "soft", "weight"
 Normalise = Literal["labelled", "all"]
 DEEP_CELLS = 8
 """Cells along the shorter side that a scale's map needs for deep supervision, where no other number is given. All

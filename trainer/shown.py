@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from shards.errors import UserError
-from shards.order import Order
-from shards.stream import Position
+from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.data import Collate, FrameLoader
 from trainer.decision import decide
@@ -46,9 +45,9 @@ class Shown:
             raise UserError("no validation frame carries the inputs of all networks", key="inputs", cure=cure)
         self.experiments = experiments
         self.chosen = first.evaluation_frames().by_shard(mask)
-        order = Order([len(of) for of in self.chosen], 0, shuffle=False)
-        wanted = np.linspace(0, order.samples - 1, min(count, order.samples)).round().astype(int)
-        self.places = [Position(0, int(place), *order.locate(0, int(place))) for place in wanted]
+        every = InOrder([len(of) for of in self.chosen])
+        wanted = np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)
+        self.places = [every[int(place)] for place in wanted]
 
     @property
     def tasks(self) -> list[Task]:
@@ -76,7 +75,7 @@ class Shown:
         network, _ = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
         network.eval()
         loader = self.loader(experiment)
-        collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+        collate = Collate(loader.tasks)
         found = []
         for place in self.places:  # one at a time: frames may differ in size
             batch = collate([loader.load(place)])

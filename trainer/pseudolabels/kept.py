@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from shards.labels import COUNTS as CONFIDENCE
 from shards.labels import HUNDREDTHS
 from shards.tasks import Task
 
-CONFIDENCE = "confidence"
 BINS = HUNDREDTHS
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 

@@ -26,7 +26,7 @@ from shards.labels import LabelledFrame, encode_frame, label_manifest, write_lab
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.stream import Position
 from shards.write import EncodedSample, shard_info
-from trainer.averaging import averaged
+from trainer.averaging import outputs_of
 from trainer.configfile import to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.decision import confidence, decide, soft_label
@@ -99,7 +99,7 @@ class _Pass:
         self.network = network.to(self.process.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.chosen = frames.by_shard(mask)
         self.loader = FrameLoader(frames, self.chosen, config.inputs, [], size=experiment.size)
-        self.collate = Collate(self.loader.tasks, lambda labels: torch.zeros(0))
+        self.collate = Collate(self.loader.tasks)
         self.batch = config.label.batch
         self.soft = soft_labels_of(experiment)
 
@@ -154,7 +154,9 @@ class _Pass:
 
         for batch in chain.from_iterable(map_ahead(load, starts, _THREADS, _THREADS + 1)):
             batch = batch.to(self.process.device)
-            outputs, agreement = self.predict(batch.inputs(self.experiment.config.inputs, torch.channels_last))
+            inputs = batch.inputs(self.experiment.config.inputs, torch.channels_last)
+            flip = self.experiment.config.label.flip
+            outputs, agreement = outputs_of(self.final, inputs, self.targets, self.loader.tasks, flip=flip)
             labels, sure, soft = {}, {}, {}
             for task in self.targets:
                 output = outputs[task.name]
@@ -167,16 +169,8 @@ class _Pass:
             for row, key in enumerate(batch.keys):
                 yield LabelledFrame(key, _row(labels, row), _row(sure, row), _row(soft, row))
 
-    def predict(self, inputs: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Outputs ``(B, C, H, W)`` by task, and the agreement ``(B, H, W)`` of those that have one."""
-
-        def final(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            outputs = self.network(inputs).final
-            return {task.name: outputs[task.name] for task in self.targets}
-
-        if self.experiment.config.label.flip:
-            return averaged(final, inputs, self.targets, self.loader.tasks)
-        return final(inputs), {}
+    def final(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return self.network(inputs).final
 
     def encode(self, frame: LabelledFrame) -> EncodedSample:
         sample = encode_frame(frame, self.targets)
@@ -201,8 +195,9 @@ def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
 def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
     """What the labels follow from."""
     soft = soft_labels_of(experiment)
-    newer = {"flip": True} if experiment.config.label.flip else {}  # labels of before there were these are still good
-    return (newer | {"soft": soft} if soft else newer) | {
+    newer: dict[str, Any] = {"flip": True} if experiment.config.label.flip else {}
+    newer |= {"soft": soft} if soft else {}
+    return newer | {
         "checkpoint": facts["sha256"],
         "manifest": experiment.manifest.sha256,
         "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
@@ -296,8 +291,7 @@ def _finish(
         "config": to_dict(experiment.config),
     }
     source: Manifest = experiment.manifest
-    soft = soft_labels_of(experiment)
-    manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher, soft)
+    manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher, soft_labels_of(experiment))
     check()
     _keep(experiment, merged)
     manifest.save()
