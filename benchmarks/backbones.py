@@ -1,10 +1,11 @@
 """What a network costs with different backbones: parameters, multiply-adds, and latency on this machine's processors.
 
-    python -m benchmarks.backbones [BACKBONE ...] [--size HEIGHTxWIDTH] [--classes N] [--rounds N]
+    python -m benchmarks.backbones [BACKBONE ...] [--size HEIGHTxWIDTH] [--classes N] [--rounds N] [--own-widths]
 
 Networks of RGB → segmentation + depth, each with both decoders. Sizes are counted, not computed with
 (trainer/model/size.py). Latency is the median time of a forward pass on one frame in evaluation, with channels-last
-memory and all threads; the networks take turns, so that a disturbance meets all of them. Prints a Markdown table.
+memory and all threads; the networks take turns, so that a disturbance meets all of them. ``--rounds 0`` counts
+alone, and ``--own-widths`` gives the decoder the backbone's widths (model.widths=null). Prints a Markdown table.
 """
 
 import argparse
@@ -36,31 +37,34 @@ def main() -> None:
     arguments.add_argument("--size", default="480x640")
     arguments.add_argument("--classes", type=int, default=40)
     arguments.add_argument("--rounds", type=int, default=7)
+    arguments.add_argument("--own-widths", action="store_true")
     options = arguments.parse_args()
     size = parse_size(options.size, "--size")
     assert size
     names = tuple(f"class{number}" for number in range(options.classes))
     tasks = Task("semseg", "classes", names, palette(options.classes)), Task("depth", "metric", scale=0.001, unit="m")
+    widths = {"widths": None} if options.own_widths else {}
     descriptions = [
-        Architecture(backbone, ("rgb",), tasks, decoder=decoder)  # type: ignore[arg-type]
+        Architecture(backbone, ("rgb",), tasks, decoder=decoder, **widths)  # type: ignore[arg-type]
         for backbone in options.backbones
         for decoder in ("mti", "heads")
     ]
-    networks = [Network(each).eval().to(memory_format=torch.channels_last) for each in descriptions]  # type: ignore[call-overload]
-    milliseconds = latencies(networks, torch.rand(1, 3, *size), options.rounds)
+    milliseconds = latencies(descriptions, torch.rand(1, 3, *size), options.rounds) if options.rounds else []
     print(f"{torch.get_num_threads()} threads, one frame of {options.size}, {options.classes} classes and depth\n")
     print("| backbone | decoder | parameters: backbone | decoder | multiply-adds: backbone | decoder | latency |")
     print("|---|---|---|---|---|---|---|")
-    for each, latency in zip(descriptions, milliseconds, strict=True):
+    for number, each in enumerate(descriptions):
         found = size_of(each, size)
         counts = [f"{number / 1e6:.2f} M" for number in (found.backbone, found.decoder)]
         counts += [f"{number / 1e9:.2f} G" for number in found.multiply_adds]
-        print(f"| `{each.backbone}` | {each.decoder} | {' | '.join(counts)} | {latency:.0f} ms |")
+        latency = f"{milliseconds[number]:.0f} ms" if milliseconds else "–"
+        print(f"| `{each.backbone}` | {each.decoder} | {' | '.join(counts)} | {latency} |")
 
 
 @torch.inference_mode()
-def latencies(networks: list[Network], rgb: torch.Tensor, rounds: int) -> list[float]:
+def latencies(descriptions: list[Architecture], rgb: torch.Tensor, rounds: int) -> list[float]:
     """The median milliseconds of each network's forward pass; the first round warms up."""
+    networks = [Network(each).eval().to(memory_format=torch.channels_last) for each in descriptions]  # type: ignore[call-overload]
     taken: list[list[float]] = [[] for _ in networks]
     for number in range(rounds + 1):
         for network, seconds in zip(networks, taken, strict=True):

@@ -24,8 +24,8 @@ Predictions are ``(B, channels, H, W)`` of any floating type. Nothing here waits
 for the backward pass is one float32 tensor of the logits' size for each term, so do not hold on to predictions.
 
 Deep supervision adds the loss of every scale's initial predictions, upsampled to full size, as MTI-Net does. A scale
-whose map has very few cells says hardly more than what the frame shows on average: at 96×128, where stride 32 leaves
-3×4 cells, that one term gave 80 to 90 % of the backbone's gradient. Such scales are left out.
+whose map has very few cells says hardly more than what the frame shows on average, and yet has the largest gradient of
+all terms in the backbone: so at 96×128, where stride 32 leaves 3×4 cells. Such scales are left out.
 """
 
 import math
