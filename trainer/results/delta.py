@@ -18,8 +18,8 @@ from trainer.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, sign
 from trainer.results.interval import LEVEL, Interval, interval
 from trainer.setting import is_in
 
-_OF_SEVERAL = ("loss", "train.pseudo_share")
-"""Settings that say how several losses or kinds of labels are joined, of which a single-task network has but one."""
+_OF_SEVERAL = ("loss",)
+"""Settings that say how several losses are joined, of which a single-task network has but one."""
 
 
 @dataclass(frozen=True)
