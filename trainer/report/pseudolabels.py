@@ -103,14 +103,14 @@ def pseudo_labels(part: Part) -> list[Labelled]:
 
 
 def _thresholds(part: Part, task: str, labels: Sequence[Manifest]) -> list[float]:
-    """The thresholds that students hold these labels against."""
+    """The thresholds that students hold these labels against; 0 where one keeps all, and none of a quantile's."""
     hashes = {of.sha256 for of in labels}
     found: set[float] = set()
     for run in (run for group in part.groups for run in group.runs if run.result["pseudo_labels"].get(task)):
         if run.config and noted(run.folder).get(f"pseudo.{task}") in hashes:
-            threshold = Experiment.of_run(run.folder).config.pseudo[task].threshold
-            if threshold is not None:
-                found.add(threshold)
+            entry = Experiment.of_run(run.folder).config.pseudo[task]
+            if entry.quantile is None:
+                found.add(entry.threshold or 0.0)
     return sorted(found)
 
 

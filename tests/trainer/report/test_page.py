@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from tiny import DEPTH, NORMALS, SEMSEG, Tiny
 
 from shards.errors import UserError
@@ -209,6 +210,15 @@ def test_a_line_that_a_crash_cut_ends_the_curve(runs):
     assert [line["step"] for line in student.lines][-1] == 4
 
 
+def test_a_student_that_keeps_all_pixels_is_not_said_to_hold_them_against_a_threshold(runs):
+    assert "At τ = 0.4" in page_of(runs).text
+    path = runs / "student/seed-0/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["pseudo"]["semseg"] |= {"threshold": None, "target": "soft"}
+    path.write_text(yaml.safe_dump(config))
+    assert "At τ = 0.0, 100.0\N{NO-BREAK SPACE}% of the pixels are kept" in page_of(runs).text
+
+
 def test_a_single_run_without_pseudo_labels(runs, make):
     single = make("plain", "tasks=[semseg]", "labels={semseg: 8}")
     run(single)
@@ -320,16 +330,19 @@ class Three(Tiny):
         return frame
 
 
-def test_a_third_task_joins_everywhere(tmp_path):
+@pytest.mark.parametrize("flip", ["false", "true"])
+def test_a_third_task_joins_everywhere(tmp_path, flip):
+    """With ``flip`` its labels have a confidence, which is not a softmax of classes."""
     pack(Three(train=6, val=2, tasks=(SEMSEG, DEPTH, NORMALS)), tmp_path / "data", samples_per_shard=6)
     base = f"data: {{name: three, path: {tmp_path / 'data'}, workers: 0}}\nmodel: {{backbone: test_efficientnet}}\n"
     base += "train: {global_batch: 2, steps: 2, log_every: 1}\nevaluate: {every: 1}\ntasks: [semseg, depth, normals]\n"
-    base += f"labels: {{normals: 2}}\nrun: {{root: {tmp_path / 'runs'}}}\n"
+    base += f"label: {{flip: {flip}}}\nlabels: {{normals: 2}}\nrun: {{root: {tmp_path / 'runs'}}}\n"
     (tmp_path / "teacher.yaml").write_text(base)
     student = "pseudo:\n  normals: {teacher: teacher.yaml, threshold: null}\n"
     (tmp_path / "student.yaml").write_text(base + student)
     run(Experiment(tmp_path / "student.yaml"))
     page = page_of(tmp_path / "runs")
     assert "teacher labels normals" in page.text and "mean °" in page.text
+    assert re.search(r"teacher labels normals\s+.*\s+Against the truth, at all pixels: mean °", page.text)
     assert any("ball" in (image["alt"] or "") for image in page.all("img"))
     assert "normals: where student and teacher differ by more than 22.5°" in page.text
