@@ -131,6 +131,9 @@ class Train:
     """Steps over which the learning rate rises linearly before the schedule's own factor counts."""
     clip: float | None = None
     """Largest norm of the gradient; null for no limit."""
+    ema: float | None = None
+    """Decay at each step of an average of the weights (EMA), such as 0.999, which is evaluated, exported and labels in
+    their place; null for the weights themselves."""
     precision: str = "fp32"
     """fp32, bf16 or fp16 (mixed precision)."""
     channels_last: bool = True

@@ -92,6 +92,9 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         raise wrong(f"train.steps={config.train.steps} decides", "train.epochs", "set train.steps=null too")
     if config.train.clip is not None and not config.train.clip > 0:
         raise wrong(f"{config.train.clip} is no norm", "train.clip", "give more than 0, or null for no limit")
+    if config.train.ema is not None and not 0 < config.train.ema < 1:
+        cure = "give more than 0 and less than 1, such as 0.999, or null for none"
+        raise wrong(f"{config.train.ema} is not a decay", "train.ema", cure)
     if config.model.widths is not None and not (len(config.model.widths) == 4 and min(config.model.widths) > 0):
         cure = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
         raise wrong(f"{list(config.model.widths)} is not four widths", "model.widths", cure)

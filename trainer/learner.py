@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from shards.errors import UserError
 from shards.order import mix
 from trainer.augment import blank
 from trainer.data import Batch
+from trainer.ema import AveragedWeights
 from trainer.engine import choose
 from trainer.experiment import Experiment
 from trainer.losses import Criterion
@@ -42,6 +44,7 @@ class Learner:
 
     Attributes:
         architecture: the network's, with the normalisation of RGB that its first weights want.
+        average: of the weights, if the configuration wants one.
         loss: of each task, ``(T,)``, summed over all ranks and the steps since the last log line.
         summed: the steps of that sum.
         skipped: steps in a row, up to the last one, that were skipped since something was not finite.
@@ -73,6 +76,7 @@ class Learner:
         if config.train.compile and self.engine.sharded:  # its graph would hold parameters that change in place
             cure = "leave it out, or use ddp, zero1 or zero2"
             raise UserError(f"{self.engine.name} does not train a compiled network", key="train.compile", cure=cure)
+        self.average = AveragedWeights(self.engine.held(), config.train.ema) if config.train.ema is not None else None
         self.labels = experiment.tasks + experiment.architecture.input_tasks
         self.loss = torch.zeros(len(experiment.tasks), device=process.device)
         self.summed = self.skipped = 0
@@ -116,6 +120,8 @@ class Learner:
             # fp16 looks for its loss scale that way
             return self.skip(raised, count=self.config.train.precision != "fp16")
         self.statistics.average(self.process)
+        if self.average:
+            self.average.update(number)
         self.loss += total
         self.summed += 1
         self.skipped = 0
@@ -125,6 +131,10 @@ class Learner:
         self.statistics.restore()
         self.skipped += count
         return Outcome(False, raised)
+
+    def to_be_used(self) -> AbstractContextManager[None]:
+        """Inside, the engine holds the weights that are evaluated and exported."""
+        return self.average.in_place() if self.average else nullcontext()
 
     @property
     def rank(self) -> int:
@@ -175,17 +185,24 @@ class Learner:
 
     def state(self, step: int) -> checkpoint.State | None:
         """What a checkpoint of ``step`` finished steps holds, on the main process."""
-        weights, moments = self.engine.weights(), self.engine.moments()
+        weights, moments, average = self.engine.weights(), self.engine.moments(), None
+        if self.average:
+            with self.average.in_place():
+                average = self.engine.weights()
         if not self.process.is_main_process:
             return None
         counters = {"summed": self.summed, "skipped": self.skipped}
         scaler: Any = self.process.scaler
         loss = self.loss.to("cpu", copy=True)
-        return checkpoint.State(step, weights, moments, loss, counters, scaler.state_dict() if scaler else None)
+        scaled = scaler.state_dict() if scaler else None
+        return checkpoint.State(step, weights, moments, loss, counters, scaled, average=average)
 
     def load(self, state: checkpoint.State) -> None:
         """Put a checkpoint's state in place."""
         self.warm_up()
+        if self.average and state.average:
+            self.engine.load(state.average, state.moments)
+            self.average.restart()
         self.engine.load(state.weights, state.moments)
         self.loss = state.loss.to(self.loss.device)
         self.summed, self.skipped = state.counters["summed"], state.counters["skipped"]

@@ -219,7 +219,8 @@ class Trainer:
 
     def evaluate(self, records: Records | None) -> None:
         """Validation figures, and the best checkpoint if this is it."""
-        metrics = evaluate_network(self.experiment, self.learner.engine.replica(), self.process, show=False)
+        with self.learner.to_be_used():
+            metrics = evaluate_network(self.experiment, self.learner.engine.replica(), self.process, show=False)
         self.learner.train_mode()
         value, better = headline(metrics, self.config.evaluate.best, self.best)
         if records:
@@ -252,7 +253,8 @@ class Trainer:
             self.lease.check()
 
     def export(self, name: str, **facts: object) -> None:
-        weights = self.learner.engine.weights()
+        with self.learner.to_be_used():
+            weights = self.learner.engine.weights()
         if self.main:
             path = self.experiment.checkpoints / name
             facts |= {"size": self.experiment.size}

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shards.errors import UserError
+from trainer.ema import AveragedWeights
 from trainer.engine import Engine, choose
 from trainer.runtime import accelerator
 
@@ -181,6 +183,29 @@ def precisions(engine: Engine) -> list[str]:
         return [str(each(x).final["depth"].dtype) for each in (engine.replica(), engine.network)]
 
 
+def averages(engine: Engine) -> dict[str, object]:
+    """How far the average of weights lies from that of whole ones, and whether the weights come back; or the refusal.
+
+    The engine's next step is made meanwhile."""
+    try:
+        average = AveragedWeights(engine.held(), decay=0.5)
+    except UserError as error:
+        return {"refused": str(error)}
+    before = engine.weights()
+    train(engine, STEPS, STEPS + 1)
+    average.update(step=0)  # of which a tenth remains
+    after = engine.weights()
+    with average.in_place():
+        found = engine.weights()
+    learnt = [name for name, tensor in after.items() if tensor.is_floating_point()]
+    expected = {name: 0.1 * before[name] + 0.9 * after[name] for name in learnt}
+    return {
+        "far": max((float((found[name] - of).abs().max()) for name, of in expected.items()), default=0.0),
+        "moved": sum(not torch.equal(before[name], after[name]) for name in learnt),
+        "changed": [name for name, tensor in engine.weights().items() if not torch.equal(tensor, after[name])],
+    }
+
+
 def uninterrupted(folder: Path, name: str) -> dict[str, object]:
     engine = start(seed=0)
     losses = train(engine, 0, SAVED)
@@ -189,6 +214,7 @@ def uninterrupted(folder: Path, name: str) -> dict[str, object]:
     write(engine, folder / f"{name}.end")
     facts: dict[str, object] = {"name": engine.name, "losses": losses, "elements": engine.local_elements()}
     facts |= {"ranks": engine.accelerator.num_processes, "evaluations": evaluations(engine)}
+    facts["averages"] = averages(engine)
     half = start(seed=0, precision="bf16")
     return facts | {"bf16": train(half, 0, 3), "computes in": precisions(half)}
 
@@ -320,6 +346,15 @@ def test_ranks_hold_their_parts_only(run):
         assert max(held) < 0.55 * whole and sum(held) >= whole
     else:
         assert held == (whole, whole)
+
+
+def test_weights_can_be_averaged_in_parts(run):
+    if run.name == "zero3":
+        assert all("zero3 does not average weights" in rank["averages"]["refused"] for rank in run.first)
+        return
+    assert run.first[0]["averages"]["moved"] > 5
+    for rank in run.first:
+        assert rank["averages"]["far"] < 1e-6 and rank["averages"]["changed"] == []
 
 
 def test_continued_in_other_processes_bit_by_bit(run):

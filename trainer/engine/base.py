@@ -110,6 +110,15 @@ class Engine(ABC):
             if self.accelerator.is_main_process
         }
 
+    def held(self) -> dict[str, Tensor]:
+        """By name, parameters and buffers as this rank holds them between two steps: the very memory of them, whole or
+        of sharded ones this rank's part.
+
+        Raises:
+            UserError: where they cannot be had.
+        """
+        return dict(self.plain.state_dict())
+
     @abstractmethod
     def load(self, weights: dict[str, Tensor], moments: Moments) -> None:
         """Put in place what :meth:`weights` and :meth:`moments` gave, of any engine; all ranks give it whole."""

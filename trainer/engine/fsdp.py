@@ -57,6 +57,12 @@ class Fsdp2(Engine):
     def discard(self) -> None:
         self.optimizer.zero_grad()
 
+    def held(self) -> dict[str, Tensor]:
+        return {
+            name: tensor.to_local() if isinstance(tensor, DTensor) else tensor
+            for name, tensor in self.network.state_dict().items()
+        }
+
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor], moments: Moments) -> None:
         for name, tensor in self.network.state_dict(keep_vars=True).items():

@@ -64,6 +64,12 @@ class Zero(Engine):
         for group in self._zero.all_grad_tensors:
             self._zero.all_grad_tensors[group] = None
 
+    def held(self) -> dict[str, Tensor]:
+        if self.stage == 3:
+            cure = "use fsdp2, zero2 or ddp, or leave it out"
+            raise UserError("zero3 does not average weights", key="train.ema", cure=cure)
+        return super().held()
+
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor], moments: Moments) -> None:
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state

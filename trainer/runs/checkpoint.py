@@ -4,6 +4,7 @@
       step-00000500/              to continue from; the newest whole one counts
         model.safetensors         weights and buffers, whole and by name whatever the engine
         training.safetensors      optimizer moments by parameter, losses since the last log line
+        average.safetensors       the average of weights and buffers, where the run keeps one
         state.json                step, counts, loss scale, best figure, hashes of both; written last
       last/, best/                to use, label and share
         model.safetensors
@@ -49,6 +50,7 @@ class State:
         loss: since the last log line, summed over steps and ranks, ``(T,)``.
         scaler: the loss scale's state under fp16.
         best: the value of the best evaluation so far, and what it measured.
+        average: of weights and buffers by name, where the run keeps one.
     """
 
     step: int
@@ -58,6 +60,7 @@ class State:
     counters: dict[str, int] = field(default_factory=dict)
     scaler: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
+    average: dict[str, Tensor] | None = None
 
 
 def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lambda: None) -> Path:
@@ -79,6 +82,8 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
     with atomic_folder(path) as temporary:
         _write(state.weights, temporary / "model.safetensors")
         _write(moments | {"loss": state.loss}, temporary / "training.safetensors")
+        if state.average is not None:
+            _write(state.average, temporary / "average.safetensors")
         hashes = {file.name: sha256_of(file) for file in temporary.glob("*.safetensors")}
         entry = {"step": state.step, "counters": state.counters, "scaler": state.scaler, "best": state.best}
         entry["sha256"] = hashes
@@ -107,7 +112,7 @@ def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
         UserError: when a file differs from its hash, or belongs to another network.
     """
     entry = _read(path / "state.json", {"step", "counters", "scaler", "best", "sha256"}, _DELETE)
-    for name in ("model.safetensors", "training.safetensors"):
+    for name in {"model.safetensors", "training.safetensors", *entry["sha256"]}:
         if not (path / name).exists() or sha256_of(path / name) != entry["sha256"].get(name):
             raise UserError("is missing or differs from what was written", file=path / name, cure=_DELETE)
     weights = _read_weights(path / "model.safetensors", shapes)
@@ -117,7 +122,10 @@ def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
     for key, tensor in training.items():
         kind, _, name = key.partition(":")
         moments.setdefault(name, {})[kind] = tensor
-    return State(entry["step"], weights, moments, loss, entry["counters"], entry["scaler"], entry["best"])
+    average = None
+    if "average.safetensors" in entry["sha256"]:
+        average = _read_weights(path / "average.safetensors", shapes)
+    return State(entry["step"], weights, moments, loss, entry["counters"], entry["scaler"], entry["best"], average)
 
 
 def export(

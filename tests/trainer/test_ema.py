@@ -1,0 +1,91 @@
+"""The average of weights: its arithmetic, and runs that are evaluated, exported and continued with it."""
+
+import copy
+import shutil
+
+import pytest
+import torch
+from runs import LONG, assert_same_run
+from safetensors.torch import load_file
+
+from shards.errors import UserError
+from trainer.ema import AveragedWeights, decay_of
+from trainer.runs import checkpoint
+from trainer.runs.folder import claim
+from trainer.train import train
+from trainer.trainer import Trainer
+
+EMA = "train.ema=0.8"
+
+
+def test_the_decay_rises_to_its_value():
+    assert [decay_of(step, 0.5) for step in (0, 1, 7, 8, 9, 1000)] == [0.1, 2 / 11, 8 / 17, 0.5, 0.5, 0.5]
+
+
+def test_weights_and_statistics_are_averaged_and_counters_copied():
+    held = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(3)}
+    average = AveragedWeights(held, 0.9)
+    held["w"].copy_(torch.tensor([2.0, 4.0]))
+    held["count"].fill_(7)
+    average.update(0)
+    average.update(1000)
+    with average.in_place():
+        expected = [0.9 * (0.1 * 1 + 0.9 * 2) + 0.1 * 2, 0.9 * (0.1 * 2 + 0.9 * 4) + 0.1 * 4]
+        assert held["w"].tolist() == pytest.approx(expected) and held["count"] == 7
+    assert held["w"].tolist() == [2, 4]
+
+
+def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
+    experiment = make("plain", EMA, "evaluate.every=1", "train.global_batch=16")
+    evaluated, average = [], None
+
+    def evaluate(_, network, *__, **___):
+        evaluated.append(copy.deepcopy(network.state_dict()))
+        return {"semseg": {"miou": 0.0}}
+
+    monkeypatch.setattr("trainer.trainer.evaluate_network", evaluate)
+    claim(experiment)
+    trainer = Trainer(experiment)
+    held = trainer.learner.engine.held()
+    average = {name: tensor.clone() for name, tensor in held.items()}
+    for done in trainer.iterate():
+        kept = decay_of(done - 1, 0.8)
+        for name, tensor in held.items():
+            if tensor.is_floating_point():
+                average[name] = kept * average[name] + (1 - kept) * tensor
+    trainer.export("last")
+    exported = load_file(experiment.checkpoints / "last/model.safetensors")
+    moved = 0
+    for name, tensor in average.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(evaluated[-1][name], tensor, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(exported[name], tensor.contiguous(), rtol=1e-4, atol=1e-6)
+            moved += not torch.allclose(held[name], tensor, rtol=1e-3)
+    assert moved > 20, "the weights themselves are others"
+
+
+def test_a_run_that_continues_has_the_average_of_the_undisturbed_one(make):
+    whole = make("plain", *LONG, EMA, "experiment=whole")
+    train(whole)
+    again = make("plain", *LONG, EMA, "experiment=whole", f"run.path={whole.folder}-again")
+    shutil.copytree(whole.folder, again.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
+    assert checkpoint.newest(again.checkpoints) is not None
+    train(again)
+    assert_same_run(again.folder, whole.folder)
+
+
+def test_a_checkpoint_whose_average_is_damaged_is_refused(make):
+    run = make("plain", *LONG, EMA)
+    train(run)
+    path = checkpoint.newest(run.checkpoints)
+    file = path / "average.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    shutil.rmtree(run.checkpoints / "last")
+    with pytest.raises(UserError, match=r"average\.safetensors: is missing or differs from what was written"):
+        train(run)
+
+
+@pytest.mark.parametrize("decay", ["0", "1", "-0.5"])
+def test_a_decay_that_is_none_is_refused(make, decay):
+    with pytest.raises(UserError, match=r"train\.ema: .* is not a decay; give more than 0 and less than 1"):
+        make("plain", f"train.ema={decay}")
