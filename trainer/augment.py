@@ -20,6 +20,7 @@ from torch's global random state, while a sample's augmentation here follows fro
 tensor types: a ``Mask`` is always resized by "nearest", which moves labels by up to a pixel against the image.
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Augment:
       image z times larger with depth / z is the scene (X, Y, Z / z), in which a normal (nx, ny, nz) becomes
       (nx, ny, z·nz), made a unit again; exact for a window at the frame's centre.
     - *Flip* negates the x component of unit vectors.
+    - *Grey* takes the colour of a share of the frames, *blur* smooths a share with a Gaussian of 0.1 to 2 pixels.
     - *Jitter* scales brightness, contrast and saturation, in random order, by factors in [1 - jitter, 1 + jitter].
       Hue is left alone: it would cost more than all the rest together.
 
@@ -87,6 +89,7 @@ class Augment:
         zoom_window: ``random``: the window lies anywhere in the frame. ``centre``: at the centre of a crop that lies
             anywhere, hence of the frame where nothing is cropped.
         jitter: strength of the colour jitter, 0 (none) to 1.
+        grey, blur: shares of frames, 0 to 1.
 
     Raises:
         UserError: for a zoom below 1, an unknown zoom window, a jitter outside 0 to 1, or a frame smaller than the
@@ -99,6 +102,8 @@ class Augment:
     zoom: tuple[float, ...] = (1.0, 1.2, 1.5)
     jitter: float = 0.0
     zoom_window: str = "random"
+    grey: float = 0.0
+    blur: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.zoom or min(self.zoom) < 1:
@@ -154,6 +159,8 @@ class Augment:
                 tensors[task.name] = _turned(tensors[task.name], zoom, mirrored)
         if self.jitter:
             tensors["rgb"] = self._jittered(tensors["rgb"], rng)
+        if self.grey or self.blur:
+            tensors["rgb"] = self._degraded(tensors["rgb"], random.Random(~seed))  # how many draws jitter makes varies
         return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
     def _jittered(self, rgb: Tensor, rng: random.Random) -> Tensor:
@@ -162,6 +169,15 @@ class Augment:
         factors = [1 + self.jitter * (2 * rng.random() - 1) for _ in steps]
         for index in sorted(range(len(steps)), key=lambda _: rng.random()):
             rgb = steps[index](rgb, factors[index])
+        return rgb
+
+    def _degraded(self, rgb: Tensor, rng: random.Random) -> Tensor:
+        grey, blur, deviation = rng.random() < self.grey, rng.random() < self.blur, 0.1 + 1.9 * rng.random()
+        if grey:
+            rgb = v2.functional.rgb_to_grayscale(rgb, num_output_channels=3)
+        if blur:
+            side = 2 * math.ceil(2 * deviation) + 1
+            rgb = v2.functional.gaussian_blur(rgb, [side, side], [deviation, deviation])
         return rgb
 
 

@@ -102,6 +102,12 @@ class Augment:
     """What a zoom enlarges. random: a window anywhere in the frame. centre: the centre of the frame, or of the crop."""
     jitter: float = 0.2
     """Largest relative change of brightness, contrast and saturation; 0 for none."""
+    grey: float = 0.0
+    """Share of frames without colour."""
+    blur: float = 0.0
+    """Share of frames that are blurred, by a Gaussian of 0.1 to 2 pixels."""
+    cutmix: float = 0.0
+    """Share of frames in which a box is replaced by that of the next frame of the batch, labels included."""
 
 
 @dataclass

@@ -132,6 +132,9 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         for name, choices in (("target", ("hard", "soft")), ("weight", ("none", "confidence"))):
             if entry[name] not in choices:
                 raise wrong(f"{entry[name]!r} is unknown", f"pseudo.{task}.{name}", f"use one of {', '.join(choices)}")
+    for name in ("grey", "blur", "cutmix"):
+        if not 0 <= config.augment[name] <= 1:
+            raise wrong(f"{config.augment[name]} is not a share", f"augment.{name}", "give 0 to 1")
     share = config.train.pseudo_share
     if share is not None and not 0 <= share <= 1:
         raise wrong(f"{share} is not a share", "train.pseudo_share", "give 0 to 1, or null")

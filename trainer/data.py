@@ -20,6 +20,7 @@ from shards.tasks import Task
 from trainer.augment import Augment, blank, to_tensors
 from trainer.config import Config
 from trainer.configvalues import parse_size
+from trainer.cutmix import CutMix
 from trainer.frames import Frames
 from trainer.losses import Criterion
 from trainer.runtime import ignore_signals
@@ -222,7 +223,10 @@ def training_batches(
     )
     frames.readers.keep = 2 * config.data.window  # a loader that is ahead has the next window open as well
     collate = Collate(loader.tasks, criterion.counts, frames.file_of, frames.planes)
-    stages = pipeline(OrderedSource(order, batches, start, stop), loader, collate)
+    load: Callable[[Position], Any] = loader
+    if config.augment.cutmix:
+        load = CutMix(loader, order, config.augment.cutmix, config.seed, loader.tasks)
+    stages = pipeline(OrderedSource(order, batches, start, stop), load, collate)
     yield from checked(torch_loader(stages, config.data.workers, pin))
 
 
@@ -282,4 +286,6 @@ def augment_of(config: Config, frames: Frames) -> Augment:
         zoom=tuple(config.augment.zoom),
         jitter=config.augment.jitter,
         zoom_window=config.augment.zoom_window,
+        grey=config.augment.grey,
+        blur=config.augment.blur,
     )

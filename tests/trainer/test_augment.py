@@ -292,6 +292,21 @@ def test_jitter_changes_colours_alone_and_by_no_more_than_it_says():
     assert all(same(result | {"rgb": plain["rgb"]}, plain) for result in results)
 
 
+def test_grey_and_blur_reach_a_share_of_the_images_and_nothing_else():
+    sample = photo()
+    plain = [Augment(TASKS, jitter=0.4)(sample, seed) for seed in range(200)]
+    grey = [Augment(TASKS, jitter=0.4, grey=0.5)(sample, seed) for seed in range(200)]
+    blurred = [Augment(TASKS, jitter=0.4, blur=0.5)(sample, seed) for seed in range(200)]
+    colourless = [bool((t["rgb"] == t["rgb"][:1]).all()) for t in grey]
+    assert 75 < sum(colourless) < 125
+    smooth = [float(t["rgb"].float().diff(dim=-1).abs().mean()) for t in blurred]
+    rough = [float(t["rgb"].float().diff(dim=-1).abs().mean()) for t in plain]
+    assert 75 < sum(not same(one, other) for one, other in zip(plain, blurred, strict=True)) < 125
+    assert all(one <= other + 1e-6 for one, other in zip(smooth, rough, strict=True))
+    for one, *others in zip(plain, grey, blurred, strict=True):
+        assert all(same(other | {"rgb": one["rgb"]}, one) for other in others)
+
+
 @pytest.mark.parametrize(
     ("options", "key"),
     [
