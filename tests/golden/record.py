@@ -1,0 +1,133 @@
+"""Facts of today's behaviour that a change must not move unless it says so.
+
+    python tests/golden/record.py          # writes facts.json beside this file, after a deliberate change
+
+Three experiments of configs/scenes are trained for 20 steps on a tiny data set: the keys of every global batch, every
+loss, the bytes of the teacher's label shards, a result.json. And the parameters of every network that is shipped.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REPOSITORY = Path(__file__).parents[2]
+FACTS = Path(__file__).parent / "facts.json"
+SIZE = (64, 96)
+ROWS = ("ummt-d", "mmmt-d", "umst-s")
+UNIFORM = ("augment.zoom=[1.0]", "augment.jitter=0", "train.lr=1e-6")
+"""What makes losses the same on other processors, to a part in 10,000: those round the pixels of resized and recoloured
+images in other ways, and Adam makes whole steps of gradients that are almost nothing."""
+TEACHER, EVALUATED = "mmmt-d", "ummt-d"
+
+
+def machine() -> dict[str, Any]:
+    """What the last bits of a sum depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    facts = sorted({line for line in lines if line.startswith(("model", "vendor_id", "flags", "stepping"))})
+    return {
+        "torch": torch.__version__,
+        "processor": f"{platform.machine()} {hashlib.sha256(chr(10).join(facts).encode()).hexdigest()[:16]}",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "limits": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+    }
+
+
+def experiments(folder: Path) -> dict[str, Any]:
+    """The facts of the three experiments, which are trained in a folder."""
+    from shards.pack import pack
+    from shards.sources.scenes import Scenes
+    from trainer.evaluate import evaluate
+    from trainer.experiment import Experiment
+    from trainer.pseudolabels.labelling import label
+    from trainer.train import train
+
+    torch.set_num_threads(1)  # sums differ in the last bits between numbers of threads
+    pack(Scenes(24, 6, SIZE), folder / "data", size=SIZE, samples_per_shard=8)
+    facts: dict[str, Any] = {"orders": {}, "losses": {}}
+    for row in ROWS:
+        overrides = [
+            *(f"data.path={folder / 'data'}", "data.workers=0", f"run.root={folder / 'runs'}"),
+            *UNIFORM,
+            *("labels.semseg=8", "labels.depth=24", "train.global_batch=4", "train.steps=20"),
+            *("train.trace=true", "train.log_every=1"),
+        ]
+        experiment = Experiment(REPOSITORY / f"configs/scenes/{row}.yaml", overrides)
+        train(experiment)
+        facts["orders"][row] = [line["keys"] for line in _lines(experiment.folder / "order.jsonl")]
+        facts["losses"][row] = [line["loss"]["total"] for line in _lines(experiment.folder / "metrics.jsonl")]
+        if row == TEACHER:
+            label(experiment)
+            shards = sorted(experiment.labels.glob("*.tar"))
+            facts["label shards"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
+        if row == EVALUATED:
+            result = evaluate(experiment)
+            facts["result"] = {key: value for key, value in result.items() if key not in ("command", "environment")}
+            facts["result"]["asked"] = {
+                k: v for k, v in result["asked"].items() if k not in ("checkpoints", "manifest")
+            }
+    return json.loads(json.dumps(facts))
+
+
+def networks() -> dict[str, str]:
+    """By configuration, the number of parameters and tensors, and a hash of all names and shapes."""
+    from shards.tasks import Task, palette
+    from trainer.configfile import load
+    from trainer.model.architecture import Architecture
+    from trainer.model.network import Network
+
+    known = {
+        "semseg": Task("semseg", "classes", tuple(map(str, range(40))), palette(40)),
+        "depth": Task("depth", "metric", scale=0.001, unit="m"),
+        "inverse_depth": Task("inverse_depth", "metric", scale=0.001, unit="1/m"),
+        "normals": Task("normals", "unit_vector"),
+    }
+    found = {}
+    for path in sorted((REPOSITORY / "configs").glob("*/*.yaml")):
+        if path.stem == "base" or path.stem.startswith("base-") or path.parent.name == "engine":
+            continue
+        config = load(path)
+        model, seen = config.model, tuple(known[name] for name in config.inputs if name != "rgb")
+        with torch.device("meta"):
+            network = Network(
+                Architecture(
+                    backbone=model.backbone,
+                    inputs=tuple(config.inputs),
+                    tasks=tuple(known[name] for name in config.tasks),
+                    input_tasks=seen,
+                    fusion=model.fusion,  # type: ignore[arg-type]
+                    statistics={task.name: (1.0, 1.0) for task in seen if task.kind == "metric"},
+                    decoder=model.decoder,  # type: ignore[arg-type]
+                    widths=None if model.widths is None else tuple(model.widths),
+                    version=model.version,
+                )
+            )
+        tensors = network.state_dict()
+        names = "\n".join(f"{name} {list(tensor.shape)}" for name, tensor in sorted(tensors.items()))
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        digest = hashlib.sha256(names.encode()).hexdigest()[:16]
+        found[f"{path.parent.name}/{path.stem}"] = f"{parameters} parameters, {len(tensors)} tensors, {digest}"
+    return found
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        facts = {"machine": machine(), **experiments(Path(folder)), "networks": networks()}
+    FACTS.write_text(json.dumps(facts, indent=1) + "\n")
+    print(f"written: {FACTS}")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(REPOSITORY))
+    main()
