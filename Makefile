@@ -25,8 +25,9 @@ demo: install
 	  --out runs/scenes/demo.png
 	$(BIN)/tutelage report runs/scenes --out runs/scenes/report.html
 
+# a test file for each processor; those that start several ranks have one thread each
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile
 
 test-long: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "long and not cluster" --timeout 3600

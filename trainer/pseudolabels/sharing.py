@@ -114,6 +114,7 @@ class SharedShards:
                     self.check()
                     if not done():
                         do(lease.check)
+        self.check()  # or it is done for another job, to which the folder belongs by now
 
     def __enter__(self) -> "SharedShards":
         return self

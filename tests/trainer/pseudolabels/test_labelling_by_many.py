@@ -314,8 +314,11 @@ def test_who_labels_with_a_checkpoint_that_was_replaced_is_told(nursery, expecte
     """The folder is the newer labels' from one moment to the next; what the older process still writes is gone."""
     first = nursery.start()
     nursery.until(lambda: len(nursery.made()) >= 3)
-    newer = Experiment(nursery.experiment.path, [*nursery.experiment.overrides, "label.batch=1"])
-    label(newer)
+    os.kill(first, signal.SIGSTOP)  # or a busy machine may let it finish before the newer one begins
+    try:
+        label(Experiment(nursery.experiment.path, [*nursery.experiment.overrides, "label.batch=1"]))
+    finally:
+        os.kill(first, signal.SIGCONT)
     assert nursery.wait(first) == 1
     assert "was deleted or given to labels of other options while this process labelled" in nursery.said(first)
     written = nursery.labels()
