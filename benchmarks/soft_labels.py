@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shards.codec import encode_confidence, encode_label
+from shards.codec import encode_confidence
 from shards.resize import resize_label
 from shards.soft import decode_soft, distribution, encode_soft
 from shards.stream import InOrder
@@ -36,7 +36,7 @@ def main() -> None:
     experiment = Experiment.of_run(options.run)
     task = next(task for task in experiment.targets if task.kind == "classes")
     outputs = say_of_frames(experiment, task, options.frames)
-    hard = np.mean([len(encode_label(task, decide(task, output)[0].numpy())) for output in outputs])
+    hard = np.mean([len(task.storage.encode(decide(task, output)[0].numpy())) for output in outputs])
     sure = [confidence(task, output) for output in outputs]
     own = np.mean([len(encode_confidence(of[0].numpy())) for of in sure if of is not None])
     print(f"{len(outputs)} frames of {outputs[0].shape[2]}x{outputs[0].shape[3]}, {len(task.classes)} classes")

@@ -4,7 +4,7 @@ import argparse
 
 from rich.table import Table
 
-from shards.inspect import class_shares, contact_sheet, metric_summary, missing_share, split_rows, verify
+from shards.inspect import contact_sheet, split_rows, verify
 from shards.manifest import Manifest
 from trainer.progress import console, progress
 
@@ -34,11 +34,5 @@ def summary(manifest: Manifest) -> None:
         for split, statistics in manifest.statistics.items():
             if not manifest.splits[split]:
                 continue
-            if task.kind == "classes":
-                shares = sorted(class_shares(task, statistics[task.name]), key=lambda item: -item[1])
-                text = ", ".join(f"{name} {share:.1f} %" for name, share in shares)
-            elif task.kind == "metric":
-                text = metric_summary(task, statistics[task.name])
-            else:
-                text = f"{missing_share(statistics[task.name]):.1f} % missing"
+            text = task.storage.describe(statistics[task.name])
             console.print(f"[bold]{task.name}[/] {split}: {text}", highlight=False)

@@ -1,4 +1,4 @@
-"""From arrays to the bytes of a shard's members and back, by explicit decoders only.
+"""From arrays to the bytes of a shard's members and back, by explicit decoders only. Labels: :mod:`shards.kinds`.
 
 Which decoder runs follows from the member's name and the manifest's tasks, never from the bytes: a member that
 is no PNG where a PNG is due is an error, and nothing is ever unpickled.
@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from shards.errors import UserError
-from shards.tasks import IGNORE, Task
 
 MAX_PIXELS = 64_000_000
 """Images over this are refused: a few kilobytes of PNG can claim to be gigabytes of pixels."""
@@ -79,60 +78,20 @@ def decode_rgb(data: bytes, extension: str) -> np.ndarray:
     return np.asarray(image)
 
 
-def _png(array: np.ndarray) -> bytes:
+def encode_png(array: np.ndarray) -> bytes:
+    """A lossless PNG of numbers: ``(H, W)`` uint8 or uint16, or ``(H, W, 3)`` uint8."""
     buffer = io.BytesIO()
     # 16-bit measurements are noise in their low bits: a higher level takes eight times as long to save 6 % of the size
     Image.fromarray(array).save(buffer, "PNG", compress_level=1 if array.dtype == np.uint16 else 6)
     return buffer.getvalue()
 
 
-def encode_label(task: Task, label: np.ndarray) -> bytes:
-    """The PNG of a label array (forms: :mod:`shards.tasks`).
-
-    Metric values that would round to 0 are stored as the smallest step, and those over the range as its end,
-    since 0 means "no measurement".
+def decode_png(data: bytes, mode: str) -> np.ndarray:
+    """The numbers that a PNG of Pillow's ``L``, ``I;16`` or ``RGB`` stores.
 
     Raises:
-        UserError: when a class is out of range.
+        UserError: when it does not decode, or has another mode.
     """
-    if task.kind == "classes":
-        _check_classes(task, label)
-        return _png(label.astype(np.uint8, copy=False))
-    if task.kind == "metric":
-        steps = np.rint(label.astype(np.float64) / task.scale)
-        return _png(np.where(label > 0, np.clip(steps, 1, 65535), 0).astype(np.uint16))
-    measured = np.any(label != 0, axis=-1, keepdims=True)
-    # 1..255 for -1..1, so that the zero vector has 0 to itself
-    return _png(np.where(measured, np.rint(label.astype(np.float64) * 127 + 128), 0).astype(np.uint8))
-
-
-def decode_label(task: Task, data: bytes) -> np.ndarray:
-    """The label array of a member ``KEY.TASK.png``.
-
-    Raises:
-        UserError: when the PNG does not decode, has another mode than its kind, or names a class out of range.
-    """
-    stored = _numbers(data, {"classes": "L", "metric": "I;16", "unit_vector": "RGB"}[task.kind])
-    if task.kind == "classes":
-        _check_classes(task, stored)
-        return stored
-    if task.kind == "metric":
-        return stored.astype(np.float32) * np.float32(task.scale)
-    vectors = (stored.astype(np.float32) - 128) / 127
-    vectors[(stored == 0).all(-1)] = 0
-    return vectors
-
-
-def _check_classes(task: Task, label: np.ndarray) -> None:
-    classes = len(task.classes)
-    wrong = (label >= classes) & (label != IGNORE)
-    if wrong.any():
-        what = f"class {label[wrong][0]} is out of range (0..{classes - 1}, {IGNORE} for none)"
-        raise UserError(what, cure="correct the label, or the list of classes")
-
-
-def _numbers(data: bytes, mode: str) -> np.ndarray:
-    """What a PNG of the given mode stores."""
     image = open_image(data, "PNG")
     if image.mode != mode:
         raise UserError(f"is a {image.mode} image, where {mode} is due", cure="prepare the data set again")
@@ -150,7 +109,7 @@ def encode_confidence(confidence: np.ndarray) -> bytes:
         confidence: ``(H, W)`` float32, over 0 and up to 1.
     """
     steps = np.ceil(confidence.astype(np.float64) * CONFIDENCE_STEPS) - 1
-    return _png(np.clip(steps, 0, CONFIDENCE_STEPS - 1).astype(np.uint16))
+    return encode_png(np.clip(steps, 0, CONFIDENCE_STEPS - 1).astype(np.uint16))
 
 
 def decode_confidence(data: bytes) -> np.ndarray:
@@ -159,5 +118,5 @@ def decode_confidence(data: bytes) -> np.ndarray:
     Raises:
         UserError: when the PNG does not decode, or does not hold 16 bits.
     """
-    stored = _numbers(data, "I;16")
+    stored = decode_png(data, "I;16")
     return ((stored.astype(np.float64) + 0.5) / CONFIDENCE_STEPS).astype(np.float32)

@@ -4,17 +4,14 @@ import tarfile
 from collections.abc import Callable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.order import Order
-from shards.picture import colourise, save, sheet
+from shards.picture import save, sheet
 from shards.read import CURE, Readers, ShardReader, allowed_members
-from shards.statistics import mean_and_deviation
-from shards.tasks import Task
 from shards.write import sha256_of
 
 
@@ -24,26 +21,6 @@ def split_rows(manifest: Manifest) -> Iterator[list[str]]:
         labels = [str(sum(shard.labels.get(task.name, 0) for shard in shards)) for task in manifest.tasks]
         megabytes = sum(shard.bytes for shard in shards) / 1e6
         yield [split, str(len(shards)), str(manifest.samples(split)), *labels, f"{megabytes:.1f}"]
-
-
-def class_shares(task: Task, statistics: dict[str, Any]) -> list[tuple[str, float]]:
-    """Each class's share of the labelled pixels, in percent."""
-    total = max(sum(statistics["pixels"]), 1)
-    return [(name, 100 * pixels / total) for name, pixels in zip(task.classes, statistics["pixels"], strict=True)]
-
-
-def metric_summary(task: Task, statistics: dict[str, Any]) -> str:
-    """Range, mean, deviation and missing share of a metric task's values, as a line."""
-    if not statistics["pixels"]:
-        return "no measurement"
-    mean, deviation = mean_and_deviation(statistics)
-    low, high, missing = statistics["min"], statistics["max"], missing_share(statistics)
-    return f"{low:.2f} to {high:.2f} {task.unit}, mean {mean:.2f} ± {deviation:.2f}, {missing:.1f} % missing"
-
-
-def missing_share(statistics: dict[str, Any]) -> float:
-    """The share of the pixels of labelled frames that have no value or vector, in percent."""
-    return 100 * statistics["missing"] / max(statistics["pixels"] + statistics["missing"], 1)
 
 
 def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples: None) -> int:
@@ -95,5 +72,5 @@ def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int 
         rows.append([arrays.get("rgb")])
         for task in manifest.tasks:
             label = arrays.get(task.name)
-            rows[-1].append(None if label is None else colourise(task, label))
+            rows[-1].append(None if label is None else task.storage.colourise(label))
     save(sheet(rows, ["rgb", *(task.name for task in manifest.tasks)]), path)

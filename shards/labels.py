@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from shards.codec import CONFIDENCE_STEPS, encode_confidence, encode_label
+from shards.codec import CONFIDENCE_STEPS, encode_confidence
 from shards.errors import UserError
 from shards.manifest import Manifest, ShardInfo
 from shards.pack import merge_samples
 from shards.read import CONFIDENCE, Readers, soft_classes
 from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS, encode_soft
-from shards.statistics import of_label
-from shards.tasks import IGNORE, Task
+from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, write_shard
 
 WEIGHT = "weight"
@@ -75,8 +74,8 @@ def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample
     for task in tasks:
         if task.name not in frame.labels:
             continue
-        members[f"{task.name}.png"] = encode_label(task, frame.labels[task.name])
-        statistics[task.name] = of_label(task, frame.labels[task.name])
+        members[f"{task.name}.png"] = task.storage.encode(frame.labels[task.name])
+        statistics[task.name] = task.storage.statistics(frame.labels[task.name])
         if task.name in frame.confidence:
             members[f"{task.name}.{CONFIDENCE}.png"] = encode_confidence(frame.confidence[task.name])
         if task.name in frame.soft:
@@ -185,9 +184,9 @@ class LabelShards:
             raise UserError(what, file=self._readers[shard].path, key=key, cure=cure)
         label, limit = arrays[name], keep.threshold
         if self._limits is not None:
-            limit = self._limits[label] if self.task.kind == "classes" else self._limits[0]
+            limit = self._limits[self.task.storage.group_of(label)]
         if limit is not None:
-            arrays[name] = keep_confident(self.task, label, confidence, limit)
+            arrays[name] = self.task.storage.keep(label, confidence > limit)
         if keep.weighted:
             arrays[f"{name}.{WEIGHT}"] = np.rint(confidence * STEPS).astype(np.uint8)[..., None]
         return arrays
@@ -217,11 +216,3 @@ def quantile_limits(counts: Sequence[int], quantile: float) -> np.ndarray:
     above = np.cumsum(of_class[:, ::-1], axis=1)[:, ::-1]  # in this hundredth and those over it
     enough = above >= quantile * above[:, :1]
     return ((enough.sum(1) - 1) / HUNDREDTHS).astype(np.float32)
-
-
-def keep_confident(task: Task, label: np.ndarray, confidence: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """The label with "no label" wherever the confidence is not above the threshold, one or each pixel's own."""
-    kept = confidence > threshold
-    if task.kind == "classes":
-        return np.where(kept, label, np.uint8(IGNORE))
-    return label * (kept if label.ndim == 2 else kept[..., None])

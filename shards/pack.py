@@ -23,12 +23,12 @@ from typing import Any
 
 from shards.atomic import sweep
 from shards.claim import claim
-from shards.codec import decode_rgb, encode_label, encode_rgb, is_key, rgb_extension
+from shards.codec import decode_rgb, encode_rgb, is_key, rgb_extension
 from shards.errors import UserError
 from shards.manifest import Manifest, ShardInfo, shard_name, statistics_of
 from shards.resize import resize_label, resize_rgb
 from shards.sources.base import Frame, FromFiles, Source
-from shards.statistics import merge, of_label
+from shards.statistics import merge
 from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 
@@ -170,8 +170,8 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
                 what = f"is {label.shape[0]}x{label.shape[1]}, its image {original[0]}x{original[1]}"
                 raise UserError(what, cure="give every label the size of its image")
             label = resize_label(label, size) if size else label
-            members[f"{task.name}.png"] = encode_label(task, label)
-        statistics[task.name] = of_label(task, label)
+            members[f"{task.name}.png"] = task.storage.encode(label)
+        statistics[task.name] = task.storage.statistics(label)
     meta = {"original_size": [int(side) for side in original], **frame.meta}
     members["json"] = json.dumps(meta, separators=(",", ":")).encode()
     return EncodedSample(key, members, statistics)

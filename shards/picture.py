@@ -1,4 +1,4 @@
-"""Labels as pictures: classes in the data set's colours, depth in a perceptual colour map, and contact sheets."""
+"""Contact sheets: pictures in rows, with captions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,32 +7,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from shards.atomic import atomic_file, disk_errors
-from shards.tasks import IGNORE, Task
 
-_MISSING = (32, 32, 32)
 _GAP = 6
 _CAPTION = 20
-
-
-def colourise(task: Task, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """``(H, W, 3)`` uint8 of a label array; pixels without a label are dark grey.
-
-    Args:
-        limits: smallest and largest value of the colour map (metric tasks; the label's own if None).
-    """
-    if task.kind == "classes":
-        table = np.full((IGNORE + 1, 3), _MISSING, np.uint8)
-        table[: len(task.colours)] = task.colours
-        return table[label]
-    if task.kind == "unit_vector":  # as normal maps are shown: red right, green up, blue towards the camera
-        measured = np.any(label != 0, axis=-1, keepdims=True)
-        return np.where(measured, np.clip(label * (127.5, -127.5, -127.5) + 127.5, 0, 255), _MISSING).astype(np.uint8)
-    from matplotlib import colormaps  # a second to import, for the only kind that needs it
-
-    measured = label > 0
-    low, high = limits or ((float(label[measured].min()), float(label.max())) if measured.any() else (0.0, 1.0))
-    colours = colormaps["viridis"](np.clip((high - label) / max(high - low, 1e-6), 0, 1))[..., :3]  # near is bright
-    return np.where(measured[..., None], np.rint(colours * 255), _MISSING).astype(np.uint8)
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray | None]], captions: Sequence[str], height: int = 160) -> Image.Image:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from shards.codec import RGB_FORMATS, decode_confidence, decode_label, decode_rgb, is_key
+from shards.codec import RGB_FORMATS, decode_confidence, decode_rgb, is_key
 from shards.errors import UserError
 from shards.manifest import Manifest, ShardInfo
 from shards.soft import MEMBER as SOFT
@@ -32,7 +32,7 @@ def allowed_members(tasks: Collection[Task], kind: str = "frames") -> frozenset[
     """Extensions that a shard of these tasks may hold."""
     labels = {f"{task.name}.png" for task in tasks}
     if kind == "labels":
-        soft = {f"{task.name}.{SOFT}.png" for task in tasks if task.kind == "classes"}
+        soft = {f"{task.name}.{SOFT}.png" for task in tasks if task.storage.distribution}
         return frozenset(labels | soft | {f"{task.name}.{CONFIDENCE}.png" for task in tasks})
     return frozenset(labels | {"json"} | {f"rgb.{extension}" for extension in RGB_FORMATS})
 
@@ -135,7 +135,7 @@ class ShardReader:
         if name.endswith(f".{SOFT}"):
             task = self.tasks[name.removesuffix(f".{SOFT}")]
             return decode_soft(task, data, self.soft_classes.get(task.name, 0))
-        return decode_label(self.tasks[name], data)
+        return self.tasks[name].storage.decode(data)
 
 
 class Readers:

@@ -6,36 +6,15 @@ not decode the data again.
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from shards.tasks import IGNORE, Task
-
-
-def of_label(task: Task, label: np.ndarray) -> dict[str, Any]:
-    """Statistics of one label array, as JSON values.
-
-    ``classes``: ``pixels`` per class and of ``ignore``. ``metric``: labelled ``pixels``, ``missing`` ones, and of
-    the labelled values ``sum``, ``squares``, ``min``, ``max``, in the task's unit. ``unit_vector``: ``pixels``,
-    ``missing``.
-    """
-    if task.kind == "classes":
-        counts = np.bincount(label.ravel(), minlength=IGNORE + 1)
-        return {"frames": 1, "pixels": counts[: len(task.classes)].tolist(), "ignore": int(counts[IGNORE])}
-    measured = label > 0 if task.kind == "metric" else np.any(label != 0, axis=-1)
-    pixels = int(measured.sum())
-    entry: dict[str, Any] = {"frames": 1, "pixels": pixels, "missing": measured.size - pixels}
-    if task.kind == "metric":
-        values = label[measured].astype(np.float64)
-        entry |= {"sum": float(values.sum()), "squares": float(np.square(values).sum())}
-        entry |= {"min": float(values.min()), "max": float(values.max())} if pixels else {"min": None, "max": None}
-    return entry
+if TYPE_CHECKING:
+    from shards.tasks import Task
 
 
-def merge(task: Task, parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def merge(task: "Task", parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The statistics of all parts together; of no part, zeros."""
-    total = of_label(task, _nothing(task)) | {"frames": 0}
+    total = task.storage.statistics(task.storage.empty(0, 0)) | {"frames": 0}
     for part in parts:
         for key, value in part.items():
             if key not in total:
@@ -58,9 +37,3 @@ def mean_and_deviation(statistics: Mapping[str, Any]) -> tuple[float, float]:
     mean = statistics["sum"] / pixels
     variance = max(statistics["squares"] / pixels - mean**2, 0.0)
     return mean, math.sqrt(variance) or 1.0
-
-
-def _nothing(task: Task) -> np.ndarray:
-    if task.kind == "classes":
-        return np.zeros(0, np.uint8)
-    return np.zeros((0, 3) if task.kind == "unit_vector" else 0, np.float32)

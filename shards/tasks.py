@@ -1,7 +1,7 @@
 """What a task's labels are: their kind, their classes or unit, and how an array of them looks in memory.
 
-A task is anything that is predicted per pixel. Its *kind* decides how labels are stored, decoded, resized,
-learnt and measured; nothing else in the project asks for a task by name.
+A task is anything that is predicted per pixel. Its *kind* (:mod:`shards.kinds`) decides how labels are stored, decoded,
+learnt and measured; nothing in the project asks for a task by name.
 
 =========== ==================== ============================= ========================== ==============
 kind        in a shard (PNG)     in memory (numpy)             no label                   channels out
@@ -10,22 +10,19 @@ classes     uint8, 0..C-1        uint8 ``(H, W)``              255              
 metric      uint16, × ``scale``  float32 ``(H, W)``, in unit   0                          1
 unit_vector 8-bit RGB            float32 ``(H, W, 3)``         the zero vector            3
 =========== ==================== ============================= ========================== ==============
-
-Vectors are directions in the camera's frame: x right, y down, z forward. A quantity's ``zoom`` says how
-it changes in an image that was enlarged, which shows things nearer: depth is divided by the factor, inverse depth is
-multiplied by it, and what does not follow from distance is kept.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from functools import cached_property
+from typing import Any
 
 from shards.errors import UserError
+from shards.kinds import STORAGES, Storage
+from shards.kinds.classes import IGNORE, palette
 
-Kind = Literal["classes", "metric", "unit_vector"]
-Zoom = Literal["divide", "multiply", "keep"]
-IGNORE = 255
-"""The class index of a pixel without a label."""
+__all__ = ["IGNORE", "RESERVED", "Task", "palette"]
+
 RESERVED = frozenset({"rgb", "json"})
 
 
@@ -40,51 +37,46 @@ class Task:
         colours: one ``(r, g, b)`` in 0..255 for each class (kind ``classes`` only).
         scale: units per stored step (kind ``metric`` only): value = stored × scale.
         unit: the unit's symbol (kind ``metric`` only).
-        zoom: what an image that is enlarged by a factor does with the values (kind ``metric`` only).
+        zoom: what an image that is enlarged by a factor, which shows things nearer, does with the values (kind
+            ``metric`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``.
+
+    Raises:
+        UserError: for a name or a declaration that makes no task.
     """
 
     name: str
-    kind: Kind
+    kind: str
     classes: tuple[str, ...] = ()
     colours: tuple[tuple[int, int, int], ...] = ()
     scale: float = 0.0
     unit: str = ""
-    zoom: Zoom = "divide"
+    zoom: str = "divide"
 
     def __post_init__(self) -> None:
-        problem = None
         if not self.name.replace("_", "").isalnum() or self.name != self.name.lower() or self.name in RESERVED:
             problem = f"{self.name!r} is no task name (lower-case letters, digits, _; not {sorted(RESERVED)})"
-        elif self.kind not in get_args(Kind):
-            problem = f"kind {self.kind!r} is none of {', '.join(get_args(Kind))}"
-        elif self.kind == "classes" and not 1 <= len(self.classes) <= IGNORE:
-            problem = f"{len(self.classes)} classes, where 1 to {IGNORE} can be stored"
-        elif self.kind == "classes" and len(self.colours) != len(self.classes):
-            problem = f"{len(self.colours)} colours for {len(self.classes)} classes"
-        elif self.kind == "metric" and not self.scale > 0:
-            problem = f"scale {self.scale} is not positive"
-        elif self.zoom not in get_args(Zoom):
-            problem = f"zoom {self.zoom!r} is none of {', '.join(get_args(Zoom))}"
-        elif self.kind != "metric" and self.zoom != "divide":
+        elif self.kind not in STORAGES:
+            problem = f"kind {self.kind!r} is none of {', '.join(STORAGES)}"
+        elif self.zoom != "divide" and "zoom" not in self.storage.options:
             problem = f"zoom {self.zoom!r} is of the kind metric, not of {self.kind}"
+        else:
+            problem = self.storage.problem() or ""
         if problem:
             raise UserError(problem, key=f"task {self.name}")
+
+    @cached_property
+    def storage(self) -> Storage:
+        """What its kind says of its labels at rest."""
+        return STORAGES[self.kind](self)
 
     @property
     def channels(self) -> int:
         """Channels of a network's output for this task."""
-        return {"classes": len(self.classes), "metric": 1, "unit_vector": 3}[self.kind]
+        return self.storage.channels
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's entry, without the fields that this kind does not use, and without the usual ``zoom``."""
-        entry: dict[str, Any] = {"kind": self.kind}
-        if self.kind == "classes":
-            entry |= {"classes": list(self.classes), "colours": [list(c) for c in self.colours]}
-        elif self.kind == "metric":
-            entry |= {"scale": self.scale, "unit": self.unit}
-            if self.zoom != "divide":
-                entry["zoom"] = self.zoom
-        return entry
+        return {"kind": self.kind, **self.storage.to_json()}
 
     @classmethod
     def from_json(cls, name: str, entry: Mapping[str, Any]) -> "Task":
@@ -98,16 +90,3 @@ class Task:
             entry.get("unit", ""),
             entry.get("zoom", "divide"),
         )
-
-
-def palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """``count`` distinct colours for a data set that names none (the bit-reversal scheme of PASCAL VOC)."""
-    colours = []
-    for index in range(1, count + 1):
-        rgb, value = [0, 0, 0], index
-        for bit in range(7, -1, -1):
-            for channel in range(3):
-                rgb[channel] |= (value >> channel & 1) << bit
-            value >>= 3
-        colours.append((rgb[0], rgb[1], rgb[2]))
-    return tuple(colours)

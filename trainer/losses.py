@@ -40,7 +40,7 @@ from shards.errors import UserError
 from shards.labels import WEIGHT
 from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS
-from shards.tasks import IGNORE, Kind, Task
+from shards.tasks import IGNORE, Task
 
 if TYPE_CHECKING:  # loader workers count labels and need no network
     from trainer.model.network import Predictions
@@ -105,7 +105,7 @@ def _angular_distance(prediction: Tensor, target: Tensor, soft: None) -> Tensor:
     return torch.where((target != 0).any(dim=1), distance, 0)
 
 
-_LOSSES: dict[Kind, Callable[[Tensor, Tensor, Any], Tensor]] = {
+_LOSSES: dict[str, Callable[[Tensor, Tensor, Any], Tensor]] = {
     "classes": _cross_entropy,
     "metric": _absolute_error,
     "unit_vector": _angular_distance,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from shards.tasks import Kind, Task
+from shards.tasks import Task
 from trainer.fixedpoint import fixed_point_mean, fixed_point_sum, fixed_point_variance
 from trainer.losses import labelled
 
@@ -161,7 +161,7 @@ class _Sums(NamedTuple):
     report: Callable[[list[int], Task], dict[str, Any]]
 
 
-_KINDS: dict[Kind, _Sums] = {
+_KINDS: dict[str, _Sums] = {
     "classes": _Sums(lambda task: len(task.classes) ** 2, _measure_classes, _report_classes),
     "metric": _Sums(lambda task: 1 + 2 * len(_MEANS) + 3, _measure_metric, _report_metric),
     "unit_vector": _Sums(lambda task: 2 + BINS, _measure_unit_vector, _report_unit_vector),

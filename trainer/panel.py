@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.picture import colourise, save, sheet
+from shards.picture import save, sheet
 from trainer.experiment import Experiment
 from trainer.shown import Shown, limits
 
@@ -34,9 +34,9 @@ def panel(experiments: Sequence[Experiment], path: str | Path, frames: int = 4) 
         pictures: list[np.ndarray | None] = [truth["rgb"]]
         for task in shown.tasks:
             label = truth.get(task.name)
-            pictures.append(None if label is None else colourise(task, label, ranges[task.name]))
+            pictures.append(None if label is None else task.storage.colourise(label, ranges[task.name]))
             for each, predicted in zip(experiments, columns, strict=True):
                 if task in each.tasks:
-                    pictures.append(colourise(task, predicted[row][task.name], ranges[task.name]))
+                    pictures.append(task.storage.colourise(predicted[row][task.name], ranges[task.name]))
         rows.append(pictures)
     save(sheet(rows, captions), path)

@@ -19,11 +19,10 @@ import numpy as np
 
 from shards.atomic import atomic_file, disk_errors, read_json, write_json
 from shards.errors import UserError
-from shards.picture import colourise, save, sheet
+from shards.images import RGB_SUFFIXES, read_pixels
+from shards.picture import save, sheet
 from shards.resize import resize_frame
 from shards.sources.declaration import FILE, declaration_of
-from shards.sources.folder import label_file
-from shards.sources.images import RGB_SUFFIXES, read_pixels
 from shards.sources.listing import files_by_stem
 from shards.tasks import Task
 from trainer.model.architecture import RGB
@@ -123,7 +122,7 @@ def draw(predictor: Predictor, files: dict[str, Path], path: str | Path, count: 
         height, width = rgb.shape[:2]
         size = (_SHOWN, max(1, round(width * _SHOWN / height))) if height > _SHOWN else (height, width)
         small = resize_frame({RGB: rgb, **predictor.predict({RGB: rgb}, sure=False)}, size)
-        rows.append([small[RGB], *(colourise(task, small[task.name]) for task in predictor.tasks)])
+        rows.append([small[RGB], *(task.storage.colourise(small[task.name]) for task in predictor.tasks)])
     save(sheet(rows, [RGB, *(task.name for task in predictor.tasks)]), path)
 
 
@@ -153,4 +152,4 @@ def _write(path: Path, task: Task, label: np.ndarray) -> None:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
-        file.write(label_file(task, label))
+        file.write(task.storage.write_file(label))

@@ -19,8 +19,8 @@ import numpy as np
 
 from shards.codec import key_of
 from shards.errors import UserError
+from shards.images import read_rgb, read_values
 from shards.sources.base import Frame
-from shards.sources.images import read_rgb, read_values
 from shards.tasks import IGNORE, Task
 
 _CLASSES = {  # labelId: name, colour; the order is that of the train ids

@@ -38,28 +38,16 @@ Labels are drawn on the upright view: an image that its EXIF orientation turns i
 """
 
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from shards.codec import MAX_PIXELS, encode_label, key_of
+from shards.codec import key_of
 from shards.errors import UserError
+from shards.images import RGB_SUFFIXES, read_rgb
 from shards.sources.base import Frame
 from shards.sources.declaration import FILE, LabelFormat, declare
-from shards.sources.images import RGB_SUFFIXES, read_channels, read_rgb, read_values
 from shards.sources.listing import files_by_stem, stem_of
-from shards.tasks import Task
-
-_LABEL_SUFFIXES = {
-    "classes": frozenset({".png"}),
-    "metric": frozenset({".png", ".npy"}),
-    "unit_vector": frozenset({".png"}),
-}
 
 
 class Folder:
@@ -112,7 +100,7 @@ class Folder:
         self.undeclared = sorted(folders - {"rgb", *(task.name for task in self.tasks)})
         self.options: dict[str, Any] = {
             "source": "folder",
-            "stored": {each.task.name: each.to_json() for each in self._formats},
+            "stored": {each.task.name: dict(each.how) for each in self._formats},
             "val_fraction": declared.val_fraction,
         }
         self._camera = _without_none(intrinsics=declared.intrinsics)
@@ -136,7 +124,7 @@ class Folder:
     def load(self, split: str, position: int) -> Frame:
         """The frame of ``splits[split][position]``."""
         files = self.files(split, position)
-        labels = {f.task.name: _read_label(f, files[f.task.name]) for f in self._formats if f.task.name in files}
+        labels = {f.task.name: f.read(files[f.task.name]) for f in self._formats if f.task.name in files}
         meta = {"file": f"rgb/{self._files[split][position][0]}", **self._camera}
         return Frame(read_rgb(files["rgb"]), labels, meta, files)
 
@@ -144,12 +132,12 @@ class Folder:
         """Label files by stem; those without an image go to :attr:`unmatched`."""
         task = declared.task
         folder = self.root / task.name
-        files, other = files_by_stem(folder, _LABEL_SUFFIXES[task.kind])
+        files, other = files_by_stem(folder, task.storage.suffixes)
         lost = other + [file for stem, file in files.items() if stem not in images]
         if lost:
             self.unmatched[task.name] = sorted(lost)
         if lost and not files.keys() & images.keys():
-            suffixes = " or ".join(sorted(_LABEL_SUFFIXES[task.kind]))
+            suffixes = " or ".join(sorted(task.storage.suffixes))
             what = f"none of its {len(lost)} files is the label of an image, the first is {lost[0]}"
             cure = f"name each after its image in rgb, ending in {suffixes}"
             raise UserError(what, file=folder, cure=cure)
@@ -218,58 +206,3 @@ def _by_hash(stems: Iterable[str], fraction: float) -> dict[str, list[str]]:
 
 def _without_none(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def label_file(task: Task, label: np.ndarray) -> bytes:
-    """The PNG of a label array (forms: :mod:`shards.tasks`) as this source reads it where only the task is declared."""
-    if task.kind != "unit_vector":
-        return encode_label(task, label)
-    buffer = io.BytesIO()
-    Image.fromarray(np.rint((label + 1) * 127.5).astype(np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _read_label(declared: LabelFormat, path: Path) -> np.ndarray:
-    """A label file as an array in the form of :mod:`shards.tasks`."""
-    if declared.task.kind == "classes":
-        return _read_classes(declared, path)
-    if declared.task.kind == "metric":
-        return _read_metric(declared.task.scale, path)
-    vectors = read_channels(path).astype(np.float32) / 127.5 - 1
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.where(np.abs(length - 1) < 0.5, vectors / np.maximum(length, 0.5), np.float32(0))
-
-
-def _read_classes(declared: LabelFormat, path: Path) -> np.ndarray:
-    stored = read_values(path)
-    indices = declared.index_of()[stored]
-    if (indices < 0).any():
-        known, count = declared.stored, len(declared.stored)
-        what = f"stored {stored[indices < 0].max()} is none of {count} classes, which are {min(known)} to {max(known)}"
-        ignored = ", ".join(map(str, declared.ignore))
-        cure = f"correct the label, or classes, offset or ignore (now {ignored}) of {FILE}"
-        raise UserError(what, file=path, cure=cure)
-    return indices.astype(np.uint8)
-
-
-def _read_metric(scale: float, path: Path) -> np.ndarray:
-    values = _load_npy(path) if path.suffix.lower() == ".npy" else read_values(path)
-    if not np.issubdtype(values.dtype, np.floating):
-        values = values * np.float32(scale)
-    values = values.astype(np.float32)
-    return np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
-
-
-def _load_npy(path: Path) -> np.ndarray:
-    """A two-dimensional array of numbers; its header is believed only as far as the file reaches."""
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
-    except (OSError, ValueError, TokenError) as error:
-        cure = "write it again with numpy.save"
-        raise UserError(f"is no array that can be read ({error})", file=path, cure=cure) from error
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise UserError("is no (height, width) array of numbers", file=path, cure="save one number a pixel")
-    if array.size > MAX_PIXELS:
-        what = f"{array.size} pixels are over the limit of {MAX_PIXELS}"
-        raise UserError(what, file=path, cure="resize the frame before it is packed")
-    return array

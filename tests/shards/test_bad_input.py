@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from tiny import DEPTH, NORMALS, SEMSEG, Tiny, dataset_of, png
 
-from shards.codec import encode_label
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.manifest import NAME, Manifest
@@ -272,9 +271,9 @@ def test_a_member_that_does_not_decode(tmp_path, extension, data, what):
 @pytest.mark.parametrize(
     ("extension", "label"),
     [
-        ("semseg.png", encode_label(SEMSEG, np.zeros((6, 4), np.uint8))),
-        ("depth.png", encode_label(DEPTH, np.ones((4, 5), np.float32))),
-        ("normals.png", encode_label(NORMALS, np.ones((2, 3, 3), np.float32))),
+        ("semseg.png", SEMSEG.storage.encode(np.zeros((6, 4), np.uint8))),
+        ("depth.png", DEPTH.storage.encode(np.ones((4, 5), np.float32))),
+        ("normals.png", NORMALS.storage.encode(np.ones((2, 3, 3), np.float32))),
     ],
     ids=short,
 )

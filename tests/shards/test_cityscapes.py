@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shards.codec import decode_label, decode_rgb, encode_label
+from shards.codec import decode_rgb
 from shards.errors import UserError
 from shards.pack import pack
 from shards.sources.cityscapes import Cityscapes, depth_of
@@ -174,7 +174,7 @@ def test_inverse_depth_is_one_over_depth_in_place_of_it(tree):
     disparity = np.array([0, 0, 0, 257, 2047, 65534]) / 256
     np.testing.assert_allclose(labels["inverse_depth"][0], disparity / (0.209313 * 2262.52), rtol=1e-5)
     np.testing.assert_array_equal(labels["inverse_depth"] > 0, depth > 0)
-    stored = decode_label(task, encode_label(task, labels["inverse_depth"]))
+    stored = task.storage.decode(task.storage.encode(labels["inverse_depth"]))
     np.testing.assert_allclose(stored, labels["inverse_depth"], atol=task.scale / 2)
     assert stored.max() < 65535 * task.scale, "the nearest is not clipped"
     assert source.files("train", 0)["inverse_depth"].name.endswith("disparity.png")

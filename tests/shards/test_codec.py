@@ -14,10 +14,8 @@ from tiny import DEPTH, NORMALS, SEMSEG, png
 import shards.codec
 from shards.codec import (
     decode_confidence,
-    decode_label,
     decode_rgb,
     encode_confidence,
-    encode_label,
     encode_rgb,
     is_key,
     key_of,
@@ -37,28 +35,28 @@ def rgb_bytes(image_format, mode="RGB", **options):
 
 def test_classes_come_back_as_they_were():
     label = np.array([[0, 1, 2], [3, IGNORE, 0]], np.uint8)
-    restored = decode_label(SEMSEG, encode_label(SEMSEG, label))
+    restored = SEMSEG.storage.decode(SEMSEG.storage.encode(label))
     assert restored.dtype == np.uint8
     np.testing.assert_array_equal(restored, label)
 
 
 def test_a_class_out_of_range_is_refused_both_ways():
     label = np.array([[0, 4]], np.uint8)
-    for refused in (lambda: encode_label(SEMSEG, label), lambda: decode_label(SEMSEG, png(label))):
+    for refused in (lambda: SEMSEG.storage.encode(label), lambda: SEMSEG.storage.decode(png(label))):
         with pytest.raises(UserError, match=r"class 4 is out of range \(0..3, 255 for none\); correct the label"):
             refused()
 
 
 def test_metric_values_are_rounded_to_the_nearest_step():
     metres = np.array([[0, 0.5, 1.2344, 1.2346, 65.535]], np.float32)
-    restored = decode_label(DEPTH, encode_label(DEPTH, metres))
+    restored = DEPTH.storage.decode(DEPTH.storage.encode(metres))
     assert restored.dtype == np.float32
     np.testing.assert_allclose(restored, [[0, 0.5, 1.234, 1.235, 65.535]], rtol=1e-6)
 
 
 def test_a_measured_value_never_becomes_a_missing_one():
     metres = np.array([[1e-6, 0.0004, 70, np.inf, 0, -1, np.nan]], np.float32)
-    restored = decode_label(DEPTH, encode_label(DEPTH, metres))
+    restored = DEPTH.storage.decode(DEPTH.storage.encode(metres))
     np.testing.assert_allclose(restored, [[0.001, 0.001, 65.535, 65.535, 0, 0, 0]], rtol=1e-6)
 
 
@@ -66,7 +64,7 @@ def test_a_measured_value_never_becomes_a_missing_one():
 def test_every_stored_step_comes_back_to_itself(steps, scale):
     task = type(DEPTH)("depth", "metric", scale=scale, unit="m")
     stored = png(np.array([steps], np.uint16))
-    again = encode_label(task, decode_label(task, stored))
+    again = task.storage.encode(task.storage.decode(stored))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(again))), [steps])
 
 
@@ -75,7 +73,7 @@ def test_unit_vectors_keep_their_direction_and_zero_stays_zero():
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     vectors[0] = np.eye(3)[np.arange(16) % 3] * np.where(np.arange(16) < 8, 1, -1)[:, None]
     vectors[1] = 0
-    restored = decode_label(NORMALS, encode_label(NORMALS, vectors))
+    restored = NORMALS.storage.decode(NORMALS.storage.encode(vectors))
     assert restored.dtype == np.float32
     np.testing.assert_allclose(restored, vectors, atol=0.5 / 127 + 1e-6)
     np.testing.assert_array_equal(restored[:2], vectors[:2])  # axes and "no label" exactly
@@ -124,7 +122,7 @@ def test_the_decoder_follows_from_the_name_and_not_from_the_bytes():
     with pytest.raises(UserError, match="is no PNG image that can be decoded"):
         decode_rgb(rgb_bytes("JPEG"), "png")
     with pytest.raises(UserError, match="is no PNG image that can be decoded"):
-        decode_label(SEMSEG, rgb_bytes("JPEG", "L"))
+        SEMSEG.storage.decode(rgb_bytes("JPEG", "L"))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
@@ -144,7 +142,7 @@ def test_labels_of_another_mode_are_refused(task):
     for mode, array in arrays.items():
         if mode != due:
             with pytest.raises(UserError, match=f"is a {mode} image, where {due} is due; prepare"):
-                decode_label(task, png(array)) if task else decode_confidence(png(array))
+                task.storage.decode(png(array)) if task else decode_confidence(png(array))
 
 
 def test_an_image_over_the_pixel_limit_is_refused_before_it_is_decoded(monkeypatch):
@@ -153,7 +151,7 @@ def test_an_image_over_the_pixel_limit_is_refused_before_it_is_decoded(monkeypat
     bomb = bytearray(png(np.zeros((1, 1), np.uint8)))
     bomb[16:29], bomb[29:33] = header, struct.pack(">I", zlib.crc32(b"IHDR" + header))
     with pytest.raises(UserError, match="8001x8000 pixels are over the limit of 64000000; resize"):
-        decode_label(SEMSEG, bytes(bomb))
+        SEMSEG.storage.decode(bytes(bomb))
     monkeypatch.setattr(shards.codec, "MAX_PIXELS", 53)
     with pytest.raises(UserError, match="9x6 pixels are over the limit of 53"):
         decode_rgb(rgb_bytes("JPEG"), "jpg")

@@ -15,10 +15,10 @@ from PIL import Image, ImageOps
 import shards.sources.folder
 from shards.codec import decode_rgb
 from shards.errors import UserError
+from shards.images import read_rgb, read_values
 from shards.pack import pack
 from shards.sources.declaration import declaration_of
-from shards.sources.folder import Folder, label_file
-from shards.sources.images import read_rgb, read_values
+from shards.sources.folder import Folder
 from shards.tasks import IGNORE, Task
 
 HEIGHT, WIDTH = 4, 6
@@ -360,7 +360,7 @@ def test_unit_vectors_that_are_written_for_a_folder_come_back(root):
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     vectors[0, 0] = 0
     (root / "normals").mkdir(exist_ok=True)
-    (root / "normals/0002.png").write_bytes(label_file(Task("normals", "unit_vector"), vectors))
+    (root / "normals/0002.png").write_bytes(Task("normals", "unit_vector").storage.write_file(vectors))
     label = Folder(root).load("train", 0).labels["normals"]
     np.testing.assert_allclose(label, vectors, atol=0.006)
     assert not label[0, 0].any() and abs((label - vectors).mean()) < 5e-4

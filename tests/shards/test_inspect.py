@@ -8,10 +8,10 @@ from PIL import Image
 from tiny import DEPTH, NORMALS, SEMSEG, Tiny
 
 from shards.errors import UserError
-from shards.inspect import class_shares, contact_sheet, metric_summary, split_rows, verify
-from shards.picture import colourise, sheet
+from shards.inspect import contact_sheet, split_rows, verify
+from shards.picture import sheet
 from shards.read import Readers
-from shards.statistics import mean_and_deviation, merge, of_label
+from shards.statistics import mean_and_deviation, merge
 from shards.tasks import IGNORE
 
 
@@ -56,15 +56,13 @@ def test_statistics_are_those_of_the_stored_labels(tiny_dataset, split):
 
 def test_shares_and_ranges_are_in_words(tiny_dataset):
     statistics, classes = tiny_dataset.statistics["val"], labels_of(tiny_dataset, "val", SEMSEG)
-    shares = class_shares(SEMSEG, statistics["semseg"])
-    assert [name for name, _ in shares] == list(SEMSEG.classes)
-    assert [share for _, share in shares] == [
-        pytest.approx(100 * (classes == number).sum() / (classes != IGNORE).sum()) for number in range(4)
-    ]
-    line = metric_summary(DEPTH, statistics["depth"])
+    shares = [100 * (classes == number).sum() / (classes != IGNORE).sum() for number in range(4)]
+    expected = sorted(zip(SEMSEG.classes, shares, strict=True), key=lambda share: -share[1])
+    assert SEMSEG.storage.describe(statistics["semseg"]) == ", ".join(f"{n} {share:.1f} %" for n, share in expected)
+    line = DEPTH.storage.describe(statistics["depth"])
     assert re.fullmatch(r"1.00 to 5.00 m, mean \d\.\d\d ± \d\.\d\d, 4.7 % missing", line)
-    assert metric_summary(DEPTH, merge(DEPTH, [])) == "no measurement"
-    assert class_shares(SEMSEG, merge(SEMSEG, []))[0] == ("floor", 0)
+    assert DEPTH.storage.describe(merge(DEPTH, [])) == "no measurement"
+    assert SEMSEG.storage.describe(merge(SEMSEG, [])).startswith("floor 0.0 %")
 
 
 def test_statistics_of_parts_are_those_of_the_whole():
@@ -73,14 +71,14 @@ def test_statistics_of_parts_are_those_of_the_whole():
     metres = np.maximum(random.normal(1, 1, (4, 8, 8)), 0).astype(np.float32)
     vectors = np.where(metres[..., None] > 0, random.normal(size=(4, 8, 8, 3)), 0).astype(np.float32)
     for task, labels in ((SEMSEG, classes), (DEPTH, metres), (NORMALS, vectors)):
-        merged = merge(task, [of_label(task, label) for label in labels])
-        whole = of_label(task, labels.reshape(32, 8, *labels.shape[3:])) | {"frames": 4}
+        merged = merge(task, [task.storage.statistics(label) for label in labels])
+        whole = task.storage.statistics(labels.reshape(32, 8, *labels.shape[3:])) | {"frames": 4}
         assert merged.keys() == whole.keys()
         for name, value in whole.items():
             assert merged[name] == pytest.approx(value)
-    nothing = of_label(DEPTH, np.zeros((2, 2), np.float32))
+    nothing = DEPTH.storage.statistics(np.zeros((2, 2), np.float32))
     assert (nothing["min"], nothing["missing"]) == (None, 4)
-    assert merge(DEPTH, [nothing, of_label(DEPTH, np.full((1, 1), 2, np.float32)), nothing])["min"] == 2
+    assert merge(DEPTH, [nothing, DEPTH.storage.statistics(np.full((1, 1), 2, np.float32)), nothing])["min"] == 2
     assert mean_and_deviation(nothing) == (0, 1)
 
 
@@ -99,7 +97,7 @@ def test_the_contact_sheet_shows_the_first_and_the_last_frame(tiny_dataset, tmp_
     drawn = np.asarray(Image.open(tmp_path / "sheet.png"))
     first, last = (drawn[top : top + 160, 332 : 332 + 320] for top in (26, 26 + 166))  # the column of semseg
     semseg = Tiny().load("train", 0).labels["semseg"]
-    np.testing.assert_array_equal(first[::5, ::5], colourise(SEMSEG, semseg))  # 32×64 enlarged to 160×320
+    np.testing.assert_array_equal(first[::5, ::5], SEMSEG.storage.colourise(semseg))  # 32×64 enlarged to 160×320
     assert (last == 0xEE).all(-1).mean() > 0.9  # frame 11 has no label
 
 
@@ -112,16 +110,16 @@ def test_what_cannot_be_drawn_is_refused(tiny_dataset, tmp_path):
 
 
 def test_labels_are_coloured_by_kind():
-    classes = colourise(SEMSEG, np.array([[0, 3, IGNORE]], np.uint8))
+    classes = SEMSEG.storage.colourise(np.array([[0, 3, IGNORE]], np.uint8))
     assert classes.dtype == np.uint8
     assert classes.tolist() == [[list(SEMSEG.colours[0]), list(SEMSEG.colours[3]), [32, 32, 32]]]
-    near, far, missing = colourise(DEPTH, np.array([[1, 5, 0]], np.float32))[0]
+    near, far, missing = DEPTH.storage.colourise(np.array([[1, 5, 0]], np.float32))[0]
     assert missing.tolist() == [32, 32, 32]
     assert near.sum() > far.sum()  # near is bright
-    limited = colourise(DEPTH, np.array([[1, 5, 0]], np.float32), limits=(1, 9))[0]
+    limited = DEPTH.storage.colourise(np.array([[1, 5, 0]], np.float32), limits=(1, 9))[0]
     assert limited[0].tolist() == near.tolist() and limited[1].tolist() != far.tolist()
-    assert (colourise(DEPTH, np.zeros((2, 2), np.float32)) == 32).all()
-    normals = colourise(NORMALS, np.array([[[0, 0, 1], [-1, 0, 0], [0, 0, 0]]], np.float32))
+    assert (DEPTH.storage.colourise(np.zeros((2, 2), np.float32)) == 32).all()
+    normals = NORMALS.storage.colourise(np.array([[[0, 0, 1], [-1, 0, 0], [0, 0, 0]]], np.float32))
     assert normals.tolist() == [[[127, 127, 0], [0, 127, 127], [32, 32, 32]]]
 
 

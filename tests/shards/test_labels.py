@@ -10,7 +10,7 @@ from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny
 from shards.codec import CONFIDENCE_STEPS
 from shards.errors import UserError
 from shards.inspect import verify
-from shards.labels import LabelledFrame, LabelShards, encode_frame, keep_confident, label_manifest, write_label_shard
+from shards.labels import LabelledFrame, LabelShards, encode_frame, label_manifest, write_label_shard
 from shards.manifest import NAME, Manifest, statistics_of
 from shards.pack import pack
 from shards.read import Readers
@@ -110,11 +110,11 @@ def test_the_threshold_is_applied_when_labels_are_read(tiny_dataset, sidecar, th
 
 def test_what_is_not_confident_is_no_label_of_any_kind():
     confidence = np.array([[0.2, 0.8]], np.float32)
-    classes = keep_confident(SEMSEG, np.array([[1, 2]], np.uint8), confidence, 0.5)
+    classes = SEMSEG.storage.keep(np.array([[1, 2]], np.uint8), confidence > 0.5)
     assert classes.dtype == np.uint8 and classes.tolist() == [[IGNORE, 2]]
-    metres = keep_confident(DEPTH, np.array([[1, 2]], np.float32), confidence, 0.5)
+    metres = DEPTH.storage.keep(np.array([[1, 2]], np.float32), confidence > 0.5)
     assert metres.dtype == np.float32 and metres.tolist() == [[0, 2]]
-    vectors = keep_confident(NORMALS, np.array([[[0, 0, 1], [0, 1, 0]]], np.float32), confidence, 0.5)
+    vectors = NORMALS.storage.keep(np.array([[[0, 0, 1], [0, 1, 0]]], np.float32), confidence > 0.5)
     assert vectors.dtype == np.float32 and vectors.tolist() == [[[0, 0, 0], [0, 1, 0]]]
 
 

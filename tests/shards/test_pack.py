@@ -21,7 +21,7 @@ import webdataset
 from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, png
 
 from shards.claim import JOB
-from shards.codec import decode_label, decode_rgb
+from shards.codec import decode_rgb
 from shards.errors import UserError
 from shards.manifest import NAME, Manifest
 from shards.pack import _run, encode, pack, plan
@@ -380,7 +380,7 @@ def test_a_frame_becomes_the_members_that_it_has():
         assert list(sample.members) == [rgb, *(f"{name}.png" for name in labels), "json"]
         assert list(sample.statistics) == labels
         if "semseg" in labels:
-            np.testing.assert_array_equal(decode_label(SEMSEG, sample.members["semseg.png"]), frame.labels["semseg"])
+            np.testing.assert_array_equal(SEMSEG.storage.decode(sample.members["semseg.png"]), frame.labels["semseg"])
         meta = json.loads(sample.members["json"])
         assert meta == {"original_size": [*SIZE], "position": position}
 
@@ -396,9 +396,9 @@ def test_frames_are_resized_with_their_labels():
     members = encode(frame, "k", (SEMSEG, DEPTH), (16, 48)).members
     assert list(members) == ["rgb.jpg", "semseg.png", "depth.png", "json"]
     assert decode_rgb(members["rgb.jpg"], "jpg").shape == (16, 48, 3)
-    semseg = decode_label(SEMSEG, members["semseg.png"])
+    semseg = SEMSEG.storage.decode(members["semseg.png"])
     np.testing.assert_array_equal(semseg, resize_label(frame.labels["semseg"], (16, 48)))
-    assert decode_label(DEPTH, members["depth.png"]).shape == (16, 48)
+    assert DEPTH.storage.decode(members["depth.png"]).shape == (16, 48)
     assert json.loads(members["json"])["original_size"] == [*SIZE]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import DEPTH, SEMSEG, Tiny
 
-from shards.codec import decode_label, decode_rgb
+from shards.codec import decode_rgb
 from shards.pack import encode
 from shards.read import Readers, ShardReader, allowed_members
 
@@ -39,8 +39,8 @@ def test_members_are_decoded_by_name(reader):
     data, arrays = reader.read(1), reader.decode(1)
     assert list(arrays) == ["rgb", "semseg", "depth"]
     np.testing.assert_array_equal(arrays["rgb"], decode_rgb(data["rgb.png"], "png"))
-    np.testing.assert_array_equal(arrays["semseg"], decode_label(SEMSEG, data["semseg.png"]))
-    np.testing.assert_array_equal(arrays["depth"], decode_label(DEPTH, data["depth.png"]))
+    np.testing.assert_array_equal(arrays["semseg"], SEMSEG.storage.decode(data["semseg.png"]))
+    np.testing.assert_array_equal(arrays["depth"], DEPTH.storage.decode(data["depth.png"]))
 
 
 def test_an_absent_label_is_an_absent_array(reader):

@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from shards.errors import UserError
-from shards.picture import colourise
 from shards.read import Readers
 from trainer.panel import panel
 from trainer.shown import Shown
@@ -28,7 +27,7 @@ def test_a_column_for_truth_and_for_each_network(finished, tmp_path, scenes_data
     reader, task = Readers(scenes_dataset, "val")[0], scenes_dataset.task("semseg")
     for row, position in enumerate((0, 5)):
         arrays = reader.decode(position)
-        for column, picture in ((0, arrays["rgb"]), (1, colourise(task, arrays["semseg"]))):
+        for column, picture in ((0, arrays["rgb"]), (1, task.storage.colourise(arrays["semseg"]))):
             assert np.array_equal(cell(path, row, column)[2::5, 2::5], picture), "enlarged five times, pixel by pixel"
     assert not np.array_equal(cell(path, 0, 2), cell(path, 0, 3)), "two networks say the same"
 

@@ -18,16 +18,10 @@ def column(threshold: float) -> int:
 
 
 def confidence_counts(task: Task, label: np.ndarray, confidence: np.ndarray) -> list[int]:
-    """Pixels of each class (of other kinds, all pixels) by confidence: class × bin, flat. Bin b holds confidences in
-    ``(b, b + 1] / 100``."""
-    of_class = label.astype(np.int64) if task.kind == "classes" else 0
-    flat = of_class * BINS + bins(confidence)
-    return np.bincount(flat.ravel(), minlength=rows(task) * BINS).tolist()
-
-
-def rows(task: Task) -> int:
-    """Classes whose pixels are counted apart; all pixels of other kinds are counted together."""
-    return len(task.classes) or 1
+    """Pixels of each class (of kinds without classes, all pixels) by confidence: class × bin, flat. Bin b holds those
+    in ``(b, b + 1] / 100``."""
+    flat = task.storage.group_of(label) * BINS + bins(confidence)
+    return np.bincount(flat.ravel(), minlength=task.storage.groups * BINS).tolist()
 
 
 def bins(confidence: np.ndarray) -> np.ndarray:
@@ -47,7 +41,7 @@ def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[st
     entry = {"frames": statistics["frames"], "pixels": sum(pixels) if isinstance(pixels, list) else pixels}
     if CONFIDENCE not in statistics:
         return entry
-    counts = np.asarray(statistics[CONFIDENCE]).reshape(rows(task), BINS)
+    counts = np.asarray(statistics[CONFIDENCE]).reshape(task.storage.groups, BINS)
 
     def above(limit: float) -> np.ndarray:
         return counts[:, column(limit) :].sum(1)

@@ -8,12 +8,10 @@ from typing import Any
 
 from shards.atomic import atomic_file, sweep
 from shards.claim import claim
-from shards.codec import encode_label
 from shards.labels import LabelShards
 from shards.manifest import Manifest, ShardInfo, statistics_of
 from shards.pack import merge_samples
 from shards.resize import resize_label
-from shards.statistics import of_label
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
@@ -32,7 +30,7 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
     frames = experiment.training_frames(pseudo=False)
     labels = Manifest.load(experiment.labels, kind="labels")
     for task in experiment.targets:
-        confident = task.kind == "classes" and CONFIDENCE in labels.statistics[TRAIN][task.name]
+        confident = task.storage.distribution and CONFIDENCE in labels.statistics[TRAIN][task.name]
         threshold = (
             experiment.config.label.threshold if confident else None
         )  # a threshold of softmax, and of nothing else
@@ -79,10 +77,10 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
         elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
             rgb = reader.decode(position, lambda extension: extension.startswith("rgb."))["rgb"]
             label = resize_label(frames.sources[task.name].read(number, key), rgb.shape[:2])  # data.size may differ
-            members[member] = encode_label(task, label)
+            members[member] = task.storage.encode(label)
         else:
             continue
-        statistics[task.name] = of_label(task, label)
+        statistics[task.name] = task.storage.statistics(label)
     return EncodedSample(key, members, statistics)
 
 

@@ -5,10 +5,10 @@ from contourpy import contour_generator
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from shards.tasks import Kind, Task
+from shards.tasks import Task
 
 RATIO, ANGLE = 1.25, 22.5
-WORDS: dict[Kind, str] = {
+WORDS: dict[str, str] = {
     "classes": "say different classes",
     "metric": f"differ by a factor of more than {RATIO}",
     "unit_vector": f"differ by more than {ANGLE}°",

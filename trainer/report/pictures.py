@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from shards.picture import colourise
 from shards.tasks import IGNORE, Task
 from trainer.report.svg import percent
 
@@ -45,7 +44,7 @@ def photo(rgb: np.ndarray) -> str:
 
 def drawing(task: Task, label: np.ndarray, limits: Limits) -> str:
     """The data URI of a label array in its colours: exact for classes, so that each is one colour."""
-    image = Image.fromarray(colourise(task, label, limits))
+    image = Image.fromarray(task.storage.colourise(label, limits))
     if task.kind == "classes":
         return _uri(image, Image.Resampling.NEAREST, lossless=True)
     return _uri(image, Image.Resampling.BOX, quality=85)

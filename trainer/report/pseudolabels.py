@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 
-from shards.labels import LabelShards, keep_confident
+from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.resize import resize_label, resize_rgb
 from shards.tasks import Task
@@ -175,7 +175,7 @@ def _example(
     rgb, truth = resize_rgb(arrays["rgb"], shape), arrays.get(task.name)
     pictures = [Picture(photo(rgb), size, "RGB", "RGB")]
     if confidence is not None:
-        kept = keep_confident(task, label, confidence, labelled.threshold)
+        kept = task.storage.keep(label, confidence > labelled.threshold)
         caption = f"kept at {labelled.threshold:g}"
         pictures += [
             Picture(drawing(task, label, None), size, f"Pseudo-label: {describe(task, label)}", "pseudo-label"),

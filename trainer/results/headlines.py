@@ -3,8 +3,6 @@
 import statistics
 from collections.abc import Sequence
 
-from shards.tasks import Kind
-
 HEADLINES = {"miou": ("mIoU", 100, 2), "rmse": ("rmse", 1, 3), "logrmse": ("logrmse", 1, 3), "mean": ("mean °", 1, 2)}
 """Metrics that a table shows: their title, what they are multiplied by, and decimals."""
 FURTHER = {
@@ -15,7 +13,7 @@ FURTHER = {
     **{f"within_{limit}": (f"within {limit}°", 100, 2) for limit in (11.25, 22.5, 30)},
 }
 """The other scalar metrics of ``result.json``, likewise."""
-HEADLINE: dict[Kind, str] = {"classes": "miou", "metric": "rmse", "unit_vector": "mean"}
+HEADLINE: dict[str, str] = {"classes": "miou", "metric": "rmse", "unit_vector": "mean"}
 """The one metric of each kind that networks are compared by, where only one is asked for."""
 JUDGED = tuple(HEADLINE.values())
 """What verdicts and ΔMTL are about."""

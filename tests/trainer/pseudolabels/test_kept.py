@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shards.statistics import merge, of_label
+from shards.statistics import merge
 from shards.tasks import Task, palette
 from trainer.pseudolabels.kept import CONFIDENCE, THRESHOLDS, confidence_counts, summary
 
@@ -11,7 +11,7 @@ TASK = Task("semseg", "classes", ("a", "b", "never"), palette(3))
 
 
 def statistics_of(label: np.ndarray, confidence: np.ndarray) -> dict:
-    return of_label(TASK, label) | {CONFIDENCE: confidence_counts(TASK, label, confidence)}
+    return TASK.storage.statistics(label) | {CONFIDENCE: confidence_counts(TASK, label, confidence)}
 
 
 def test_counts_agree_with_a_comparison_of_every_pixel():
@@ -52,5 +52,5 @@ def test_frames_add_up():
 
 def test_a_task_without_a_confidence_says_what_was_labelled():
     depth = Task("depth", "metric", scale=0.001, unit="m")
-    statistics = of_label(depth, np.array([[1.0, 0.0], [2.0, 3.0]], np.float32))
+    statistics = depth.storage.statistics(np.array([[1.0, 0.0], [2.0, 3.0]], np.float32))
     assert summary(depth, statistics, 0.9) == {"frames": 1, "pixels": 3}

@@ -13,7 +13,7 @@ import torch
 
 import trainer.pseudolabels.labelling
 import trainer.pseudolabels.merge
-from shards.codec import decode_confidence, decode_label
+from shards.codec import decode_confidence
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.labels import LabelShards
@@ -88,7 +88,7 @@ def test_a_label_is_what_the_network_says_with_its_softmax(finished, scenes_data
     with torch.no_grad():
         inputs = {"rgb": tensors["rgb"][None] / 255, "depth": tensors["depth"][None]}
         confidence, classes = network.eval()(inputs).final["semseg"].softmax(1).max(1)
-    own = decode_label(teacher.tasks[0], stored[f"{key}.semseg.png"])
+    own = teacher.tasks[0].storage.decode(stored[f"{key}.semseg.png"])
     assert (own == classes[0].numpy()).mean() > 0.999, "but for ties, since it was in a larger batch"
     assert np.abs(decode_confidence(stored[f"{key}.semseg.conf.png"]) - confidence[0].numpy()).max() < 2e-5
 

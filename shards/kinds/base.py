@@ -1,0 +1,159 @@
+"""What a kind has to say of labels at rest: as arrays, as bytes, as files of a user's folder, as pictures."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from shards.tasks import Task
+
+MISSING = (32, 32, 32)
+"""The colour of pixels without a label."""
+
+
+class Storage(ABC):
+    """Labels of one task at rest, in numpy.
+
+    A label array has the frame's height and width first; what stands for "no label" in it is the kind's choice.
+
+    Args:
+        task: whose labels they are.
+
+    Attributes:
+        kind: the name in manifests.
+        options: keys of ``dataset.yaml`` beside ``kind``.
+        suffixes: of label files in a user's folder.
+        distribution: whether a network's output is a distribution over classes, of which soft labels can be stored.
+    """
+
+    kind: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[frozenset[str]] = frozenset({".png"})
+    distribution: ClassVar[bool] = False
+
+    def __init__(self, task: "Task") -> None:
+        self.task = task
+
+    # What the task's declaration means
+
+    def problem(self) -> str | None:
+        """What is wrong with the task's declaration, if anything is."""
+        return None
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Channels of a network's output."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What a manifest says of the task beside its kind."""
+        return {}
+
+    # Arrays
+
+    @abstractmethod
+    def empty(self, height: int, width: int) -> np.ndarray:
+        """A label array without a label."""
+
+    @abstractmethod
+    def labelled(self, label: np.ndarray) -> np.ndarray:
+        """Which pixels have a label, bool ``(H, W)``."""
+
+    @abstractmethod
+    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """The label array with "no label" where ``kept``, bool ``(H, W)``, is False."""
+
+    def statistics(self, label: np.ndarray) -> dict[str, Any]:
+        """Statistics of a label array as JSON values that can be added up: ``frames``, labelled ``pixels``, ``missing``
+        ones."""
+        pixels = int(self.labelled(label).sum())
+        return {"frames": 1, "pixels": pixels, "missing": int(np.prod(label.shape[:2])) - pixels}
+
+    def describe(self, statistics: Mapping[str, Any]) -> str:
+        """Statistics of many frames as a line of text."""
+        return f"{missing_share(statistics):.1f} % missing"
+
+    # Groups of pixels whose confidences are counted, and thresholds found, apart from each other
+
+    @property
+    def groups(self) -> int:
+        return 1
+
+    def group_of(self, label: np.ndarray) -> np.ndarray | int:
+        """The group of each pixel."""
+        return 0
+
+    # Bytes
+
+    @abstractmethod
+    def encode(self, label: np.ndarray) -> bytes:
+        """The member ``KEY.TASK.png`` of a label array, without loss where the kind does not say otherwise.
+
+        Raises:
+            UserError: when a value cannot be stored.
+        """
+
+    @abstractmethod
+    def decode(self, data: bytes) -> np.ndarray:
+        """The label array of a member.
+
+        Raises:
+            UserError: when it does not decode, or holds what the task does not allow.
+        """
+
+    # Files of a user's folder
+
+    @classmethod
+    def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What an entry of ``dataset.yaml`` means.
+
+        Returns:
+            Fields of the :class:`shards.tasks.Task`, and how its label files are read, as JSON values.
+
+        Raises:
+            UserError: for values that make no task.
+        """
+        return {}, {}
+
+    @abstractmethod
+    def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
+        """The label array of a file.
+
+        Args:
+            how: what :meth:`declared` gave.
+
+        Raises:
+            UserError: when it cannot be read, or holds what was not declared.
+        """
+
+    def write_file(self, label: np.ndarray) -> bytes:
+        """The bytes of a label file that :meth:`read_file` reads where the task is declared by :meth:`to_json`."""
+        return self.encode(label)
+
+    # Pictures
+
+    @abstractmethod
+    def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+        """A label array as colours, ``(H, W, 3)`` uint8; pixels without a label are :data:`MISSING`.
+
+        Args:
+            limits: smallest and largest value of a colour map, for kinds that have one; None for the label's own.
+        """
+
+
+def missing_share(statistics: Mapping[str, Any]) -> float:
+    """The share of the pixels of labelled frames that have no value or vector, in percent."""
+    return 100 * statistics["missing"] / max(statistics["pixels"] + statistics["missing"], 1)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value of YAML is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of YAML is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,167 @@
+"""Kind ``classes``: each pixel is of one class.
+
+In a shard 8-bit PNG, 0 to C - 1; in memory uint8 ``(H, W)``; 255 for no label.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shards.codec import decode_png, encode_png
+from shards.errors import UserError
+from shards.images import read_values
+from shards.kinds.base import MISSING, Storage, is_whole
+
+IGNORE = 255
+"""The class index of a pixel without a label."""
+_VALUES = 2**16  # numbers that a 16-bit PNG can store
+
+
+class ClassStorage(Storage):
+    """A class index for each pixel. The task names ``classes`` in index order, and a colour for each."""
+
+    kind = "classes"
+    options = ("classes", "colours", "ignore", "offset")
+    distribution = True
+
+    def problem(self) -> str | None:
+        classes, colours = len(self.task.classes), len(self.task.colours)
+        if not 1 <= classes <= IGNORE:
+            return f"{classes} classes, where 1 to {IGNORE} can be stored"
+        return f"{colours} colours for {classes} classes" if colours != classes else None
+
+    @property
+    def channels(self) -> int:
+        return len(self.task.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"classes": list(self.task.classes), "colours": [list(colour) for colour in self.task.colours]}
+
+    def empty(self, height: int, width: int) -> np.ndarray:
+        return np.full((height, width), IGNORE, np.uint8)
+
+    def labelled(self, label: np.ndarray) -> np.ndarray:
+        return label != IGNORE
+
+    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        return np.where(kept, label, np.uint8(IGNORE))
+
+    def statistics(self, label: np.ndarray) -> dict[str, Any]:
+        """``pixels`` of each class, and how many have none (``ignore``)."""
+        counts = np.bincount(label.ravel(), minlength=IGNORE + 1)
+        return {"frames": 1, "pixels": counts[: self.channels].tolist(), "ignore": int(counts[IGNORE])}
+
+    def describe(self, statistics: Mapping[str, Any]) -> str:
+        total = max(sum(statistics["pixels"]), 1)
+        shares = zip(self.task.classes, statistics["pixels"], strict=True)
+        ordered = sorted(shares, key=lambda share: -share[1])
+        return ", ".join(f"{name} {100 * pixels / total:.1f} %" for name, pixels in ordered)
+
+    @property
+    def groups(self) -> int:
+        return self.channels
+
+    def group_of(self, label: np.ndarray) -> np.ndarray:
+        return label.astype(np.int64)
+
+    def encode(self, label: np.ndarray) -> bytes:
+        self._check(label)
+        return encode_png(label.astype(np.uint8, copy=False))
+
+    def decode(self, data: bytes) -> np.ndarray:
+        label = decode_png(data, "L")
+        self._check(label)
+        return label
+
+    def _check(self, label: np.ndarray) -> None:
+        wrong = (label >= self.channels) & (label != IGNORE)
+        if wrong.any():
+            what = f"class {label[wrong][0]} is out of range (0..{self.channels - 1}, {IGNORE} for none)"
+            raise UserError(what, cure="correct the label, or the list of classes")
+
+    @classmethod
+    def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Files store a number for each class (``stored``, in index order), and others for no label (``ignore``)."""
+        names, stored = _names(entry)
+        wrong = next((name for name in names if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise UserError(f"class name {wrong!r} is no text to YAML", cure="put it in quotes")
+        if "" in names:
+            raise UserError("a class has an empty name", cure="name every class")
+        ignore = entry.get("ignore", [] if IGNORE in stored else IGNORE)
+        ignore = tuple(ignore) if _is_list(ignore) else (ignore,)
+        for number in (*stored, *ignore):
+            if not is_whole(number) or not 0 <= number < _VALUES:
+                raise UserError(f"{number!r} is no stored number", cure=f"give whole numbers in 0..{_VALUES - 1}")
+        both = next((number for number in stored if number in ignore), None)
+        if both is not None:
+            what = f"stored {both} is both ignored and class {stored.index(both)} ({names[stored.index(both)]})"
+            raise UserError(what, cure="set offset to the stored number of the first class, or change ignore")
+        colours = entry.get("colours", palette(len(names)))
+        if not _is_list(colours) or not all(map(_is_colour, colours)):
+            raise UserError("colours are no list of [r, g, b] in 0..255", cure="give one for each class, or none")
+        fields = {"classes": names, "colours": tuple(tuple(colour) for colour in colours)}
+        return fields, {"stored": list(stored), "ignore": list(ignore)}
+
+    def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
+        known, ignore = how["stored"], how["ignore"]
+        index_of = np.full(_VALUES, -1, np.int16)  # what is neither a class nor ignored
+        index_of[ignore] = IGNORE
+        index_of[known] = range(len(known))
+        stored = read_values(path)
+        indices = index_of[stored]
+        if (indices < 0).any():
+            span = f"{min(known)} to {max(known)}"
+            what = f"stored {stored[indices < 0].max()} is none of {len(known)} classes, which are {span}"
+            ignored = ", ".join(map(str, ignore))
+            cure = f"correct the label, or classes, offset or ignore (now {ignored}) of dataset.yaml"
+            raise UserError(what, file=path, cure=cure)
+        return indices.astype(np.uint8)
+
+    def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+        table = np.full((IGNORE + 1, 3), MISSING, np.uint8)
+        table[: self.channels] = self.task.colours
+        return table[label]
+
+
+def palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """``count`` distinct colours for a data set that names none (the bit-reversal scheme of PASCAL VOC)."""
+    colours = []
+    for index in range(1, count + 1):
+        rgb, value = [0, 0, 0], index
+        for bit in range(7, -1, -1):
+            for channel in range(3):
+                rgb[channel] |= (value >> channel & 1) << bit
+            value >>= 3
+        colours.append((rgb[0], rgb[1], rgb[2]))
+    return tuple(colours)
+
+
+def _names(entry: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The names of the classes, and the number that stands for each in label files."""
+    classes: Any = entry.get("classes")
+    offset: Any = entry.get("offset", 0)
+    stored: Iterable[Any]
+    if isinstance(classes, Mapping):
+        if "offset" in entry:
+            raise UserError("offset beside classes that have stored numbers", cure="leave offset out")
+        stored, names = classes.keys(), tuple(classes.values())
+    elif is_whole(classes) or _is_list(classes):
+        names = tuple(classes) if _is_list(classes) else tuple(f"class {index}" for index in range(classes))
+        if not is_whole(offset):
+            raise UserError(f"offset {offset!r} is no whole number", cure="give the stored number of class 0")
+        stored = range(offset, offset + len(names))
+    else:
+        cure = "give a list of names, a mapping from stored number to name, or the number of classes"
+        raise UserError("classes are missing", cure=cure)
+    return names, tuple(stored)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_colour(value: Any) -> bool:
+    return _is_list(value) and len(value) == 3 and all(is_whole(each) and 0 <= each <= 255 for each in value)

@@ -1,0 +1,59 @@
+"""Kind ``unit_vector``: each pixel has a direction in the camera's frame: x right, y down, z forward.
+
+In a shard 8-bit RGB PNG; in memory float32 ``(H, W, 3)``; the zero vector for no label.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from shards.codec import decode_png, encode_png
+from shards.images import read_channels
+from shards.kinds.base import MISSING, Storage
+
+
+class UnitVectorStorage(Storage):
+    """A vector of length 1 for each pixel, such as a surface normal."""
+
+    kind = "unit_vector"
+    channels = 3
+
+    def empty(self, height: int, width: int) -> np.ndarray:
+        return np.zeros((height, width, 3), np.float32)
+
+    def labelled(self, label: np.ndarray) -> np.ndarray:
+        return np.any(label != 0, axis=-1)
+
+    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        return label * kept[..., None]
+
+    def encode(self, label: np.ndarray) -> bytes:
+        """1 to 255 for -1 to 1, so that the zero vector has 0 to itself."""
+        steps = np.rint(label.astype(np.float64) * 127 + 128)
+        return encode_png(np.where(self.labelled(label)[..., None], steps, 0).astype(np.uint8))
+
+    def decode(self, data: bytes) -> np.ndarray:
+        stored = decode_png(data, "RGB")
+        vectors = (stored.astype(np.float32) - 128) / 127
+        vectors[(stored == 0).all(-1)] = 0
+        return vectors
+
+    def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
+        """0 to 255 for -1 to 1, as normal maps are exchanged; what is far from length 1 is no label."""
+        vectors = read_channels(path).astype(np.float32) / 127.5 - 1
+        length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return np.where(np.abs(length - 1) < 0.5, vectors / np.maximum(length, 0.5), np.float32(0))
+
+    def write_file(self, label: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(np.rint((label + 1) * 127.5).astype(np.uint8)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+        """As normal maps are shown: red right, green up, blue towards the camera."""
+        colours = np.clip(label * (127.5, -127.5, -127.5) + 127.5, 0, 255)
+        return np.where(self.labelled(label)[..., None], colours, MISSING).astype(np.uint8)
