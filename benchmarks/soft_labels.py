@@ -21,8 +21,9 @@ from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.averaging import outputs_of
 from trainer.data import Collate, FrameLoader, load_batches
-from trainer.decision import confidence, decide, soft_label
+from trainer.decision import soft_label
 from trainer.experiment import Experiment
+from trainer.kinds import learning
 from trainer.runs import checkpoint
 
 
@@ -36,8 +37,8 @@ def main() -> None:
     experiment = Experiment.of_run(options.run)
     task = next(task for task in experiment.targets if task.kind == "classes")
     outputs = say_of_frames(experiment, task, options.frames)
-    hard = np.mean([len(task.storage.encode(decide(task, output)[0].numpy())) for output in outputs])
-    sure = [confidence(task, output) for output in outputs]
+    hard = np.mean([len(task.storage.encode(learning(task).decide(output)[0].numpy())) for output in outputs])
+    sure = [learning(task).confidence(output) for output in outputs]
     own = np.mean([len(encode_confidence(of[0].numpy())) for of in sure if of is not None])
     print(f"{len(outputs)} frames of {outputs[0].shape[2]}x{outputs[0].shape[3]}, {len(task.classes)} classes")
     print(f"hard label {hard / 1000:.1f} kB, confidence {own / 1000:.1f} kB a frame\n")

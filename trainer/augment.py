@@ -4,7 +4,7 @@ A sample is a mapping of ``rgb``, uint8 ``(H, W, 3)``, and those labels that it 
 :mod:`shards.tasks` lists. Its tensors, a member for a member:
 
 =========== ======================== =========================
-member      tensor                   no label (:func:`blank`)
+member      tensor                   no label
 =========== ======================== =========================
 rgb         uint8 ``(3, H, W)``
 classes     uint8 ``(H, W)``         255
@@ -30,31 +30,25 @@ import torch
 from torch import Tensor
 
 from shards.errors import UserError
-from shards.tasks import IGNORE, Task
+from shards.tasks import Task
+from trainer.kinds import learning
 from trainer.vision import transforms as v2
 
 Member = np.ndarray | Tensor
 ZOOM_WINDOWS = ("random", "centre")
 
 
-def blank(task: Task, height: int, width: int) -> Tensor:
-    """The label tensor of a sample without that label, for a batch in which others have it."""
-    if task.kind == "classes":
-        return torch.full((height, width), IGNORE, dtype=torch.uint8)
-    return torch.zeros(task.channels, height, width)
-
-
 def _views(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:
     """The sample's members in the shapes of the table above, sharing memory with its arrays where they can."""
-    kinds: dict[str, str] = {"rgb": "rgb"} | {task.name: task.kind for task in tasks}
-    kinds |= {name: "planes" for name in sample if name.partition(".")[0] in kinds and name not in kinds}
+    known = {task.name: task for task in tasks}
+    planes = [name for name in sample if name not in known and name.partition(".")[0] in known]
     views = {}
-    for name, kind in kinds.items():
+    for name in ("rgb", *known, *planes):
         if name not in sample:
             continue
         # A decoder's array may be read-only, which torch does not know.
         view = torch.from_numpy(np.require(np.asarray(sample[name]), requirements=["C", "W"]))
-        views[name] = view if kind == "classes" else view[None] if kind == "metric" else view.permute(2, 0, 1)
+        views[name] = learning(known[name]).view(view) if name in known else view.permute(2, 0, 1)
     return views
 
 
@@ -72,11 +66,9 @@ class Augment:
     windows at random places and jitter are additions. What a sample lacks does not change what happens to the rest,
     so a frame with pseudo-labels is augmented as it is without.
 
-    - *Zoom* by z makes things look z times nearer, so depth is divided by z (the reference recipe for NYUDv2), inverse
-      depth is multiplied by it, and other quantities are kept, as each task's ``zoom`` says. To the same camera, an
-      image z times larger with depth / z is the scene (X, Y, Z / z), in which a normal (nx, ny, nz) becomes
-      (nx, ny, z·nz), made a unit again; exact for a window at the frame's centre.
-    - *Flip* negates the x component of unit vectors.
+    - *Zoom* by z makes things look z times nearer, so depth is divided by z (the reference recipe for NYUDv2), and
+      *flip* mirrors directions: what either does to values each kind says
+      (:meth:`trainer.kinds.base.Learning.augmented`).
     - *Grey* takes the colour of a share of the frames, *blur* smooths a share with a Gaussian of 0.1 to 2 pixels.
     - *Jitter* scales brightness, contrast and saturation, in random order, by factors in [1 - jitter, 1 + jitter].
       Hue is left alone: it would cost more than all the rest together.
@@ -150,13 +142,8 @@ class Augment:
                 tensor = v2.functional.resize(tensor[None], list(size), how)[0]
             tensors[name] = v2.functional.horizontal_flip(tensor) if mirrored else tensor
         for task in self.tasks:
-            if task.name in tensors and task.kind == "metric":
-                if task.zoom == "divide":
-                    tensors[task.name] /= zoom
-                elif task.zoom == "multiply":
-                    tensors[task.name] *= zoom
-            elif task.name in tensors and task.kind == "unit_vector":
-                tensors[task.name] = _turned(tensors[task.name], zoom, mirrored)
+            if task.name in tensors:
+                tensors[task.name] = learning(task).augmented(tensors[task.name], zoom, mirrored)
         if self.jitter:
             tensors["rgb"] = self._jittered(tensors["rgb"], rng)
         if self.grey or self.blur:
@@ -179,13 +166,3 @@ class Augment:
             side = 2 * math.ceil(2 * deviation) + 1
             rgb = v2.functional.gaussian_blur(rgb, [side, side], [deviation, deviation])
         return rgb
-
-
-def _turned(vectors: Tensor, zoom: float, mirrored: bool) -> Tensor:
-    """Directions ``(3, H, W)`` in an image that was enlarged and mirrored; the zero vector stays what it is."""
-    if mirrored:
-        vectors[0].neg_()
-    if zoom == 1:
-        return vectors
-    vectors[2] *= zoom
-    return torch.nn.functional.normalize(vectors, dim=0)

@@ -6,11 +6,10 @@ augmentation), and their agreement is a confidence for quantities and vectors, w
 
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from shards.tasks import Task
+from trainer.kinds import learning
 
 Outputs = dict[str, Tensor]
 
@@ -22,8 +21,8 @@ def mirrored(inputs: Mapping[str, Tensor], tasks: Sequence[Task]) -> Outputs:
         inputs: by modality, in the forms of :mod:`trainer.augment` with a batch before them.
         tasks: those that are among the inputs.
     """
-    vectors = {task.name for task in tasks if task.kind == "unit_vector"}
-    return {name: _mirrored(x, name in vectors) for name, x in inputs.items()}
+    known = {task.name: task for task in tasks}
+    return {name: learning(known[name]).mirrored(x) if name in known else x.flip(-1) for name, x in inputs.items()}
 
 
 def outputs_of(
@@ -56,28 +55,14 @@ def averaged(
         input_tasks: those tasks whose labels are among the inputs.
 
     Returns:
-        By task: outputs in the form of a network's (for classes the logarithm of the mean probability, for quantities
-        the mean, for vectors the sum of the two directions); and for quantities and vectors the agreement in 0..1,
-        ``(B, H, W)``: the smaller value over the larger, and (1 + cosine) / 2.
+        By task: outputs in the form of a network's, and of kinds without a confidence of their own the agreement in
+        0..1, ``(B, H, W)`` (:meth:`trainer.kinds.base.Learning.mean_of_two`).
     """
     one, other = network(inputs), network(mirrored(inputs, input_tasks))
     outputs, agreement = {}, {}
     for task in tasks:
-        a, b = one[task.name].float(), _mirrored(other[task.name].float(), task.kind == "unit_vector")
-        if task.kind == "classes":
-            # not log(softmax(a) + softmax(b)), which is minus infinity where both round to 0
-            outputs[task.name] = torch.logaddexp(a.log_softmax(1), b.log_softmax(1))
-        elif task.kind == "metric":
-            outputs[task.name] = (a + b) / 2
-            a, b = a.clamp(min=0)[:, 0], b.clamp(min=0)[:, 0]
-            agreement[task.name] = torch.minimum(a, b) / torch.maximum(a, b).clamp(min=1e-6)
-        else:
-            a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
-            outputs[task.name] = a + b
-            agreement[task.name] = (1 + (a * b).sum(1)) / 2
+        kind = learning(task)
+        outputs[task.name], agrees = kind.mean_of_two(one[task.name].float(), kind.mirrored(other[task.name].float()))
+        if agrees is not None:
+            agreement[task.name] = agrees
     return outputs, agreement
-
-
-def _mirrored(x: Tensor, vectors: bool) -> Tensor:
-    x = x.flip(-1)
-    return x * x.new_tensor([-1, 1, 1])[:, None, None] if vectors else x

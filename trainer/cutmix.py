@@ -20,7 +20,7 @@ from shards.order import Order, mix
 from shards.soft import STEPS
 from shards.stream import Position
 from shards.tasks import Task
-from trainer.augment import blank
+from trainer.kinds import learning
 
 _CUTMIX = 0xC07  # keeps the boxes' random stream apart from the others
 
@@ -70,7 +70,7 @@ def empty(name: str, tasks: Sequence[Task], channels: int, height: int, width: i
     """A member of a frame that lacks it: no label, a full weight, or no soft label."""
     task = next((task for task in tasks if task.name == name), None)
     if task is not None:
-        return blank(task, height, width)
+        return learning(task).blank(height, width)
     return torch.full((channels, height, width), STEPS if name.endswith(f".{WEIGHT}") else 0, dtype=torch.uint8)
 
 

@@ -17,11 +17,12 @@ from shards.resize import resize_frame
 from shards.soft import STEPS
 from shards.stream import Batches, OrderedSource, Position, pipeline
 from shards.tasks import Task
-from trainer.augment import Augment, blank, to_tensors
+from trainer.augment import Augment, to_tensors
 from trainer.config import Config
 from trainer.configvalues import parse_size
 from trainer.cutmix import CutMix
 from trainer.frames import Frames
+from trainer.kinds import learning
 from trainer.losses import Criterion
 from trainer.runtime import ignore_signals
 
@@ -182,7 +183,7 @@ class Collate:
             return UserError(what, file=self.file_of(key) if self.file_of else None, key=key, cure=cure)
         batch = {"rgb": torch.stack([tensors["rgb"] for _, tensors in samples])}
         for task in self.labels:
-            nothing = blank(task, *size)
+            nothing = learning(task).blank(*size)
             batch[task.name] = torch.stack([tensors.get(task.name, nothing) for _, tensors in samples])
         for name, channels in self.planes.items():
             value = STEPS if name.endswith(f".{WEIGHT}") else 0

@@ -1,7 +1,7 @@
-"""What a network says: the labels that its raw output means, and how sure it is of them.
+"""What a network's raw output means beyond its own size: labels at another one, and soft labels.
 
-Whatever is measured, stored as a pseudo-label, predicted or drawn is made here and nowhere else, so that all of them
-agree. A metric value below 0, which cannot be, is raised to 0 here, once.
+Whatever is measured, stored as a pseudo-label, predicted or drawn is decided by its kind
+(:meth:`trainer.kinds.base.Learning.decide`) and nowhere else, so that all of them agree.
 """
 
 from collections.abc import Iterator
@@ -13,29 +13,15 @@ from torch import Tensor
 
 from shards.soft import quantise
 from shards.tasks import Task
+from trainer.kinds import learning
 
 _BAND = 2**22
 """Numbers of a resized output that are held at once; all of a large picture's, for 40 classes, are gigabytes."""
 
 
-def decide(task: Task, output: Tensor) -> Tensor:
-    """Labels of a network's output: classes uint8 ``(B, H, W)``, values float32 ``(B, H, W)`` of at least 0 (which is
-    "no label" where they are stored), vectors of length 1 float32 ``(B, H, W, 3)``.
-
-    Args:
-        output: ``(B, task.channels, H, W)`` of any floating type.
-    """
-    output = output.float()
-    if task.kind == "classes":
-        return output.argmax(1).to(torch.uint8)  # of logits: softmax may round two classes to one confidence
-    if task.kind == "metric":
-        return output[:, 0].clamp(min=0)
-    return F.normalize(output, dim=1).permute(0, 2, 3, 1)
-
-
 def decide_at(task: Task, output: Tensor, size: tuple[int, int]) -> Tensor:
-    """As :func:`decide`, at another size: outputs are resized bilinearly, and labels made of the result."""
-    return torch.cat([decide(task, part) for part in resized(output, size)], 1)
+    """The labels of an output at another size: outputs are resized bilinearly, and labels made of the result."""
+    return torch.cat([learning(task).decide(part) for part in resized(output, size)], 1)
 
 
 def soft_label(output: Tensor, kept: int, scale: int) -> np.ndarray:
@@ -54,11 +40,6 @@ def soft_label(output: Tensor, kept: int, scale: int) -> np.ndarray:
     p = F.interpolate(output.softmax(1), size, mode="area") if scale > 1 else output.softmax(1)
     found = p.permute(0, 2, 3, 1).topk(kept, -1)
     return quantise(found.indices.to(torch.uint8).cpu().numpy(), found.values.cpu().numpy())
-
-
-def confidence(task: Task, output: Tensor) -> Tensor | None:
-    """The softmax of the class that is decided, ``(B, H, W)``; values and vectors have no confidence."""
-    return output.float().softmax(1).amax(1) if task.kind == "classes" else None
 
 
 def resized(output: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:

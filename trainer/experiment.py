@@ -124,7 +124,7 @@ class Experiment:
         """
         for name, teacher in self.teachers().items():
             entry, key = self.config.pseudo[name], f"pseudo.{name}"
-            classes, label = self.manifest.task(name).kind == "classes", teacher.config.label
+            classes, label = self.manifest.task(name).storage.distribution, teacher.config.label
             if entry.target == "soft" and not (classes and label.soft):
                 why = "the teacher stores none" if classes else f"{name} is not of kind classes"
                 cure = "set label.soft to 1 or more" if classes else f"set {key}.target=hard"
@@ -237,7 +237,7 @@ class Experiment:
         statistics = {
             task.name: mean_and_deviation(seen[task.name])
             for task in {**dict.fromkeys(inputs), **dict.fromkeys(self.tasks)}
-            if task.kind == "metric" and task.name in measured
+            if task.storage.quantity and task.name in measured
         }
         return Architecture(
             backbone=config.model.backbone,

@@ -36,6 +36,12 @@ def fixed_point_variance(parts: Sequence[int], of_squares: Sequence[int], count:
     return max(scaled, 0) / (count**2 << 2 * FRACTION_BITS)
 
 
+def histogram(bins: Tensor, where: Tensor, count: int) -> Tensor:
+    """How often each of ``count`` bins occurs at the pixels ``where``, int64 ``(count,)``."""
+    bins = bins.where(where, count)  # one bin too many, for the pixels that do not count
+    return torch.bincount(bins.flatten(), minlength=count + 1)[:count]
+
+
 def _units(parts: Sequence[int]) -> int:
     high, low = parts
     return (high << LOW_BITS) + low

@@ -10,11 +10,11 @@ from accelerate import Accelerator
 
 from shards.errors import UserError
 from shards.order import mix
-from trainer.augment import blank
 from trainer.data import Batch
 from trainer.ema import AveragedWeights
 from trainer.engine import choose
 from trainer.experiment import Experiment
+from trainer.kinds import learning
 from trainer.losses import Criterion
 from trainer.model.backbone import STRIDES
 from trainer.model.network import Predictions, build
@@ -213,7 +213,7 @@ class Learner:
         """Two backward passes that change no weight. DDP sums gradients in another order from its second step on, so
         that a run which continues without them would differ from an undisturbed one in the last bits."""
         side = 2 * max(STRIDES)
-        labels = {task.name: torch.stack([blank(task, side, side)] * 2) for task in self.labels}
+        labels = {task.name: torch.stack([learning(task).blank(side, side)] * 2) for task in self.labels}
         batch = Batch(torch.zeros(2, 3, side, side, dtype=torch.uint8), labels, ["", ""], torch.tensor(0))
         batch = batch.to(self.process.device)
         for _ in range(2):

@@ -29,18 +29,18 @@ all terms in the backbone: so at 96×128, where stride 32 leaves 3×4 cells. Suc
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from shards.errors import UserError
 from shards.labels import WEIGHT
 from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS
-from shards.tasks import IGNORE, Task
+from shards.tasks import Task
+from trainer.kinds import learning
 
 if TYPE_CHECKING:  # loader workers count labels and need no network
     from trainer.model.network import Predictions
@@ -51,13 +51,6 @@ DEEP_CELLS = 8
 scales of MTI-Net's own frames, 480×640, have more."""
 
 
-def labelled(target: Tensor, task: Task) -> Tensor:
-    """Which pixels carry a label of ``task``: a mask of the target's shape, with one channel if it has any."""
-    if task.kind == "classes":
-        return target != IGNORE
-    return target != 0 if task.kind == "metric" else (target != 0).any(dim=-3, keepdim=True)
-
-
 def label_counts(targets: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
     """The number of labelled pixels of each task, or the sum of their weights in steps of 1/255 where a task has
     weights; ``(tasks,)`` int64, on the targets' device."""
@@ -65,69 +58,25 @@ def label_counts(targets: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor
 
 
 def _count(targets: Mapping[str, Tensor], task: Task) -> Tensor:
-    mask, weight = labelled(targets[task.name], task), targets.get(f"{task.name}.{WEIGHT}")
+    mask, weight = learning(task).labelled(targets[task.name]), targets.get(f"{task.name}.{WEIGHT}")
     if weight is None:
         return mask.sum()
     return weight.where(mask if mask.ndim == weight.ndim else mask.unsqueeze(-3), 0).sum()
-
-
-def _cross_entropy(logits: Tensor, target: Tensor, soft: Tensor | None) -> Tensor:
-    target = target.long()
-    if soft is not None:
-        return _soft_cross_entropy(logits, target, soft)
-    if logits.stride(1) == 1:  # channels last
-        # A pixel's classes lie side by side: as rows they need no copy and softmax runs along memory, which
-        # takes 40 % of the time on a CPU.
-        rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
-        return F.cross_entropy(rows, target.flatten(), ignore_index=IGNORE, reduction="none").view_as(target)
-    return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
-
-
-def _soft_cross_entropy(logits: Tensor, target: Tensor, soft: Tensor) -> Tensor:
-    """−Σ t·log p over all classes, t as :func:`shards.soft.distribution`; where there are no steps, of the target."""
-    log_p = logits.permute(0, 2, 3, 1).log_softmax(-1)
-    named, steps = soft.permute(0, 2, 3, 1).chunk(2, -1)
-    others = log_p.shape[-1] - named.shape[-1]
-    steps = steps.to(log_p.dtype)
-    even = (STEPS - steps.sum(-1, keepdim=True)) / others if others else torch.zeros_like(steps[..., :1])
-    loss = -((steps - even) * log_p.gather(-1, named.long())).sum(-1) - even[..., 0] * log_p.sum(-1)
-    hard = -log_p.gather(-1, target.clamp(max=log_p.shape[-1] - 1).unsqueeze(-1))[..., 0]
-    return torch.where(target != IGNORE, torch.where(steps.any(-1), loss / STEPS, hard), 0)
-
-
-def _absolute_error(prediction: Tensor, target: Tensor, soft: None) -> Tensor:
-    return torch.where(target != 0, (prediction - target).abs(), 0)
-
-
-def _angular_distance(prediction: Tensor, target: Tensor, soft: None) -> Tensor:
-    # eps bounds the gradient where a prediction is the zero vector, which has no direction.
-    distance = 1 - F.cosine_similarity(prediction, target, dim=1, eps=1e-4)
-    return torch.where((target != 0).any(dim=1), distance, 0)
-
-
-_LOSSES: dict[str, Callable[[Tensor, Tensor, Any], Tensor]] = {
-    "classes": _cross_entropy,
-    "metric": _absolute_error,
-    "unit_vector": _angular_distance,
-}
-"""Of every pixel, 0 where it has no label, with one channel or none."""
 
 
 def loss_sums(predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
     """Each task's loss summed over its labelled pixels, ``(tasks,)`` float32 also under autocast; with weights, the sum
     of loss × weight in steps of 1/255.
 
-    Classes: cross-entropy in nats (the paper's L_S), against the whole distribution where labels are soft. Metric:
-    absolute error in the task's unit (the paper's L_D). Unit vectors: one minus the cosine of the angle. A task
-    without a labelled pixel gives an exact zero whose gradient is zero and reaches the predictions, so that no
-    parameter counts as unused.
+    What is summed of each pixel its kind says (:meth:`trainer.kinds.base.Learning.loss`). A task without a labelled
+    pixel gives an exact zero whose gradient is zero and reaches the predictions, so that no parameter counts as unused.
     """
     return torch.stack([_sum(predictions[task.name].float(), targets, task) for task in tasks])
 
 
 def _sum(prediction: Tensor, targets: Mapping[str, Tensor], task: Task) -> Tensor:
     # A sum of its own over pixels: a reduction="sum" would add with atomics on a GPU, another sum on every run.
-    loss = _LOSSES[task.kind](prediction, targets[task.name], targets.get(f"{task.name}.{SOFT}"))
+    loss = learning(task).loss(prediction, targets[task.name], targets.get(f"{task.name}.{SOFT}"))
     weight = targets.get(f"{task.name}.{WEIGHT}")
     return loss.sum() if weight is None else (loss * weight.reshape(loss.shape)).sum()
 

@@ -49,7 +49,7 @@ class Measurement:
         """
         asked = experiment.config.evaluate
         for name in asked.range:
-            if experiment.manifest.task(name).kind != "metric":
+            if not experiment.manifest.task(name).storage.quantity:
                 what, cure = "has no range: it is not a task of kind metric", "leave it out"
                 raise UserError(what, file=experiment.path, key=f"evaluate.range.{name}", cure=cure)
         ranges = {name: (least, most) for name, (least, most) in asked.range.items() if name in experiment.config.tasks}
@@ -78,7 +78,7 @@ class Measurement:
             label: ``(..., H, W)``, of any origin.
             truth: ``(..., H, W)``.
         """
-        if task.kind != "metric":
+        if not task.storage.quantity:
             return label, truth
         if self.crop:
             sides = zip(truth.shape[-2:], _WINDOWS[self.crop], strict=True)

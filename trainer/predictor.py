@@ -18,8 +18,9 @@ from shards.atomic import atomic_file
 from shards.errors import UserError
 from shards.resize import resize_frame
 from shards.tasks import Task
-from trainer.augment import blank, to_tensors
-from trainer.decision import confidence, decide, resized
+from trainer.augment import to_tensors
+from trainer.decision import resized
+from trainer.kinds import learning
 from trainer.model.architecture import RGB
 from trainer.runs import checkpoint
 
@@ -87,7 +88,7 @@ class Predictor(nn.Module):
         labels = {}
         for task in self.tasks:
             parts = resized(final[task.name], size) if size else [final[task.name]]
-            found = [(decide(task, part), confidence(task, part) if sure else None) for part in parts]
+            found = [(learning(task).decide(part), learning(task).confidence(part) if sure else None) for part in parts]
             labels[task.name] = torch.cat([label for label, _ in found], 1)
             confidences = [of for _, of in found if of is not None]
             if confidences:
@@ -133,7 +134,7 @@ class Predictor(nn.Module):
             cure = "say which it will see, such as 480x640"
             raise UserError("the network was trained on frames of many sizes", key="--size", cure=cure)
         example = {RGB: torch.zeros(1, 3, *self.size, dtype=torch.uint8)}
-        example |= {task.name: blank(task, *self.size)[None] for task in self.labels}
+        example |= {task.name: learning(task).blank(*self.size)[None] for task in self.labels}
         program = torch.export.export(self, ({name: example[name].to(self.device) for name in self.inputs},))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
@@ -154,16 +155,11 @@ def _trained_size(folder: Path, facts: Mapping[str, Any]) -> tuple[int, int] | N
 
 def _checked(name: str, task: Task | None, array: np.ndarray) -> np.ndarray:
     """An input in the form that the network takes; ``task`` is None for RGB."""
-    ends = (3,) if task is None or task.kind == "unit_vector" else ()
-    if array.ndim != 2 + len(ends) or array.shape[2:] != ends or not array.size:
-        due = "(height, width, 3)" if ends else "(height, width)"
-        raise UserError(f"has the shape {array.shape}, where {due} is due", key=name, cure="convert it")
-    if task is None or task.kind == "classes":
-        if array.dtype != np.uint8:
-            raise UserError(f"is {array.dtype}, not uint8", key=name, cure="give one byte a number, 0 to 255")
-        return array
-    if not np.issubdtype(array.dtype, np.floating):
-        unit = f"in {task.unit}" if task.unit else "of length 1"
-        raise UserError(f"is {array.dtype}, no floating-point number", key=name, cure=f"give floats {unit}")
-    array = np.nan_to_num(array.astype(np.float32), nan=0, posinf=0, neginf=0)
-    return array.clip(min=0) if task.kind == "metric" else array
+    if task is not None:
+        return learning(task).checked(name, array)
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        what = f"has the shape {array.shape}, where (height, width, 3) is due"
+        raise UserError(what, key=name, cure="convert it")
+    if array.dtype != np.uint8:
+        raise UserError(f"is {array.dtype}, not uint8", key=name, cure="give one byte a number, 0 to 255")
+    return array

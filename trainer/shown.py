@@ -9,8 +9,8 @@ from shards.errors import UserError
 from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.data import Collate, FrameLoader
-from trainer.decision import decide
 from trainer.experiment import Experiment
+from trainer.kinds import learning
 from trainer.runs import checkpoint
 
 Labels = dict[str, np.ndarray]
@@ -82,23 +82,17 @@ class Shown:
             if isinstance(batch, UserError):
                 raise batch
             final = network(batch.inputs(experiment.config.inputs, torch.channels_last)).final
-            found.append({task.name: decide(task, final[task.name])[0].numpy() for task in experiment.tasks})
+            found.append({task.name: learning(task).decide(final[task.name])[0].numpy() for task in experiment.tasks})
         return found
 
 
 def limits(task: Task, labels: Sequence[Labels]) -> tuple[float, float] | None:
-    """One colour scale for all pictures of a metric task, so that they can be compared: the range of its labels."""
-    values = [of[task.name] for of in labels if task.name in of] if task.kind == "metric" else []
+    """One colour scale for all pictures of a quantity, so that they can be compared: the range of its labels."""
+    values = [of[task.name] for of in labels if task.name in of] if task.storage.quantity else []
     measured = [value[value > 0] for value in values if (value > 0).any()]
     return (min(float(v.min()) for v in measured), max(float(v.max()) for v in measured)) if measured else None
 
 
 def _arrays(tasks: Sequence[Task], tensors: dict[str, torch.Tensor]) -> Labels:
-    labels = {task.name: _array(task, tensors[task.name]) for task in tasks if task.name in tensors}
+    labels = {task.name: learning(task).array(tensors[task.name]) for task in tasks if task.name in tensors}
     return {"rgb": tensors["rgb"].permute(1, 2, 0).numpy(), **labels}
-
-
-def _array(task: Task, tensor: torch.Tensor) -> np.ndarray:
-    if task.kind == "metric":
-        return tensor[0].numpy()
-    return tensor.permute(1, 2, 0).numpy() if task.kind == "unit_vector" else tensor.numpy()

@@ -1,7 +1,7 @@
 """What a kind has to say of labels at rest: as arrays, as bytes, as files of a user's folder, as pictures."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,12 +27,18 @@ class Storage(ABC):
         options: keys of ``dataset.yaml`` beside ``kind``.
         suffixes: of label files in a user's folder.
         distribution: whether a network's output is a distribution over classes, of which soft labels can be stored.
+        quantity: whether labels are values in a unit, which have a mean and a range.
+        smooth: whether a picture of labels may be resized smoothly.
+        difference: when two labels of a pixel count as different, as the end of a sentence about two networks.
     """
 
     kind: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
     suffixes: ClassVar[frozenset[str]] = frozenset({".png"})
     distribution: ClassVar[bool] = False
+    quantity: ClassVar[bool] = False
+    smooth: ClassVar[bool] = True
+    difference: ClassVar[str]
 
     def __init__(self, task: "Task") -> None:
         self.task = task
@@ -142,6 +148,33 @@ class Storage(ABC):
         Args:
             limits: smallest and largest value of a colour map, for kinds that have one; None for the label's own.
         """
+
+    def legend(self) -> np.ndarray | None:
+        """A label array whose picture explains the colours, where one picture can."""
+        return None
+
+    def occurring(self, labels: Iterable[np.ndarray]) -> list[tuple[str, tuple[int, int, int]]]:
+        """Names and colours of what occurs in label arrays, of kinds whose colours have names."""
+        return []
+
+    # Words for readers
+
+    @abstractmethod
+    def glance(self, label: np.ndarray) -> str:
+        """What a label array holds, in a few words."""
+
+    @abstractmethod
+    def score(self, label: np.ndarray, truth: np.ndarray) -> str:
+        """How near a label array is to the truth of one frame, in a few characters; empty where nothing is known."""
+
+    @abstractmethod
+    def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Where two label arrays of one size differ noticeably, bool ``(H, W)``."""
+
+
+def percent(share: float) -> str:
+    """0.123 → ``12 %``."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def missing_share(statistics: Mapping[str, Any]) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.images import read_values
-from shards.kinds.base import MISSING, Storage, is_whole
+from shards.kinds.base import MISSING, Storage, is_whole, percent
 
 IGNORE = 255
 """The class index of a pixel without a label."""
@@ -25,6 +25,8 @@ class ClassStorage(Storage):
     kind = "classes"
     options = ("classes", "colours", "ignore", "offset")
     distribution = True
+    smooth = False
+    difference = "say different classes"
 
     def problem(self) -> str | None:
         classes, colours = len(self.task.classes), len(self.task.colours)
@@ -124,6 +126,24 @@ class ClassStorage(Storage):
         table = np.full((IGNORE + 1, 3), MISSING, np.uint8)
         table[: self.channels] = self.task.colours
         return table[label]
+
+    def occurring(self, labels: Iterable[np.ndarray]) -> list[tuple[str, tuple[int, int, int]]]:
+        found = sorted({int(index) for label in labels for index in np.unique(label)} - {IGNORE})
+        return [(self.task.classes[index], self.task.colours[index]) for index in found]
+
+    def glance(self, label: np.ndarray) -> str:
+        """The classes that take most of it."""
+        counts = np.bincount(label[label != IGNORE], minlength=self.channels)
+        largest = [index for index in np.argsort(-counts)[:3] if counts[index]]
+        named = [f"{self.task.classes[index]} {percent(counts[index] / counts.sum())}" for index in largest]
+        return ", ".join(named) or "no label"
+
+    def score(self, label: np.ndarray, truth: np.ndarray) -> str:
+        known = truth != IGNORE
+        return f"{percent((label == truth)[known].mean())} right" if known.any() else ""
+
+    def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return one != other
 
 
 def palette(count: int) -> tuple[tuple[int, int, int], ...]:

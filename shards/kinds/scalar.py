@@ -16,6 +16,8 @@ from shards.images import read_values
 from shards.kinds.base import MISSING, Storage, is_number, missing_share
 from shards.statistics import mean_and_deviation
 
+RATIO = 1.25
+"""The factor of δ1, from which on two values count as different."""
 _ZOOMS = ("divide", "multiply", "keep")
 
 
@@ -27,6 +29,8 @@ class ScalarStorage(Storage):
     options = ("scale", "unit", "zoom")
     suffixes = frozenset({".png", ".npy"})
     channels = 1
+    quantity = True
+    difference = f"differ by a factor of more than {RATIO}"
 
     def problem(self) -> str | None:
         if not self.task.scale > 0:
@@ -90,6 +94,21 @@ class ScalarStorage(Storage):
         near_is_bright = np.clip((high - label) / max(high - low, 1e-6), 0, 1)
         colours = colormaps["viridis"](near_is_bright)[..., :3]
         return np.where(measured[..., None], np.rint(colours * 255), MISSING).astype(np.uint8)
+
+    def glance(self, label: np.ndarray) -> str:
+        """The range of its values."""
+        values = label[self.labelled(label)]
+        if not values.size:
+            return "no label"
+        low, middle, high = np.percentile(values, (0, 50, 100))
+        return f"{low:.1f} to {high:.1f} {self.task.unit}, median {middle:.1f} {self.task.unit}"
+
+    def score(self, label: np.ndarray, truth: np.ndarray) -> str:
+        known = self.labelled(truth)
+        return f"rmse {np.sqrt(np.square(label - truth)[known].mean()):.2f} {self.task.unit}" if known.any() else ""
+
+    def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.maximum(one, other) > RATIO * np.minimum(one, other)
 
 
 _NO_RANGE = {"min": None, "max": None}

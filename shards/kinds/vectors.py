@@ -15,12 +15,16 @@ from shards.codec import decode_png, encode_png
 from shards.images import read_channels
 from shards.kinds.base import MISSING, Storage
 
+ANGLE = 22.5
+"""The middle one of the customary angles, from which on two directions count as different."""
+
 
 class UnitVectorStorage(Storage):
     """A vector of length 1 for each pixel, such as a surface normal."""
 
     kind = "unit_vector"
     channels = 3
+    difference = f"differ by more than {ANGLE}°"
 
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width, 3), np.float32)
@@ -57,3 +61,21 @@ class UnitVectorStorage(Storage):
         """As normal maps are shown: red right, green up, blue towards the camera."""
         colours = np.clip(label * (127.5, -127.5, -127.5) + 127.5, 0, 255)
         return np.where(self.labelled(label)[..., None], colours, MISSING).astype(np.uint8)
+
+    def legend(self) -> np.ndarray:
+        """A ball that faces the viewer (x right, y down, −z to the viewer)."""
+        y, x = np.mgrid[-1:1:96j, -1:1:96j]
+        inside = x**2 + y**2 < 1
+        vectors = np.stack([x, y, -np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))], -1) * inside[..., None]
+        return vectors.astype(np.float32)
+
+    def glance(self, label: np.ndarray) -> str:
+        return "directions of surfaces"
+
+    def score(self, label: np.ndarray, truth: np.ndarray) -> str:
+        known = self.labelled(truth)
+        cosine = np.clip((label * truth).sum(-1)[known], -1, 1)
+        return f"{np.degrees(np.arccos(cosine)).mean():.1f}° off" if known.any() else ""
+
+    def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.clip((one * other).sum(-1), -1, 1) < np.cos(np.radians(ANGLE))

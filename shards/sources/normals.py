@@ -26,7 +26,7 @@ class WithNormals:
     def __init__(self, source: Source, window: int = 3) -> None:
         if window < 3 or window % 2 == 0:
             raise UserError(f"{window} pixels", key="--window", cure="give an odd number from 3 up")
-        metric = [task.name for task in source.tasks if task.kind == "metric" and task.zoom == "divide"]
+        metric = [task.name for task in source.tasks if task.storage.quantity and task.zoom == "divide"]
         if len(metric) != 1:
             what = f"normals follow from depth, but the metric tasks are {', '.join(metric) or 'none'}"
             raise UserError(what, key="--normals", cure="declare depth as the one metric task")

@@ -9,7 +9,8 @@ import torch
 
 from shards.errors import UserError
 from shards.tasks import Task, palette
-from trainer.augment import Augment, blank, to_tensors
+from trainer.augment import Augment, to_tensors
+from trainer.kinds import learning
 
 SEMSEG = Task("semseg", "classes", tuple(map(str, range(200))), palette(200))
 DEPTH = Task("depth", "metric", scale=0.001, unit="m")
@@ -50,14 +51,14 @@ def test_tensors_have_the_shapes_and_types_that_networks_and_losses_take():
             "normals": ((3, HEIGHT, WIDTH), torch.float32, True),
         }
         for task in TASKS:
-            stand_in = blank(task, HEIGHT, WIDTH)
+            stand_in = learning(task).blank(HEIGHT, WIDTH)
             assert (stand_in.shape, stand_in.dtype) == found[task.name][:2]
 
 
 def test_blank_labels_are_unlabelled():
-    assert (blank(SEMSEG, 2, 3) == 255).all()
-    assert not blank(DEPTH, 2, 3).any()
-    assert not blank(NORMALS, 2, 3).any()
+    assert (learning(SEMSEG).blank(2, 3) == 255).all()
+    assert not learning(DEPTH).blank(2, 3).any()
+    assert not learning(NORMALS).blank(2, 3).any()
 
 
 def test_to_tensors_keeps_every_value():

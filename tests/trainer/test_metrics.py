@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shards.tasks import Task, palette
-from trainer.decision import decide
 from trainer.fixedpoint import LOW_BITS, SATURATION, fixed_point_mean, fixed_point_sum, fixed_point_variance
+from trainer.kinds import learning
 from trainer.metrics import Metrics
 
 SEMSEG = Task("semseg", "classes", tuple("abcd"), palette(4))
@@ -26,7 +26,7 @@ def measure(task: Task, prediction: Tensor, target: Tensor) -> dict:
 
 
 def update(metrics: Metrics, outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> None:
-    metrics.update({task.name: decide(task, outputs[task.name]) for task in metrics.tasks}, targets)
+    metrics.update({task.name: learning(task).decide(outputs[task.name]) for task in metrics.tasks}, targets)
 
 
 def classes(prediction: list[int], target: list[int]) -> dict:

@@ -69,7 +69,7 @@ class Architecture:
             if name != RGB and name not in labels:
                 known = ", ".join([RGB, *labels])
                 raise UserError(f"{name!r} is none of {known}", key="inputs", cure="describe it in input_tasks")
-            if name in labels and labels[name].kind == "metric" and not self.statistics.get(name, (0, 0))[1] > 0:
+            if name in labels and labels[name].storage.quantity and not self.statistics.get(name, (0, 0))[1] > 0:
                 raise UserError(
                     f"no positive standard deviation of {name}", key="statistics", cure="measure mean and std"
                 )

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from trainer.kinds import learning
 from trainer.model.architecture import Architecture
 from trainer.model.backbone import STRIDES, create, widths
 from trainer.model.blocks import upsample
@@ -177,9 +178,9 @@ def build(
     started = [network.backbones[branch] for branch in pretrained_branches(architecture, pretrained_inputs)]
     load_pretrained(started, architecture.backbone, pretrained)
     for task in architecture.tasks:
-        if task.kind == "metric" and task.name in architecture.statistics:
-            mean, _ = architecture.statistics[task.name]
+        start = learning(task).start(architecture.statistics)
+        if start is not None:
             for name in ("heads", *(f"initial.{scale}" for scale in network.initial)):
                 bias = network.get_parameter(f"{name}.{task.name}.predict.bias")
-                nn.init.constant_(bias, mean)
+                nn.init.constant_(bias, start)
     return network

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.augment import blank
+from trainer.kinds import learning
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.backbone import STRIDES
 from trainer.model.network import Network
@@ -44,7 +44,7 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
     height, width = (side + -side % STRIDES[-1] for side in frame)
     with torch.device("meta"):
         network = Network(architecture).eval()
-        inputs = {task.name: blank(task, height, width)[None].to("meta") for task in architecture.input_tasks}
+        inputs = {task.name: learning(task).blank(height, width)[None].to("meta") for task in architecture.input_tasks}
         inputs[RGB] = torch.empty(1, 3, height, width)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(inputs)

@@ -29,9 +29,10 @@ from shards.write import EncodedSample, shard_info
 from trainer.averaging import outputs_of
 from trainer.configfile import to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
-from trainer.decision import confidence, decide, soft_label
+from trainer.decision import soft_label
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
+from trainer.kinds import learning
 from trainer.overlap import Background, map_ahead, threads_per_rank
 from trainer.progress import console, progress
 from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts, summary
@@ -160,8 +161,8 @@ class _Pass:
             labels, sure, soft = {}, {}, {}
             for task in self.targets:
                 output = outputs[task.name]
-                labels[task.name] = decide(task, output).cpu().numpy()
-                if (of := agreement.get(task.name, confidence(task, output))) is not None:
+                labels[task.name] = learning(task).decide(output).cpu().numpy()
+                if (of := agreement.get(task.name, learning(task).confidence(output))) is not None:
                     sure[task.name] = of.cpu().numpy()
                 if task.name in self.soft:
                     kept, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
@@ -184,8 +185,8 @@ class _Pass:
 def soft_labels_of(experiment: Experiment) -> dict[str, dict[str, int]]:
     """What soft labels store of each task that gets some: how many ``classes``, at which ``scale``."""
     wanted = experiment.config.label
-    tasks = [task for task in experiment.targets if task.kind == "classes" and wanted.soft]
-    return {t.name: {"classes": min(wanted.soft, len(t.classes)), "scale": wanted.soft_scale} for t in tasks}
+    tasks = [task for task in experiment.targets if task.storage.distribution and wanted.soft]
+    return {t.name: {"classes": min(wanted.soft, t.channels), "scale": wanted.soft_scale} for t in tasks}
 
 
 def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ from trainer.ranks import rank
 from trainer.recommendation import FILE, relation_folder
 from trainer.relations.matrix import draw
 from trainer.relations.relation import LEAST, Gain, Scores, gain, recommend, together, verdicts
-from trainer.results.headlines import HEADLINE, SMALLER_IS_BETTER
+from trainer.results.headlines import SMALLER_IS_BETTER, headline_of
 from trainer.results.interval import LEVEL, Interval
 from trainer.runs.folder import check_configuration, environment
 from trainer.stages import run
@@ -186,7 +186,7 @@ class Study:
         """What ``relation.json`` says, from the rows of ``result.json`` by source (None for RGB alone) and seed."""
 
         def scores(source: str | None, task: Task) -> Scores:
-            return {seed: rows[source, seed]["metrics"][task.name][HEADLINE[task.kind]] for seed in seeds}
+            return {seed: rows[source, seed]["metrics"][task.name][headline_of(task)] for seed in seeds}
 
         tasks = self.own.tasks
         names = [task.name for task in tasks]
@@ -243,7 +243,7 @@ def _complete(frames: Frames, tasks: Sequence[Task]) -> int:
 
 
 def _described(task: Task) -> dict[str, str]:
-    metric = HEADLINE[task.kind]
+    metric = headline_of(task)
     return {"kind": task.kind, "metric": metric, "better": "lower" if metric in SMALLER_IS_BETTER else "higher"}
 
 

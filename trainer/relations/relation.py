@@ -18,7 +18,7 @@ from typing import Any, Literal
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.config import Pseudo
-from trainer.results.headlines import HEADLINE, SMALLER_IS_BETTER, signed
+from trainer.results.headlines import SMALLER_IS_BETTER, headline_of, signed
 from trainer.results.interval import LEVEL, Interval, holm, interval, needed, p_above, p_below, paired
 
 Scores = Mapping[int, float]
@@ -104,7 +104,7 @@ def gain(source: str, target: Task, seeing: Scores, alone: Scores) -> Gain:
     Raises:
         UserError: when the figures of the latter are all zero.
     """
-    metric = HEADLINE[target.kind]
+    metric = headline_of(target)
     smaller = metric in SMALLER_IS_BETTER
     better, worse = (alone, seeing) if smaller else (seeing, alone)
     seeds = sorted(better.keys() & worse.keys())
@@ -201,7 +201,7 @@ def _recommend(
     if not helping:
         return nothing | {"why": "; ".join(map(str, there))}
     best = max(helping, key=lambda each: each.relative.mean)
-    threshold = Pseudo.threshold if target.kind == "classes" else None  # nothing else has a confidence
+    threshold = Pseudo.threshold if target.storage.distribution else None  # nothing else has a confidence
     why = f"{best}; {frames[best.source, target.name]} frames show {best.source} alone"
     return {"inputs": ["rgb", best.source], "threshold": threshold, "why": why}
 

@@ -156,7 +156,7 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
         if truth is not None:
             truth = resize_label(truth, label.shape[:2])
             found.with_truth += 1
-        if confidence is not None and task.kind == "classes":
+        if confidence is not None and task.storage.distribution:
             counts = Counts.of(task, label, confidence, truth)
             found.counts = found.counts + counts if found.counts else counts
             count = int(counts.known.sum())
@@ -174,7 +174,7 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
 def from_statistics(task: Task, statistics: dict[str, Any]) -> Checked:
     """What the labels' own manifest tells where the data set cannot be read: fractions kept, and no accuracy."""
     found = Checked(task, None, [], statistics["frames"])
-    if CONFIDENCE in statistics and task.kind == "classes":
+    if CONFIDENCE in statistics and task.storage.distribution:
         labelled = np.reshape(statistics[CONFIDENCE], (-1, BINS))
         found.counts = Counts(labelled, np.zeros_like(labelled), np.zeros_like(labelled), np.zeros(BINS))
     return found

@@ -1,30 +1,12 @@
-"""Where two networks differ: a mask by the kind of task, and its outline as the path of an SVG."""
+"""The outline of where two networks differ, as the path of an SVG."""
 
 import numpy as np
 from contourpy import contour_generator
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from shards.tasks import Task
-
-RATIO, ANGLE = 1.25, 22.5
-WORDS: dict[str, str] = {
-    "classes": "say different classes",
-    "metric": f"differ by a factor of more than {RATIO}",
-    "unit_vector": f"differ by more than {ANGLE}°",
-}
-"""What counts as a difference: of values the factor of δ1, of vectors the middle one of the customary angles."""
 _WIDTH = 160  # pixels that an outline is computed with: finer ones cannot be told apart on the page
 _LEAST = 0.004  # share of the picture; smaller places are specks
-
-
-def differ(task: Task, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Where two label arrays of one size differ noticeably, bool ``(H, W)``."""
-    if task.kind == "classes":
-        return one != other
-    if task.kind == "metric":
-        return np.maximum(one, other) > RATIO * np.minimum(one, other)
-    return np.clip((one * other).sum(-1), -1, 1) < np.cos(np.radians(ANGLE))
 
 
 def outline(mask: np.ndarray) -> str:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from shards.tasks import IGNORE, Task
-from trainer.report.svg import percent
+from shards.tasks import Task
 
 WIDTH = 320
 """Pixels of a picture at most."""
@@ -43,9 +42,9 @@ def photo(rgb: np.ndarray) -> str:
 
 
 def drawing(task: Task, label: np.ndarray, limits: Limits) -> str:
-    """The data URI of a label array in its colours: exact for classes, so that each is one colour."""
+    """The data URI of a label array in its colours: exact where one must not run into the other."""
     image = Image.fromarray(task.storage.colourise(label, limits))
-    if task.kind == "classes":
+    if not task.storage.smooth:
         return _uri(image, Image.Resampling.NEAREST, lossless=True)
     return _uri(image, Image.Resampling.BOX, quality=85)
 
@@ -59,50 +58,13 @@ def shades(values: np.ndarray) -> str:
 
 
 def ramp(task: Task, limits: tuple[float, float]) -> str:
-    """The data URI of a metric task's colours from the smallest to the largest value of a scale, left to right."""
+    """The data URI of a quantity's colours from the smallest to the largest value of a scale, left to right."""
     return drawing(task, np.linspace(*limits, 256, dtype=np.float32)[None].repeat(8, 0), limits)
 
 
-def ball(task: Task) -> str:
-    """The data URI of a ball that faces the viewer: the colours of unit vectors (x right, y down, −z to the viewer)."""
-    y, x = np.mgrid[-1:1:96j, -1:1:96j]
-    inside = x**2 + y**2 < 1
-    vectors = np.stack([x, y, -np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))], -1) * inside[..., None]
-    return drawing(task, vectors.astype(np.float32), None)
-
-
-def class_key(task: Task, occurring: Iterable[int]) -> list[tuple[str, str]]:
-    """Names and colours of the classes that occur."""
-    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in task.colours]
-    return [(task.classes[i], colours[i]) for i in sorted(occurring) if i != IGNORE]
-
-
-def describe(task: Task, label: np.ndarray) -> str:
-    """What a label array holds, in a few words: the classes that take most of it, or the range of its values."""
-    if task.kind == "classes":
-        counts = np.bincount(label[label != IGNORE], minlength=len(task.classes))
-        largest = [index for index in np.argsort(-counts)[:3] if counts[index]]
-        return ", ".join(f"{task.classes[i]} {percent(counts[i] / counts.sum())}" for i in largest) or "no label"
-    if task.kind == "metric":
-        values = label[label > 0]
-        if not values.size:
-            return "no label"
-        low, middle, high = np.percentile(values, (0, 50, 100))
-        return f"{low:.1f} to {high:.1f} {task.unit}, median {middle:.1f} {task.unit}"
-    return "directions of surfaces"
-
-
-def score(task: Task, label: np.ndarray, truth: np.ndarray) -> str:
-    """How near a prediction is to the truth of one frame, in a few characters; empty where nothing is known."""
-    if task.kind == "classes":
-        known = truth != IGNORE
-        return f"{percent((label == truth)[known].mean())} right" if known.any() else ""
-    if task.kind == "metric":
-        known = truth > 0
-        return f"rmse {np.sqrt(np.square(label - truth)[known].mean()):.2f} {task.unit}" if known.any() else ""
-    known = truth.any(-1)
-    cosine = np.clip((label * truth).sum(-1)[known], -1, 1)
-    return f"{np.degrees(np.arccos(cosine)).mean():.1f}° off" if known.any() else ""
+def class_key(task: Task, labels: Iterable[np.ndarray]) -> list[tuple[str, str]]:
+    """Names and colours of what occurs in label arrays."""
+    return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in task.storage.occurring(labels)]
 
 
 def _uri(image: Image.Image, method: Image.Resampling, **options: object) -> str:

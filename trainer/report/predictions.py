@@ -11,8 +11,8 @@ from shards.manifest import Manifest
 from shards.tasks import Task
 from trainer.measurement import Measurement
 from trainer.report.collect import Group
-from trainer.report.differences import WORDS, differ, outline
-from trainer.report.pictures import Limits, Picture, ball, class_key, describe, drawing, photo, ramp, score
+from trainer.report.differences import outline
+from trainer.report.pictures import Limits, Picture, class_key, drawing, photo, ramp
 from trainer.report.svg import Axis
 from trainer.results.groups import differing
 from trainer.results.paper import Paper
@@ -24,10 +24,10 @@ class Key:
     """What a task's colours mean.
 
     Args:
-        limits: the smallest and the largest value of the scale (kind ``metric``).
-        classes: names and colours that occur (kind ``classes``).
-        ramp, ticks: the scale, and its texts at percentages of its length (kind ``metric``).
-        ball: a picture (kind ``unit_vector``).
+        limits: the smallest and the largest value of the scale, of quantities.
+        classes: names and colours that occur, where colours have names.
+        ramp, ticks: the scale, and its texts at percentages of its length, of quantities.
+        legend: a picture, where one explains the colours.
     """
 
     task: Task
@@ -35,7 +35,7 @@ class Key:
     classes: list[tuple[str, str]] = field(default_factory=list)
     ramp: str = ""
     ticks: list[tuple[float, str]] = field(default_factory=list)
-    ball: str = ""
+    legend: str = ""
 
 
 @dataclass
@@ -74,7 +74,9 @@ def panels(groups: Sequence[Group], manifest: Manifest, count: int) -> Panels:
         rgb = truth["rgb"]
         frames.append((name, Picture(photo(rgb), _size(rgb), f"RGB of frame {name}", "RGB"), rows))
     phrases = [
-        f"{task.name}: where {_listed(pairs[task.name])} {WORDS[task.kind]}" for task in shown.tasks if pairs[task.name]
+        f"{task.name}: where {_listed(pairs[task.name])} {task.storage.difference}"
+        for task in shown.tasks
+        if pairs[task.name]
     ]
     return Panels(keys, phrases, frames)
 
@@ -126,11 +128,11 @@ def _row(
             continue
         label, baseline, outlines = labels[task.name], pairs.get(group), ""
         if baseline and (other := said[baseline][task.name]).shape == label.shape:
-            outlines = outline(differ(task, label, other))
+            outlines = outline(task.storage.differ(label, other))
         detail = ""
         if known is not None and known.shape == label.shape:
             compared = measured[group].restrict(task, torch.from_numpy(label), torch.from_numpy(known))
-            detail = score(task, *(of.numpy() for of in compared))
+            detail = task.storage.score(*(of.numpy() for of in compared))
         if task.name in group.result["inputs"]:
             detail = "an input"
         pictures.append(_picture(key, label, group.name, detail=detail, number=group.number, outline=outlines))
@@ -138,20 +140,17 @@ def _row(
 
 
 def _picture(key: Key, label: np.ndarray, name: str, **options: Any) -> Picture:
-    alt = f"{key.task.name}, {name}: {describe(key.task, label)}"
+    alt = f"{key.task.name}, {name}: {key.task.storage.glance(label)}"
     return Picture(drawing(key.task, label, key.limits), _size(label), alt, name, **options)
 
 
 def _key(task: Task, scale: Limits, truths: list[Labels], said: list[list[Labels]]) -> Key:
-    if task.kind == "unit_vector":
-        return Key(task, ball=ball(task))
-    if task.kind == "metric":
-        if not scale:
-            return Key(task)
+    if scale:
         axis = Axis(*scale, 0, 100)
         return Key(task, scale, ramp=ramp(task, scale), ticks=[(axis(value), text) for value, text in axis.ticks(4)])
     labels = [of[task.name] for frames in [truths, *said] for of in frames if task.name in of]
-    return Key(task, classes=class_key(task, np.unique(np.concatenate([label.ravel() for label in labels]))))
+    legend = task.storage.legend()
+    return Key(task, classes=class_key(task, labels), legend="" if legend is None else drawing(task, legend, None))
 
 
 def _size(array: np.ndarray) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from trainer.pseudolabels.kept import BINS, column
 from trainer.report.charts import class_chart, reliability_chart, threshold_chart
 from trainer.report.collect import Group, Part
 from trainer.report.confidence import Checked, Frame, check, from_statistics, pooled
-from trainer.report.pictures import Picture, class_key, describe, drawing, photo, shades
+from trainer.report.pictures import Picture, class_key, drawing, photo, shades
 from trainer.report.svg import percent
 from trainer.results.headlines import HEADLINES, spell
 from trainer.runs.folder import noted
@@ -149,13 +149,13 @@ def _show(labelled: Labelled, teacher: Experiment) -> None:
     most, least = labelled.checked.examples(EXAMPLES)
     labels = LabelShards(teacher.labels, teacher.manifest, TRAIN, labelled.task, None)
     readers = teacher.training_frames(pseudo=False).readers
-    seen: set[int] = set()
+    seen: list[np.ndarray] = []
     for title, frames in (("Most confident", most), ("Least confident", least)):
         shown = []
         for frame in frames:
             arrays = readers[frame.shard].decode(frame.position)
             label, confidence = labels.read_whole(frame.shard, frame.key)
-            seen |= {*np.unique(label), *np.unique(arrays.get(labelled.task.name, label))}
+            seen += [label, arrays.get(labelled.task.name, label)]
             shown.append((_caption(frame), _example(labelled, arrays, label, confidence)))
         if shown:
             labelled.examples.append((title, shown))
@@ -178,11 +178,11 @@ def _example(
         kept = task.storage.keep(label, confidence > labelled.threshold)
         caption = f"kept at {labelled.threshold:g}"
         pictures += [
-            Picture(drawing(task, label, None), size, f"Pseudo-label: {describe(task, label)}", "pseudo-label"),
-            Picture(drawing(task, kept, None), size, f"What is kept: {describe(task, kept)}", caption),
+            Picture(drawing(task, label, None), size, f"Pseudo-label: {task.storage.glance(label)}", "pseudo-label"),
+            Picture(drawing(task, kept, None), size, f"What is kept: {task.storage.glance(kept)}", caption),
             Picture(shades(confidence), size, f"Confidence, {confidence.mean():.2f} on average", "confidence"),
         ]
     if truth is not None:
         truth = resize_label(truth, shape)
-        pictures.append(Picture(drawing(task, truth, None), size, f"Truth: {describe(task, truth)}", "truth"))
+        pictures.append(Picture(drawing(task, truth, None), size, f"Truth: {task.storage.glance(truth)}", "truth"))
     return pictures

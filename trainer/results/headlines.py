@@ -1,24 +1,25 @@
-"""The metrics that tables show, and which way is better."""
+"""The metrics that tables show, and which way is better, as the kinds say it (:class:`trainer.kinds.Metric`)."""
 
 import statistics
 from collections.abc import Sequence
 
-HEADLINES = {"miou": ("mIoU", 100, 2), "rmse": ("rmse", 1, 3), "logrmse": ("logrmse", 1, 3), "mean": ("mean °", 1, 2)}
+from shards.tasks import Task
+from trainer.kinds import LEARNING, METRICS, learning
+
+HEADLINES = {metric.name: (metric.title, metric.factor, metric.digits) for metric in METRICS.values() if metric.shown}
 """Metrics that a table shows: their title, what they are multiplied by, and decimals."""
-FURTHER = {
-    **{"pixel_accuracy": ("pixel accuracy", 100, 2), "mean_accuracy": ("mean accuracy", 100, 2)},
-    **{"mae": ("mae", 1, 3), "absrel": ("absrel", 1, 3), "log10": ("log10", 1, 3), "silog": ("SILog ×100", 100, 2)},
-    **{f"delta{power}": (f"δ{power}", 100, 2) for power in (1, 2, 3)},
-    **{"median": ("median °", 1, 2)},
-    **{f"within_{limit}": (f"within {limit}°", 100, 2) for limit in (11.25, 22.5, 30)},
-}
+FURTHER = {metric.name: (metric.title, metric.factor, metric.digits) for metric in METRICS.values() if not metric.shown}
 """The other scalar metrics of ``result.json``, likewise."""
-HEADLINE: dict[str, str] = {"classes": "miou", "metric": "rmse", "unit_vector": "mean"}
-"""The one metric of each kind that networks are compared by, where only one is asked for."""
-JUDGED = tuple(HEADLINE.values())
-"""What verdicts and ΔMTL are about."""
-SMALLER_IS_BETTER = ("rmse", "logrmse", "absrel", "mae", "log10", "silog", "mean", "median")
+JUDGED = tuple(kind.metrics[0].name for kind in LEARNING.values())
+"""What verdicts and ΔMTL are about: the one metric of each kind that networks are compared by, where only one is asked
+for."""
+SMALLER_IS_BETTER = tuple(metric.name for metric in METRICS.values() if metric.smaller_is_better)
 _SPELLED = HEADLINES | FURTHER
+
+
+def headline_of(task: Task) -> str:
+    """The metric that networks are compared by in a task."""
+    return learning(task).metrics[0].name
 
 
 def title_of(task: str, metric: str, tasks: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import DEPTH, NORMALS, SEMSEG
 
-from trainer.report.differences import differ, outline
+from trainer.report.differences import outline
 
 
 def polygons(path: str) -> list[np.ndarray]:
@@ -14,10 +14,14 @@ def polygons(path: str) -> list[np.ndarray]:
 
 
 def test_what_differs_by_kind():
-    assert differ(SEMSEG, np.array([[0, 1]]), np.array([[0, 2]])).tolist() == [[False, True]]
-    assert differ(DEPTH, np.array([[1.0, 1.0, 0.0]]), np.array([[1.2, 1.3, 0.0]])).tolist() == [[False, True, False]]
+    assert SEMSEG.storage.differ(np.array([[0, 1]]), np.array([[0, 2]])).tolist() == [[False, True]]
+    assert DEPTH.storage.differ(np.array([[1.0, 1.0, 0.0]]), np.array([[1.2, 1.3, 0.0]])).tolist() == [
+        [False, True, False]
+    ]
     turned = [[[0, np.sin(a), np.cos(a)] for a in np.radians([0, 20, 25, 180])]]
-    assert differ(NORMALS, np.array(turned), np.array([[[0, 0, 1]] * 4])).tolist() == [[False, False, True, True]]
+    assert NORMALS.storage.differ(np.array(turned), np.array([[[0, 0, 1]] * 4])).tolist() == [
+        [False, False, True, True]
+    ]
 
 
 @pytest.mark.parametrize("scale", [1, 5])
