@@ -9,6 +9,7 @@ kind        in a shard (PNG)     in memory (numpy)             no label         
 classes     uint8, 0..C-1        uint8 ``(H, W)``              255                        C
 metric      uint16, × ``scale``  float32 ``(H, W)``, in unit   0                          1
 unit_vector 8-bit RGB            float32 ``(H, W, 3)``         the zero vector            3
+binary      uint8 or uint16      int16 ``(H, W)``, bits        0                          masks
 =========== ==================== ============================= ========================== ==============
 """
 
@@ -33,12 +34,14 @@ class Task:
     Args:
         name: the member name of its labels (``KEY.NAME.png``); lower-case letters, digits and ``_``.
         kind: see the table above.
-        classes: class names in index order (kind ``classes`` only).
-        colours: one ``(r, g, b)`` in 0..255 for each class (kind ``classes`` only).
+        classes: names of the classes in index order, or of the masks (kinds ``classes`` and ``binary`` only).
+        colours: one ``(r, g, b)`` in 0..255 for each of them.
         scale: units per stored step (kind ``metric`` only): value = stored × scale.
         unit: the unit's symbol (kind ``metric`` only).
         zoom: what an image that is enlarged by a factor, which shows things nearer, does with the values (kind
             ``metric`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``.
+
+        options: what else a kind wants to know, as pairs of a name and a hashable value.
 
     Raises:
         UserError: for a name or a declaration that makes no task.
@@ -51,6 +54,7 @@ class Task:
     scale: float = 0.0
     unit: str = ""
     zoom: str = "divide"
+    options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.replace("_", "").isalnum() or self.name != self.name.lower() or self.name in RESERVED:
@@ -80,13 +84,10 @@ class Task:
 
     @classmethod
     def from_json(cls, name: str, entry: Mapping[str, Any]) -> "Task":
-        """The inverse of :meth:`to_json`."""
-        return cls(
-            name,
-            entry["kind"],
-            tuple(entry.get("classes", ())),
-            tuple((int(r), int(g), int(b)) for r, g, b in entry.get("colours", ())),
-            float(entry.get("scale", 0.0)),
-            entry.get("unit", ""),
-            entry.get("zoom", "divide"),
-        )
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            UserError: for a kind that is not known, or an entry that makes no task.
+        """
+        kind = STORAGES.get(entry["kind"])
+        return cls(name, entry["kind"], **(kind.fields(entry) if kind else {}))

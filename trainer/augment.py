@@ -10,6 +10,7 @@ rgb         uint8 ``(3, H, W)``
 classes     uint8 ``(H, W)``         255
 metric      float32 ``(1, H, W)``    0
 unit_vector float32 ``(3, H, W)``    the zero vector
+binary      int16 ``(H, W)``         0
 TASK.*      uint8 ``(C, H, W)``
 =========== ======================== =========================
 

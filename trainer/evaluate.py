@@ -12,7 +12,9 @@ from shards.errors import UserError
 from shards.stream import InOrder
 from trainer.configvalues import parse_size
 from trainer.data import Collate, FrameLoader
+from trainer.decision import resized
 from trainer.experiment import Experiment
+from trainer.kinds import learning
 from trainer.measurement import MeasuredBatch, Measurement, loading
 from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
@@ -106,11 +108,15 @@ def evaluate_network(
         for loaded in map_ahead(load, own, _THREADS, _THREADS + 2):
             for batch, truths in loaded:
                 final = network(batch.to(process.device).inputs(config.inputs, torch.channels_last)).final
-                labels, targets = {}, {}
+                labels, targets, outputs = {}, {}, {}
                 for task in experiment.tasks:
                     truth = truths[task.name].to(process.device)
                     labels[task.name], targets[task.name] = measurement(task, final[task.name], truth)
-                metrics.update(labels, targets)
+                    if learning(task).ranked:
+                        outputs[task.name] = torch.cat(
+                            [*resized(final[task.name], (truth.shape[-2], truth.shape[-1]))], 2
+                        )
+                metrics.update(labels, targets, outputs)
             report(1)
     total = process.reduce(metrics.state(), "sum")
     return Metrics(experiment.tasks, process.device).merge(total).compute()

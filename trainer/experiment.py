@@ -124,14 +124,14 @@ class Experiment:
         """
         for name, teacher in self.teachers().items():
             entry, key = self.config.pseudo[name], f"pseudo.{name}"
-            classes, label = self.manifest.task(name).storage.distribution, teacher.config.label
-            if entry.target == "soft" and not (classes and label.soft):
-                why = "the teacher stores none" if classes else f"{name} is not of kind classes"
-                cure = "set label.soft to 1 or more" if classes else f"set {key}.target=hard"
+            kind, label = self.manifest.task(name).storage, teacher.config.label
+            if entry.target == "soft" and not (kind.distribution and label.soft):
+                why = "the teacher stores none" if kind.distribution else f"{name} is not of kind classes"
+                cure = "set label.soft to 1 or more" if kind.distribution else f"set {key}.target=hard"
                 raise UserError(f"no soft labels: {why}", file=self.path, key=f"{key}.target", cure=cure)
             asked = [option for option in ("threshold", "quantile") if getattr(entry, option) is not None]
             asked += ["weight"] if entry.weight != "none" else []
-            if asked and not classes and not label.flip:
+            if asked and not kind.confident and not label.flip:
                 what = f"{name} has no confidence"
                 nothing = "none" if asked[0] == "weight" else "null"
                 cure = f"set {key}.{asked[0]}={nothing}, or label.flip=true for the teacher"

@@ -11,9 +11,8 @@ count over the **global** batch that the training loop adds up first::
 The losses of all micro-batches on all ranks then add up to the loss of the global batch. A backend that
 averages gradients over ranks or accumulation steps turns that sum into a mean: multiply by their number.
 
-Targets are batches of the tensors that :mod:`trainer.augment` makes: classes ``(B, H, W)`` integers with 255
-for no label, metric ``(B, 1, H, W)`` with 0, unit vectors ``(B, 3, H, W)`` with the zero vector. Two more tensors may
-stand beside a task's labels, if they do so in all batches of a run:
+Targets are batches of the tensors that :mod:`trainer.augment` makes, of the form that each kind chooses. Two more tensors
+may stand beside a task's labels, if they do so in all batches of a run:
 
 - ``TASK.soft``, uint8 ``(B, 2k, H, W)``: soft labels of classes (:mod:`shards.soft`), zeros where a pixel has none and
   its hard label counts. Both are needed: the hard label says whether a pixel is labelled.

@@ -38,15 +38,21 @@ class Metrics:
         self._sums = torch.zeros(sum(self._sizes), dtype=torch.int64, device=device)
 
     @torch.no_grad()
-    def update(self, labels: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
+    def update(
+        self,
+        labels: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        outputs: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Add a batch.
 
         Args:
             labels: by task, of a prediction, as its kind decides them.
             targets: by task, as :mod:`trainer.losses` takes them; each must be there, if only without a label.
+            outputs: what the labels were made of, at the targets' size, of tasks that have a metric of ranks.
         """
         for task, sums in zip(self.tasks, self._sums.split(self._sizes), strict=True):
-            sums += learning(task).measure(labels[task.name], targets[task.name])
+            sums += learning(task).measure(labels[task.name], targets[task.name], (outputs or {}).get(task.name))
 
     def state(self) -> Tensor:
         """All sums so far, a new flat int64 tensor. States of disjoint samples add up to the state of all."""

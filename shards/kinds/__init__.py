@@ -5,6 +5,7 @@ kind a task has: it asks the task's :class:`~shards.kinds.base.Storage` (:attr:`
 """
 
 from shards.kinds.base import Storage
+from shards.kinds.binary import BinaryStorage
 from shards.kinds.classes import ClassStorage
 from shards.kinds.scalar import ScalarStorage
 from shards.kinds.vectors import UnitVectorStorage
@@ -20,5 +21,5 @@ def register(storage: type[Storage]) -> None:
     STORAGES[storage.kind] = storage
 
 
-for _storage in (ClassStorage, ScalarStorage, UnitVectorStorage):
+for _storage in (ClassStorage, ScalarStorage, UnitVectorStorage, BinaryStorage):
     register(_storage)

@@ -27,6 +27,7 @@ class Storage(ABC):
         options: keys of ``dataset.yaml`` beside ``kind``.
         suffixes: of label files in a user's folder.
         distribution: whether a network's output is a distribution over classes, of which soft labels can be stored.
+        confident: whether an output says itself how sure it is of a decision, as a probability.
         quantity: whether labels are values in a unit, which have a mean and a range.
         smooth: whether a picture of labels may be resized smoothly.
         difference: when two labels of a pixel count as different, as the end of a sentence about two networks.
@@ -36,6 +37,7 @@ class Storage(ABC):
     options: ClassVar[tuple[str, ...]] = ()
     suffixes: ClassVar[frozenset[str]] = frozenset({".png"})
     distribution: ClassVar[bool] = False
+    confident: ClassVar[bool] = False
     quantity: ClassVar[bool] = False
     smooth: ClassVar[bool] = True
     difference: ClassVar[str]
@@ -56,6 +58,11 @@ class Storage(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """What a manifest says of the task beside its kind."""
+        return {}
+
+    @classmethod
+    def fields(cls, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of the :class:`shards.tasks.Task` of a manifest's entry: the inverse of :meth:`to_json`."""
         return {}
 
     # Arrays
@@ -85,8 +92,13 @@ class Storage(ABC):
     # Groups of pixels whose confidences are counted, and thresholds found, apart from each other
 
     @property
+    def group_names(self) -> tuple[str, ...]:
+        """Names of the groups; none where all pixels are one."""
+        return ()
+
+    @property
     def groups(self) -> int:
-        return 1
+        return max(1, len(self.group_names))
 
     def group_of(self, label: np.ndarray) -> np.ndarray | int:
         """The group of each pixel."""

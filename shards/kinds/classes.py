@@ -25,6 +25,7 @@ class ClassStorage(Storage):
     kind = "classes"
     options = ("classes", "colours", "ignore", "offset")
     distribution = True
+    confident = True
     smooth = False
     difference = "say different classes"
 
@@ -40,6 +41,11 @@ class ClassStorage(Storage):
 
     def to_json(self) -> dict[str, Any]:
         return {"classes": list(self.task.classes), "colours": [list(colour) for colour in self.task.colours]}
+
+    @classmethod
+    def fields(cls, entry: Mapping[str, Any]) -> dict[str, Any]:
+        colours = tuple((int(r), int(g), int(b)) for r, g, b in entry["colours"])
+        return {"classes": tuple(entry["classes"]), "colours": colours}
 
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.full((height, width), IGNORE, np.uint8)
@@ -62,8 +68,8 @@ class ClassStorage(Storage):
         return ", ".join(f"{name} {100 * pixels / total:.1f} %" for name, pixels in ordered)
 
     @property
-    def groups(self) -> int:
-        return self.channels
+    def group_names(self) -> tuple[str, ...]:
+        return self.task.classes
 
     def group_of(self, label: np.ndarray) -> np.ndarray:
         return label.astype(np.int64)

@@ -41,6 +41,10 @@ class ScalarStorage(Storage):
         entry: dict[str, Any] = {"scale": self.task.scale, "unit": self.task.unit}
         return entry if self.task.zoom == "divide" else entry | {"zoom": self.task.zoom}
 
+    @classmethod
+    def fields(cls, entry: Mapping[str, Any]) -> dict[str, Any]:
+        return {"scale": float(entry["scale"]), "unit": entry["unit"], "zoom": entry.get("zoom", "divide")}
+
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width), np.float32)
 

@@ -24,6 +24,10 @@
         unit: m                  # default m
       normals:
         kind: unit_vector
+      ground:
+        kind: binary             # masks that may overlap
+        masks: [drivable, edge]  # in the order of the bits
+        ignore: 255              # the stored number that means "no label"; default 255, of more than 7 masks 65535
 
 ===========  ======================================================================================================
 kind         label file
@@ -32,6 +36,8 @@ classes      PNG of 8 or 16 bits with one channel, or a palette PNG, whose indic
 metric       the same, 0 = no measurement; or ``.npy``: floats in ``unit``, whole numbers in steps of ``scale``;
              NaN, infinite and negative = no measurement
 unit_vector  RGB PNG of 8 bits, component = value / 127.5 - 1; what is far from length 1 (black, grey) is no label
+binary       PNG of 8 or 16 bits with one channel: bit k says whether mask k holds; of a single mask, 0 is no and
+             anything else yes
 ===========  ======================================================================================================
 
 Labels are drawn on the upright view: an image that its EXIF orientation turns is turned before it is stored.

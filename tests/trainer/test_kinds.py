@@ -9,11 +9,12 @@ import torch
 from tiny import DEPTH, NORMALS, SEMSEG
 
 from shards.kinds import STORAGES
-from shards.tasks import IGNORE
+from shards.tasks import IGNORE, Task, palette
 from trainer.kinds import LEARNING, METRICS, learning
 
 REPOSITORY = Path(__file__).parents[2]
-TASKS = (SEMSEG, DEPTH, NORMALS)
+MASKS = Task("masks", "binary", ("free", "edge"), palette(2))
+TASKS = (SEMSEG, DEPTH, NORMALS, MASKS)
 
 
 def label_of(task, random: np.random.Generator) -> np.ndarray:
@@ -21,6 +22,8 @@ def label_of(task, random: np.random.Generator) -> np.ndarray:
     height, width = 6, 8
     if task is SEMSEG:
         return random.choice([0, 1, 2, IGNORE], (height, width)).astype(np.uint8)
+    if task is MASKS:
+        return random.integers(0, 5, (height, width)).astype(np.int16)
     some = random.random((height, width)) < 0.7
     if task is DEPTH:
         return (random.uniform(1, 5, (height, width)) * some).astype(np.float32)

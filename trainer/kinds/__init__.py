@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from shards.tasks import Task
 from trainer.kinds.base import Learning, Metric
+from trainer.kinds.binary import BinaryLearning
 from trainer.kinds.classes import ClassLearning
 from trainer.kinds.scalar import ScalarLearning
 from trainer.kinds.vectors import UnitVectorLearning
@@ -37,5 +38,5 @@ def learning(task: Task) -> Learning:
     return LEARNING[task.kind](task)
 
 
-for _kind in (ClassLearning, ScalarLearning, UnitVectorLearning):
+for _kind in (ClassLearning, ScalarLearning, UnitVectorLearning, BinaryLearning):
     register(_kind)

@@ -49,10 +49,12 @@ class Learning(ABC):
         kind: the name in manifests.
         metrics: of ``result.json``, those of tables in their order; the first is the one that networks are compared by,
             where only one is asked for.
+        ranked: whether a metric needs the outputs that decisions were made of, to rank pixels by.
     """
 
     kind: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
+    ranked: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -148,8 +150,13 @@ class Learning(ABC):
         """How many integers measure a batch."""
 
     @abstractmethod
-    def measure(self, decision: Tensor, target: Tensor) -> Tensor:
-        """A batch's integers, int64 ``(sums,)``. A pixel without a label adds nothing."""
+    def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
+        """A batch's integers, int64 ``(sums,)``. A pixel without a label adds nothing.
+
+        Args:
+            output: what the decision was made of, at the target's size, where :attr:`ranked` asks for it and there is
+                one (of stored labels there is none).
+        """
 
     @abstractmethod
     def report(self, sums: list[int]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class ClassLearning(Learning):
     def sums(self) -> int:
         return self.task.channels**2
 
-    def measure(self, decision: Tensor, target: Tensor) -> Tensor:
+    def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
         """The confusion matrix (C, C), flat: rows are the truth, columns the prediction."""
         cells = target.long() * self.task.channels + decision
         return histogram(cells, self.labelled(target), self.sums)

@@ -86,7 +86,7 @@ class ScalarLearning(Learning):
     def sums(self) -> int:
         return 1 + 2 * len(_MEANS) + 3
 
-    def measure(self, decision: Tensor, target: Tensor) -> Tensor:
+    def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
         """Pixels, the fixed-point sums of six quantities, three δ counts."""
         target = target[:, 0]
         where = self.labelled(target)

@@ -85,7 +85,7 @@ class UnitVectorLearning(Learning):
     def sums(self) -> int:
         return 2 + BINS
 
-    def measure(self, decision: Tensor, target: Tensor) -> Tensor:
+    def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
         """The fixed-point sum of the angles in degrees and their histogram. A zero prediction is at 90°."""
         where = self.labelled(target).squeeze(1)
         prediction, truth = decision.permute(0, 3, 1, 2).double(), target.double()

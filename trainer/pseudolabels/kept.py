@@ -51,7 +51,7 @@ def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[st
     kept = above(threshold)
     by_class = {
         name: float(kept[number] / of_class[number]) if of_class[number] else None
-        for number, name in enumerate(task.classes)
+        for number, name in enumerate(task.storage.group_names)
     }
     total = max(int(of_class.sum()), 1)
     return entry | {

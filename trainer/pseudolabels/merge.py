@@ -30,10 +30,8 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
     frames = experiment.training_frames(pseudo=False)
     labels = Manifest.load(experiment.labels, kind="labels")
     for task in experiment.targets:
-        confident = task.storage.distribution and CONFIDENCE in labels.statistics[TRAIN][task.name]
-        threshold = (
-            experiment.config.label.threshold if confident else None
-        )  # a threshold of softmax, and of nothing else
+        confident = task.storage.confident and CONFIDENCE in labels.statistics[TRAIN][task.name]
+        threshold = experiment.config.label.threshold if confident else None  # of a probability, and of nothing else
         frames.add_pseudo(LabelShards(experiment.labels, source, TRAIN, task, threshold))
     job: dict[str, Any] = {
         "merged_from": source.sha256,

@@ -201,7 +201,7 @@ def _recommend(
     if not helping:
         return nothing | {"why": "; ".join(map(str, there))}
     best = max(helping, key=lambda each: each.relative.mean)
-    threshold = Pseudo.threshold if target.storage.distribution else None  # nothing else has a confidence
+    threshold = Pseudo.threshold if target.storage.confident else None  # nothing else has a confidence
     why = f"{best}; {frames[best.source, target.name]} frames show {best.source} alone"
     return {"inputs": ["rgb", best.source], "threshold": threshold, "why": why}
 

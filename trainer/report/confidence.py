@@ -13,7 +13,7 @@ import torch
 
 from shards.labels import LabelShards
 from shards.resize import resize_label
-from shards.tasks import IGNORE, Task
+from shards.tasks import Task
 from trainer.augment import to_tensors
 from trainer.experiment import TRAIN, Experiment
 from trainer.frames import Frames
@@ -50,9 +50,14 @@ class Counts:
         def count(where: np.ndarray) -> np.ndarray:
             return np.reshape(confidence_counts(task, label[where], confidence[where]), (-1, BINS))
 
-        known = np.zeros(label.shape, bool) if truth is None else truth != IGNORE
+        known = np.zeros(label.shape, bool) if truth is None else task.storage.labelled(truth)
         sums = np.bincount(bins(confidence[known]), confidence[known].astype(np.float64), BINS)
-        return cls(count(np.ones(label.shape, bool)), count(known), count(known & (label == truth)), sums)
+        return cls(
+            count(np.ones(label.shape, bool)),
+            count(known),
+            count(known if truth is None else known & ~task.storage.differ(label, truth)),
+            sums,
+        )
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(getattr(self, of.name) + getattr(other, of.name) for of in fields(self)))
@@ -156,7 +161,7 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
         if truth is not None:
             truth = resize_label(truth, label.shape[:2])
             found.with_truth += 1
-        if confidence is not None and task.storage.distribution:
+        if confidence is not None and task.storage.confident:
             counts = Counts.of(task, label, confidence, truth)
             found.counts = found.counts + counts if found.counts else counts
             count = int(counts.known.sum())
@@ -174,7 +179,7 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
 def from_statistics(task: Task, statistics: dict[str, Any]) -> Checked:
     """What the labels' own manifest tells where the data set cannot be read: fractions kept, and no accuracy."""
     found = Checked(task, None, [], statistics["frames"])
-    if CONFIDENCE in statistics and task.storage.distribution:
+    if CONFIDENCE in statistics and task.storage.confident:
         labelled = np.reshape(statistics[CONFIDENCE], (-1, BINS))
         found.counts = Counts(labelled, np.zeros_like(labelled), np.zeros_like(labelled), np.zeros(BINS))
     return found

@@ -124,8 +124,13 @@ def test_the_baseline_with_the_rows_own_labels_is_taken_and_another_is_named():
 
 
 def test_headline_metrics_are_the_trainers():
-    kinds = {"classes": {"classes": ("a", "b"), "colours": palette(2)}, "metric": {"scale": 1.0}, "unit_vector": {}}
+    kinds: dict[str, dict] = {
+        "classes": {"classes": ("a", "b"), "colours": palette(2)},
+        "metric": {"scale": 1.0},
+        "unit_vector": {},
+    }
+    kinds["binary"] = kinds["classes"]
     tasks = [Task(f"of_{kind}", kind, **options) for kind, options in kinds.items()]  # type: ignore[arg-type]
     measured = Metrics(tasks).compute()
-    assert [headline_of(task) for task in tasks] == list(JUDGED) == ["miou", "rmse", "mean"]
+    assert [headline_of(task) for task in tasks] == list(JUDGED) == ["miou", "rmse", "mean", "mask_iou"]
     assert all(headline_of(task) in measured[task.name] for task in tasks)

@@ -1,0 +1,149 @@
+"""Kind ``binary``: masks that may overlap, such as drivable, graspable, edge.
+
+In memory int16 ``(H, W)``: 0 for no label, else 1 + the sum of 2^k over the masks k that hold. In a shard the same
+numbers as PNG, of 8 bits for up to 7 masks, else of 16.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shards.codec import decode_png, encode_png
+from shards.errors import UserError
+from shards.images import read_values
+from shards.kinds.base import MISSING, Storage, is_whole, missing_share, percent
+from shards.kinds.classes import palette
+
+MOST = 14
+"""Masks that an int16 has room for."""
+_IN_BYTE = 7
+_NONE = (224, 224, 224)  # the colour of pixels for which no mask holds
+
+
+class BinaryStorage(Storage):
+    """Whether each mask holds at each pixel. The task names the masks as its ``classes``, with a colour for each; in
+    manifests they are ``masks``."""
+
+    kind = "binary"
+    options = ("masks", "colours", "ignore")
+    confident = True
+    smooth = False
+    difference = "disagree about a mask"
+
+    def problem(self) -> str | None:
+        masks, colours = len(self.task.classes), len(self.task.colours)
+        if not 1 <= masks <= MOST:
+            return f"{masks} masks, where 1 to {MOST} can be stored"
+        return f"{colours} colours for {masks} masks" if colours != masks else None
+
+    @property
+    def channels(self) -> int:
+        return len(self.task.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"masks": list(self.task.classes), "colours": [list(colour) for colour in self.task.colours]}
+
+    @classmethod
+    def fields(cls, entry: Mapping[str, Any]) -> dict[str, Any]:
+        colours = tuple((int(r), int(g), int(b)) for r, g, b in entry["colours"])
+        return {"classes": tuple(entry["masks"]), "colours": colours}
+
+    def empty(self, height: int, width: int) -> np.ndarray:
+        return np.zeros((height, width), np.int16)
+
+    def labelled(self, label: np.ndarray) -> np.ndarray:
+        return label != 0
+
+    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        return np.where(kept, label, np.int16(0))
+
+    def masks(self, label: np.ndarray) -> np.ndarray:
+        """Each mask, bool ``(H, W, K)``; False where there is no label."""
+        bits = (label.astype(np.int64)[..., None] - 1) >> np.arange(self.channels) & 1
+        return (bits == 1) & self.labelled(label)[..., None]
+
+    def statistics(self, label: np.ndarray) -> dict[str, Any]:
+        """Also in how many pixels each mask holds (``holds``)."""
+        return super().statistics(label) | {"holds": self.masks(label).sum((0, 1), dtype=np.int64).tolist()}
+
+    def describe(self, statistics: Mapping[str, Any]) -> str:
+        pixels = max(statistics["pixels"], 1)
+        shares = zip(self.task.classes, statistics["holds"], strict=True)
+        named = ", ".join(f"{name} {100 * count / pixels:.1f} %" for name, count in shares)
+        return f"{named}; {missing_share(statistics):.1f} % missing"
+
+    def encode(self, label: np.ndarray) -> bytes:
+        self._check(label)
+        return encode_png(label.astype(np.uint8 if self.channels <= _IN_BYTE else np.uint16))
+
+    def decode(self, data: bytes) -> np.ndarray:
+        label = decode_png(data, "L" if self.channels <= _IN_BYTE else "I;16").astype(np.int32)
+        self._check(label)
+        return label.astype(np.int16)
+
+    def _check(self, label: np.ndarray) -> None:
+        most = 2**self.channels
+        if label.min(initial=0) < 0 or label.max(initial=0) > most:
+            wrong = label[(label < 0) | (label > most)][0]
+            what = f"{wrong} is out of range (0 for no label, 1 to {most})"
+            raise UserError(what, cure="correct the label, or the list of masks")
+
+    @classmethod
+    def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Files store a number whose bit k is mask k, or of a single mask anything but 0; ``ignore`` is no label."""
+        masks = entry.get("masks")
+        if not isinstance(masks, list) or not all(isinstance(name, str) and name for name in masks):
+            raise UserError("masks are missing", cure="give a list of names, in the order of the bits")
+        ignore = entry.get("ignore", _ignored(len(masks)))
+        if not is_whole(ignore) or not 0 <= ignore < 2**16:
+            raise UserError(f"ignore {ignore!r} is no stored number", cure="give a whole number in 0..65535")
+        colours = entry.get("colours", palette(len(masks)))
+        return cls.fields({"masks": masks, "colours": colours}), {"ignore": ignore}
+
+    def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
+        stored = read_values(path).astype(np.int64)
+        bits = (stored != 0).astype(np.int64) if self.channels == 1 else stored
+        wrong = (bits >= 2**self.channels) & (stored != how["ignore"])
+        if wrong.any():
+            what = f"stored {stored[wrong][0]} has bits beyond the {self.channels} masks"
+            cure = f"correct the label, or masks or ignore (now {how['ignore']}) of dataset.yaml"
+            raise UserError(what, file=path, cure=cure)
+        return np.where(stored == how["ignore"], 0, bits + 1).astype(np.int16)
+
+    def write_file(self, label: np.ndarray) -> bytes:
+        stored = np.where(self.labelled(label), label - 1, _ignored(self.channels))
+        return encode_png(stored.astype(np.uint8 if self.channels <= _IN_BYTE else np.uint16))
+
+    def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+        """The mean of the colours of the masks that hold; light grey where none does."""
+        masks = self.masks(label)
+        count = masks.sum(-1, keepdims=True)
+        colours = masks @ np.asarray(self.task.colours, np.float64) / np.maximum(count, 1)
+        colours = np.where(count > 0, np.rint(colours), _NONE)
+        return np.where(self.labelled(label)[..., None], colours, MISSING).astype(np.uint8)
+
+    def occurring(self, labels: Iterable[np.ndarray]) -> list[tuple[str, tuple[int, int, int]]]:
+        holds = np.any([self.masks(label).any((0, 1)) for label in labels], axis=0)
+        return [(self.task.classes[index], self.task.colours[index]) for index in np.flatnonzero(holds)]
+
+    def glance(self, label: np.ndarray) -> str:
+        known = self.labelled(label)
+        if not known.any():
+            return "no label"
+        shares = self.masks(label)[known].mean(0)
+        return ", ".join(f"{name} {percent(share)}" for name, share in zip(self.task.classes, shares, strict=True))
+
+    def score(self, label: np.ndarray, truth: np.ndarray) -> str:
+        known = self.labelled(truth)
+        equal = (self.masks(label) == self.masks(truth))[known]
+        return f"{percent(equal.mean())} right" if known.any() else ""
+
+    def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return one != other
+
+
+def _ignored(masks: int) -> int:
+    """The stored number of no label where none is given: no sum of bits, in as few bits."""
+    return 2**8 - 1 if masks <= _IN_BYTE else 2**16 - 1
