@@ -11,7 +11,7 @@ count over the **global** batch that the training loop adds up first::
 The losses of all micro-batches on all ranks then add up to the loss of the global batch. A backend that
 averages gradients over ranks or accumulation steps turns that sum into a mean: multiply by their number.
 
-Targets are batches of the tensors that :mod:`trainer.augment` makes, of the form that each kind chooses. Two more tensors
+Targets are batches of the tensors that :mod:`trainer.augment` makes, as each kind has them. Two more tensors
 may stand beside a task's labels, if they do so in all batches of a run:
 
 - ``TASK.soft``, uint8 ``(B, 2k, H, W)``: soft labels of classes (:mod:`shards.soft`), zeros where a pixel has none and

@@ -101,14 +101,16 @@ def test_the_example_of_the_docstring_works(root):
     (root / "dataset.yaml").write_text(yaml.safe_dump(example, sort_keys=False))
     for i in range(4):
         save(root / f"normals/{i:04d}.png", picture(i))
+        save(root / f"ground/{i:04d}.png", picture(i)[..., 0] % 4)
     source = Folder(root)
     assert [(task.name, task.kind) for task in source.tasks] == [
         ("semseg", "classes"),
         ("depth", "metric"),
         ("normals", "unit_vector"),
+        ("ground", "binary"),
     ]
     assert source.tasks[0].colours[2] == (220, 20, 60)
-    assert set(source.load("train", 1).labels) == {"semseg", "depth", "normals"}
+    assert set(source.load("train", 1).labels) == {"semseg", "depth", "normals", "ground"}
 
 
 def test_a_camera_is_known_to_every_frame(root):
