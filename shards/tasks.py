@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from shards import kinds
 from shards.errors import UserError
-from shards.kinds import STORAGES, Storage
+from shards.kinds import Storage
 from shards.kinds.classes import IGNORE, palette
 
 __all__ = ["IGNORE", "RESERVED", "Task", "palette"]
@@ -59,8 +60,8 @@ class Task:
     def __post_init__(self) -> None:
         if not self.name.replace("_", "").isalnum() or self.name != self.name.lower() or self.name in RESERVED:
             problem = f"{self.name!r} is no task name (lower-case letters, digits, _; not {sorted(RESERVED)})"
-        elif self.kind not in STORAGES:
-            problem = f"kind {self.kind!r} is none of {', '.join(STORAGES)}"
+        elif kinds.storage_of(self.kind) is None:
+            problem = f"kind {self.kind!r} is none of {', '.join(kinds.known())}"
         elif self.zoom != "divide" and "zoom" not in self.storage.options:
             problem = f"zoom {self.zoom!r} is of the kind metric, not of {self.kind}"
         else:
@@ -71,7 +72,9 @@ class Task:
     @cached_property
     def storage(self) -> Storage:
         """What its kind says of its labels at rest."""
-        return STORAGES[self.kind](self)
+        kind = kinds.storage_of(self.kind)
+        assert kind is not None, "a task of another kind cannot be made"
+        return kind(self)
 
     @property
     def channels(self) -> int:
@@ -89,5 +92,5 @@ class Task:
         Raises:
             UserError: for a kind that is not known, or an entry that makes no task.
         """
-        kind = STORAGES.get(entry["kind"])
+        kind = kinds.storage_of(entry["kind"])
         return cls(name, entry["kind"], **(kind.fields(entry) if kind else {}))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from shards import kinds
 from shards.codec import key_of
 from shards.errors import UserError
-from shards.kinds import STORAGES
 from shards.kinds.base import is_number
 from shards.tasks import Task
 
@@ -92,9 +92,9 @@ def declaration_of(tasks: Iterable[Task]) -> str:
 
 def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
     key = f"tasks.{name}"
-    if not isinstance(entry, Mapping) or str(entry.get("kind")) not in STORAGES:
-        raise UserError("has no kind", file=where, key=key, cure=f"give kind: {', '.join(STORAGES)}")
-    kind = STORAGES[entry["kind"]]
+    kind = kinds.storage_of(str(entry.get("kind"))) if isinstance(entry, Mapping) else None
+    if kind is None:
+        raise UserError("has no kind", file=where, key=key, cure=f"give kind: {', '.join(kinds.known())}")
     _check_keys(where, key, entry, ("kind", *kind.options))
     try:
         fields, how = kind.declared(entry)

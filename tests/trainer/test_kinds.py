@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny import DEPTH, NORMALS, SEMSEG
 
-from shards.kinds import STORAGES
+from shards.kinds import known, storage_of
 from shards.tasks import IGNORE, Task, palette
-from trainer.kinds import LEARNING, METRICS, learning
+from trainer.kinds import kinds, learning, metrics
 
 REPOSITORY = Path(__file__).parents[2]
 MASKS = Task("masks", "binary", ("free", "edge"), palette(2))
@@ -32,20 +32,26 @@ def label_of(task, random: np.random.Generator) -> np.ndarray:
 
 
 def test_what_is_stored_can_be_learnt_and_the_reverse():
-    assert STORAGES.keys() == LEARNING.keys()
-    assert all(name == of.kind for table in (STORAGES, LEARNING) for name, of in table.items())
+    assert known() == [kind.kind for kind in kinds()]
+    assert all(storage_of(name).kind == name for name in known())
 
 
 def test_nobody_else_asks_for_a_kind():
     """`task.kind` is looked up in the two tables, and compared with nothing."""
-    names = "|".join(STORAGES)
+    names = "|".join(known())
     asks = re.compile(rf"""(task|target)\w*\.kind\b|[=!]= ["']({names})["']""")
     asked = []
     for package in ("shards", "trainer", "launchers"):
         for path in (REPOSITORY / package).rglob("*.py"):
             lines = [line.strip() for line in path.read_text().splitlines()]
             asked += [f"{path.relative_to(REPOSITORY)}: {line}" for line in lines if asks.search(line)]
-    allowed = ("return LEARNING[task.kind](task)", 'return {"kind": task.kind, ')  # the table, and what is noted of it
+    allowed = (
+        "_LEARNING[task.kind]",
+        "task.kind not in _LEARNING",
+        "task.kind not in _LEARNING",
+        "cannot be learnt",
+        'return {"kind": task.kind, ',
+    )  # the table, and what is noted of it
     assert [line for line in asked if not any(text in line for text in allowed)] == []
     assert len(asked) == len(allowed)
 
@@ -77,6 +83,6 @@ def test_both_halves_of_a_kind_agree(task):
 
 
 def test_metrics_of_all_kinds_have_names_of_their_own():
-    every = [metric.name for kind in LEARNING.values() for metric in kind.metrics]
-    assert len(set(every)) == len(every) == len(METRICS)
-    assert all(kind.metrics[0].shown for kind in LEARNING.values()), "networks are compared by what tables show"
+    every = [metric.name for metric in metrics()]
+    assert len(set(every)) == len(every)
+    assert all(kind.metrics[0].shown for kind in kinds()), "networks are compared by what tables show"

@@ -6,7 +6,9 @@ rest: :mod:`shards.kinds`.
 """
 
 from functools import lru_cache
+from importlib.metadata import entry_points
 
+from shards.errors import UserError
 from shards.tasks import Task
 from trainer.kinds.base import Learning, Metric
 from trainer.kinds.binary import BinaryLearning
@@ -14,28 +16,44 @@ from trainer.kinds.classes import ClassLearning
 from trainer.kinds.scalar import ScalarLearning
 from trainer.kinds.vectors import UnitVectorLearning
 
-__all__ = ["LEARNING", "METRICS", "Learning", "Metric", "learning", "register"]
+__all__ = ["Learning", "Metric", "kinds", "learning", "metrics", "register"]
 
-LEARNING: dict[str, type[Learning]] = {}
-"""By the kind's name in manifests."""
-METRICS: dict[str, Metric] = {}
-"""The scalar metrics of all kinds by name, those of tables first."""
+GROUP = "tutelage.learning"
+"""The entry points by which an installed package offers kinds of its own: their names are the kinds'."""
+_LEARNING: dict[str, type[Learning]] = {}
 
 
 def register(kind: type[Learning]) -> None:
-    """Make a kind known under its name."""
-    LEARNING[kind.kind] = kind
-    every = sorted(
-        (metric for each in LEARNING.values() for metric in each.metrics), key=lambda metric: not metric.shown
-    )
-    METRICS.clear()
-    METRICS.update({metric.name: metric for metric in every})
+    """Make a kind known under its name, in this process."""
+    _LEARNING[kind.kind] = kind
+
+
+def kinds() -> list[type[Learning]]:
+    """All kinds, those of installed packages last."""
+    for entry in entry_points(group=GROUP):
+        if entry.name not in _LEARNING:
+            register(entry.load())
+    return [*_LEARNING.values()]
+
+
+def metrics() -> list[Metric]:
+    """The scalar metrics of all kinds, those of tables first."""
+    return sorted((metric for kind in kinds() for metric in kind.metrics), key=lambda metric: not metric.shown)
 
 
 @lru_cache(maxsize=256)
 def learning(task: Task) -> Learning:
-    """What its kind says of a task's labels where they are learnt."""
-    return LEARNING[task.kind](task)
+    """What its kind says of a task's labels where they are learnt.
+
+    Raises:
+        UserError: for a kind that is stored, and not learnt.
+    """
+    if task.kind not in _LEARNING:
+        kinds()
+    if task.kind not in _LEARNING:
+        cure = f"install what offers it as an entry point of {GROUP}, or register it"
+        raise UserError(f"kind {task.kind} cannot be learnt", key=task.name, cure=cure)
+    return _LEARNING[task.kind](task)
 
 
 for _kind in (ClassLearning, ScalarLearning, UnitVectorLearning, BinaryLearning):
