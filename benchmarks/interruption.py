@@ -35,7 +35,7 @@ from benchmarks.scaling import Job, end_like_ctrl_c
 from shards.stream import Batches
 from trainer.data import training_batches
 from trainer.experiment import Experiment
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 from trainer.overlap import Background
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
@@ -232,7 +232,7 @@ def loader() -> None:
     rounds, late, config, *overrides = sys.argv[1:]
     experiment = Experiment(config, overrides)
     options = experiment.config
-    criterion = Criterion(experiment.tasks, options.loss.weights, options.loss.normalise)  # type: ignore[arg-type]
+    criterion = MultiTaskLoss(experiment.tasks, options.loss.weights, options.loss.normalise)  # type: ignore[arg-type]
     batches = Batches(options.train.global_batch, options.train.accumulation)
     seconds: dict[int, list[float]] = {0: [], int(late): [], FAR: []}
     for number in range(int(rounds) + 1):

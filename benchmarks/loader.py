@@ -15,7 +15,7 @@ import torch
 from shards.stream import Batches
 from trainer.data import training_batches
 from trainer.experiment import TRAIN, Experiment
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 
 WARM_UP = 3
 
@@ -29,7 +29,7 @@ def main() -> None:
     torch.set_num_threads(1)
     experiment = Experiment(options.config, [*options.overrides, "data.workers=0"])
     config = experiment.config
-    criterion = Criterion(experiment.tasks)
+    criterion = MultiTaskLoss(experiment.tasks)
     size = config.train.global_batch
     batches = training_batches(config, experiment.training_frames(), criterion, Batches(size), 0, 10**9)
     for batch in itertools.islice(batches, WARM_UP):

@@ -23,7 +23,7 @@ from trainer.configvalues import parse_size
 from trainer.cutmix import CutMix
 from trainer.frames import Frames
 from trainer.kinds import learning
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 from trainer.runtime import ignore_signals
 
 _T = TypeVar("_T")
@@ -153,8 +153,8 @@ class Collate:
 
     Args:
         labels: every task that may appear, as an input or a target.
-        count: gives a batch's share of the loss's denominators (:meth:`trainer.losses.Criterion.counts`); None where
-            there is no loss.
+        count: gives a batch's share of the loss's denominators (:meth:`trainer.losses.MultiTaskLoss.counts`); None
+            where there is no loss.
         file_of: finds the shard of a key, for errors.
         planes: the arrays beside pseudo-labels, each with its channels; frames without them weigh fully and have no
             soft label.
@@ -205,7 +205,14 @@ def load_batches(loader: FrameLoader, collate: Collate, places: Iterable[Positio
 
 
 def training_batches(
-    config: Config, frames: Frames, criterion: Criterion, batches: Batches, start: int, stop: int, *, pin: bool = False
+    config: Config,
+    frames: Frames,
+    criterion: MultiTaskLoss,
+    batches: Batches,
+    start: int,
+    stop: int,
+    *,
+    pin: bool = False,
 ) -> Generator[Batch]:
     """The micro-batches of steps ``[start, stop)`` for one rank, in order.
 

@@ -15,7 +15,7 @@ from trainer.ema import AveragedWeights
 from trainer.engine import choose
 from trainer.experiment import Experiment
 from trainer.kinds import learning
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 from trainer.model.backbone import STRIDES
 from trainer.model.network import Predictions, build
 from trainer.model.norm import Statistics, prepare_norm, train_mode
@@ -54,7 +54,7 @@ class Learner:
         self.process, self.config = process, experiment.config
         config = experiment.config
         loss = config.loss
-        self.criterion = Criterion(
+        self.criterion = MultiTaskLoss(
             experiment.tasks,
             loss.weights,
             loss.normalise,  # type: ignore[arg-type]

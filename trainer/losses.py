@@ -80,7 +80,7 @@ def _sum(prediction: Tensor, targets: Mapping[str, Tensor], task: Task) -> Tenso
     return loss.sum() if weight is None else (loss * weight.reshape(loss.shape)).sum()
 
 
-class Criterion:
+class MultiTaskLoss:
     """The training loss: L = Σ over tasks of weight × (final + deep × Σ over scales of initial) / denominator.
 
     With weights ``{"semseg": α}`` and depth as the other task this is the paper's L = L_D + α·L_S. Final and initial

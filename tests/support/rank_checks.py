@@ -27,7 +27,7 @@ from shards.stream import Batches
 from trainer import evaluate
 from trainer.data import Batch, training_batches
 from trainer.experiment import Experiment
-from trainer.losses import Criterion, label_counts
+from trainer.losses import MultiTaskLoss, label_counts
 from trainer.metrics import Metrics
 from trainer.model.network import build
 from trainer.model.norm import train_mode
@@ -80,7 +80,7 @@ def order(experiment: Experiment, process: Accelerator) -> list[list[tuple[str, 
 def micro_batches(experiment: Experiment, process: Accelerator, start: int, stop: int) -> Iterator[Batch]:
     """This rank's micro-batches of some steps."""
     config = experiment.config
-    criterion = Criterion(experiment.tasks)
+    criterion = MultiTaskLoss(experiment.tasks)
     size, parts = config.train.global_batch, config.train.accumulation
     batches = Batches(size, parts, process.process_index, process.num_processes)
     return training_batches(config, experiment.training_frames(), criterion, batches, start, stop)
@@ -123,7 +123,7 @@ def gradient(groups: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 def mean_of_means(experiment: Experiment, process: Accelerator, micro: list[Batch]) -> dict[str, Tensor]:
     """What a loop gets that lets each micro-batch divide by its own labels, and averages."""
-    config, criterion = experiment.config, Criterion(experiment.tasks)
+    config, criterion = experiment.config, MultiTaskLoss(experiment.tasks)
     torch.manual_seed(config.seed)
     network = build(experiment.architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train_mode(network, config.model.norm)

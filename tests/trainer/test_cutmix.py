@@ -10,7 +10,7 @@ from shards.tasks import IGNORE, Task
 from trainer.cutmix import CutMix, draw_box, paste
 from trainer.data import training_batches
 from trainer.experiment import Experiment
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 
 TASKS = (
     Task("semseg", "classes", classes=("a", "b"), colours=((0, 0, 0), (9, 9, 9))),
@@ -97,7 +97,7 @@ def test_frames_that_differ_in_size_are_left_to_the_batch():
 
 
 def batches(experiment: Experiment, stop: int, cut: Batches) -> list:
-    criterion = Criterion(experiment.tasks)
+    criterion = MultiTaskLoss(experiment.tasks)
     return list(training_batches(experiment.config, experiment.training_frames(), criterion, cut, 0, stop))
 
 

@@ -16,7 +16,7 @@ from shards.stream import Batches, Position
 from shards.tasks import IGNORE
 from trainer.data import Batch, Collate, FrameLoader, load_batches, training_batches
 from trainer.experiment import Experiment
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 
 PLAIN = ("augment.flip=false", "augment.zoom=[1.0]", "augment.jitter=0")
 ALL = ("labels.semseg=null", "labels.depth=null")
@@ -24,7 +24,7 @@ SIZE = (32, 64)
 
 
 def batches_of(experiment: Experiment, stop: int, start: int = 0, batches: Batches | None = None) -> list:
-    criterion = Criterion(experiment.tasks, experiment.config.loss.weights, experiment.config.loss.normalise)
+    criterion = MultiTaskLoss(experiment.tasks, experiment.config.loss.weights, experiment.config.loss.normalise)
     batches = batches or Batches(experiment.config.train.global_batch)
     return list(training_batches(experiment.config, experiment.training_frames(), criterion, batches, start, stop))
 

@@ -11,7 +11,7 @@ from shards.read import ShardReader
 from shards.stream import Batches
 from trainer.data import training_batches
 from trainer.frames import Frames
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 
 
 def frames_of(manifest, seed=0, split="train", **options) -> Frames:
@@ -225,7 +225,7 @@ def test_hidden_labels_are_never_read(make, finished, monkeypatch):
     student, teacher = finished("student"), finished("teacher")
     for experiment in (student, teacher):
         frames = experiment.training_frames()
-        list(training_batches(experiment.config, frames, Criterion(experiment.tasks), Batches(4), 0, 8))
+        list(training_batches(experiment.config, frames, MultiTaskLoss(experiment.tasks), Batches(4), 0, 8))
     (teacher.labels / "MANIFEST.json").unlink()
     for shard in teacher.labels.glob("*.tar"):
         shard.unlink()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from shards.errors import UserError
 from shards.soft import distribution, quantise
 from shards.tasks import Task, palette
-from trainer.losses import Criterion, label_counts, loss_sums
+from trainer.losses import MultiTaskLoss, label_counts, loss_sums
 from trainer.model.network import Predictions
 
 SEMSEG = Task("semseg", "classes", tuple("abcde"), palette(5))
@@ -126,12 +126,12 @@ def test_weights_multiply_losses_and_counts():
     error = ((predictions["depth"] - targets["depth"]).abs() * (targets["depth"] != 0) * weights).sum()
     assert sums[1].item() == pytest.approx(float(error), rel=1e-5)
     whole = targets | {"semseg.weight": torch.full_like(weights, 255)}  # all alike is as good as none
-    criterion, terms = Criterion(TASKS), Predictions(predictions, [])
+    criterion, terms = MultiTaskLoss(TASKS), Predictions(predictions, [])
     torch.testing.assert_close(
         criterion.terms(terms, whole, criterion.counts(whole)),
         criterion.terms(terms, targets, criterion.counts(targets)),
     )
-    share = Criterion(TASKS, normalise="all")
+    share = MultiTaskLoss(TASKS, normalise="all")
     assert share.counts(whole).tolist() == [255 * 6 * SIDE * SIDE, 6 * SIDE * SIDE, 6 * SIDE * SIDE]
 
 
@@ -166,7 +166,7 @@ def test_a_zero_vector_as_prediction_has_a_bounded_gradient():
 
 def test_without_labels_loss_and_gradient_are_exact_zeros_that_reach_every_prediction():
     predictions = Predictions(outputs(2), [outputs(2, seed=2)])
-    criterion = Criterion(TASKS)
+    criterion = MultiTaskLoss(TASKS)
     targets = unlabelled(2)
     loss = criterion(predictions, targets, criterion.counts(targets))
     loss.backward()
@@ -206,7 +206,7 @@ class Tiny(nn.Module):
         )
 
 
-def gradient(criterion: Criterion, images: Tensor, targets: dict[str, Tensor], cuts: tuple[int, ...]) -> Tensor:
+def gradient(criterion: MultiTaskLoss, images: Tensor, targets: dict[str, Tensor], cuts: tuple[int, ...]) -> Tensor:
     """The gradient of the micro-batches between ``cuts``, each with its own backward pass."""
     network = Tiny()
     parts = [slice(a, b) for a, b in pairwise((0, *cuts, len(images)))]
@@ -230,7 +230,7 @@ def test_uneven_micro_batches_have_the_gradient_of_the_whole_batch(normalise, cu
         targets, _ = soft_batch()
         targets["semseg.weight"] = torch.arange(6 * SIDE * SIDE).remainder(256).view(6, 1, SIDE, SIDE).byte()
     targets["semseg"][4:] = 255  # one micro-batch holds no label of this task at all
-    criterion = Criterion(TASKS, {"semseg": 0.7}, normalise)
+    criterion = MultiTaskLoss(TASKS, {"semseg": 0.7}, normalise)
     whole = gradient(criterion, images, targets, ())
     assert distance(gradient(criterion, images, targets, cuts), whole) < 1e-4  # rounding; the mistake below makes 1e-2
 
@@ -238,7 +238,7 @@ def test_uneven_micro_batches_have_the_gradient_of_the_whole_batch(normalise, cu
 def test_a_mean_of_micro_batch_means_has_another_gradient():
     """The mistake that the global denominator is there against; it makes the test above worth something."""
     images, targets = torch.randn(6, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(3)), batch()
-    criterion = Criterion(TASKS)
+    criterion = MultiTaskLoss(TASKS)
     whole = gradient(criterion, images, targets, ())
     halves = [
         gradient(criterion, images[part], {name: t[part] for name, t in targets.items()}, ())
@@ -250,7 +250,7 @@ def test_a_mean_of_micro_batch_means_has_another_gradient():
 def test_final_and_initial_predictions_are_equal_terms_and_weights_multiply():
     targets = batch()
     terms = [{name: x.detach() for name, x in outputs(seed=s).items()} for s in range(5)]
-    criterion = Criterion(TASKS, {"semseg": 0.25})
+    criterion = MultiTaskLoss(TASKS, {"semseg": 0.25})
     counts = criterion.counts(targets)
     values = criterion.terms(Predictions(terms[0], terms[1:]), targets, counts)
     sums = torch.stack([loss_sums(term, targets, TASKS) for term in terms]).sum(0)
@@ -265,7 +265,7 @@ def test_deep_supervision_is_weighed_and_leaves_small_maps_out():
     predictions = Predictions(final, scales)
 
     def losses(**options) -> Tensor:
-        criterion = Criterion(TASKS, **options)
+        criterion = MultiTaskLoss(TASKS, **options)
         return criterion.terms(predictions, targets, criterion.counts(targets))
 
     counts = label_counts(targets, TASKS)
@@ -283,7 +283,7 @@ def test_deep_supervision_is_weighed_and_leaves_small_maps_out():
 
 def test_all_divides_by_every_pixel_so_that_a_missing_label_is_a_zero_loss():
     targets, predictions = batch(), Predictions(outputs(), [])
-    labelled, every = Criterion(TASKS), Criterion(TASKS, normalise="all")
+    labelled, every = MultiTaskLoss(TASKS), MultiTaskLoss(TASKS, normalise="all")
     assert every.counts(targets).tolist() == [6 * SIDE * SIDE] * 3
     a = labelled.terms(predictions, targets, labelled.counts(targets))
     b = every.terms(predictions, targets, every.counts(targets))
@@ -323,6 +323,6 @@ def test_a_gradient_reaches_half_precision_predictions():
 )
 def test_a_wrong_option_is_a_user_error_that_names_it(options, key):
     with pytest.raises(UserError) as caught:
-        Criterion(TASKS, **options)
+        MultiTaskLoss(TASKS, **options)
     assert caught.value.key == key
     assert caught.value.cure

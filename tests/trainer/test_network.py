@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
 from shards.tasks import IGNORE, Task, palette
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 from trainer.model.blocks import SqueezeExcitation, upsample
 from trainer.model.network import SCALES, Architecture, Network, Predictions, build
 from trainer.model.size import size_of
@@ -433,6 +433,6 @@ def process_group():
 @pytest.mark.parametrize("tasks", [(SEMSEG,), (SEMSEG, DEPTH)], ids=["single task", "two tasks"])
 def test_ddp_finds_no_unused_parameter(process_group, tasks, decoder):
     network = DistributedDataParallel(seeded(teacher(*tasks, decoder=decoder)))
-    criterion, inputs = Criterion(tasks, deep_cells=8), batch()  # which leaves strides 16 and 32 out
+    criterion, inputs = MultiTaskLoss(tasks, deep_cells=8), batch()  # which leaves strides 16 and 32 out
     for _ in range(2):  # a parameter that was not used in the first step is an error in the second
         criterion(network(inputs), inputs, criterion.counts(inputs)).backward()

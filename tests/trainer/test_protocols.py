@@ -18,7 +18,7 @@ from shards.stream import Batches
 from trainer.data import training_batches
 from trainer.experiment import Experiment
 from trainer.grid import rows_of
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 from trainer.model.network import build
 from trainer.results.groups import read_result
 from trainer.stages import check, run
@@ -111,7 +111,7 @@ def test_a_row_takes_a_step(protocol, name, data, tmp_path):
     experiment = made(protocol, name, data, tmp_path, "train.global_batch=4", "data.workers=0")
     config = experiment.config
     network = build(experiment.architecture)
-    criterion = Criterion(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
+    criterion = MultiTaskLoss(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
     batch = next(training_batches(config, experiment.training_frames(), criterion, Batches(4), 0, 1))
     loss = criterion(network(batch.inputs(config.inputs, torch.channels_last)), batch.labels, batch.counts)
     assert loss.isfinite() and loss > 0

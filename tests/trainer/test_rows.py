@@ -15,7 +15,7 @@ from shards.stream import Batches
 from trainer.data import training_batches
 from trainer.experiment import Experiment
 from trainer.grid import rows_of
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 from trainer.model.network import build
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -118,7 +118,7 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
     network = build(experiment.architecture)
     assert bool(network.initial) == (row not in HEADS)
     assert len(network.backbones) == (1 if row == "fmst" else len(inputs))
-    criterion = Criterion(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
+    criterion = MultiTaskLoss(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
     batch = next(training_batches(config, frames, criterion, Batches(config.train.global_batch), 0, 1))
     assert len(batch.keys) == config.train.global_batch
     loss = criterion(network(batch.inputs(config.inputs, torch.channels_last)), batch.labels, batch.counts)

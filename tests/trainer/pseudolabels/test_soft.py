@@ -18,7 +18,7 @@ from trainer.augment import to_tensors
 from trainer.averaging import averaged, mirrored
 from trainer.data import order_of, training_batches
 from trainer.experiment import Experiment
-from trainer.losses import Criterion
+from trainer.losses import MultiTaskLoss
 from trainer.pseudolabels.labelling import label
 from trainer.runs import checkpoint
 from trainer.stages import run
@@ -78,7 +78,7 @@ def taught_keys(frames) -> set[str]:
 
 def batches_of(experiment: Experiment, steps: int) -> list:
     frames = experiment.training_frames()
-    config, criterion = experiment.config, Criterion(experiment.tasks)
+    config, criterion = experiment.config, MultiTaskLoss(experiment.tasks)
     return list(training_batches(config, frames, criterion, Batches(config.train.global_batch), 0, steps))
 
 
@@ -102,7 +102,7 @@ def test_a_batch_holds_soft_labels_of_a_teachers_frames_alone_augmented_like_the
 
 def test_the_student_learns_what_the_stored_distribution_says(finished, task):
     student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.threshold=null")
-    batch, criterion = batches_of(student, 1)[0], Criterion(student.tasks)
+    batch, criterion = batches_of(student, 1)[0], MultiTaskLoss(student.tasks)
     logits = torch.randn(4, len(task.classes), 32, 64, generator=torch.Generator().manual_seed(0))
     predictions = {"semseg": logits, "depth": torch.zeros(4, 1, 32, 64)}
     total = torch.zeros(())
@@ -139,7 +139,7 @@ def test_weights_are_the_confidence_and_ground_truth_weighs_fully(finished):
     student = finished("student", "pseudo.semseg.weight=confidence", "pseudo.semseg.threshold=null")
     frames = student.training_frames()
     taught = taught_keys(frames)
-    criterion = Criterion(student.tasks)
+    criterion = MultiTaskLoss(student.tasks)
     for batch in batches_of(student, 3):
         weight = batch.labels["semseg.weight"]
         for row, key in enumerate(batch.keys):

@@ -1,0 +1,187 @@
+"""A prepared data set as a map-style data set: samples by number, and batches in the exact order of training."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from shards.errors import UserError
+from shards.labels import Keep, LabelShards
+from shards.manifest import Manifest
+from shards.order import Order
+from shards.read import Readers
+from shards.resize import resize_frame
+from shards.statistics import mean_and_deviation
+from shards.stream import Batches
+from shards.tasks import Task
+
+Sample = dict[str, np.ndarray]
+"""``rgb`` uint8 ``(H, W, 3)`` and each label that there is, by its task's name, in the forms of :mod:`shards.tasks`."""
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """A teacher's labels of one task, which stand in where a sample has none of its own.
+
+    Args:
+        folder: the label shards, such as ``runs/.../labels/train``.
+        keep: pixels whose confidence is not above it get no label; None keeps all.
+    """
+
+    folder: str | Path
+    keep: float | None = None
+
+
+class ShardDataset(Dataset[Sample]):
+    """Samples of a split by number, each read and checked when it is asked for.
+
+    May be pickled, and used in forked and spawned worker processes. ::
+
+        train = ShardDataset("data/scenes", "train")
+        train[17]["depth"]
+
+    Args:
+        data: the folder that ``tutelage prepare`` wrote, or its manifest.
+        split: ``train``, ``val``, ...
+        tasks: names of the tasks whose labels are wanted; None for all.
+        pseudo: pseudo-labels by the name of the task that they are of.
+        size: height and width that samples are resized to; None keeps theirs.
+
+    Attributes:
+        manifest: what the data set holds.
+        tasks: those whose labels are read.
+
+    Raises:
+        UserError: when the data set, a task or a split is missing, or pseudo-labels belong to other data.
+    """
+
+    def __init__(
+        self,
+        data: str | Path | Manifest,
+        split: str = "train",
+        *,
+        tasks: Sequence[str] | None = None,
+        pseudo: Mapping[str, PseudoLabels] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self.manifest = data if isinstance(data, Manifest) else Manifest.load(data)
+        self.split, self.size = split, size
+        names = [task.name for task in self.manifest.tasks] if tasks is None else list(tasks)
+        self.tasks: tuple[Task, ...] = tuple(self.manifest.task(name) for name in names)
+        self._members = {f"{name}.png" for name in names}
+        self._readers = Readers(self.manifest, split)
+        self._counts = [shard.samples for shard in self._readers.shards]
+        self._starts = np.cumsum([0, *self._counts])
+        self._pseudo = {}
+        for name, of in (pseudo or {}).items():
+            if name not in names:
+                raise UserError(f"{name} is none of the tasks {', '.join(names)}", key=f"pseudo[{name!r}]")
+            keep = Keep(threshold=of.keep)
+            labels = LabelShards(Path(of.folder), self.manifest, split, self.manifest.task(name), keep)
+            keys = [labels.keys(number) for number in range(len(self._counts))]
+            self._pseudo[name] = labels, keys
+
+    @property
+    def statistics(self) -> dict[str, tuple[float, float]]:
+        """Mean and standard deviation over the split of every task that is a quantity, in its unit."""
+        of = self.manifest.statistics[self.split]
+        return {task.name: mean_and_deviation(of[task.name]) for task in self.tasks if task.storage.quantity}
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def place(self, index: int) -> tuple[int, int]:
+        """The shard of a sample, and its position there.
+
+        Raises:
+            IndexError: when there is no such sample.
+        """
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        shard = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return shard, number - int(self._starts[shard])
+
+    def key(self, index: int) -> str:
+        """The key of a sample, which names it in shards, predictions and errors."""
+        shard, position = self.place(index)
+        return self._readers[shard].key(position)
+
+    def __getitem__(self, index: int) -> Sample:
+        """A sample. A label that it does not have is an absent name.
+
+        Raises:
+            UserError: when its bytes are not those that were written.
+        """
+        shard, position = self.place(index)
+        reader = self._readers[shard]
+        arrays = reader.decode(position, lambda member: member in self._members or member.startswith("rgb."))
+        key = reader.key(position)
+        for name, (labels, keys) in self._pseudo.items():
+            if name not in arrays and key in keys[shard]:
+                arrays[name] = labels.read(shard, key)
+        return resize_frame(arrays, self.size or arrays["rgb"].shape[:2])
+
+    def loader(
+        self,
+        global_batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        start_step: int = 0,
+        steps: int | None = None,
+        shuffle_window: int = 32,
+    ) -> Iterator[dict[str, Any]]:
+        """Batches in the order of training: the same global batches whatever the number of ranks, from any step on.
+
+        An epoch holds every sample once, but for a last batch that is not full; epochs follow each other without end
+        unless ``steps`` says where.
+
+        Args:
+            global_batch_size: samples of a step over all ranks; a multiple of ``world_size``.
+            seed: of the order.
+            rank, world_size: whose part of each batch is given.
+            start_step: the first step, from 0; nothing before it is read.
+            steps: the step that is not reached any more.
+            shuffle_window: shards whose samples are mixed (:class:`shards.order.Order`).
+
+        Yields:
+            Tensors by name, stacked: ``rgb`` ``(B, H, W, 3)`` and every task's label arrays with "no label" where a
+            sample has none; and ``key``, a list.
+
+        Raises:
+            UserError: for a batch that cannot be cut, or is larger than an epoch; a sample's.
+        """
+        batches = Batches(global_batch_size, 1, rank, world_size)
+        order = Order(self._counts, seed, window=shuffle_window)
+        per_epoch = order.samples // global_batch_size
+        if not per_epoch:
+            what = f"{global_batch_size} samples a step, but an epoch has only {order.samples}"
+            raise UserError(what, key="global_batch_size", cure="make it smaller")
+        step = start_step
+        while steps is None or step < steps:
+            epoch, step_of_epoch = divmod(step, per_epoch)
+            first = step_of_epoch * global_batch_size + batches.first(step)[1]
+            places = [order.locate(epoch, position) for position in range(first, first + batches.micro)]
+            yield self._batch([int(self._starts[shard]) + number for shard, number in places])
+            step += 1
+
+    def _batch(self, indices: Sequence[int]) -> dict[str, Any]:
+        samples = [self[index] for index in indices]
+        height, width = samples[0]["rgb"].shape[:2]
+        batch: dict[str, Any] = {"key": [self.key(index) for index in indices]}
+        empty = {task.name: task.storage.empty(height, width) for task in self.tasks}
+        for name in ("rgb", *empty):
+            try:
+                stacked = np.stack([sample[name] if name in sample else empty[name] for sample in samples])
+            except ValueError:
+                sizes = sorted({sample["rgb"].shape[:2] for sample in samples})
+                what = "samples differ in size: " + ", ".join(f"{h}x{w}" for h, w in sizes)
+                raise UserError(what, file=self.manifest.path, cure="give size=(height, width)") from None
+            batch[name] = torch.from_numpy(stacked)
+        return batch

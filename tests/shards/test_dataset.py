@@ -1,0 +1,113 @@
+"""A data set by number: what a sample is, in worker processes too, and the order of its batches."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from shards.dataset import PseudoLabels, ShardDataset
+from shards.errors import UserError
+from shards.order import Order
+from shards.read import Readers
+from shards.tasks import IGNORE
+
+
+def test_samples_are_those_of_the_shards(tiny_dataset):
+    train = ShardDataset(tiny_dataset.folder)
+    assert len(train) == 12 and [task.name for task in train.tasks] == [task.name for task in tiny_dataset.tasks]
+    readers, number = Readers(tiny_dataset, "train"), 0
+    absent = 0
+    for shard in range(4):
+        for position in range(3):
+            expected, found = readers[shard].decode(position), train[number]
+            assert found.keys() == expected.keys() and train.key(number) == readers[shard].key(position)
+            assert all(np.array_equal(found[name], expected[name]) for name in found)
+            absent += len(train.tasks) + 1 - len(found)
+            number += 1
+    assert absent > 0, "some labels do not exist"
+    assert train.key(-1) == train.key(11)
+    for wrong in (12, -13):
+        with pytest.raises(IndexError, match=f"sample {wrong} of 12"):
+            train[wrong]
+
+
+def test_tasks_and_size_can_be_chosen(tiny_dataset):
+    val = ShardDataset(tiny_dataset, "val", tasks=["depth"], size=(16, 32))
+    assert set(val[0]) <= {"rgb", "depth"} and val[0]["rgb"].shape == (16, 32, 3)
+    with pytest.raises(UserError, match="height"):
+        ShardDataset(tiny_dataset, "val", tasks=["height"])
+    with pytest.raises(UserError, match="test"):
+        ShardDataset(tiny_dataset, "test")
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_torchs_own_loader_takes_it(tiny_dataset, context):
+    train = ShardDataset(tiny_dataset)
+    train[0]  # a shard is open, which no other process may use
+    found = list(DataLoader(train, batch_size=None, num_workers=2, multiprocessing_context=context))
+    assert len(found) == 12
+    for number, sample in enumerate(found):
+        expected = train[number]
+        assert sample.keys() == expected.keys()
+        assert all(np.array_equal(np.asarray(sample[name]), expected[name]) for name in expected)
+
+
+def test_a_pickled_one_is_the_same(tiny_dataset):
+    train = ShardDataset(tiny_dataset)
+    train[3]
+    again = pickle.loads(pickle.dumps(train))  # noqa: S301
+    assert all(np.array_equal(again[3][name], array) for name, array in train[3].items())
+
+
+def keys(batches) -> list[list[str]]:
+    return [batch["key"] for batch in batches]
+
+
+def test_batches_are_in_the_order_of_training(tiny_dataset):
+    train = ShardDataset(tiny_dataset)
+    order = Order([3, 3, 3, 3], 7, window=32)
+    expected = []
+    for epoch in range(2):
+        places = [order.locate(epoch, position) for position in range(12)]
+        names = [train.key(3 * shard + number) for shard, number in places]
+        expected += [names[at : at + 4] for at in range(0, 12, 4)]
+    assert keys(train.loader(4, seed=7, steps=6)) == expected
+    assert all(sorted(sum(expected[at : at + 3], [])) == sorted(map(train.key, range(12))) for at in (0, 3))
+    assert keys(train.loader(4, seed=7, start_step=4, steps=6)) == expected[4:]
+    ranks = [keys(train.loader(4, seed=7, rank=rank, world_size=2, steps=6)) for rank in range(2)]
+    assert [one + other for one, other in zip(*ranks, strict=True)] == expected
+    assert keys(train.loader(5, seed=7, steps=2)) != expected[:2]
+    assert keys(train.loader(4, seed=8, steps=6)) != expected
+
+
+def test_a_batch_has_no_label_where_a_sample_has_none(tiny_dataset):
+    train = ShardDataset(tiny_dataset)
+    batch = next(train.loader(12, seed=0))
+    assert batch["rgb"].shape == (12, 32, 64, 3) and batch["rgb"].dtype == torch.uint8
+    by_key = {train.key(number): train[number] for number in range(12)}
+    nothing = 0
+    for row, key in enumerate(batch["key"]):
+        for task in train.tasks:
+            label = by_key[key].get(task.name, task.storage.empty(32, 64))
+            assert np.array_equal(batch[task.name][row].numpy(), label)
+            nothing += task.name not in by_key[key]
+    assert nothing and (batch["semseg"] == IGNORE).flatten(1).all(1).any()
+
+
+def test_too_large_a_batch_is_refused(tiny_dataset):
+    with pytest.raises(UserError, match="13 samples a step, but an epoch has only 12"):
+        next(ShardDataset(tiny_dataset).loader(13))
+    with pytest.raises(UserError, match="cannot be cut into 2 ranks"):
+        next(ShardDataset(tiny_dataset).loader(3, world_size=2))
+
+
+def test_pseudo_labels_of_a_task_that_is_not_read_are_refused(tiny_dataset, tmp_path):
+    with pytest.raises(UserError, match="semseg is none of the tasks depth"):
+        ShardDataset(tiny_dataset, tasks=["depth"], pseudo={"semseg": PseudoLabels(tmp_path)})
+
+
+def test_statistics_are_of_quantities(tiny_dataset):
+    found = ShardDataset(tiny_dataset, "val").statistics
+    assert set(found) == {"depth"} and found["depth"][1] > 0

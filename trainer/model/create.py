@@ -1,0 +1,53 @@
+"""A network in one call, for those who come without a configuration."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shards.errors import UserError
+from shards.tasks import Task
+from trainer.model.architecture import RGB, Architecture
+from trainer.model.network import Network, build
+
+NAMES = ("mtinet",)
+
+
+def create_model(
+    name: str = "mtinet",
+    *,
+    backbone: str = "hrnet_w18_small_v2",
+    inputs: Sequence[str] = (RGB,),
+    tasks: Sequence[Task],
+    input_tasks: Sequence[Task] = (),
+    statistics: Mapping[str, tuple[float, float]] | None = None,
+    pretrained: bool | str | Path = False,
+    **options: Any,
+) -> Network:
+    """A network for the tasks of a data set, on a timm backbone.
+
+    Its forward takes a mapping of inputs, ``rgb`` float ``(B, 3, H, W)`` in 0..1 and label tensors as a loader gives
+    them, of any size, and gives ``final``, by task ``(B, task.channels, H, W)``, and in training ``initial``, what deep
+    supervision learns from. Random weights come from torch's global generator.
+
+    Args:
+        name: ``mtinet``, after Vandenhende et al., "MTI-Net" (ECCV 2020).
+        backbone: the name of a timm model with features at strides 4, 8, 16 and 32.
+        inputs: ``rgb``, and names of tasks whose labels are given as inputs, each with a backbone of its own.
+        tasks: what is predicted: :attr:`shards.dataset.ShardDataset.tasks`.
+        input_tasks: the tasks among the inputs that are not predicted.
+        statistics: mean and standard deviation of quantities (:attr:`shards.dataset.ShardDataset.statistics`), which
+            normalise inputs and are where predictions start.
+        pretrained: True for timm's weights from the hub, ``"package"`` for those of an installed package, or a file.
+        options: further fields of :class:`trainer.model.architecture.Architecture`, such as ``decoder="heads"``.
+
+    Raises:
+        UserError: for a name that is not known, values that contradict each other, or weights that cannot be had.
+    """
+    if name not in NAMES:
+        raise UserError(f"{name!r} is unknown", key="name", cure=f"use {', '.join(NAMES)}")
+    seen = {task.name: task for task in (*tasks, *input_tasks)}
+    given = tuple(seen[name] for name in inputs if name in seen)
+    architecture = Architecture(
+        backbone, tuple(inputs), tuple(tasks), given, statistics=dict(statistics or {}), **options
+    )
+    return build(architecture, pretrained)

@@ -1,0 +1,43 @@
+"""Tutelage from Python: ``import tutelage as tt``.
+
+Names are loaded when they are first used, so that the import itself takes milliseconds.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shards.dataset import PseudoLabels, ShardDataset
+    from shards.errors import UserError
+    from shards.tasks import Task
+    from trainer.losses import MultiTaskLoss
+    from trainer.model.create import create_model
+    from trainer.predictor import Predictor
+
+try:
+    __version__ = version("tutelage")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"
+
+_PLACES = {
+    "MultiTaskLoss": "trainer.losses",
+    "Predictor": "trainer.predictor",
+    "PseudoLabels": "shards.dataset",
+    "ShardDataset": "shards.dataset",
+    "Task": "shards.tasks",
+    "UserError": "shards.errors",
+    "create_model": "trainer.model.create",
+}
+__all__ = ["MultiTaskLoss", "Predictor", "PseudoLabels", "ShardDataset", "Task", "UserError", "create_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'tutelage' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
