@@ -3,8 +3,8 @@
     python -m benchmarks.verdicts [--trials N] [--tasks N]
 
 Everything is drawn where nothing helps: gains of a normal distribution around zero, with the means, tests and Holm's
-method of :mod:`trainer.results.interval` and :mod:`trainer.relations.relation`. Deviations of a gain stand in units of
-LEAST, the smallest gain that counts, since its other question is whether a gain is less than that.
+method of :mod:`analysis.results.interval` and :mod:`analysis.relations.relation`. Deviations of a gain stand in units
+of LEAST, the smallest gain that counts, since its other question is whether a gain is less than that.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import t
 
-from trainer.relations.relation import LEAST, Gain, together
-from trainer.results.interval import LEVEL, interval
+from analysis.relations.relation import LEAST, Gain, together
+from analysis.results.interval import LEVEL, interval
 
 
 def until_it_helps(trials: int, first: int, last: int) -> float:

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from shards.codec import decode_png, encode_png
 from shards.images import read_values
-from shards.kinds.base import MISSING, Storage
+from shards.kinds.base import MISSING, Metric, Storage
 from trainer.fixedpoint import fixed_point_mean, fixed_point_sum
-from trainer.kinds.base import Learning, Metric
+from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
 
@@ -33,6 +33,7 @@ class AngleStorage(Storage):
     kind = "angle"
     channels = 2
     difference = "differ by more than 15°"
+    metrics = (Metric("angle", "angle °", 1, 1, smaller_is_better=True, shown=True),)
 
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width), np.uint8)
@@ -81,7 +82,6 @@ class AngleLearning(Learning):
     """Tensors are uint8 ``(H, W)`` as at rest; outputs are vectors at twice the angle, of any length."""
 
     kind = "angle"
-    metrics = (Metric("angle", "angle °", 1, 1, smaller_is_better=True, shown=True),)
     sums = 3
 
     def view(self, array: Tensor) -> Tensor:

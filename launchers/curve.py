@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
+from analysis.grid import samples, state
+from analysis.results.table import as_rich
 from launchers.grid import compare_samples, submit, tell_failures
 from shards.errors import UserError
-from trainer.grid import samples, state
 from trainer.progress import say, show
 from trainer.ranks import rank
-from trainer.results.table import as_rich
 
 if TYPE_CHECKING:
-    from trainer.curve.study import Study
+    from analysis.curve.study import Study
 
 
 def curve(options: argparse.Namespace) -> None:
-    from trainer.curve.study import Study  # scipy takes a second to import
+    from analysis.curve.study import Study  # scipy takes a second to import
 
     study = Study(
         options.config,
@@ -43,7 +43,7 @@ def _run(study: "Study") -> None:
     Raises:
         UserError: at the end, when a run failed.
     """
-    from trainer.curve.table import tabulate
+    from analysis.curve.table import tabulate
 
     failed = study.run()
     found = study.curve()

@@ -49,7 +49,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from trainer.results.table import as_rich, tabulate
+    from analysis.results.table import as_rich, tabulate
     from trainer.stages import run
 
     experiment = _experiment(options)

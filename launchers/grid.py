@@ -9,11 +9,11 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from analysis.grid import FINISHED, Cells, Grid, samples, state
+from analysis.results.groups import collect
 from launchers.report import show_results
 from shards.errors import UserError
-from trainer.grid import FINISHED, Cells, Grid, samples, state
 from trainer.progress import say, show
-from trainer.results.groups import collect
 
 PIPELINE = Path("slurm/pipeline.sh")
 

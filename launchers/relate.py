@@ -3,16 +3,16 @@
 import argparse
 from typing import Any
 
+from analysis.relations.words import caveats, judged
+from analysis.results.headlines import HEADLINES, signed
+from analysis.results.table import Results, as_rich
 from trainer.progress import say, show
 from trainer.ranks import rank
 from trainer.recommendation import FILE, reasons
-from trainer.relations.words import caveats, judged
-from trainer.results.headlines import HEADLINES, signed
-from trainer.results.table import Results, as_rich
 
 
 def relate(options: argparse.Namespace) -> None:
-    from trainer.relations.relate import relate
+    from analysis.relations.relate import relate
 
     folder, relation = relate(
         options.config,

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from analysis.results.groups import collect
+from analysis.results.paper import Paper
+from analysis.results.table import as_csv, as_markdown, as_rich, tabulate
 from shards.errors import UserError
 from trainer.progress import console, say, show
-from trainer.results.groups import collect
-from trainer.results.paper import Paper
-from trainer.results.table import as_csv, as_markdown, as_rich, tabulate
 
 
 def table(options: argparse.Namespace) -> None:
@@ -32,7 +32,7 @@ def show_results(results: list[dict[str, Any]], style: str = "text", pairs: Sequ
         style: ``text``, ``md`` or ``csv``.
         pairs: experiments whose difference is wanted beside those that matter to the paper, the first minus the second.
     """
-    from trainer.results.comparison import compare  # scipy takes a second to import
+    from analysis.results.comparison import compare  # scipy takes a second to import
 
     paper = Paper.load()
     paper = replace(paper, comparisons=tuple(dict.fromkeys([*paper.comparisons, *pairs])))
@@ -49,8 +49,8 @@ def show_results(results: list[dict[str, Any]], style: str = "text", pairs: Sequ
 
 
 def picture(options: argparse.Namespace) -> None:
+    from analysis.panel import panel
     from trainer.experiment import Experiment
-    from trainer.panel import panel
 
     overrides = [argument for argument in options.configs if "=" in argument] + options.overrides
     configs = [argument for argument in options.configs if "=" not in argument]
@@ -61,7 +61,7 @@ def picture(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    from trainer.report.page import write
+    from analysis.report.page import write
 
     write(options.runs, options.out, frames=options.frames, data=options.data)
     console.print(f"wrote {options.out}", soft_wrap=True)

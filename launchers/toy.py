@@ -2,16 +2,16 @@
 
 import argparse
 
+from analysis.results.table import as_markdown, as_rich
 from shards.errors import UserError
 from trainer.progress import console, progress, show
-from trainer.results.table import as_markdown, as_rich
 
 
 def toy(options: argparse.Namespace) -> None:
-    from trainer.toy.example import Toy, steps_of
-    from trainer.toy.functions import PAIRS
-    from trainer.toy.picture import picture
-    from trainer.toy.table import compare, tabulate
+    from analysis.toy.example import Toy, steps_of
+    from analysis.toy.functions import PAIRS
+    from analysis.toy.picture import picture
+    from analysis.toy.table import compare, tabulate
 
     if options.seeds < 1:
         raise UserError(f"{options.seeds} seeds", key="--seeds", cure="give 1 or more")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.grid import rows_of
 from trainer.configfile import load
-from trainer.grid import rows_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")

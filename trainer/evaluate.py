@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
+from shards.kinds import smaller_is_better
 from shards.stream import InOrder
 from trainer.configvalues import parse_size
 from trainer.data import Collate, FrameLoader
@@ -19,7 +20,6 @@ from trainer.measurement import MeasuredBatch, Measurement, loading
 from trainer.metrics import Metrics
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
-from trainer.results.headlines import SMALLER_IS_BETTER
 from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
 from trainer.runs.status import already_finished, new_launch, recorded
@@ -133,7 +133,7 @@ def headline(metrics: dict[str, Any], name: str, best: float | None) -> tuple[fl
         raise _not_measured(name, [other for other, value in _scalars(metrics).items() if value is not None])
     if best is None:
         return value, True
-    return value, value < best if name.partition(".")[2] in SMALLER_IS_BETTER else value > best
+    return value, value < best if smaller_is_better(name.partition(".")[2]) else value > best
 
 
 def check_best(experiment: Experiment) -> None:

@@ -6,13 +6,13 @@ kind a task has: it asks the task's :class:`~shards.kinds.base.Storage` (:attr:`
 
 from importlib.metadata import entry_points
 
-from shards.kinds.base import Storage
+from shards.kinds.base import Metric, Storage
 from shards.kinds.binary import BinaryStorage
 from shards.kinds.classes import ClassStorage
 from shards.kinds.scalar import ScalarStorage
 from shards.kinds.vectors import UnitVectorStorage
 
-__all__ = ["Storage", "known", "register", "storage_of"]
+__all__ = ["Metric", "Storage", "kinds", "known", "metrics", "register", "smaller_is_better", "storage_of"]
 
 GROUP = "tutelage.storage"
 """The entry points by which an installed package offers kinds of its own: their names are the kinds'. A manifest names
@@ -33,9 +33,26 @@ def storage_of(kind: str) -> type[Storage] | None:
     return _STORAGES.get(kind)
 
 
+def kinds() -> list[type[Storage]]:
+    """All kinds, those of installed packages last."""
+    for entry in entry_points(group=GROUP):
+        storage_of(entry.name)
+    return [*_STORAGES.values()]
+
+
 def known() -> list[str]:
     """The names of all kinds."""
-    return [*_STORAGES, *(entry.name for entry in entry_points(group=GROUP) if entry.name not in _STORAGES)]
+    return [kind.kind for kind in kinds()]
+
+
+def metrics() -> list[Metric]:
+    """The scalar metrics of all kinds, those of tables first."""
+    return sorted((metric for kind in kinds() for metric in kind.metrics), key=lambda metric: not metric.shown)
+
+
+def smaller_is_better(name: str) -> bool:
+    """The direction of a metric."""
+    return any(metric.name == name and metric.smaller_is_better for metric in metrics())
 
 
 for _storage in (ClassStorage, ScalarStorage, UnitVectorStorage, BinaryStorage):

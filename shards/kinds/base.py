@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,27 @@ if TYPE_CHECKING:
 
 MISSING = (32, 32, 32)
 """The colour of pixels without a label."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A scalar metric of ``result.json``.
+
+    Args:
+        name: its key there.
+        title: as tables and charts show it.
+        factor: what it is multiplied by for them: 100 for percent.
+        digits: decimals that they show.
+        smaller_is_better: the direction.
+        shown: whether tables of results have a column of it.
+    """
+
+    name: str
+    title: str
+    factor: float = 1
+    digits: int = 3
+    smaller_is_better: bool = False
+    shown: bool = False
 
 
 class Storage(ABC):
@@ -28,6 +50,8 @@ class Storage(ABC):
         suffixes: of label files in a user's folder.
         distribution: whether a network's output is a distribution over classes, of which soft labels can be stored.
         confident: whether an output says itself how sure it is of a decision, as a probability.
+        metrics: scalar ones that a network is measured by, those of tables in their order; the first is the one that
+            networks are compared by, where only one is asked for.
         quantity: whether labels are values in a unit, which have a mean and a range.
         smooth: whether a picture of labels may be resized smoothly.
         difference: when two labels of a pixel count as different, as the end of a sentence about two networks.
@@ -38,6 +62,7 @@ class Storage(ABC):
     suffixes: ClassVar[frozenset[str]] = frozenset({".png"})
     distribution: ClassVar[bool] = False
     confident: ClassVar[bool] = False
+    metrics: ClassVar[tuple[Metric, ...]]
     quantity: ClassVar[bool] = False
     smooth: ClassVar[bool] = True
     difference: ClassVar[str]

@@ -13,7 +13,7 @@ import numpy as np
 from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.images import read_values
-from shards.kinds.base import MISSING, Storage, is_whole, missing_share, percent
+from shards.kinds.base import MISSING, Metric, Storage, is_whole, missing_share, percent
 from shards.kinds.classes import palette
 
 MOST = 14
@@ -31,6 +31,11 @@ class BinaryStorage(Storage):
     confident = True
     smooth = False
     difference = "disagree about a mask"
+    metrics = (
+        Metric("mask_iou", "mask IoU", 100, 2, shown=True),
+        Metric("f1", "F1", 100, 2),
+        Metric("average_precision", "AP", 100, 2),
+    )
 
     def problem(self) -> str | None:
         masks, colours = len(self.task.classes), len(self.task.colours)

@@ -12,7 +12,7 @@ import numpy as np
 from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.images import read_values
-from shards.kinds.base import MISSING, Storage, is_whole, percent
+from shards.kinds.base import MISSING, Metric, Storage, is_whole, percent
 
 IGNORE = 255
 """The class index of a pixel without a label."""
@@ -28,6 +28,11 @@ class ClassStorage(Storage):
     confident = True
     smooth = False
     difference = "say different classes"
+    metrics = (
+        Metric("miou", "mIoU", 100, 2, shown=True),
+        Metric("pixel_accuracy", "pixel accuracy", 100, 2),
+        Metric("mean_accuracy", "mean accuracy", 100, 2),
+    )
 
     def problem(self) -> str | None:
         classes, colours = len(self.task.classes), len(self.task.colours)

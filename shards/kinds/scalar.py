@@ -13,7 +13,7 @@ import numpy as np
 from shards.codec import MAX_PIXELS, decode_png, encode_png
 from shards.errors import UserError
 from shards.images import read_values
-from shards.kinds.base import MISSING, Storage, is_number, missing_share
+from shards.kinds.base import MISSING, Metric, Storage, is_number, missing_share
 from shards.statistics import mean_and_deviation
 
 RATIO = 1.25
@@ -31,6 +31,15 @@ class ScalarStorage(Storage):
     channels = 1
     quantity = True
     difference = f"differ by a factor of more than {RATIO}"
+    metrics = (
+        Metric("rmse", "rmse", smaller_is_better=True, shown=True),
+        Metric("logrmse", "logrmse", smaller_is_better=True, shown=True),
+        Metric("mae", "mae", smaller_is_better=True),
+        Metric("absrel", "absrel", smaller_is_better=True),
+        Metric("log10", "log10", smaller_is_better=True),
+        Metric("silog", "SILog ×100", 100, 2, smaller_is_better=True),
+        *(Metric(f"delta{power}", f"δ{power}", 100, 2) for power in (1, 2, 3)),
+    )
 
     def problem(self) -> str | None:
         if not self.task.scale > 0:

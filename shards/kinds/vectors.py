@@ -13,10 +13,13 @@ from PIL import Image
 
 from shards.codec import decode_png, encode_png
 from shards.images import read_channels
-from shards.kinds.base import MISSING, Storage
+from shards.kinds.base import MISSING, Metric, Storage
 
 ANGLE = 22.5
 """The middle one of the customary angles, from which on two directions count as different."""
+
+LIMITS = (11.25, 22.5, 30)
+"""Angles in degrees within which shares of pixels are measured."""
 
 
 class UnitVectorStorage(Storage):
@@ -25,6 +28,11 @@ class UnitVectorStorage(Storage):
     kind = "unit_vector"
     channels = 3
     difference = f"differ by more than {ANGLE}°"
+    metrics = (
+        Metric("mean", "mean °", 1, 2, smaller_is_better=True, shown=True),
+        Metric("median", "median °", 1, 2, smaller_is_better=True),
+        *(Metric(f"within_{limit}", f"within {limit}°", 100, 2) for limit in LIMITS),
+    )
 
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width, 3), np.float32)

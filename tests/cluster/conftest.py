@@ -68,7 +68,7 @@ def new_clone(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory, data: Pa
 
     def make(with_data: bool = True) -> Clone:
         folder = tmp_path_factory.mktemp("clone")
-        for name in (".git", "shards", "trainer", "launchers", "configs"):
+        for name in (".git", "shards", "trainer", "analysis", "launchers", "tutelage", "configs"):
             (folder / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / "slurm", folder / "slurm")
         for name, text in {"base": BASE, "teacher": TEACHER, "student": STUDENT}.items():

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.results.groups import collect
 from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
-from trainer.results.groups import collect
 from trainer.runs.lease import turn
 
 COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis import grid
 from launchers.cli import main
-from trainer import grid
 from trainer.runs.status import Interrupted
 
 CALL = ["curve", "student.yaml", "--labels", "4,6", "--seeds", "1"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis import grid
 from launchers.cli import main
-from trainer import grid
 
 SCRIPT = """#!/bin/sh
 echo "$@" >> submitted

@@ -1,6 +1,6 @@
 """A made-up label curve, whose figures can be computed by hand."""
 
-from trainer.curve.labelcurve import LabelCurve, MetricCurve, Point
+from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point
 
 LABELS = (25, 50, 100)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.results.groups import read_result
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.pack import pack
@@ -14,7 +15,6 @@ from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
 from trainer.assignment import ONE, RANDOM, shown_in_turn
 from trainer.frames import Frames
-from trainer.results.groups import read_result
 from trainer.setting import decisive, setting
 from trainer.stages import check, run
 from trainer.train import train
@@ -212,7 +212,7 @@ def test_what_keeps_frames_away_is_said(make, own, message):
 
 
 def test_relating_tasks_that_no_frame_shows_together_is_told_so(make, tmp_path):
-    from trainer.relations.relate import relate
+    from analysis.relations.relate import relate
 
     with pytest.raises(UserError, match=r"no training frame shows all of .*; set assignment=nested"):
         relate(make("plain").path, [*ALL, "assignment=one"], out=tmp_path, seeds=1)

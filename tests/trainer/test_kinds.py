@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny import DEPTH, NORMALS, SEMSEG
 
-from shards.kinds import known, storage_of
+from shards.kinds import kinds, known, metrics, storage_of
 from shards.tasks import IGNORE, Task, palette
-from trainer.kinds import kinds, learning, metrics
+from trainer.kinds import learning
 
 REPOSITORY = Path(__file__).parents[2]
 MASKS = Task("masks", "binary", ("free", "edge"), palette(2))
@@ -32,8 +32,9 @@ def label_of(task, random: np.random.Generator) -> np.ndarray:
 
 
 def test_what_is_stored_can_be_learnt_and_the_reverse():
-    assert known() == [kind.kind for kind in kinds()]
     assert all(storage_of(name).kind == name for name in known())
+    assert [learning(task).kind for task in TASKS] == [task.kind for task in TASKS]
+    assert {task.kind for task in TASKS} == set(known())
 
 
 def test_nobody_else_asks_for_a_kind():
@@ -41,7 +42,7 @@ def test_nobody_else_asks_for_a_kind():
     names = "|".join(known())
     asks = re.compile(rf"""(task|target)\w*\.kind\b|[=!]= ["']({names})["']""")
     asked = []
-    for package in ("shards", "trainer", "launchers"):
+    for package in ("shards", "trainer", "analysis", "launchers"):
         for path in (REPOSITORY / package).rglob("*.py"):
             lines = [line.strip() for line in path.read_text().splitlines()]
             asked += [f"{path.relative_to(REPOSITORY)}: {line}" for line in lines if asks.search(line)]
@@ -77,7 +78,7 @@ def test_both_halves_of_a_kind_agree(task):
     assert sums.shape == (learnt.sums,) and sums.dtype == torch.int64
     report = learnt.report(sums.tolist())
     assert report["pixels"] == storage.labelled(label).sum()
-    assert {metric.name for metric in learnt.metrics} <= report.keys()
+    assert {metric.name for metric in storage.metrics} <= report.keys()
     assert storage.colourise(label).shape == (6, 8, 3) and storage.glance(label) and storage.score(label, label)
     assert not storage.differ(label, label)[storage.labelled(label)].any()
 

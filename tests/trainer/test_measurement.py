@@ -8,6 +8,9 @@ import torch
 from tiny import DEPTH, SEMSEG
 from torch.nn.functional import interpolate
 
+from analysis.results.groups import grouped
+from analysis.results.paper import Paper
+from analysis.shown import Shown
 from shards.errors import UserError
 from shards.labels import LabelShards
 from shards.pack import pack
@@ -19,11 +22,8 @@ from trainer.experiment import Experiment
 from trainer.measurement import DEFAULT, Measurement
 from trainer.predictor import Predictor
 from trainer.pseudolabels.labelling import label
-from trainer.results.groups import grouped
-from trainer.results.paper import Paper
 from trainer.runs import checkpoint
 from trainer.runtime import accelerator
-from trainer.shown import Shown
 from trainer.train import train
 
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from analysis.shown import Shown
 from shards.errors import UserError
 from shards.read import Readers
 from shards.resize import resize_rgb
 from trainer.predictor import Predictor
-from trainer.shown import Shown
 from trainer.train import train
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.grid import rows_of
+from analysis.results.groups import read_result
 from shards.manifest import Manifest
 from shards.pack import pack
 from shards.sources.base import Frame
@@ -17,10 +19,8 @@ from shards.sources.scenes import Scenes
 from shards.stream import Batches
 from trainer.data import training_batches
 from trainer.experiment import Experiment
-from trainer.grid import rows_of
 from trainer.losses import MultiTaskLoss
 from trainer.model.network import build
-from trainer.results.groups import read_result
 from trainer.stages import check, run
 
 CONFIGS = Path(__file__).parents[2] / "configs"

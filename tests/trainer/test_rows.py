@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.grid import rows_of
 from shards.stream import Batches
 from trainer.data import training_batches
 from trainer.experiment import Experiment
-from trainer.grid import rows_of
 from trainer.losses import MultiTaskLoss
 from trainer.model.network import build
 

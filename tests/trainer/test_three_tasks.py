@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.panel import panel
+from analysis.results.table import tabulate
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.pack import pack
@@ -14,8 +16,6 @@ from shards.read import Readers
 from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
 from trainer.experiment import Experiment
-from trainer.panel import panel
-from trainer.results.table import tabulate
 from trainer.stages import run
 
 CONFIGS = {

@@ -10,13 +10,13 @@ from importlib.metadata import entry_points
 
 from shards.errors import UserError
 from shards.tasks import Task
-from trainer.kinds.base import Learning, Metric
+from trainer.kinds.base import Learning
 from trainer.kinds.binary import BinaryLearning
 from trainer.kinds.classes import ClassLearning
 from trainer.kinds.scalar import ScalarLearning
 from trainer.kinds.vectors import UnitVectorLearning
 
-__all__ = ["Learning", "Metric", "kinds", "learning", "metrics", "register"]
+__all__ = ["Learning", "learning", "register"]
 
 GROUP = "tutelage.learning"
 """The entry points by which an installed package offers kinds of its own: their names are the kinds'."""
@@ -28,19 +28,6 @@ def register(kind: type[Learning]) -> None:
     _LEARNING[kind.kind] = kind
 
 
-def kinds() -> list[type[Learning]]:
-    """All kinds, those of installed packages last."""
-    for entry in entry_points(group=GROUP):
-        if entry.name not in _LEARNING:
-            register(entry.load())
-    return [*_LEARNING.values()]
-
-
-def metrics() -> list[Metric]:
-    """The scalar metrics of all kinds, those of tables first."""
-    return sorted((metric for kind in kinds() for metric in kind.metrics), key=lambda metric: not metric.shown)
-
-
 @lru_cache(maxsize=256)
 def learning(task: Task) -> Learning:
     """What its kind says of a task's labels where they are learnt.
@@ -48,8 +35,8 @@ def learning(task: Task) -> Learning:
     Raises:
         UserError: for a kind that is stored, and not learnt.
     """
-    if task.kind not in _LEARNING:
-        kinds()
+    for entry in entry_points(group=GROUP, name=task.kind) if task.kind not in _LEARNING else ():
+        register(entry.load())
     if task.kind not in _LEARNING:
         cure = f"install what offers it as an entry point of {GROUP}, or register it"
         raise UserError(f"kind {task.kind} cannot be learnt", key=task.name, cure=cure)

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,27 +11,6 @@ from torch import Tensor
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.model.encoders import Encoder
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A scalar metric of ``result.json``.
-
-    Args:
-        name: its key there.
-        title: as tables and charts show it.
-        factor: what it is multiplied by for them: 100 for percent.
-        digits: decimals that they show.
-        smaller_is_better: the direction.
-        shown: whether tables of results have a column of it.
-    """
-
-    name: str
-    title: str
-    factor: float = 1
-    digits: int = 3
-    smaller_is_better: bool = False
-    shown: bool = False
 
 
 class Learning(ABC):
@@ -47,13 +25,10 @@ class Learning(ABC):
 
     Attributes:
         kind: the name in manifests.
-        metrics: of ``result.json``, those of tables in their order; the first is the one that networks are compared by,
-            where only one is asked for.
         ranked: whether a metric needs the outputs that decisions were made of, to rank pixels by.
     """
 
     kind: ClassVar[str]
-    metrics: ClassVar[tuple[Metric, ...]]
     ranked: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
@@ -161,7 +136,7 @@ class Learning(ABC):
     @abstractmethod
     def report(self, sums: list[int]) -> dict[str, Any]:
         """The metrics of added-up integers as JSON values; None where no pixel (or class) says anything. Beside those
-        of :attr:`metrics`: ``pixels``, how many had a label."""
+        of the metrics that its storage lists: ``pixels``, how many had a label."""
 
     def start(self, statistics: Mapping[str, tuple[float, float]]) -> float | None:
         """Where predictions start: the bias of a head's last layer, or None for a random one."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.fixedpoint import histogram
-from trainer.kinds.base import Learning, Metric
+from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
 BINS = 1000
@@ -41,11 +41,6 @@ class BinaryLearning(Learning):
 
     kind = "binary"
     ranked = True
-    metrics = (
-        Metric("mask_iou", "mask IoU", 100, 2, shown=True),
-        Metric("f1", "F1", 100, 2),
-        Metric("average_precision", "AP", 100, 2),
-    )
 
     def view(self, array: Tensor) -> Tensor:
         return array

@@ -10,7 +10,7 @@ from torch import Tensor
 from shards.soft import STEPS
 from shards.tasks import IGNORE
 from trainer.fixedpoint import histogram
-from trainer.kinds.base import Learning, Metric
+from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
 
@@ -34,11 +34,6 @@ class ClassLearning(Learning):
     """Tensors are uint8 ``(H, W)`` with 255 for no label, outputs logits."""
 
     kind = "classes"
-    metrics = (
-        Metric("miou", "mIoU", 100, 2, shown=True),
-        Metric("pixel_accuracy", "pixel accuracy", 100, 2),
-        Metric("mean_accuracy", "mean accuracy", 100, 2),
-    )
 
     def view(self, array: Tensor) -> Tensor:
         return array

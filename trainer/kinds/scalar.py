@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.fixedpoint import fixed_point_mean, fixed_point_sum, fixed_point_variance
-from trainer.kinds.base import Learning, Metric
+from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
 MINIMUM = 1e-3
@@ -38,15 +38,6 @@ class ScalarLearning(Learning):
     """Tensors are float32 ``(1, H, W)`` in the task's unit, 0 for no label; so are outputs, of any value."""
 
     kind = "metric"
-    metrics = (
-        Metric("rmse", "rmse", smaller_is_better=True, shown=True),
-        Metric("logrmse", "logrmse", smaller_is_better=True, shown=True),
-        Metric("mae", "mae", smaller_is_better=True),
-        Metric("absrel", "absrel", smaller_is_better=True),
-        Metric("log10", "log10", smaller_is_better=True),
-        Metric("silog", "SILog ×100", 100, 2, smaller_is_better=True),
-        *(Metric(f"delta{power}", f"δ{power}", 100, 2) for power in (1, 2, 3)),
-    )
 
     def view(self, array: Tensor) -> Tensor:
         return array[None]

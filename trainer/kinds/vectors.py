@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shards.kinds.vectors import LIMITS
 from trainer.fixedpoint import fixed_point_mean, fixed_point_sum, histogram
-from trainer.kinds.base import Learning, Metric
+from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
 BINS_PER_DEGREE = 100
 BINS = 180 * BINS_PER_DEGREE
-_LIMITS = (11.25, 22.5, 30)
 
 
 class UnitVectorEncoder(Encoder):
@@ -35,11 +35,6 @@ class UnitVectorLearning(Learning):
     """Tensors are float32 ``(3, H, W)``, the zero vector for no label; outputs are vectors of any length."""
 
     kind = "unit_vector"
-    metrics = (
-        Metric("mean", "mean °", 1, 2, smaller_is_better=True, shown=True),
-        Metric("median", "median °", 1, 2, smaller_is_better=True),
-        *(Metric(f"within_{limit}", f"within {limit}°", 100, 2) for limit in _LIMITS),
-    )
 
     def view(self, array: Tensor) -> Tensor:
         return array.permute(2, 0, 1)
@@ -102,10 +97,10 @@ class UnitVectorLearning(Learning):
         counts = sums[2:]
         pixels = sum(counts)
         if not pixels:
-            return dict.fromkeys(("mean", "median", *(f"within_{limit}" for limit in _LIMITS))) | {"pixels": 0}
+            return dict.fromkeys(("mean", "median", *(f"within_{limit}" for limit in LIMITS))) | {"pixels": 0}
         seen = middle = 0
         while 2 * (seen := seen + counts[middle]) < pixels:
             middle += 1
-        shares = {f"within_{limit}": sum(counts[: int(limit * BINS_PER_DEGREE)]) / pixels for limit in _LIMITS}
+        shares = {f"within_{limit}": sum(counts[: int(limit * BINS_PER_DEGREE)]) / pixels for limit in LIMITS}
         mean = fixed_point_mean(sums[:2], pixels)
         return {"mean": mean, "median": (middle + 0.5) / BINS_PER_DEGREE, **shares, "pixels": pixels}

@@ -1,0 +1,273 @@
+"""Which networks a label curve is made of: for every budget and seed a student, its teachers, and the baselines.
+
+All are ordinary runs. Each budget has a root of its own, where a teacher is trained once for all students, and where
+what `tutelage run CONFIG labels.TASK=N seed=K run.root=ROOT` left before is found::
+
+    runs/DATASET/curve/
+      TASK-N/DATASET/EXPERIMENT/seed-K/    run.root is runs/DATASET/curve/TASK-N, or what --runs says
+      TASK/STUDENT/curve.json ...          figures, intervals, labels saved (analysis/curve/labelcurve.py)
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.curve.labelcurve import FILE, ROLES, LabelCurve, MetricCurve, Point, as_csv
+from analysis.curve.picture import draw
+from analysis.grid import FINISHED, Cells, check_overrides, seeds_from, state
+from analysis.results.groups import read_result
+from analysis.results.headlines import HEADLINES
+from shards.atomic import atomic_file, disk_errors, write_json
+from shards.errors import UserError
+from trainer.config import Config
+from trainer.configfile import NO_PSEUDO, load, to_dict
+from trainer.configvalues import COMMAND_LINE
+from trainer.experiment import Experiment
+from trainer.runs.folder import environment
+from trainer.setting import same
+
+PLACE = "{labels}"
+"""What stands for the number of labels in the root of its runs."""
+BASELINE = "umst-s.yaml"
+"""The baseline of a student beside whose configuration it lies."""
+_MEASURED = (
+    *("data.name", "data.path", "data.size", "val", "val_seed", "dev"),
+    *("evaluate.split", "evaluate.resolution", "evaluate.range", "evaluate.crop"),
+)
+"""Options that say what a network is measured on, and how."""
+
+
+class Study(Cells):
+    """The runs of one label curve, each budget for the first seed, then for the next.
+
+    Args:
+        path: the student's configuration.
+        labels: numbers of training frames that show the scarce task's label.
+        seeds: how many, from ``seed`` up.
+        overrides: ``key=value`` for every run.
+        task: the scarce one; None where the student has pseudo-labels of one alone.
+        baselines: configurations of networks to compare with; each metric is compared with the first of them that
+            predicts its task. None for ``umst-s.yaml`` beside the student's, where that predicts the scarce task, or
+            else the student's own without pseudo-labels.
+        roots: ``run.root`` of a budget, with ``{labels}`` for the number; None for ``RUNS/DATASET/curve/TASK-N``.
+        out: the folder of what follows; None for ``RUNS/DATASET/curve/TASK/STUDENT``.
+
+    Raises:
+        UserError: a configuration that has no pseudo-labels, several tasks and none named, a bad budget, networks that
+            are measured differently, or runs that would share a folder.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        labels: Sequence[int],
+        seeds: int = 3,
+        overrides: Sequence[str] = (),
+        *,
+        task: str | None = None,
+        baselines: Sequence[str | Path] | None = None,
+        roots: str | None = None,
+        out: str | Path | None = None,
+    ) -> None:
+        self.path, self.overrides = Path(path), list(overrides)
+        self.config = config = load(path, overrides)
+        self.task = _scarce(config, self.path, task)
+        self.labels = _budgets(labels)
+        check_overrides(overrides)
+        for override in overrides:
+            if override.partition("=")[0] in ("labels", f"labels.{self.task}"):
+                what = f"is what a curve varies, by {self.task}"
+                cure = "give its numbers as --labels, and other tasks' as labels.TASK=N"
+                raise UserError(what, file=COMMAND_LINE, key=override.partition("=")[0], cure=cure)
+        self.seeds = seeds_from(config.seed, seeds)
+        folder = Path(config.run.root) / config.data.name / "curve"
+        self.roots = roots or str(folder / f"{self.task}-{PLACE}")
+        if PLACE not in self.roots:
+            cure = f"write {PLACE} where the number of labels stands"
+            raise UserError("names one folder for all budgets", file=self.roots, key="--runs", cure=cure)
+        self.folder = Path(out) if out else folder / self.task / config.experiment
+        self.baselines = _baselines(config, self.path, self.task, self.overrides, baselines)
+        self.student: dict[tuple[int, int], Experiment] = {}
+        """By budget and seed."""
+        self.baseline: dict[tuple[int, int], list[Experiment]] = {}
+        for seed in self.seeds:
+            for count in self.labels:
+                self.student[count, seed] = self._experiment(self.path, count, seed)
+                self.baseline[count, seed] = [self._experiment(each, count, seed, own) for each, own in self.baselines]
+        super().__init__(self._ordered())
+        _check_measured(self.cells, self.student[self.labels[0], self.seeds[0]])
+
+    def name(self, cell: Experiment) -> str:
+        return f"{self.task} {self.budget(cell)}: {super().name(cell)}"
+
+    def budget(self, cell: Experiment) -> int:
+        """How many frames show the scarce task's label to a cell."""
+        count = cell.config.labels[self.task]
+        assert count is not None, "an override gives it to every cell"
+        return count
+
+    def _experiment(self, path: Path, count: int, seed: int, own: Sequence[str] = ()) -> Experiment:
+        root = self.roots.replace(PLACE, str(count))
+        place = [
+            f"labels.{self.task}={count}",
+            f"seed={seed}",
+            f"run.root={json.dumps(root)}",
+        ]  # a string, whatever is in it
+        relation = self.config.relation if path == self.path and not own else None
+        if relation:  # of pseudo: auto, which is looked for under run.root
+            place.append(f"relation={json.dumps(str(relation))}")
+        return Experiment(path, [*self.overrides, *own, *place])
+
+    def _ordered(self) -> Iterator[Experiment]:
+        for place, student in self.student.items():
+            yield from [*self.baseline[place], student]
+
+    def curve(self) -> LabelCurve:
+        """What the finished runs say."""
+        results = {
+            cell.folder: read_result(cell.folder / "result.json") for cell in self.cells if state(cell) == FINISHED
+        }
+        one = self.student[self.labels[0], self.seeds[0]]
+        metrics = []
+        for task in one.config.tasks:
+            known = [row["metrics"][task] for cell in self.student.values() if (row := results.get(cell.folder))]
+            present = [metric for metric in HEADLINES if any(metric in each for each in known)]
+            metrics += [self._metric(task, metric, results) for metric in present]
+        return LabelCurve(
+            self.config.data.name,
+            self.task,
+            one.config.experiment,
+            tuple(self.labels),
+            tuple(self.seeds),
+            tuple(metrics),
+            self._facts(results),
+        )
+
+    def write(self, curve: LabelCurve) -> list[Path]:
+        """Write the figures and pictures of a curve; each appears whole or not at all.
+
+        Returns:
+            The files.
+
+        Raises:
+            ValueError: for a curve without metrics.
+        """
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / FILE, curve.to_json())
+        with atomic_file(self.folder / "curve.csv") as file:
+            file.write(as_csv(curve).encode())
+        files = [self.folder / FILE, self.folder / "curve.csv"]
+        for name in ("curve.png", "curve.svg"):
+            draw(curve, self.folder / name)
+            files.append(self.folder / name)
+        return files
+
+    def _role(self, role: str, task: str, place: tuple[int, int]) -> Experiment | None:
+        """The network that has a role in the curve of a task."""
+        student = self.student[place]
+        if role == "student":
+            return student
+        if role == "baseline":
+            return next((each for each in self.baseline[place] if _predicts(each, task)), None)
+        teachers = student.teachers()
+        order = [teachers[task]] if task in teachers else list(teachers.values())
+        return next((each for each in order if _predicts(each, task)), None)
+
+    def _metric(self, task: str, metric: str, results: dict[Path, dict[str, Any]]) -> MetricCurve:
+        def values(role: str, count: int) -> dict[int, float]:
+            found = {}
+            for seed in self.seeds:
+                cell = self._role(role, task, (count, seed))
+                value = results.get(cell.folder, {}).get("metrics", {}).get(task, {}).get(metric) if cell else None
+                if value is not None:
+                    found[seed] = value
+            return found
+
+        named = [self._role(role, task, (self.labels[0], self.seeds[0])) for role in ("baseline", "teacher")]
+        baseline, teacher = (each.config.experiment if each else None for each in named)
+        points = tuple(Point(count, *(values(role, count) for role in ROLES)) for count in self.labels)
+        student = self.student[self.labels[0], self.seeds[0]].config.experiment
+        return MetricCurve(task, metric, student, baseline, teacher, points)
+
+    def _facts(self, results: dict[Path, dict[str, Any]]) -> dict[str, Any]:
+        """Where the figures come from. Folders are relative to the curve's, so that both can be moved together."""
+        runs = [
+            {
+                "experiment": cell.config.experiment,
+                "labels": self.budget(cell),
+                "seed": cell.config.seed,
+                "folder": os.path.relpath(cell.folder, self.folder),
+                "samples_seen": row.get("samples_seen"),
+            }
+            for cell in self.cells
+            if (row := results.get(cell.folder))
+        ]
+        return {
+            "config": str(self.path),
+            "overrides": self.overrides,
+            "missing": len(self.cells) - len(runs),
+            "runs": runs,
+            "environment": environment(),
+        }
+
+
+def _scarce(config: Config, path: Path, task: str | None) -> str:
+    """The task whose labels are counted."""
+    known = list(config.pseudo)
+    if not known:
+        cure = "give a student's configuration, which says where its pseudo-labels come from"
+        raise UserError("names no pseudo-labels", file=path, key="pseudo", cure=cure)
+    if task is None and len(known) == 1:
+        return known[0]
+    if task not in known:
+        what = f"{task} is no task with pseudo-labels" if task else "several tasks have pseudo-labels"
+        raise UserError(what, file=path, key="--task", cure=f"give one of {', '.join(known)}")
+    return task
+
+
+def _budgets(labels: Sequence[int]) -> list[int]:
+    if not labels or min(labels) < 1:
+        cure = "give numbers of frames, 1 or more: --labels 25,50,100"
+        raise UserError(f"{', '.join(map(str, labels)) or 'nothing'} is no list of budgets", key="--labels", cure=cure)
+    return sorted(set(labels))
+
+
+def _baselines(
+    config: Config, path: Path, task: str, overrides: Sequence[str], given: Sequence[str | Path] | None
+) -> list[tuple[Path, list[str]]]:
+    """Configurations to compare with, and what is overridden in each."""
+    if given:
+        return [(Path(each), []) for each in given]
+    sibling = path.parent / BASELINE
+    if sibling.exists() and sibling != path and task in load(sibling, overrides).tasks:
+        return [(sibling, [])]
+    return [(path, [NO_PSEUDO, f"experiment={json.dumps(f'{config.experiment}-baseline')}"])]
+
+
+def _predicts(cell: Experiment, task: str) -> bool:
+    """Whether a network predicts a task that it does not see."""
+    return task in cell.config.tasks and task not in cell.config.inputs
+
+
+def _check_measured(cells: Sequence[Experiment], student: Experiment) -> None:
+    """Make sure that all networks are measured on the same frames in the same way.
+
+    Raises:
+        UserError: when one is not, naming what differs.
+    """
+
+    def option(cell: Experiment, key: str) -> Any:
+        value: Any = to_dict(cell.config)
+        for part in key.split("."):
+            value = value[part]
+        return value
+
+    for cell in cells:
+        for key in _MEASURED:
+            own, others = option(cell, key), option(student, key)
+            if not same(own, others):
+                what = f"{own!r}, and {others!r} in {student.path}: their figures could not be compared"
+                raise UserError(what, file=cell.path, key=key, cure="give both the same, such as on the command line")

@@ -1,0 +1,104 @@
+"""Label curves, from a ``curve.json`` that ``tutelage curve`` wrote: charts over the number of labels, and tables."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point, read
+from analysis.curve.table import tabulate
+from analysis.report.charts import BOTTOM, TOP, draw_axes, draw_name, widest
+from analysis.report.svg import WIDTH, Axis, Canvas, apart, span
+from analysis.results.headlines import HEADLINES
+from analysis.results.table import Results
+
+_COLOURS = {"baseline": 1, "student": 0, "teacher": 7}
+_HEIGHT = 230
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One student's curves as a report shows them.
+
+    Args:
+        folders: of the runs that they were measured with.
+    """
+
+    file: Path
+    curve: LabelCurve
+    charts: list[tuple[str, Markup]]
+    tables: list[Results]
+    folders: list[Path]
+
+
+def show(file: Path) -> Shown:
+    """What a report shows of a ``curve.json``.
+
+    Raises:
+        UserError: when it is damaged.
+    """
+    curve = read(file)
+    charts = [(title, label_chart(title, curve, each)) for each in curve.metrics if (title := _title(each))]
+    runs = curve.facts.get("runs")
+    named = [run["folder"] for run in runs if "folder" in run] if isinstance(runs, list) else []
+    folders = [(file.parent / str(folder)).resolve() for folder in named]
+    return Shown(file, curve, charts, tabulate(curve), folders)
+
+
+def label_chart(title: str, curve: LabelCurve, each: MetricCurve) -> Markup:
+    """A metric over the logarithm of the number of labels: means over seeds with ± a standard deviation."""
+    _, factor, digits = HEADLINES[each.metric]
+    lines = {role: _line(each.points, role, factor) for role in _COLOURS if any(getattr(p, role) for p in each.points)}
+    names = {role: str(getattr(each, role)) for role in lines}
+    described = "; ".join(
+        f"{names[role]} " + ", ".join(f"{mean:.{digits}f} at {labels}" for labels, mean, _ in line)
+        for role, line in lines.items()
+    )
+    canvas = Canvas(WIDTH, _HEIGHT, title, f"Over {curve.task} labels: {described}")
+    xs = span(map(float, curve.labels))
+    ys = span(value for line in lines.values() for _, mean, spread in line for value in (mean - spread, mean + spread))
+    assert xs and ys, "a curve has labels, and a metric that some network has"
+    across = Axis(*xs, 46, WIDTH - 26 - widest(names.values()), logarithmic=True)
+    up = Axis(*ys, _HEIGHT - BOTTOM, TOP)
+    draw_axes(canvas, across, up, f"frames with {curve.task} labels", ticks=_ticks(curve.labels, across))
+    for role, line in lines.items():
+        canvas.add('<g class="k{}">', _COLOURS[role])
+        canvas.path([(across(n), up(mean)) for n, mean, _ in line], "line")
+        for n, mean, spread in line:
+            canvas.line(across(n), up(mean - spread), across(n), up(mean + spread), "spread")
+            text = f"{names[role]}, {n} labels: {mean:.{digits}f} ± {spread:.{digits}f}"
+            circle = '<circle cx="{:.1f}" cy="{:.1f}" r="3.5" class="key"><title>{}</title></circle>'
+            canvas.add(circle, across(n), up(mean), text)
+        canvas.add("</g>")
+    ends = [up(line[-1][1]) + 4 for line in lines.values()]
+    for role, place in zip(lines, apart(ends, 13, TOP + 4, _HEIGHT - BOTTOM), strict=True):
+        draw_name(canvas, across.stop + 12, place, names[role], f"k{_COLOURS[role]}")
+    return canvas.svg()
+
+
+def _line(points: Sequence[Point], role: str, factor: float) -> list[tuple[int, float, float]]:
+    """Labels, mean and standard deviation over seeds, where there is any."""
+    found = [(point.labels, [factor * value for value in getattr(point, role).values()]) for point in points]
+    return [
+        (n, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+        for n, values in found
+        if values
+    ]
+
+
+def _ticks(labels: Sequence[int], across: Axis) -> list[tuple[float, str]]:
+    """The budgets themselves, but for those that would be written over the one before."""
+    ticks: list[tuple[float, str]] = []
+    for count in labels:
+        if not ticks or across(count) - across(ticks[-1][0]) > 24:
+            ticks.append((float(count), str(count)))
+    return ticks
+
+
+def _title(each: MetricCurve) -> str:
+    unit = " (%)" if each.metric == "miou" else ""
+    return (
+        f"{each.task}: {HEADLINES[each.metric][0]}{unit}, {'lower' if each.smaller_is_better else 'higher'} is better"
+    )

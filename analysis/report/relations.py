@@ -1,0 +1,90 @@
+"""The matrix of which task helps which, from a ``relation.json`` that ``tutelage relate`` wrote."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.relations.words import caveats
+from analysis.results.headlines import signed
+from shards.atomic import read_json
+from shards.errors import UserError
+from trainer.recommendation import origin
+
+_CURE = "relate the tasks again: `tutelage relate CONFIG`"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What a source's label as an input does to a target.
+
+    Args:
+        helps: None where that is undetermined.
+        sign: of the whole interval; 0 where it holds zero.
+    """
+
+    gain: str
+    interval: str
+    helps: bool | None
+    sign: int
+
+    @property
+    def answer(self) -> str:
+        return {True: "helps", False: "harms" if self.sign < 0 else "does not help", None: "undetermined"}[self.helps]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows are sources, columns targets; None where a pair was not tried.
+
+    Args:
+        verdicts: on every pair of tasks: the paper's condition, where the order of tasks is none of it, and what it is
+            in words.
+        recommended: by task, a sentence on where its pseudo-labels should come from.
+        notes: how verdicts are to be taken; of files that are older than such notes, none.
+    """
+
+    file: Path
+    tasks: list[str]
+    cells: list[list[Relation | None]]
+    seeds: int
+    verdicts: list[tuple[str, str]]
+    recommended: list[tuple[str, str]]
+    notes: list[str]
+
+
+def read(file: Path) -> Matrix:
+    """The relations in a file.
+
+    Raises:
+        UserError: when it is damaged.
+    """
+    entry = read_json(file, _CURE)
+    try:
+        gains = {(each["source"], each["target"]): _relation(each) for each in entry["gains"]}
+        tasks = list(dict.fromkeys(str(name) for pair in gains for name in pair))
+        verdicts = [(_condition(each["condition"]), str(each["words"])) for each in entry["verdicts"]]
+        recommended = [(str(task), origin(each)) for task, each in entry["recommended"].items()]
+        seeds = len(entry["seeds"])
+        notes = [*caveats(entry)] if "looks" in entry else []
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UserError("holds no relations of tasks", file=file, cure=_CURE) from error
+    cells = [[gains.get((source, target)) for target in tasks] for source in tasks]
+    return Matrix(file, tasks, cells, seeds, verdicts, recommended, notes)
+
+
+def _relation(entry: dict[str, Any]) -> Relation:
+    relative, helps = entry["relative"], entry["helps"]
+    low, high = relative["low"], relative["high"]
+    if low is None or high is None:  # infinite: one seed says nothing of the deviation
+        return Relation(_percent(relative["mean"]), "one seed", helps, 0)
+    return Relation(_percent(relative["mean"]), f"{_percent(low)} to {_percent(high)}", helps, (low > 0) - (high < 0))
+
+
+def _condition(name: str) -> str:
+    """The paper's name where both tasks have the same part in it; files of before had numbers for the others, which
+    depended on the order of the tasks."""
+    return {"1": "Condition 1", "3": "Condition 3", "undetermined": "Undetermined"}.get(name, "One way")
+
+
+def _percent(value: float) -> str:
+    return f"{signed(100 * value, 1)} %"

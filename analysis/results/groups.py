@@ -1,0 +1,130 @@
+"""Finished runs, read from where they lie, and put together where they differ in nothing but their seeds."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.results.paper import Paper
+from shards.atomic import read_json
+from shards.errors import UserError
+from trainer.setting import OF_THE_ROW, is_in, options_of, same, setting
+
+_NEEDED = ("dataset", "experiment", "seed", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
+
+
+@dataclass(eq=False)  # told apart by which it is
+class Group:
+    """The runs of one experiment under one setting, which differ in their seeds.
+
+    Args:
+        setting: what they have in common.
+        results: of each seed one.
+        again: seeds that were run several times, of which the first run counts.
+    """
+
+    dataset: str
+    experiment: str
+    setting: dict[str, Any]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """What they have in common is true of any."""
+        return self.results[0]
+
+    def values(self, task: str, metric: str) -> dict[int, float]:
+        """A metric by seed, where it is known."""
+        every = {result["seed"]: result["metrics"].get(task, {}).get(metric) for result in self.results}
+        return {seed: value for seed, value in every.items() if value is not None}
+
+
+def collect(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """The results under the given runs, experiments or whole folders of runs, in the order of their paths.
+
+    Raises:
+        UserError: when a path holds no ``result.json``.
+    """
+    return [read_result(file) for file in result_files(paths)]
+
+
+def result_files(paths: Sequence[str | Path]) -> list[Path]:
+    """The files that :func:`collect` reads; a run that two paths lead to counts once.
+
+    Raises:
+        UserError: when a path holds none.
+    """
+    files: dict[Path, None] = {}
+    for path in map(Path, paths):
+        found = [path] if path.name == "result.json" else sorted(path.rglob("result.json"))
+        if not found:
+            raise UserError("holds no result.json", file=path, cure="run the experiment: `tutelage run CONFIG`")
+        files |= dict.fromkeys(file.resolve() for file in found)
+    return list(files)
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """The row that a run left, and under ``options`` those that decided it.
+
+    Raises:
+        UserError: when it is damaged.
+    """
+    cure = "delete it and evaluate again: `tutelage evaluate CONFIG`"
+    result = read_json(file, cure)
+    missing = [key for key in _NEEDED if not isinstance(result, dict) or key not in result]
+    if missing:
+        raise UserError("is no result of a run", file=file, key=missing[0], cure=cure)
+    return result | {"options": options_of(file.parent)}
+
+
+def grouped(results: Iterable[dict[str, Any]], paper: Paper) -> list[Group]:
+    """Runs by data set, experiment and setting; experiments that the paper has come first, in its order."""
+    groups: dict[tuple[str, ...], Group] = {}
+    for result in results:
+        dataset, experiment, common = result["dataset"], result["experiment"], setting(result)
+        key = dataset, experiment, json.dumps(common, sort_keys=True)
+        group = groups.setdefault(key, Group(dataset, experiment, common))
+        if any(result["seed"] == other["seed"] for other in group.results):
+            group.again.append(result["seed"])  # one and the same, which would make a deviation look small
+        else:
+            group.results.append(result)
+    datasets = list(dict.fromkeys(group.dataset for group in groups.values()))
+
+    def place(group: Group) -> tuple[int, int]:
+        rows = paper.rows(group.dataset)
+        return datasets.index(group.dataset), rows.index(group.experiment) if group.experiment in rows else len(rows)
+
+    return sorted(groups.values(), key=place)
+
+
+def varying(groups: Sequence[Group]) -> list[str]:
+    """The settings in which groups of one data set differ; those that make them other experiments, of one name."""
+    keys = dict.fromkeys(key for group in groups for key in group.setting)
+    return [key for key in keys if any(len(of) > 1 for of in _values(groups, key).values())]
+
+
+def _values(groups: Sequence[Group], key: str) -> dict[tuple[str, ...], set[str]]:
+    """The values of a setting by what ought to agree in it."""
+    values: dict[tuple[str, ...], set[str]] = {}
+    for group in groups:
+        peers = (group.dataset, group.experiment) if is_in(key, OF_THE_ROW) else (group.dataset,)
+        values.setdefault(peers, set()).add(json.dumps(group.setting.get(key), sort_keys=True))
+    return values
+
+
+def differing(one: Group, other: Group) -> list[str]:
+    """Settings in which two rows differ though the rows' names do not say so. Networks that were trained for as many
+    epochs differ in their steps by the number of their frames alone."""
+    keys = dict.fromkeys([*one.setting, *other.setting])
+    differing = [key for key in keys if not same(one.setting.get(key), other.setting.get(key))]
+    found = [key for key in differing if not is_in(key, OF_THE_ROW)]
+    by_epochs = one.setting["epochs"] is not None and "epochs" not in found
+    return [key for key in found if key != "steps" or not by_epochs]
+
+
+def tasks_of(results: Sequence[dict[str, Any]]) -> list[str]:
+    """All tasks, in the paper's order."""
+    names = dict.fromkeys(task for result in results for task in result["tasks"])
+    return sorted(names, key=lambda name: (name != "semseg", name != "depth"))

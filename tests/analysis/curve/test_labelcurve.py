@@ -1,0 +1,83 @@
+"""The figures of a label curve, and the files that hold them."""
+
+import csv
+import io
+import json
+import math
+
+import pytest
+from labelcurves import made
+
+from analysis.curve.labelcurve import MetricCurve, Point, as_csv, read
+from shards.errors import UserError
+
+
+def test_a_round_trip_through_json(tmp_path):
+    curve = made(config="a.yaml", runs=[{"folder": "x"}])
+    (tmp_path / "curve.json").write_text(json.dumps(curve.to_json(), allow_nan=False))
+    assert read(tmp_path / "curve.json") == curve
+
+
+def test_what_json_says_of_a_point():
+    entry = made().to_json()["curves"][0]["points"][1]
+    assert entry["labels"] == 50 and entry["student"] == {"0": 0.165, "1": 0.185}
+    assert entry["difference"]["mean"] == pytest.approx(0.025) and entry["gap"]["mean"] == pytest.approx(0.05)
+    assert entry["gap_closed"] == pytest.approx(0.5)
+    assert entry["saved"]["factor"] == pytest.approx(math.sqrt(2)) and entry["saved"]["baseline"]["beyond"] is None
+    last = made().to_json()["curves"][0]["points"][2]
+    assert last["saved"]["baseline"] == {"labels": 100, "beyond": "more"}
+
+
+def test_one_seed_has_no_bounds():
+    point = Point(5, {0: 0.1}, {0: 0.2}, {})
+    entry = json.loads(json.dumps(_curve_of(point).to_json(), allow_nan=False))["curves"][0]["points"][0]
+    assert entry["difference"] == {"mean": 0.1, "low": None, "high": None, "deviation": 0, "count": 1}
+    assert entry["gap"] is None and entry["gap_closed"] is None
+
+
+def _curve_of(*points: Point, metric: str = "miou"):
+    curve = made()
+    metrics = (MetricCurve("semseg", metric, "s", "b", "t", points),)
+    return type(curve)("rooms", "semseg", "s", tuple(p.labels for p in points), (0,), metrics)
+
+
+@pytest.mark.parametrize(
+    ("metric", "baseline", "student", "teacher", "closed"),
+    [
+        ("miou", 0.1, 0.15, 0.3, 0.25),
+        ("miou", 0.1, 0.05, 0.3, -0.25),
+        ("miou", 0.1, 0.2, 0.1, None),  # no gap
+        ("miou", 0.1, 0.2, 0.05, None),
+        ("rmse", 1.0, 0.9, 0.5, 0.2),
+        ("rmse", 0.5, 0.4, 0.9, None),
+    ],
+)
+def test_the_part_of_the_gap_that_is_closed(metric, baseline, student, teacher, closed):
+    point = Point(5, {0: baseline}, {0: student}, {0: teacher})
+    found = _curve_of(point, metric=metric).metrics[0].closed(point)
+    assert found is None if closed is None else found == pytest.approx(closed)
+
+
+def test_the_gap_is_that_of_the_seeds_that_all_have():
+    point = Point(5, {0: 0.1, 1: 0.9}, {0: 0.2}, {0: 0.3, 2: 0.9})
+    assert _curve_of(point).metrics[0].closed(point) == pytest.approx(0.5)
+
+
+def test_csv_has_a_line_for_each_metric_and_budget():
+    lines = list(csv.DictReader(io.StringIO(as_csv(made()))))
+    assert [(line["metric"], line["labels"]) for line in lines] == [
+        (metric, str(count)) for metric in ("miou", "rmse") for count in (25, 50, 100)
+    ]
+    assert float(lines[1]["difference"]) == pytest.approx(0.025) and lines[1]["teacher"] == "mmst"
+    assert lines[2]["beyond"] == "more" and float(lines[2]["saved"]) == 1
+    assert lines[3]["baseline"] == lines[3]["difference"] == lines[3]["baseline_labels"] == ""
+    assert float(lines[3]["student_mean"]) == pytest.approx(0.85)
+
+
+@pytest.mark.parametrize(
+    "change", [{"curves": 3}, {"labels": None}, {"curves": [{}]}, {"seeds": ["a"]}], ids=lambda change: str(change)
+)
+def test_a_damaged_file_is_refused(tmp_path, change):
+    (tmp_path / "curve.json").write_text(json.dumps(made().to_json() | change))
+    with pytest.raises(UserError, match=r"curve\.json: holds no label curve; make it again"):
+        read(tmp_path / "curve.json")

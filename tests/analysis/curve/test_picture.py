@@ -1,0 +1,46 @@
+"""The picture of a label curve: drawn whole, on no ground, the same for the same curve."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from labelcurves import made
+from PIL import Image
+
+from analysis.curve.labelcurve import LabelCurve
+from analysis.curve.picture import draw
+
+
+def luminance(colour: np.ndarray) -> np.ndarray:
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_it_can_be_read_on_white_and_on_dark(tmp_path):
+    draw(made(), tmp_path / "curve.png")
+    picture = np.asarray(Image.open(tmp_path / "curve.png").convert("RGBA")) / 255
+    alpha, colours = picture[..., 3], picture[picture[..., 3] == 1][:, :3]
+    assert (alpha[0] == 0).all() and (alpha == 0).mean() > 0.7 and len(colours) > 2000
+    light = luminance(colours)
+    for ground in (np.array([1, 1, 1]), np.array([0x0D, 0x11, 0x17]) / 255):
+        ratio = (np.maximum(light, luminance(ground)) + 0.05) / (np.minimum(light, luminance(ground)) + 0.05)
+        assert ratio.min() > 2.9, "of WCAG's contrast, which asks for 3 of graphics"
+
+
+def test_the_same_curve_gives_the_same_svg(tmp_path):
+    for name in ("a.svg", "b.svg"):
+        draw(made(), tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    ElementTree.parse(tmp_path / "a.svg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]
+
+
+def test_the_values_decide_what_is_drawn(tmp_path):
+    draw(made(), tmp_path / "a.svg")
+    curve = made()
+    fewer = LabelCurve(curve.dataset, curve.task, curve.student, curve.labels, curve.seeds, curve.metrics[:1])
+    draw(fewer, tmp_path / "b.svg")
+    texts = [(tmp_path / name).read_text() for name in ("a.svg", "b.svg")]
+    assert [text.count('id="axes_') for text in texts] == [2, 1]
+    with pytest.raises(ValueError, match="without metrics"):
+        draw(LabelCurve("d", "t", "s", (1,), (0,), ()), tmp_path / "c.svg")

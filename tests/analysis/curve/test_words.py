@@ -1,0 +1,65 @@
+"""What is said in words of a label curve, and its table."""
+
+import pytest
+from labelcurves import made
+
+from analysis.curve.labelcurve import MetricCurve, Point
+from analysis.curve.table import tabulate
+from analysis.curve.words import sentence, sentences
+
+
+def curve(*points: Point, metric: str = "miou") -> MetricCurve:
+    return MetricCurve("semseg", metric, "umst-ps", "umst-s", "mmst", points)
+
+
+def point(labels: int, baseline: tuple[float, ...], student: tuple[float, ...]) -> Point:
+    return Point(labels, dict(enumerate(baseline)), dict(enumerate(student)))
+
+
+def test_with_how_many_labels_the_baseline_is_as_good():
+    found = sentences(made())
+    assert found[0] == (
+        "mIoU: with 25 labels umst-ps is not ahead of umst-s (as good as with 25; 95% interval 25 to 25), undetermined"
+        "; "
+        "with 50 labels as good as with 71 (1.4 × the labels; 95% interval 71 to 71); "
+        "with 100 labels as good as with more than 100 "
+        "(more than 1.0 × the labels; by seed: more than 100, more than 100)"
+    )
+    assert found[1] == "rmse: no baseline predicts depth; --baseline CONFIG names one that does"
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ([point(10, (0.1,), (0.2,))], "is as good as umst-s with more than 10 (more than 1.0 × the labels; one seed)"),
+        ([point(10, (0.2,), (0.1,))], "is not ahead of umst-s (as good as with fewer than 10; one seed)"),
+        (
+            [point(10, (0.1,), (0.2,)), point(40, (0.3,), (0.2,))],
+            "is as good as umst-s with 20 (2.0 × the labels; one seed); "
+            "with 40 labels not ahead (as good as with 20; one seed)",
+        ),
+        (
+            [point(10, (0.1, 0.1, 0.1), (0.15, 0.2, 0.01)), point(40, (0.2, 0.2, 0.2), ())],
+            "umst-s with 13 (1.3 × the labels; by seed: 20, 40, fewer than 10), undetermined",
+        ),
+        ([point(10, (), (0.2,))], "no seed has both umst-ps and umst-s"),
+    ],
+)
+def test_its_cases(points, said):
+    assert said in sentence(curve(*points), "mIoU")
+
+
+def test_less_is_better_for_some():
+    found = sentence(curve(point(10, (1.0,), (0.9,)), point(40, (0.8,), (0.9,)), metric="rmse"), "rmse")
+    assert "with 10 labels umst-ps is as good as umst-s with 20" in found and "with 40 labels not ahead" in found
+
+
+def test_a_table_for_each_metric():
+    miou, rmse = tabulate(made())
+    assert miou.titles[:4] == ["semseg labels", "mIoU umst-s", "mIoU umst-ps", "mIoU mmst (ceiling)"]
+    row = dict(zip(miou.titles, miou.rows[1], strict=True))
+    assert row["mIoU umst-s"] == "15.00 ± 1.41" and row["difference"] == "+2.50" and row["verdict"] == "better"
+    assert row["gap closed"] == "50 %" and row["× labels"] == "1.41" and row["seeds"] == "2"
+    assert miou.rows[2][miou.titles.index("× labels")] == "> 1.00"
+    assert rmse.titles == ["semseg labels", "rmse umst-ps"] and rmse.rows[0] == ["25", "0.850 ± 0.071"]
+    assert miou.notes == sentences(made())[:1]

@@ -1,0 +1,281 @@
+"""Relations that are known beforehand, found again: of tasks that RGB tells nothing of, made of each other or not."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import Tiny
+
+from analysis.relations import relate as module
+from analysis.relations.relate import relate
+from analysis.relations.words import caveats
+from shards.errors import UserError
+from shards.manifest import Manifest
+from shards.pack import pack
+from shards.sources.base import Frame
+from shards.tasks import Task, palette
+from trainer.experiment import Experiment
+
+SIZE, BLOCK = (32, 64), 16
+
+
+def classes(name: str, *names: str) -> Task:
+    return Task(name, "classes", names, palette(len(names)))
+
+
+TASKS = {
+    # one of three levels in every block: whatever the image shows
+    "level": Task("level", "metric", scale=0.001, unit="m"),
+    # whether it is the middle one: follows from the level, whose mean it leaves what it was
+    "middle": classes("middle", "no", "yes"),
+    # of nothing
+    "chance": classes("chance", "heads", "tails"),
+    # the level turned round: each follows from the other
+    "mirror": Task("mirror", "metric", scale=0.001, unit="m"),
+    # which level it is, wrong in every third block
+    "noisy": classes("noisy", "low", "medium", "high"),
+}
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """Frames of noise with labels of blocks."""
+
+    names: tuple[str, ...]
+    train: int = 36
+    val: int = 12
+    name: str = "madeup"
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(TASKS[name] for name in self.names)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"names": list(self.names)}
+
+    @cached_property
+    def splits(self) -> dict[str, list[str]]:
+        return {split: [f"{split}-{i:03d}" for i in range(getattr(self, split))] for split in ("train", "val")}
+
+    def load(self, split: str, position: int) -> Frame:
+        random = np.random.default_rng([len(split), position])
+
+        def blocks(count: int) -> np.ndarray:
+            drawn = random.integers(0, count, (SIZE[0] // BLOCK, SIZE[1] // BLOCK))
+            return np.kron(drawn, np.ones((BLOCK, BLOCK), int))
+
+        level = blocks(3)
+        labels = {
+            "level": (1 + level).astype(np.float32),
+            "middle": (level == 1).astype(np.uint8),
+            "chance": blocks(2).astype(np.uint8),
+            "mirror": (3 - level).astype(np.float32),
+            "noisy": np.where(blocks(3) == 0, blocks(3), level).astype(np.uint8),
+        }
+        rgb = random.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+        return Frame(rgb, {name: labels[name] for name in self.names}, {})
+
+
+def configure(folder: Path, names: tuple[str, ...], **labels: int) -> Path:
+    """A data set of these tasks, and its configuration."""
+    pack(MadeUp(names), folder / "data", samples_per_shard=8)
+    path = folder / "madeup.yaml"
+    path.write_text(f"""
+        data: {{name: madeup, path: {folder / "data"}, workers: 0}}
+        tasks: [{", ".join(names)}]
+        labels: {{{", ".join(f"{task}: {count}" for task, count in labels.items())}}}
+        dev: 12
+        model: {{backbone: test_efficientnet, decoder: heads}}
+        augment: {{zoom: [1.0], jitter: 0.0}}
+        train: {{global_batch: 4, steps: 40, lr: 1.0e-2, schedule: cosine}}
+        run: {{root: {folder / "runs"}}}
+    """)
+    return path
+
+
+@pytest.fixture(scope="module")
+def related(tmp_path_factory) -> tuple[Path, Path, dict[str, Any]]:
+    """Configuration, folder and relation of a task, a function of it, and one unrelated, over four seeds."""
+    names = ("level", "middle", "chance")
+    path = configure(tmp_path_factory.mktemp("related"), names, middle=16, chance=16)
+    folder, relation = relate(path, seeds=4)
+    return path, folder, relation
+
+
+def gains(relation: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(each["source"], each["target"]): each for each in relation["gains"]}
+
+
+def test_a_task_helps_its_function_and_not_the_reverse(related):
+    _, _, relation = related
+    found = gains(relation)
+    assert found["level", "middle"]["helps"] is True and found["level", "middle"]["relative"]["low"] > 0.2
+    assert found["middle", "level"]["helps"] is not True
+    verdict = next(each for each in relation["verdicts"] if {each["one"], each["other"]} == {"level", "middle"})
+    assert verdict["condition"] in ("one way", "undetermined") and "level helps middle" in verdict["words"]
+    assert all(each["p"] >= 0 for each in relation["gains"]) and relation["looks"] == []
+
+
+def test_what_is_unrelated_helps_nothing(related):
+    _, _, relation = related
+    chance = {pair: each for pair, each in gains(relation).items() if "chance" in pair}
+    assert len(chance) == 4 and not any(each["helps"] for each in chance.values())
+
+
+def test_the_known_helper_is_recommended_and_nothing_else(related):
+    _, _, relation = related
+    inputs = {task: entry["inputs"] for task, entry in relation["recommended"].items()}
+    assert inputs == {"level": None, "middle": ["rgb", "level"], "chance": None}
+    assert relation["recommended"]["level"]["why"] == "no frame lacks it and shows another task"
+    assert "8 frames show level alone" in relation["recommended"]["middle"]["why"]
+
+
+def test_all_networks_saw_the_same_frames_as_often(related):
+    """Read from their own results: T + 1 networks a seed, which differ in their inputs alone."""
+    _, folder, relation = related
+    rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*/seed-*/result.json"))]
+    assert sorted(folder.glob("*/seed-*")) == sorted(
+        folder / name / f"seed-{seed}" for name in ("rgb", "rgb-level", "rgb-middle", "rgb-chance") for seed in range(4)
+    )
+    facts = {key: {json.dumps(row[key]) for row in rows} for key in ("frames", "steps", "samples_seen", "tasks")}
+    assert facts == {"frames": {"16"}, "steps": {"40"}, "samples_seen": {"160"}, "tasks": {json.dumps(list(TASKS)[:3])}}
+    assert relation["samples"] == 16 and relation["samples_seen"] == 160 and relation["validation_frames"] == 12
+    assert relation["split"] == "dev" and {row["asked"]["split"] for row in rows} == {"dev"}
+    assert all({row["labels"][task] for task in row["labels"]} == {16} for row in rows)
+
+
+def test_figures_are_those_of_the_runs(related):
+    _, folder, relation = related
+    assert json.loads((folder / "relation.json").read_text()) == json.loads(json.dumps(relation))
+
+    def mean(name: str, task: str, metric: str) -> float:
+        rows = [json.loads((folder / name / f"seed-{seed}/result.json").read_text()) for seed in range(4)]
+        return float(np.mean([row["metrics"][task][metric] for row in rows]))
+
+    found = {pair: each["absolute"]["mean"] for pair, each in gains(relation).items()}
+    more = mean("rgb-level", "middle", "miou") - mean("rgb", "middle", "miou")
+    less = mean("rgb", "level", "rmse") - mean("rgb-middle", "level", "rmse")
+    assert (found["level", "middle"], found["middle", "level"]) == (pytest.approx(more), pytest.approx(less))
+    assert relation["tasks"]["level"]["better"] == "lower" and relation["tasks"]["middle"]["better"] == "higher"
+
+
+def test_other_settings_are_refused_with_what_helps_here(related):
+    path, folder, _ = related
+    with pytest.raises(UserError, match=r"labels\.chance: holds a run with 16, not 5; give another folder \(--out\)"):
+        relate(path, samples=5)
+    assert json.loads((folder / "relation.json").read_text())["samples"] == 16
+
+
+def test_a_second_call_trains_nothing(related, monkeypatch):
+    path, _, relation = related
+    for name in ("trainer.train.Trainer", "trainer.evaluate.evaluate_network"):
+        monkeypatch.setattr(name, lambda *_: pytest.fail("a finished network was built again"))
+    assert relate(path, seeds=4)[1] == relation
+
+
+def test_another_number_of_seeds_is_another_look(related, monkeypatch, tmp_path):
+    """Who adds seeds until a verdict appears is told that it is less sure."""
+    path, folder, relation = related
+    monkeypatch.setattr(module, "run", lambda experiment: json.loads((experiment.folder / "result.json").read_text()))
+    again = tmp_path / "relate"
+    shutil.copytree(folder, again)
+    _, fewer = relate(path, seeds=2, out=again)
+    assert fewer["looks"] == [4] and "looked at with 4 seeds before" in "".join(caveats(fewer))
+    assert "fix the number of seeds before you look" in "".join(caveats(relation))
+    assert "looked at" not in "".join(caveats(relation))
+
+
+def test_auto_follows_what_was_found(related):
+    path, folder, _ = related
+    student = Experiment(path, ["pseudo=auto"])
+    assert student.config.relation == str(folder / "relation.json")
+    teachers = student.teachers()
+    assert [list(each.config.inputs) for each in teachers.values()] == [["rgb", "level"]] and [*teachers] == ["middle"]
+    _, mask = teachers["middle"].frames_to_label()
+    assert mask.sum() == 8
+
+
+# What is refused
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    return configure(tmp_path, ("level", "middle"), middle=16)
+
+
+def test_refusals(config, monkeypatch):
+    monkeypatch.setattr(module, "run", lambda experiment: pytest.fail("it was trained first"))
+    with pytest.raises(UserError, match=r"madeup\.yaml: tasks: names level alone; give the tasks to relate"):
+        relate(config, ["tasks=[level]"])
+    with pytest.raises(UserError, match="--seeds: 0 seeds; give 1 or more"):
+        relate(config, seeds=0)
+    with pytest.raises(UserError, match="--samples: 0 frames; give 1 or more"):
+        relate(config, samples=0)
+    with pytest.raises(UserError, match=r"labels\.level: 99 frames, where 24 carry the label besides the 12 set aside"):
+        relate(config, samples=99)
+    with pytest.raises(UserError, match=r"evaluate\.split: networks are measured on dev frames; say --split val, if"):
+        relate(config, ["evaluate.split=val"])
+    with pytest.raises(UserError, match="no training frame shows all of level, middle; relate fewer tasks"):
+        relate(config, ["labels.middle=0"])
+
+
+def test_frames_that_lack_a_label_are_not_trained_on(tiny_dataset, configs, monkeypatch, tmp_path):
+    """8 of 12 frames carry semseg, 9 depth, 6 both, of which one judges: of 6 with either, not all have the other."""
+    rows = []
+    monkeypatch.setattr(module, "run", rows.append)
+    overrides = [f"data.path={tiny_dataset.folder}", f"run.root={tmp_path}"]
+    overrides += ["labels.semseg=null", "labels.depth=null"]
+    with pytest.raises(UserError, match=r"--samples: 5 of 6 train frames show all of semseg, depth; give fewer"):
+        relate(configs / "plain.yaml", overrides, samples=6)
+    for split, trained, judging in (("dev", 5, 1), ("val", 6, 3)):
+        rows.clear()
+        with pytest.raises(TypeError):  # nothing was run, so there is nothing to read
+            relate(configs / "plain.yaml", overrides, seeds=1, out=tmp_path / f"it's {split}", split=split)
+        assert len(rows) == 3 and {each.folder.parents[1].name for each in rows} == {f"it's {split}"}
+        for each in rows:
+            frames, judges = each.training_frames(), each.evaluation_frames()
+            mask = frames.to_train(each.config.inputs, each.config.tasks)
+            assert (
+                mask.sum() == trained and frames.visible["semseg"][mask].all() and frames.visible["depth"][mask].all()
+            )
+            assert judges.chosen.sum() == judging, "of five to validate on, three carry both"
+            assert judges.split == {"dev": "train", "val": "val"}[split]
+            assert split == "val" or not (judges.chosen & mask).any()
+
+
+def test_frames_that_judge_are_set_aside_unless_there_are_too_few(configs, tiny_dataset, scenes_dataset, tmp_path):
+    """By default a fifth of those with all labels; more only if that is said."""
+
+    def judging(dataset: Manifest, *overrides: str) -> int:
+        own = Experiment(configs / "plain.yaml", [f"data.path={dataset.folder}", f"run.root={tmp_path}", *overrides])
+        return module.Study(own, tmp_path, None).dev
+
+    whole = Experiment(configs / "plain.yaml", [f"run.root={tmp_path}", "labels.semseg=24", "labels.depth=24"])
+    assert module.Study(whole, tmp_path, None).samples == 20, "a budget of all frames leaves room for those"
+    few = ("labels.semseg=null", "labels.depth=null")
+    assert (judging(scenes_dataset), judging(scenes_dataset, "dev=7"), judging(tiny_dataset, *few)) == (4, 7, 1)
+    lone = pack(Tiny(train=7), tmp_path / "lone", samples_per_shard=3)
+    with pytest.raises(UserError, match="dev: 4 training frames carry every label: too few to set some aside"):
+        judging(lone, *few)
+
+
+@pytest.mark.long
+def test_every_known_relation_of_five_tasks(tmp_path):
+    """Two that follow from each other help each other, the more so the less noise there is between them."""
+    path = configure(tmp_path, tuple(TASKS), middle=16, chance=16, mirror=16, noisy=16)
+    _, relation = relate(path, ["train.steps=60"], seeds=5)
+    found = gains(relation)
+    for source, target in (("level", "mirror"), ("mirror", "level"), ("level", "noisy"), ("noisy", "level")):
+        assert found[source, target]["helps"] is True, (source, target)
+    assert found["noisy", "level"]["relative"]["mean"] < found["mirror", "level"]["relative"]["mean"]
+    assert found["mirror", "middle"]["helps"] is True and found["middle", "mirror"]["helps"] is not True
+    assert not any(each["helps"] for pair, each in found.items() if "chance" in pair)
+    verdicts = {(each["one"], each["other"]): each for each in relation["verdicts"]}
+    assert verdicts["level", "mirror"]["condition"] == "1"
+    assert verdicts["level", "mirror"]["words"] == "level and mirror help each other"

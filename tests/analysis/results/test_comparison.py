@@ -1,0 +1,152 @@
+"""Differences between rows: paired by seed, in the right direction, and no surer than they are."""
+
+import math
+from typing import Any
+
+import pytest
+
+from analysis.results.comparison import compare, verdict
+from analysis.results.interval import Interval
+from analysis.results.paper import Paper
+from analysis.results.table import tabulate
+
+PAPER = Paper.load()
+
+
+def row(experiment: str, seed: int, miou: float, rmse: float = 1.0, **changes: Any) -> dict[str, Any]:
+    return {
+        "experiment": experiment,
+        "dataset": "nyudv2",
+        "seed": seed,
+        "inputs": ["rgb"],
+        "tasks": ["semseg", "depth"],
+        "labels": {"semseg": 250, "depth": 250},
+        "pseudo_labels": {},
+        "normalise": "labelled",
+        "metrics": {"semseg": {"miou": miou}, "depth": {"rmse": rmse}},
+        "steps": 100,
+    } | changes
+
+
+def found(results: list[dict[str, Any]]) -> list[dict[str, str]]:
+    table = compare(results, PAPER)
+    return [dict(zip(table.titles, line, strict=True)) for line in table.rows]
+
+
+def test_a_difference_is_taken_within_a_seed():
+    """Seeds differ by far more than the two networks do, and still it is sure which is better."""
+    baseline = [row("ummt", seed, miou, 1.0) for seed, miou in enumerate((0.20, 0.30, 0.40))]
+    student = [row("ummt-ps", seed, miou, 0.9) for seed, miou in enumerate((0.21, 0.312, 0.409))]
+    miou, rmse = found(baseline + student[::-1])
+    assert miou["comparison"] == "ummt-ps − ummt" and miou["metric"] == "mIoU"
+    assert (miou["difference"], miou["seeds"], miou["verdict"]) == ("+1.03", "3", "better")
+    low, high = miou["95% interval"].split(" … ")
+    half = 4.3027 * 0.1528 / math.sqrt(3)  # Student's t with two degrees of freedom
+    assert float(low) == pytest.approx(1.033 - half, abs=0.01) and float(high) == pytest.approx(1.033 + half, abs=0.01)
+    assert (rmse["difference"], rmse["verdict"]) == ("−0.100", "better"), "a smaller error"
+    assert (miou["paper"], rmse["paper"]) == ("+3.2", "−0.137")
+
+
+def test_only_seeds_that_both_have_count():
+    lines = found([row("ummt", 0, 0.2), row("ummt", 1, 0.2), row("ummt-ps", 1, 0.3), row("ummt-ps", 2, 0.9)])
+    assert (lines[0]["difference"], lines[0]["seeds"]) == ("+10.00", "1")
+    assert (lines[0]["95% interval"], lines[0]["verdict"]) == ("–", "undetermined: one seed")
+    assert found([row("ummt", 0, 0.2), row("ummt-ps", 1, 0.2)]) == []
+
+
+def test_words():
+    more, less, open_ = Interval(1, 0.5, 1.5, 1, 9), Interval(-1, -1.5, -0.5, 1, 9), Interval(1, -1, 3, 1, 3)
+    assert [verdict(more, smaller_is_better=smaller) for smaller in (False, True)] == ["better", "worse"]
+    assert [verdict(less, smaller_is_better=smaller) for smaller in (False, True)] == ["worse", "better"]
+    assert verdict(open_, smaller_is_better=False) == "undetermined: 10 seeds would tell", "with a power of 80 %"
+    assert verdict(more, smaller_is_better=False, p=0.2, tests=12) == "undetermined: 18 seeds would tell"
+    assert verdict(Interval(0, -1, 1, 1, 3), smaller_is_better=False) == "undetermined"
+
+
+def test_differences_are_tested_together():
+    """Of one that is sure of itself alone, beside as many others, nothing is sure; and the table says what was done."""
+    values = {"ummt": (0.20, 0.30, 0.40), "ummt-ps": (0.21, 0.33, 0.42), "ummt-pu": (0.5, 0.1, 0.4)}
+    values |= {"mmmt-d": (0.1, 0.9, 0.2), "ummt-d": (0.2, 0.1, 0.9), "ummt-pd": (0.9, 0.1, 0.3)}
+    results = [row(name, seed, miou, miou) for name, of in values.items() for seed, miou in enumerate(of)]
+    few = found([each for each in results if each["experiment"] in ("ummt", "ummt-ps")])
+    many = compare(results, PAPER)
+    lines = [dict(zip(many.titles, line, strict=True)) for line in many.rows]
+    student = next(line for line in lines if line["comparison"] == "ummt-ps − ummt")
+    assert few[0]["95% interval"] == student["95% interval"], "of one difference"
+    assert float(student["p (Holm)"]) > float(few[0]["p (Holm)"]) > 0.05
+    assert f"over the {len(lines)} differences" in many.notes[0] and "fix the number of seeds" in many.notes[1]
+
+
+def test_only_headline_metrics_are_tested():
+    """Others say the same again, and would make every answer harder."""
+    depth = {"metrics": {"depth": {"rmse": 1.0, "logrmse": 0.2}}, "tasks": ["depth"]}
+    results = [row(name, seed, 0, **depth) for name in ("ummt", "ummt-ps") for seed in (0, 1)]
+    table = compare(results, PAPER)
+    lines = [dict(zip(table.titles, line, strict=True)) for line in table.rows]
+    assert [(line["metric"], line["verdict"], line["p (Holm)"]) for line in lines] == [
+        ("rmse", "undetermined", "1"),
+        ("logrmse", "–", "–"),
+    ]
+    assert "over the 1 differences" in table.notes[0]
+
+
+def test_an_output_that_was_an_input_is_not_compared():
+    teacher = {"inputs": ["rgb", "depth"]}
+    lines = found([row("ummt", 0, 0.2), row("mmmt-d", 0, 0.3, **teacher)])
+    assert [(line["comparison"], line["metric"]) for line in lines] == [("mmmt-d − ummt", "mIoU")]
+
+
+def test_only_runs_of_one_setting_are_compared():
+    small, large = {"backbone": "small"}, {"backbone": "large"}
+    lines = found([row("ummt", 0, 0.2, **small), row("ummt", 0, 0.6, **large), row("ummt-ps", 0, 0.5, **large)])
+    (miou,) = [line for line in lines if line["metric"] == "mIoU"]
+    assert (miou["backbone"], miou["difference"]) == ("large", "−10.00")
+
+
+def test_of_several_numbers_of_steps_the_same_are_compared_and_else_what_there_is():
+    """With equal epochs, a student of more frames does more steps than its baseline."""
+    few, many = {"steps": 100}, {"steps": 200}
+    lines = found([row("ummt", 0, 0.2, **few), row("ummt-ps", 0, 0.3, **few), row("ummt-ps", 0, 0.5, **many)])
+    assert [line["difference"] for line in lines if line["metric"] == "mIoU"] == ["+10.00"]
+    lines = found([row("ummt", 0, 0.2, **few), row("ummt-ps", 0, 0.5, **many)])
+    assert [line["difference"] for line in lines if line["metric"] == "mIoU"] == ["+30.00"]
+
+
+def test_of_equal_epochs_and_equal_steps_each_is_compared_with_its_own():
+    """A baseline of both is as long either way, and its student is not."""
+    epochs = {"options": {"train.epochs": 10, "train.steps": None}}
+    of_steps = [row("ummt", 0, 0.2), row("ummt-ps", 0, 0.3)]
+    of_epochs = [row("ummt", 0, 0.2, **epochs), row("ummt-ps", 0, 0.5, steps=200, **epochs)]
+    lines = [line for line in found(of_steps + of_epochs) if line["metric"] == "mIoU"]
+    assert [(line["steps"], line["epochs"], line["difference"]) for line in lines] == [
+        ("100", "–", "+10.00"),
+        ("200 / 100", "10", "+30.00"),
+    ]
+
+
+def test_what_pairs_differ_in_is_said():
+    """Rows may have options of their own; but where there are partners with the same, others are none."""
+    slow, fast = ({"options": {"train.lr": rate}} for rate in (0.1, 0.2))
+    (miou, _) = found([row("ummt", 0, 0.2, **slow), row("ummt-ps", 0, 0.5, **fast)])
+    assert (miou["train.lr"], miou["difference"]) == ("0.2 / 0.1", "+30.00")
+    (miou, _) = found([row("ummt", 0, 0.2, **slow), row("ummt", 0, 0.4, **fast), row("ummt-ps", 0, 0.5, **fast)])
+    assert (miou["train.lr"], miou["difference"]) == ("0.2", "+10.00")
+
+
+@pytest.mark.parametrize("key", ["split", "manifest", "resolution", "crop"])
+def test_what_was_measured_on_other_frames_is_not_compared(key):
+    assert not found([row("ummt", 0, 0.2, asked={key: "val"}), row("ummt-ps", 0, 0.5, asked={key: "dev"})])
+
+
+def test_frames_that_each_seed_drew_are_not_compared_with_those_that_one_drew():
+    old, new = {"split": "val", "val": 395}, {"split": "val", "val": 395, "val_seed": 0}
+    results = [row("ummt", 0, 0.2, asked=old), row("ummt-ps", 0, 0.5, asked=new)]
+    assert not found(results) and found([*results, row("ummt", 0, 0.3, asked=new)])
+    table = tabulate([row("ummt", 0, 0.2, asked=old), row("ummt", 1, 0.4, asked=new)])
+    assert [line[table.titles.index("val_seed")] for line in table.rows] == ["each run's", "0"]
+
+
+def test_what_the_paper_prints_and_cannot_be_compared_has_no_difference():
+    city = {"dataset": "cityscapes", "metrics": {"depth": {"rmse": 5.0, "logrmse": 0.2}}, "tasks": ["depth"]}
+    lines = found([row("ummt", 0, 0, **city), row("ummt-ps", 0, 0, **city)])
+    assert {line["metric"]: line["paper"] for line in lines} == {"rmse": "−0.05", "logrmse": "–"}

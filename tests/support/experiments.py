@@ -1,0 +1,133 @@
+"""A tiny rendered data set, experiments on it, and finished runs that many tests look at."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runs import LONG
+
+from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
+from shards.manifest import Manifest, statistics_of
+from shards.pack import pack
+from shards.sources.scenes import Scenes
+from shards.tasks import Task
+from shards.write import whole_index
+from trainer.experiment import Experiment
+from trainer.stages import run
+from trainer.train import train
+
+Make = Callable[..., Experiment]
+
+CONFIGS = {
+    "base": """
+        data: {name: scenes, path: DATASET, workers: 0}
+        labels: {semseg: 8, depth: 16}
+        model: {backbone: test_efficientnet}
+        train: {global_batch: 4, steps: 4, lr: 1.0e-3, log_every: 2, trace: true}
+        evaluate: {batch: 4}
+        label: {batch: 3, threshold: 0.4}
+    """,
+    "plain": "inherits: base.yaml",
+    "teacher": "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {steps: 20, lr: 3.0e-3}\nevaluate: {every: 5}",
+    "student": "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: 0.4}}",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Sums differ in the last bits between numbers of threads, and the processes that tests start have one."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def scenes_dataset(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """24 training frames in 3 shards, 6 validation frames in one, 32×64, all with both labels. Copy it to change it."""
+    size = (32, 64)
+    return pack(Scenes(24, 6, size), tmp_path_factory.mktemp("scenes"), size=size, samples_per_shard=8)
+
+
+@pytest.fixture(scope="session")
+def configs(scenes_dataset: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the configurations above."""
+    folder = tmp_path_factory.mktemp("configs")
+    for name, text in CONFIGS.items():
+        (folder / f"{name}.yaml").write_text(text.replace("DATASET", str(scenes_dataset.folder)))
+    return folder
+
+
+@pytest.fixture
+def make(configs: Path, tmp_path: Path) -> Make:
+    """``make("teacher", "train.steps=2")``: an experiment whose run is kept in this test's folder."""
+    return lambda name, *overrides: Experiment(configs / f"{name}.yaml", [f"run.root={tmp_path / 'runs'}", *overrides])
+
+
+@pytest.fixture(scope="session")
+def reference(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """A long run of ``plain`` that nothing disturbed. Nobody writes to its folder."""
+    experiment = Experiment(configs / "plain.yaml", [*LONG, f"run.root={tmp_path_factory.mktemp('reference')}"])
+    train(experiment)
+    return experiment
+
+
+@pytest.fixture(scope="session")
+def finished_root(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of ``teacher`` with its labels and of ``student``, trained and evaluated. Nobody writes there."""
+    root = tmp_path_factory.mktemp("finished")
+    run(Experiment(configs / "student.yaml", [f"run.root={root}"]))
+    return root
+
+
+@pytest.fixture
+def finished(finished_root: Path, make: Make, tmp_path: Path) -> Make:
+    """As ``make``, in a copy of the finished runs."""
+    shutil.copytree(finished_root, tmp_path / "runs")
+    return make
+
+
+@pytest.fixture
+def process(configs: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """``process("train", "plain", ...)`` starts a real ``python -m launchers`` on an experiment of ``make``."""
+
+    def start(command: str, name: str, *overrides: str) -> subprocess.Popen[str]:
+        call = [sys.executable, "-m", "launchers", command, str(configs / f"{name}.yaml")]
+        call += [f"run.root={tmp_path / 'runs'}", *overrides]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(call, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def write_labels() -> Callable[..., Path]:
+    """``write_labels(folder, manifest, task, labels, confidence)``: label shards with the given arrays by key."""
+
+    def write(
+        folder: Path,
+        source: Manifest,
+        task: Task,
+        labels: Mapping[str, np.ndarray],
+        confidence: Mapping[str, np.ndarray] | None = None,
+    ) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        infos, statistics = [], []
+        for shard in source.shards("train"):
+            keys = [sample["key"] for sample in json.loads((source.folder / shard.index_file).read_text())["samples"]]
+            frames = [
+                LabelledFrame(key, {task.name: labels[key]}, {task.name: confidence[key]} if confidence else {})
+                for key in keys
+                if key in labels
+            ]
+            infos.append(write_label_shard(folder, shard.file, [encode_frame(f, (task,)) for f in frames], (task,)))
+            statistics.append((whole_index(folder / shard.file) or {})["statistics"])
+        merged = statistics_of({"train": statistics}, (task,))["train"]
+        label_manifest(folder, source, "train", (task,), infos, merged, {"checkpoint_sha256": "0"}).save()
+        return folder
+
+    return write
