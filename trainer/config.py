@@ -80,6 +80,9 @@ class Loss:
 
     weights: dict[str, float] = field(default_factory=dict)
     """Weight of each task's loss; 1 where none is given."""
+    weighting: str = "fixed"
+    """fixed: by `weights` alone. uncertainty: and by a learnt uncertainty of each task (Kendall et al. 2018). dwa: and
+    by how fast each loss falls (Liu et al. 2019). Or a class of your own, my.module:Name."""
     normalise: str = "labelled"
     """labelled: divide by the labelled pixels of the global batch. all: by all its pixels, so that a missing label
     counts as a zero loss."""

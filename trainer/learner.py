@@ -22,6 +22,7 @@ from trainer.model.norm import Statistics, prepare_norm, train_mode
 from trainer.optim import make_optimizer, set_learning_rate
 from trainer.runs import checkpoint
 from trainer.runtime import queued
+from trainer.weighting import weighting_of
 
 _NOISE = 0x401  # keeps the network's random stream (dropout, if it has any) apart from the others
 _SKIPS = 3
@@ -41,6 +42,7 @@ class Learner:
     Args:
         experiment: whose network it is.
         process: this rank among the others.
+        steps_per_epoch: what an epoch is, for a weighting of losses that asks.
 
     Attributes:
         architecture: the network's, with the normalisation of RGB that its first weights want.
@@ -50,7 +52,7 @@ class Learner:
         skipped: steps in a row, up to the last one, that were skipped since something was not finite.
     """
 
-    def __init__(self, experiment: Experiment, process: Accelerator) -> None:
+    def __init__(self, experiment: Experiment, process: Accelerator, steps_per_epoch: int = 1) -> None:
         self.process, self.config = process, experiment.config
         config = experiment.config
         loss = config.loss
@@ -64,6 +66,8 @@ class Learner:
         self.format = torch.channels_last if config.train.channels_last else torch.contiguous_format
         torch.manual_seed(config.seed)
         built = build(experiment.architecture, config.model.pretrained, config.model.pretrained_inputs)
+        built.weighting = self.weighting = weighting_of(loss.weighting, len(experiment.tasks))
+        self.steps_per_epoch = steps_per_epoch
         self.architecture = built.architecture
         network = prepare_norm(built, config.model.norm, process)
         network.to(process.device, memory_format=self.format)  # type: ignore[call-overload]
@@ -106,7 +110,9 @@ class Learner:
             torch.manual_seed(mix(self.config.seed, _NOISE, number, index * self.process.num_processes + self.rank))
             batch = batch.to(self.process.device)
             with self.engine.micro_batch(last=index == len(micro) - 1):
-                terms = self.criterion.terms(self.predict(batch), batch.labels, denominators)
+                predictions = self.predict(batch)
+                terms = self.criterion.terms(predictions, batch.labels, denominators)
+                weighed = self.weigh(terms, predictions, 1 / (len(micro) * self.process.num_processes))
                 own = torch.cat([terms.detach(), asked])
                 agreed = self.process.reduce(own, "sum")  # also what is not finite stays so in a sum
                 loss, known = agreed[: len(terms)], agreed.tolist()  # the one place that waits for the device
@@ -114,18 +120,26 @@ class Learner:
                 if not all(map(math.isfinite, known)):
                     self.engine.discard()
                     return self.skip(raised)
-                self.engine.backward(terms.sum())
+                self.engine.backward(weighed.sum())
             total += loss
         if not self.engine.step():
             # fp16 looks for its loss scale that way
             return self.skip(raised, count=self.config.train.precision != "fp16")
         self.statistics.average(self.process)
+        if self.weighting:
+            self.weighting.observe(total, number // self.steps_per_epoch)
         if self.average:
             self.average.update(number)
         self.loss += total
         self.summed += 1
         self.skipped = 0
         return Outcome(True, raised)
+
+    def weigh(self, terms: torch.Tensor, predictions: Predictions, share: float) -> torch.Tensor:
+        """The terms as the weighting has them, if there is one."""
+        if self.weighting is None or predictions.weighting is None:
+            return terms
+        return self.weighting.weigh(terms, predictions.weighting, share)
 
     def skip(self, raised: list[bool], count: bool = True) -> Outcome:
         self.statistics.restore()
@@ -218,6 +232,7 @@ class Learner:
         batch = batch.to(self.process.device)
         for _ in range(2):
             with self.engine.micro_batch(last=True):
-                terms = self.criterion.terms(self.predict(batch), batch.labels, torch.ones(len(self.loss)))
-                self.engine.backward(terms.sum())
+                predictions = self.predict(batch)
+                terms = self.criterion.terms(predictions, batch.labels, torch.ones(len(self.loss)))
+                self.engine.backward(self.weigh(terms, predictions, 1.0).sum())
             self.engine.discard()

@@ -63,7 +63,7 @@ class Trainer:
         self.samples = int(trained_on.sum())
         self.steps_per_epoch = max(self.samples // config.train.global_batch, 1)
         self.steps = config.train.steps or config.train.epochs * self.steps_per_epoch
-        self.learner = Learner(experiment, self.process)
+        self.learner = Learner(experiment, self.process, self.steps_per_epoch)
         self.step = 0
         self.best: float | None = None
         self.request = request or StopRequest()
@@ -257,6 +257,7 @@ class Trainer:
             weights = self.learner.engine.weights()
         if self.main:
             path = self.experiment.checkpoints / name
+            weights = {key: tensor for key, tensor in weights.items() if not key.startswith("weighting.")}
             facts |= {"size": self.experiment.size}
             checkpoint.export(path, weights, self.learner.architecture, self.step, self.check_lease, **facts)
         self.process.wait_for_everyone()

@@ -48,10 +48,12 @@ class Predictions(NamedTuple):
         final: by task, ``(B, task.channels, H, W)`` at the inputs' size.
         initial: the initial predictions for deep supervision, ``(B, task.channels, h, w)`` from each scale, finest
             first, at the scale's own size; empty outside training and with the decoder ``heads``.
+        weighting: in training, what the weights of the losses follow from (:mod:`trainer.weighting`), if anything.
     """
 
     final: TaskTensors
     initial: list[TaskTensors]
+    weighting: torch.Tensor | None = None
 
     def at_full_size(self, scale: int) -> TaskTensors:
         """The initial predictions of one scale, counted from the finest, as ``final`` has them:
@@ -66,6 +68,7 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         tasks = {task.name: task.channels for task in architecture.tasks}
+        self.weighting: nn.Module | None = None
 
         encoders = {name: encoder(name, architecture) for name in architecture.inputs}
         self.encoders = nn.ModuleDict(encoders)
@@ -109,7 +112,9 @@ class Network(nn.Module):
             refined = [dict.fromkeys(self.heads, features) for features in pyramid]
         final = {task: head([features[task] for features in refined]) for task, head in self.heads.items()}
 
-        return Predictions({task: to_full_size(x, (height, width)) for task, x in final.items()}, initial)
+        weighting = self.weighting() if self.training and self.weighting is not None else None
+        final = {task: to_full_size(x, (height, width)) for task, x in final.items()}
+        return Predictions(final, initial, weighting)
 
     def extract(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         """The fused features ``(B, C, h, w)`` of the four scales, finest first, at the decoder's widths."""

@@ -1,0 +1,113 @@
+"""Weightings of losses: their formulas, and runs that learn with them, are cut otherwise, continue and are exported."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from ranks import launch
+from runs import LONG, assert_same_run, lines
+from safetensors.torch import load_file
+
+from shards.errors import UserError
+from trainer.runs import checkpoint
+from trainer.train import train
+from trainer.weighting import DynamicAverage, Uncertainty
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CONFIGS = Path(__file__).parents[2] / "configs" / "engine"
+
+
+def test_uncertainty_by_its_equation():
+    weighting = Uncertainty(2)
+    with torch.no_grad():
+        weighting.log_variance.copy_(torch.tensor([0.5, -1.0]))
+    total = weighting.weigh(torch.tensor([3.0, 2.0]), weighting(), 1.0).sum()
+    variance = torch.tensor([0.5, -1.0]).exp()
+    expected = 3 / (2 * variance[0]) + variance[0].sqrt().log() + 2 / (2 * variance[1]) + variance[1].sqrt().log()
+    assert total.item() == pytest.approx(expected.item())
+    parts = [weighting.weigh(torch.tensor([1.5, 1.0]), weighting(), 0.5).sum() for _ in range(2)]
+    assert sum(parts).item() == pytest.approx(total.item()), "two micro-batches add up to the batch"
+
+
+def test_dynamic_average_by_its_equation():
+    weighting = DynamicAverage(2)
+    assert weighting().tolist() == pytest.approx([1, 1])
+    of_epochs = ([4.0, 2.0], [2.0, 1.8], [1.0, 1.7])
+    for epoch, values in enumerate(of_epochs):
+        for wobble in (0.5, -0.5):
+            weighting.observe(torch.tensor(values) + wobble, epoch)
+        if epoch == 1:
+            assert weighting().tolist() == pytest.approx([1, 1]), "one epoch has nothing to be compared with"
+    weighting.observe(torch.zeros(2), 3)
+    ratios = torch.tensor([1.0 / 2.0, 1.7 / 1.8])
+    assert weighting().tolist() == pytest.approx((2 * torch.softmax(ratios / 2, 0)).tolist())
+    assert weighting.weigh(torch.tensor([2.0, 3.0]), torch.tensor([0.5, 1.5]), 0.25).tolist() == [1, 4.5]
+
+
+def log_variance(run) -> torch.Tensor:
+    path = checkpoint.newest(run.checkpoints)
+    return load_file(path / "model.safetensors")["weighting.log_variance"]
+
+
+def test_the_weights_are_learnt_the_same_however_the_batch_is_cut(make):
+    found = []
+    for accumulation in (1, 2):
+        options = (f"experiment=cut-{accumulation}", f"train.accumulation={accumulation}", "model.norm=frozen")
+        run = make("plain", *options, "loss.weighting=uncertainty", "train.steps=5", "checkpoint.every=4")
+        train(run)
+        found.append(log_variance(run))
+    assert (found[0].abs() > 1e-4).all(), "they move"
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "dwa"])
+def test_a_run_continues_as_if_nothing_had_been(make, name):
+    whole = make("plain", *LONG, f"loss.weighting={name}", "experiment=whole")
+    train(whole)
+    again = make("plain", *LONG, f"loss.weighting={name}", "experiment=whole", f"run.path={whole.folder}-again")
+    shutil.copytree(whole.folder, again.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
+    train(again)
+    assert_same_run(again.folder, whole.folder)
+    network, _ = checkpoint.load_exported(whole.checkpoints / "last")
+    assert network.weighting is None and not any("weighting" in name for name in network.state_dict())
+    plain = make("plain", *LONG, "experiment=fixed")
+    train(plain)
+    learnt = [[line["loss"]["total"] for line in lines(run.folder) if "loss" in line] for run in (plain, whole)]
+    assert learnt[0] != learnt[1]
+
+
+@pytest.mark.parametrize("engine", ["zero3", "fsdp2"])
+def test_engines_that_keep_parameters_in_parts_learn_the_weights_too(make, configs, tmp_path, engine):
+    """Two real ranks; the same weights as one process learns from the same batches, whose statistics are frozen."""
+    options = ("loss.weighting=uncertainty", "train.steps=3", "checkpoint.every=2", "model.norm=frozen")
+    words = (str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *options, "experiment=parts")
+    done = launch(2, "-m", "launchers", "train", *words, config=CONFIGS / f"{engine}.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    alone = make("plain", *options, "experiment=alone")
+    train(alone)
+    parts = make("plain", *options, "experiment=parts")
+    assert (log_variance(parts).abs() > 1e-4).all()
+    torch.testing.assert_close(log_variance(parts), log_variance(alone), rtol=1e-3, atol=1e-5)
+
+
+def test_ones_own_is_named_by_its_module(make, monkeypatch):
+    monkeypatch.chdir(EXAMPLES)
+    run = make("plain", "loss.weighting=my_weighting:RandomWeights", "train.steps=3", "checkpoint.every=2")
+    train(run)
+    state = load_file(checkpoint.newest(run.checkpoints) / "model.safetensors")
+    assert state["weighting.steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gradnorm", "'gradnorm' is unknown; use uncertainty, dwa, or my.module:Name"),
+        ("no_such_module:Name", "no_such_module cannot be imported"),
+        ("json:JSONDecoder", "JSONDecoder of json is no LossWeighting; derive it from trainer.weighting.LossWeighting"),
+        ("json:Nothing", "Nothing of json is no LossWeighting"),
+    ],
+)
+def test_what_is_no_weighting_is_refused(make, name, said):
+    with pytest.raises(UserError, match=f"loss.weighting: {said}"):
+        train(make("plain", f"loss.weighting={name}"))

@@ -1,0 +1,46 @@
+"""Classes that a configuration names: those that are built in, by name, and a user's own, as ``my.module:Name``."""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from shards.errors import UserError
+
+_T = TypeVar("_T")
+
+
+def named(name: str, builtin: Mapping[str, type[_T]], base: type[_T], key: str) -> type[_T]:
+    """The class that a name stands for.
+
+    A module is looked for where Python does and in the working directory. Only a configuration may name one, which is
+    its user's own: data and checkpoints name none.
+
+    Args:
+        name: of ``builtin``, or ``MODULE:CLASS``.
+        base: what the class must be derived from.
+        key: the option that names it, for errors.
+
+    Raises:
+        UserError: when there is no such class, or its module cannot be imported.
+    """
+    if name in builtin:
+        return builtin[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        cure = f"use {', '.join(builtin)}, or my.module:Name for a class of your own"
+        raise UserError(f"{name!r} is unknown", key=key, cure=cure)
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        cure = "install it, or put it into the folder in which the command is started"
+        raise UserError(f"{module} cannot be imported ({error})", key=key, cure=cure) from error
+    finally:
+        sys.path.remove(here)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        cure = f"derive it from {base.__module__}.{base.__name__}"
+        raise UserError(f"{attribute} of {module} is no {base.__name__}", key=key, cure=cure)
+    return found
