@@ -44,7 +44,9 @@ def test_shipped_configuration_parses(path):
         teacher = load(*teacher_call(config, task, []))
         assert task in teacher.tasks and task not in teacher.inputs
         assert teacher.labels.get(task) == config.labels.get(task), "another budget than its student's"
-        assert teacher.frames == config.frames and teacher.train.steps == config.train.steps
+        assert teacher.frames == config.frames
+        if path.parent.name not in ("nyudv2-recipe", "scenes-labels"):  # where a student may learn for longer
+            assert teacher.train.steps == config.train.steps
 
 
 def test_there_are_configurations_for_every_engine_of_the_readme():
