@@ -1,0 +1,47 @@
+"""Every finished run under some folders as a line of CSV, so that what was measured outlives the machine.
+
+    python -m benchmarks.rows RUNS ... > docs/results/NAME.csv
+
+Columns: the budget of each task, experiment, seed, steps and samples, every scalar metric, and what it was run with.
+"""
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+from analysis.results.groups import read_result
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("runs", nargs="+", type=Path)
+    options = arguments.parse_args()
+    files = sorted({file for folder in options.runs for file in folder.rglob("result.json")})
+    rows = sorted((row(read_result(file)) for file in files), key=lambda each: [str(value) for value in each.values()])
+    columns = dict.fromkeys(name for each in rows for name in each)
+    writer = csv.DictWriter(sys.stdout, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def row(result: dict[str, Any]) -> dict[str, Any]:
+    """One run, budgets first, so that rows to be compared stand together."""
+    budget = {f"labels {task}": count for task, count in result["budget"].items()}
+    asked = result.get("asked", {})
+    facts = {"experiment": result["experiment"], "seed": result["seed"], "dataset": result["dataset"]}
+    facts |= {"split": asked.get("split"), "frames": result["validation_frames"], "steps": result["steps"]}
+    facts["samples"] = result["samples_seen"]
+    metrics = {
+        f"{task} {name}": round(value, 6)
+        for task, values in result["metrics"].items()
+        for name, value in values.items()
+        if isinstance(value, float)
+    }
+    environment = result.get("environment", {})
+    return budget | facts | metrics | {"commit": environment.get("commit"), "torch": environment.get("torch")}
+
+
+if __name__ == "__main__":
+    main()
