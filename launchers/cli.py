@@ -70,8 +70,11 @@ def leave(status: int) -> NoReturn:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of a call. Overrides may stand anywhere, also behind options, where argparse does not look for
     them."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["prepare"] and ":" in "".join(given[1:2]):
+        given.insert(1, "own")  # of a module of the user's, which no list of sources can hold
     top = parser()
-    options, rest = top.parse_known_args(arguments)
+    options, rest = top.parse_known_args(given)
     strangers = [each for each in rest if each.startswith("-") or "=" not in each]
     if strangers or (rest and not hasattr(options, "overrides")):
         top.error(f"unrecognized arguments: {' '.join(strangers or rest)}")
@@ -228,10 +231,10 @@ def _prepare(commands: Any) -> None:
     prepare = commands.add_parser("prepare", help="raw frames → shards", description="Raw frames → shards.")
     sources = prepare.add_subparsers(title="sources", required=True, metavar="SOURCE")
 
-    def source(name: str, text: str, raw: str | None) -> argparse.ArgumentParser:
+    def source(name: str, text: str, raw: str | None, first: str = "source") -> argparse.ArgumentParser:
         command = _command(sources, name, f"launchers.prepare:{name}", text)
         if raw:
-            command.add_argument("source", metavar=raw)
+            command.add_argument(first, metavar=raw)
         command.add_argument("out", metavar="OUT", help="folder of the data set")
         command.add_argument("--size", metavar="HxW", help="resize frames (default: keep their size)")
         command.add_argument("--samples-per-shard", type=int, default=256, metavar="N")
@@ -255,6 +258,10 @@ def _prepare(commands: Any) -> None:
     )
     cityscapes.add_argument("--classes", type=int, choices=(19, 7), default=19, help="7: categories (default: 19)")
     cityscapes.add_argument("--inverse-depth", action="store_true", help="in 1/m, in place of depth")
+    own = source(
+        "own", "a source of your own, by its class: prepare my.module:Source OUT [ARGUMENT ...]", "MODULE:CLASS", "own"
+    )
+    own.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="what its class is made with")
     folder = source("folder", "your own frames: ROOT/rgb, ROOT/TASK, and ROOT/dataset.yaml or the options", "ROOT")
     folder.add_argument("--name", help="of the data set (default: the folder's)")
     folder.add_argument("--val-fraction", type=float, metavar="F", help="share of the frames that validate")

@@ -12,6 +12,7 @@ from shards.manifest import NAME
 from shards.pack import pack
 from shards.sources.base import Source
 from trainer.configvalues import parse_size
+from trainer.extension import imported
 from trainer.progress import console, progress
 from trainer.runs.lease import turn
 
@@ -60,6 +61,19 @@ def folder(options: argparse.Namespace) -> None:
         _say(f"{name}: left out, as no {'image' if name == 'rgb' else 'label of an image'}: {files[0]}{more}")
     for name in source.undeclared:
         _say(f"{name}: left out, as no declared task has the name of this folder")
+    _pack(source, options)
+
+
+def own(options: argparse.Namespace) -> None:
+    module, _, name = options.own.partition(":")
+    kind = imported(module, name, "SOURCE")
+    if not callable(kind):
+        raise UserError(f"{module} has no {name}", key="SOURCE", cure="name a class of it: my.module:Source")
+    source = kind(*options.arguments)
+    lacks = [each for each in ("name", "tasks", "splits", "options", "load") if not hasattr(source, each)]
+    if lacks:
+        cure = "give it what shards.sources.base.Source lists"
+        raise UserError(f"{name} of {module} lacks {', '.join(lacks)}", key="SOURCE", cure=cure)
     _pack(source, options)
 
 

@@ -1,10 +1,10 @@
-"""Classes that a configuration names: those that are built in, by name, and a user's own, as ``my.module:Name``."""
+"""Classes that a configuration or a call names: those that are built in, by name, and a user's own, as ``my.module:Name``."""
 
 import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shards.errors import UserError
 
@@ -31,16 +31,25 @@ def named(name: str, builtin: Mapping[str, type[_T]], base: type[_T], key: str) 
     if not colon:
         cure = f"use {', '.join(builtin)}, or my.module:Name for a class of your own"
         raise UserError(f"{name!r} is unknown", key=key, cure=cure)
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        cure = "install it, or put it into the folder in which the command is started"
-        raise UserError(f"{module} cannot be imported ({error})", key=key, cure=cure) from error
-    finally:
-        sys.path.remove(here)
+    found = imported(module, attribute, key)
     if not (isinstance(found, type) and issubclass(found, base)):
         cure = f"derive it from {base.__module__}.{base.__name__}"
         raise UserError(f"{attribute} of {module} is no {base.__name__}", key=key, cure=cure)
     return found
+
+
+def imported(module: str, attribute: str, key: str) -> Any:
+    """What a module has under a name, or None. The working directory stays where Python looks for modules, since worker
+    processes, which are handed objects of such classes, look where this one does.
+
+    Raises:
+        UserError: when the module cannot be imported.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        return getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        cure = "install it, or put it into the folder in which the command is started"
+        raise UserError(f"{module} cannot be imported ({error})", key=key, cure=cure) from error
