@@ -1,4 +1,4 @@
-"""Classes that a configuration or a call names: those that are built in, by name, and a user's own, as ``my.module:Name``."""
+"""Classes that a configuration or a call names: built-in ones by name, and a user's own as ``my.module:Name``."""
 
 import importlib
 import sys
