@@ -52,7 +52,7 @@ def commands(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_shell_block_is_marked_as_one(page):
     languages = {language for language, _ in blocks(page)}
-    assert languages <= {"sh", "console", "yaml", "text", "python", "json"}
+    assert languages <= {"sh", "console", "yaml", "toml", "text", "python", "json"}
     opened = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("```")]
     assert len(opened) == 2 * len(blocks(page)), "a fenced block has no language, so its commands are not tested"
 
