@@ -83,6 +83,9 @@ class Loss:
     weighting: str = "fixed"
     """fixed: by `weights` alone. uncertainty: and by a learnt uncertainty of each task (Kendall et al. 2018). dwa: and
     by how fast each loss falls (Liu et al. 2019). Or a class of your own, my.module:Name."""
+    logit_adjustment: float = 0.0
+    """How far the loss of ground-truth classes makes up for their frequencies, 0 (not) to 1 (wholly): τ of Menon et al.
+    (2021). More rare classes are found, and fewer pixels are right."""
     normalise: str = "labelled"
     """labelled: divide by the labelled pixels of the global batch. all: by all its pixels, so that a missing label
     counts as a zero loss."""

@@ -38,6 +38,7 @@ _LEAST = {
     "data.workers": 0,
     "data.window": 1,
     "loss.deep": 0,
+    "loss.logit_adjustment": 0,
     "loss.deep_cells": 1,
     "train.epochs": 1,
     "train.steps": 1,

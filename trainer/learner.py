@@ -1,7 +1,7 @@
 """The network under its engine, and what one optimizer step does to it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -42,6 +42,7 @@ class Learner:
     Args:
         experiment: whose network it is.
         process: this rank among the others.
+        offsets: of logits, see :class:`trainer.losses.MultiTaskLoss`.
         steps_per_epoch: what an epoch is, for a weighting of losses that asks.
 
     Attributes:
@@ -52,7 +53,13 @@ class Learner:
         skipped: steps in a row, up to the last one, that were skipped since something was not finite.
     """
 
-    def __init__(self, experiment: Experiment, process: Accelerator, steps_per_epoch: int = 1) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        process: Accelerator,
+        steps_per_epoch: int = 1,
+        offsets: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
         self.process, self.config = process, experiment.config
         config = experiment.config
         loss = config.loss
@@ -62,6 +69,7 @@ class Learner:
             loss.normalise,  # type: ignore[arg-type]
             loss.deep,
             loss.deep_cells,
+            {name: of.to(process.device) for name, of in (offsets or {}).items()},
         )
         self.format = torch.channels_last if config.train.channels_last else torch.contiguous_format
         torch.manual_seed(config.seed)

@@ -63,21 +63,39 @@ def _count(targets: Mapping[str, Tensor], task: Task) -> Tensor:
     return weight.where(mask if mask.ndim == weight.ndim else mask.unsqueeze(-3), 0).sum()
 
 
-def loss_sums(predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
+def loss_sums(
+    predictions: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    tasks: Sequence[Task],
+    offsets: Mapping[str, Tensor] | None = None,
+) -> Tensor:
     """Each task's loss summed over its labelled pixels, ``(tasks,)`` float32 also under autocast; with weights, the sum
     of loss × weight in steps of 1/255.
 
-    What is summed of each pixel its kind says (:meth:`trainer.kinds.base.Learning.loss`). A task without a labelled
+    ``offsets`` are those of :class:`MultiTaskLoss`. What is summed of each pixel its kind says (:meth:`trainer.kinds.base.Learning.loss`). A task without a labelled
     pixel gives an exact zero whose gradient is zero and reaches the predictions, so that no parameter counts as unused.
     """
-    return torch.stack([_sum(predictions[task.name].float(), targets, task) for task in tasks])
+    offsets = offsets or {}
+    return torch.stack([_sum(predictions[task.name].float(), targets, task, offsets.get(task.name)) for task in tasks])
 
 
-def _sum(prediction: Tensor, targets: Mapping[str, Tensor], task: Task) -> Tensor:
+def _sum(prediction: Tensor, targets: Mapping[str, Tensor], task: Task, offset: Tensor | None) -> Tensor:
+    if offset is not None:
+        prediction = _adjusted(prediction, offset, targets.get(f"{task.name}.{SOFT}"))
     # A sum of its own over pixels: a reduction="sum" would add with atomics on a GPU, another sum on every run.
     loss = learning(task).loss(prediction, targets[task.name], targets.get(f"{task.name}.{SOFT}"))
     weight = targets.get(f"{task.name}.{WEIGHT}")
     return loss.sum() if weight is None else (loss * weight.reshape(loss.shape)).sum()
+
+
+def _adjusted(prediction: Tensor, offset: Tensor, soft: Tensor | None) -> Tensor:
+    """Logits with an offset of each class, ``(C,)``, where the label is a single class: a soft label is a teacher's who
+    learnt with the offset, and so knows of no frequencies."""
+    shift = offset.to(prediction.device)[:, None, None]
+    if soft is not None:
+        steps = soft[:, soft.shape[1] // 2 :]
+        shift = shift * ~(steps != 0).any(1, keepdim=True)
+    return prediction + shift
 
 
 class MultiTaskLoss:
@@ -95,6 +113,8 @@ class MultiTaskLoss:
             the paper words its UMMT-D).
         deep: the weight of every initial prediction's loss; 0 trains on final predictions alone.
         deep_cells: scales whose map has fewer cells along its shorter side are not supervised.
+        offsets: by task what is added to the logits of each class in the loss of single-class labels, ``(C,)``
+            (:mod:`trainer.adjustment`).
 
     Raises:
         UserError: for a weight that is negative or of no task, or another ``normalise``.
@@ -107,8 +127,10 @@ class MultiTaskLoss:
         normalise: Normalise = "labelled",
         deep: float = 1.0,
         deep_cells: int = DEEP_CELLS,
+        offsets: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.tasks, self.normalise = tuple(tasks), normalise
+        self.offsets = dict(offsets or {})
         self.deep, self.deep_cells = deep, deep_cells
         weights = weights or {}
         names = [task.name for task in self.tasks]
@@ -141,10 +163,10 @@ class MultiTaskLoss:
             targets: by task; each must be there, if only without a label.
             denominators: :meth:`counts`, summed over the global batch. A task that it nowhere labels adds 0.
         """
-        sums = loss_sums(predictions.final, targets, self.tasks)
+        sums = loss_sums(predictions.final, targets, self.tasks, self.offsets)
         for scale, initial in enumerate(predictions.initial):
             if self.deep and min(initial[self.tasks[0].name].shape[-2:]) >= self.deep_cells:
-                sums = sums + self.deep * loss_sums(predictions.at_full_size(scale), targets, self.tasks)
+                sums = sums + self.deep * loss_sums(predictions.at_full_size(scale), targets, self.tasks, self.offsets)
             else:  # a sum of nothing: its zero gradient tells engines that the parameters were used
                 sums = sums + torch.stack([initial[task.name].float().flatten()[:0].sum() for task in self.tasks])
         shares = sums / denominators.to(sums.device, non_blocking=True).clamp(min=1)

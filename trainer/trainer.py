@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from shards.atomic import sweep
 from shards.errors import UserError
 from shards.stream import Batches
+from trainer.adjustment import logit_offsets
 from trainer.config import Config
 from trainer.configvalues import parse_every, parse_size
 from trainer.data import Batch, training_batches
@@ -63,7 +64,8 @@ class Trainer:
         self.samples = int(trained_on.sum())
         self.steps_per_epoch = max(self.samples // config.train.global_batch, 1)
         self.steps = config.train.steps or config.train.epochs * self.steps_per_epoch
-        self.learner = Learner(experiment, self.process, self.steps_per_epoch)
+        offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment)
+        self.learner = Learner(experiment, self.process, self.steps_per_epoch, offsets)
         self.step = 0
         self.best: float | None = None
         self.request = request or StopRequest()

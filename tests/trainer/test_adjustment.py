@@ -1,0 +1,81 @@
+"""Logit adjustment: frequencies of what may be seen, the loss by its equation, and which pixels it concerns."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import SEMSEG
+
+from shards.errors import UserError
+from shards.tasks import IGNORE
+from trainer.adjustment import class_frequencies, logit_offsets
+from trainer.losses import MultiTaskLoss, loss_sums
+from trainer.train import train
+
+
+def test_frequencies_are_of_the_labels_within_the_budget(make):
+    experiment = make("plain", "labels.semseg=5")
+    frames, task = experiment.training_frames(), experiment.manifest.task("semseg")
+    counts = np.zeros(task.channels)
+    for row in np.flatnonzero(frames.visible["semseg"]):
+        shard, position = divmod(int(row), 8)
+        label = frames.readers[shard].decode(position)["semseg"]
+        counts += np.bincount(label[label != IGNORE], minlength=task.channels)
+    expected = (counts + 1e-3 * counts.sum() / task.channels) / (counts.sum() * 1.001)
+    np.testing.assert_allclose(class_frequencies(frames, task), expected)
+    assert class_frequencies(frames, task).min() > 0 and (counts == 0).any(), "an absent class has a logarithm too"
+    assert not np.allclose(class_frequencies(frames, task, most=2), expected, rtol=1e-3)
+    offsets = logit_offsets(frames, experiment.tasks, 0.5)
+    assert list(offsets) == ["semseg"]
+    np.testing.assert_allclose(offsets["semseg"], 0.5 * np.log(expected), rtol=1e-5)
+    assert logit_offsets(frames, experiment.tasks, 0) == {}
+
+
+def test_the_loss_sees_adjusted_logits_of_ground_truth_and_plain_ones_of_soft_labels():
+    torch.manual_seed(0)
+    classes = len(SEMSEG.classes)
+    logits = torch.randn(2, classes, 4, 5)
+    target = torch.randint(0, classes, (2, 4, 5), dtype=torch.uint8)
+    target[0, 0, :2] = IGNORE
+    offset = torch.linspace(-3, 0, classes)
+    expected = F.cross_entropy(logits + offset[:, None, None], target.long(), ignore_index=IGNORE, reduction="sum")
+    targets = {"semseg": target}
+    found = loss_sums({"semseg": logits}, targets, [SEMSEG], {"semseg": offset})
+    torch.testing.assert_close(found[0], expected)
+    soft = torch.zeros(2, 4, 4, 5, dtype=torch.uint8)  # two classes and their steps
+    soft[1, 1] = 1
+    soft[1, 2], soft[1, 3] = 200, 55
+    log_p = logits[1].log_softmax(0)
+    plain = -(200 * log_p[0] + 55 * log_p[1]).sum() / 255
+    hard = F.cross_entropy(logits[:1] + offset[:, None, None], target[:1].long(), ignore_index=IGNORE, reduction="sum")
+    found = loss_sums({"semseg": logits}, targets | {"semseg.soft": soft}, [SEMSEG], {"semseg": offset})
+    torch.testing.assert_close(found[0], hard + plain)
+
+
+def test_an_adjusted_network_names_rare_classes_more_often():
+    """Of pixels that tell nothing, the plain loss learns the frequencies, and the adjusted one no preference."""
+    target = torch.zeros(1, 10, 10, dtype=torch.uint8)
+    target[0, 0] = 1  # one in ten
+    offset = torch.full((len(SEMSEG.classes),), -9.0)
+    offset[:2] = torch.tensor([0.9, 0.1]).log()
+    learnt = {}
+    for name, offsets in (("plain", {}), ("adjusted", {"semseg": offset})):
+        bias = torch.zeros(len(SEMSEG.classes), requires_grad=True)
+        loss = MultiTaskLoss([SEMSEG], offsets=offsets)
+        optimizer = torch.optim.SGD([bias], 1.0)
+        for _ in range(300):
+            optimizer.zero_grad()
+            logits = bias[None, :, None, None].expand(1, -1, 10, 10)
+            sums = loss_sums({"semseg": logits}, {"semseg": target}, [SEMSEG], loss.offsets)
+            (sums[0] / 100).backward()
+            optimizer.step()
+        learnt[name] = (bias[0] - bias[1]).item()
+    assert learnt["plain"] == pytest.approx(np.log(9), abs=0.1)
+    assert learnt["adjusted"] == pytest.approx(0, abs=0.1)
+
+
+def test_a_run_trains_with_it(make):
+    run = make("plain", "loss.logit_adjustment=0.5", "train.steps=2")
+    train(run)
+    with pytest.raises(UserError, match=r"loss\.logit_adjustment: -1\.0 is less than 0"):
+        make("plain", "loss.logit_adjustment=-1")
