@@ -72,8 +72,9 @@ def loss_sums(
     """Each task's loss summed over its labelled pixels, ``(tasks,)`` float32 also under autocast; with weights, the sum
     of loss × weight in steps of 1/255.
 
-    ``offsets`` are those of :class:`MultiTaskLoss`. What is summed of each pixel its kind says (:meth:`trainer.kinds.base.Learning.loss`). A task without a labelled
-    pixel gives an exact zero whose gradient is zero and reaches the predictions, so that no parameter counts as unused.
+    ``offsets`` are those of :class:`MultiTaskLoss`. What is summed of each pixel its kind says
+    (:meth:`trainer.kinds.base.Learning.loss`). A task without a labelled pixel gives an exact zero whose gradient is
+    zero and reaches the predictions, so that no parameter counts as unused.
     """
     offsets = offsets or {}
     return torch.stack([_sum(predictions[task.name].float(), targets, task, offsets.get(task.name)) for task in tasks])
