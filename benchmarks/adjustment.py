@@ -3,8 +3,8 @@
     python -m benchmarks.adjustment RUN_FOLDER ... [--strengths 0,0.25,0.5,0.75,1]
 
 Of each network's logits τ·log π is taken off, π being the mean of its own predicted probabilities over the frames it
-is measured on (no label is looked at), as in Menon et al., "Long-tail learning via logit adjustment" (ICLR 2021), eq. 9.
-To train with the adjustment instead: ``loss.logit_adjustment``.
+is measured on (no label is looked at), as in Menon et al., "Long-tail learning via logit adjustment" (ICLR 2021), eq.
+9. To train with the adjustment instead: ``loss.logit_adjustment``.
 """
 
 import argparse
