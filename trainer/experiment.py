@@ -129,6 +129,11 @@ class Experiment:
                 why = "the teacher stores none" if kind.distribution else f"{name} is not of kind classes"
                 cure = "set label.soft to 1 or more" if kind.distribution else f"set {key}.target=hard"
                 raise UserError(f"no soft labels: {why}", file=self.path, key=f"{key}.target", cure=cure)
+            own, its = self.config.loss.logit_adjustment, teacher.config.loss.logit_adjustment
+            if entry.target == "soft" and own != its:
+                what = f"{own:g}, and {its:g} in {teacher.path}, whose distributions it learns"
+                cure = "write the same in both files, or in one that both inherit"
+                raise UserError(what, file=self.path, key="loss.logit_adjustment", cure=cure)
             asked = [option for option in ("threshold", "quantile") if getattr(entry, option) is not None]
             asked += ["weight"] if entry.weight != "none" else []
             if asked and not kind.confident and not label.flip:

@@ -79,3 +79,11 @@ def test_a_run_trains_with_it(make):
     train(run)
     with pytest.raises(UserError, match=r"loss\.logit_adjustment: -1\.0 is less than 0"):
         make("plain", "loss.logit_adjustment=-1")
+
+
+def test_a_soft_student_and_its_teacher_must_agree(make):
+    soft = ("pseudo.semseg.target=soft", "pseudo.semseg.threshold=null")
+    with pytest.raises(UserError, match=r"loss\.logit_adjustment: 0\.5, and 0 in .*teacher\.yaml"):
+        make("student", *soft, "loss.logit_adjustment=0.5").check_pseudo()
+    make("student", *soft).check_pseudo()
+    make("student", "loss.logit_adjustment=0.5").check_pseudo()
