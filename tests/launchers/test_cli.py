@@ -19,7 +19,7 @@ from trainer.runs.lease import turn
 
 COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
 COMMANDS += ["relate", "predict", "export", "table", "toy", "picture", "report"]
-SOURCES = ["scenes", "nyudv2", "cityscapes", "folder"]
+SOURCES = ["scenes", "nyudv2", "cityscapes", "own", "folder"]
 
 
 # Every command explains itself
