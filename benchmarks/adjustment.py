@@ -12,12 +12,10 @@ from pathlib import Path
 
 import torch
 
-from shards.stream import InOrder
-from trainer.data import Collate, FrameLoader, load_batches
+from benchmarks.outputs import outputs_on
 from trainer.experiment import Experiment
 from trainer.kinds import learning
 from trainer.metrics import Metrics
-from trainer.runs import checkpoint
 
 
 def main() -> None:
@@ -29,38 +27,20 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for run in options.runs:
         experiment = Experiment.of_run(run)
-        outputs, truths = said_of_frames(experiment)
-        prior = torch.cat([output.softmax(1).mean((2, 3)) for output in outputs]).mean(0)
         task = next(task for task in experiment.targets if task.storage.distribution)
+        frames = experiment.evaluation_frames()
+        said = list(outputs_on(experiment, task, frames, frames.with_inputs(experiment.config.inputs)))
+        prior = torch.cat([output.softmax(1).mean((2, 3)) for output, _ in said]).mean(0)
         for strength in map(float, options.strengths.split(",")):
             metrics = Metrics([task])
             offset = strength * prior.log()[:, None, None]
-            for output, truth in zip(outputs, truths, strict=True):
+            for output, truth in said:
                 metrics.update({task.name: learning(task).decide(output - offset)}, {task.name: truth})
             found = metrics.compute()[task.name]
             values = (found[name] for name in ("miou", "pixel_accuracy", "mean_accuracy"))
             labels, name = experiment.config.labels.get(task.name), experiment.config.experiment
             shown = " | ".join(f"{100 * value:.2f}" for value in values)
             print(f"| {name}, {labels} labels | {strength:g} | {shown} |")
-
-
-@torch.no_grad()
-def said_of_frames(experiment: Experiment) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Outputs and truths of the frames that the run is measured on, in batches."""
-    network, _ = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
-    network.eval()
-    task = next(task for task in experiment.targets if task.storage.distribution)
-    frames, config = experiment.evaluation_frames(), experiment.config
-    chosen = frames.by_shard(frames.with_inputs(config.inputs))
-    loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
-    collate, every = Collate(loader.tasks), InOrder([len(of) for of in chosen])
-    outputs, truths = [], []
-    for first in range(0, len(every), config.evaluate.batch):
-        places = [every[place] for place in range(first, min(first + config.evaluate.batch, len(every)))]
-        for batch in load_batches(loader, collate, places):
-            outputs.append(network(batch.inputs(config.inputs, torch.channels_last)).final[task.name])
-            truths.append(batch.labels[task.name])
-    return outputs, truths
 
 
 if __name__ == "__main__":

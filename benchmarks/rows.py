@@ -11,15 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from analysis.results.groups import read_result
+from analysis.results.groups import collect
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("runs", nargs="+", type=Path)
     options = arguments.parse_args()
-    files = sorted({file for folder in options.runs for file in folder.rglob("result.json")})
-    rows = sorted((row(read_result(file)) for file in files), key=lambda each: [str(value) for value in each.values()])
+    rows = sorted(map(row, collect(options.runs)), key=lambda each: [str(value) for value in each.values()])
     columns = dict.fromkeys(name for each in rows for name in each)
     writer = csv.DictWriter(sys.stdout, list(columns), lineterminator="\n")
     writer.writeheader()

@@ -14,17 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.outputs import outputs_on
 from shards.codec import encode_confidence
 from shards.resize import resize_label
 from shards.soft import decode_soft, distribution, encode_soft
-from shards.stream import InOrder
 from shards.tasks import Task
-from trainer.averaging import outputs_of
-from trainer.data import Collate, FrameLoader, load_batches
 from trainer.decision import soft_label
 from trainer.experiment import Experiment
 from trainer.kinds import learning
-from trainer.runs import checkpoint
 
 
 def main() -> None:
@@ -35,8 +32,9 @@ def main() -> None:
     arguments.add_argument("--scales", default="1,2,4")
     options = arguments.parse_args()
     experiment = Experiment.of_run(options.run)
-    task = next(task for task in experiment.targets if task.kind == "classes")
-    outputs = say_of_frames(experiment, task, options.frames)
+    task = next(task for task in experiment.targets if task.storage.distribution)
+    given, flip = experiment.frames_to_label(), experiment.config.label.flip
+    outputs = [output for output, _ in outputs_on(experiment, task, *given, flip=flip, count=options.frames)]
     hard = np.mean([len(task.storage.encode(learning(task).decide(output)[0].numpy())) for output in outputs])
     sure = [learning(task).confidence(output) for output in outputs]
     own = np.mean([len(encode_confidence(of[0].numpy())) for of in sure if of is not None])
@@ -62,27 +60,6 @@ def cost(task: Task, output: torch.Tensor, kept: int, scale: int) -> tuple[float
     lost = 1 - soft[..., kept:].sum(-1, dtype=np.int64).mean() / 255
     same = (soft[..., 0] == p.argmax(-1)).mean()
     return len(data), float(divergence), float(lost), float(same)
-
-
-@torch.inference_mode()
-def say_of_frames(experiment: Experiment, task: Task, count: int) -> list[torch.Tensor]:
-    """The network's outputs ``(1, C, H, W)`` of the first frames that it would label, mirrored ones averaged in if it
-    labels so."""
-    config = experiment.config
-    network, _ = checkpoint.load_exported(experiment.checkpoints / config.evaluate.checkpoint)
-    network.eval()
-    frames, mask = experiment.frames_to_label()
-    chosen = frames.by_shard(mask)
-    loader = FrameLoader(frames, chosen, config.inputs, [], size=experiment.size)
-    collate = Collate(loader.tasks)
-    every = InOrder([len(of) for of in chosen])
-    found = []
-    for place in range(min(count, len(every))):
-        for batch in load_batches(loader, collate, [every[place]]):
-            inputs = batch.inputs(config.inputs, torch.channels_last)
-            outputs, _ = outputs_of(lambda x: network(x).final, inputs, [task], loader.tasks, flip=config.label.flip)
-            found.append(outputs[task.name])
-    return found
 
 
 if __name__ == "__main__":
