@@ -41,9 +41,6 @@ class AngleStorage(Storage):
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return label != 0
 
-    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        return np.where(kept, label, np.uint8(0))
-
     def encode(self, label: np.ndarray) -> bytes:
         return encode_png(label)
 
@@ -83,12 +80,6 @@ class AngleLearning(Learning):
 
     kind = "angle"
     sums = 3
-
-    def view(self, array: Tensor) -> Tensor:
-        return array
-
-    def array(self, tensor: Tensor) -> np.ndarray:
-        return tensor.numpy()
 
     def labelled(self, target: Tensor) -> Tensor:
         return target != 0

@@ -21,7 +21,8 @@ from typing import Any
 from shards import kinds
 from shards.errors import UserError
 from shards.kinds import Storage
-from shards.kinds.classes import IGNORE, palette
+from shards.kinds.classes import IGNORE
+from shards.kinds.named import palette
 
 __all__ = ["IGNORE", "RESERVED", "Task", "palette"]
 

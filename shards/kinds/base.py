@@ -100,9 +100,10 @@ class Storage(ABC):
     def labelled(self, label: np.ndarray) -> np.ndarray:
         """Which pixels have a label, bool ``(H, W)``."""
 
-    @abstractmethod
     def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """The label array with "no label" where ``kept``, bool ``(H, W)``, is False."""
+        of_pixel = kept.reshape(kept.shape + (1,) * (label.ndim - 2))
+        return np.where(of_pixel, label, self.empty(*label.shape[:2]))
 
     def statistics(self, label: np.ndarray) -> dict[str, Any]:
         """Statistics of a label array as JSON values that can be added up: ``frames``, labelled ``pixels``, ``missing``

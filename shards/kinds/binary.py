@@ -13,8 +13,8 @@ import numpy as np
 from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.images import read_values
-from shards.kinds.base import MISSING, Metric, Storage, is_whole, missing_share, percent
-from shards.kinds.classes import palette
+from shards.kinds.base import MISSING, Metric, is_whole, missing_share, percent
+from shards.kinds.named import NamedStorage, declared_colours
 
 MOST = 14
 """Masks that an int16 has room for."""
@@ -22,14 +22,14 @@ _IN_BYTE = 7
 _NONE = (224, 224, 224)  # the colour of pixels for which no mask holds
 
 
-class BinaryStorage(Storage):
+class BinaryStorage(NamedStorage):
     """Whether each mask holds at each pixel. The task names the masks as its ``classes``, with a colour for each; in
     manifests they are ``masks``."""
 
     kind = "binary"
     options = ("masks", "colours", "ignore")
-    confident = True
-    smooth = False
+    parts = "masks"
+    most = MOST
     difference = "disagree about a mask"
     metrics = (
         Metric("mask_iou", "mask IoU", 100, 2, shown=True),
@@ -37,32 +37,11 @@ class BinaryStorage(Storage):
         Metric("average_precision", "AP", 100, 2),
     )
 
-    def problem(self) -> str | None:
-        masks, colours = len(self.task.classes), len(self.task.colours)
-        if not 1 <= masks <= MOST:
-            return f"{masks} masks, where 1 to {MOST} can be stored"
-        return f"{colours} colours for {masks} masks" if colours != masks else None
-
-    @property
-    def channels(self) -> int:
-        return len(self.task.classes)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"masks": list(self.task.classes), "colours": [list(colour) for colour in self.task.colours]}
-
-    @classmethod
-    def fields(cls, entry: Mapping[str, Any]) -> dict[str, Any]:
-        colours = tuple((int(r), int(g), int(b)) for r, g, b in entry["colours"])
-        return {"classes": tuple(entry["masks"]), "colours": colours}
-
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width), np.int16)
 
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return label != 0
-
-    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        return np.where(kept, label, np.int16(0))
 
     def masks(self, label: np.ndarray) -> np.ndarray:
         """Each mask, bool ``(H, W, K)``; False where there is no label."""
@@ -104,8 +83,7 @@ class BinaryStorage(Storage):
         ignore = entry.get("ignore", _ignored(len(masks)))
         if not is_whole(ignore) or not 0 <= ignore < 2**16:
             raise UserError(f"ignore {ignore!r} is no stored number", cure="give a whole number in 0..65535")
-        colours = entry.get("colours", palette(len(masks)))
-        return cls.fields({"masks": masks, "colours": colours}), {"ignore": ignore}
+        return {"classes": tuple(masks), "colours": declared_colours(entry, len(masks))}, {"ignore": ignore}
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
         stored = read_values(path).astype(np.int64)

@@ -3,7 +3,7 @@
 In a shard 8-bit PNG, 0 to C - 1; in memory uint8 ``(H, W)``; 255 for no label.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,22 @@ import numpy as np
 from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.images import read_values
-from shards.kinds.base import MISSING, Metric, Storage, is_whole, percent
+from shards.kinds.base import MISSING, Metric, is_whole, percent
+from shards.kinds.named import NamedStorage, declared_colours, is_list
 
 IGNORE = 255
 """The class index of a pixel without a label."""
 _VALUES = 2**16  # numbers that a 16-bit PNG can store
 
 
-class ClassStorage(Storage):
+class ClassStorage(NamedStorage):
     """A class index for each pixel. The task names ``classes`` in index order, and a colour for each."""
 
     kind = "classes"
     options = ("classes", "colours", "ignore", "offset")
+    parts = "classes"
+    most = IGNORE
     distribution = True
-    confident = True
-    smooth = False
     difference = "say different classes"
     metrics = (
         Metric("miou", "mIoU", 100, 2, shown=True),
@@ -34,32 +35,11 @@ class ClassStorage(Storage):
         Metric("mean_accuracy", "mean accuracy", 100, 2),
     )
 
-    def problem(self) -> str | None:
-        classes, colours = len(self.task.classes), len(self.task.colours)
-        if not 1 <= classes <= IGNORE:
-            return f"{classes} classes, where 1 to {IGNORE} can be stored"
-        return f"{colours} colours for {classes} classes" if colours != classes else None
-
-    @property
-    def channels(self) -> int:
-        return len(self.task.classes)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"classes": list(self.task.classes), "colours": [list(colour) for colour in self.task.colours]}
-
-    @classmethod
-    def fields(cls, entry: Mapping[str, Any]) -> dict[str, Any]:
-        colours = tuple((int(r), int(g), int(b)) for r, g, b in entry["colours"])
-        return {"classes": tuple(entry["classes"]), "colours": colours}
-
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.full((height, width), IGNORE, np.uint8)
 
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return label != IGNORE
-
-    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        return np.where(kept, label, np.uint8(IGNORE))
 
     def statistics(self, label: np.ndarray) -> dict[str, Any]:
         """``pixels`` of each class, and how many have none (``ignore``)."""
@@ -104,7 +84,7 @@ class ClassStorage(Storage):
         if "" in names:
             raise UserError("a class has an empty name", cure="name every class")
         ignore = entry.get("ignore", [] if IGNORE in stored else IGNORE)
-        ignore = tuple(ignore) if _is_list(ignore) else (ignore,)
+        ignore = tuple(ignore) if is_list(ignore) else (ignore,)
         for number in (*stored, *ignore):
             if not is_whole(number) or not 0 <= number < _VALUES:
                 raise UserError(f"{number!r} is no stored number", cure=f"give whole numbers in 0..{_VALUES - 1}")
@@ -112,10 +92,7 @@ class ClassStorage(Storage):
         if both is not None:
             what = f"stored {both} is both ignored and class {stored.index(both)} ({names[stored.index(both)]})"
             raise UserError(what, cure="set offset to the stored number of the first class, or change ignore")
-        colours = entry.get("colours", palette(len(names)))
-        if not _is_list(colours) or not all(map(_is_colour, colours)):
-            raise UserError("colours are no list of [r, g, b] in 0..255", cure="give one for each class, or none")
-        fields = {"classes": names, "colours": tuple(tuple(colour) for colour in colours)}
+        fields = {"classes": names, "colours": declared_colours(entry, len(names))}
         return fields, {"stored": list(stored), "ignore": list(ignore)}
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
@@ -157,19 +134,6 @@ class ClassStorage(Storage):
         return one != other
 
 
-def palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """``count`` distinct colours for a data set that names none (the bit-reversal scheme of PASCAL VOC)."""
-    colours = []
-    for index in range(1, count + 1):
-        rgb, value = [0, 0, 0], index
-        for bit in range(7, -1, -1):
-            for channel in range(3):
-                rgb[channel] |= (value >> channel & 1) << bit
-            value >>= 3
-        colours.append((rgb[0], rgb[1], rgb[2]))
-    return tuple(colours)
-
-
 def _names(entry: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The names of the classes, and the number that stands for each in label files."""
     classes: Any = entry.get("classes")
@@ -179,8 +143,8 @@ def _names(entry: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         if "offset" in entry:
             raise UserError("offset beside classes that have stored numbers", cure="leave offset out")
         stored, names = classes.keys(), tuple(classes.values())
-    elif is_whole(classes) or _is_list(classes):
-        names = tuple(classes) if _is_list(classes) else tuple(f"class {index}" for index in range(classes))
+    elif is_whole(classes) or is_list(classes):
+        names = tuple(classes) if is_list(classes) else tuple(f"class {index}" for index in range(classes))
         if not is_whole(offset):
             raise UserError(f"offset {offset!r} is no whole number", cure="give the stored number of class 0")
         stored = range(offset, offset + len(names))
@@ -188,11 +152,3 @@ def _names(entry: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         cure = "give a list of names, a mapping from stored number to name, or the number of classes"
         raise UserError("classes are missing", cure=cure)
     return names, tuple(stored)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _is_colour(value: Any) -> bool:
-    return _is_list(value) and len(value) == 3 and all(is_whole(each) and 0 <= each <= 255 for each in value)

@@ -60,9 +60,6 @@ class ScalarStorage(Storage):
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return label > 0
 
-    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        return label * kept
-
     def statistics(self, label: np.ndarray) -> dict[str, Any]:
         """Of the labelled values also ``sum``, ``squares``, ``min`` and ``max``, in the unit."""
         values = label[self.labelled(label)].astype(np.float64)

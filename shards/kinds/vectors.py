@@ -40,9 +40,6 @@ class UnitVectorStorage(Storage):
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return np.any(label != 0, axis=-1)
 
-    def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        return label * kept[..., None]
-
     def encode(self, label: np.ndarray) -> bytes:
         """1 to 255 for -1 to 1, so that the zero vector has 0 to itself."""
         steps = np.rint(label.astype(np.float64) * 127 + 128)

@@ -200,3 +200,15 @@ def test_masks_can_be_an_input():
     assert given.shape == (1, 4, 32, 32) and given[0, :, 1, 1].tolist() == [1, 1, 1, 1]
     assert given[0, :, 0, 1].tolist() == [0, 0, 0, 1] and given[0, :, 1, 0].tolist() == [1, 1, 0, 1]
     assert not given[0, :, 0, 0].any()
+
+
+def test_a_users_array_of_masks_is_taken_as_it_is():
+    label = random_label(np.random.default_rng(4))
+    assert learning(TASK).checked("masks", label) is label
+    with pytest.raises(UserError, match="masks: is float64, not int16"):
+        learning(TASK).checked("masks", label.astype(np.float64))
+
+
+def test_colours_that_are_none_are_told():
+    with pytest.raises(UserError, match=r"colours are no list of \[r, g, b\] in 0\.\.255"):
+        TASK.storage.declared({"masks": list(MASKS), "colours": ["red", "green", "blue"]})

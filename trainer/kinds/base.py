@@ -36,13 +36,13 @@ class Learning(ABC):
 
     # Tensors
 
-    @abstractmethod
     def view(self, array: Tensor) -> Tensor:
         """A sample's tensor, sharing memory with a tensor in the form of the label array."""
+        return array
 
-    @abstractmethod
     def array(self, tensor: Tensor) -> np.ndarray:
         """The label array of a sample's tensor: the inverse of :meth:`view`."""
+        return tensor.numpy()
 
     def blank(self, height: int, width: int) -> Tensor:
         """A sample's tensor without a label."""
@@ -78,9 +78,10 @@ class Learning(ABC):
         if array.shape[2:] != due.shape[2:] or array.ndim != due.ndim or not array.size:
             form = f"(height, width{''.join(f', {size}' for size in due.shape[2:])})"
             raise UserError(f"has the shape {array.shape}, where {form} is due", key=name, cure="convert it")
-        if due.dtype == np.uint8:
-            if array.dtype != np.uint8:
-                raise UserError(f"is {array.dtype}, not uint8", key=name, cure="give one byte a number, 0 to 255")
+        if np.issubdtype(due.dtype, np.integer):
+            if array.dtype != due.dtype:
+                cure = "give one byte a number, 0 to 255" if due.dtype == np.uint8 else "convert it"
+                raise UserError(f"is {array.dtype}, not {due.dtype}", key=name, cure=cure)
             return array
         if not np.issubdtype(array.dtype, np.floating):
             unit = f"in {self.task.unit}" if self.task.unit else "of length 1"

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,12 +40,6 @@ class BinaryLearning(Learning):
 
     kind = "binary"
     ranked = True
-
-    def view(self, array: Tensor) -> Tensor:
-        return array
-
-    def array(self, tensor: Tensor) -> np.ndarray:
-        return tensor.numpy()
 
     def labelled(self, target: Tensor) -> Tensor:
         return target != 0

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,12 +33,6 @@ class ClassLearning(Learning):
     """Tensors are uint8 ``(H, W)`` with 255 for no label, outputs logits."""
 
     kind = "classes"
-
-    def view(self, array: Tensor) -> Tensor:
-        return array
-
-    def array(self, tensor: Tensor) -> np.ndarray:
-        return tensor.numpy()
 
     def labelled(self, target: Tensor) -> Tensor:
         return target != IGNORE
