@@ -66,7 +66,7 @@ def folder(options: argparse.Namespace) -> None:
 
 def own(options: argparse.Namespace) -> None:
     module, _, name = options.own.partition(":")
-    kind = imported(module, name, "SOURCE")
+    kind = imported(options.own, "SOURCE")
     if not callable(kind):
         raise UserError(f"{module} has no {name}", key="SOURCE", cure="name a class of it: my.module:Source")
     source = kind(*options.arguments)

@@ -1,7 +1,9 @@
 """A prepared data set as a map-style data set: samples by number, and batches in the exact order of training."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from shards.order import Order
 from shards.read import Readers
 from shards.resize import resize_frame
 from shards.statistics import mean_and_deviation
-from shards.stream import Batches
+from shards.stream import Batches, OrderedSource
 from shards.tasks import Task
 
 Sample = dict[str, np.ndarray]
@@ -159,17 +161,9 @@ class ShardDataset(Dataset[Sample]):
         """
         batches = Batches(global_batch_size, 1, rank, world_size)
         order = Order(self._counts, seed, window=shuffle_window)
-        per_epoch = order.samples // global_batch_size
-        if not per_epoch:
-            what = f"{global_batch_size} samples a step, but an epoch has only {order.samples}"
-            raise UserError(what, key="global_batch_size", cure="make it smaller")
-        step = start_step
-        while steps is None or step < steps:
-            epoch, step_of_epoch = divmod(step, per_epoch)
-            first = step_of_epoch * global_batch_size + batches.first(step)[1]
-            places = [order.locate(epoch, position) for position in range(first, first + batches.micro)]
-            yield self._batch([int(self._starts[shard]) + number for shard, number in places])
-            step += 1
+        places = OrderedSource(order, batches, start_step, sys.maxsize if steps is None else steps)()
+        while part := list(islice(places, batches.micro)):
+            yield self._batch([int(self._starts[place.shard]) + place.number for place in part])
 
     def _batch(self, indices: Sequence[int]) -> dict[str, Any]:
         samples = [self[index] for index in indices]

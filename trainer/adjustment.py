@@ -24,13 +24,15 @@ def class_frequencies(frames: Frames, task: Task, most: int = FRAMES) -> np.ndar
         most: frames that are counted.
     """
     rows = np.flatnonzero(frames.visible[task.name])
-    chosen = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)] if len(rows) else rows
+    counted = np.zeros(frames.count, bool)
+    if len(rows):
+        counted[rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]] = True
     counts = np.zeros(task.channels)
     member = f"{task.name}.png"
-    for row in chosen:
-        shard = int(np.searchsorted(frames.starts, row, side="right")) - 1
-        arrays = frames.readers[shard].decode(int(row - frames.starts[shard]), lambda name: name == member)
-        counts += task.storage.statistics(arrays[task.name])["pixels"]
+    for shard, positions in enumerate(frames.by_shard(counted)):
+        for position in positions:
+            label = frames.readers[shard].decode(int(position), lambda name: name == member)[task.name]
+            counts += task.storage.statistics(label)["pixels"]
     even = max(counts.sum(), 1) / task.channels
     smooth = counts + _SMOOTHING * even
     return smooth / smooth.sum()

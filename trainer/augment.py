@@ -31,6 +31,8 @@ import torch
 from torch import Tensor
 
 from shards.errors import UserError
+from shards.labels import WEIGHT
+from shards.soft import STEPS
 from shards.tasks import Task
 from trainer.kinds import learning
 from trainer.vision import transforms as v2
@@ -51,6 +53,12 @@ def _views(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Ten
         view = torch.from_numpy(np.require(np.asarray(sample[name]), requirements=["C", "W"]))
         views[name] = learning(known[name]).view(view) if name in known else view.permute(2, 0, 1)
     return views
+
+
+def no_plane(name: str, channels: int, height: int, width: int) -> Tensor:
+    """What stands for an array beside a pseudo-label in a frame that has none: a full weight, or no soft label."""
+    value = STEPS if name.endswith(f".{WEIGHT}") else 0
+    return torch.full((channels, height, width), value, dtype=torch.uint8)
 
 
 def to_tensors(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:

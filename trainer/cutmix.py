@@ -10,16 +10,14 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from shards.errors import UserError
-from shards.labels import WEIGHT
 from shards.mixture import Mixture
 from shards.order import Order, mix
-from shards.soft import STEPS
 from shards.stream import Position
 from shards.tasks import Task
+from trainer.augment import no_plane
 from trainer.kinds import learning
 
 _CUTMIX = 0xC07  # keeps the boxes' random stream apart from the others
@@ -66,14 +64,6 @@ class CutMix:
         return key, paste(frame, other[1], box, self.tasks)
 
 
-def empty(name: str, tasks: Sequence[Task], channels: int, height: int, width: int) -> Tensor:
-    """A member of a frame that lacks it: no label, a full weight, or no soft label."""
-    task = next((task for task in tasks if task.name == name), None)
-    if task is not None:
-        return learning(task).blank(height, width)
-    return torch.full((channels, height, width), STEPS if name.endswith(f".{WEIGHT}") else 0, dtype=torch.uint8)
-
-
 def draw_box(seed: int, share: float, height: int, width: int) -> tuple[slice, slice] | None:
     """The rows and columns that are replaced, or None for a frame that stays whole.
 
@@ -104,13 +94,14 @@ def paste(
         New tensors.
     """
     rows, columns = box
-    height, width = frame["rgb"].shape[-2:]
+    size = frame["rgb"].shape[-2:]
+    known = {task.name: task for task in tasks}
     mixed = {}
     for name in dict.fromkeys([*frame, *other]):
         some = frame.get(name, other.get(name))
         assert some is not None
-        channels = some.shape[0] if some.ndim == 3 else 1
-        own, its = (of[name] if name in of else empty(name, tasks, channels, height, width) for of in (frame, other))
+        nothing = learning(known[name]).blank(*size) if name in known else no_plane(name, some.shape[0], *size)
+        own, its = (of.get(name, nothing) for of in (frame, other))
         mixed[name] = own.clone()
         mixed[name][..., rows, columns] = its[..., rows, columns]
     return mixed

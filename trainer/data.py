@@ -10,14 +10,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from shards.errors import UserError
-from shards.labels import WEIGHT
 from shards.mixture import Mixture
 from shards.order import Order, mix
 from shards.resize import resize_frame
-from shards.soft import STEPS
 from shards.stream import Batches, OrderedSource, Position, pipeline
 from shards.tasks import Task
-from trainer.augment import Augment, to_tensors
+from trainer.augment import Augment, no_plane, to_tensors
 from trainer.config import Config
 from trainer.configvalues import parse_size
 from trainer.cutmix import CutMix
@@ -186,8 +184,7 @@ class Collate:
             nothing = learning(task).blank(*size)
             batch[task.name] = torch.stack([tensors.get(task.name, nothing) for _, tensors in samples])
         for name, channels in self.planes.items():
-            value = STEPS if name.endswith(f".{WEIGHT}") else 0
-            nothing = torch.full((channels, *size), value, dtype=torch.uint8)
+            nothing = no_plane(name, channels, *size)
             batch[name] = torch.stack([tensors.get(name, nothing) for _, tensors in samples])
         rgb = batch.pop("rgb")
         return Batch(rgb, batch, keys, self.count(batch) if self.count else torch.zeros(0))

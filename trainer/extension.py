@@ -27,24 +27,27 @@ def named(name: str, builtin: Mapping[str, type[_T]], base: type[_T], key: str) 
     """
     if name in builtin:
         return builtin[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         cure = f"use {', '.join(builtin)}, or my.module:Name for a class of your own"
         raise UserError(f"{name!r} is unknown", key=key, cure=cure)
-    found = imported(module, attribute, key)
+    found = imported(name, key)
     if not (isinstance(found, type) and issubclass(found, base)):
+        module, _, attribute = name.partition(":")
         cure = f"derive it from {base.__module__}.{base.__name__}"
         raise UserError(f"{attribute} of {module} is no {base.__name__}", key=key, cure=cure)
     return found
 
 
-def imported(module: str, attribute: str, key: str) -> Any:
-    """What a module has under a name, or None. The working directory stays where Python looks for modules, since worker
-    processes, which are handed objects of such classes, look where this one does.
+def imported(name: str, key: str) -> Any:
+    """What ``MODULE:NAME`` stands for, or None where the module has no such name.
+
+    The working directory stays where Python looks for modules, since worker processes, which are handed objects of such
+    classes, look where this one does.
 
     Raises:
         UserError: when the module cannot be imported.
     """
+    module, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from shards.kinds import kinds, metrics
 from shards.tasks import Task
 
-HEADLINES = {metric.name: (metric.title, metric.factor, metric.digits) for metric in metrics() if metric.shown}
+_METRICS = metrics()
+HEADLINES = {metric.name: (metric.title, metric.factor, metric.digits) for metric in _METRICS if metric.shown}
 """Metrics that a table shows: their title, what they are multiplied by, and decimals."""
-FURTHER = {metric.name: (metric.title, metric.factor, metric.digits) for metric in metrics() if not metric.shown}
+FURTHER = {metric.name: (metric.title, metric.factor, metric.digits) for metric in _METRICS if not metric.shown}
 """The other scalar metrics of ``result.json``, likewise."""
 JUDGED = tuple(kind.metrics[0].name for kind in kinds())
 """What verdicts and ΔMTL are about: the one metric of each kind that networks are compared by, where only one is asked
 for."""
-SMALLER_IS_BETTER = tuple(metric.name for metric in metrics() if metric.smaller_is_better)
+SMALLER_IS_BETTER = tuple(metric.name for metric in _METRICS if metric.smaller_is_better)
 _SPELLED = HEADLINES | FURTHER
 
 

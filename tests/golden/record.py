@@ -80,8 +80,7 @@ def networks() -> dict[str, str]:
     """By configuration, the number of parameters and tensors, and a hash of all names and shapes."""
     from shards.tasks import Task, palette
     from trainer.configfile import load
-    from trainer.model.architecture import Architecture
-    from trainer.model.network import Network
+    from trainer.model.create import create_model
 
     known = {
         "semseg": Task("semseg", "classes", tuple(map(str, range(40))), palette(40)),
@@ -96,18 +95,16 @@ def networks() -> dict[str, str]:
         config = load(path)
         model, seen = config.model, tuple(known[name] for name in config.inputs if name != "rgb")
         with torch.device("meta"):
-            network = Network(
-                Architecture(
-                    backbone=model.backbone,
-                    inputs=tuple(config.inputs),
-                    tasks=tuple(known[name] for name in config.tasks),
-                    input_tasks=seen,
-                    fusion=model.fusion,  # type: ignore[arg-type]
-                    statistics={task.name: (1.0, 1.0) for task in seen if task.kind == "metric"},
-                    decoder=model.decoder,  # type: ignore[arg-type]
-                    widths=None if model.widths is None else tuple(model.widths),
-                    version=model.version,
-                )
+            network = create_model(
+                backbone=model.backbone,
+                inputs=config.inputs,
+                tasks=[known[name] for name in config.tasks],
+                input_tasks=seen,
+                statistics={task.name: (1.0, 1.0) for task in seen if task.storage.quantity},
+                fusion=model.fusion,
+                decoder=model.decoder,
+                widths=None if model.widths is None else tuple(model.widths),
+                version=model.version,
             )
         tensors = network.state_dict()
         names = "\n".join(f"{name} {list(tensor.shape)}" for name, tensor in sorted(tensors.items()))
