@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
 NYUDV2 = ROOT / "configs" / "nyudv2"
 LETTERS = {"rgb": "RGB", "semseg": "S", "depth": "D"}
+_ROWS = "\n## The paper's rows\n"
 _SECTION = "\n## What the paper says, and what is here\n"
 
 
@@ -21,6 +22,11 @@ def table(text: str) -> list[list[str]]:
     titles = {number - 1 for number, line in enumerate(lines) if line.startswith("|---")}
     rows = [line for number, line in enumerate(lines) if not {number, number - 1} & titles]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows]
+
+
+def section(title: str) -> list[list[str]]:
+    """The cells of the tables of a section."""
+    return table(PAGE.partition(title)[2].partition("\n## ")[0])
 
 
 def expected(path: Path) -> list[str]:
@@ -45,12 +51,12 @@ def expected(path: Path) -> list[str]:
 
 
 def test_every_row_stands_in_the_table_as_it_is_shipped():
-    shown = [row[:4] + row[5:] for row in table(PAGE.partition("\n## ")[0])]
+    shown = [row[:4] + row[5:] for row in section(_ROWS)]
     assert sorted(shown) == sorted(expected(path) for path in rows_of(NYUDV2))
 
 
 def test_a_student_names_its_teacher_and_a_copy_its_normalisation():
-    words = {row[0].strip("`"): row[4] for row in table(PAGE.partition("\n## ")[0])}
+    words = {row[0].strip("`"): row[4] for row in section(_ROWS)}
     for path in rows_of(NYUDV2):
         config = load(path)
         teachers = {Path(entry.teacher).stem for entry in config.pseudo.values()}
@@ -61,7 +67,7 @@ def test_a_student_names_its_teacher_and_a_copy_its_normalisation():
 
 @pytest.fixture(scope="module")
 def choices() -> list[list[str]]:
-    return table(PAGE.partition(_SECTION)[2].partition("\n## ")[0])
+    return section(_SECTION)
 
 
 def test_every_choice_is_called_what_it_is(choices):
