@@ -17,13 +17,13 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/tutelage prepare scenes data/scenes --train 400 --val 100
-	$(BIN)/tutelage run configs/scenes/ummt-d.yaml
-	$(BIN)/tutelage run configs/scenes/ummt-ps.yaml
-	$(BIN)/tutelage table runs/scenes
-	$(BIN)/tutelage picture configs/scenes/ummt-d.yaml configs/scenes/mmmt-d.yaml configs/scenes/ummt-ps.yaml \
-	  --out runs/scenes/demo.png
-	$(BIN)/tutelage report runs/scenes --out runs/scenes/report.html
+	$(BIN)/tutelage prepare scenes data/scenes-labels --train 800 --val 200 --size 64x96
+	$(BIN)/tutelage run configs/scenes-labels/umst-s.yaml
+	$(BIN)/tutelage run configs/scenes-labels/umst-ps.yaml
+	$(BIN)/tutelage table runs/scenes-labels
+	$(BIN)/tutelage picture configs/scenes-labels/umst-s.yaml configs/scenes-labels/mmst.yaml configs/scenes-labels/umst-ps.yaml \
+	  --out runs/scenes-labels/demo.png
+	$(BIN)/tutelage report runs/scenes-labels --out runs/scenes-labels/report.html
 
 # a test file for each processor; those that start several ranks have one thread each
 test: install
