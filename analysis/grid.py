@@ -26,7 +26,7 @@ from trainer.stages import check, run
 CONFIGS = Path("configs")
 NO_ROWS = ("base", "pretrain")
 """Configurations that are no rows begin with one of these."""
-FINISHED, CONTINUE, TODO, OTHER = "finished", "to continue", "to do", "other settings"
+FINISHED, INTERRUPTED, PENDING, OTHER = "finished", "interrupted", "pending", "other settings"
 
 
 class Cells:
@@ -106,7 +106,7 @@ class Grid(Cells):
         folder = folder_of(dataset)
         paths = [folder / f"{name}.yaml" for name in rows] if rows is not None else rows_of(folder)
         if not paths:
-            raise UserError("holds no configuration of a row", file=folder, cure="give a folder of configurations")
+            raise UserError("holds no configuration of a row", file=folder, hint="give a folder of configurations")
         self.seeds = seeds_from(load(paths[0], overrides).seed, seeds)
         # every row for the first seed, then for the next
         super().__init__(Experiment(path, [*overrides, f"seed={seed}"]) for seed in self.seeds for path in paths)
@@ -117,8 +117,8 @@ def check_overrides(overrides: Iterable[str]) -> None:
     for override in overrides:
         if not shared([override]):
             key = override.partition("=")[0]
-            cure = "write it into a configuration of its own, which is then another row"
-            raise UserError("a teacher of a row would not take it over", file=COMMAND_LINE, key=key, cure=cure)
+            hint = "write it into a configuration of its own, which is then another row"
+            raise UserError("a teacher of a row would not take it over", file=COMMAND_LINE, key=key, hint=hint)
 
 
 def seeds_from(first: int, count: int) -> list[int]:
@@ -128,7 +128,7 @@ def seeds_from(first: int, count: int) -> list[int]:
         UserError: when there would be none.
     """
     if count < 1:
-        raise UserError(f"{count} seeds", key="--seeds", cure="give 1 or more")
+        raise UserError(f"{count} seeds", key="--seeds", hint="give 1 or more")
     return [*range(first, first + count)]
 
 
@@ -143,8 +143,8 @@ def folder_of(dataset: str) -> Path:
             return folder
     known = sorted(path.name for path in CONFIGS.glob("*/") if any(rows_of(path)))
     near = difflib.get_close_matches(dataset, known, 1) or known
-    cure = f"did you mean {' or '.join(near)}?" if near else "give a folder of configurations"
-    raise UserError("is no folder of configurations", file=dataset, cure=cure)
+    hint = f"did you mean {' or '.join(near)}?" if near else "give a folder of configurations"
+    raise UserError("is no folder of configurations", file=dataset, hint=hint)
 
 
 def rows_of(folder: Path) -> list[Path]:
@@ -162,13 +162,13 @@ def state(cell: Experiment) -> str:
     if (cell.folder / "result.json").exists():
         return FINISHED
     begun = checkpoint.newest(cell.checkpoints) or checkpoint.exported(cell.checkpoints / "last")
-    return CONTINUE if begun else TODO
+    return INTERRUPTED if begun else PENDING
 
 
 def samples(cell: Experiment) -> str:
     """How many samples a cell's training sees; of epochs, which depend on the data, how many."""
     train = cell.config.train
-    return f"{train.epochs} epochs" if train.steps is None else f"{train.steps * train.global_batch:,}"
+    return f"{train.epochs} epochs" if train.steps is None else f"{train.steps * train.global_batch_size:,}"
 
 
 def _with_teachers(experiment: Experiment, seen: dict[Path, Experiment]) -> Iterator[Experiment]:
@@ -182,11 +182,11 @@ def _with_teachers(experiment: Experiment, seen: dict[Path, Experiment]) -> Iter
         if decisive(to_dict(known.config)) != decisive(to_dict(experiment.config)):
             if known.path == experiment.path:
                 what = f"two runs of other settings would both be kept in {experiment.folder}"
-                cure = "leave it out: by itself it names the experiment and the seed"
-                raise UserError(what, file=experiment.path, key="run.path", cure=cure)
+                hint = "leave it out: by itself it names the experiment and the seed"
+                raise UserError(what, file=experiment.path, key="run.path", hint=hint)
             what = f"has the name of {known.path}, and so would be the same run"
-            cure = "give it another, or leave it away to have the file's"
-            raise UserError(what, file=experiment.path, key="experiment", cure=cure)
+            hint = "give it another, or leave it away to have the file's"
+            raise UserError(what, file=experiment.path, key="experiment", hint=hint)
         return
     for teacher in experiment.teachers().values():
         yield from _with_teachers(teacher, seen)

@@ -30,19 +30,19 @@ class Shown:
 
     def __init__(self, experiments: Sequence[Experiment], count: int) -> None:
         if count < 1:
-            raise UserError(f"{count} frames", key="--frames", cure="give 1 or more")
+            raise UserError(f"{count} frames", key="--frames", hint="give 1 or more")
         first = experiments[0]
         if any(each.manifest.sha256 != first.manifest.sha256 for each in experiments):
-            raise UserError("the experiments belong to different data sets", cure="draw one picture for each")
+            raise UserError("the experiments belong to different data sets", hint="draw one picture for each")
         splits = {each.config.evaluate.split for each in experiments}
         if len(splits) > 1:
-            cure = f"set evaluate.split={min(splits)} for all"
-            raise UserError("the experiments are evaluated on different splits", key="evaluate.split", cure=cure)
+            hint = f"set evaluate.split={min(splits)} for all"
+            raise UserError("the experiments are evaluated on different splits", key="evaluate.split", hint=hint)
         masks = [each.evaluation_frames().with_inputs(each.config.inputs) for each in experiments]
         mask = np.logical_and.reduce(masks)
         if not mask.any():
-            cure = "draw the networks with other inputs by themselves"
-            raise UserError("no validation frame carries the inputs of all networks", key="inputs", cure=cure)
+            hint = "draw the networks with other inputs by themselves"
+            raise UserError("no validation frame carries the inputs of all networks", key="inputs", hint=hint)
         self.experiments = experiments
         self.chosen = first.evaluation_frames().by_shard(mask)
         every = InOrder([len(of) for of in self.chosen])

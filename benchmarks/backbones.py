@@ -42,7 +42,7 @@ def main() -> None:
     size = parse_size(options.size, "--size")
     assert size
     names = tuple(f"class{number}" for number in range(options.classes))
-    tasks = Task("semseg", "classes", names, palette(options.classes)), Task("depth", "metric", scale=0.001, unit="m")
+    tasks = Task("semseg", "classes", names, palette(options.classes)), Task("depth", "scalar", scale=0.001, unit="m")
     widths = {"widths": None} if options.own_widths else {}
     descriptions = [
         Architecture(backbone, ("rgb",), tasks, decoder=decoder, **widths)  # type: ignore[arg-type]

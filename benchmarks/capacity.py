@@ -67,7 +67,7 @@ def row(site: Site, nodes: int) -> dict[str, float]:
         "allreduce_ms": 1000 * waiting,
         "efficiency": site.step / step,
         "samples_s": speed,
-        "global_batch": ranks * site.batch,
+        "global_batch_size": ranks * site.batch,
         "steps": site.labelled // (ranks * site.batch),
         "hours": site.epochs * site.labelled / speed / 3600,
         "read_mb_s": speed * site.frame_bytes / 1e6,
@@ -131,7 +131,7 @@ def report(site: Site, nodes: list[int], minutes: float) -> None:
     titles = (
         ("nodes", "nodes", ",.0f"),
         ("ranks", "GPUs", ",.0f"),
-        ("global_batch", "batch", ",.0f"),
+        ("global_batch_size", "batch", ",.0f"),
         ("steps", "steps/epoch", ",.0f"),
         ("allreduce_ms", "all-reduce ms", ",.1f"),
         ("efficiency", "efficiency", ".0%"),

@@ -85,7 +85,7 @@ def main() -> None:
             figures.add("first batch: new run, from its start", first_batch(endless, new))
             title = f"first batch: run continued at step {run.saved()}, from its start"
             figures.add(title, first_batch(endless, run.folder))
-        for more, where in (([], "as configured"), (["data.workers=0"], "data.workers=0")):
+        for more, where in (([], "as configured"), (["data.num_workers=0"], "data.num_workers=0")):
             for step, seconds in ask("loader", str(options.rounds), str(options.late), *call, *more).items():
                 figures.add(f"first batch: loader at step {int(step):,}, {where}", *seconds)
         for title, seconds in ask("checkpoints", str(options.rounds), name, *call).items():
@@ -129,7 +129,7 @@ class Run:
     def __init__(self, folder: Path, call: Sequence[str], ranks: int) -> None:
         self.folder, self.ranks = folder, ranks
         self.words = ["-m", "launchers", "train", *call, f"run.path={folder}"]
-        self.batch = Experiment(call[0], call[1:]).config.train.global_batch
+        self.batch = Experiment(call[0], call[1:]).config.train.global_batch_size
 
     def newest(self) -> Path:
         """The newest checkpoint."""
@@ -233,7 +233,7 @@ def loader() -> None:
     experiment = Experiment(config, overrides)
     options = experiment.config
     criterion = MultiTaskLoss(experiment.tasks, options.loss.weights, options.loss.normalise)  # type: ignore[arg-type]
-    batches = Batches(options.train.global_batch, options.train.accumulation)
+    batches = Batches(options.train.global_batch_size, options.train.gradient_accumulation_steps)
     seconds: dict[int, list[float]] = {0: [], int(late): [], FAR: []}
     for number in range(int(rounds) + 1):
         for step, taken in seconds.items():

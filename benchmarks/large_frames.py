@@ -41,7 +41,7 @@ def main() -> None:
             f"run.root={folder / 'runs'}",
             f"model.backbone={options.backbone}",
         ]
-        settings += ["model.pretrained=false", "labels.semseg=4", "data.workers=0", "val=1"]
+        settings += ["model.pretrained=false", "labels.semseg=4", "data.num_workers=0", "val=1"]
         config = "configs/cityscapes/mmmt-d.yaml"
         raw, packed = str(folder / "raw"), str(folder / "shards")
         stage("prepare 7 frames", ["prepare", "cityscapes", raw, packed, "--jobs", "1"], options.threads)

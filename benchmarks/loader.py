@@ -27,10 +27,10 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=10)
     options = arguments.parse_intermixed_args()
     torch.set_num_threads(1)
-    experiment = Experiment(options.config, [*options.overrides, "data.workers=0"])
+    experiment = Experiment(options.config, [*options.overrides, "data.num_workers=0"])
     config = experiment.config
     criterion = MultiTaskLoss(experiment.tasks)
-    size = config.train.global_batch
+    size = config.train.global_batch_size
     batches = training_batches(config, experiment.training_frames(), criterion, Batches(size), 0, 10**9)
     for batch in itertools.islice(batches, WARM_UP):
         shape = tuple(batch.rgb.shape[2:])

@@ -50,7 +50,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--samples", type=int, default=10**9)
     arguments.add_argument("--shards", type=int, default=10**6)
-    arguments.add_argument("--window", type=int, default=32, help="shards whose samples are mixed (data.window)")
+    arguments.add_argument(
+        "--window", type=int, default=32, help="shards whose samples are mixed (data.shuffle_window)"
+    )
     options = arguments.parse_args()
     console = Console(width=120)
     console.print(cost(options.samples, options.shards, options.window))

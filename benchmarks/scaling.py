@@ -9,7 +9,7 @@ N ranks            training by ``accelerate launch``; labelling by N commands th
 N apart            N single ranks at the same time that know nothing of each other: the machine's own ceiling, which
                    is below N where cores share their units, their caches or the memory's bandwidth
 
-By default ``train.global_batch`` grows with the ranks, so that each has the same micro-batch (weak scaling). With
+By default ``train.global_batch_size`` grows with the ranks, so that each has the same micro-batch (weak scaling). With
 ``--strong`` it stays, and micro-batches shrink. Apart, each has the batch of one rank.
 
 Start-up does not count. Training is timed from the first of ten log lines to the last; labelling, of a teacher of two
@@ -56,7 +56,7 @@ def main() -> None:
     arguments.add_argument("--ranks", default="1,2", help="numbers of ranks (default: 1,2)")
     arguments.add_argument("--steps", type=int, default=100, help="of a training run (default: 100)")
     arguments.add_argument("--rounds", type=int, default=3, help="every arrangement once in each (default: 3)")
-    arguments.add_argument("--strong", action="store_true", help="keep train.global_batch on all numbers of ranks")
+    arguments.add_argument("--strong", action="store_true", help="keep train.global_batch_size on all numbers of ranks")
     options = arguments.parse_intermixed_args()
     end_like_ctrl_c()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -105,11 +105,11 @@ class Training:
         steps = every * LINES
         fixed = [f"train.steps={steps}", f"train.log_every={every}", f"checkpoint.every={steps + 1}"]
         self.overrides = [*overrides, *fixed, "evaluate.every=0"]
-        self.batch = Experiment(config, overrides).config.train.global_batch
+        self.batch = Experiment(config, overrides).config.train.global_batch_size
 
     def __call__(self, count: int, together: bool) -> float:
         batch = self.batch * (count if together and not self.strong else 1)
-        words = ["-m", "launchers", "train", self.config, *self.overrides, f"train.global_batch={batch}"]
+        words = ["-m", "launchers", "train", self.config, *self.overrides, f"train.global_batch_size={batch}"]
         folders = [self.folder / f"train-{number}" for number in range(1 if together else count)]
         ranks = count if together else 1
         run_all([[*words, f"run.path={at}"] for at in folders], ranks)

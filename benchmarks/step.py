@@ -39,7 +39,7 @@ def main() -> None:
         trainer = Trainer(Experiment(options.config, [*options.overrides, *fixed]))
         bare = BareLoop(trainer)
         own, other = compare(trainer, bare, options.rounds, options.block)
-    batch = trainer.config.train.global_batch
+    batch = trainer.config.train.global_batch_size
     print(f"{torch.get_num_threads()} threads, {trainer.process.device}, batch {batch}, {len(own)} steps of each")
     for name, seconds in (("trainer", own), ("bare loop", other)):
         median = statistics.median(seconds)
@@ -56,7 +56,7 @@ class BareLoop:
         network = build(trainer.experiment.architecture)
         self.network = network.to(trainer.process.device, memory_format=trainer.learner.format).train()  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.network, config.train)
-        batches = Batches(config.train.global_batch // config.train.accumulation)
+        batches = Batches(config.train.global_batch_size // config.train.gradient_accumulation_steps)
         ready = training_batches(config, trainer.frames, trainer.learner.criterion, batches, 0, 4)
         self.ready: list[Batch] = [batch.to(trainer.process.device) for batch in ready]
         self.inputs = [batch.inputs(config.inputs, trainer.learner.format) for batch in self.ready]
@@ -65,13 +65,13 @@ class BareLoop:
         self.mixed = torch.autocast(trainer.process.device.type, kind, enabled=config.train.precision != "fp32")
 
     def __call__(self) -> None:
-        for _ in range(self.trainer.config.train.accumulation):
+        for _ in range(self.trainer.config.train.gradient_accumulation_steps):
             batch, inputs = self.ready[self.step % 4], self.inputs[self.step % 4]
             with self.mixed:
                 predictions = self.network(inputs)
             self.trainer.learner.criterion(predictions, batch.labels, batch.counts).backward()
-        if self.trainer.config.train.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.trainer.config.train.clip)
+        if self.trainer.config.train.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.trainer.config.train.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1

@@ -39,8 +39,8 @@ def validation_loss(experiment: Experiment) -> dict[str, float]:
     collate = Collate(loader.tasks)
     every = InOrder([len(of) for of in chosen])
     sums, counts = torch.zeros(len(tasks), dtype=torch.float64), torch.zeros(len(tasks), dtype=torch.int64)
-    for start in range(0, len(every), config.evaluate.batch):
-        places = range(start, min(start + config.evaluate.batch, len(every)))
+    for start in range(0, len(every), config.evaluate.batch_size):
+        places = range(start, min(start + config.evaluate.batch_size, len(every)))
         for batch in load_batches(loader, collate, map(every.__getitem__, places)):
             predictions = network(batch.inputs(config.inputs, torch.channels_last))
             sums += loss_sums(predictions.final, batch.labels, tasks).double()

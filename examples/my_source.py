@@ -17,7 +17,7 @@ from shards.tasks import Task
 class Arrays:
     """What :class:`shards.sources.base.Source` asks for."""
 
-    tasks = (Task("depth", "metric", scale=0.001, unit="m"),)
+    tasks = (Task("depth", "scalar", scale=0.001, unit="m"),)
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -31,6 +31,6 @@ class Arrays:
         path = self.folder / split / f"{self.splits[split][position]}.npz"
         with np.load(path, allow_pickle=False) as arrays:
             if "rgb" not in arrays:
-                raise UserError("has no array named rgb", file=path, cure="save one: numpy.savez(path, rgb=...)")
+                raise UserError("has no array named rgb", file=path, hint="save one: numpy.savez(path, rgb=...)")
             labels = {"depth": arrays["depth"]} if "depth" in arrays else {}
             return Frame(arrays["rgb"], labels, {"file": f"{split}/{path.name}"})

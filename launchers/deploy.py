@@ -16,12 +16,12 @@ def predict(options: argparse.Namespace) -> None:
     from trainer.predict import draw, pictures, predict
 
     if options.frames < 1:
-        raise UserError(f"{options.frames} frames", key="--frames", cure="give 1 or more")
+        raise UserError(f"{options.frames} frames", key="--frames", hint="give 1 or more")
     _check_suffix("--picture", options.picture, ".png")
     for place in options.pictures if options.picture else ():
         if Path(options.picture).resolve().is_relative_to(Path(place).resolve()):
-            cure = "draw it outside of what is read"
-            raise UserError(f"{options.picture} would be one of the pictures in {place}", key="--picture", cure=cure)
+            hint = "draw it outside of what is read"
+            raise UserError(f"{options.picture} would be one of the pictures in {place}", key="--picture", hint=hint)
     predictor, out = _predictor(options), Path(options.out)
     found = pictures(options.pictures, [out / task.name for task in predictor.tasks])
     if found.others:
@@ -57,4 +57,4 @@ def _predictor(options: argparse.Namespace):
 
 def _check_suffix(option: str, path: str | None, suffix: str) -> None:
     if path and Path(path).suffix.lower() != suffix:
-        raise UserError(f"{path} does not end in {suffix}", key=option, cure=f"name a {suffix} file")
+        raise UserError(f"{path} does not end in {suffix}", key=option, hint=f"name a {suffix} file")

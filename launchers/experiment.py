@@ -66,7 +66,7 @@ def config(options: argparse.Namespace) -> None:
             console.print(f"[bold]{key}[/]: {text}", highlight=False)
         return
     if not options.config:
-        raise UserError("no configuration was given", key="CONFIG", cure="name one, or give --keys to explain them")
+        raise UserError("no configuration was given", key="CONFIG", hint="name one, or give --keys to explain them")
     print(to_yaml(load(options.config, options.overrides)), end="")
 
 

@@ -49,8 +49,8 @@ def tell_failures(found: Cells, failed: Mapping[Path, str]) -> None:
     """
     if failed:
         lost = "; ".join(found.name(cell) for cell in found.cells if cell.folder in failed)
-        cure = "see above why, and start the same command again: what is finished is kept"
-        raise UserError(f"{len(failed)} of {len(found.cells)} runs failed: {lost}", cure=cure)
+        hint = "see above why, and start the same command again: what is finished is kept"
+        raise UserError(f"{len(failed)} of {len(found.cells)} runs failed: {lost}", hint=hint)
 
 
 def _describe(found: Grid) -> None:
@@ -83,7 +83,7 @@ def submit(found: Cells, *, dry: bool) -> None:
         UserError: without the script, or when a submission failed.
     """
     if not PIPELINE.exists():
-        raise UserError("does not exist", file=PIPELINE, cure="start this in the repository's root")
+        raise UserError("does not exist", file=PIPELINE, hint="start this in the repository's root")
     teachers = {each.folder for cell in found.cells for each in found.teachers(cell)}
     lost = []
     for cell in found.cells:
@@ -94,4 +94,4 @@ def submit(found: Cells, *, dry: bool) -> None:
         if not dry and subprocess.run(call, check=False).returncode:
             lost.append(found.name(cell))
     if lost:
-        raise UserError(f"not submitted: {'; '.join(lost)}", cure="see above why, and start the same command again")
+        raise UserError(f"not submitted: {'; '.join(lost)}", hint="see above why, and start the same command again")

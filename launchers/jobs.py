@@ -48,8 +48,8 @@ def begin(options: argparse.Namespace) -> None:
     without = 0 if progress > last["progress"] else last["without"] + 1
     if without > limit:
         what = f"was started {without + 1} times and came no further than {progress}"
-        cure = "see above, and in status.json, how it ended each time; then submit it again"
-        raise UserError(what, file=stage.experiment.folder, key=stage.name, cure=cure)
+        hint = "see above, and in status.json, how it ended each time; then submit it again"
+        raise UserError(what, file=stage.experiment.folder, key=stage.name, hint=hint)
     before = status.read(stage.experiment.folder)
     write_json(path, {"progress": progress, "without": without, "status": before})
     print(START)

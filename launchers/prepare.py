@@ -68,24 +68,24 @@ def own(options: argparse.Namespace) -> None:
     module, _, name = options.own.partition(":")
     kind = imported(options.own, "SOURCE")
     if not callable(kind):
-        raise UserError(f"{module} has no {name}", key="SOURCE", cure="name a class of it: my.module:Source")
+        raise UserError(f"{module} has no {name}", key="SOURCE", hint="name a class of it: my.module:Source")
     source = kind(*options.arguments)
     lacks = [each for each in ("name", "tasks", "splits", "options", "load") if not hasattr(source, each)]
     if lacks:
-        cure = "give it what shards.sources.base.Source lists"
-        raise UserError(f"{name} of {module} lacks {', '.join(lacks)}", key="SOURCE", cure=cure)
+        hint = "give it what shards.sources.base.Source lists"
+        raise UserError(f"{name} of {module} lacks {', '.join(lacks)}", key="SOURCE", hint=hint)
     _pack(source, options)
 
 
 def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None, window: int = 31) -> None:
     if options.jobs < 1:
-        raise UserError(f"{options.jobs} processes", key="--jobs", cure="give 1 or more")
+        raise UserError(f"{options.jobs} processes", key="--jobs", hint="give 1 or more")
     if options.normals:
         from shards.sources.normals import WithNormals
 
         source = WithNormals(source, window if options.window is None else options.window)
     elif options.window is not None:
-        raise UserError("is of normals, which are not asked for", key="--window", cure="give --normals too")
+        raise UserError("is of normals, which are not asked for", key="--window", hint="give --normals too")
     frames = sum(len(keys) for keys in source.splits.values())
     with _alone(Path(options.out)), progress(f"prepare {source.name}", frames) as report:
         manifest = pack(
@@ -117,7 +117,7 @@ def _classes(text: str | None) -> int | list[str] | None:
     if text is None:
         return None
     if text.isnumeric() and not text.isdecimal():  # ² and ½ are no whole numbers, and hardly names
-        raise UserError(f"{text!r}", key="--classes", cure="give the number of classes, or their names: floor,shelf")
+        raise UserError(f"{text!r}", key="--classes", hint="give the number of classes, or their names: floor,shelf")
     return int(text) if text.isdecimal() else [name.strip() for name in text.split(",")]
 
 
@@ -127,8 +127,8 @@ def _intrinsics(text: str | None) -> dict[str, float] | None:
     try:
         return dict(zip(("fx", "fy", "cx", "cy"), map(float, text.split(",")), strict=True))
     except ValueError:
-        cure = "give four numbers of pixels, FX,FY,CX,CY: 525,525,319.5,239.5"
-        raise UserError(f"{text!r}", key="--intrinsics", cure=cure) from None
+        hint = "give four numbers of pixels, FX,FY,CX,CY: 525,525,319.5,239.5"
+        raise UserError(f"{text!r}", key="--intrinsics", hint=hint) from None
 
 
 def _say(line: str) -> None:

@@ -19,8 +19,8 @@ def table(options: argparse.Namespace) -> None:
     for asked in options.compare:
         one, _, other = asked.partition(",")
         if one not in names or other not in names:
-            cure = f"name two, such as {names[0]},{names[-1]}; there are {', '.join(names)}"
-            raise UserError(f"{asked} is no pair of experiments", key="--compare", cure=cure)
+            hint = f"name two, such as {names[0]},{names[-1]}; there are {', '.join(names)}"
+            raise UserError(f"{asked} is no pair of experiments", key="--compare", hint=hint)
         pairs.append((one, other))
     show_results(results, options.format, pairs)
 
@@ -55,7 +55,7 @@ def picture(options: argparse.Namespace) -> None:
     overrides = [argument for argument in options.configs if "=" in argument] + options.overrides
     configs = [argument for argument in options.configs if "=" not in argument]
     if not configs:
-        raise UserError("no configuration was given", key="CONFIG", cure="name one or more trained experiments")
+        raise UserError("no configuration was given", key="CONFIG", hint="name one or more trained experiments")
     panel([Experiment(config, overrides) for config in configs], options.out, options.frames)
     console.print(f"wrote {options.out}", soft_wrap=True)
 

@@ -45,8 +45,8 @@ class Stage:
             return
         chosen = self.experiment.config.evaluate.checkpoint
         if checkpoint.exported(self.experiment.checkpoints / chosen) is None:
-            cure = f"train it first (`tutelage train {self.experiment.path}`)"
-            raise UserError(f"there is no {chosen} checkpoint", file=self.experiment.checkpoints, cure=cure)
+            hint = f"train it first (`tutelage train {self.experiment.path}`)"
+            raise UserError(f"there is no {chosen} checkpoint", file=self.experiment.checkpoints, hint=hint)
 
     def state(self) -> tuple[str, str]:
         """What :mod:`trainer.runs.status` would call it, or "not begun"; and why."""

@@ -14,7 +14,7 @@ def toy(options: argparse.Namespace) -> None:
     from analysis.toy.table import compare, tabulate
 
     if options.seeds < 1:
-        raise UserError(f"{options.seeds} seeds", key="--seeds", cure="give 1 or more")
+        raise UserError(f"{options.seeds} seeds", key="--seeds", hint="give 1 or more")
     pair = PAIRS[options.functions]
     total = sum(steps_of(protocol) for protocol in pair.protocols)
     with progress("toy", total, show=options.format == "text") as report:

@@ -33,7 +33,7 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """A full or read-only disk is the user's to cure, so it reads like it."""
+    """A full or read-only disk is the user's to hint, so it reads like it."""
     try:
         yield
     except OSError as error:
@@ -48,7 +48,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno not in cures:
             raise
         what = f"cannot be written ({os.strerror(error.errno).lower()})"
-        raise UserError(what, file=path, cure=cures[error.errno]) from error
+        raise UserError(what, file=path, hint=cures[error.errno]) from error
 
 
 @contextlib.contextmanager
@@ -109,21 +109,21 @@ def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None =
         file.write(text.encode() + b"\n")
 
 
-def read_json(path: str | os.PathLike[str], cure: str) -> Any:
+def read_json(path: str | os.PathLike[str], hint: str) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: when it is missing or no JSON, with the given cure.
+        UserError: when it is missing or no JSON, with the given hint.
     """
     try:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        raise UserError("does not exist", file=path, cure=cure) from None
+        raise UserError("does not exist", file=path, hint=hint) from None
     except OSError as error:
         own = "change its permissions, or restore it"
-        raise UserError(f"cannot be read ({error.strerror})", file=path, cure=own) from error
+        raise UserError(f"cannot be read ({error.strerror})", file=path, hint=own) from error
     except ValueError as error:
-        raise UserError(f"cannot be read ({error})", file=path, cure=cure) from error
+        raise UserError(f"cannot be read ({error})", file=path, hint=hint) from error
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:

@@ -34,7 +34,7 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise UserError("is a file", file=out, cure="give a folder") from None
+        raise UserError("is a file", file=out, hint="give a folder") from None
     note = {"job": job, "files": files or {}}
     held = read_json(out / JOB, _CURE) if (out / JOB).exists() else None
     changed = [shard for shard, of in held["files"].items() if of != note["files"].get(shard)] if held else []
@@ -42,7 +42,7 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
         manifest = Manifest.load(out)
         _compare(out, "a data set", manifest.source, job)
         if changed:
-            raise UserError("the raw files have changed since they were prepared", file=out, key="files", cure=_CURE)
+            raise UserError("the raw files have changed since they were prepared", file=out, key="files", hint=_CURE)
         if manifest.complete():
             return manifest
     elif held:
@@ -50,7 +50,7 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
         for shard in changed:
             (out / index_name(shard)).unlink(missing_ok=True)
     elif any(not entry.name.startswith(".") for entry in out.iterdir()):  # hidden: leftovers, a file system's own
-        raise UserError("is not empty", file=out, cure=_CURE)
+        raise UserError("is not empty", file=out, hint=_CURE)
     sweep(out)
     if not same_json(held, note):
         write_json(out / JOB, note)
@@ -61,4 +61,4 @@ def _compare(out: Path, what: str, held: Mapping[str, Any], job: Mapping[str, An
     """Refuse a folder of another job, naming the options that differ."""
     differing = [key for key in {**job, **held} if not same_json(held.get(key), job.get(key))]
     if differing:
-        raise UserError(f"holds {what} of other options", file=out, key=", ".join(differing), cure=_CURE)
+        raise UserError(f"holds {what} of other options", file=out, key=", ".join(differing), hint=_CURE)

@@ -52,13 +52,13 @@ def open_image(data: bytes, image_format: str) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise UserError(
                 f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}",
-                cure="resize the image",
+                hint="resize the image",
             )
         image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(
             f"is no {image_format} image that can be decoded ({error})",
-            cure="replace the file or make it again",
+            hint="replace the file or make it again",
         ) from error
     return image
 
@@ -74,7 +74,7 @@ def decode_rgb(data: bytes, extension: str) -> np.ndarray:
     """``(H, W, 3)`` uint8 of a member ``KEY.rgb.EXTENSION``."""
     image = open_image(data, RGB_FORMATS[extension])
     if image.mode != "RGB":
-        raise UserError(f"is a {image.mode} image, not 8-bit RGB", cure="convert it to 8-bit RGB")
+        raise UserError(f"is a {image.mode} image, not 8-bit RGB", hint="convert it to 8-bit RGB")
     return np.asarray(image)
 
 
@@ -94,7 +94,7 @@ def decode_png(data: bytes, mode: str) -> np.ndarray:
     """
     image = open_image(data, "PNG")
     if image.mode != mode:
-        raise UserError(f"is a {image.mode} image, where {mode} is due", cure="prepare the data set again")
+        raise UserError(f"is a {image.mode} image, where {mode} is due", hint="prepare the data set again")
     return np.asarray(image)
 
 

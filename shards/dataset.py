@@ -176,6 +176,6 @@ class ShardDataset(Dataset[Sample]):
             except ValueError:
                 sizes = sorted({sample["rgb"].shape[:2] for sample in samples})
                 what = "samples differ in size: " + ", ".join(f"{h}x{w}" for h, w in sizes)
-                raise UserError(what, file=self.manifest.path, cure="give size=(height, width)") from None
+                raise UserError(what, file=self.manifest.path, hint="give size=(height, width)") from None
             batch[name] = torch.from_numpy(stacked)
         return batch

@@ -4,16 +4,16 @@ from os import PathLike
 
 
 class UserError(Exception):
-    """Something that the user can cure: bad data, a bad option, a full disk.
+    """Something that the user can hint: bad data, a bad option, a full disk.
 
-    Its text is one line, ``FILE: KEY: what is wrong; cure``, with the parts that are known. The commands
+    Its text is one line, ``FILE: KEY: what is wrong; hint``, with the parts that are known. The commands
     print it and exit with status 1 (a traceback follows only under ``--debug``).
 
     Args:
         what: what is wrong, without a final stop.
         file: the file, folder or shard it is wrong with.
         key: the sample, configuration key or tar member it is wrong with.
-        cure: what to do about it, in the imperative.
+        hint: what to do about it, in the imperative.
     """
 
     def __init__(
@@ -22,15 +22,15 @@ class UserError(Exception):
         *,
         file: str | PathLike[str] | None = None,
         key: str | None = None,
-        cure: str | None = None,
+        hint: str | None = None,
     ) -> None:
-        self.what, self.file, self.key, self.cure = what, file, key, cure
+        self.what, self.file, self.key, self.hint = what, file, key, hint
         place = [str(part) for part in (file, key) if part is not None]
-        super().__init__(": ".join([*place, what]) + (f"; {cure}" if cure else ""))
+        super().__init__(": ".join([*place, what]) + (f"; {hint}" if hint else ""))
 
     def __reduce__(self):  # keyword-only arguments do not survive the default pickling between processes
-        return (_rebuild, (self.what, self.file, self.key, self.cure))
+        return (_rebuild, (self.what, self.file, self.key, self.hint))
 
 
-def _rebuild(what, file, key, cure) -> UserError:
-    return UserError(what, file=file, key=key, cure=cure)
+def _rebuild(what, file, key, hint) -> UserError:
+    return UserError(what, file=file, key=key, hint=hint)

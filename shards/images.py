@@ -55,8 +55,8 @@ def read_values(path: Path) -> np.ndarray:
     """
     data, image = _open(path, "PNG")
     if image.mode not in ("1", "L", "P", "I", "I;16"):
-        cure = "store one number a pixel: an 8-bit, 16-bit or palette PNG"
-        raise UserError(f"is a {image.mode} picture, where one channel is due", file=path, cure=cure)
+        hint = "store one number a pixel: an 8-bit, 16-bit or palette PNG"
+        raise UserError(f"is a {image.mode} picture, where one channel is due", file=path, hint=hint)
     values = np.asarray(image)
     bits, colour_type = _png_header(data)
     if colour_type == _GREY and bits in (2, 4):  # Pillow stretches these to 0..255
@@ -72,7 +72,7 @@ def read_channels(path: Path) -> np.ndarray:
     """
     data, image = _open(path, "PNG")
     if image.mode != "RGB" or _png_header(data)[0] != 8:
-        raise UserError("is not 8-bit RGB", file=path, cure="store it as an RGB PNG of 8 bits a channel")
+        raise UserError("is not 8-bit RGB", file=path, hint="store it as an RGB PNG of 8 bits a channel")
     return np.asarray(image)
 
 
@@ -81,15 +81,15 @@ def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Ima
     try:
         data = path.read_bytes()
     except OSError as error:
-        cure = "restore the file, or its permissions"
-        raise UserError(f"cannot be read ({error.strerror})", file=path, cure=cure) from error
+        hint = "restore the file, or its permissions"
+        raise UserError(f"cannot be read ({error.strerror})", file=path, hint=hint) from error
     image_format = image_format or RGB_FORMATS.get(rgb_extension(data) or "")
     if image_format is None:
-        raise UserError("is neither JPEG, PNG nor WebP", file=path, cure="convert it, or take it out of the data")
+        raise UserError("is neither JPEG, PNG nor WebP", file=path, hint="convert it, or take it out of the data")
     try:
         return data, open_image(data, image_format)
     except UserError as error:
-        raise UserError(error.what, file=path, cure=error.cure) from error
+        raise UserError(error.what, file=path, hint=error.hint) from error
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

@@ -36,7 +36,7 @@ def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples:
         for position in range(len(reader)):
             reader.decode(position)
         if sha256_of(reader.path) != shard.sha256:  # last, since all the other checks can name the member
-            raise UserError("bytes differ from the manifest's hash", file=reader.path, cure=CURE)
+            raise UserError("bytes differ from the manifest's hash", file=reader.path, hint=CURE)
         checked += len(reader)
         progress(len(reader))
     return checked
@@ -49,20 +49,20 @@ def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
         with tarfile.open(reader.path, "r:") as tar:
             found = tar.getnames()
     except tarfile.TarError as error:
-        raise UserError(f"is no whole tar ({error})", file=reader.path, cure=CURE) from error
+        raise UserError(f"is no whole tar ({error})", file=reader.path, hint=CURE) from error
     allowed = allowed_members(manifest.tasks, manifest.kind)
     for name in found:
         if name.partition(".")[2] not in allowed:
-            raise UserError("is of a kind that the manifest does not declare", file=reader.path, key=name, cure=CURE)
+            raise UserError("is of a kind that the manifest does not declare", file=reader.path, key=name, hint=CURE)
     if found != listed:
         other = next(a or b for a, b in zip_longest(found, listed) if a != b)
-        raise UserError("members differ from the index", file=reader.path, key=other, cure=CURE)
+        raise UserError("members differ from the index", file=reader.path, key=other, hint=CURE)
 
 
 def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int = 8) -> None:
     """A picture of frames spread evenly over a split: RGB, then every task in the data set's colours."""
     if frames < 1:
-        raise UserError(f"{frames} frames", key="--frames", cure="give 1 or more")
+        raise UserError(f"{frames} frames", key="--frames", hint="give 1 or more")
     readers = Readers(manifest, split)
     order = Order([shard.samples for shard in readers.shards], seed=0, shuffle=False)
     rows: list[list[np.ndarray | None]] = []

@@ -130,23 +130,23 @@ class LabelShards:
         self.task, self.keep = task, keep if isinstance(keep, Keep) else Keep(keep)
         manifest = Manifest.load(folder, kind="labels")
         if manifest.source.get("manifest_sha256") != source.sha256:
-            cure = "label this data set: `tutelage label CONFIG`"
-            raise UserError(f"holds labels of another data set than {source.folder}", file=manifest.path, cure=cure)
+            hint = "label this data set: `tutelage label CONFIG`"
+            raise UserError(f"holds labels of another data set than {source.folder}", file=manifest.path, hint=hint)
         if manifest.task(task.name) != task:
-            raise UserError(f"{task.name} differs from the data set's", file=manifest.path, cure="label it again")
+            raise UserError(f"{task.name} differs from the data set's", file=manifest.path, hint="label it again")
         names = [shard.file for shard in manifest.shards(split)]
         if names != [shard.file for shard in source.shards(split)]:
-            raise UserError("has other shards than its source", file=manifest.path, cure="label the data set again")
+            raise UserError("has other shards than its source", file=manifest.path, hint="label the data set again")
         self.soft_classes = soft_classes(manifest).get(task.name, 0)
         if self.keep.soft and not self.soft_classes:
-            cure = f"delete it and label again with label.soft over 0, or set pseudo.{task.name}.target=hard"
-            raise UserError(f"holds no soft labels of {task.name}", file=manifest.path, cure=cure)
+            hint = f"delete it and label again with label.soft over 0, or set pseudo.{task.name}.target=hard"
+            raise UserError(f"holds no soft labels of {task.name}", file=manifest.path, hint=hint)
         counts = manifest.statistics[split][task.name].get(COUNTS)
         self._limits = None
         if self.keep.quantile is not None:
             if not counts:
                 what = f"counts no confidences of {task.name} to keep a quantile by"
-                raise UserError(what, file=manifest.path, cure=f"set pseudo.{task.name}.quantile=null")
+                raise UserError(what, file=manifest.path, hint=f"set pseudo.{task.name}.quantile=null")
             self._limits = quantile_limits(counts, self.keep.quantile)
         self._readers = Readers(manifest, split)
 
@@ -177,11 +177,11 @@ class LabelShards:
             return arrays
         if confidence is None:
             what = "has no confidence to hold a threshold against"
-            cure = f"set pseudo.{name}.threshold=null"
+            hint = f"set pseudo.{name}.threshold=null"
             if keep.threshold is None:
-                what, cure = "has no confidence to weigh by", f"set pseudo.{name}.weight=none"
-            cure += ", or label.flip=true for the teacher"
-            raise UserError(what, file=self._readers[shard].path, key=key, cure=cure)
+                what, hint = "has no confidence to weigh by", f"set pseudo.{name}.weight=none"
+            hint += ", or label.flip=true for the teacher"
+            raise UserError(what, file=self._readers[shard].path, key=key, hint=hint)
         label, limit = arrays[name], keep.threshold
         if self._limits is not None:
             limit = self._limits[self.task.storage.group_of(label)]

@@ -6,7 +6,7 @@
       "name": "scenes",
       "size": [96, 128],                 null where frames keep their own sizes
       "tasks": {"semseg": {"kind": "classes", "classes": [...], "colours": [...]},
-                "depth": {"kind": "metric", "scale": 0.001, "unit": "m"}},
+                "depth": {"kind": "scalar", "scale": 0.001, "unit": "m"}},
       "splits": {"train": [{"file": "train-000000.tar", "samples": 256, "bytes": ..., "sha256": "...",
                             "index_sha256": "...", "labels": {"semseg": 256, "depth": 250}}, ...]},
       "statistics": {"train": {"semseg": {...}, "depth": {...}}},
@@ -82,7 +82,7 @@ class Manifest:
             if task.name == name:
                 return task
         known = ", ".join(task.name for task in self.tasks)
-        raise UserError(f"has no task {name!r}", file=self.path, cure=f"use one of its tasks: {known}")
+        raise UserError(f"has no task {name!r}", file=self.path, hint=f"use one of its tasks: {known}")
 
     def shards(self, split: str) -> tuple[ShardInfo, ...]:
         """The shards of a split, in the order of their numbers.
@@ -93,7 +93,7 @@ class Manifest:
         shards = self.splits.get(split, ())
         if not sum(shard.samples for shard in shards):
             held = ", ".join(name for name, of in self.splits.items() if of) or "none at all"
-            raise UserError(f"split {split!r} is empty", file=self.path, cure=f"it has the splits: {held}")
+            raise UserError(f"split {split!r} is empty", file=self.path, hint=f"it has the splits: {held}")
         return shards
 
     def samples(self, split: str) -> int:
@@ -139,11 +139,11 @@ class Manifest:
                 raise UserError(
                     f"has format {entry['format']}, newer than the {FORMAT} that this version reads",
                     key="format",
-                    cure="update tutelage (`pip install --upgrade tutelage`), or prepare the data set again",
+                    hint="update tutelage (`pip install --upgrade tutelage`), or prepare the data set again",
                 )
             if entry["kind"] != kind:
-                cure = f"give the folder of a data set of {kind}"
-                raise UserError(f"describes {entry['kind']}, not {kind}", key="kind", cure=cure)
+                hint = f"give the folder of a data set of {kind}"
+                raise UserError(f"describes {entry['kind']}, not {kind}", key="kind", hint=hint)
             return cls(
                 folder,
                 entry["name"],
@@ -155,10 +155,10 @@ class Manifest:
                 entry["source"],
             )
         except UserError as error:
-            raise UserError(error.what, file=path, key=error.key, cure=error.cure or _PREPARE) from error
+            raise UserError(error.what, file=path, key=error.key, hint=error.hint or _PREPARE) from error
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             what = f"is no manifest of format {FORMAT} ({type(error).__name__}: {error})"
-            raise UserError(what, file=path, cure=_PREPARE) from error
+            raise UserError(what, file=path, hint=_PREPARE) from error
 
 
 def index_name(shard: str) -> str:

@@ -24,7 +24,7 @@ class Mixture:
     Args:
         pools: for each pool its number of samples in each shard.
         second: how many of a global batch are of the second pool.
-        global_batch: samples of an optimizer step. Another one makes another order.
+        global_batch_size: samples of an optimizer step. Another one makes another order.
         seed: of the run.
         window: see :class:`shards.order.Order`.
 
@@ -33,17 +33,17 @@ class Mixture:
     """
 
     def __init__(
-        self, pools: Sequence[Sequence[int]], second: int, global_batch: int, seed: int, *, window: int = 32
+        self, pools: Sequence[Sequence[int]], second: int, global_batch_size: int, seed: int, *, window: int = 32
     ) -> None:
         self.counts = np.asarray(pools, dtype=np.int64)
         self.orders = [Order(counts, mix(seed, _POOL, pool), window=window) for pool, counts in enumerate(pools)]
-        self.parts = global_batch - second, second
-        self.global_batch = global_batch
+        self.parts = global_batch_size - second, second
+        self.global_batch_size = global_batch_size
         for order, part, name in zip(self.orders, self.parts, ("first", "second"), strict=True):
             if part and not order.samples:
                 raise UserError(f"the {name} of two pools is empty, where a batch takes {part} samples of it")
         self.samples = sum(order.samples for order in self.orders)
-        self.steps_per_epoch = self.samples // global_batch
+        self.steps_per_epoch = self.samples // global_batch_size
 
     def locate(self, epoch: int, position: int) -> tuple[int, int]:
         """The sample at a position of an epoch, as (shard, number within the shard): samples of the second pool are
@@ -52,12 +52,12 @@ class Mixture:
         Raises:
             IndexError: when the epoch has no such position.
         """
-        if not 0 <= position < self.steps_per_epoch * self.global_batch:
+        if not 0 <= position < self.steps_per_epoch * self.global_batch_size:
             raise IndexError(f"position {position} of an epoch of {self.samples} samples")
-        step, slot = divmod(position, self.global_batch)
+        step, slot = divmod(position, self.global_batch_size)
         step += epoch * self.steps_per_epoch
-        before = slot * self.parts[1] // self.global_batch  # slots of the second pool before this one
-        pool = int((slot + 1) * self.parts[1] // self.global_batch > before)
+        before = slot * self.parts[1] // self.global_batch_size  # slots of the second pool before this one
+        pool = int((slot + 1) * self.parts[1] // self.global_batch_size > before)
         order = self.orders[pool]
         place = step * self.parts[pool] + (before if pool else slot - before)
         shard, number = order.locate(*divmod(place, order.samples))

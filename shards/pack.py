@@ -153,7 +153,7 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
         data, extension = frame.rgb, rgb_extension(frame.rgb) or ""
         with _named(frame, key, "rgb"):
             if not extension:
-                raise UserError("is neither JPEG, PNG nor WebP", cure="convert it to one of them")
+                raise UserError("is neither JPEG, PNG nor WebP", hint="convert it to one of them")
             rgb = decode_rgb(data, extension)
     else:
         rgb = frame.rgb
@@ -168,7 +168,7 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
         with _named(frame, key, task.name):
             if label.shape[:2] != original:
                 what = f"is {label.shape[0]}x{label.shape[1]}, its image {original[0]}x{original[1]}"
-                raise UserError(what, cure="give every label the size of its image")
+                raise UserError(what, hint="give every label the size of its image")
             label = resize_label(label, size) if size else label
             members[f"{task.name}.png"] = task.storage.encode(label)
         statistics[task.name] = task.storage.statistics(label)
@@ -183,7 +183,7 @@ def _named(frame: Frame, key: str, member: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(f"{member} {error.what}", file=frame.files.get(member), key=key, cure=error.cure) from error
+        raise UserError(f"{member} {error.what}", file=frame.files.get(member), key=key, hint=error.hint) from error
 
 
 def _hash(keys: Sequence[str]) -> str:
@@ -203,16 +203,16 @@ def _files(source: FromFiles, each: Plan) -> str:
 
 def _check(source: Source, out: Path, samples_per_shard: int) -> None:
     if samples_per_shard < 1:
-        raise UserError(f"{samples_per_shard} samples a shard", key="--samples-per-shard", cure="give 1 or more")
+        raise UserError(f"{samples_per_shard} samples a shard", key="--samples-per-shard", hint="give 1 or more")
     for split, keys in source.splits.items():
         if len(set(keys)) != len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise UserError(f"stands twice in {split}", key=twice, cure="rename one of the two files")
+            raise UserError(f"stands twice in {split}", key=twice, hint="rename one of the two files")
         wrong = next((key for key in keys if not is_key(key)), None)
         if wrong is not None:
-            raise UserError(f"{wrong!r} is no key", key=split, cure="use letters, digits, _ and - only")
+            raise UserError(f"{wrong!r} is no key", key=split, hint="use letters, digits, _ and - only")
     if not any(source.splits.values()):
-        raise UserError("no frames were found", file=out, cure="check the source's path and its split files")
+        raise UserError("no frames were found", file=out, hint="check the source's path and its split files")
 
 
 def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[tuple[Plan, Any]]:
@@ -227,8 +227,8 @@ def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[
             yield futures[future], future.result()
         pool.shutdown()
     except BrokenProcessPool as error:
-        cure = "give fewer --jobs, should memory be short, and start the same command again"
-        raise UserError("a worker process was killed", key="--jobs", cure=cure) from error
+        hint = "give fewer --jobs, should memory be short, and start the same command again"
+        raise UserError("a worker process was killed", key="--jobs", hint=hint) from error
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()  # a cancelled pool would finish the shards at hand first

@@ -62,13 +62,13 @@ class ShardReader:
         try:
             self._file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            raise UserError("is missing", file=self.path, cure=CURE) from None
+            raise UserError("is missing", file=self.path, hint=CURE) from None
         self.close = weakref.finalize(self, os.close, self._file)
         size = os.fstat(self._file).st_size
         if size != shard.bytes:
             self.close()
             what = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
-            raise UserError(what, file=self.path, cure=CURE)
+            raise UserError(what, file=self.path, hint=CURE)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -99,7 +99,7 @@ class ShardReader:
                 member = data[offset : offset + size]
                 if len(member) != size or zlib.crc32(member) != checksum:
                     key = f"{sample['key']}.{extension}"
-                    raise UserError("bytes differ from those that were written", file=self.path, key=key, cure=CURE)
+                    raise UserError("bytes differ from those that were written", file=self.path, key=key, hint=CURE)
                 members[extension] = member
         return members
 
@@ -119,11 +119,11 @@ class ShardReader:
                 arrays[name] = self._decode(extension, data)
             except UserError as error:
                 key = f"{self.key(position)}.{extension}"
-                raise UserError(error.what, file=self.path, key=key, cure=error.cure) from error
+                raise UserError(error.what, file=self.path, key=key, hint=error.hint) from error
         sizes = {array.shape[:2] for name, array in arrays.items() if not name.endswith(f".{SOFT}")}
         if len(sizes) > 1:
             what = "members differ in size: " + ", ".join(f"{n} {a.shape[0]}x{a.shape[1]}" for n, a in arrays.items())
-            raise UserError(what, file=self.path, key=self.key(position), cure="prepare the data set again")
+            raise UserError(what, file=self.path, key=self.key(position), hint="prepare the data set again")
         return arrays
 
     def _decode(self, extension: str, data: bytes) -> np.ndarray:
@@ -161,13 +161,13 @@ def _read_index(manifest: Manifest, shard: ShardInfo) -> list[dict[str, Any]]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError("is missing", file=path, cure=CURE) from None
+        raise UserError("is missing", file=path, hint=CURE) from None
     if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-        raise UserError("differs from the index that the manifest names", file=path, cure=CURE)
+        raise UserError("differs from the index that the manifest names", file=path, hint=CURE)
     samples = json.loads(data)["samples"]
     if len(samples) != shard.samples:
         what = f"lists {len(samples)} samples, where the manifest says {shard.samples}"
-        raise UserError(what, file=path, cure=CURE)
+        raise UserError(what, file=path, hint=CURE)
     allowed = allowed_members(manifest.tasks, manifest.kind)
     for sample in samples:
         strangers = sample["members"].keys() - allowed
@@ -175,7 +175,7 @@ def _read_index(manifest: Manifest, shard: ShardInfo) -> list[dict[str, Any]]:
             what = (
                 f"holds a member .{min(strangers)}, which the manifest does not declare" if strangers else "is no key"
             )
-            raise UserError(what, file=path, key=sample["key"], cure="declare it as a task, or prepare the data again")
+            raise UserError(what, file=path, key=sample["key"], hint="declare it as a task, or prepare the data again")
         if not 0 <= sample["offset"] <= sample["offset"] + sample["length"] <= shard.bytes:
-            raise UserError("lies outside its shard", file=path, key=sample["key"], cure=CURE)
+            raise UserError("lies outside its shard", file=path, key=sample["key"], hint=CURE)
     return samples

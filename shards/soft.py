@@ -67,13 +67,13 @@ def decode_soft(task: Task, data: bytes, kept: int) -> np.ndarray:
         UserError: when the PNG does not decode, does not hold 2k planes, or holds what is not a distribution.
     """
     if kept < 1:
-        raise UserError("is not said in the manifest to hold soft labels", cure="label the data set again")
+        raise UserError("is not said in the manifest to hold soft labels", hint="label the data set again")
     image = open_image(data, "PNG")
     if image.mode != "L" or image.height % (2 * kept):
         what = f"is a {image.mode} image of {image.height} rows, not {2 * kept} planes of 8 bits"
-        raise UserError(what, cure="label the data set again")
+        raise UserError(what, hint="label the data set again")
     soft = np.asarray(image).reshape(2 * kept, -1, image.width).transpose(1, 2, 0)
     if soft[..., :kept].max(initial=0) >= len(task.classes) or soft[..., kept:].sum(-1, dtype=np.int64).max() > STEPS:
         what = f"names a class over {len(task.classes) - 1}, or holds probabilities over 1"
-        raise UserError(what, cure="label the data set again")
+        raise UserError(what, hint="label the data set again")
     return soft

@@ -30,7 +30,7 @@ def merge(task: "Task", parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def mean_and_deviation(statistics: Mapping[str, Any]) -> tuple[float, float]:
-    """Mean and standard deviation of a metric task's labelled pixels; (0, 1) where there are none."""
+    """Mean and standard deviation of a scalar task's labelled pixels; (0, 1) where there are none."""
     pixels = statistics["pixels"]
     if not pixels:
         return 0.0, 1.0

@@ -23,35 +23,34 @@ class Batches:
     """How global batches are cut.
 
     Args:
-        global_batch: samples of an optimizer step, over all ranks and accumulation steps.
-        accumulation: micro-batches of a step on each rank.
-        rank, ranks: this process and how many there are.
+        global_batch_size: samples of an optimizer step, over all ranks and accumulation steps.
+        gradient_accumulation_steps: micro-batches of a step on each rank.
+        rank, world_size: this process and how many there are.
     """
 
-    global_batch: int
-    accumulation: int = 1
+    global_batch_size: int
+    gradient_accumulation_steps: int = 1
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
 
     def __post_init__(self) -> None:
-        parts = self.accumulation * self.ranks
-        if self.global_batch % parts or self.global_batch < parts:
-            fits = ", ".join(str(n) for n in range(1, self.global_batch + 1) if self.global_batch % n == 0)
-            raise UserError(
-                f"{self.global_batch} samples cannot be cut into {self.ranks} ranks × {self.accumulation} accumulation",
-                key="train.global_batch",
-                cure=f"make ranks × train.accumulation one of {fits}, or the batch a multiple of {parts}",
-            )
+        size, steps, ranks = self.global_batch_size, self.gradient_accumulation_steps, self.world_size
+        parts = steps * ranks
+        if size % parts or size < parts:
+            fits = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
+            hint = f"make ranks × train.gradient_accumulation_steps one of {fits}, or the batch a multiple of {parts}"
+            what = f"{size} samples cannot be cut into {ranks} ranks × {steps} accumulation steps"
+            raise UserError(what, key="train.global_batch_size", hint=hint)
 
     @property
     def micro(self) -> int:
         """Samples of a micro-batch."""
-        return self.global_batch // (self.accumulation * self.ranks)
+        return self.global_batch_size // (self.gradient_accumulation_steps * self.world_size)
 
     def first(self, number: int) -> tuple[int, int]:
         """Step, and first position within the global batch, of this rank's ``number``-th micro-batch of the run."""
-        step, part = divmod(number, self.accumulation)
-        return step, (part * self.ranks + self.rank) * self.micro
+        step, part = divmod(number, self.gradient_accumulation_steps)
+        return step, (part * self.world_size + self.rank) * self.micro
 
 
 @dataclass(frozen=True)
@@ -95,22 +94,22 @@ class OrderedSource:
 
     def __init__(self, order: Order | Mixture, batches: Batches, start: int, stop: int) -> None:
         self.order, self.batches, self.start, self.stop = order, batches, start, stop
-        self.steps_per_epoch = order.samples // batches.global_batch
+        self.steps_per_epoch = order.samples // batches.global_batch_size
         if not self.steps_per_epoch:
             raise UserError(
-                f"{batches.global_batch} samples a step, but an epoch has only {order.samples}",
-                key="train.global_batch",
-                cure="make it smaller, or give more labelled frames",
+                f"{batches.global_batch_size} samples a step, but an epoch has only {order.samples}",
+                key="train.global_batch_size",
+                hint="make it smaller, or give more labelled frames",
             )
 
     def __call__(self) -> Iterator[Position]:
         worker = get_worker_info()
         mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        first, last = (step * self.batches.accumulation for step in (self.start, self.stop))
+        first, last = (step * self.batches.gradient_accumulation_steps for step in (self.start, self.stop))
         for number in range(first + mine, last, workers):
             step, offset = self.batches.first(number)
             epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
-            base = step_of_epoch * self.batches.global_batch + offset
+            base = step_of_epoch * self.batches.global_batch_size + offset
             for position in range(base, base + self.batches.micro):
                 yield Position(epoch, position, *self.order.locate(epoch, position))
 

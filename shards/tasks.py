@@ -7,7 +7,7 @@ learnt and measured; nothing in the project asks for a task by name.
 kind        in a shard (PNG)     in memory (numpy)             no label                   channels out
 =========== ==================== ============================= ========================== ==============
 classes     uint8, 0..C-1        uint8 ``(H, W)``              255                        C
-metric      uint16, × ``scale``  float32 ``(H, W)``, in unit   0                          1
+scalar      uint16, × ``scale``  float32 ``(H, W)``, in unit   0                          1
 unit_vector 8-bit RGB            float32 ``(H, W, 3)``         the zero vector            3
 binary      uint8 or uint16      int16 ``(H, W)``, bits        0                          masks
 =========== ==================== ============================= ========================== ==============
@@ -38,10 +38,10 @@ class Task:
         kind: see the table above.
         classes: names of the classes in index order, or of the masks (kinds ``classes`` and ``binary`` only).
         colours: one ``(r, g, b)`` in 0..255 for each of them.
-        scale: units per stored step (kind ``metric`` only): value = stored × scale.
-        unit: the unit's symbol (kind ``metric`` only).
+        scale: units per stored step (kind ``scalar`` only): value = stored × scale.
+        unit: the unit's symbol (kind ``scalar`` only).
         zoom: what an image that is enlarged by a factor, which shows things nearer, does with the values (kind
-            ``metric`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``.
+            ``scalar`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``.
 
         options: what else a kind wants to know, as pairs of a name and a hashable value.
 
@@ -64,7 +64,7 @@ class Task:
         elif kinds.storage_of(self.kind) is None:
             problem = f"kind {self.kind!r} is none of {', '.join(kinds.known())}"
         elif self.zoom != "divide" and "zoom" not in self.storage.options:
-            problem = f"zoom {self.zoom!r} is of the kind metric, not of {self.kind}"
+            problem = f"zoom {self.zoom!r} is of the kind scalar, not of {self.kind}"
         else:
             problem = self.storage.problem() or ""
         if problem:
@@ -93,5 +93,6 @@ class Task:
         Raises:
             UserError: for a kind that is not known, or an entry that makes no task.
         """
-        kind = kinds.storage_of(entry["kind"])
-        return cls(name, entry["kind"], **(kind.fields(entry) if kind else {}))
+        word = kinds.FORMER.get(entry["kind"], entry["kind"])
+        kind = kinds.storage_of(word)
+        return cls(name, word, **(kind.fields(entry) if kind else {}))

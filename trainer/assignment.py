@@ -80,13 +80,13 @@ def shown_by_file(path: Path, carried: Mapping[str, np.ndarray], positions: Mapp
     seen: dict[str, int] = {}
     for number, key, tasks in _lines(path):
 
-        def wrong(what: str, cure: str, key: str = key, number: int = number) -> UserError:
-            return UserError(f"line {number}: {what}", file=path, key=key, cure=cure)
+        def wrong(what: str, hint: str, key: str = key, number: int = number) -> UserError:
+            return UserError(f"line {number}: {what}", file=path, key=key, hint=hint)
 
         if key not in positions:
             near = difflib.get_close_matches(key, positions, 1)
-            cure = f"did you mean {near[0]}?" if near else "`tutelage inspect` shows the keys of a data set"
-            raise wrong("is not the key of a training frame", cure)
+            hint = f"did you mean {near[0]}?" if near else "`tutelage inspect` shows the keys of a data set"
+            raise wrong("is not the key of a training frame", hint)
         if key in seen:
             raise wrong(f"stands in line {seen[key]} already", "name all its tasks in one line")
         seen[key] = number
@@ -107,18 +107,18 @@ def check_tasks(rule: str, tasks: Sequence[str]) -> None:
     """
     if len(tasks) < 2:
         what = f"{rule!r} shares labels out among tasks, and {' and '.join(tasks) or 'no task'} alone takes part"
-        cure = "set assignment=nested, or give other tasks a budget over 0 (labels.TASK)"
-        raise UserError(what, key="assignment", cure=cure)
+        hint = "set assignment=nested, or give other tasks a budget over 0 (labels.TASK)"
+        raise UserError(what, key="assignment", hint=hint)
 
 
 def _lines(path: Path) -> list[tuple[int, str, list[str]]]:
-    cure = f"use one of {', '.join(RULES)}, or the path of a file of lines KEY,TASK,TASK"
+    hint = f"use one of {', '.join(RULES)}, or the path of a file of lines KEY,TASK,TASK"
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError("is not a rule, and no such file exists", file=path, key="assignment", cure=cure) from None
+        raise UserError("is not a rule, and no such file exists", file=path, key="assignment", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read ({error})", file=path, key="assignment", cure=cure) from error
+        raise UserError(f"cannot be read ({error})", file=path, key="assignment", hint=hint) from error
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = [word for word in re.split(r"[,\s]+", line.partition("#")[0]) if word]

@@ -8,7 +8,7 @@ member      tensor                   no label
 =========== ======================== =========================
 rgb         uint8 ``(3, H, W)``
 classes     uint8 ``(H, W)``         255
-metric      float32 ``(1, H, W)``    0
+scalar      float32 ``(1, H, W)``    0
 unit_vector float32 ``(3, H, W)``    the zero vector
 binary      int16 ``(H, W)``         0
 TASK.*      uint8 ``(C, H, W)``
@@ -109,13 +109,13 @@ class Augment:
     def __post_init__(self) -> None:
         if not self.zoom or min(self.zoom) < 1:
             raise UserError(
-                f"{list(self.zoom)} has no factor, or one below 1", key="augment.zoom", cure="use [1.0] for none"
+                f"{list(self.zoom)} has no factor, or one below 1", key="augment.zoom", hint="use [1.0] for none"
             )
         if self.zoom_window not in ZOOM_WINDOWS:
-            cure = f"use one of {', '.join(ZOOM_WINDOWS)}"
-            raise UserError(f"{self.zoom_window!r} is unknown", key="augment.zoom_window", cure=cure)
+            hint = f"use one of {', '.join(ZOOM_WINDOWS)}"
+            raise UserError(f"{self.zoom_window!r} is unknown", key="augment.zoom_window", hint=hint)
         if not 0 <= self.jitter <= 1:
-            raise UserError(f"{self.jitter} is outside 0 to 1", key="augment.jitter", cure="use 0 for none")
+            raise UserError(f"{self.jitter} is outside 0 to 1", key="augment.jitter", hint="use 0 for none")
 
     def __call__(self, sample: Mapping[str, Member], seed: int) -> dict[str, Tensor]:
         """The augmented tensors of ``sample``, fresh ones.
@@ -136,7 +136,7 @@ class Augment:
         size = self.crop or tuple(frame)
         if size[0] > frame[0] or size[1] > frame[1]:
             what = f"{size[0]}×{size[1]} is larger than the frame's {frame[0]}×{frame[1]}"
-            raise UserError(what, key="data.crop", cure="crop no more than the frame has")
+            raise UserError(what, key="data.crop", hint="crop no more than the frame has")
         height, width = (max(1, round(side / zoom)) for side in size)
         room = (height, width) if self.zoom_window == "random" else size
         top, left = int(down * (frame[0] - room[0] + 1)), int(across * (frame[1] - room[1] + 1))

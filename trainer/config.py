@@ -22,9 +22,9 @@ class Data:
     """HEIGHTxWIDTH that frames are resized to when they are read; null keeps the stored size."""
     crop: str | None = None
     """HEIGHTxWIDTH of the random window that training sees of a frame; null trains on whole frames."""
-    workers: int = 1
+    num_workers: int = 1
     """Loader processes beside each rank; 0 loads in the training process."""
-    window: int = 32
+    shuffle_window: int = 32
     """Shards whose samples are mixed with each other; each holds a file open."""
 
 
@@ -124,12 +124,12 @@ class Train:
     """Passes over the frames of the experiment."""
     steps: int | None = None
     """Optimizer steps, instead of epochs."""
-    global_batch: int = 8
+    global_batch_size: int = 8
     """Frames of an optimizer step, over all ranks and accumulation steps."""
     pseudo_share: float | None = None
     """Share of frames with pseudo-labels in every global batch, for experiments that have any; null draws from all
     frames alike."""
-    accumulation: int = 1
+    gradient_accumulation_steps: int = 1
     """Micro-batches of a step on each rank."""
     optimizer: str = "adam"
     """adam (weight decay as an L2 penalty, as in the reference recipe) or adamw (decoupled)."""
@@ -139,9 +139,9 @@ class Train:
     """Weight decay."""
     schedule: str = "polynomial"
     """polynomial: lr × (1 − step/steps)^0.9. cosine: half a cosine down to 0. constant."""
-    warmup: int = 0
+    warmup_steps: int = 0
     """Steps over which the learning rate rises linearly before the schedule's own factor counts."""
-    clip: float | None = None
+    max_grad_norm: float | None = None
     """Largest norm of the gradient; null for no limit."""
     ema: float | None = None
     """Decay at each step of an average of the weights (EMA), such as 0.999, which is evaluated, exported and labels in
@@ -172,16 +172,16 @@ class Evaluate:
     """last or best: the one that the table shows, and that labels."""
     split: str = "val"
     """val, or dev for the training frames that `dev` sets aside."""
-    batch: int = 8
+    batch_size: int = 8
     """Frames of a forward pass on each rank."""
     resolution: str = "network"
     """network: labels are resized to the size that the network sees. label: the network's outputs are resized, before a
     class is chosen, to the size that labels are stored in."""
     range: dict[str, list[float]] = field(default_factory=dict)
-    """Least and greatest truth that is measured, by metric task, in its unit: {depth: [0.001, 10]}. Predictions are
+    """Least and greatest truth that is measured, by scalar task, in its unit: {depth: [0.001, 10]}. Predictions are
     clamped into it. All truth where none is given."""
     crop: str | None = None
-    """eigen: metric tasks are measured in the window of Eigen et al. for NYUDv2, [45:471, 41:601] of 480x640 and in
+    """eigen: scalar tasks are measured in the window of Eigen et al. for NYUDv2, [45:471, 41:601] of 480x640 and in
     proportion at other sizes. null: on whole frames."""
 
 
@@ -189,7 +189,7 @@ class Evaluate:
 class Label:
     """The teacher's labelling pass."""
 
-    batch: int = 8
+    batch_size: int = 8
     """Frames of a forward pass."""
     flip: bool = False
     """Label with the mean of what the network says of a frame and of its mirror image. Quantities and vectors then have

@@ -28,7 +28,7 @@ def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
 
 
 def meaning(key: str | None) -> str:
-    """What an option means, as an error's cure; empty of a key that is none."""
+    """What an option means, as an error's hint; empty of a key that is none."""
     for known, text in documentation().items():
         if key and re.fullmatch(known.replace(".TASK", r"(\.\w+)?"), key):
             return f"it means: {text}"

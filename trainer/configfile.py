@@ -1,4 +1,4 @@
-"""Configuration files: inheritance, ``key=value`` overrides, and errors that name the key and its cure.
+"""Configuration files: inheritance, ``key=value`` overrides, and errors that name the key and its hint.
 
 A file is YAML in the form of :class:`trainer.config.Config`, with one key more: ``inherits: FILE`` (or a list of
 files, later ones win), relative to itself.
@@ -19,6 +19,7 @@ from trainer.configdocs import documentation, meaning
 from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import first_networks
 from trainer.recommendation import AUTO, FILE, pseudo_labels, relation_folder
+from trainer.renamed import RENAMED, renewed
 
 _OF_THE_STUDENT = (
     "experiment",
@@ -61,6 +62,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
     for _, content in layers:
         if content.keys() >= _RESOLVED:
+            renewed(content)
             content.setdefault("val_seed", None)
             content.model.setdefault("version", 1)
     given = {key for _, content in layers for key in flat(OmegaConf.to_container(content))}
@@ -77,8 +79,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         config = _merge_pseudo(config, labels, path)
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
-        cure = "correct the interpolation ${...}"
-        raise UserError(_first_line(error), file=path, key=error.full_key, cure=cure) from error
+        hint = "correct the interpolation ${...}"
+        raise UserError(_first_line(error), file=path, key=error.full_key, hint=hint) from error
     check(config, path, overrides)
     OmegaConf.set_readonly(config, True)
     return config  # a DictConfig, which looks like the dataclass
@@ -129,39 +131,39 @@ def to_dict(config: Config) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
-def read_yaml(path: Path, cure: str) -> Any:
+def read_yaml(path: Path, hint: str) -> Any:
     """What a configuration file says, as it stands there.
 
     Raises:
         FileNotFoundError: when there is none.
-        UserError: when it is no YAML, with the given cure.
+        UserError: when it is no YAML, with the given hint.
     """
     try:
         return OmegaConf.to_container(OmegaConf.load(path))
     except FileNotFoundError:
         raise
     except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
-        raise UserError(f"is no configuration ({_first_line(error)})", file=path, cure=cure) from error
+        raise UserError(f"is no configuration ({_first_line(error)})", file=path, hint=hint) from error
 
 
 def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]:
     """A file's ancestors and itself, the oldest first."""
     if path.resolve() in heirs:
-        raise UserError("inherits itself", file=path, key="inherits", cure="break the circle")
+        raise UserError("inherits itself", file=path, key="inherits", hint="break the circle")
     try:
         content = read_yaml(path, "correct it")
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1)
-        cure = (
+        hint = (
             f"did you mean {path.parent / near[0]}?" if near else "give the path of a configuration (configs/…/*.yaml)"
         )
-        raise UserError("does not exist", file=path, cure=cure) from None
+        raise UserError("does not exist", file=path, hint=hint) from None
     if not isinstance(content, dict):
-        raise UserError("holds no keys", file=path, cure="write `key: value` lines")
+        raise UserError("holds no keys", file=path, hint="write `key: value` lines")
     inherits = content.pop("inherits", [])
     ancestors = inherits if isinstance(inherits, list) else [inherits]
     if not all(isinstance(name, str) for name in ancestors):
-        raise UserError(f"{inherits!r} names no file", file=path, key="inherits", cure="name one file or a list")
+        raise UserError(f"{inherits!r} names no file", file=path, key="inherits", hint="name one file or a list")
     chain = []
     for name in ancestors:
         chain += _chain(path.parent / name, (*heirs, path.resolve()))
@@ -175,12 +177,12 @@ def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]
 def _parse(override: str) -> DictConfig:
     key, equals, _ = override.partition("=")
     if not equals or not key:
-        raise UserError(f"{override!r} is no override", file=COMMAND_LINE, cure="write key=value")
+        raise UserError(f"{override!r} is no override", file=COMMAND_LINE, hint="write key=value")
     try:
         return OmegaConf.from_dotlist([override])
     except (yaml.YAMLError, OmegaConfBaseException) as error:
-        cure = "write a YAML value, quoted if need be"
-        raise UserError(_first_line(error), file=COMMAND_LINE, key=key, cure=cure) from error
+        hint = "write a YAML value, quoted if need be"
+        raise UserError(_first_line(error), file=COMMAND_LINE, key=key, hint=hint) from error
 
 
 def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
@@ -188,15 +190,15 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
         return OmegaConf.merge(config, content)
     except ConfigKeyError as error:
         key = str(error.full_key or error.key)
-        near = difflib.get_close_matches(key, _known_keys(key), 1, cutoff=0.3)
-        cure = f"did you mean {near[0]}?" if near else "see `tutelage config --keys`"
-        raise UserError("is no such option", file=file, key=key, cure=cure) from None
+        near = [RENAMED[key]] if key in RENAMED else difflib.get_close_matches(key, _known_keys(key), 1, cutoff=0.3)
+        hint = f"did you mean {near[0]}?" if near else "see `tutelage config --keys`"
+        raise UserError("is no such option", file=file, key=key, hint=hint) from None
     except (OmegaConfBaseException, TypeError) as error:  # it has no error of its own for a list in a mapping's place
         place = getattr(error, "full_key", None)
         if place and "is not a ListConfig" in str(error):
-            cure = f"write {place}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, place)}]"
-            raise UserError("is no list", file=file, key=place, cure=cure) from None
-        raise UserError(_first_line(error), file=file, key=place, cure=meaning(place) or "correct the value") from None
+            hint = f"write {place}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, place)}]"
+            raise UserError("is no list", file=file, key=place, hint=hint) from None
+        raise UserError(_first_line(error), file=file, key=place, hint=meaning(place) or "correct the value") from None
 
 
 def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path) -> Any:

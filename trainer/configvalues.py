@@ -35,23 +35,23 @@ _LEAST = {
     "val": 1,
     "val_seed": 0,
     "dev": 0,
-    "data.workers": 0,
-    "data.window": 1,
+    "data.num_workers": 0,
+    "data.shuffle_window": 1,
     "loss.deep": 0,
     "loss.logit_adjustment": 0,
     "loss.deep_cells": 1,
     "train.epochs": 1,
     "train.steps": 1,
-    "train.global_batch": 1,
-    "train.accumulation": 1,
+    "train.global_batch_size": 1,
+    "train.gradient_accumulation_steps": 1,
     "train.lr": 0,
     "train.weight_decay": 0,
-    "train.warmup": 0,
+    "train.warmup_steps": 0,
     "train.log_every": 1,
     "train.timeout": 30,
     "evaluate.every": 0,
-    "evaluate.batch": 1,
-    "label.batch": 1,
+    "evaluate.batch_size": 1,
+    "label.batch_size": 1,
     "label.soft": 0,
     "label.soft_scale": 1,
     "checkpoint.keep": 1,
@@ -72,8 +72,8 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     """
     given = {override.partition("=")[0] for override in overrides}
 
-    def wrong(what: str, key: str, cure: str) -> UserError:
-        return UserError(what, file=COMMAND_LINE if key in given else path, key=key, cure=cure)
+    def wrong(what: str, key: str, hint: str) -> UserError:
+        return UserError(what, file=COMMAND_LINE if key in given else path, key=key, hint=hint)
 
     for key in sorted(OmegaConf.missing_keys(config)):
         raise wrong("is not set", key, meaning(key))
@@ -91,14 +91,16 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
             raise wrong(f"{config[key]} is too large", key, "give less than 2^63")
     if "train.epochs" in given and config.train.steps is not None:
         raise wrong(f"train.steps={config.train.steps} decides", "train.epochs", "set train.steps=null too")
-    if config.train.clip is not None and not config.train.clip > 0:
-        raise wrong(f"{config.train.clip} is no norm", "train.clip", "give more than 0, or null for no limit")
+    if config.train.max_grad_norm is not None and not config.train.max_grad_norm > 0:
+        raise wrong(
+            f"{config.train.max_grad_norm} is no norm", "train.max_grad_norm", "give more than 0, or null for no limit"
+        )
     if config.train.ema is not None and not 0 < config.train.ema < 1:
-        cure = "give more than 0 and less than 1, such as 0.999, or null for none"
-        raise wrong(f"{config.train.ema} is not a decay", "train.ema", cure)
+        hint = "give more than 0 and less than 1, such as 0.999, or null for none"
+        raise wrong(f"{config.train.ema} is not a decay", "train.ema", hint)
     if config.model.widths is not None and not (len(config.model.widths) == 4 and min(config.model.widths) > 0):
-        cure = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
-        raise wrong(f"{list(config.model.widths)} is not four widths", "model.widths", cure)
+        hint = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
+        raise wrong(f"{list(config.model.widths)} is not four widths", "model.widths", hint)
     for key in ("inputs", "tasks", "model.pretrained_inputs"):
         names = OmegaConf.select(config, key)
         if names is not None and (not names or len(set(names)) < len(names)):
@@ -108,28 +110,28 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
             parse_size(OmegaConf.select(config, key), key)
         parse_every(config.checkpoint.every)
     except UserError as error:
-        raise wrong(error.what, str(error.key), str(error.cure)) from None
+        raise wrong(error.what, str(error.key), str(error.hint)) from None
     for task, budget in config.labels.items():
         if budget is not None and budget < 0:
             raise wrong(f"{budget} frames", f"labels.{task}", "give 0 or more")
     for task, limits in config.evaluate.range.items():
         if len(limits) != 2 or not 0 <= limits[0] < limits[1]:
-            cure = "give [least, greatest] from 0 up, such as [0.001, 10]"
-            raise wrong(f"{list(limits)} is not a range", f"evaluate.range.{task}", cure)
+            hint = "give [least, greatest] from 0 up, such as [0.001, 10]"
+            raise wrong(f"{list(limits)} is not a range", f"evaluate.range.{task}", hint)
     for task, entry in config.pseudo.items():
         key = f"pseudo.{task}.threshold"
         if task not in config.tasks:
             what = f"pseudo-labels of {task}, which is none of the tasks {list(config.tasks)}"
             raise wrong(what, f"pseudo.{task}", "name one of the tasks")
         if entry.threshold is not None and not 0 <= entry.threshold < 1:
-            cure = "give a confidence of at least 0 and less than 1, or null"
-            raise wrong(f"{entry.threshold} is no threshold", key, cure)
+            hint = "give a confidence of at least 0 and less than 1, or null"
+            raise wrong(f"{entry.threshold} is no threshold", key, hint)
         if entry.quantile is not None and not 0 < entry.quantile <= 1:
-            cure = "give the share of pixels to keep, more than 0 and at most 1, or null"
-            raise wrong(f"{entry.quantile} is not a share", f"pseudo.{task}.quantile", cure)
+            hint = "give the share of pixels to keep, more than 0 and at most 1, or null"
+            raise wrong(f"{entry.quantile} is not a share", f"pseudo.{task}.quantile", hint)
         if entry.quantile is not None and entry.threshold is not None:
-            cure = f"set pseudo.{task}.threshold=null with it"
-            raise wrong("both a quantile and a threshold are given", f"pseudo.{task}.quantile", cure)
+            hint = f"set pseudo.{task}.threshold=null with it"
+            raise wrong("both a quantile and a threshold are given", f"pseudo.{task}.quantile", hint)
         for name, choices in (("target", ("hard", "soft")), ("weight", ("none", "confidence"))):
             if entry[name] not in choices:
                 raise wrong(f"{entry[name]!r} is unknown", f"pseudo.{task}.{name}", f"use one of {', '.join(choices)}")
@@ -140,8 +142,8 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     if share is not None and not 0 <= share <= 1:
         raise wrong(f"{share} is not a share", "train.pseudo_share", "give 0 to 1, or null")
     if not 0 <= config.label.threshold < 1:
-        cure = "give a confidence of at least 0 and less than 1"
-        raise wrong(f"{config.label.threshold} is no threshold", "label.threshold", cure)
+        hint = "give a confidence of at least 0 and less than 1"
+        raise wrong(f"{config.label.threshold} is no threshold", "label.threshold", hint)
 
 
 def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
@@ -154,7 +156,7 @@ def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"(\d+)[x×](\d+)", text)
     if not match or not all(int(side) for side in match.groups()):
-        raise UserError(f"{text!r} is no size", key=key, cure="write HEIGHTxWIDTH, such as 480x640")
+        raise UserError(f"{text!r} is no size", key=key, hint="write HEIGHTxWIDTH, such as 480x640")
     return int(match[1]), int(match[2])
 
 
@@ -166,6 +168,6 @@ def parse_every(value: int | str) -> tuple[int | None, float | None]:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(value))
     if not match or not float(match[1]) or not (match[2] or match[1].isdigit()):
-        cure = "give a number of steps from 1 up, or minutes such as 30m"
-        raise UserError(f"{value!r} is no interval", key="checkpoint.every", cure=cure)
+        hint = "give a number of steps from 1 up, or minutes such as 30m"
+        raise UserError(f"{value!r} is no interval", key="checkpoint.every", hint=hint)
     return (None, 60 * float(match[1])) if match[2] else (int(match[1]), None)

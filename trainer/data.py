@@ -116,7 +116,7 @@ class FrameLoader:
         except UserError as error:
             reader = self.frames.readers[place.shard]
             key = reader.key(int(self.chosen[place.shard][place.number]))
-            return error if error.file else UserError(error.what, file=reader.path, key=key, cure=error.cure)
+            return error if error.file else UserError(error.what, file=reader.path, key=key, hint=error.hint)
 
     def load(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
         key, arrays = self.read(place)
@@ -134,7 +134,7 @@ class FrameLoader:
             if self.frames.pseudo[name][row]:
                 arrays |= source.read_arrays(place.shard, key)
         if "rgb" not in arrays:
-            raise UserError("has no RGB", file=reader.path, key=key, cure="prepare the data set again")
+            raise UserError("has no RGB", file=reader.path, key=key, hint="prepare the data set again")
         return key, arrays
 
     def tensors(self, arrays: Mapping[str, np.ndarray], place: Position) -> dict[str, torch.Tensor]:
@@ -177,8 +177,8 @@ class Collate:
         if len(set(sizes)) > 1:
             key = next(key for key, other in zip(keys, sizes, strict=True) if other != size)
             what = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(set(sizes)))
-            cure = "set data.size or data.crop to HEIGHTxWIDTH"
-            return UserError(what, file=self.file_of(key) if self.file_of else None, key=key, cure=cure)
+            hint = "set data.size or data.crop to HEIGHTxWIDTH"
+            return UserError(what, file=self.file_of(key) if self.file_of else None, key=key, hint=hint)
         batch = {"rgb": torch.stack([tensors["rgb"] for _, tensors in samples])}
         for task in self.labels:
             nothing = learning(task).blank(*size)
@@ -226,13 +226,13 @@ def training_batches(
         augment=augment_of(config, frames),
         seed=config.seed,
     )
-    frames.readers.keep = 2 * config.data.window  # a loader that is ahead has the next window open as well
+    frames.readers.keep = 2 * config.data.shuffle_window  # a loader that is ahead has the next window open as well
     collate = Collate(loader.tasks, criterion.counts, frames.file_of, frames.planes)
     load: Callable[[Position], Any] = loader
     if config.augment.cutmix:
         load = CutMix(loader, order, config.augment.cutmix, config.seed, loader.tasks)
     stages = pipeline(OrderedSource(order, batches, start, stop), load, collate)
-    yield from checked(torch_loader(stages, config.data.workers, pin))
+    yield from checked(torch_loader(stages, config.data.num_workers, pin))
 
 
 def order_of(config: Config, frames: Frames) -> tuple[Order | Mixture, list[np.ndarray]]:
@@ -242,18 +242,18 @@ def order_of(config: Config, frames: Frames) -> tuple[Order | Mixture, list[np.n
         UserError: when all frames, or none, have pseudo-labels where a share of them is asked for.
     """
     mask = frames.to_train(config.inputs, config.tasks)
-    share, size = config.train.pseudo_share, config.train.global_batch
+    share, size = config.train.pseudo_share, config.train.global_batch_size
     if share is None or not frames.pseudo:
         chosen = frames.by_shard(mask)
-        return Order([len(of) for of in chosen], config.seed, window=config.data.window), chosen
+        return Order([len(of) for of in chosen], config.seed, window=config.data.shuffle_window), chosen
     pseudo = frames.labelled_by_a_teacher
     pools = [frames.by_shard(mask & ~pseudo), frames.by_shard(mask & pseudo)]
     counts = [[len(of) for of in pool] for pool in pools]
     try:
-        order = Mixture(counts, round(share * size), size, config.seed, window=config.data.window)
+        order = Mixture(counts, round(share * size), size, config.seed, window=config.data.shuffle_window)
     except UserError as error:
-        cure = "leave it out: all frames are of one kind"
-        raise UserError(error.what, key="train.pseudo_share", cure=cure) from error
+        hint = "leave it out: all frames are of one kind"
+        raise UserError(error.what, key="train.pseudo_share", hint=hint) from error
     return order, [np.concatenate(of) for of in zip(*pools, strict=True)]
 
 

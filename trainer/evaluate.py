@@ -23,7 +23,7 @@ from trainer.progress import progress
 from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
 from trainer.runs.status import already_finished, new_launch, recorded
-from trainer.runtime import accelerator, losing_ranks, share
+from trainer.runtime import accelerator, broadcast, losing_ranks
 
 _RESULT = "result.json"
 _THREADS = threads_per_rank()
@@ -41,15 +41,15 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
     found, hashes = _exported(experiment)
     chosen = experiment.config.evaluate.checkpoint
     if chosen not in hashes:
-        cure = "train it (`tutelage train CONFIG`)" + ("" if chosen == "last" else " with evaluate.every set")
-        raise UserError(f"there is no {chosen} checkpoint", file=experiment.checkpoints, cure=cure)
+        hint = "train it (`tutelage train CONFIG`)" + ("" if chosen == "last" else " with evaluate.every set")
+        raise UserError(f"there is no {chosen} checkpoint", file=experiment.checkpoints, hint=hint)
     claim(experiment)
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    result: dict[str, Any] | None = share(process, evaluated(experiment))
+    result: dict[str, Any] | None = broadcast(process, evaluated(experiment))
     if result is not None:
         already_finished(experiment.folder, "evaluate")
         return result
-    with recorded(experiment.folder, "evaluate", share(process, new_launch())), losing_ranks():
+    with recorded(experiment.folder, "evaluate", broadcast(process, new_launch())), losing_ranks():
         metrics = {}
         for name in hashes:
             network, _ = checkpoint.load_exported(experiment.checkpoints / name)
@@ -88,8 +88,8 @@ def evaluate_network(
     frames = experiment.evaluation_frames()
     mask = frames.with_inputs(config.inputs)
     if not mask.any():
-        cure = "give validation frames that carry the inputs"
-        raise UserError("no frame to evaluate on", file=frames.manifest.path, key=config.evaluate.split, cure=cure)
+        hint = "give validation frames that carry the inputs"
+        raise UserError("no frame to evaluate on", file=frames.manifest.path, key=config.evaluate.split, hint=hint)
     chosen = frames.by_shard(mask)
     loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
     collate = Collate(loader.tasks)
@@ -97,11 +97,13 @@ def evaluate_network(
     load_frames = loading(loader, collate, measurement.resolution)
     every = InOrder([len(of) for of in chosen])
     ranks, rank = process.num_processes, process.process_index
-    own = range(rank, math.ceil(len(every) / config.evaluate.batch), ranks)
+    own = range(rank, math.ceil(len(every) / config.evaluate.batch_size), ranks)
 
     def load(number: int) -> list[MeasuredBatch]:
-        first = number * config.evaluate.batch
-        return load_frames([every[place] for place in range(first, min(first + config.evaluate.batch, len(every)))])
+        first = number * config.evaluate.batch_size
+        return load_frames(
+            [every[place] for place in range(first, min(first + config.evaluate.batch_size, len(every)))]
+        )
 
     title = f"{config.experiment}: evaluate"
     with progress(title, len(own), show=show and process.is_main_process) as report:
@@ -138,7 +140,7 @@ def headline(metrics: dict[str, Any], name: str, best: float | None) -> tuple[fl
 
 def check_best(experiment: Experiment) -> None:
     """Make sure that ``evaluate.best`` is a metric of one of the tasks, if it is asked for, and that ``evaluate.range``
-    names metric tasks.
+    names scalar tasks.
 
     Raises:
         UserError: when it is none, or names others.
@@ -156,8 +158,8 @@ def _scalars(metrics: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _not_measured(name: str, known: list[str]) -> UserError:
-    cure = f"use one of {', '.join(known)}"
-    return UserError(f"{name!r} is not measured", key="evaluate.best", cure=cure)
+    hint = f"use one of {', '.join(known)}"
+    return UserError(f"{name!r} is not measured", key="evaluate.best", hint=hint)
 
 
 def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
@@ -199,7 +201,7 @@ def _row(
         "size": experiment.size,
         "crop": parse_size(config.data.crop, "data.crop"),
         "steps": facts["step"],
-        "samples_seen": facts["step"] * config.train.global_batch,
+        "samples_seen": facts["step"] * config.train.global_batch_size,
         "validation_frames": int(experiment.evaluation_frames().chosen.sum()),
         "metrics": metrics[config.evaluate.checkpoint],
         "checkpoints": metrics,

@@ -65,8 +65,8 @@ class Experiment:
     def manifest(self) -> Manifest:
         path = self.config.data.path
         if not (Path(path) / NAME).exists():
-            cure = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
-            raise UserError("is no prepared data set", file=path, key="data.path", cure=cure)
+            hint = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
+            raise UserError("is no prepared data set", file=path, key="data.path", hint=hint)
         manifest = Manifest.load(path)
         model = self.config.model
         for name in {**dict.fromkeys([*self.config.tasks, *self.config.inputs, *(model.pretrained_inputs or ())])}:
@@ -108,7 +108,7 @@ class Experiment:
         teacher = Experiment(*teacher_call(self.config, task, self.overrides))
         if task not in teacher.config.tasks or task in teacher.config.inputs:
             what = f"does not predict {task} from other inputs, so it cannot label it"
-            raise UserError(what, file=teacher.path, key=f"pseudo.{task}.teacher", cure="name another teacher")
+            raise UserError(what, file=teacher.path, key=f"pseudo.{task}.teacher", hint="name another teacher")
         return teacher
 
     def teachers(self) -> dict[str, "Experiment"]:
@@ -127,20 +127,20 @@ class Experiment:
             kind, label = self.manifest.task(name).storage, teacher.config.label
             if entry.target == "soft" and not (kind.distribution and label.soft):
                 why = "the teacher stores none" if kind.distribution else f"{name} is not of kind classes"
-                cure = "set label.soft to 1 or more" if kind.distribution else f"set {key}.target=hard"
-                raise UserError(f"no soft labels: {why}", file=self.path, key=f"{key}.target", cure=cure)
+                hint = "set label.soft to 1 or more" if kind.distribution else f"set {key}.target=hard"
+                raise UserError(f"no soft labels: {why}", file=self.path, key=f"{key}.target", hint=hint)
             own, its = self.config.loss.logit_adjustment, teacher.config.loss.logit_adjustment
             if entry.target == "soft" and own != its:
                 what = f"{own:g}, and {its:g} in {teacher.path}, whose distributions it learns"
-                cure = "write the same in both files, or in one that both inherit"
-                raise UserError(what, file=self.path, key="loss.logit_adjustment", cure=cure)
+                hint = "write the same in both files, or in one that both inherit"
+                raise UserError(what, file=self.path, key="loss.logit_adjustment", hint=hint)
             asked = [option for option in ("threshold", "quantile") if getattr(entry, option) is not None]
             asked += ["weight"] if entry.weight != "none" else []
             if asked and not kind.confident and not label.flip:
                 what = f"{name} has no confidence"
                 nothing = "none" if asked[0] == "weight" else "null"
-                cure = f"set {key}.{asked[0]}={nothing}, or label.flip=true for the teacher"
-                raise UserError(what, file=self.path, key=f"{key}.{asked[0]}", cure=cure)
+                hint = f"set {key}.{asked[0]}={nothing}, or label.flip=true for the teacher"
+                raise UserError(what, file=self.path, key=f"{key}.{asked[0]}", hint=hint)
 
     def training_frames(self, *, pseudo: bool = True) -> Frames:
         """The training split under this experiment's budgets, with its pseudo-labels.
@@ -166,8 +166,8 @@ class Experiment:
             keep = Keep(entry.threshold, entry.quantile, entry.target == "soft", entry.weight == "confidence")
             if not (teacher.labels / NAME).exists():
                 own = "" if entry.inputs else f"label with it (`tutelage label {teacher.path}`), or "
-                cure = f"{own}let `tutelage run {self.path}` do it all"
-                raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", cure=cure)
+                hint = f"{own}let `tutelage run {self.path}` do it all"
+                raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", hint=hint)
             frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), keep))
         return frames
 
@@ -188,7 +188,7 @@ class Experiment:
         if set(config.inputs) - {RGB}:
             ways.append("leave labels out of the inputs: a teacher with inputs [rgb] needs no frame that shows two")
         what = frames.why_none_to_train(config.inputs, config.tasks)
-        raise UserError(what, file=self.path, key="inputs", cure=", or ".join(ways))
+        raise UserError(what, file=self.path, key="inputs", hint=", or ".join(ways))
 
     def frames_to_label(self) -> tuple[Frames, np.ndarray]:
         """The training split, and which of its frames this network labels as a teacher, bool ``(count,)``.
@@ -198,12 +198,12 @@ class Experiment:
         """
         if not self.targets:
             what = "predicts nothing but its own inputs, so it can label nothing"
-            raise UserError(what, file=self.path, key="tasks", cure="give a teacher a task that is no input")
+            raise UserError(what, file=self.path, key="tasks", hint="give a teacher a task that is no input")
         frames = self.training_frames(pseudo=False)
         mask = frames.to_label(self.config.inputs, [task.name for task in self.targets])
         if not mask.any():
-            cure = "give the inputs a larger budget than the labels (labels.TASK)"
-            raise UserError("every frame it could label shows its label", file=self.path, key="labels", cure=cure)
+            hint = "give the inputs a larger budget than the labels (labels.TASK)"
+            raise UserError("every frame it could label shows its label", file=self.path, key="labels", hint=hint)
         return frames, mask
 
     def evaluation_frames(self) -> Frames:
@@ -211,8 +211,8 @@ class Experiment:
         config = self.config
         if config.evaluate.split == "dev":
             if not config.dev:
-                cure = "set dev to a number of frames, when training too"
-                raise UserError("no frames are set aside", file=self.path, key="dev", cure=cure)
+                hint = "set dev to a number of frames, when training too"
+                raise UserError("no frames are set aside", file=self.path, key="dev", hint=hint)
             return Frames(self.manifest, TRAIN, seed=config.seed, dev=config.dev, only="dev")
         return Frames(self.manifest, "val", seed=self._val_seed, only=config.val)
 

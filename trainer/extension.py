@@ -28,13 +28,13 @@ def named(name: str, builtin: Mapping[str, type[_T]], base: type[_T], key: str) 
     if name in builtin:
         return builtin[name]
     if ":" not in name:
-        cure = f"use {', '.join(builtin)}, or my.module:Name for a class of your own"
-        raise UserError(f"{name!r} is unknown", key=key, cure=cure)
+        hint = f"use {', '.join(builtin)}, or my.module:Name for a class of your own"
+        raise UserError(f"{name!r} is unknown", key=key, hint=hint)
     found = imported(name, key)
     if not (isinstance(found, type) and issubclass(found, base)):
         module, _, attribute = name.partition(":")
-        cure = f"derive it from {base.__module__}.{base.__name__}"
-        raise UserError(f"{attribute} of {module} is no {base.__name__}", key=key, cure=cure)
+        hint = f"derive it from {base.__module__}.{base.__name__}"
+        raise UserError(f"{attribute} of {module} is no {base.__name__}", key=key, hint=hint)
     return found
 
 
@@ -54,5 +54,5 @@ def imported(name: str, key: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute, None)
     except ImportError as error:
-        cure = "install it, or put it into the folder in which the command is started"
-        raise UserError(f"{module} cannot be imported ({error})", key=key, cure=cure) from error
+        hint = "install it, or put it into the folder in which the command is started"
+        raise UserError(f"{module} cannot be imported ({error})", key=key, hint=hint) from error

@@ -70,8 +70,8 @@ class Frames:
         complete = np.logical_and.reduce(list(carried.values()))
         at_end = queue[complete[queue]][max(int(complete.sum()) - dev, 0) :] if dev else queue[:0]
         if len(at_end) < dev:
-            cure = f"set dev to {len(at_end)} or less"
-            raise UserError(f"{dev} frames, where {len(at_end)} carry every label", key="dev", cure=cure)
+            hint = f"set dev to {len(at_end)} or less"
+            raise UserError(f"{dev} frames, where {len(at_end)} carry every label", key="dev", hint=hint)
         kept = np.ones(self.count, bool)
         kept[at_end] = False
         if only == "dev":
@@ -81,9 +81,9 @@ class Frames:
             left = queue[kept[queue]]
             if only > len(left):
                 key = "val" if split == "val" else "frames"
-                cure = f"set it to {len(left)} or less, or to null for all"
+                hint = f"set it to {len(left)} or less, or to null for all"
                 what = f"{only} frames, where split {split} has {len(left)}{self._aside(dev)}"
-                raise UserError(what, key=key, cure=cure)
+                raise UserError(what, key=key, hint=hint)
             kept[left[only:]] = False
         self.chosen = kept
         self.visible = {
@@ -212,7 +212,7 @@ class Frames:
                 f"{budget} frames, where {len(queue)} {whose}{self._aside(dev)}",
                 file=self.manifest.path,
                 key=f"labels.{task}",
-                cure=f"set it to {len(queue)} or less, or to null for all",
+                hint=f"set it to {len(queue)} or less, or to null for all",
             )
         mask = np.zeros(self.count, bool)
         mask[queue[:budget]] = True

@@ -84,10 +84,12 @@ class Learner:
         self.statistics = Statistics(network)
         self.shapes = checkpoint.shapes_of(network)
         optimizer = make_optimizer(network, config.train)
-        self.engine = choose(process, network, optimizer, clip=config.train.clip, precision=config.train.precision)
+        self.engine = choose(
+            process, network, optimizer, clip=config.train.max_grad_norm, precision=config.train.precision
+        )
         if config.train.compile and self.engine.sharded:  # its graph would hold parameters that change in place
-            cure = "leave it out, or use ddp, zero1 or zero2"
-            raise UserError(f"{self.engine.name} does not train a compiled network", key="train.compile", cure=cure)
+            hint = "leave it out, or use ddp, zero1 or zero2"
+            raise UserError(f"{self.engine.name} does not train a compiled network", key="train.compile", hint=hint)
         self.average = AveragedWeights(self.engine.held(), config.train.ema) if config.train.ema is not None else None
         self.labels = experiment.tasks + experiment.architecture.input_tasks
         self.loss = torch.zeros(len(experiment.tasks), device=process.device)
@@ -180,8 +182,8 @@ class Learner:
         ranks, sums = self.process.gather(mine[None]).T.tolist()
         if ranks != list(range(self.process.num_processes)) or len(set(sums)) > 1:
             what = f"after a step, ranks {ranks} hold networks that differ (their bits add up to {sums})"
-            cure = "launch with one of configs/engine, one process a device"
-            raise UserError(what, key="launch", cure=cure)
+            hint = "launch with one of configs/engine, one process a device"
+            raise UserError(what, key="launch", hint=hint)
 
     def predict(self, batch: Batch) -> Predictions:
         """The network's output for a micro-batch.
@@ -195,8 +197,8 @@ class Learner:
             if "more than 1 value per channel" not in str(error):
                 raise
             what = f"{len(batch.keys)} frame of {batch.rgb.shape[2]}x{batch.rgb.shape[3]} is too little for batch norm"
-            cure = "give each micro-batch 2 frames or more, or make data.crop (data.size) larger"
-            raise UserError(what, key="train.global_batch", cure=cure) from error
+            hint = "give each micro-batch 2 frames or more, or make data.crop (data.size) larger"
+            raise UserError(what, key="train.global_batch_size", hint=hint) from error
 
     def mean_loss(self) -> list[float] | None:
         """Each task's loss, the mean of the steps since the last call; None if all were skipped."""

@@ -137,12 +137,12 @@ class MultiTaskLoss:
         names = [task.name for task in self.tasks]
         for name, weight in weights.items():
             if name not in names:
-                raise UserError("no such task is trained", key=f"loss.weights.{name}", cure=f"use {', '.join(names)}")
+                raise UserError("no such task is trained", key=f"loss.weights.{name}", hint=f"use {', '.join(names)}")
             if not (weight >= 0 and math.isfinite(weight)):
-                raise UserError(f"{weight} is no weight", key=f"loss.weights.{name}", cure="use a number from 0 up")
+                raise UserError(f"{weight} is no weight", key=f"loss.weights.{name}", hint="use a number from 0 up")
         if normalise not in get_args(Normalise):
-            cure = f"use {' or '.join(get_args(Normalise))}"
-            raise UserError(f"{normalise!r} is unknown", key="loss.normalise", cure=cure)
+            hint = f"use {' or '.join(get_args(Normalise))}"
+            raise UserError(f"{normalise!r} is unknown", key="loss.normalise", hint=hint)
         self.weights = tuple(float(weights.get(name, 1.0)) for name in names)
 
     def counts(self, targets: Mapping[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""How an evaluation measures: at which size, and of metric tasks within which range of values and which window.
+"""How an evaluation measures: at which size, and of scalar tasks within which range of values and which window.
 
 Everything of it is part of what a ``result.json`` answers, and of a table's rows: what was measured in another way is
 another row.
@@ -30,10 +30,10 @@ class Measurement:
     Args:
         resolution: ``network``, where labels are resized to what the network sees, or ``label``, where predictions
             are resized to the size that labels are stored in.
-        ranges: least and greatest truth that is measured, by metric task, in its unit.
+        ranges: least and greatest truth that is measured, by scalar task, in its unit.
         crop: None, or ``eigen`` for the window of Eigen et al., "Depth Map Prediction from a Single Image using a
             Multi-Scale Deep Network" (2014), as it is used for NYUDv2: ``[45:471, 41:601]`` of 480×640, and the pixels
-            whose centres lie in it at any other size. It holds for metric tasks; others are measured on whole frames.
+            whose centres lie in it at any other size. It holds for scalar tasks; others are measured on whole frames.
     """
 
     resolution: str = "network"
@@ -50,8 +50,8 @@ class Measurement:
         asked = experiment.config.evaluate
         for name in asked.range:
             if not experiment.manifest.task(name).storage.quantity:
-                what, cure = "has no range: it is not a task of kind metric", "leave it out"
-                raise UserError(what, file=experiment.path, key=f"evaluate.range.{name}", cure=cure)
+                what, hint = "has no range: it is not a task of kind scalar", "leave it out"
+                raise UserError(what, file=experiment.path, key=f"evaluate.range.{name}", hint=hint)
         ranges = {name: (least, most) for name, (least, most) in asked.range.items() if name in experiment.config.tasks}
         return cls(asked.resolution, ranges, asked.crop)
 
@@ -71,7 +71,7 @@ class Measurement:
         return self.restrict(task, decide_at(task, output, (height, width)), truth)
 
     def restrict(self, task: Task, label: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """A metric task's labels clamped into its range (the protocol of Eigen et al.), and its truth with "no label"
+        """A scalar task's labels clamped into its range (the protocol of Eigen et al.), and its truth with "no label"
         outside range and window; other tasks' as they are.
 
         Args:

@@ -24,8 +24,8 @@ def learning_rate(step: int, steps: int, config: Train) -> float:
         "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
         "constant": 1.0,
     }[config.schedule]
-    if step < config.warmup:
-        factor *= (step + 1) / config.warmup
+    if step < config.warmup_steps:
+        factor *= (step + 1) / config.warmup_steps
     return config.lr * factor
 
 

@@ -60,7 +60,7 @@ def pictures(places: Sequence[str | Path], without: Sequence[Path] = ()) -> Pict
 
     for place in map(Path, places):
         if not place.exists():
-            raise UserError("does not exist", file=place, cure="correct the path")
+            raise UserError("does not exist", file=place, hint="correct the path")
         folder = place if place.is_dir() else place.parent
         of, others = files_by_stem(place, RGB_SUFFIXES) if place.is_dir() else ({place.stem: place.name}, [])
         found.others += [folder / file for file in others if counts(folder / file)]
@@ -68,10 +68,10 @@ def pictures(places: Sequence[str | Path], without: Sequence[Path] = ()) -> Pict
             path = folder / file
             if counts(path) and found.files.setdefault(name, path).absolute() != path.absolute():
                 what = f"has the name of {found.files[name]}, and so would its labels"
-                raise UserError(what, file=path, cure="predict them into two folders")
+                raise UserError(what, file=path, hint="predict them into two folders")
     if not found.files:
-        cure = f"name pictures ({', '.join(sorted(RGB_SUFFIXES))}), or a folder that holds some"
-        raise UserError("no pictures", file=places[0], cure=cure)
+        hint = f"name pictures ({', '.join(sorted(RGB_SUFFIXES))}), or a folder that holds some"
+        raise UserError("no pictures", file=places[0], hint=hint)
     return found
 
 
@@ -90,8 +90,8 @@ def predict(predictor: Predictor, files: dict[str, Path], out: Path, report: Rep
         UserError: when the network takes more than RGB, a file is no picture, or ``out`` holds anything else.
     """
     if predictor.inputs != (RGB,):
-        cure = "prepare frames with their labels, and use `tutelage label`; or Predictor, from Python"
-        raise UserError(f"the network sees {' and '.join(predictor.inputs)}, not RGB alone", key="MODEL", cure=cure)
+        hint = "prepare frames with their labels, and use `tutelage label`; or Predictor, from Python"
+        raise UserError(f"the network sees {' and '.join(predictor.inputs)}, not RGB alone", key="MODEL", hint=hint)
     note = {"network": predictor.facts["sha256"], "size": list(predictor.size) if predictor.size else None}
     _check(out, note)
     missing = {name: [t for t in predictor.tasks if not _place(out, t, name).exists()] for name in files}
@@ -130,9 +130,9 @@ def _check(out: Path, note: dict[str, object]) -> None:
     """Refuse a folder that holds anything but what the same network predicted."""
     if (out / NOTE).exists():
         if read_json(out / NOTE, "choose another folder") != note:
-            raise UserError("holds predictions of another network or size", file=out, cure="choose another folder")
+            raise UserError("holds predictions of another network or size", file=out, hint="choose another folder")
     elif out.exists() and (not out.is_dir() or any(path.name[0] != "." for path in out.iterdir())):
-        raise UserError("holds other files", file=out, cure="choose a new folder: labels are not mixed with others")
+        raise UserError("holds other files", file=out, hint="choose a new folder: labels are not mixed with others")
 
 
 def _begin(out: Path, note: dict[str, object], tasks: Sequence[Task]) -> None:

@@ -51,8 +51,8 @@ class Predictor(nn.Module):
         folder = folder.parent if folder.is_file() else folder
         self.folder = folder
         if not (folder / "model.json").exists():
-            cure = "give a run's checkpoints/last, or the model.safetensors in it"
-            raise UserError("holds no trained network", file=model, cure=cure)
+            hint = "give a run's checkpoints/last, or the model.safetensors in it"
+            raise UserError("holds no trained network", file=model, hint=hint)
         self.network, self.facts = checkpoint.load_exported(folder)
         architecture = self.network.architecture
         self.inputs, self.tasks, self.labels = architecture.inputs, architecture.tasks, architecture.input_tasks
@@ -83,7 +83,7 @@ class Predictor(nn.Module):
             UserError: when ``rgb`` is not uint8.
         """
         if RGB in self.inputs and inputs[RGB].dtype != torch.uint8:
-            raise UserError(f"is {inputs[RGB].dtype}, not uint8", key=RGB, cure="give bytes, 0 to 255")
+            raise UserError(f"is {inputs[RGB].dtype}, not uint8", key=RGB, hint="give bytes, 0 to 255")
         final = self.network({n: inputs[n].float() / 255 if n == RGB else inputs[n] for n in self.inputs}).final
         labels = {}
         for task in self.tasks:
@@ -112,11 +112,11 @@ class Predictor(nn.Module):
         given = {}
         for name in self.inputs:
             if name not in frame:
-                raise UserError("is missing", key=name, cure=f"give {' and '.join(self.inputs)}")
+                raise UserError("is missing", key=name, hint=f"give {' and '.join(self.inputs)}")
             given[name] = _checked(name, labels.get(name), np.asarray(frame[name]))
         own = {array.shape[:2] for array in given.values()}
         if len(own) > 1:
-            raise UserError(f"inputs of {len(own)} sizes", key="frame", cure="register them to one camera")
+            raise UserError(f"inputs of {len(own)} sizes", key="frame", hint="register them to one camera")
         (shape,) = own
         size = self.size or shape
         tensors = to_tensors(resize_frame(given, size), self.labels)
@@ -131,8 +131,8 @@ class Predictor(nn.Module):
             UserError: when there is no size to fix, or the file cannot be written.
         """
         if self.size is None:
-            cure = "say which it will see, such as 480x640"
-            raise UserError("the network was trained on frames of many sizes", key="--size", cure=cure)
+            hint = "say which it will see, such as 480x640"
+            raise UserError("the network was trained on frames of many sizes", key="--size", hint=hint)
         example = {RGB: torch.zeros(1, 3, *self.size, dtype=torch.uint8)}
         example |= {task.name: learning(task).blank(*self.size)[None] for task in self.labels}
         program = torch.export.export(self, ({name: example[name].to(self.device) for name in self.inputs},))
@@ -143,13 +143,13 @@ class Predictor(nn.Module):
 
 def _trained_size(folder: Path, facts: Mapping[str, Any]) -> tuple[int, int] | None:
     if "size" not in facts:
-        cure = "give the size of its training frames (data.size, or what `tutelage inspect` says)"
-        raise UserError("is of a version that did not note what size the network sees", file=folder, cure=cure)
+        hint = "give the size of its training frames (data.size, or what `tutelage inspect` says)"
+        raise UserError("is of a version that did not note what size the network sees", file=folder, hint=hint)
     size = facts["size"]
     if size is not None and not (
         isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
     ):
-        raise UserError(f"size {size!r} is no [height, width]", file=folder / "model.json", cure="copy it again")
+        raise UserError(f"size {size!r} is no [height, width]", file=folder / "model.json", hint="copy it again")
     return tuple(size) if size else None
 
 
@@ -159,7 +159,7 @@ def _checked(name: str, task: Task | None, array: np.ndarray) -> np.ndarray:
         return learning(task).checked(name, array)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         what = f"has the shape {array.shape}, where (height, width, 3) is due"
-        raise UserError(what, key=name, cure="convert it")
+        raise UserError(what, key=name, hint="convert it")
     if array.dtype != np.uint8:
-        raise UserError(f"is {array.dtype}, not uint8", key=name, cure="give one byte a number, 0 to 255")
+        raise UserError(f"is {array.dtype}, not uint8", key=name, hint="give one byte a number, 0 to 255")
     return array

@@ -39,7 +39,7 @@ def recommended(file: str | Path) -> dict[str, dict[str, Any]]:
         if not all(entry.keys() == {"inputs", "threshold", "why"} for entry in entries.values()):
             raise KeyError("inputs, threshold, why")
     except (LookupError, TypeError, AttributeError) as error:
-        raise UserError("holds no recommendation", file=file, key="recommended", cure=_CURE) from error
+        raise UserError("holds no recommendation", file=file, key="recommended", hint=_CURE) from error
     return entries
 
 
@@ -55,8 +55,8 @@ def pseudo_labels(file: str | Path, student: Path, tasks: list[str], split: str)
     found = recommended(file)
     if split == "dev" and read_json(file, _CURE).get("split") != "dev":  # older files do not say, and it was val
         what = "was judged on validation frames, which would then judge the student that it chose a teacher for"
-        cure = "run `tutelage relate CONFIG` again, or set relation_split=val to follow it all the same"
-        raise UserError(what, file=file, key="split", cure=cure)
+        hint = "run `tutelage relate CONFIG` again, or set relation_split=val to follow it all the same"
+        raise UserError(what, file=file, key="split", hint=hint)
     return {
         task: {"teacher": str(student), "inputs": entry["inputs"], "threshold": entry["threshold"]}
         for task, entry in found.items()

@@ -46,16 +46,16 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     """
     cuda = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     if precision == "fp16" and not cuda:
-        cure = "use train.precision=bf16 or fp32"
-        raise UserError("fp16 needs a GPU", key="train.precision", cure=cure)
+        hint = "use train.precision=bf16 or fp32"
+        raise UserError("fp16 needs a GPU", key="train.precision", hint=hint)
     _refuse_flags(precision)
     if not cuda:
         keep_freed_memory()
     started = ranks()
     here, gpus = ranks_here(), torch.cuda.device_count()
     if cuda and here > gpus:  # accelerate would give one GPU to several, which NCCL refuses in the first step
-        cure = f"start {gpus} on this machine, or show the others in CUDA_VISIBLE_DEVICES"
-        raise UserError(f"{here} ranks on a machine with {gpus} GPUs", key="--num_processes", cure=cure)
+        hint = f"start {gpus} on this machine, or show the others in CUDA_VISIBLE_DEVICES"
+        raise UserError(f"{here} ranks on a machine with {gpus} GPUs", key="--num_processes", hint=hint)
     gloo = not cuda and asks("DEEPSPEED")
     if not cuda and started > 1 and not gloo:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate starts ranks that each train alone
@@ -73,7 +73,7 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         made = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
     if made.num_processes != started or (started > 1 and made.distributed_type == DistributedType.NO):
         what = f"{started} processes were started, but accelerate joins {made.num_processes} ({made.distributed_type})"
-        raise UserError(what, key="launch", cure="start them with `accelerate launch --multi_gpu --num_processes N`")
+        raise UserError(what, key="launch", hint="start them with `accelerate launch --multi_gpu --num_processes N`")
     if made.device.type == "cuda":  # what an earlier network of this process left cached, and counted
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(made.device)
@@ -89,16 +89,16 @@ def _refuse_flags(precision: str) -> None:
     """
     accepted = {
         "MIXED_PRECISION": ({"no", precision}, f"leave it out; train.precision={precision} decides"),
-        "GRADIENT_ACCUMULATION_STEPS": ({"1", "auto"}, "leave it out, and set train.accumulation"),
-        "GRADIENT_CLIPPING": ({"none", "auto"}, "leave it out, and set train.clip"),
+        "GRADIENT_ACCUMULATION_STEPS": ({"1", "auto"}, "leave it out, and set train.gradient_accumulation_steps"),
+        "GRADIENT_CLIPPING": ({"none", "auto"}, "leave it out, and set train.max_grad_norm"),
         "DYNAMO_BACKEND": ({"no"}, "leave it out, and set train.compile=true"),
         "USE_MEGATRON_LM": ({"false"}, "use one of configs/engine"),
     }
-    for name, (values, cure) in accepted.items():
+    for name, (values, hint) in accepted.items():
         given = os.environ.get(f"ACCELERATE_{name}")
         if given is not None and given.lower() not in values:
             key = f"accelerate launch --{name.lower()}"
-            raise UserError(f"{given} is not what the run does", key=key, cure=cure)
+            raise UserError(f"{given} is not what the run does", key=key, hint=hint)
 
 
 def _compile_nothing() -> None:
@@ -138,11 +138,11 @@ def losing_ranks() -> Iterator[None]:
             raise
         said = text.split("\nException raised from")[0]  # what follows are addresses in libraries
         why = "; ".join(line.strip() for line in said.splitlines() if line.strip())
-        cure = "what ended first says why; start the same command again to continue"
-        raise LostRank(f"rank {rank()}: another rank ended or does not answer ({why}); {cure}") from error
+        hint = "what ended first says why; start the same command again to continue"
+        raise LostRank(f"rank {rank()}: another rank ended or does not answer ({why}); {hint}") from error
 
 
-def share(process: Accelerator, value: Any) -> Any:
+def broadcast(process: Accelerator, value: Any) -> Any:
     """The main process's value, on all ranks; an exception as a value is raised by all of them."""
     if process.num_processes > 1:
         box = [value]

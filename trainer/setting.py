@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 from trainer.assignment import NESTED
 from trainer.config import Config, Pseudo
 from trainer.configfile import first_version, flat, read_yaml
+from trainer.renamed import renewed
 
 MAY_CHANGE = (
     "data.path",
-    "data.workers",
+    "data.num_workers",
     "val",
     "val_seed",
     "evaluate",
@@ -23,7 +24,7 @@ MAY_CHANGE = (
     "run",
     "relation",
     "relation_split",
-    "train.accumulation",
+    "train.gradient_accumulation_steps",
     "train.trace",
     "train.timeout",
     "train.log_every",
@@ -49,7 +50,7 @@ def decisive(config: Any) -> dict[str, Any]:
     return {key: Path(value).name if key in paths else value for key, value in options.items()}
 
 
-def options_of(folder: Path, cure: str = "restore it, or delete it") -> dict[str, Any]:
+def options_of(folder: Path, hint: str = "restore it, or delete it") -> dict[str, Any]:
     """The decisive options of the run in a folder; none where its ``config.yaml`` is gone. Options that are newer than
     the run have the value that says what it did, or their default.
 
@@ -60,7 +61,7 @@ def options_of(folder: Path, cure: str = "restore it, or delete it") -> dict[str
     if not path.exists():
         return {}
     defaults = OmegaConf.to_container(OmegaConf.structured(Config))
-    own = decisive(read_yaml(path, cure))
+    own = decisive(renewed(read_yaml(path, hint)))
     for task in {key.split(".")[1] for key in own if key.startswith("pseudo.")}:
         entry = {field.name: field.default for field in fields(Pseudo) if field.name != "teacher"}
         own = {f"pseudo.{task}.{name}": value for name, value in entry.items()} | own

@@ -34,7 +34,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
         students: the folders of those that it is a teacher for.
     """
     if experiment.folder in students:
-        raise UserError("is its own teacher", file=experiment.path, key="pseudo", cure="break the circle")
+        raise UserError("is its own teacher", file=experiment.path, key="pseudo", hint="break the circle")
     claim(experiment)
     check_best(experiment)
     experiment.check_pseudo()

@@ -15,7 +15,7 @@ from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.lease import Lease
 from trainer.runs.status import Interrupted, already_finished, new_launch, recorded
-from trainer.runtime import StopRequest, accelerator, losing_ranks, share
+from trainer.runtime import StopRequest, accelerator, broadcast, losing_ranks
 from trainer.trainer import Trainer
 
 
@@ -32,7 +32,7 @@ def train(experiment: Experiment) -> Path:
     """
     last = experiment.checkpoints / "last"
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    if share(process, checkpoint.exported(last)):
+    if broadcast(process, checkpoint.exported(last)):
         claim(experiment)
         already_finished(experiment.folder, "train")
         return last
@@ -40,12 +40,12 @@ def train(experiment: Experiment) -> Path:
     with (
         StopRequest() as request,
         holding(experiment, process) as lease,
-        recorded(experiment.folder, "train", share(process, new_launch())),
+        recorded(experiment.folder, "train", broadcast(process, new_launch())),
         losing_ranks(),
     ):
         claim(experiment)
         check_best(experiment)
-        if share(process, checkpoint.exported(last)):  # by the one that held it until now
+        if broadcast(process, checkpoint.exported(last)):  # by the one that held it until now
             return last
         trainer = Trainer(experiment, process, lease, request)
         try:
@@ -76,7 +76,7 @@ def holding(experiment: Experiment, process: Accelerator) -> Iterator[Lease | No
             lease = Lease.take(experiment.folder, say=say) if process.is_main_process else None
         except UserError as error:
             refused = error
-        share(process, refused)
+        broadcast(process, refused)
         yield lease
     finally:
         if lease:

@@ -28,7 +28,7 @@ from trainer.runs import checkpoint
 from trainer.runs.lease import Lease
 from trainer.runs.records import Records
 from trainer.runs.status import Interrupted
-from trainer.runtime import StopRequest, accelerator, queued, share
+from trainer.runtime import StopRequest, accelerator, broadcast, queued
 
 
 class Trainer:
@@ -56,13 +56,13 @@ class Trainer:
         frames, trained_on = experiment.frames_to_train()
         self.frames: Frames = frames
         self.batches = Batches(
-            config.train.global_batch,
-            config.train.accumulation,
+            config.train.global_batch_size,
+            config.train.gradient_accumulation_steps,
             self.process.process_index,
             self.process.num_processes,
         )
         self.samples = int(trained_on.sum())
-        self.steps_per_epoch = max(self.samples // config.train.global_batch, 1)
+        self.steps_per_epoch = max(self.samples // config.train.global_batch_size, 1)
         self.steps = config.train.steps or config.train.epochs * self.steps_per_epoch
         offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment)
         self.learner = Learner(experiment, self.process, self.steps_per_epoch, offsets)
@@ -79,7 +79,7 @@ class Trainer:
         folder = self.experiment.checkpoints
         if self.main:
             sweep(folder)
-        path = share(self.process, checkpoint.newest(folder) if self.main else None)
+        path = broadcast(self.process, checkpoint.newest(folder) if self.main else None)
         if path is None:
             return
         state = checkpoint.read(path, self.learner.shapes)
@@ -117,12 +117,12 @@ class Trainer:
             with progress(self.config.experiment, self.steps, done=self.step, show=self.main) as report:
                 while self.step < self.steps:
                     with speed.waiting():
-                        micro = [next(batches) for _ in range(config.accumulation)]
+                        micro = [next(batches) for _ in range(config.gradient_accumulation_steps)]
                     done = self.optimise(micro)
                     if first:
                         self.learner.check_ranks()
                         first = False
-                    speed.samples += config.global_batch
+                    speed.samples += config.global_batch_size
                     if config.trace:
                         self.trace(micro, records)
                     if not done:
@@ -173,7 +173,7 @@ class Trainer:
                 f"the loss of {self.learner.skipped} steps in a row is not finite",
                 file=self.experiment.folder,
                 key=f"step {self.step}",
-                cure=checkpoint.DIVERGED,
+                hint=checkpoint.DIVERGED,
             )
 
     def stopping(self) -> bool:

@@ -144,7 +144,7 @@ def read(file: str | Path) -> LabelCurve:
     try:
         return LabelCurve.from_json(entry)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError("holds no label curve", file=file, cure=_CURE) from error
+        raise UserError("holds no label curve", file=file, hint=_CURE) from error
 
 
 def as_csv(curve: LabelCurve) -> str:

@@ -79,14 +79,14 @@ class Study(Cells):
         for override in overrides:
             if override.partition("=")[0] in ("labels", f"labels.{self.task}"):
                 what = f"is what a curve varies, by {self.task}"
-                cure = "give its numbers as --labels, and other tasks' as labels.TASK=N"
-                raise UserError(what, file=COMMAND_LINE, key=override.partition("=")[0], cure=cure)
+                hint = "give its numbers as --labels, and other tasks' as labels.TASK=N"
+                raise UserError(what, file=COMMAND_LINE, key=override.partition("=")[0], hint=hint)
         self.seeds = seeds_from(config.seed, seeds)
         folder = Path(config.run.root) / config.data.name / "curve"
         self.roots = roots or str(folder / f"{self.task}-{PLACE}")
         if PLACE not in self.roots:
-            cure = f"write {PLACE} where the number of labels stands"
-            raise UserError("names one folder for all budgets", file=self.roots, key="--runs", cure=cure)
+            hint = f"write {PLACE} where the number of labels stands"
+            raise UserError("names one folder for all budgets", file=self.roots, key="--runs", hint=hint)
         self.folder = Path(out) if out else folder / self.task / config.experiment
         self.baselines = _baselines(config, self.path, self.task, self.overrides, baselines)
         self.student: dict[tuple[int, int], Experiment] = {}
@@ -218,20 +218,20 @@ def _scarce(config: Config, path: Path, task: str | None) -> str:
     """The task whose labels are counted."""
     known = list(config.pseudo)
     if not known:
-        cure = "give a student's configuration, which says where its pseudo-labels come from"
-        raise UserError("names no pseudo-labels", file=path, key="pseudo", cure=cure)
+        hint = "give a student's configuration, which says where its pseudo-labels come from"
+        raise UserError("names no pseudo-labels", file=path, key="pseudo", hint=hint)
     if task is None and len(known) == 1:
         return known[0]
     if task not in known:
         what = f"{task} is no task with pseudo-labels" if task else "several tasks have pseudo-labels"
-        raise UserError(what, file=path, key="--task", cure=f"give one of {', '.join(known)}")
+        raise UserError(what, file=path, key="--task", hint=f"give one of {', '.join(known)}")
     return task
 
 
 def _budgets(labels: Sequence[int]) -> list[int]:
     if not labels or min(labels) < 1:
-        cure = "give numbers of frames, 1 or more: --labels 25,50,100"
-        raise UserError(f"{', '.join(map(str, labels)) or 'nothing'} is no list of budgets", key="--labels", cure=cure)
+        hint = "give numbers of frames, 1 or more: --labels 25,50,100"
+        raise UserError(f"{', '.join(map(str, labels)) or 'nothing'} is no list of budgets", key="--labels", hint=hint)
     return sorted(set(labels))
 
 
@@ -270,4 +270,4 @@ def _check_measured(cells: Sequence[Experiment], student: Experiment) -> None:
             own, others = option(cell, key), option(student, key)
             if not same(own, others):
                 what = f"{own!r}, and {others!r} in {student.path}: their figures could not be compared"
-                raise UserError(what, file=cell.path, key=key, cure="give both the same, such as on the command line")
+                raise UserError(what, file=cell.path, key=key, hint="give both the same, such as on the command line")

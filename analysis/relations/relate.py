@@ -79,15 +79,15 @@ def relate(
     own = Experiment(path, [*overrides, NO_PSEUDO])
     config, names = own.config, [task.name for task in own.tasks]
     if len(names) < 2:
-        cure = "give the tasks to relate: tasks=[semseg, depth]"
-        raise UserError(f"names {names[0]} alone", file=own.path, key="tasks", cure=cure)
+        hint = "give the tasks to relate: tasks=[semseg, depth]"
+        raise UserError(f"names {names[0]} alone", file=own.path, key="tasks", hint=hint)
     if seeds < 1:
-        raise UserError(f"{seeds} seeds", key="--seeds", cure="give 1 or more; an interval takes 2")
+        raise UserError(f"{seeds} seeds", key="--seeds", hint="give 1 or more; an interval takes 2")
     if samples is not None and samples < 1:
-        raise UserError(f"{samples} frames", key="--samples", cure="give 1 or more, or none for all")
+        raise UserError(f"{samples} frames", key="--samples", hint="give 1 or more, or none for all")
     if f"evaluate.split={split}" not in overrides and any(each.startswith("evaluate.split=") for each in overrides):
-        cure = "say --split val, if the frames that will judge the student should judge its teacher too"
-        raise UserError(f"networks are measured on {split} frames", file=COMMAND_LINE, key="evaluate.split", cure=cure)
+        hint = "say --split val, if the frames that will judge the student should judge its teacher too"
+        raise UserError(f"networks are measured on {split} frames", file=COMMAND_LINE, key="evaluate.split", hint=hint)
     folder = Path(out) if out else relation_folder(config)
     study = Study(own, folder, samples, split)
     numbers = range(config.seed, config.seed + seeds)
@@ -124,10 +124,10 @@ class Study:
         self.samples = samples or min(_complete(each, own.tasks) for each in (self.frames, left))
         if self.samples < 1:
             what = f"no training frame shows all of {', '.join(self.config.tasks)}"
-            cure = "relate fewer tasks: tasks=[...]"
+            hint = "relate fewer tasks: tasks=[...]"
             if self.config.assignment != NESTED:
-                cure = "set assignment=nested, since related networks train on frames that show all labels"
-            raise UserError(what, file=own.manifest.path, key="tasks", cure=cure)
+                hint = "set assignment=nested, since related networks train on frames that show all labels"
+            raise UserError(what, file=own.manifest.path, key="tasks", hint=hint)
         self.val = self._val()
 
     def _with(self, *overrides: str) -> Experiment:
@@ -141,7 +141,7 @@ class Study:
         carrying = _complete(Frames(manifest, TRAIN, seed=self.config.seed), manifest.tasks)
         if carrying < SHARE:
             what = f"{carrying} training frames carry every label: too few to set some aside to judge on"
-            raise UserError(what, file=manifest.path, key="dev", cure="label more, set dev, or say --split val")
+            raise UserError(what, file=manifest.path, key="dev", hint="label more, set dev, or say --split val")
         return min(ASIDE, carrying // SHARE)
 
     def _val(self) -> int | None:
@@ -169,8 +169,8 @@ class Study:
         try:
             check_configuration(made)
         except UserError as error:
-            cure = "give another folder (--out), or delete this one"
-            raise UserError(error.what, file=error.file, key=error.key, cure=cure) from None
+            hint = "give another folder (--out), or delete this one"
+            raise UserError(error.what, file=error.file, key=error.key, hint=hint) from None
         seen, measured = made.training_frames(), made.evaluation_frames()
         for frames, wanted, key in (
             (seen, self.samples, "--samples"),
@@ -179,7 +179,7 @@ class Study:
             complete = _complete(frames, self.own.tasks)
             if complete < max(wanted, 1):
                 what = f"{complete} of {wanted} {frames.split} frames show all of {', '.join(self.config.tasks)}"
-                raise UserError(what, file=frames.manifest.path, key=key, cure="give fewer, or relate fewer tasks")
+                raise UserError(what, file=frames.manifest.path, key=key, hint="give fewer, or relate fewer tasks")
         return made
 
     def relation(self, rows: dict[tuple[str | None, int], dict[str, Any]], seeds: list[int]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def gain(source: str, target: Task, seeing: Scores, alone: Scores) -> Gain:
     seeds = sorted(better.keys() & worse.keys())
     if not any(alone[seed] for seed in seeds):
         what = f"networks that see RGB alone reach 0 in {metric}, of which no gain is a part"
-        raise UserError(what, key=target.name, cure="train longer (train.steps)")
+        raise UserError(what, key=target.name, hint="train longer (train.steps)")
     logs = interval([math.log(max(better[seed], FLOOR) / max(worse[seed], FLOOR)) for seed in seeds])
     return Gain(source, target.name, paired(better, worse), logs, smaller)
 

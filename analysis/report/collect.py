@@ -210,13 +210,13 @@ def _data_set(run: Run, wanted: str, moved: Sequence[Manifest]) -> Manifest:
     for manifest in moved:
         if manifest.sha256 == wanted:
             return manifest
-    cure = "say where it is: --data DATASET"
+    hint = "say where it is: --data DATASET"
     configured = Experiment.of_run(run.folder).config.data.path
     if not (Path(configured) / NAME).exists():
-        raise UserError("the data set is not there any more", file=configured, key="data.path", cure=cure)
+        raise UserError("the data set is not there any more", file=configured, key="data.path", hint=hint)
     manifest = Manifest.load(configured)
     if manifest.sha256 != wanted:
-        raise UserError("is not the data set that the runs were evaluated on", file=configured, cure=cure)
+        raise UserError("is not the data set that the runs were evaluated on", file=configured, hint=hint)
     return manifest
 
 

@@ -56,9 +56,9 @@ def write(paths: Sequence[str | Path], out: str | Path, *, frames: int = 4, data
         UserError: when a path holds nothing to report, a result is damaged, or the file cannot be written.
     """
     if frames < 1:
-        raise UserError(f"{frames} frames", key="--frames", cure="give 1 or more")
+        raise UserError(f"{frames} frames", key="--frames", hint="give 1 or more")
     if Path(out).is_dir():
-        raise UserError("is a folder", file=out, key="--out", cure="name a file in it, such as report.html")
+        raise UserError("is a folder", file=out, key="--out", hint="name a file in it, such as report.html")
     text = render(collect(paths, data), frames)
     with disk_errors(Path(out)):
         Path(out).parent.mkdir(parents=True, exist_ok=True)
@@ -141,8 +141,8 @@ def _with_networks(groups: Sequence[Group]) -> list[Group]:
     whole = [group for group in groups if group.first.config]
     found = [group for group in whole if any((group.first.folder / "checkpoints").glob("*/model.json"))]
     if not found:
-        what, cure = "no run has its checkpoint any more", "train one again: `tutelage run CONFIG`"
-        raise UserError(what, file=groups[0].first.folder, cure=cure)
+        what, hint = "no run has its checkpoint any more", "train one again: `tutelage run CONFIG`"
+        raise UserError(what, file=groups[0].first.folder, hint=hint)
     return found
 
 

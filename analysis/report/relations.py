@@ -67,7 +67,7 @@ def read(file: Path) -> Matrix:
         seeds = len(entry["seeds"])
         notes = [*caveats(entry)] if "looks" in entry else []
     except (LookupError, TypeError, AttributeError) as error:
-        raise UserError("holds no relations of tasks", file=file, cure=_CURE) from error
+        raise UserError("holds no relations of tasks", file=file, hint=_CURE) from error
     cells = [[gains.get((source, target)) for target in tasks] for source in tasks]
     return Matrix(file, tasks, cells, seeds, verdicts, recommended, notes)
 

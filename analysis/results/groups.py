@@ -60,7 +60,7 @@ def result_files(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         found = [path] if path.name == "result.json" else sorted(path.rglob("result.json"))
         if not found:
-            raise UserError("holds no result.json", file=path, cure="run the experiment: `tutelage run CONFIG`")
+            raise UserError("holds no result.json", file=path, hint="run the experiment: `tutelage run CONFIG`")
         files |= dict.fromkeys(file.resolve() for file in found)
     return list(files)
 
@@ -71,11 +71,11 @@ def read_result(file: Path) -> dict[str, Any]:
     Raises:
         UserError: when it is damaged.
     """
-    cure = "delete it and evaluate again: `tutelage evaluate CONFIG`"
-    result = read_json(file, cure)
+    hint = "delete it and evaluate again: `tutelage evaluate CONFIG`"
+    result = read_json(file, hint)
     missing = [key for key in _NEEDED if not isinstance(result, dict) or key not in result]
     if missing:
-        raise UserError("is no result of a run", file=file, key=missing[0], cure=cure)
+        raise UserError("is no result of a run", file=file, key=missing[0], hint=hint)
     return result | {"options": options_of(file.parent)}
 
 

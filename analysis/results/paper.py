@@ -39,8 +39,8 @@ class Paper:
             pairs = tuple((one, other) for one, other in entry.pop("comparisons", ()))
             return cls({name: {**table, "rows": dict(table["rows"])} for name, table in entry.items()}, pairs)
         except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
-            cure = "restore it: `git checkout configs/paper.yaml`"
-            raise UserError(f"holds no tables ({type(error).__name__})", file=path, cure=cure) from error
+            hint = "restore it: `git checkout configs/paper.yaml`"
+            raise UserError(f"holds no tables ({type(error).__name__})", file=path, hint=hint) from error
 
     def rows(self, dataset: str) -> list[str]:
         """The experiments of a data set's table, in its order."""

@@ -12,12 +12,14 @@ from shards.kinds.classes import ClassStorage
 from shards.kinds.scalar import ScalarStorage
 from shards.kinds.vectors import UnitVectorStorage
 
-__all__ = ["Metric", "Storage", "kinds", "known", "metrics", "register", "smaller_is_better", "storage_of"]
+__all__ = ["FORMER", "Metric", "Storage", "kinds", "known", "metrics", "register", "smaller_is_better", "storage_of"]
 
 GROUP = "tutelage.storage"
 """The entry points by which an installed package offers kinds of its own: their names are the kinds'. A manifest names
 no code, so reading data imports nothing that is not installed for that."""
 _STORAGES: dict[str, type[Storage]] = {}
+FORMER = {"metric": "scalar"}
+"""What kinds were called before 0.2, in manifests and exported networks of that time."""
 
 
 def register(storage: type[Storage]) -> None:

@@ -72,17 +72,17 @@ class BinaryStorage(NamedStorage):
         if label.min(initial=0) < 0 or label.max(initial=0) > most:
             wrong = label[(label < 0) | (label > most)][0]
             what = f"{wrong} is out of range (0 for no label, 1 to {most})"
-            raise UserError(what, cure="correct the label, or the list of masks")
+            raise UserError(what, hint="correct the label, or the list of masks")
 
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Files store a number whose bit k is mask k, or of a single mask anything but 0; ``ignore`` is no label."""
         masks = entry.get("masks")
         if not isinstance(masks, list) or not all(isinstance(name, str) and name for name in masks):
-            raise UserError("masks are missing", cure="give a list of names, in the order of the bits")
+            raise UserError("masks are missing", hint="give a list of names, in the order of the bits")
         ignore = entry.get("ignore", _ignored(len(masks)))
         if not is_whole(ignore) or not 0 <= ignore < 2**16:
-            raise UserError(f"ignore {ignore!r} is no stored number", cure="give a whole number in 0..65535")
+            raise UserError(f"ignore {ignore!r} is no stored number", hint="give a whole number in 0..65535")
         return {"classes": tuple(masks), "colours": declared_colours(entry, len(masks))}, {"ignore": ignore}
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
@@ -91,8 +91,8 @@ class BinaryStorage(NamedStorage):
         wrong = (bits >= 2**self.channels) & (stored != how["ignore"])
         if wrong.any():
             what = f"stored {stored[wrong][0]} has bits beyond the {self.channels} masks"
-            cure = f"correct the label, or masks or ignore (now {how['ignore']}) of dataset.yaml"
-            raise UserError(what, file=path, cure=cure)
+            hint = f"correct the label, or masks or ignore (now {how['ignore']}) of dataset.yaml"
+            raise UserError(what, file=path, hint=hint)
         return np.where(stored == how["ignore"], 0, bits + 1).astype(np.int16)
 
     def write_file(self, label: np.ndarray) -> bytes:

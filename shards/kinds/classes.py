@@ -72,7 +72,7 @@ class ClassStorage(NamedStorage):
         wrong = (label >= self.channels) & (label != IGNORE)
         if wrong.any():
             what = f"class {label[wrong][0]} is out of range (0..{self.channels - 1}, {IGNORE} for none)"
-            raise UserError(what, cure="correct the label, or the list of classes")
+            raise UserError(what, hint="correct the label, or the list of classes")
 
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -80,18 +80,18 @@ class ClassStorage(NamedStorage):
         names, stored = _names(entry)
         wrong = next((name for name in names if not isinstance(name, str)), None)
         if wrong is not None:
-            raise UserError(f"class name {wrong!r} is no text to YAML", cure="put it in quotes")
+            raise UserError(f"class name {wrong!r} is no text to YAML", hint="put it in quotes")
         if "" in names:
-            raise UserError("a class has an empty name", cure="name every class")
+            raise UserError("a class has an empty name", hint="name every class")
         ignore = entry.get("ignore", [] if IGNORE in stored else IGNORE)
         ignore = tuple(ignore) if is_list(ignore) else (ignore,)
         for number in (*stored, *ignore):
             if not is_whole(number) or not 0 <= number < _VALUES:
-                raise UserError(f"{number!r} is no stored number", cure=f"give whole numbers in 0..{_VALUES - 1}")
+                raise UserError(f"{number!r} is no stored number", hint=f"give whole numbers in 0..{_VALUES - 1}")
         both = next((number for number in stored if number in ignore), None)
         if both is not None:
             what = f"stored {both} is both ignored and class {stored.index(both)} ({names[stored.index(both)]})"
-            raise UserError(what, cure="set offset to the stored number of the first class, or change ignore")
+            raise UserError(what, hint="set offset to the stored number of the first class, or change ignore")
         fields = {"classes": names, "colours": declared_colours(entry, len(names))}
         return fields, {"stored": list(stored), "ignore": list(ignore)}
 
@@ -106,8 +106,8 @@ class ClassStorage(NamedStorage):
             span = f"{min(known)} to {max(known)}"
             what = f"stored {stored[indices < 0].max()} is none of {len(known)} classes, which are {span}"
             ignored = ", ".join(map(str, ignore))
-            cure = f"correct the label, or classes, offset or ignore (now {ignored}) of dataset.yaml"
-            raise UserError(what, file=path, cure=cure)
+            hint = f"correct the label, or classes, offset or ignore (now {ignored}) of dataset.yaml"
+            raise UserError(what, file=path, hint=hint)
         return indices.astype(np.uint8)
 
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
@@ -141,14 +141,14 @@ def _names(entry: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     stored: Iterable[Any]
     if isinstance(classes, Mapping):
         if "offset" in entry:
-            raise UserError("offset beside classes that have stored numbers", cure="leave offset out")
+            raise UserError("offset beside classes that have stored numbers", hint="leave offset out")
         stored, names = classes.keys(), tuple(classes.values())
     elif is_whole(classes) or is_list(classes):
         names = tuple(classes) if is_list(classes) else tuple(f"class {index}" for index in range(classes))
         if not is_whole(offset):
-            raise UserError(f"offset {offset!r} is no whole number", cure="give the stored number of class 0")
+            raise UserError(f"offset {offset!r} is no whole number", hint="give the stored number of class 0")
         stored = range(offset, offset + len(names))
     else:
-        cure = "give a list of names, a mapping from stored number to name, or the number of classes"
-        raise UserError("classes are missing", cure=cure)
+        hint = "give a list of names, a mapping from stored number to name, or the number of classes"
+        raise UserError("classes are missing", hint=hint)
     return names, tuple(stored)

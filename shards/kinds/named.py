@@ -47,7 +47,7 @@ def declared_colours(entry: Mapping[str, Any], count: int) -> tuple[tuple[int, .
     """
     colours = entry.get("colours", palette(count))
     if not is_list(colours) or not all(map(_is_colour, colours)):
-        raise UserError("colours are no list of [r, g, b] in 0..255", cure="give one for each class, or none")
+        raise UserError("colours are no list of [r, g, b] in 0..255", hint="give one for each class, or none")
     return tuple(tuple(colour) for colour in colours)
 
 

@@ -1,4 +1,4 @@
-"""Kind ``metric``: each pixel has a quantity in a unit, such as depth.
+"""Kind ``scalar``: each pixel has a quantity in a unit, such as depth.
 
 In a shard 16-bit PNG, in steps of ``scale``; in memory float32 ``(H, W)`` in the unit; 0 for no label.
 """
@@ -25,7 +25,7 @@ class ScalarStorage(Storage):
     """A positive quantity for each pixel. The task names its ``unit``, the ``scale`` of a stored step, and ``zoom``:
     what an image that is enlarged, which shows things nearer, does with the values."""
 
-    kind = "metric"
+    kind = "scalar"
     options = ("scale", "unit", "zoom")
     suffixes = frozenset({".png", ".npy"})
     channels = 1
@@ -33,9 +33,9 @@ class ScalarStorage(Storage):
     difference = f"differ by a factor of more than {RATIO}"
     metrics = (
         Metric("rmse", "rmse", smaller_is_better=True, shown=True),
-        Metric("logrmse", "logrmse", smaller_is_better=True, shown=True),
+        Metric("rmse_log", "rmse_log", smaller_is_better=True, shown=True),
         Metric("mae", "mae", smaller_is_better=True),
-        Metric("absrel", "absrel", smaller_is_better=True),
+        Metric("abs_rel", "abs_rel", smaller_is_better=True),
         Metric("log10", "log10", smaller_is_better=True),
         Metric("silog", "SILog ×100", 100, 2, smaller_is_better=True),
         *(Metric(f"delta{power}", f"δ{power}", 100, 2) for power in (1, 2, 3)),
@@ -85,7 +85,7 @@ class ScalarStorage(Storage):
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if not is_number(entry.get("scale")):
-            raise UserError("scale is no number", cure="give the value of one stored step: 0.001 for mm in m")
+            raise UserError("scale is no number", hint="give the value of one stored step: 0.001 for mm in m")
         fields = {"scale": float(entry["scale"]), "unit": str(entry.get("unit", "m"))}
         return fields | {"zoom": entry.get("zoom", "divide")}, {}
 
@@ -129,11 +129,11 @@ def _load_npy(path: Path) -> np.ndarray:
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except (OSError, ValueError, TokenError) as error:
-        cure = "write it again with numpy.save"
-        raise UserError(f"is no array that can be read ({error})", file=path, cure=cure) from error
+        hint = "write it again with numpy.save"
+        raise UserError(f"is no array that can be read ({error})", file=path, hint=hint) from error
     if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise UserError("is no (height, width) array of numbers", file=path, cure="save one number a pixel")
+        raise UserError("is no (height, width) array of numbers", file=path, hint="save one number a pixel")
     if array.size > MAX_PIXELS:
         what = f"{array.size} pixels are over the limit of {MAX_PIXELS}"
-        raise UserError(what, file=path, cure="resize the frame before it is packed")
+        raise UserError(what, file=path, hint="resize the frame before it is packed")
     return array

@@ -60,8 +60,8 @@ _STORED = 500
 """Metres that 16 bits hold at that scale, rounded down."""
 MAX_DEPTH = 200.0
 """Metres, as far as the paper's depth reaches. Disparity is about 2.4 pixels there: a quarter pixel is 20 m."""
-DEPTH = Task("depth", "metric", scale=_SCALE, unit="m")
-INVERSE_DEPTH = Task("inverse_depth", "metric", scale=2**-16, unit="1/m", zoom="multiply")
+DEPTH = Task("depth", "scalar", scale=_SCALE, unit="m")
+INVERSE_DEPTH = Task("inverse_depth", "scalar", scale=2**-16, unit="1/m", zoom="multiply")
 """Steps of 1/65536 m⁻¹ hold all that is nearer than 500 m and further than 1 m; the camera's disparity in
 16 bits ends at 1.9 m."""
 _LAY_OUT = "unpack leftImg8bit, gtFine, disparity and camera of cityscapes-dataset.com side by side into this folder"
@@ -95,10 +95,10 @@ class Cityscapes:
         inverse_depth: bool = False,
     ) -> None:
         if not 0 < max_depth <= _STORED:
-            cure = f"give metres, more than 0 and at most {_STORED}, which 16 bits hold"
-            raise UserError(f"{max_depth:g}", key="--max-depth", cure=cure)
+            hint = f"give metres, more than 0 and at most {_STORED}, which 16 bits hold"
+            raise UserError(f"{max_depth:g}", key="--max-depth", hint=hint)
         if classes not in (19, 7):
-            raise UserError(f"{classes} classes", key="classes", cure="give 19 or 7")
+            raise UserError(f"{classes} classes", key="classes", hint="give 19 or 7")
         self.root, self.max_depth = Path(root), max_depth
         self.options: dict[str, Any] = {"source": self.name, "coarse": coarse, "max_depth": float(max_depth)}
         self.options |= {"classes": classes} if classes != 19 else {}
@@ -112,9 +112,9 @@ class Cityscapes:
         self.tasks: tuple[Task, ...] = (Task("semseg", "classes", tuple(named), colours), self._depth)
         self._labels = {"train": ("gtFine", "gtCoarse") if coarse else ("gtFine",), "val": ("gtFine",)}
         if coarse and not (self.root / "gtCoarse").is_dir():
-            raise UserError("has no gtCoarse", file=self.root, cure="unpack gtCoarse there, or leave coarse out")
+            raise UserError("has no gtCoarse", file=self.root, hint="unpack gtCoarse there, or leave coarse out")
         if not any((self.root / kind).is_dir() for kind in (*self._labels["train"], "disparity")):
-            raise UserError("has neither gtFine nor disparity", file=self.root, cure=_LAY_OUT)
+            raise UserError("has neither gtFine nor disparity", file=self.root, hint=_LAY_OUT)
         folders = {"train": ("train", "train_extra") if coarse else ("train",), "val": ("val",)}
         self._frames = {
             split: [frame for name in names for frame in self._list(name)] for split, names in folders.items()
@@ -144,8 +144,8 @@ class Cityscapes:
         if self._depth.name in files:
             if camera is None:
                 what = "is missing, but depth needs it beside the disparity"
-                cure = "unpack camera into the same folder as disparity"
-                raise UserError(what, file=self._path("camera", frame, "camera.json"), cure=cure)
+                hint = "unpack camera into the same folder as disparity"
+                raise UserError(what, file=self._path("camera", frame, "camera.json"), hint=hint)
             stored, fx = read_values(files[self._depth.name]), camera["intrinsics"]["fx"]
             depth = depth_of(stored, camera["baseline"], fx, self.max_depth)
             if self._depth == INVERSE_DEPTH:
@@ -163,7 +163,7 @@ class Cityscapes:
         )
         if not frames:
             what = f"has no {folder}/CITY/*{ending}"
-            raise UserError(what, file=images, cure=_LAY_OUT)
+            raise UserError(what, file=images, hint=_LAY_OUT)
         return frames
 
     def _path(self, kind: str, frame: str, ending: str) -> Path:
@@ -203,9 +203,9 @@ def _read_camera(path: Path) -> dict[str, Any]:
             "baseline": float(camera["extrinsic"]["baseline"]),
         }
     except KeyError as error:
-        raise UserError("is missing", file=path, key=error.args[0], cure="unpack camera again") from error
+        raise UserError("is missing", file=path, key=error.args[0], hint="unpack camera again") from error
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"cannot be read ({error})", file=path, cure="unpack camera again") from error
+        raise UserError(f"cannot be read ({error})", file=path, hint="unpack camera again") from error
 
 
 def _read_ids(path: Path) -> np.ndarray:
@@ -214,5 +214,5 @@ def _read_ids(path: Path) -> np.ndarray:
     wrong = ids[(ids > _LAST_ID) & (ids != _LICENSE_PLATE)]
     if wrong.size:
         what = f"label id {wrong[0]} is none of Cityscapes' (0 to {_LAST_ID})"
-        raise UserError(what, file=path, cure="take the labelIds files as they were published")
+        raise UserError(what, file=path, hint="take the labelIds files as they were published")
     return ids

@@ -68,18 +68,18 @@ def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
     _check_keys(where, "", spec, _KEYS)
     name = spec.get("name", key_of(root.resolve().name))
     if not isinstance(name, str) or not name or key_of(name) != name:
-        raise UserError(f"{name!r}", file=where, key="name", cure="use letters, digits, _ and - only")
+        raise UserError(f"{name!r}", file=where, key="name", hint="use letters, digits, _ and - only")
     fraction = spec.get("val_fraction")
     if fraction is not None and not (is_number(fraction) and 0 < fraction < 1):
-        raise UserError(f"{fraction!r}", file=where, key="val_fraction", cure="give a number between 0 and 1")
+        raise UserError(f"{fraction!r}", file=where, key="val_fraction", hint="give a number between 0 and 1")
     intrinsics = spec.get("intrinsics")
     if intrinsics is not None and not _is_camera(intrinsics):
-        cure = f"give {', '.join(_INTRINSICS)} in pixels, the first two over 0"
-        raise UserError(f"{intrinsics!r}", file=where, key="intrinsics", cure=cure)
+        hint = f"give {', '.join(_INTRINSICS)} in pixels, the first two over 0"
+        raise UserError(f"{intrinsics!r}", file=where, key="intrinsics", hint=hint)
     tasks = spec.get("tasks", {})
     if not isinstance(tasks, Mapping) or not tasks:
-        cure = f"name them in {FILE}, or give the classes of semseg or the scale of depth"
-        raise UserError("no tasks are declared", file=where, key="tasks", cure=cure)
+        hint = f"name them in {FILE}, or give the classes of semseg or the scale of depth"
+        raise UserError("no tasks are declared", file=where, key="tasks", hint=hint)
     formats = tuple(_label_format(where, str(task), tasks[task]) for task in tasks)
     return Declaration(name, fraction, dict(intrinsics) if intrinsics else None, formats)
 
@@ -92,16 +92,20 @@ def declaration_of(tasks: Iterable[Task]) -> str:
 
 def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
     key = f"tasks.{name}"
-    kind = kinds.storage_of(str(entry.get("kind"))) if isinstance(entry, Mapping) else None
+    said = str(entry.get("kind")) if isinstance(entry, Mapping) else ""
+    kind = kinds.storage_of(said)
     if kind is None:
-        raise UserError("has no kind", file=where, key=key, cure=f"give kind: {', '.join(kinds.known())}")
+        hint = (
+            f"did you mean {kinds.FORMER[said]}?" if said in kinds.FORMER else f"give kind: {', '.join(kinds.known())}"
+        )
+        raise UserError("has no kind", file=where, key=key, hint=hint)
     _check_keys(where, key, entry, ("kind", *kind.options))
     try:
         fields, how = kind.declared(entry)
         return LabelFormat(Task(name, kind.kind, **fields), how)
     except UserError as error:
-        cure = error.cure or "correct the declaration of the task"
-        raise UserError(error.what, file=where, key=key, cure=cure) from error
+        hint = error.hint or "correct the declaration of the task"
+        raise UserError(error.what, file=where, key=key, hint=hint) from error
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -109,9 +113,9 @@ def _load(path: Path) -> Mapping[str, Any]:
         spec = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"is no YAML that can be read ({reason})", file=path, cure="correct the file") from error
+        raise UserError(f"is no YAML that can be read ({reason})", file=path, hint="correct the file") from error
     if not isinstance(spec, Mapping):
-        raise UserError("is no mapping", file=path, cure=f"give its keys: {', '.join(_KEYS)}")
+        raise UserError("is no mapping", file=path, hint=f"give its keys: {', '.join(_KEYS)}")
     return spec
 
 
@@ -127,8 +131,8 @@ def _check_keys(where: Path, parent: str, entry: Mapping[Any, Any], known: Seque
     for key in map(str, entry):
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            cure = f"did you mean {near}? known: {', '.join(known)}"
-            raise UserError("is no key", file=where, key=f"{parent}.{key}".lstrip("."), cure=cure)
+            hint = f"did you mean {near}? known: {', '.join(known)}"
+            raise UserError("is no key", file=where, key=f"{parent}.{key}".lstrip("."), hint=hint)
 
 
 def _is_camera(value: Any) -> bool:

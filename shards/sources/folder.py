@@ -19,7 +19,7 @@
         ignore: [0, 255]         # stored numbers that mean "no label"; default 255
         colours: [[128, 64, 128], [70, 70, 70], [220, 20, 60]]   # default: a palette
       depth:
-        kind: metric
+        kind: scalar
         scale: 0.001             # one stored step: here a millimetre, in metres
         unit: m                  # default m
       normals:
@@ -33,7 +33,7 @@
 kind         label file
 ===========  ======================================================================================================
 classes      PNG of 8 or 16 bits with one channel, or a palette PNG, whose indices count
-metric       the same, 0 = no measurement; or ``.npy``: floats in ``unit``, whole numbers in steps of ``scale``;
+scalar       the same, 0 = no measurement; or ``.npy``: floats in ``unit``, whole numbers in steps of ``scale``;
              NaN, infinite and negative = no measurement
 unit_vector  RGB PNG of 8 bits, component = value / 127.5 - 1; what is far from length 1 (black, grey) is no label
 binary       PNG of 8 or 16 bits with one channel: bit k says whether mask k holds; of a single mask, 0 is no and
@@ -97,7 +97,7 @@ class Folder:
         semseg = _without_none(classes=classes, ignore=ignore, offset=offset)
         depth = _without_none(scale=depth_scale)
         tasks = {"semseg": {"kind": "classes", **semseg}} if semseg else {}
-        tasks |= {"depth": {"kind": "metric", **depth}} if depth else {}
+        tasks |= {"depth": {"kind": "scalar", **depth}} if depth else {}
         given = _without_none(name=name, val_fraction=val_fraction, intrinsics=intrinsics, tasks=tasks or None)
         declared = declare(self.root, given)
         self.name, self._formats = declared.name, declared.formats
@@ -145,8 +145,8 @@ class Folder:
         if lost and not files.keys() & images.keys():
             suffixes = " or ".join(sorted(task.storage.suffixes))
             what = f"none of its {len(lost)} files is the label of an image, the first is {lost[0]}"
-            cure = f"name each after its image in rgb, ending in {suffixes}"
-            raise UserError(what, file=folder, cure=cure)
+            hint = f"name each after its image in rgb, ending in {suffixes}"
+            raise UserError(what, file=folder, hint=hint)
         return files
 
     def _split(self, images: dict[str, str], val_fraction: float | None) -> dict[str, list[str]]:
@@ -156,20 +156,20 @@ class Folder:
             lists["val"] = self.root / "test.txt"
         listed = [path for path in lists.values() if path.exists()]
         if listed and val_fraction is not None:
-            cure = f"leave val_fraction out, or move {listed[0].name} away"
-            raise UserError(f"has both val_fraction and {listed[0].name}", file=self.root, cure=cure)
+            hint = f"leave val_fraction out, or move {listed[0].name} away"
+            raise UserError(f"has both val_fraction and {listed[0].name}", file=self.root, hint=hint)
         if val_fraction is not None:
             splits = _by_hash(images, val_fraction)
         elif len(listed) == 2:
             splits = {split: self._read_list(path, images) for split, path in lists.items()}
         else:
-            cure = f"write train.txt and val.txt with one stem a line, or set val_fraction in {FILE}"
-            raise UserError("does not say which frames train and which validate", file=self.root, cure=cure)
+            hint = f"write train.txt and val.txt with one stem a line, or set val_fraction in {FILE}"
+            raise UserError("does not say which frames train and which validate", file=self.root, hint=hint)
         empty = next((split for split, stems in splits.items() if not stems), None)
         if empty:
             what = f"no frame of {len(images)} is in split {empty}"
-            cure = "change val_fraction" if val_fraction is not None else f"list some in {lists[empty].name}"
-            raise UserError(what, file=self.root, cure=cure)
+            hint = "change val_fraction" if val_fraction is not None else f"list some in {lists[empty].name}"
+            raise UserError(what, file=self.root, hint=hint)
         _check_unique(self.root / "rgb", images, [stem for stems in splits.values() for stem in stems])
         return splits
 
@@ -178,14 +178,14 @@ class Folder:
         try:
             lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot be read ({error})", file=path, cure="save it as UTF-8 text") from error
+            raise UserError(f"cannot be read ({error})", file=path, hint="save it as UTF-8 text") from error
         image_of = set(images.values())
         stems = [stem_of(line) if line in image_of else line for line in lines if line]
         lost = [stem for stem in stems if stem not in images]
         if lost:
             what = f"names {len(lost)} frames without an image, the first is {lost[0]}"
-            cure = f"put it into {self.root / 'rgb'}, or take it off the list"
-            raise UserError(what, file=path, cure=cure)
+            hint = f"put it into {self.root / 'rgb'}, or take it off the list"
+            raise UserError(what, file=path, hint=hint)
         return stems
 
 
@@ -195,10 +195,10 @@ def _check_unique(folder: Path, images: dict[str, str], stems: Iterable[str]) ->
     for stem in stems:
         key = key_of(stem)
         if seen.get(key) == stem:
-            raise UserError("is listed twice", file=folder, key=stem, cure="list a frame once, in one split")
+            raise UserError("is listed twice", file=folder, key=stem, hint="list a frame once, in one split")
         if key in seen:
             what = f"{images[seen[key]]} and {images[stem]} have the same key"
-            raise UserError(what, file=folder, key=key, cure="rename one: other characters than A-Za-z0-9_- become _")
+            raise UserError(what, file=folder, key=key, hint="rename one: other characters than A-Za-z0-9_- become _")
         seen[key] = stem
 
 

@@ -17,7 +17,7 @@ def files_by_stem(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, str]
         UserError: when there is no folder, one cannot be read, or two files have the same stem.
     """
     if not folder.is_dir():
-        raise UserError("is no folder", file=folder, cure="make it, or correct the path")
+        raise UserError("is no folder", file=folder, hint="make it, or correct the path")
     names = []
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         own = Path(parent).resolve()
@@ -29,12 +29,12 @@ def files_by_stem(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, str]
         if PurePosixPath(name).suffix.lower() not in suffixes:
             other.append(name)
         elif (first := by_stem.setdefault(stem_of(name), name)) != name:
-            raise UserError(f"holds both {first} and {name}", file=folder, cure="keep one file a stem")
+            raise UserError(f"holds both {first} and {name}", file=folder, hint="keep one file a stem")
     return by_stem, other
 
 
 def _refuse(error: OSError) -> None:
-    raise UserError(f"cannot be read ({error.strerror})", file=error.filename, cure="change its permissions") from error
+    raise UserError(f"cannot be read ({error.strerror})", file=error.filename, hint="change its permissions") from error
 
 
 def stem_of(name: str) -> str:

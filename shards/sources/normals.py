@@ -15,7 +15,7 @@ class WithNormals:
     """A source with a label ``normals`` on every frame that has depth (:func:`shards.normals.normals_of`).
 
     Args:
-        source: whose one metric task with the zoom ``divide`` is depth, and whose frames hold ``intrinsics`` in their
+        source: whose one scalar task with the zoom ``divide`` is depth, and whose frames hold ``intrinsics`` in their
             ``meta``.
         window: of the planes that are fitted, in pixels of the source's own frames.
 
@@ -25,14 +25,14 @@ class WithNormals:
 
     def __init__(self, source: Source, window: int = 3) -> None:
         if window < 3 or window % 2 == 0:
-            raise UserError(f"{window} pixels", key="--window", cure="give an odd number from 3 up")
+            raise UserError(f"{window} pixels", key="--window", hint="give an odd number from 3 up")
         metric = [task.name for task in source.tasks if task.storage.quantity and task.zoom == "divide"]
         if len(metric) != 1:
-            what = f"normals follow from depth, but the metric tasks are {', '.join(metric) or 'none'}"
-            raise UserError(what, key="--normals", cure="declare depth as the one metric task")
+            what = f"normals follow from depth, but the scalar tasks are {', '.join(metric) or 'none'}"
+            raise UserError(what, key="--normals", hint="declare depth as the one scalar task")
         if NORMALS.name in [task.name for task in source.tasks]:
-            cure = "leave the option out, or the task out of the data"
-            raise UserError("the data have normals of their own", key="--normals", cure=cure)
+            hint = "leave the option out, or the task out of the data"
+            raise UserError("the data have normals of their own", key="--normals", hint=hint)
         self.source, self.depth, self.window = source, metric[0], window
         self.name, self.splits = source.name, source.splits
         self.tasks: tuple[Task, ...] = (*source.tasks, NORMALS)
@@ -52,7 +52,7 @@ class WithNormals:
         if self.depth in frame.labels:
             if "intrinsics" not in frame.meta:
                 what = "normals need the camera's intrinsics, which are not known"
-                cure = "give --intrinsics FX,FY,CX,CY, in pixels of the frames as they are"
-                raise UserError(what, file=frame.files.get(self.depth), key=self.splits[split][position], cure=cure)
+                hint = "give --intrinsics FX,FY,CX,CY, in pixels of the frames as they are"
+                raise UserError(what, file=frame.files.get(self.depth), key=self.splits[split][position], hint=hint)
             frame.labels[NORMALS.name] = normals_of(frame.labels[self.depth], frame.meta["intrinsics"], self.window)
         return frame

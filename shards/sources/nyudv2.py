@@ -68,9 +68,9 @@ class Nyudv2:
         self, folder: str | Path, depth: Literal["filled", "raw"] = "filled", classes: Literal[40, 13] = 40
     ) -> None:
         if depth not in _DEPTHS:
-            raise UserError(f"depth {depth!r}", key="depth", cure=f"give one of {', '.join(_DEPTHS)}")
+            raise UserError(f"depth {depth!r}", key="depth", hint=f"give one of {', '.join(_DEPTHS)}")
         if classes not in (40, 13):
-            raise UserError(f"{classes} classes", key="classes", cure="give 40 or 13")
+            raise UserError(f"{classes} classes", key="classes", hint="give 40 or 13")
         self.folder = Path(folder)
         self.options: dict[str, Any] = {"source": self.name, "depth": depth}
         if classes != 40:
@@ -81,7 +81,7 @@ class Nyudv2:
             names, self._index_of = _merged(names, self._index_of, self.folder / MAPPING)
         self.tasks: tuple[Task, ...] = (
             Task("semseg", "classes", names, palette(len(names))),
-            Task("depth", "metric", scale=0.001, unit="m"),
+            Task("depth", "scalar", scale=0.001, unit="m"),
         )
         official = _splits(self.folder / SPLITS, _frame_count(self.folder / FRAMES, self._depth))
         self._official = {"train": official["trainNdxs"], "val": official["testNdxs"]}
@@ -105,7 +105,7 @@ class Nyudv2:
                 meta["scene"] = "".join(map(chr, file[file["scenes"][0, index - 1]][:].ravel()))
         if raw.max() >= len(self._index_of):
             what = f"raw class {raw.max()}, where {MAPPING} maps 1 to {len(self._index_of) - 1}"
-            raise UserError(what, file=path, key=f"labels[{index}]", cure=f"download both again from {_PAGE}")
+            raise UserError(what, file=path, key=f"labels[{index}]", hint=f"download both again from {_PAGE}")
         depth[~np.isfinite(depth)] = 0
         return Frame(rgb, {"semseg": self._index_of[raw], "depth": depth}, meta)
 
@@ -114,19 +114,19 @@ def _frame_count(path: Path, depth: str) -> int:
     """The number of frames, when every array that is read has that many."""
     _require(path)
     if not h5py.is_hdf5(path):
-        cure = f"download it from {_PAGE}; if it was saved again, save it as MATLAB 7.3"
-        raise UserError("is no HDF5 file, as MATLAB 7.3 writes", file=path, cure=cure)
+        hint = f"download it from {_PAGE}; if it was saved again, save it as MATLAB 7.3"
+        raise UserError("is no HDF5 file, as MATLAB 7.3 writes", file=path, hint=hint)
     shapes = {}
     with _hdf5(path) as file:
         for name in ("images", depth, "labels"):
             if name not in file:
-                raise UserError("is not in the file", file=path, key=name, cure=f"download it from {_PAGE}")
+                raise UserError("is not in the file", file=path, key=name, hint=f"download it from {_PAGE}")
             shapes[name] = file[name].shape
     count, *size = shapes["labels"]
     for name, shape in shapes.items():
         if len(shape) != _AXES[name] or shape[0] != count or [*shape[-2:]] != size:
             what = f"has shape {shape}, where labels has {shapes['labels']}"
-            raise UserError(what, file=path, key=name, cure=f"download it again from {_PAGE}")
+            raise UserError(what, file=path, key=name, hint=f"download it again from {_PAGE}")
     return count
 
 
@@ -138,7 +138,7 @@ def _splits(path: Path, count: int) -> dict[str, list[int]]:
         wrong = array[(array < 1) | (array > count)]
         if wrong.size:
             what = f"names frame {wrong[0]}, where {FRAMES} has {count}"
-            raise UserError(what, file=path, key=name, cure="take both files from the same download")
+            raise UserError(what, file=path, key=name, hint="take both files from the same download")
     return {name: array.tolist() for name, array in indices.items()}
 
 
@@ -148,7 +148,7 @@ def _class_mapping(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     names, mapped = arrays["className"].ravel(), arrays["mapClass"].ravel().astype(np.int64)
     if not mapped.size or mapped.min() < 0 or mapped.max() > len(names):
         what = f"maps {mapped.size} raw classes, but not to 0..{len(names)}, the classes that it names"
-        raise UserError(what, file=path, key="mapClass", cure="take the file as it was published")
+        raise UserError(what, file=path, key="mapClass", hint="take the file as it was published")
     index_of = np.full(len(mapped) + 1, IGNORE, np.uint8)
     index_of[1:][mapped > 0] = mapped[mapped > 0] - 1
     return tuple(str(name[0]) for name in names), index_of
@@ -157,9 +157,9 @@ def _class_mapping(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
 def _merged(names: tuple[str, ...], index_of: np.ndarray, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """The 13 classes, and their index of every raw class, from those of the 40."""
     if len(names) != 40:
-        cure = "take the file as it was published"
+        hint = "take the file as it was published"
         raise UserError(
-            f"names {len(names)} classes, where 40 are merged into 13", file=path, key="className", cure=cure
+            f"names {len(names)} classes, where 40 are merged into 13", file=path, key="className", hint=hint
         )
     merged = np.full(IGNORE + 1, IGNORE, np.uint8)
     for index, numbers in enumerate(_CLASSES_13.values()):
@@ -176,26 +176,26 @@ def _hdf5(path: Path) -> Iterator[h5py.File]:
         raise
     except Exception as error:  # h5py meets a broken file with nearly any exception
         reason = " ".join(str(error).split())
-        cure = "it may be cut short: download it again"
-        raise UserError(f"cannot be read ({reason})", file=path, cure=cure) from error
+        hint = "it may be cut short: download it again"
+        raise UserError(f"cannot be read ({reason})", file=path, hint=hint) from error
 
 
 def _load_mat(path: Path, *names: str) -> Mapping[str, np.ndarray]:
     """Arrays of a MATLAB 5 file."""
     _require(path)
-    cure = f"take the file as it was published, see {_PAGE}"
+    hint = f"take the file as it was published, see {_PAGE}"
     try:
         arrays = scipy.io.loadmat(path, variable_names=names)
     except Exception as error:  # scipy meets a broken file with nearly any exception
         reason = " ".join(str(error).split())
-        raise UserError(f"is no MATLAB 5 file ({reason})", file=path, cure=cure) from error
+        raise UserError(f"is no MATLAB 5 file ({reason})", file=path, hint=hint) from error
     for name in names:
         if name not in arrays:
-            raise UserError("is not in the file", file=path, key=name, cure=cure)
+            raise UserError("is not in the file", file=path, key=name, hint=hint)
     return {name: arrays[name] for name in names}
 
 
 def _require(path: Path) -> None:
     if not path.is_file():
-        cure = f"put {FRAMES}, {SPLITS} and {MAPPING} into one folder ({_PAGE})"
-        raise UserError("is missing", file=path, cure=cure)
+        hint = f"put {FRAMES}, {SPLITS} and {MAPPING} into one folder ({_PAGE})"
+        raise UserError("is missing", file=path, hint=hint)

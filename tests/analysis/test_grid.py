@@ -3,7 +3,7 @@
 import pytest
 
 from analysis import grid
-from analysis.grid import CONTINUE, FINISHED, OTHER, TODO, Grid, folder_of, rows_of, samples, state
+from analysis.grid import FINISHED, INTERRUPTED, OTHER, PENDING, Grid, folder_of, rows_of, samples, state
 from shards.errors import UserError
 from trainer.runs.status import Interrupted
 
@@ -73,11 +73,11 @@ def test_a_folder_by_its_name_or_its_path(tmp_path, monkeypatch):
 def test_how_far_runs_are(finished, configs, tmp_path):
     root = finished("student").config.run.root
     cells = Grid(str(configs), seeds=2, overrides=[f"run.root={root}"]).cells
-    assert [state(cell) for cell in cells] == [TODO, FINISHED, FINISHED, TODO, TODO, TODO]
+    assert [state(cell) for cell in cells] == [PENDING, FINISHED, FINISHED, PENDING, PENDING, PENDING]
     (cells[2].folder / "result.json").unlink()
-    assert state(cells[2]) == CONTINUE
+    assert state(cells[2]) == INTERRUPTED
     others = Grid(str(configs), overrides=[f"run.root={root}", "train.lr=0.5"]).cells
-    assert [state(cell) for cell in others] == [TODO, OTHER, OTHER]
+    assert [state(cell) for cell in others] == [PENDING, OTHER, OTHER]
 
 
 def test_samples_are_steps_of_batches(made):

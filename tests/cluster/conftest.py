@@ -24,12 +24,12 @@ ENVIRONMENT = {
 }
 # batches that 2, 3, 4 and 6 ranks can share
 BASE = """
-data: {name: scenes, path: data/scenes, workers: 0}
+data: {name: scenes, path: data/scenes, num_workers: 0}
 labels: {semseg: 16, depth: 36}
 model: {backbone: test_efficientnet}
-train: {global_batch: 12, steps: 8, lr: 1.0e-3, log_every: 2, trace: true}
-evaluate: {batch: 2}
-label: {batch: 2}
+train: {global_batch_size: 12, steps: 8, lr: 1.0e-3, log_every: 2, trace: true}
+evaluate: {batch_size: 2}
+label: {batch_size: 2}
 """
 TEACHER = "inherits: base.yaml\ninputs: [rgb, depth]"
 STUDENT = "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: null}}"

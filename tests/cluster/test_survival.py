@@ -92,7 +92,7 @@ def test_a_job_that_must_make_room(clone: Clone, undisturbed: Path, signal: str)
 
 
 def test_a_node_that_dies_while_labelling(clone: Clone):
-    options = ("data.size=256x384", "label.batch=1", "train.steps=2")
+    options = ("data.size=256x384", "label.batch_size=1", "train.steps=2")
     clone.launch(2, "train", "teacher.yaml", *options)
     shutil.copytree(clone.folder / "runs", clone.folder / "alone")
     job = clone.submit("--nodes=2", "slurm/label.sh", "teacher.yaml", *options)
@@ -111,7 +111,7 @@ def test_a_node_that_dies_while_labelling(clone: Clone):
 
 def test_a_time_limit(clone: Clone, undisturbed: Path):
     """Of two minutes, with a signal half a minute ahead, which may come a minute early."""
-    options = (*LONG, "train.steps=100000", "checkpoint.every=100000", "data.workers=1")
+    options = (*LONG, "train.steps=100000", "checkpoint.every=100000", "data.num_workers=1")
     job = clone.submit("--nodes=2", "--time=2", "--signal=B:USR1@30", "slurm/student.sh", "teacher.yaml", *options)
     clone.until(lambda: "continuing runs/scenes/teacher/seed-0 at step " in clone.log(job), 300)
     steps = len(order(clone.folder / RUN))
@@ -133,19 +133,19 @@ def test_a_cancelled_job_leaves_a_checkpoint_and_stays_away(clone: Clone):
     clone.slurm.run("scancel", job)
     assert clone.slurm.ended(job) == "CANCELLED"
     assert checkpoint.newest(run / "checkpoints")
-    assert json.loads((run / "status.json").read_text())["state"] == "to be continued"
+    assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
     assert clone.slurm.field(job, "Restarts") == "0"
 
 
 def test_a_failure_for_good_is_not_repeated_and_cancels_what_waits_for_it(clone: Clone):
     """One that only the ranks can see: seven frames cannot be shared by two."""
-    said = clone.run("slurm/pipeline.sh", "student.yaml", "train.global_batch=7", SUBMIT="--nodes=2")
+    said = clone.run("slurm/pipeline.sh", "student.yaml", "train.global_batch_size=7", SUBMIT="--nodes=2")
     jobs = clone.jobs(said)
     assert list(jobs) == ["teacher", "label", "student", "evaluate"]
     assert clone.slurm.ended(jobs["teacher"]) == "FAILED"
     assert clone.slurm.field(jobs["teacher"], "Restarts") == "0"
     assert "tutelage: train failed: " in clone.log(jobs["teacher"])
-    assert "train.global_batch" in clone.log(jobs["teacher"])
+    assert "train.global_batch_size" in clone.log(jobs["teacher"])
     for name in ("label", "student", "evaluate"):
         assert clone.slurm.ended(jobs[name]) == "CANCELLED"
 
@@ -153,6 +153,6 @@ def test_a_failure_for_good_is_not_repeated_and_cancels_what_waits_for_it(clone:
 def test_bad_calls_end_at_once_and_say_what_to_do(clone: Clone):
     typo = clone.submit("slurm/student.sh", "teacher.yaml", "train.step=3")
     early = clone.submit("slurm/label.sh", "teacher.yaml")
-    for job, cure in ((typo, "did you mean train.steps?"), (early, "train it first")):
+    for job, hint in ((typo, "did you mean train.steps?"), (early, "train it first")):
         assert clone.slurm.ended(job) == "FAILED" and clone.slurm.field(job, "Restarts") == "0"
-        assert cure in clone.log(job)
+        assert hint in clone.log(job)

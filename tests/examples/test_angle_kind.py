@@ -52,13 +52,13 @@ def test_a_kind_from_outside_goes_all_the_way(tmp_path, installed):
     said = tutelage(
         "prepare", "folder", root, tmp_path / "data", env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}, status=1
     )
-    assert "give kind: classes, metric, unit_vector, binary" in " ".join(said.split())
+    assert "give kind: classes, scalar, unit_vector, binary" in " ".join(said.split())
     tutelage("prepare", "folder", root, tmp_path / "data", env=installed)
     (tmp_path / "teacher.yaml").write_text(f"""
         data: {{name: grasps, path: {tmp_path / "data"}, workers: 0}}
         tasks: [grasp]
         model: {{backbone: test_efficientnet, decoder: heads}}
-        train: {{global_batch: 2, steps: 6}}
+        train: {{global_batch_size: 2, steps: 6}}
         evaluate: {{every: 0}}
         label: {{flip: true}}
         run: {{root: {tmp_path / "runs"}}}

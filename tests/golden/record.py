@@ -54,9 +54,9 @@ def experiments(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"orders": {}, "losses": {}}
     for row in ROWS:
         overrides = [
-            *(f"data.path={folder / 'data'}", "data.workers=0", f"run.root={folder / 'runs'}"),
+            *(f"data.path={folder / 'data'}", "data.num_workers=0", f"run.root={folder / 'runs'}"),
             *UNIFORM,
-            *("labels.semseg=8", "labels.depth=24", "train.global_batch=4", "train.steps=20"),
+            *("labels.semseg=8", "labels.depth=24", "train.global_batch_size=4", "train.steps=20"),
             *("train.trace=true", "train.log_every=1"),
         ]
         experiment = Experiment(REPOSITORY / f"configs/scenes/{row}.yaml", overrides)
@@ -84,8 +84,8 @@ def networks() -> dict[str, str]:
 
     known = {
         "semseg": Task("semseg", "classes", tuple(map(str, range(40))), palette(40)),
-        "depth": Task("depth", "metric", scale=0.001, unit="m"),
-        "inverse_depth": Task("inverse_depth", "metric", scale=0.001, unit="1/m"),
+        "depth": Task("depth", "scalar", scale=0.001, unit="m"),
+        "inverse_depth": Task("inverse_depth", "scalar", scale=0.001, unit="1/m"),
         "normals": Task("normals", "unit_vector"),
     }
     found = {}

@@ -15,10 +15,10 @@ from launchers.cli import main
 
 Python = Callable[..., subprocess.CompletedProcess[str]]
 CONFIG = """
-data: {name: scenes, path: DATASET, workers: 0}
+data: {name: scenes, path: DATASET, num_workers: 0}
 labels: {semseg: 4, depth: 8}
 model: {backbone: test_efficientnet}
-train: {global_batch: 4, steps: 1}
+train: {global_batch_size: 4, steps: 1}
 """
 
 

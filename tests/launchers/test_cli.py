@@ -171,7 +171,7 @@ def test_config_prints_the_resolved_whole(place, capsys):
 def test_config_explains_every_key_and_needs_no_file(capsys):
     assert main(["config", "--keys"]) == 0
     text = capsys.readouterr().out
-    assert "train.global_batch: Frames of an optimizer step" in text and "pseudo.TASK.teacher: " in text
+    assert "train.global_batch_size: Frames of an optimizer step" in text and "pseudo.TASK.teacher: " in text
 
 
 def test_run_does_everything_and_the_single_commands_find_it_done(done, capsys):

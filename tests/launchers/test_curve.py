@@ -25,7 +25,7 @@ def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(place, capsys):
         for count in ("4", "6")
         for name, teacher in (("student-baseline", "–"), ("teacher", "–"), ("student", "teacher"))
     ]
-    assert {" ".join(words[4:6]) for words in said} == {"to do"}
+    assert {" ".join(words[4:5]) for words in said} == {"pending"}
     assert [words[-1] for words in said[::3]] == [f"runs/scenes/curve/semseg-{count}" for count in (4, 6)]
     assert set(place.rglob("*")) == before
 

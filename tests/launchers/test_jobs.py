@@ -46,7 +46,7 @@ def test_what_is_finished_is_not_started(done, ask):
 def test_an_end_is_judged_by_what_is_there_and_what_was_said(ask):
     assert ask("begin", "train") == ("start", 0)
     assert ask("end", "train") == ("again", 0), "killed before it could say anything"
-    for state in (status.RUNNING, status.CONTINUE, status.CRASHED):
+    for state in (status.RUNNING, status.INTERRUPTED, status.CRASHED):
         say(state)
         assert ask("end", "train") == ("again", 0)
     say(status.FAILED, "of another job", job="8")
@@ -107,7 +107,7 @@ def test_status_shows_what_is_finished(done, capsys):
 
 def test_stop_reaches_every_rank_and_not_the_launcher(place, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    options = ["train.steps=100000", "train.trace=true", "data.workers=1"]
+    options = ["train.steps=100000", "train.trace=true", "data.num_workers=1"]
     ranks = start(2, "-m", "launchers", "train", str(place / "teacher.yaml"), *options, env={"SLURM_JOB_ID": "4711"})
     try:
         order, end = RUN / "order.jsonl", time.monotonic() + 100
@@ -122,4 +122,4 @@ def test_stop_reaches_every_rank_and_not_the_launcher(place, monkeypatch):
         ranks.end()
     assert ranks.returncode != -signal.SIGUSR1
     assert errors.count("stopped at step") == 2
-    assert status.read(RUN)["state"] == status.CONTINUE
+    assert status.read(RUN)["state"] == status.INTERRUPTED

@@ -1,4 +1,4 @@
-"""What a mistake looks like: one line that names file, key and cure, a status, and no traceback."""
+"""What a mistake looks like: one line that names file, key and hint, a status, and no traceback."""
 
 import errno
 import os
@@ -222,7 +222,7 @@ def test_debug_adds_the_traceback(place, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (UserError("broken\nin two lines", cure="mend it"), 1, "broken in two lines; mend it"),
+        (UserError("broken\nin two lines", hint="mend it"), 1, "broken in two lines; mend it"),
         (KeyboardInterrupt(), 130, "interrupted; start the same command again to continue"),
         (OSError(errno.ENOSPC, "No space left on device", "/d/x.tar"), 1, "/d/x.tar: no space left; free some"),
         (PermissionError(errno.EACCES, "Permission denied", "/d"), 1, "/d: Permission denied"),

@@ -65,7 +65,7 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    ("number", "cure"),
+    ("number", "hint"),
     [
         (errno.ENOSPC, "free some space"),
         (errno.EDQUOT, "quota"),
@@ -73,9 +73,9 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, mo
         (errno.EACCES, "may write"),
     ],
 )
-def test_what_a_disk_refuses_is_one_line_with_a_cure(tmp_path, number, cure):
+def test_what_a_disk_refuses_is_one_line_with_a_cure(tmp_path, number, hint):
     path = tmp_path / "a.tar"
-    with pytest.raises(UserError, match=cure) as caught, atomic_file(path) as file:
+    with pytest.raises(UserError, match=hint) as caught, atomic_file(path) as file:
         file.write(b"x")
         raise OSError(number, os.strerror(number))
     assert caught.value.file == path
@@ -140,4 +140,4 @@ def test_json_that_cannot_be_read_names_file_and_cure(tmp_path, content, what):
         path.write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError, match=what) as caught:
         read_json(path, "start again")
-    assert caught.value.file == path and caught.value.cure == "start again"
+    assert caught.value.file == path and caught.value.hint == "start again"

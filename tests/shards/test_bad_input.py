@@ -1,4 +1,4 @@
-"""Whatever is wrong with a data set, or with the disk it is written to, is one line that names file, key and cure."""
+"""Whatever is wrong with a data set, or with the disk it is written to, is one line that names file, key and hint."""
 
 import errno
 import gc
@@ -41,12 +41,12 @@ def read_all(manifest):
 
 
 def complaint(action, manifest):
-    """What an action raises: one line with a file and a cure."""
+    """What an action raises: one line with a file and a hint."""
     with pytest.raises(UserError) as caught:
         action(manifest)
     error = caught.value
-    assert error.file and error.cure and "\n" not in str(error)
-    assert str(error.file) in str(error) and str(error).endswith(error.cure)
+    assert error.file and error.hint and "\n" not in str(error)
+    assert str(error.file) in str(error) and str(error).endswith(error.hint)
     return error
 
 
@@ -334,7 +334,7 @@ def test_a_manifest_of_a_newer_version(folder):
     (folder / NAME).write_text(json.dumps(entry | {"format": 2}))
     error = complaint(Manifest.load, folder)
     assert (error.file, error.key) == (folder / NAME, "format")
-    assert "update tutelage" in error.cure
+    assert "update tutelage" in error.hint
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ def test_no_space_left_at_any_moment(tiny_dataset, tmp_path, monkeypatch):
             patch.setattr(Path, "open", lambda self, *args, disk=disk, **options: disk.open(self, *args, **options))
             error = complaint(lambda out: pack(Tiny(), out, samples_per_shard=3), out)
         assert Path(error.file).parent == out and "no space left" in error.what
-        assert "free some space and start the same command again" in error.cure
+        assert "free some space and start the same command again" in error.hint
         left = {path.name: path.read_bytes() for path in out.iterdir()}
         assert left.items() < whole.items() and NAME not in left
         pack(Tiny(), out, samples_per_shard=3)

@@ -137,7 +137,7 @@ def test_a_depth_that_cannot_be_stored_is_refused(tree, metres):
     with pytest.raises(UserError, match=r"--max-depth: .*; give metres, more than 0 and at most 500"):
         Cityscapes(tree.root, max_depth=metres)
     depth = Cityscapes(tree.root, max_depth=500).tasks[1]
-    assert (depth.kind, depth.unit) == ("metric", "m")
+    assert (depth.kind, depth.unit) == ("scalar", "m")
     assert 500 / depth.scale <= 65535
 
 
@@ -169,7 +169,7 @@ def test_inverse_depth_is_one_over_depth_in_place_of_it(tree):
     depth = Cityscapes(tree.root, max_depth=500).load("train", 0).labels["depth"]
     source = Cityscapes(tree.root, max_depth=500, inverse_depth=True)
     task, labels = source.tasks[1], source.load("train", 0).labels
-    assert (task.name, task.kind, task.unit, task.zoom) == ("inverse_depth", "metric", "1/m", "multiply")
+    assert (task.name, task.kind, task.unit, task.zoom) == ("inverse_depth", "scalar", "1/m", "multiply")
     assert set(labels) == {"semseg", "inverse_depth"} and labels["inverse_depth"].dtype == np.float32
     disparity = np.array([0, 0, 0, 257, 2047, 65534]) / 256
     np.testing.assert_allclose(labels["inverse_depth"][0], disparity / (0.209313 * 2262.52), rtol=1e-5)

@@ -62,7 +62,7 @@ def test_a_measured_value_never_becomes_a_missing_one():
 
 @given(st.lists(st.integers(0, 65535), min_size=1), st.sampled_from([0.001, 1 / 128, 0.0002, 3.0]))
 def test_every_stored_step_comes_back_to_itself(steps, scale):
-    task = type(DEPTH)("depth", "metric", scale=scale, unit="m")
+    task = type(DEPTH)("depth", "scalar", scale=scale, unit="m")
     stored = png(np.array([steps], np.uint16))
     again = task.storage.encode(task.storage.decode(stored))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(again))), [steps])
@@ -168,7 +168,7 @@ def test_damaged_bytes_decode_or_raise_the_one_error(image_format, data):
     try:
         open_image(bytes(damaged[: data.draw(st.integers(1, len(damaged)))]), image_format)
     except UserError as error:
-        assert error.cure and "\n" not in str(error)
+        assert error.hint and "\n" not in str(error)
 
 
 @given(st.text())

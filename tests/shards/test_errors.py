@@ -9,12 +9,12 @@ from shards.errors import UserError
 def test_the_line_has_the_parts_that_are_known():
     assert str(UserError("is torn")) == "is torn"
     assert str(UserError("is torn", key="k")) == "k: is torn"
-    whole = UserError("is torn", file=Path("a.tar"), key="k.png", cure="draw it again")
+    whole = UserError("is torn", file=Path("a.tar"), key="k.png", hint="draw it again")
     assert str(whole) == "a.tar: k.png: is torn; draw it again"
 
 
 def test_it_travels_between_processes():
-    error = UserError("is torn", file=Path("a.tar"), key="k", cure="draw it again")
+    error = UserError("is torn", file=Path("a.tar"), key="k", hint="draw it again")
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert str(copy) == str(error)
-    assert (copy.what, copy.file, copy.key, copy.cure) == ("is torn", Path("a.tar"), "k", "draw it again")
+    assert (copy.what, copy.file, copy.key, copy.hint) == ("is torn", Path("a.tar"), "k", "draw it again")

@@ -79,7 +79,7 @@ def test_arguments_suffice(root):
     assert source.splits == {"train": ["0002", "0000", "0001"], "val": ["0003"]}  # the list's own order
     semseg, depth = source.tasks
     assert (semseg.name, semseg.classes) == ("semseg", ("floor", "shelf", "person"))
-    assert (depth.name, depth.kind, depth.scale, depth.unit) == ("depth", "metric", 0.001, "m")
+    assert (depth.name, depth.kind, depth.scale, depth.unit) == ("depth", "scalar", 0.001, "m")
     assert [set(source.load("train", i).labels) for i in range(3)] == [{"depth"}, {"semseg", "depth"}, {"semseg"}]
     frame = source.load("train", 1)
     assert frame.rgb == (root / "rgb/0000.png").read_bytes()
@@ -105,7 +105,7 @@ def test_the_example_of_the_docstring_works(root):
     source = Folder(root)
     assert [(task.name, task.kind) for task in source.tasks] == [
         ("semseg", "classes"),
-        ("depth", "metric"),
+        ("depth", "scalar"),
         ("normals", "unit_vector"),
         ("ground", "binary"),
     ]
@@ -248,7 +248,7 @@ def test_labels_that_never_match_are_an_error(root):
 
 
 def test_a_zoom_is_declared_and_written_back(root):
-    declare(root, "tasks: {depth: {kind: metric, scale: 0.001, unit: 1/m, zoom: multiply}}")
+    declare(root, "tasks: {depth: {kind: scalar, scale: 0.001, unit: 1/m, zoom: multiply}}")
     task = Folder(root).tasks[0]
     assert task.zoom == "multiply"
     (root / "dataset.yaml").write_text(declaration_of([task]))
@@ -423,7 +423,7 @@ def test_a_cut_image_is_an_error_that_names_it(root, suffix):
     with pytest.raises(UserError, match=r"is no \w+ image that can be decoded") as caught:
         warehouse(root).load("val", 0)
     assert caught.value.file == path
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def test_a_picture_of_another_kind_or_none_is_an_error(root):
@@ -445,15 +445,15 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
     ("text", "message"),
     [
         ("taks: {}", r"dataset.yaml: taks: is no key; did you mean tasks\? known: name, val_fraction, tasks"),
-        ("tasks: {depth: {kind: metric, scal: 1}}", r"tasks.depth.scal: is no key; did you mean scale\?"),
+        ("tasks: {depth: {kind: scalar, scal: 1}}", r"tasks.depth.scal: is no key; did you mean scale\?"),
         ("tasks: {semseg: {kind: classes, classes: 3, colors: []}}", r"semseg.colors: .* did you mean colours\?"),
-        ("tasks: {depth: {kind: metric, classes: 3}}", r"tasks.depth.classes: is no key"),
-        ("tasks: {depth: {scale: 1}}", r"tasks.depth: has no kind; give kind: classes, metric, unit_vector"),
+        ("tasks: {depth: {kind: scalar, classes: 3}}", r"tasks.depth.classes: is no key"),
+        ("tasks: {depth: {scale: 1}}", r"tasks.depth: has no kind; give kind: classes, scalar, unit_vector"),
         ("tasks: {depth: {kind: metrik}}", r"tasks.depth: has no kind"),
-        ("tasks: {depth: {kind: [metric]}}", r"tasks.depth: has no kind"),
-        ("tasks: {depth: {kind: metric}}", r"tasks.depth: scale is no number; give the value of one stored step"),
-        ("tasks: {depth: {kind: metric, scale: -1}}", r"tasks.depth: scale -1.0 is not positive; "),
-        ("tasks: {depth: {kind: metric, scale: 1, zoom: up}}", r"tasks.depth: zoom 'up' is none of divide, multiply"),
+        ("tasks: {depth: {kind: [scalar]}}", r"tasks.depth: has no kind"),
+        ("tasks: {depth: {kind: scalar}}", r"tasks.depth: scale is no number; give the value of one stored step"),
+        ("tasks: {depth: {kind: scalar, scale: -1}}", r"tasks.depth: scale -1.0 is not positive; "),
+        ("tasks: {depth: {kind: scalar, scale: 1, zoom: up}}", r"tasks.depth: zoom 'up' is none of divide, multiply"),
         ("tasks: {Depth: {kind: unit_vector}}", r"tasks.Depth: 'Depth' is no task name"),
         ("tasks: {semseg: {kind: classes}}", r"tasks.semseg: classes are missing; give a list"),
         ("tasks: {semseg: {kind: classes, classes: [yes, no]}}", r"class name True is no text to YAML; put it in quo"),
@@ -481,4 +481,4 @@ def test_a_declaration_that_makes_no_sense_is_an_error(root, text, message):
     with pytest.raises(UserError, match=message) as caught:
         Folder(root)
     assert "\n" not in str(caught.value)
-    assert caught.value.cure
+    assert caught.value.hint

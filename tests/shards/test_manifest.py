@@ -110,7 +110,7 @@ def test_a_damaged_manifest_names_its_file_and_a_cure(folder, damage):
     edit(folder, damage)
     with pytest.raises(UserError) as caught:
         Manifest.load(folder)
-    assert caught.value.file == folder / NAME and caught.value.cure
+    assert caught.value.file == folder / NAME and caught.value.hint
     assert "\n" not in str(caught.value)
 
 

@@ -13,8 +13,8 @@ FEW, MANY = (2, 0, 3, 1), (7, 9, 0, 12)
 """Samples in each of four shards."""
 
 
-def mixture(second: int = 5, global_batch: int = 8, seed: int = 1) -> Mixture:
-    return Mixture([FEW, MANY], second, global_batch, seed, window=2)
+def mixture(second: int = 5, global_batch_size: int = 8, seed: int = 1) -> Mixture:
+    return Mixture([FEW, MANY], second, global_batch_size, seed, window=2)
 
 
 def of_first(place: tuple[int, int]) -> bool:
@@ -23,7 +23,7 @@ def of_first(place: tuple[int, int]) -> bool:
 
 
 def run(order: Mixture, epochs: int) -> list[tuple[int, int]]:
-    size = order.steps_per_epoch * order.global_batch
+    size = order.steps_per_epoch * order.global_batch_size
     return [order.locate(epoch, position) for epoch in range(epochs) for position in range(size)]
 
 

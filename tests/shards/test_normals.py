@@ -169,13 +169,13 @@ def test_what_cannot_be_is_said_with_its_cure():
     for window in (1, 4, -3):
         with pytest.raises(UserError, match=f"--window: {window} pixels; give an odd number from 3 up"):
             WithNormals(Tiny(), window)
-    two = Tiny(tasks=(Task("depth", "metric", scale=1), Task("heat", "metric", scale=1)))
-    with pytest.raises(UserError, match="--normals: normals follow from depth, but the metric tasks are depth, heat"):
+    two = Tiny(tasks=(Task("depth", "scalar", scale=1), Task("heat", "scalar", scale=1)))
+    with pytest.raises(UserError, match="--normals: normals follow from depth, but the scalar tasks are depth, heat"):
         WithNormals(two)
-    inverse = Tiny(tasks=(Task("inverse_depth", "metric", scale=1, zoom="multiply"),))
-    with pytest.raises(UserError, match="the metric tasks are none"):
+    inverse = Tiny(tasks=(Task("inverse_depth", "scalar", scale=1, zoom="multiply"),))
+    with pytest.raises(UserError, match="the scalar tasks are none"):
         WithNormals(inverse)
-    with pytest.raises(UserError, match="the metric tasks are none"):
+    with pytest.raises(UserError, match="the scalar tasks are none"):
         WithNormals(Tiny(tasks=()))
     with pytest.raises(UserError, match="the data have normals of their own"):
         WithNormals(WithNormals(Tiny()))

@@ -59,7 +59,7 @@ def test_splits_classes_and_counts_come_from_the_files(official):
     semseg, depth = source.tasks
     assert (semseg.name, semseg.classes) == ("semseg", ("wall", "floor", "bed"))
     assert len(set(semseg.colours)) == 3
-    assert (depth.name, depth.kind, depth.scale, depth.unit) == ("depth", "metric", 0.001, "m")
+    assert (depth.name, depth.kind, depth.scale, depth.unit) == ("depth", "scalar", 0.001, "m")
 
 
 @pytest.mark.parametrize(("depth", "array"), [("filled", "filled"), ("raw", "holes")])

@@ -327,7 +327,7 @@ def test_a_source_that_cannot_be_packed_is_refused(tmp_path, splits, what, key):
     out = tmp_path / "out"
     with pytest.raises(UserError, match=what) as caught:
         pack(type("Wrong", (Tiny,), {"splits": splits})(), out)
-    assert caught.value.key == key and caught.value.cure
+    assert caught.value.key == key and caught.value.hint
     assert not out.exists()
 
 
@@ -429,7 +429,7 @@ def test_a_frame_that_contradicts_itself_names_its_raw_file_and_key(rgb, labels,
 
 def test_a_bad_frame_ends_the_job_and_the_cured_one_continues_it(tiny_dataset, tmp_path):
     def fail():
-        raise UserError("is torn", file="raw/7.png", key="train-007", cure="draw it again")
+        raise UserError("is torn", file="raw/7.png", key="train-007", hint="draw it again")
 
     with pytest.raises(UserError, match=r"raw/7.png: train-007: is torn; draw it again"):
         pack(Tiny(at=7, act=fail), tmp_path, samples_per_shard=3)

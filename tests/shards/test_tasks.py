@@ -27,12 +27,12 @@ def test_a_name_that_cannot_be_a_members(name):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"kind": "boxes"}, "kind 'boxes' is none of classes, metric, unit_vector"),
+        ({"kind": "boxes"}, "kind 'boxes' is none of classes, scalar, unit_vector"),
         ({"kind": "classes"}, "0 classes, where 1 to 255 can be stored"),
         ({"kind": "classes", "classes": ("c",) * 256, "colours": palette(256)}, "256 classes, where 1 to 255"),
         ({"kind": "classes", "classes": ("a", "b"), "colours": palette(1)}, "1 colours for 2 classes"),
-        ({"kind": "metric"}, "scale 0.0 is not positive"),
-        ({"kind": "metric", "scale": float("nan")}, "scale nan is not positive"),
+        ({"kind": "scalar"}, "scale 0.0 is not positive"),
+        ({"kind": "scalar", "scale": float("nan")}, "scale nan is not positive"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(options, what):
@@ -48,9 +48,10 @@ def test_a_palette_has_distinct_colours():
 
 def test_a_zoom_is_written_only_where_it_is_not_the_usual_one():
     """Manifests of before there was one stay the same to the byte, and are read as they were meant."""
-    assert DEPTH.to_json() == {"kind": "metric", "scale": 0.001, "unit": "m"}
+    assert DEPTH.to_json() == {"kind": "scalar", "scale": 0.001, "unit": "m"}
+    assert Task.from_json("depth", DEPTH.to_json() | {"kind": "metric"}) == DEPTH, "as manifests of 0.1 have it"
     assert Task.from_json("depth", DEPTH.to_json()).zoom == "divide"
-    inverse = Task("inverse_depth", "metric", scale=1.0, unit="1/m", zoom="multiply")
+    inverse = Task("inverse_depth", "scalar", scale=1.0, unit="1/m", zoom="multiply")
     assert inverse.to_json()["zoom"] == "multiply"
     assert Task.from_json("inverse_depth", json.loads(json.dumps(inverse.to_json()))) == inverse
 
@@ -58,8 +59,8 @@ def test_a_zoom_is_written_only_where_it_is_not_the_usual_one():
 @pytest.mark.parametrize(
     ("task", "what"),
     [
-        ({"kind": "metric", "scale": 1.0, "zoom": "double"}, "zoom 'double' is none of divide, multiply, keep"),
-        ({"kind": "unit_vector", "zoom": "keep"}, "zoom 'keep' is of the kind metric, not of unit_vector"),
+        ({"kind": "scalar", "scale": 1.0, "zoom": "double"}, "zoom 'double' is none of divide, multiply, keep"),
+        ({"kind": "unit_vector", "zoom": "keep"}, "zoom 'keep' is of the kind scalar, not of unit_vector"),
     ],
 )
 def test_a_zoom_that_cannot_be_is_refused(task, what):

@@ -27,12 +27,12 @@ Make = Callable[..., Experiment]
 
 CONFIGS = {
     "base": """
-        data: {name: scenes, path: DATASET, workers: 0}
+        data: {name: scenes, path: DATASET, num_workers: 0}
         labels: {semseg: 8, depth: 16}
         model: {backbone: test_efficientnet}
-        train: {global_batch: 4, steps: 4, lr: 1.0e-3, log_every: 2, trace: true}
-        evaluate: {batch: 4}
-        label: {batch: 3, threshold: 0.4}
+        train: {global_batch_size: 4, steps: 4, lr: 1.0e-3, log_every: 2, trace: true}
+        evaluate: {batch_size: 4}
+        label: {batch_size: 3, threshold: 0.4}
     """,
     "plain": "inherits: base.yaml",
     "teacher": "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {steps: 20, lr: 3.0e-3}\nevaluate: {every: 5}",

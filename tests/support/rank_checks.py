@@ -51,15 +51,15 @@ def check(config: Path, folder: Path, checks: dict[str, Any], *overrides: str) -
 
     seen: dict[str, Any] = {"order": {}, "gradients": {}, "evaluate": {}}
     for workers, accumulation in checks.get("order", ()):
-        made = experiment(f"data.workers={workers}", f"train.accumulation={accumulation}")
+        made = experiment(f"data.num_workers={workers}", f"train.gradient_accumulation_steps={accumulation}")
         seen["order"][f"{workers} workers, accumulation {accumulation}"] = order(made, process)
     for accumulation in checks.get("gradients", ()):
-        made = experiment("model.norm=frozen", f"train.accumulation={accumulation}")
+        made = experiment("model.norm=frozen", f"train.gradient_accumulation_steps={accumulation}")
         seen["gradients"][str(accumulation)] = gradients(made, process, folder)
     for batch in checks.get("evaluate", ()):
-        seen["evaluate"][str(batch)] = sums(experiment(f"evaluate.batch={batch}"), process)
+        seen["evaluate"][str(batch)] = sums(experiment(f"evaluate.batch_size={batch}"), process)
     for batch in checks.get("at label", ()):
-        made = experiment(f"evaluate.batch={batch}", *AT_LABEL)
+        made = experiment(f"evaluate.batch_size={batch}", *AT_LABEL)
         seen["evaluate"][f"{batch} at label"] = sums(made, process)
     if process.is_main_process:
         (folder / "seen.json").write_text(json.dumps(seen))
@@ -73,7 +73,7 @@ def order(experiment: Experiment, process: Accelerator) -> list[list[tuple[str, 
     ]
     of_ranks = gather_object([micro])
     samples = [sample for parts in zip(*of_ranks, strict=True) for part in parts for sample in part]
-    size = experiment.config.train.global_batch
+    size = experiment.config.train.global_batch_size
     return [samples[at : at + size] for at in range(0, len(samples), size)]
 
 
@@ -81,7 +81,7 @@ def micro_batches(experiment: Experiment, process: Accelerator, start: int, stop
     """This rank's micro-batches of some steps."""
     config = experiment.config
     criterion = MultiTaskLoss(experiment.tasks)
-    size, parts = config.train.global_batch, config.train.accumulation
+    size, parts = config.train.global_batch_size, config.train.gradient_accumulation_steps
     batches = Batches(size, parts, process.process_index, process.num_processes)
     return training_batches(config, experiment.training_frames(), criterion, batches, start, stop)
 
@@ -107,7 +107,7 @@ def gradients(experiment: Experiment, process: Accelerator, folder: Path) -> dic
     with register_optimizer_step_pre_hook(lambda optimizer, *_: taken.update(gradient(optimizer.param_groups))):
         trainer.optimise(micro)
     if process.is_main_process:
-        name = f"{process.num_processes}-{experiment.config.train.accumulation}.safetensors"
+        name = f"{process.num_processes}-{experiment.config.train.gradient_accumulation_steps}.safetensors"
         save_file(taken, folder / f"taken-{name}")
         save_file(naive, folder / f"naive-{name}")
     own = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in taken.values())).hexdigest()

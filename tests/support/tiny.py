@@ -23,7 +23,7 @@ from shards.write import EncodedSample, shard_info, write_shard
 SIZE = (32, 64)
 BLOCK = 8
 SEMSEG = Task("semseg", "classes", classes=("floor", "wall", "person", "shelf"), colours=palette(4))
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 
 

@@ -10,7 +10,7 @@ from shards.tasks import Task, palette
 from trainer.model.network import Architecture, build
 
 SEMSEG = Task("semseg", "classes", tuple("abcde"), palette(5))
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 STUDENT = Architecture("hrnet_w18_small", ("rgb",), (SEMSEG, DEPTH))
 TEACHER = dataclasses.replace(

@@ -13,7 +13,7 @@ from trainer.augment import Augment, to_tensors
 from trainer.kinds import learning
 
 SEMSEG = Task("semseg", "classes", tuple(map(str, range(200))), palette(200))
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 TASKS = (SEMSEG, DEPTH, NORMALS)
 HEIGHT, WIDTH = 48, 64
@@ -141,7 +141,7 @@ def test_options_do_not_shift_each_others_draws():
 @pytest.mark.parametrize("crop", [None, (30, 41)])
 def test_every_member_shows_the_same_places(crop):
     """Rows and columns, read back from each member, agree: exactly among labels, to a pixel with the image."""
-    metre = Task("metre", "metric", scale=0.001, unit="m")
+    metre = Task("metre", "scalar", scale=0.001, unit="m")
     sample = coordinates() | {"metre": np.ones((HEIGHT, WIDTH), np.float32)}
     augment = Augment((*TASKS, metre), crop=crop, zoom=(1.0, 1.2, 1.5, 2.0))
     for seed in SEEDS:
@@ -174,8 +174,8 @@ def test_depth_is_divided_by_the_zoom_and_no_measurement_stays_none():
 
 def test_each_quantity_does_under_zoom_what_its_task_says():
     """A thing that looks z times nearer is at 1/z of its depth, at z times its inverse depth, and as warm as before."""
-    inverse = Task("inverse_depth", "metric", scale=2**-16, unit="1/m", zoom="multiply")
-    heat = Task("heat", "metric", scale=0.1, unit="K", zoom="keep")
+    inverse = Task("inverse_depth", "scalar", scale=2**-16, unit="1/m", zoom="multiply")
+    heat = Task("heat", "scalar", scale=0.1, unit="K", zoom="keep")
     values = {"depth": 4.0, "inverse_depth": 0.25, "heat": 300.0}
     sample = photo() | {name: np.full((HEIGHT, WIDTH), value, np.float32) for name, value in values.items()}
     for member in values:
@@ -218,7 +218,7 @@ def middle(found: dict[str, torch.Tensor]) -> list[float]:
 
 @pytest.mark.parametrize("crop", [None, (24, 42)])
 def test_a_zoom_about_the_centre_shows_the_middle_of_what_it_enlarges(crop):
-    metre = Task("metre", "metric", scale=0.001, unit="m")
+    metre = Task("metre", "scalar", scale=0.001, unit="m")
     sample = coordinates() | {"metre": np.ones((HEIGHT, WIDTH), np.float32)}
     middles = set()
     for seed in SEEDS:

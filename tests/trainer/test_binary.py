@@ -148,7 +148,7 @@ def folder(tmp_path_factory):
         data: {{name: robot, path: {root / "data"}, workers: 0}}
         tasks: [masks]
         model: {{backbone: test_efficientnet, decoder: heads}}
-        train: {{global_batch: 4, steps: 120, lr: 3.0e-3}}
+        train: {{global_batch_size: 4, steps: 120, lr: 3.0e-3}}
         evaluate: {{every: 0}}
         run: {{root: {root / "runs"}}}
     """

@@ -12,6 +12,7 @@ from trainer.config import Config
 from trainer.configdocs import documentation
 from trainer.configfile import load, shared, teacher_call, to_dict, to_yaml
 from trainer.configvalues import parse_size
+from trainer.renamed import RENAMED
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "engine")  # those are accelerate's
@@ -64,7 +65,7 @@ PROMISED = [
     "data.path",
     "data.size",
     "data.crop",
-    "data.workers",
+    "data.num_workers",
     "labels.TASK",
     "val",
     "inputs",
@@ -72,8 +73,8 @@ PROMISED = [
     "model.backbone",
     "model.pretrained",
     "model.pretrained_inputs",
-    "train.global_batch",
-    "train.accumulation",
+    "train.global_batch_size",
+    "train.gradient_accumulation_steps",
     "train.epochs",
     "train.lr",
     "train.precision",
@@ -119,7 +120,7 @@ def test_a_file_overrides_what_it_inherits_relative_to_itself(tmp_path):
     config = load(write(tmp_path, "inherits: a/middle.yaml\nseed: 4\nlabels: {semseg: 9}", "leaf.yaml"))
     assert (config.seed, config.train.epochs, config.train.lr) == (4, 8, 0.5)
     assert dict(config.labels) == {"semseg": 9, "depth": 2}
-    assert config.train.global_batch == Config().train.global_batch
+    assert config.train.global_batch_size == Config().train.global_batch_size
     assert config.experiment == "leaf"
 
 
@@ -141,9 +142,11 @@ def test_a_resolved_configuration_of_before_val_seed_means_what_it_did(tmp_path)
 
 def test_overrides_win_and_are_yaml(tmp_path):
     path = write(tmp_path, DATA + "seed: 1")
-    config = load(path, ["seed=2", "inputs=[rgb, depth]", "labels.semseg=5", "train.clip=null", "model.pretrained=w.s"])
+    config = load(
+        path, ["seed=2", "inputs=[rgb, depth]", "labels.semseg=5", "train.max_grad_norm=null", "model.pretrained=w.s"]
+    )
     assert (config.seed, list(config.inputs), dict(config.labels)) == (2, ["rgb", "depth"], {"semseg": 5})
-    assert config.train.clip is None and config.model.pretrained == "w.s"
+    assert config.train.max_grad_norm is None and config.model.pretrained == "w.s"
     assert dict(load(path, ["labels.semseg=5", "labels.semseg=null"]).labels) == {"semseg": None}
     assert load(path, ["experiment=x", "run.root=/r"]).run.path == "/r/data/x/seed-1"
 
@@ -192,10 +195,10 @@ def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path
 
 MISTYPED = {
     "train.epoch": "train.epochs",
-    "train.globalbatch": "train.global_batch",
+    "train.globalbatch": "train.global_batch_size",
     "sed": "seed",
     "lables": "labels",
-    "data.wrokers": "data.workers",
+    "data.wrokers": "data.num_workers",
     "pseudo.semseg.treshold": "pseudo.semseg.threshold",
     "chekpoint": "checkpoint",
 }
@@ -235,7 +238,7 @@ WRONG = {
     "no frames": (DATA + "frames: 0", "frames: 0 is less than 1", "give 1 or more"),
     "negative frames": (DATA + "val: -1", "val: -1 is less than 1", "give 1 or more"),
     "negative dev": (DATA + "dev: -1", "dev: -1 is less than 0", "give 0 or more"),
-    "negative workers": ("data: {path: d, workers: -1}", "data.workers: -1", "give 0 or more"),
+    "negative workers": ("data: {path: d, num_workers: -1}", "data.num_workers: -1", "give 0 or more"),
     "not a number": (DATA + "train: {lr: .nan}", "train.lr: nan", "give 0 or more"),
     "negative budget": (DATA + "labels: {depth: -1}", "labels.depth: -1 frames", "give 0 or more"),
     "size": ("data: {path: d, size: 12}", "data.size: '12' is no size", "write HEIGHTxWIDTH"),
@@ -276,11 +279,19 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("text", "what", "cure"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, what, cure):
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_is_told_the_new_one(tmp_path, old, new):
+    path = tmp_path / "c.yaml"
+    path.write_text(DATA)
+    with pytest.raises(UserError, match=rf"command line: {old}: is no such option; did you mean {new}\?"):
+        load(path, [f"{old}=1"])
+
+
+@pytest.mark.parametrize(("text", "what", "hint"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, what, hint):
     path = write(tmp_path, text)
     message = error_of(path)
-    assert message.startswith(f"{path}: {what}") and f"; {cure}" in message.replace("it means: ", "")
+    assert message.startswith(f"{path}: {what}") and f"; {hint}" in message.replace("it means: ", "")
 
 
 @pytest.mark.parametrize(
@@ -293,8 +304,8 @@ def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, what, cure):
         "train.precision=fp8": "command line: train.precision: 'fp8' is unknown",
         "seed=99999999999999999999": "command line: seed: 99999999999999999999 is too large; give less than 2^63",
         "seed=-1": "command line: seed: -1 is less than 0",
-        "train.clip=-1": "command line: train.clip: -1.0 is no norm; give more than 0, or null",
-        "train.clip=0": "command line: train.clip: 0.0 is no norm",
+        "train.max_grad_norm=-1": "command line: train.max_grad_norm: -1.0 is no norm; give more than 0, or null",
+        "train.max_grad_norm=0": "command line: train.max_grad_norm: 0.0 is no norm",
         "inputs=rgb": "command line: inputs: is no list; write inputs=[rgb]",
         "data.size=big": "command line: data.size: 'big' is no size",
     }.items(),

@@ -38,7 +38,7 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     first.wait()
     assert checkpoint.newest(run.checkpoints) == run.checkpoints / "step-00000006"
 
-    second = process("train", "plain", *LONG, "data.workers=1")
+    second = process("train", "plain", *LONG, "data.num_workers=1")
     steps(second, 14)
     second.send_signal(signal.SIGINT)
     out, errors = second.communicate(timeout=60)

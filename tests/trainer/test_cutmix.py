@@ -14,7 +14,7 @@ from trainer.losses import MultiTaskLoss
 
 TASKS = (
     Task("semseg", "classes", classes=("a", "b"), colours=((0, 0, 0), (9, 9, 9))),
-    Task("depth", "metric", unit="m", scale=0.001),
+    Task("depth", "scalar", unit="m", scale=0.001),
 )
 MIXED = ("augment.cutmix=1", "labels.semseg=null", "labels.depth=null")
 
@@ -104,7 +104,7 @@ def batches(experiment: Experiment, stop: int, cut: Batches) -> list:
 def test_ranks_and_workers_see_the_same_mixed_frames(make):
     whole = batches(make("plain", *MIXED), 3, Batches(4))
     plain = batches(make("plain", *MIXED[1:]), 3, Batches(4))
-    parts = [batches(make("plain", *MIXED, "data.workers=1"), 3, Batches(4, 1, rank, 2)) for rank in range(2)]
+    parts = [batches(make("plain", *MIXED, "data.num_workers=1"), 3, Batches(4, 1, rank, 2)) for rank in range(2)]
     for step, batch in enumerate(whole):
         assert torch.equal(torch.cat([part[step].rgb for part in parts]), batch.rgb)
         assert torch.equal(torch.cat([part[step].labels["depth"] for part in parts]), batch.labels["depth"])

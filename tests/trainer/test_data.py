@@ -25,7 +25,7 @@ SIZE = (32, 64)
 
 def batches_of(experiment: Experiment, stop: int, start: int = 0, batches: Batches | None = None) -> list:
     criterion = MultiTaskLoss(experiment.tasks, experiment.config.loss.weights, experiment.config.loss.normalise)
-    batches = batches or Batches(experiment.config.train.global_batch)
+    batches = batches or Batches(experiment.config.train.global_batch_size)
     return list(training_batches(experiment.config, experiment.training_frames(), criterion, batches, start, stop))
 
 
@@ -137,8 +137,8 @@ def test_ranks_and_accumulation_cut_the_same_global_batch(make):
 
 
 def test_fewer_frames_than_a_batch_are_an_error(make):
-    with pytest.raises(UserError, match=r"train\.global_batch: 32 samples a step, but an epoch has only 16"):
-        batches_of(make("plain", "train.global_batch=32"), 1)
+    with pytest.raises(UserError, match=r"train\.global_batch_size: 32 samples a step, but an epoch has only 16"):
+        batches_of(make("plain", "train.global_batch_size=32"), 1)
     with pytest.raises(UserError, match="an epoch has only 0; make it smaller, or give more labelled frames"):
         batches_of(make("plain", "tasks=[semseg]", "labels.semseg=0"), 1)
 
@@ -284,7 +284,7 @@ def test_a_damaged_shard_names_shard_and_member(make, scenes_dataset, tmp_path):
 def test_a_workers_error_keeps_its_text(make, scenes_dataset, tmp_path):
     copy = copy_of(scenes_dataset, tmp_path / "copy")
     damage(copy)
-    overrides = [f"data.path={copy.folder}", "data.workers=1"]
+    overrides = [f"data.path={copy.folder}", "data.num_workers=1"]
     with pytest.raises(
         UserError, match=r"copy/train-00000\d\.tar: train_0000\d\d\.\S+: bytes differ .*; copy the shard"
     ):

@@ -36,7 +36,7 @@ def test_weights_and_statistics_are_averaged_and_counters_copied():
 
 
 def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
-    experiment = make("plain", EMA, "evaluate.every=1", "train.global_batch=16")
+    experiment = make("plain", EMA, "evaluate.every=1", "train.global_batch_size=16")
     evaluated, average = [], None
 
     def evaluate(_, network, *__, **___):

@@ -116,7 +116,7 @@ def test_last_and_best_are_both_measured_and_one_is_chosen(finished):
 
 def test_it_is_evaluated_again_only_when_something_changed(finished, evaluations):
     evaluate(finished("teacher"))
-    evaluate(finished("teacher", "evaluate.batch=2", "label.threshold=0.5"))
+    evaluate(finished("teacher", "evaluate.batch_size=2", "label.threshold=0.5"))
     assert evaluations == []
     assert evaluate(finished("teacher", "val=2"))["validation_frames"] == 2
     assert len(evaluations) == 2, "last and best"
@@ -161,7 +161,7 @@ def test_the_batch_does_not_change_the_figures(finished):
     network, _ = checkpoint.load_exported(experiment.checkpoints / "last")
     rows = [
         module.evaluate_network(
-            finished("student", f"evaluate.batch={batch}"), network, accelerator("fp32"), show=False
+            finished("student", f"evaluate.batch_size={batch}"), network, accelerator("fp32"), show=False
         )
         for batch in (1, 4, 6)
     ]
@@ -171,7 +171,7 @@ def test_the_batch_does_not_change_the_figures(finished):
 
 
 def test_frames_that_are_set_aside_can_be_evaluated_on(make):
-    overrides = ("dev=4", "labels.depth=12", "evaluate.split=dev", "evaluate.every=1", "train.global_batch=6")
+    overrides = ("dev=4", "labels.depth=12", "evaluate.split=dev", "evaluate.every=1", "train.global_batch_size=6")
     experiment = make("plain", *overrides)
     train(experiment)
     row = evaluate(experiment)
@@ -182,7 +182,7 @@ def test_frames_that_are_set_aside_can_be_evaluated_on(make):
 
 
 def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny_dataset):
-    where = [f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null", "train.global_batch=2"]
+    where = [f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null", "train.global_batch_size=2"]
     experiment = make("teacher", *where, "train.steps=1", "evaluate.every=0")
     train(experiment)
     frames = experiment.evaluation_frames()
@@ -219,5 +219,5 @@ def test_refusals(make, finished):
 
 
 def test_lines_that_describe_metrics():
-    metrics = {"semseg": {"miou": 0.25, "iou": [0.5, None], "pixels": 3}, "depth": {"rmse": 1.23456, "absrel": None}}
+    metrics = {"semseg": {"miou": 0.25, "iou": [0.5, None], "pixels": 3}, "depth": {"rmse": 1.23456, "abs_rel": None}}
     assert list(describe(metrics)) == ["semseg: miou 0.25, pixels 3", "depth: rmse 1.235"]

@@ -17,12 +17,12 @@ from trainer.train import train
 SCRIPT = str(Path(__file__).parents[1] / "support/dying_rank.py")
 ENGINES = Path(__file__).parents[2] / "configs/engine"
 OPTIONS = (
-    "train.global_batch=6",
+    "train.global_batch_size=6",
     "train.steps=24",
     "train.log_every=5",
     "checkpoint.every=4",
     "evaluate.every=3",
-    "data.workers=1",
+    "data.num_workers=1",
 )
 """Four steps an epoch; kills fall between, in and beside epochs, evaluations, log lines and checkpoints."""
 

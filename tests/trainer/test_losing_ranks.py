@@ -13,7 +13,7 @@ from trainer.experiment import Experiment
 from trainer.runs import checkpoint, status
 from trainer.runs.lease import Lease
 
-ENDLESS = ("train.steps=100000", "train.global_batch=4", "data.workers=1")
+ENDLESS = ("train.steps=100000", "train.global_batch_size=4", "data.num_workers=1")
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_signal_to_one_rank_stops_all_after_one_checkpoint(trained, run):
     (kept,) = run.checkpoints.glob("step-*")
     assert checkpoint.newest(run.checkpoints) == kept
     said = status.read(run.folder)
-    assert said["state"] == "to be continued" and f"stopped at step {int(kept.name[5:])}" in said["why"]
+    assert said["state"] == "interrupted" and f"stopped at step {int(kept.name[5:])}" in said["why"]
 
 
 def test_ranks_end_with_their_launcher_and_leave_the_folder_to_the_next(trained, run: Experiment):
@@ -88,7 +88,7 @@ def test_a_rank_that_hangs_is_given_up_after_the_timeout(trained, run):
     assert seconds_until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE, 90) > 20
     ranks.end()
     said = status.read(run.folder)
-    assert said["state"] == "to be continued" and "rank 0: another rank ended or does not answer" in said["why"]
+    assert said["state"] == "interrupted" and "rank 0: another rank ended or does not answer" in said["why"]
 
 
 DIFFERING = """

@@ -16,7 +16,7 @@ from trainer.losses import MultiTaskLoss, label_counts, loss_sums
 from trainer.model.network import Predictions
 
 SEMSEG = Task("semseg", "classes", tuple("abcde"), palette(5))
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 TASKS = (SEMSEG, DEPTH, NORMALS)
 SIDE = 32  # one cell of the coarsest stride
@@ -325,4 +325,4 @@ def test_a_wrong_option_is_a_user_error_that_names_it(options, key):
     with pytest.raises(UserError) as caught:
         MultiTaskLoss(TASKS, **options)
     assert caught.value.key == key
-    assert caught.value.cure
+    assert caught.value.hint

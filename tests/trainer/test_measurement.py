@@ -37,8 +37,8 @@ def depth_metrics(predicted: list[np.ndarray], truths: list[np.ndarray]) -> dict
     return {
         "rmse": np.sqrt(np.mean((p - t) ** 2)),
         "mae": np.mean(np.abs(p - t)),
-        "absrel": np.mean(np.abs(p - t) / t),
-        "logrmse": np.sqrt(np.mean(d**2)),
+        "abs_rel": np.mean(np.abs(p - t) / t),
+        "rmse_log": np.sqrt(np.mean(d**2)),
         "log10": np.mean(np.abs(d)) / np.log(10),
         "silog": np.std(d),
         **{f"delta{k}": np.mean(ratio < 1.25**k) for k in (1, 2, 3)},
@@ -174,7 +174,9 @@ def test_frames_of_several_sizes_are_measured_at_their_own(make, tmp_path):
     mixed = pack(Mixed(6, 3, (32, 64)), tmp_path / "mixed", samples_per_shard=3)
     options = ("labels.semseg=null", "labels.depth=null", "data.size=32x64", "train.steps=1")
     made = [
-        make("plain", f"data.path={mixed.folder}", *options, "evaluate.resolution=label", f"evaluate.batch={batch}")
+        make(
+            "plain", f"data.path={mixed.folder}", *options, "evaluate.resolution=label", f"evaluate.batch_size={batch}"
+        )
         for batch in (1, 3)
     ]
     train(made[0])
@@ -259,6 +261,6 @@ def test_refusals(make):
     ):
         with pytest.raises(UserError, match=said):
             make("plain", *options)
-    with pytest.raises(UserError, match=r"range\.semseg: has no range: it is not a task of kind metric; leave it out"):
+    with pytest.raises(UserError, match=r"range\.semseg: has no range: it is not a task of kind scalar; leave it out"):
         train(make("plain", "evaluate.range.semseg=[0, 1]"))
     Measurement.of(make("plain", "tasks=[semseg]", "evaluate.range.depth=[0, 1]"))  # of a task that others predict

@@ -14,7 +14,7 @@ from trainer.kinds import learning
 from trainer.metrics import Metrics
 
 SEMSEG = Task("semseg", "classes", tuple("abcd"), palette(4))
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 TASKS = (SEMSEG, DEPTH, NORMALS)
 
@@ -120,7 +120,7 @@ def test_depth_by_hand():
     found = depths([2.0, 3.0, 7.0], [1.0, 4.0, 0.0])
     assert found["pixels"] == 2
     assert found["rmse"] == pytest.approx(1)
-    assert found["absrel"] == pytest.approx((1 / 1 + 1 / 4) / 2)
+    assert found["abs_rel"] == pytest.approx((1 / 1 + 1 / 4) / 2)
     assert found["delta1"] == 0  # ratios 2 and 4/3
     assert found["delta2"] == found["delta3"] == 0.5
 
@@ -134,18 +134,18 @@ def test_rmse_is_the_root_over_all_pixels_and_no_mean_of_roots():
 
 def test_logrmse_is_natural_and_in_the_unit():
     found = depths([math.e, 1.0], [1.0, math.e])
-    assert found["logrmse"] == pytest.approx(1, rel=1e-7)
+    assert found["rmse_log"] == pytest.approx(1, rel=1e-7)
 
 
 @pytest.mark.parametrize("value", [1e-4, 0.0, -3.0])
 def test_a_prediction_below_the_minimum_is_raised_to_it_for_logarithm_and_ratio_only(value):
     """To 1 mm there, and to 0 everywhere."""
     found = depths([value, 1.0], [1.0, 1.0])
-    assert found["logrmse"] == pytest.approx(math.log(1000) / math.sqrt(2))
+    assert found["rmse_log"] == pytest.approx(math.log(1000) / math.sqrt(2))
     assert found["log10"] == pytest.approx(3 / 2)
     assert found["silog"] == pytest.approx(math.log(1000) / 2)
     assert found["rmse"] == pytest.approx((1 - max(value, 0)) / math.sqrt(2))
-    assert found["mae"] == found["absrel"] == pytest.approx((1 - max(value, 0)) / 2)
+    assert found["mae"] == found["abs_rel"] == pytest.approx((1 - max(value, 0)) / 2)
     assert found["delta3"] == 0.5
 
 
@@ -155,7 +155,7 @@ def test_a_diverged_network_shows_as_a_huge_error(value):
         found = depths(predictions, [1.0, 1.0])
         share = sum(not math.isfinite(each) for each in predictions) / 2
         assert found["rmse"] == math.sqrt(SATURATION * share)
-        assert found["silog"] == found["logrmse"] == math.sqrt(SATURATION * share)
+        assert found["silog"] == found["rmse_log"] == math.sqrt(SATURATION * share)
         assert found["mae"] == SATURATION * share
         assert found["delta1"] == 1 - share
         assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -185,7 +185,7 @@ def test_silog_by_hand():
     found = depths([math.e, 1.0, 1.0], [1.0, math.e, 1.0])
     assert found["silog"] == pytest.approx(math.sqrt(2 / 3))
     found = depths([math.e**2, 1.0], [1.0, 1.0])  # d = 2, 0: mean of squares 2, square of mean 1
-    assert found["silog"] == pytest.approx(1) and found["logrmse"] == pytest.approx(math.sqrt(2))
+    assert found["silog"] == pytest.approx(1) and found["rmse_log"] == pytest.approx(math.sqrt(2))
 
 
 def test_a_variance_cancels_nothing():
@@ -245,8 +245,8 @@ def test_all_equal_naive_references():
     ratio = torch.maximum(p / t, t / p)
     reference = {
         "rmse": (p - t).square().mean().sqrt(),
-        "logrmse": (p.log() - t.log()).square().mean().sqrt(),
-        "absrel": ((p - t).abs() / t).mean(),
+        "rmse_log": (p.log() - t.log()).square().mean().sqrt(),
+        "abs_rel": ((p - t).abs() / t).mean(),
         "mae": (p - t).abs().mean(),
         "log10": (p.log10() - t.log10()).abs().mean(),
         "silog": (p.log() - t.log()).var(correction=0).sqrt(),

@@ -11,7 +11,7 @@ from trainer.model.modality import encoder
 from trainer.model.network import Architecture
 
 SEMSEG = Task("semseg", "classes", tuple("abcde"), palette(5))
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 LABELS = Architecture(
     "hrnet_w18_small",

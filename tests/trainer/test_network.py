@@ -22,7 +22,7 @@ def classes(count: int, name: str = "semseg") -> Task:
 
 
 SEMSEG = classes(5)
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 STATISTICS = {"depth": (2.5, 1.5)}
 

@@ -23,7 +23,7 @@ from trainer.model.packages import PACKAGE, PACKAGES
 from trainer.model.pretrained import normalised
 
 LITE0 = "tf_efficientnet_lite0"
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 STUDENT = Architecture(LITE0, ("rgb",), (DEPTH,), decoder="heads")
 TEACHER = Architecture(LITE0, ("rgb", "depth"), (DEPTH,), (DEPTH,), "add", {"depth": (2.0, 1.0)}, decoder="heads")
 EARLY = Architecture(LITE0, ("rgb", "depth"), (DEPTH,), (DEPTH,), "early", {"depth": (2.0, 1.0)}, decoder="heads")
@@ -251,7 +251,7 @@ BLOCK = "_blocks.4.1."
 def test_another_order_is_refused(reference, change, message):
     with pytest.raises(UserError, match=message) as error:
         packages.match(change(renamed(reference)), reference, LITE0, Path("x.pth"))
-    assert error.value.file == Path("x.pth") and error.value.cure
+    assert error.value.file == Path("x.pth") and error.value.hint
 
 
 def test_the_extra_installs_what_the_registry_names():

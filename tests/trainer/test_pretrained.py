@@ -20,7 +20,7 @@ from trainer.runs import checkpoint
 
 BACKBONE = "hrnet_w18_small"
 HALF = (0.5, 0.5, 0.5)
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 TEACHER = Architecture(BACKBONE, ("rgb", "depth"), (DEPTH,), (DEPTH,), statistics={"depth": (2.0, 1.0)})
 EARLY = Architecture(BACKBONE, ("rgb", "depth"), (DEPTH,), (DEPTH,), "early", {"depth": (2.0, 1.0)})
 
@@ -170,8 +170,8 @@ def test_nothing_is_unpickled(tmp_path):
         (tmp_path / name).write_bytes(pickle.dumps(bomb))
         with pytest.raises(UserError) as error:
             build(TEACHER, pretrained=tmp_path / name)
-        assert error.value.file == tmp_path / name and error.value.cure
-        assert "weights_only=True" in error.value.cure or name.endswith(".safetensors")
+        assert error.value.file == tmp_path / name and error.value.hint
+        assert "weights_only=True" in error.value.hint or name.endswith(".safetensors")
     assert not (tmp_path / "exploded").exists()
 
 

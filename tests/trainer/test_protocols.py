@@ -89,7 +89,7 @@ def test_every_row_is_tested():
 @pytest.mark.parametrize("protocol", ROWS)
 def test_every_row_sees_as_many_samples(protocol):
     rows = [Experiment(path).config for path in rows_of(CONFIGS / protocol)]
-    assert len({config.train.steps * config.train.global_batch for config in rows}) == 1
+    assert len({config.train.steps * config.train.global_batch_size for config in rows}) == 1
 
 
 @pytest.mark.parametrize(("protocol", "name"), CELLS, ids=lambda word: word)
@@ -108,7 +108,7 @@ def test_a_row_sees_what_the_protocol_shows(protocol, name, data, tmp_path):
 
 @pytest.mark.parametrize(("protocol", "name"), [cell for cell in CELLS if "-p" not in cell[1]], ids=lambda word: word)
 def test_a_row_takes_a_step(protocol, name, data, tmp_path):
-    experiment = made(protocol, name, data, tmp_path, "train.global_batch=4", "data.workers=0")
+    experiment = made(protocol, name, data, tmp_path, "train.global_batch_size=4", "data.num_workers=0")
     config = experiment.config
     network = build(experiment.architecture)
     criterion = MultiTaskLoss(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
@@ -119,7 +119,7 @@ def test_a_row_takes_a_step(protocol, name, data, tmp_path):
 
 @pytest.mark.parametrize(("protocol", "name"), [("cityscapes-onelabel", "ummt-pu"), ("nyudv2-randomlabel", "ummt-ps")])
 def test_a_student_is_taught_and_its_result_names_the_protocol(protocol, name, data, tmp_path):
-    small = ["train.global_batch=4", "train.steps=2", "data.workers=0", "evaluate.batch=2"]
+    small = ["train.global_batch_size=4", "train.steps=2", "data.num_workers=0", "evaluate.batch_size=2"]
     experiment = made(protocol, name, data, tmp_path, *small)
     run(experiment)
     result = read_result(experiment.folder / "result.json")

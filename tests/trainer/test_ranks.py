@@ -16,10 +16,10 @@ from tiny import Tiny
 from shards.pack import pack
 
 CONFIG = """
-    data: {name: tiny, path: DATASET, workers: 0}
+    data: {name: tiny, path: DATASET, num_workers: 0}
     labels: {semseg: 4}
     model: {backbone: test_efficientnet}
-    train: {global_batch: 12, steps: 4, log_every: 4, trace: true}
+    train: {global_batch_size: 12, steps: 4, log_every: 4, trace: true}
 """
 CHECKS: dict[int, dict[str, Any]] = {
     1: {"order": [[0, 1], [0, 2], [3, 2]], "gradients": [1, 2], "evaluate": [2, 3], "at label": [3]},
@@ -125,7 +125,7 @@ def test_so_does_one_at_the_labels_size_within_a_range_and_a_window(measured, ra
     assert measured(ranks)[0]["evaluate"]["3 at label"] == expected
 
 
-LONG = CONFIG.replace("global_batch: 12", "global_batch: 24").replace("semseg: 4", "semseg: 30")
+LONG = CONFIG.replace("global_batch_size: 12", "global_batch_size: 24").replace("semseg: 4", "semseg: 30")
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int, int
     @cache
     def train(ranks: int, workers: int, accumulation: int) -> str:
         name = f"{ranks}-{workers}-{accumulation}"
-        options = (f"data.workers={workers}", f"train.accumulation={accumulation}", f"run.path={folder / name}")
+        options = (
+            f"data.num_workers={workers}",
+            f"train.gradient_accumulation_steps={accumulation}",
+            f"run.path={folder / name}",
+        )
         done = launch(ranks, "-m", "launchers", "train", str(config), *options)
         assert done.returncode == 0, done.stderr
         return (folder / name / "order.jsonl").read_text()

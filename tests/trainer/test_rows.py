@@ -81,7 +81,7 @@ def test_every_row_is_tested():
 
 @pytest.mark.parametrize(("data", "name", "row"), CELLS, ids=lambda word: word)
 def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, write_labels):
-    overrides = [f"run.root={tmp_path}", f"data.path={scenes_dataset.folder}", "data.workers=0", "data.crop=null"]
+    overrides = [f"run.root={tmp_path}", f"data.path={scenes_dataset.folder}", "data.num_workers=0", "data.crop=null"]
     overrides += ["model.backbone=test_efficientnet", "model.pretrained=false"]
     experiment = Experiment(small / data / f"{name}.yaml", overrides)
     config = experiment.config
@@ -119,8 +119,8 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
     assert bool(network.initial) == (row not in HEADS)
     assert len(network.backbones) == (1 if row == "fmst" else len(inputs))
     criterion = MultiTaskLoss(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
-    batch = next(training_batches(config, frames, criterion, Batches(config.train.global_batch), 0, 1))
-    assert len(batch.keys) == config.train.global_batch
+    batch = next(training_batches(config, frames, criterion, Batches(config.train.global_batch_size), 0, 1))
+    assert len(batch.keys) == config.train.global_batch_size
     loss = criterion(network(batch.inputs(config.inputs, torch.channels_last)), batch.labels, batch.counts)
     assert loss.isfinite() and loss > 0
 
@@ -128,7 +128,9 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
 @pytest.mark.parametrize("data", TINY)
 def test_every_row_of_a_table_sees_as_many_samples(data):
     rows = [Experiment(path).config for path in rows_of(CONFIGS / data)]
-    seen = {config.train.steps * config.train.global_batch for config in rows if not config.experiment.endswith("-l")}
+    seen = {
+        config.train.steps * config.train.global_batch_size for config in rows if not config.experiment.endswith("-l")
+    }
     assert len(seen) == 1
 
 

@@ -14,18 +14,18 @@ from trainer.runtime import StopRequest, accelerator, losing_ranks
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "cure"),
+    ("name", "value", "hint"),
     [
         ("MIXED_PRECISION", "bf16", r"train\.precision=fp32 decides"),
-        ("GRADIENT_ACCUMULATION_STEPS", "4", r"set train\.accumulation"),
-        ("GRADIENT_CLIPPING", "1.0", r"set train\.clip"),
+        ("GRADIENT_ACCUMULATION_STEPS", "4", r"set train\.gradient_accumulation_steps"),
+        ("GRADIENT_CLIPPING", "1.0", r"set train\.max_grad_norm"),
         ("DYNAMO_BACKEND", "INDUCTOR", r"set train\.compile=true"),
         ("USE_MEGATRON_LM", "true", "use one of configs/engine"),
     ],
 )
-def test_what_the_launcher_was_told_in_vain_is_an_error(monkeypatch, name, value, cure):
+def test_what_the_launcher_was_told_in_vain_is_an_error(monkeypatch, name, value, hint):
     monkeypatch.setenv(f"ACCELERATE_{name}", value)
-    with pytest.raises(UserError, match=rf"accelerate launch --{name.lower()}: {value} is not .*{cure}"):
+    with pytest.raises(UserError, match=rf"accelerate launch --{name.lower()}: {value} is not .*{hint}"):
         accelerator("fp32")
 
 

@@ -15,7 +15,7 @@ def test_options_that_are_newer_than_a_run_have_their_defaults(tmp_path):
     assert options_of(tmp_path) == {}
     (tmp_path / "config.yaml").write_text("train: {lr: 0.5}\n")
     options = options_of(tmp_path)
-    assert options["train.lr"] == 0.5 and options["train.warmup"] == 0 and "run.root" not in options
+    assert options["train.lr"] == 0.5 and options["train.warmup_steps"] == 0 and "run.root" not in options
 
 
 @pytest.mark.parametrize(("tasks", "decoder"), [("[semseg]", "heads"), ("[semseg, depth]", "mti")])

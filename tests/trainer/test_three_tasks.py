@@ -20,12 +20,12 @@ from trainer.stages import run
 
 CONFIGS = {
     "base": """
-        data: {name: scenes, path: DATASET, workers: 0}
+        data: {name: scenes, path: DATASET, num_workers: 0}
         tasks: [semseg, depth, normals]
         labels: {semseg: 6, depth: 12, normals: 6}
         model: {backbone: test_efficientnet}
-        train: {global_batch: 4, steps: 4, lr: 1.0e-3, log_every: 2}
-        evaluate: {batch: 4}
+        train: {global_batch_size: 4, steps: 4, lr: 1.0e-3, log_every: 2}
+        evaluate: {batch_size: 4}
     """,
     "alone": "inherits: base.yaml",
     "teacher": "inherits: base.yaml\ninputs: [rgb, depth]",
@@ -91,7 +91,7 @@ def test_vectors_have_no_confidence_to_hold_a_threshold_against(experiments):
 def test_table_and_picture_show_three_tasks(experiments, tmp_path):
     rows = [json.loads((experiments[n].folder / "result.json").read_text()) for n in ("teacher", "sees", "student")]
     table = tabulate(rows)
-    assert table.titles[-4:] == ["semseg mIoU", "depth rmse", "depth logrmse", "normals mean °"]
+    assert table.titles[-4:] == ["semseg mIoU", "depth rmse", "depth rmse_log", "normals mean °"]
     cells = {row[0]: dict(zip(table.titles, row, strict=True)) for row in table.rows}
     assert cells["student"]["outputs"] == "S+D+normals" and cells["student"]["|normals|"] == "6+6"
     assert cells["sees"]["inputs"] == "RGB+normals" and cells["student"]["losses"].endswith("P-normals")

@@ -35,7 +35,7 @@ def losses(experiment: Experiment) -> list[float]:
 
 
 def test_a_second_run_is_the_first_one_with_any_number_of_workers(make, reference):
-    again = make("plain", *LONG, "data.workers=1")
+    again = make("plain", *LONG, "data.num_workers=1")
     train(again)
     assert_same_run(again.folder, reference.folder)
 
@@ -52,7 +52,7 @@ def test_another_seed_is_another_run(make):
 def test_accumulation_changes_no_sample_and_hardly_a_loss(make):
     """Batch norm sees smaller batches, and nothing else differs; learning rate 0 keeps the runs together."""
     overrides = ["train.lr=1e-12", "train.log_every=1"]
-    runs = [make("plain", f"train.accumulation={n}", f"experiment=by-{n}", *overrides) for n in (1, 2)]
+    runs = [make("plain", f"train.gradient_accumulation_steps={n}", f"experiment=by-{n}", *overrides) for n in (1, 2)]
     for run in runs:
         train(run)
     assert lines(runs[0].folder, "order") == lines(runs[1].folder, "order")
@@ -63,7 +63,7 @@ def test_accumulation_changes_no_sample_and_hardly_a_loss(make):
 def test_the_traced_order_is_the_contracts(reference):
     frames, config = reference.training_frames(), reference.config
     chosen = frames.by_shard(frames.to_train(config.inputs, config.tasks))
-    order = Order([len(of) for of in chosen], config.seed, window=config.data.window)
+    order = Order([len(of) for of in chosen], config.seed, window=config.data.shuffle_window)
     traced = lines(reference.folder, "order")
     assert [(line["step"], line["epoch"]) for line in traced] == [(step, (step - 1) // 4) for step in range(1, 25)]
     for line in traced:
@@ -114,7 +114,7 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(make, monkeypatch, n
         return {"semseg": {"miou": values[trainer.step]}, "depth": {"rmse": values[trainer.step]}}
 
     monkeypatch.setattr("trainer.trainer.evaluate_network", evaluate)
-    experiment = make("plain", "evaluate.every=1", f"evaluate.best={name}", "train.global_batch=16")
+    experiment = make("plain", "evaluate.every=1", f"evaluate.best={name}", "train.global_batch_size=16")
     claim(experiment)
     trainer, weights = Trainer(experiment), {}
     for done in trainer.iterate():
@@ -129,7 +129,7 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(make, monkeypatch, n
     [("s.miou", 0.5, True), ("s.miou", 0.7, False), ("d.rmse", 2.1, True), ("d.rmse", 2, False)],
 )
 def test_better_is_larger_for_shares_and_smaller_for_errors(name, best, better):
-    metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "absrel": None}}
+    metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "abs_rel": None}}
     assert headline(metrics, name, best)[1] is better
     assert headline(metrics, name, None)[1] is True
 
@@ -168,9 +168,9 @@ def test_another_log_every_on_continuing_keeps_the_mean(make, reference):
     assert first["loss"]["total"] == pytest.approx(sum(losses(traced)[15:21]) / 6, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["s.iou", "d.absrel", "x.rmse", "rmse"])
+@pytest.mark.parametrize("name", ["s.iou", "d.abs_rel", "x.rmse", "rmse"])
 def test_a_metric_that_is_not_measured_is_an_error(name):
-    metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "absrel": None}}
+    metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "abs_rel": None}}
     metrics["s"]["pixels"] = 7
     with pytest.raises(UserError, match=rf"evaluate\.best: '{name}' is not measured; use one of s\.miou, d\.rmse$"):
         headline(metrics, name, None)
@@ -178,7 +178,7 @@ def test_a_metric_that_is_not_measured_is_an_error(name):
 
 def test_a_metric_of_no_task_is_found_before_the_first_step(make):
     known = (
-        "depth.rmse, depth.logrmse, depth.absrel, depth.delta1, depth.delta2, depth.delta3, depth.mae, depth.log10, "
+        "depth.rmse, depth.rmse_log, depth.abs_rel, depth.delta1, depth.delta2, depth.delta3, depth.mae, depth.log10, "
         "depth.silog"
     )
     with pytest.raises(UserError, match=f"best: 'semseg.miou' is not measured; use one of {known}$"):
@@ -190,13 +190,13 @@ def test_a_metric_of_no_task_is_found_before_the_first_step(make):
 
 
 def test_epochs_are_passes_over_the_experiments_frames(make):
-    run = make("plain", "train.steps=null", "train.epochs=2", "train.global_batch=8")
+    run = make("plain", "train.steps=null", "train.epochs=2", "train.global_batch_size=8")
     train(run)
     assert [line["epoch"] for line in lines(run.folder, "order")] == [0, 0, 1, 1]
 
 
 def test_cosine_adamw_clip_and_warmup(make):
-    run = make("plain", "train.optimizer=adamw", "train.schedule=cosine", "train.warmup=2", "train.log_every=1")
+    run = make("plain", "train.optimizer=adamw", "train.schedule=cosine", "train.warmup_steps=2", "train.log_every=1")
     train(run)
     cosine = [5e-4 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
     assert [line["lr"] for line in lines(run.folder)] == pytest.approx([cosine[0] / 2, *cosine[1:]])
@@ -205,7 +205,7 @@ def test_cosine_adamw_clip_and_warmup(make):
 def test_clip_bounds_the_gradient(make):
     norms = {}
     for clip in ("null", "0.5"):
-        trainer = Trainer(make("plain", f"train.clip={clip}", f"experiment=clip-{clip}"))
+        trainer = Trainer(make("plain", f"train.max_grad_norm={clip}", f"experiment=clip-{clip}"))
 
         def measure(optimizer, *_, clip=clip):
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -352,7 +352,10 @@ def test_a_loss_that_stays_infinite_stops_the_run_and_keeps_the_last_good_checkp
 
 def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeypatch):
     """Also in a later micro-batch than the first, whose gradient is dropped too."""
-    run, original = make("plain", "train.accumulation=2", "train.log_every=1", "checkpoint.every=1"), Learner.predict
+    run, original = (
+        make("plain", "train.gradient_accumulation_steps=2", "train.log_every=1", "checkpoint.every=1"),
+        Learner.predict,
+    )
     calls = iter(range(100))
 
     def predict(learner, batch):
@@ -368,7 +371,9 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
     assert [line["step"] for line in metrics if "loss" in line] == [1, 2, 4], "the third has no loss to show"
     assert [path.name for path in sorted(run.checkpoints.glob("step-*"))] == ["step-00000001", "step-00000002"]
 
-    other = make("plain", "train.accumulation=2", "train.steps=4", "checkpoint.every=1", "experiment=other")
+    other = make(
+        "plain", "train.gradient_accumulation_steps=2", "train.steps=4", "checkpoint.every=1", "experiment=other"
+    )
     monkeypatch.setattr(Learner, "predict", original)
     claim(other)
     trainer = Trainer(other)
@@ -408,8 +413,10 @@ def test_a_run_that_another_process_trains_is_refused(make):
 
 
 def test_global_batch_and_accumulation_must_fit(make):
-    with pytest.raises(UserError, match=r"train\.global_batch: 4 samples cannot be cut into 1 ranks × 3 accumulation"):
-        train(make("plain", "train.accumulation=3"))
+    with pytest.raises(
+        UserError, match=r"train\.global_batch_size: 4 samples cannot be cut into 1 ranks × 3 accumulation steps"
+    ):
+        train(make("plain", "train.gradient_accumulation_steps=3"))
 
 
 def test_no_prepared_data_set(make, tmp_path):
@@ -418,8 +425,8 @@ def test_no_prepared_data_set(make, tmp_path):
 
 
 def test_a_single_value_is_too_little_for_batch_norm(make):
-    options = ("train.global_batch=1", "data.crop=32x32", "train.accumulation=1")
-    with pytest.raises(UserError, match=r"train\.global_batch: 1 frame of 32x32 is too little .*; give each"):
+    options = ("train.global_batch_size=1", "data.crop=32x32", "train.gradient_accumulation_steps=1")
+    with pytest.raises(UserError, match=r"train\.global_batch_size: 1 frame of 32x32 is too little .*; give each"):
         train(make("plain", *options))
 
 

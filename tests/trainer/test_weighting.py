@@ -53,7 +53,11 @@ def log_variance(run) -> torch.Tensor:
 def test_the_weights_are_learnt_the_same_however_the_batch_is_cut(make):
     found = []
     for accumulation in (1, 2):
-        options = (f"experiment=cut-{accumulation}", f"train.accumulation={accumulation}", "model.norm=frozen")
+        options = (
+            f"experiment=cut-{accumulation}",
+            f"train.gradient_accumulation_steps={accumulation}",
+            "model.norm=frozen",
+        )
         run = make("plain", *options, "loss.weighting=uncertainty", "train.steps=5", "checkpoint.every=4")
         train(run)
         found.append(log_variance(run))

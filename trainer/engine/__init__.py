@@ -43,8 +43,8 @@ def choose(
         UserError: for a launch, or a DeepSpeed file, that this trainer does not know how to obey.
     """
     if asks("DEEPSPEED") and accelerator.distributed_type != DistributedType.DEEPSPEED:
-        cure = "leave ACCELERATE_USE_CPU (--cpu) to the trainer, which sees itself that there is no GPU"
-        raise UserError("accelerate would ignore its DeepSpeed settings", key="ACCELERATE_USE_DEEPSPEED", cure=cure)
+        hint = "leave ACCELERATE_USE_CPU (--cpu) to the trainer, which sees itself that there is no GPU"
+        raise UserError("accelerate would ignore its DeepSpeed settings", key="ACCELERATE_USE_DEEPSPEED", hint=hint)
     arguments = (accelerator, network, optimizer, clip, precision)
     kind = accelerator.distributed_type
     if kind == DistributedType.DEEPSPEED:  # only what is needed is imported
@@ -59,5 +59,5 @@ def choose(
         from trainer.engine.plain import Plain
 
         return Plain(*arguments)
-    cure = "use one of configs/engine"
-    raise UserError(f"{kind.value} is no engine of this trainer", key="distributed_type", cure=cure)
+    hint = "use one of configs/engine"
+    raise UserError(f"{kind.value} is no engine of this trainer", key="distributed_type", hint=hint)

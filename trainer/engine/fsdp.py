@@ -28,7 +28,7 @@ class Fsdp2(Engine):
     def _check(self, precision: str) -> None:
         refuse_fp16(self.accelerator, precision, self.name)
         if self.accelerator.num_processes == 1:
-            raise UserError("has nothing to share with", key="num_processes", cure="use 2 or more, or no engine")
+            raise UserError("has nothing to share with", key="num_processes", hint="use 2 or more, or no engine")
         if self.accelerator.distributed_type != DistributedType.FSDP:
             _reveal(self.accelerator)
         plugin = self.accelerator.state.fsdp_plugin
@@ -98,7 +98,7 @@ def _reveal(accelerator: Accelerator) -> None:
 def _refuse(plugin: FullyShardedDataParallelPlugin) -> None:
     """Raises a :class:`UserError` for what this engine would do wrong or not at all."""
     if plugin.fsdp_version != 2:
-        raise UserError("only 2 is known", key="fsdp_version", cure="use configs/engine/fsdp2.yaml")
+        raise UserError("only 2 is known", key="fsdp_version", hint="use configs/engine/fsdp2.yaml")
     unknown = {
         "fsdp_cpu_ram_efficient_loading": plugin.cpu_ram_efficient_loading,
         "fsdp_offload_params": isinstance(plugin.cpu_offload, CPUOffloadPolicy),
@@ -106,7 +106,7 @@ def _refuse(plugin: FullyShardedDataParallelPlugin) -> None:
     }
     for key, value in unknown.items():
         if value:
-            raise UserError("is not supported", key=key, cure=f"write `{key}: false` in accelerate's file")
+            raise UserError("is not supported", key=key, hint=f"write `{key}: false` in accelerate's file")
 
 
 def _wrap_by_size(plugin: FullyShardedDataParallelPlugin, network: nn.Module) -> None:

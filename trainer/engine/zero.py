@@ -66,8 +66,8 @@ class Zero(Engine):
 
     def held(self) -> dict[str, Tensor]:
         if self.stage == 3:
-            cure = "use fsdp2, zero2 or ddp, or leave it out"
-            raise UserError("zero3 does not average weights", key="train.ema", cure=cure)
+            hint = "use fsdp2, zero2 or ddp, or leave it out"
+            raise UserError("zero3 does not average weights", key="train.ema", hint=hint)
         return super().held()
 
     @torch.no_grad()
@@ -151,27 +151,27 @@ def _obey(settings: dict[str, Any], clip: float | None) -> None:
     """
     for key in ("optimizer", "scheduler"):
         if key in settings:
-            cure = "remove it; the run's configuration has train.optimizer, train.lr, train.schedule"
-            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", cure=cure)
+            hint = "remove it; the run's configuration has train.optimizer, train.lr, train.schedule"
+            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", hint=hint)
     for key in ("fp16", "bf16", "torch_autocast"):
         if settings.get(key, {}).get("enabled") is True:
-            cure = "remove it, and set train.precision=bf16 in the run's configuration"
-            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", cure=cure)
+            hint = "remove it, and set train.precision=bf16 in the run's configuration"
+            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", hint=hint)
     expected = {"gradient_accumulation_steps": 1, "gradient_clipping": clip or 0.0}
     for key, value in expected.items():
         given = settings.get(key, "auto")
         if given not in ("auto", value):
-            cure = f'write "{key}": "auto"; the run\'s configuration has train.accumulation and train.clip'
-            raise UserError(f"is {given}, and {value} by the run", key=f"deepspeed_config_file: {key}", cure=cure)
+            hint = f'write "{key}": "auto"; train.gradient_accumulation_steps and train.max_grad_norm decide'
+            raise UserError(f"is {given}, and {value} by the run", key=f"deepspeed_config_file: {key}", hint=hint)
         settings[key] = value
     for key in ("train_batch_size", "train_micro_batch_size_per_gpu"):
         if settings.pop(key, "auto") != "auto":
-            cure = 'write "auto"; the run\'s configuration has train.global_batch'
-            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", cure=cure)
+            hint = 'write "auto"; the run\'s configuration has train.global_batch_size'
+            raise UserError("belongs to the trainer", key=f"deepspeed_config_file: {key}", hint=hint)
     settings["train_micro_batch_size_per_gpu"] = 1  # what it reports is made from this, and nothing else
     if settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
-        cure = "use 1, 2 or 3, or configs/engine/ddp.yaml"
-        raise UserError("is no stage of ZeRO", key="deepspeed_config_file: zero_optimization.stage", cure=cure)
+        hint = "use 1, 2 or 3, or configs/engine/ddp.yaml"
+        raise UserError("is no stage of ZeRO", key="deepspeed_config_file: zero_optimization.stage", hint=hint)
 
 
 def _load_partition(parameter: Any, weight: Tensor, moments: dict[str, Tensor]) -> None:

@@ -38,8 +38,8 @@ def learning(task: Task) -> Learning:
     for entry in entry_points(group=GROUP, name=task.kind) if task.kind not in _LEARNING else ():
         register(entry.load())
     if task.kind not in _LEARNING:
-        cure = f"install what offers it as an entry point of {GROUP}, or register it"
-        raise UserError(f"kind {task.kind} cannot be learnt", key=task.name, cure=cure)
+        hint = f"install what offers it as an entry point of {GROUP}, or register it"
+        raise UserError(f"kind {task.kind} cannot be learnt", key=task.name, hint=hint)
     return _LEARNING[task.kind](task)
 
 

@@ -77,15 +77,15 @@ class Learning(ABC):
         due = self.task.storage.empty(1, 1)
         if array.shape[2:] != due.shape[2:] or array.ndim != due.ndim or not array.size:
             form = f"(height, width{''.join(f', {size}' for size in due.shape[2:])})"
-            raise UserError(f"has the shape {array.shape}, where {form} is due", key=name, cure="convert it")
+            raise UserError(f"has the shape {array.shape}, where {form} is due", key=name, hint="convert it")
         if np.issubdtype(due.dtype, np.integer):
             if array.dtype != due.dtype:
-                cure = "give one byte a number, 0 to 255" if due.dtype == np.uint8 else "convert it"
-                raise UserError(f"is {array.dtype}, not {due.dtype}", key=name, cure=cure)
+                hint = "give one byte a number, 0 to 255" if due.dtype == np.uint8 else "convert it"
+                raise UserError(f"is {array.dtype}, not {due.dtype}", key=name, hint=hint)
             return array
         if not np.issubdtype(array.dtype, np.floating):
             unit = f"in {self.task.unit}" if self.task.unit else "of length 1"
-            raise UserError(f"is {array.dtype}, no floating-point number", key=name, cure=f"give floats {unit}")
+            raise UserError(f"is {array.dtype}, no floating-point number", key=name, hint=f"give floats {unit}")
         return np.nan_to_num(array.astype(np.float32), nan=0, posinf=0, neginf=0)
 
     # Losses

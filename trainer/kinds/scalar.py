@@ -1,4 +1,4 @@
-"""Kind ``metric``: absolute error, the value itself, rmse and its kin."""
+"""Kind ``scalar``: absolute error, the value itself, rmse and its kin."""
 
 import math
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class ScalarEncoder(Encoder):
 class ScalarLearning(Learning):
     """Tensors are float32 ``(1, H, W)`` in the task's unit, 0 for no label; so are outputs, of any value."""
 
-    kind = "metric"
+    kind = "scalar"
 
     def view(self, array: Tensor) -> Tensor:
         return array[None]
@@ -101,17 +101,17 @@ class ScalarLearning(Learning):
         """With p the prediction, t the truth, and means over all pixels of the evaluation:
 
         - in the task's unit ``rmse``, √mean((p − t)²), and ``mae``, mean |p − t|;
-        - ``logrmse``, √mean(d²) with d = ln p − ln t (values in that unit); ``log10``, mean |log₁₀ p − log₁₀ t|;
+        - ``rmse_log``, √mean(d²) with d = ln p − ln t (values in that unit); ``log10``, mean |log₁₀ p − log₁₀ t|;
         - ``silog``, √(mean(d²) − mean(d)²), what a common factor of all predictions does not change: the root of the
           scale-invariant error of Eigen et al. 2014 (λ = 1), of which KITTI's benchmark prints 100 times as much.
           Below 1e-4 it is rounding;
-        - ``absrel``, mean(|p − t| / t); ``delta1`` to ``delta3``, shares of pixels with max(p/t, t/p) < 1.25^k;
+        - ``abs_rel``, mean(|p − t| / t); ``delta1`` to ``delta3``, shares of pixels with max(p/t, t/p) < 1.25^k;
         - ``pixels``.
 
         Logarithms and δ see predictions of at least :data:`MINIMUM`.
         """
         pixels = sums[0]
-        names = ("rmse", "logrmse", "absrel", "delta1", "delta2", "delta3", "mae", "log10", "silog")
+        names = ("rmse", "rmse_log", "abs_rel", "delta1", "delta2", "delta3", "mae", "log10", "silog")
         if not pixels:
             return dict.fromkeys(names) | {"pixels": 0}
         parts = {name: sums[1 + 2 * at : 3 + 2 * at] for at, name in enumerate(_MEANS)}

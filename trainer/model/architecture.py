@@ -29,8 +29,8 @@ class Architecture:
         input_tasks: the tasks whose labels are inputs; they need not be predicted.
         fusion: ``add`` gives every modality a backbone and adds their features at each scale;
             ``early`` gives all modalities' channels to one backbone.
-        statistics: mean and standard deviation, in the task's unit, by the name of each ``metric`` input; of a
-            predicted ``metric`` task, the mean is where its predictions start.
+        statistics: mean and standard deviation, in the task's unit, by the name of each ``scalar`` input; of a
+            predicted ``scalar`` task, the mean is where its predictions start.
         decoder: ``mti`` is MTI-Net's: initial predictions, feature propagation and distillation at every scale, then
             a head for each task. ``heads`` is the heads alone, on the backbone's features.
         widths: channels of the decoder's four scales, finest first: a backbone's features of other widths pass a 1×1
@@ -64,30 +64,30 @@ class Architecture:
                 raise UserError(f"names {repeated[0]} twice" if repeated else "is empty", key=key)
         for name in {*self.inputs, *names}:
             if hasattr(nn.ModuleDict(), name):
-                raise UserError(f"{name!r} cannot name a part of a network", key=name, cure="rename the task")
+                raise UserError(f"{name!r} cannot name a part of a network", key=name, hint="rename the task")
         for name in self.inputs:
             if name != RGB and name not in labels:
                 known = ", ".join([RGB, *labels])
-                raise UserError(f"{name!r} is none of {known}", key="inputs", cure="describe it in input_tasks")
+                raise UserError(f"{name!r} is none of {known}", key="inputs", hint="describe it in input_tasks")
             if name in labels and labels[name].storage.quantity and not self.statistics.get(name, (0, 0))[1] > 0:
                 raise UserError(
-                    f"no positive standard deviation of {name}", key="statistics", cure="measure mean and std"
+                    f"no positive standard deviation of {name}", key="statistics", hint="measure mean and std"
                 )
         if self.fusion not in get_args(Fusion):
             raise UserError(f"{self.fusion!r} is none of {', '.join(get_args(Fusion))}", key="fusion")
         if self.decoder not in get_args(Decoder):
             raise UserError(f"{self.decoder!r} is none of {', '.join(get_args(Decoder))}", key="decoder")
         if self.widths is not None and not (len(self.widths) == 4 and min(self.widths) > 0):
-            raise UserError(f"{list(self.widths)} is not four widths", key="widths", cure="give [18, 36, 72, 144]")
+            raise UserError(f"{list(self.widths)} is not four widths", key="widths", hint="give [18, 36, 72, 144]")
         for key, triple in (("rgb_mean", self.rgb_mean), ("rgb_std", self.rgb_std)):
             if len(triple) != 3 or (key == "rgb_std" and min(triple) <= 0):
-                raise UserError(f"{list(triple)} is not a {key[4:]} of RGB", key=key, cure="give three numbers")
+                raise UserError(f"{list(triple)} is not a {key[4:]} of RGB", key=key, hint="give three numbers")
         if not 1 <= self.version <= VERSION:
-            cure = f"use 1 to {VERSION}, or a newer Tutelage"
-            raise UserError(f"{self.version} is not a known version of networks", key="version", cure=cure)
+            hint = f"use 1 to {VERSION}, or a newer Tutelage"
+            raise UserError(f"{self.version} is not a known version of networks", key="version", hint=hint)
         if self.version == 1 and self.decoder == "mti" and len(self.tasks) == 1:
-            cure = "use decoder heads, or version 2"
-            raise UserError("networks of version 1 have no MTI decoder for one task", key="decoder", cure=cure)
+            hint = "use decoder heads, or version 2"
+            raise UserError("networks of version 1 have no MTI decoder for one task", key="decoder", hint=hint)
 
     @property
     def labels(self) -> dict[str, Task]:

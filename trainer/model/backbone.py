@@ -27,13 +27,13 @@ def create(name: str, inputs: int) -> nn.Module:
     model, _, tag = name.partition(".")
     if not timm.is_model(model):
         near = difflib.get_close_matches(model, timm.list_models(), n=3) or ["hrnet_w18"]
-        raise UserError(f"timm has no model {model!r}", key="model.backbone", cure=f"did you mean {' or '.join(near)}?")
+        raise UserError(f"timm has no model {model!r}", key="model.backbone", hint=f"did you mean {' or '.join(near)}?")
     try:
         timm.get_pretrained_cfg(name)
     except RuntimeError:  # is_model does not look at the tag
         known = " or ".join([model, *timm.list_pretrained(f"{model}.*")])
         what = f"timm knows no weights {tag!r} of {model}"
-        raise UserError(what, key="model.backbone", cure=f"use {known}") from None
+        raise UserError(what, key="model.backbone", hint=f"use {known}") from None
     return _create(name, in_chans=inputs, out_indices=_indices(name))
 
 
@@ -58,7 +58,7 @@ def _indices(name: str) -> list[int]:
         raise UserError(
             f"{name} gives no convolutional features at strides {', '.join(map(str, STRIDES))}",
             key="model.backbone",
-            cure="choose another timm model, such as hrnet_w18",
+            hint="choose another timm model, such as hrnet_w18",
         )
     return [last[stride] for stride in STRIDES]
 

@@ -44,7 +44,7 @@ def create_model(
         UserError: for a name that is not known, values that contradict each other, or weights that cannot be had.
     """
     if name not in NAMES:
-        raise UserError(f"{name!r} is unknown", key="name", cure=f"use {', '.join(NAMES)}")
+        raise UserError(f"{name!r} is unknown", key="name", hint=f"use {', '.join(NAMES)}")
     seen = {task.name: task for task in (*tasks, *input_tasks)}
     given = tuple(seen[name] for name in inputs if name in seen)
     architecture = Architecture(

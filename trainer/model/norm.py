@@ -19,8 +19,8 @@ def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> t
     if kind != "sync" or process.num_processes == 1:
         return network
     if process.device.type == "cpu":
-        cure = "use model.norm=batch or frozen, or train on GPUs"
-        raise UserError("torch synchronises batch norm on GPUs only", key="model.norm", cure=cure)
+        hint = "use model.norm=batch or frozen, or train on GPUs"
+        raise UserError("torch synchronises batch norm on GPUs only", key="model.norm", hint=hint)
     return convert_sync_batchnorm(network)
 
 

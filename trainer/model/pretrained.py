@@ -90,7 +90,7 @@ def fetch(name: str) -> Path:
     """The local copy of the hub's weights of a timm model, downloaded if need be (in seconds, or not at all)."""
     config = _timm_config(name)
     if config is None or not config.hf_hub_id:
-        raise UserError(f"timm offers no weights of {name}", key=_KEY, cure=f"set {_KEY}=false, or a local file")
+        raise UserError(f"timm offers no weights of {name}", key=_KEY, hint=f"set {_KEY}=false, or a local file")
     repository, file = config.hf_hub_id, "model.safetensors"
     url = huggingface_hub.hf_hub_url(repository, file)
     try:
@@ -104,7 +104,7 @@ def fetch(name: str) -> Path:
         raise UserError(
             f"cannot get the weights {repository} from the hub ({type(error).__name__})",
             key=_KEY,
-            cure=f"download {url} where there is a network, and set {_KEY}=PATH/{file}",
+            hint=f"download {url} where there is a network, and set {_KEY}=PATH/{file}",
         ) from error
 
 
@@ -123,19 +123,19 @@ def _check_suffix(path: Path) -> None:
     if path.suffix == ".safetensors":
         return
     if not path.exists():
-        cure = f"use true (the hub), false, {PACKAGE}, or the path of a .safetensors file"
-        raise UserError(f"{str(path)!r} is not a valid source of weights", key=_KEY, cure=cure)
+        hint = f"use true (the hub), false, {PACKAGE}, or the path of a .safetensors file"
+        raise UserError(f"{str(path)!r} is not a valid source of weights", key=_KEY, hint=hint)
     raise UserError(
         "is no .safetensors file, and nothing else is read",
         file=path,
         key=_KEY,
-        cure='where you trust it: python -c "import torch, safetensors.torch as s; s.save_file('
+        hint='where you trust it: python -c "import torch, safetensors.torch as s; s.save_file('
         "torch.load('OLD.pth', weights_only=True), 'model.safetensors')\"",
     )
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"cannot be read ({error})", file=path, key=_KEY, cure="check the path, or copy the file again")
+    return UserError(f"cannot be read ({error})", file=path, key=_KEY, hint="check the path, or copy the file again")
 
 
 def _is_own(path: Path) -> bool:
@@ -163,8 +163,8 @@ def _own_normalisation(path: Path, published: tuple[Any, Any]) -> tuple[Any, Any
             return own.rgb_mean, own.rgb_std
     if tuple(map(tuple, published)) == (IMAGENET_MEAN, IMAGENET_STD):
         return published
-    cure = "give a run's checkpoints/last/model.safetensors, with the model.json beside it"
-    raise UserError("does not tell what its network normalises RGB by", file=path, key=_KEY, cure=cure)
+    hint = "give a run's checkpoints/last/model.safetensors, with the model.json beside it"
+    raise UserError("does not tell what its network normalises RGB by", file=path, key=_KEY, hint=hint)
 
 
 def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, path: Path) -> None:
@@ -179,7 +179,7 @@ def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, p
 
     def refuse(problem: str, key: str) -> UserError:
         return UserError(
-            problem, file=path, key=key, cure=f"give {_KEY} weights of {name}, or set model.backbone to fit them"
+            problem, file=path, key=key, hint=f"give {_KEY} weights of {name}, or set model.backbone to fit them"
         )
 
     for key, current in state.items():

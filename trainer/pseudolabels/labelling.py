@@ -101,7 +101,7 @@ class _Pass:
         self.chosen = frames.by_shard(mask)
         self.loader = FrameLoader(frames, self.chosen, config.inputs, [], size=experiment.size)
         self.collate = Collate(self.loader.tasks)
-        self.batch = config.label.batch
+        self.batch = config.label.batch_size
         self.soft = soft_labels_of(experiment)
 
     def run(self, shared: SharedShards) -> None:
@@ -202,7 +202,7 @@ def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dic
         "checkpoint": facts["sha256"],
         "manifest": experiment.manifest.sha256,
         "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
-        "batch": experiment.config.label.batch,
+        "batch": experiment.config.label.batch_size,
         "precision": "fp32",
         "size": experiment.config.data.size,
     }
@@ -232,7 +232,7 @@ def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
         return made
     if held["made"]["device"] != device:
         what = f"was begun on {held['made']['device']}, and this process runs on {device}: labels would differ"
-        raise UserError(what, file=folder, key="device", cure="continue it on that device, or delete it")
+        raise UserError(what, file=folder, key="device", hint="continue it on that device, or delete it")
     return held["made"]
 
 
@@ -262,7 +262,7 @@ def _check_job(folder: Path, job: dict[str, Any]) -> None:
     note = _note(folder)
     if note is None or not _is_job(note, job):
         what = "was deleted or given to labels of other options while this process labelled"
-        raise UserError(what, file=folder, cure="start again what is still wanted")
+        raise UserError(what, file=folder, hint="start again what is still wanted")
 
 
 def _finished(folder: Path, job: dict[str, Any]) -> bool:

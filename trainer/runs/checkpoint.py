@@ -34,7 +34,7 @@ from trainer.model.network import Architecture, Network, build
 _STEP = "step-"
 _DELETE = "delete this folder; the run then continues from the checkpoint before it"
 _AGAIN = "delete this folder and train again, or copy it again"
-DIVERGED = "start another run (run.root) with a lower train.lr, with train.clip, or in train.precision=fp32"
+DIVERGED = "start another run (run.root) with a lower train.lr, with train.max_grad_norm, or in train.precision=fp32"
 """What to do when numbers are not finite any more."""
 
 
@@ -76,7 +76,7 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
     for name, tensor in state.weights.items():
         if not tensor.isfinite().all():
             what = f"has values that are not finite after step {state.step}"
-            raise UserError(what, file=path, key=name, cure=DIVERGED)
+            raise UserError(what, file=path, key=name, hint=DIVERGED)
     moments = {f"{kind}:{name}": tensor for name, of in state.moments.items() for kind, tensor in of.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:
@@ -114,7 +114,7 @@ def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
     entry = _read(path / "state.json", {"step", "counters", "scaler", "best", "sha256"}, _DELETE)
     for name in {"model.safetensors", "training.safetensors", *entry["sha256"]}:
         if not (path / name).exists() or sha256_of(path / name) != entry["sha256"].get(name):
-            raise UserError("is missing or differs from what was written", file=path / name, cure=_DELETE)
+            raise UserError("is missing or differs from what was written", file=path / name, hint=_DELETE)
     weights = _read_weights(path / "model.safetensors", shapes)
     training = safetensors.torch.load_file(path / "training.safetensors")
     loss = training.pop("loss")
@@ -170,12 +170,12 @@ def load_exported(path: Path) -> tuple[Network, dict[str, Any]]:
     """
     facts = exported(path)
     if facts is None:
-        cure = "train the network first: `tutelage train CONFIG`"
-        raise UserError("does not exist", file=path / "model.json", cure=cure)
+        hint = "train the network first: `tutelage train CONFIG`"
+        raise UserError("does not exist", file=path / "model.json", hint=hint)
     network = build(Architecture.from_json(facts["architecture"]))
     weights = path / "model.safetensors"
     if not weights.exists() or sha256_of(weights) != facts["sha256"]:
-        raise UserError("is missing or differs from what was written", file=weights, cure=_AGAIN)
+        raise UserError("is missing or differs from what was written", file=weights, hint=_AGAIN)
     network.load_state_dict(_read_weights(weights, shapes_of(network)))
     return network, facts
 
@@ -191,10 +191,10 @@ def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
     path.write_bytes(safetensors.torch.save(plain))  # its own writer hides that a disk is full
 
 
-def _read(path: Path, keys: set[str], cure: str) -> dict[str, Any]:
-    entry = read_json(path, cure)
+def _read(path: Path, keys: set[str], hint: str) -> dict[str, Any]:
+    entry = read_json(path, hint)
     if not isinstance(entry, dict) or not entry.keys() >= keys:
-        raise UserError(f"lacks some of {', '.join(sorted(keys))}", file=path, cure=cure)
+        raise UserError(f"lacks some of {', '.join(sorted(keys))}", file=path, hint=hint)
     return entry
 
 
@@ -202,14 +202,14 @@ def _read_weights(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Ten
     try:
         weights = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"is no whole safetensors file ({error})", file=path, cure=_DELETE) from error
-    cure = "use the configuration that it was trained with, or another run.path"
+        raise UserError(f"is no whole safetensors file ({error})", file=path, hint=_DELETE) from error
+    hint = "use the configuration that it was trained with, or another run.path"
     for name in sorted(shapes.keys() | weights.keys()):
         if name not in weights or name not in shapes:
             owner = "the network" if name in shapes else "the file"
             what = f"belongs to another architecture: only {owner} has this tensor"
-            raise UserError(what, file=path, key=name, cure=cure)
+            raise UserError(what, file=path, key=name, hint=hint)
         if shapes[name] != weights[name].shape:
             sizes = f"{list(weights[name].shape)}, where the network has {list(shapes[name])}"
-            raise UserError(f"belongs to another architecture: {sizes}", file=path, key=name, cure=cure)
+            raise UserError(f"belongs to another architecture: {sizes}", file=path, key=name, hint=hint)
     return weights

@@ -61,13 +61,13 @@ def check_configuration(experiment: Experiment) -> None:
     differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if not differing:
         return
-    key, cure = differing[0], _ANOTHER
+    key, hint = differing[0], _ANOTHER
     if old["model.version"] != new["model.version"]:  # of a version that had fewer options
         drawn = "" if "val_seed" in read_yaml(path, _ANOTHER) else " val_seed=null"
         as_it_was = f"model.version={old['model.version']}{drawn}"  # from which the rest follows
-        key, cure = "model.version", f"add {as_it_was} to go on with it as it was, or {_ANOTHER}"
+        key, hint = "model.version", f"add {as_it_was} to go on with it as it was, or {_ANOTHER}"
     what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
-    raise UserError(what, file=experiment.folder, key=key, cure=cure)
+    raise UserError(what, file=experiment.folder, key=key, hint=hint)
 
 
 def _trained(experiment: Experiment) -> bool:
@@ -114,7 +114,7 @@ def _claim_data(experiment: Experiment, trained: bool) -> None:
     for key, (place, sha256) in found.items() if trained else ():
         if known.get(key, sha256) != sha256:
             what = f"holds a run on other data than {place} holds now"
-            raise UserError(what, file=experiment.folder, key=key, cure=_ANOTHER)
+            raise UserError(what, file=experiment.folder, key=key, hint=_ANOTHER)
     hashes = {key: sha256 for key, (_, sha256) in found.items()}
     if trained:
         hashes = known | hashes  # what was deleted since is still what it was trained on

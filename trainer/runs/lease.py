@@ -64,8 +64,8 @@ class Lease:
         seeker, began, told = Seeker(folder, name), time.monotonic(), False
         while (lease := seeker.try_take()) is None:
             if seeker.beats:
-                cure = "wait until it ends, or stop it"
-                raise UserError(f"is in use by {describe(seeker.holder)}", file=folder, cure=cure)
+                hint = "wait until it ends, or stop it"
+                raise UserError(f"is in use by {describe(seeker.holder)}", file=folder, hint=hint)
             if not told and time.monotonic() - began > 1.5 * BEAT:
                 say(f"{folder}: waiting {LIMIT:.0f} s for a sign of life of {describe(seeker.holder)}")
                 told = True
@@ -81,11 +81,11 @@ class Lease:
         newest = _newest(self.folder, self.name)
         if newest > self.number:
             holder = _read(Lease(self.folder, self.name, newest).path)[0]
-            cure = "leave it to that one, or stop it and start this one again"
-            raise LeaseLost(f"was taken over by {describe(holder)}", file=self.folder, cure=cure)
+            hint = "leave it to that one, or stop it and start this one again"
+            raise LeaseLost(f"was taken over by {describe(holder)}", file=self.folder, hint=hint)
         if newest < self.number or self not in _heart:
-            cure = "start the same command again"
-            raise LeaseLost("is no longer held by this process", file=self.folder, cure=cure)
+            hint = "start the same command again"
+            raise LeaseLost("is no longer held by this process", file=self.folder, hint=hint)
 
     def held(self) -> bool:
         """Whether :meth:`check` finds nothing."""

@@ -2,10 +2,10 @@
 
 ``status.json`` in the run's folder::
 
-    {"stage": "train", "state": "to be continued", "why": "stopped at step 70 by SIGUSR1; ...", "launch": "8f3a...",
+    {"stage": "train", "state": "interrupted", "why": "stopped at step 70 by SIGUSR1; ...", "launch": "8f3a...",
      "host": "node3", "process": 4711, "ranks": 2, "job": "123", "began": "2026-01-31T12:00:00+00:00", "ended": "..."}
 
-``state`` is one of ``running`` (or killed while it ran), ``finished``, ``to be continued`` (start the same command
+``state`` is one of ``running`` (or killed while it ran), ``finished``, ``interrupted`` (start the same command
 again), ``failed`` (again would fail again: see ``why``), and ``crashed`` (nobody foresaw it: again may do better, as
 after a fault of a device or of a network disk).
 """
@@ -25,7 +25,7 @@ from shards.errors import UserError
 from trainer.ranks import rank, ranks
 
 NAME = "status.json"
-RUNNING, FINISHED, CONTINUE, FAILED, CRASHED = "running", "finished", "to be continued", "failed", "crashed"
+RUNNING, FINISHED, INTERRUPTED, FAILED, CRASHED = "running", "finished", "interrupted", "failed", "crashed"
 
 
 class Interrupted(Exception):
@@ -65,7 +65,7 @@ def recorded(folder: Path, stage: str, launch: str) -> Iterator[None]:
         yield
     except (Interrupted, LostRank, KeyboardInterrupt) as error:
         if first:
-            end(CONTINUE, str(error) or type(error).__name__)
+            end(INTERRUPTED, str(error) or type(error).__name__)
         raise
     except BaseException as error:
         with suppress(UserError):  # a full disk, which is what is being told already
@@ -98,7 +98,7 @@ def _entry(stage: str, launch: str) -> dict[str, Any]:
 
 
 def _curable(error: BaseException) -> bool:
-    """Whether it takes the user to cure it."""
+    """Whether it takes the user to hint it."""
     codes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
     return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in codes)
 

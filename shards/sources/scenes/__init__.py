@@ -64,12 +64,12 @@ class Scenes:
     def __init__(self, train: int = 400, val: int = 100, size: tuple[int, int] = (96, 128), seed: int = 0) -> None:
         for key, value, least in (("train", train, 0), ("val", val, 0), ("seed", seed, 0), ("size", min(size), 8)):
             if value < least:
-                raise UserError(f"{value} is less than {least}", key=f"scenes.{key}", cure=f"give {least} or more")
+                raise UserError(f"{value} is less than {least}", key=f"scenes.{key}", hint=f"give {least} or more")
         self.size = (int(size[0]), int(size[1]))
         self.seed = seed
         self.tasks = (
             Task("semseg", "classes", classes=tuple(CLASSES), colours=tuple(CLASSES.values())),
-            Task("depth", "metric", scale=0.001, unit="m"),
+            Task("depth", "scalar", scale=0.001, unit="m"),
         )
         counts = zip(_SPLITS, (train, val), strict=True)
         self.splits = {split: [f"{split}_{position:06d}" for position in range(count)] for split, count in counts}

@@ -9,7 +9,7 @@ import pytest
 from analysis import grid
 from analysis.curve.labelcurve import read
 from analysis.curve.study import Study
-from analysis.grid import FINISHED, OTHER, TODO, state
+from analysis.grid import FINISHED, OTHER, PENDING, state
 from shards.errors import UserError
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
@@ -19,10 +19,10 @@ from trainer.stages import run
 
 CONFIGS = {
     "base": """
-        data: {name: scenes, path: DATASET, workers: 0}
+        data: {name: scenes, path: DATASET, num_workers: 0}
         labels: {depth: 24}
         model: {backbone: test_efficientnet, decoder: heads}
-        train: {global_batch: 4, steps: 2}
+        train: {global_batch_size: 4, steps: 2}
         run: {root: RUNS}
     """,
     "umst-s": "inherits: base.yaml\ntasks: [semseg]",
@@ -206,7 +206,7 @@ def test_budgets_that_would_share_a_folder_are_refused(place):
 
 
 def test_an_interrupted_curve_continues_and_what_is_finished_is_kept(measured):
-    assert measured["states"].count(FINISHED) == 5 and measured["states"].count(TODO) == 7
+    assert measured["states"].count(FINISHED) == 5 and measured["states"].count(PENDING) == 7
     assert not measured["failed"]
     assert [state(cell) for cell in measured["study"].cells] == [FINISHED] * 12
     assert len(measured["stamps"]) == 5, "one of before, and four of before the stop"

@@ -30,13 +30,13 @@ def classes(name: str, *names: str) -> Task:
 
 TASKS = {
     # one of three levels in every block: whatever the image shows
-    "level": Task("level", "metric", scale=0.001, unit="m"),
+    "level": Task("level", "scalar", scale=0.001, unit="m"),
     # whether it is the middle one: follows from the level, whose mean it leaves what it was
     "middle": classes("middle", "no", "yes"),
     # of nothing
     "chance": classes("chance", "heads", "tails"),
     # the level turned round: each follows from the other
-    "mirror": Task("mirror", "metric", scale=0.001, unit="m"),
+    "mirror": Task("mirror", "scalar", scale=0.001, unit="m"),
     # which level it is, wrong in every third block
     "noisy": classes("noisy", "low", "medium", "high"),
 }
@@ -93,7 +93,7 @@ def configure(folder: Path, names: tuple[str, ...], **labels: int) -> Path:
         dev: 12
         model: {{backbone: test_efficientnet, decoder: heads}}
         augment: {{zoom: [1.0], jitter: 0.0}}
-        train: {{global_batch: 4, steps: 40, lr: 1.0e-2, schedule: cosine}}
+        train: {{global_batch_size: 4, steps: 40, lr: 1.0e-2, schedule: cosine}}
         run: {{root: {folder / "runs"}}}
     """)
     return path

@@ -14,7 +14,7 @@ from shards.errors import UserError
 from shards.tasks import Task, palette
 
 SEMSEG = Task("semseg", "classes", tuple("abc"), palette(3))
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 
 

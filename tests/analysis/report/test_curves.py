@@ -30,7 +30,7 @@ def titles(charts) -> list[str]:
 def test_a_chart_for_each_loss_and_each_metric(part):
     found = curves(part)
     assert titles(found.losses) == ["Loss, all tasks", "Loss, semseg", "Loss, depth"]
-    metrics = ["semseg: mIoU{} (%), higher", "depth: rmse{} (m), lower", "depth: logrmse{}, lower"]
+    metrics = ["semseg: mIoU{} (%), higher", "depth: rmse{} (m), lower", "depth: rmse_log{}, lower"]
     assert titles(found.results) == [f"{title.format('')} is better" for title in metrics]
     assert titles(found.validation) == [f"{title.format(' on val frames')} is better" for title in metrics]
     assert not found.silent

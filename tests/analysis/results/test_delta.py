@@ -126,7 +126,7 @@ def test_the_baseline_with_the_rows_own_labels_is_taken_and_another_is_named():
 def test_headline_metrics_are_the_trainers():
     kinds: dict[str, dict] = {
         "classes": {"classes": ("a", "b"), "colours": palette(2)},
-        "metric": {"scale": 1.0},
+        "scalar": {"scale": 1.0},
         "unit_vector": {},
     }
     kinds["binary"] = kinds["classes"]

@@ -15,11 +15,11 @@ def test_figures_are_those_that_are_printed():
     assert paper.figure("nyudv2", "ummt", "depth", "rmse") == "0.790", "with its last digit"
     assert paper.figure("nyudv2", "ummt-ps", "semseg", "miou") == "25.3"
     assert paper.figure("nyudv2", "ummt-d-all", "semseg", "miou") == paper.figure("nyudv2", "ummt-d", "semseg", "miou")
-    assert paper.figure("cityscapes", "mmmt-l", "depth", "logrmse") == "9.68"
+    assert paper.figure("cityscapes", "mmmt-l", "depth", "rmse_log") == "9.68"
     assert paper.figure("nyudv2", "umst-s", "depth", "rmse") is None
     assert paper.figure("scenes", "ummt", "semseg", "miou") is None
-    assert paper.why_not_comparable("cityscapes", "depth", "logrmse")
-    assert not paper.why_not_comparable("nyudv2", "depth", "logrmse")
+    assert paper.why_not_comparable("cityscapes", "depth", "rmse_log")
+    assert not paper.why_not_comparable("nyudv2", "depth", "rmse_log")
 
 
 def test_every_row_and_comparison_is_a_configuration():

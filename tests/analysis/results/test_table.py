@@ -18,7 +18,7 @@ from shards.errors import UserError
 
 def row(experiment: str, seed: int = 0, miou: float | None = 0.5, rmse: float | None = 1.0, **changes: Any) -> dict:
     tasks = changes.pop("tasks", ["semseg", "depth"])
-    metrics = {"semseg": {"miou": miou}, "depth": {"rmse": rmse, "logrmse": 0.25}}
+    metrics = {"semseg": {"miou": miou}, "depth": {"rmse": rmse, "rmse_log": 0.25}}
     return {
         "experiment": experiment,
         "dataset": "nyudv2",
@@ -53,7 +53,7 @@ def test_a_row_says_what_the_papers_does():
         "f2": "S",
         "mIoU": "25.31",
         "rmse": "0.653",
-        "logrmse": "0.250",
+        "rmse_log": "0.250",
     }
     assert cells(table, "ummt-d")["|B|"] == "250" and cells(table, "ummt-d")["losses"] == "GT-S + GT-D"
     assert cells(table, "mmmt-d")["inputs"] == "RGB+D"
@@ -223,7 +223,7 @@ def test_the_papers_figures_stand_beside_what_was_measured():
     results = [row(name, inputs=["rgb", "depth"] if name == "mmmt-d" else ["rgb"]) for name in names]
     table = tabulate(results, Paper.load())
     assert [line[0] for line in table.rows] == ["ummt", "mmmt-d", "ummt-ps", "mine"], "the paper's order"
-    assert table.titles[-6:] == ["mIoU", "paper mIoU", "rmse", "paper rmse", "logrmse", "paper logrmse"]
+    assert table.titles[-6:] == ["mIoU", "paper mIoU", "rmse", "paper rmse", "rmse_log", "paper rmse_log"]
     assert cells(table, "ummt")["paper rmse"] == "0.790" and cells(table, "mmmt-d")["paper rmse"] == "(0.337)"
     assert cells(table, "mine")["paper mIoU"] == "–"
     assert "paper: Table 4 of arXiv 2602.01899 (nyudv2)" in table.notes
@@ -232,9 +232,9 @@ def test_the_papers_figures_stand_beside_what_was_measured():
 
 def test_a_figure_that_cannot_be_compared_is_marked():
     table = tabulate([row("ummt", dataset="cityscapes")], Paper.load())
-    assert cells(table, "ummt")["paper logrmse"] == "10.45 n.c." and cells(table, "ummt")["paper rmse"] == "32.65"
+    assert cells(table, "ummt")["paper rmse_log"] == "10.45 n.c." and cells(table, "ummt")["paper rmse"] == "32.65"
     assert any(
-        note.startswith("n.c.: depth logrmse is not comparable: it arises where pixels are scored at a floor")
+        note.startswith("n.c.: depth rmse_log is not comparable: it arises where pixels are scored at a floor")
         for note in table.notes
     )
 

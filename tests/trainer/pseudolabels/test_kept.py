@@ -51,6 +51,6 @@ def test_frames_add_up():
 
 
 def test_a_task_without_a_confidence_says_what_was_labelled():
-    depth = Task("depth", "metric", scale=0.001, unit="m")
+    depth = Task("depth", "scalar", scale=0.001, unit="m")
     statistics = depth.storage.statistics(np.array([[1.0, 0.0], [2.0, 3.0]], np.float32))
     assert summary(depth, statistics, 0.9) == {"frames": 1, "pixels": 3}

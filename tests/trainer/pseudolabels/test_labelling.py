@@ -131,7 +131,7 @@ def test_depth_is_labelled_without_a_confidence(make, configs, tmp_path, scenes_
 def test_a_sparse_target_is_labelled_where_data_lacks_it(make, tiny_dataset, tmp_path):
     """12 frames, 8 with semseg, 9 with depth, 6 with both: the 3 with depth alone are labelled."""
     where = [f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null", "train.steps=1"]
-    teacher = make("teacher", *where, "evaluate.every=0", "train.global_batch=2")
+    teacher = make("teacher", *where, "evaluate.every=0", "train.global_batch_size=2")
     train(teacher)
     assert label(teacher)["semseg"]["frames"] == 3
     labelled = [key for n in range(4) for key in keys(teacher.labels / f"train-00000{n}.tar")]
@@ -222,7 +222,7 @@ def test_after_a_failure_the_same_process_can_go_on(finished, monkeypatch):
     shutil.rmtree(teacher.labels)
 
     def full(*of):
-        raise UserError("cannot be written (no space left on device)", cure="free some space")
+        raise UserError("cannot be written (no space left on device)", hint="free some space")
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer.pseudolabels.labelling, "write_label_shard", full)

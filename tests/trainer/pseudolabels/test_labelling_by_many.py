@@ -23,13 +23,13 @@ from trainer.train import train
 
 SHARDS = 14
 CONFIG = """
-data: {name: scenes, path: DATASET, workers: 0}
+data: {name: scenes, path: DATASET, num_workers: 0}
 inputs: [rgb, depth]
 labels: {semseg: 4, depth: 28}
 model: {backbone: test_efficientnet}
-train: {global_batch: 2, steps: 2}
+train: {global_batch_size: 2, steps: 2}
 evaluate: {every: 0}
-label: {batch: 2, threshold: 0.1}
+label: {batch_size: 2, threshold: 0.1}
 """
 
 # Importing torch takes seconds, so processes are forked from one that has done so and nothing else. Each is a whole
@@ -316,7 +316,7 @@ def test_who_labels_with_a_checkpoint_that_was_replaced_is_told(nursery, expecte
     nursery.until(lambda: len(nursery.made()) >= 3)
     os.kill(first, signal.SIGSTOP)  # or a busy machine may let it finish before the newer one begins
     try:
-        label(Experiment(nursery.experiment.path, [*nursery.experiment.overrides, "label.batch=1"]))
+        label(Experiment(nursery.experiment.path, [*nursery.experiment.overrides, "label.batch_size=1"]))
     finally:
         os.kill(first, signal.SIGCONT)
     assert nursery.wait(first) == 1

@@ -79,7 +79,7 @@ def taught_keys(frames) -> set[str]:
 def batches_of(experiment: Experiment, steps: int) -> list:
     frames = experiment.training_frames()
     config, criterion = experiment.config, MultiTaskLoss(experiment.tasks)
-    return list(training_batches(config, frames, criterion, Batches(config.train.global_batch), 0, steps))
+    return list(training_batches(config, frames, criterion, Batches(config.train.global_batch_size), 0, steps))
 
 
 def test_a_batch_holds_soft_labels_of_a_teachers_frames_alone_augmented_like_them(finished):
@@ -150,7 +150,7 @@ def test_weights_are_the_confidence_and_ground_truth_weighs_fully(finished):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_batch_holds_its_share_of_pseudo_labels(finished, workers):
-    student = finished("student", "train.pseudo_share=0.25", f"data.workers={workers}")
+    student = finished("student", "train.pseudo_share=0.25", f"data.num_workers={workers}")
     frames = student.training_frames()
     taught = taught_keys(frames)
     assert [sum(key in taught for key in batch.keys) for batch in batches_of(student, 8)] == [1] * 8

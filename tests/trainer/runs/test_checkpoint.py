@@ -16,7 +16,7 @@ from trainer.model.network import Architecture, build
 from trainer.runs import checkpoint
 from trainer.runtime import accelerator
 
-DEPTH = Task("depth", "metric", scale=0.001, unit="m")
+DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 
 

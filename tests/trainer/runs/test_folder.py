@@ -16,6 +16,7 @@ from shards.write import sha256_of
 from trainer.configfile import load, to_dict
 from trainer.experiment import Experiment
 from trainer.model import packages
+from trainer.renamed import RENAMED
 from trainer.runs import folder
 from trainer.runs.folder import claim, commit, environment, pretrained
 
@@ -44,7 +45,7 @@ def test_a_folder_keeps_its_resolved_configuration(make):
         ("labels.semseg=7", "labels.semseg", "8, not 7"),
         ("tasks=[depth]", "tasks", r"\['semseg', 'depth'\], not \['depth'\]"),
         ("loss.weights.depth=2", r"loss\.weights\.depth", "None, not 2.0"),
-        ("train.clip=3", r"train\.clip", "None, not 3.0"),
+        ("train.max_grad_norm=3", r"train\.max_grad_norm", "None, not 3.0"),
     ],
 )
 def test_another_configuration_is_refused_by_its_key(make, trained, override, key, values):
@@ -65,6 +66,9 @@ def first(trained):
     for section, names in NEWER.items():
         for name in names:
             del config[section][name]
+    for old, new in RENAMED.items():
+        section, name = old.split(".")
+        config[section][name] = config[section].pop(new.split(".")[1])
     path.write_text(yaml.safe_dump(config))
     return trained
 
@@ -88,15 +92,16 @@ def test_a_students_hint_reaches_its_teacher_too(make):
 def test_an_old_runs_own_configuration_is_of_version_1(first):
     again = Experiment.of_run(first.folder).config
     assert (again.model.version, again.model.widths, again.loss.deep_cells) == (1, None, 1)
+    assert again.train.global_batch_size == first.config.train.global_batch_size
 
 
 def test_what_decides_no_result_may_change(make, trained, tmp_path, scenes_dataset):
     shutil.copytree(scenes_dataset.folder, tmp_path / "elsewhere")
     (tmp_path / "runs").rename(tmp_path / "moved")
-    others = [f"run.root={tmp_path / 'moved'}", "data.workers=3", "checkpoint.every=7", "evaluate.every=2", "val=3"]
-    others += ["train.trace=false", "train.log_every=3", "label.batch=1", f"data.path={tmp_path / 'elsewhere'}"]
+    others = [f"run.root={tmp_path / 'moved'}", "data.num_workers=3", "checkpoint.every=7", "evaluate.every=2", "val=3"]
+    others += ["train.trace=false", "train.log_every=3", "label.batch_size=1", f"data.path={tmp_path / 'elsewhere'}"]
     claim(make("plain", *others))
-    assert load(tmp_path / "moved/scenes/plain/seed-0/config.yaml").data.workers == 3
+    assert load(tmp_path / "moved/scenes/plain/seed-0/config.yaml").data.num_workers == 3
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from trainer.runs.status import Interrupted, LostRank, already_finished, recorde
     ("error", "state", "why"),
     [
         (None, "finished", None),
-        (Interrupted("stopped at step 3"), "to be continued", "stopped at step 3"),
-        (LostRank("rank 0: gone"), "to be continued", "rank 0: gone"),
-        (KeyboardInterrupt(), "to be continued", "KeyboardInterrupt"),
+        (Interrupted("stopped at step 3"), "interrupted", "stopped at step 3"),
+        (LostRank("rank 0: gone"), "interrupted", "rank 0: gone"),
+        (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
         (UserError("is bad", key="data.path"), "failed", "data.path: is bad"),
         (OSError(errno.ENOSPC, "full"), "failed", "OSError: [Errno 28] full"),
         (OSError(errno.ESTALE, "stale"), "crashed", "OSError: [Errno 116] stale"),
