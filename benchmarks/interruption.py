@@ -33,14 +33,13 @@ from rich.table import Table
 
 from benchmarks.scaling import Job, end_like_ctrl_c
 from shards.stream import Batches
-from trainer.data import training_batches
 from trainer.experiment import Experiment
-from trainer.losses import MultiTaskLoss
 from trainer.overlap import Background
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.records import Records
 from trainer.trainer import Trainer
+from trainer.trainingdata import TrainingData
 
 EVERY = 10
 """Steps between the checkpoints whose cost is measured; none may take longer to write."""
@@ -232,14 +231,13 @@ def loader() -> None:
     rounds, late, config, *overrides = sys.argv[1:]
     experiment = Experiment(config, overrides)
     options = experiment.config
-    criterion = MultiTaskLoss(experiment.tasks, options.loss.weights, options.loss.normalise)  # type: ignore[arg-type]
     batches = Batches(options.train.global_batch_size, options.train.gradient_accumulation_steps)
     seconds: dict[int, list[float]] = {0: [], int(late): [], FAR: []}
     for number in range(int(rounds) + 1):
         for step, taken in seconds.items():
             frames = experiment.training_frames()  # with no file open yet
             began = time.perf_counter()
-            stream = training_batches(options, frames, criterion, batches, step, step + 1)
+            stream = TrainingData.of(options, frames).batches(batches, step, step + 1)
             next(stream)
             taken += [time.perf_counter() - began] if number else []  # the first round warms up
             stream.close()

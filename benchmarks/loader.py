@@ -13,9 +13,8 @@ import time
 import torch
 
 from shards.stream import Batches
-from trainer.data import training_batches
 from trainer.experiment import TRAIN, Experiment
-from trainer.losses import MultiTaskLoss
+from trainer.trainingdata import TrainingData
 
 WARM_UP = 3
 
@@ -29,9 +28,8 @@ def main() -> None:
     torch.set_num_threads(1)
     experiment = Experiment(options.config, [*options.overrides, "data.num_workers=0"])
     config = experiment.config
-    criterion = MultiTaskLoss(experiment.tasks)
     size = config.train.global_batch_size
-    batches = training_batches(config, experiment.training_frames(), criterion, Batches(size), 0, 10**9)
+    batches = TrainingData.of(config, experiment.training_frames()).batches(Batches(size), 0, 10**9)
     for batch in itertools.islice(batches, WARM_UP):
         shape = tuple(batch.rgb.shape[2:])
     began, count = time.perf_counter(), 0

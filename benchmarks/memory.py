@@ -18,7 +18,7 @@ import time
 from itertools import pairwise
 
 from trainer.experiment import Experiment
-from trainer.trainer import Trainer
+from trainer.trainstage import trainer_of
 
 ENVIRONMENT = {"given back": {"MALLOC_ARENA_TEST": "8"}, "kept": {}}  # glibc's own value: said, so it stays
 
@@ -52,7 +52,7 @@ def measure(config: str, overrides: list[str], steps: int) -> tuple[float, float
     """The median seconds of a training step after the first four, and the largest memory of the process, in GB."""
     with tempfile.TemporaryDirectory() as folder:
         fixed = [f"run.path={folder}", f"train.steps={steps}", f"checkpoint.every={steps + 1}"]
-        trainer = Trainer(Experiment(config, [*overrides, *fixed]))
+        trainer = trainer_of(Experiment(config, [*overrides, *fixed]))
         ends = [time.perf_counter() for _ in trainer.iterate()]
     seconds = statistics.median(end - start for start, end in pairwise(ends[3:]))
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # from KiB

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from shards.frames import Frames
 from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.averaging import outputs_of
 from trainer.data import Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
-from trainer.frames import Frames
 from trainer.runs import checkpoint
 
 

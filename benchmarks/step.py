@@ -19,11 +19,12 @@ from collections.abc import Callable
 import torch
 
 from shards.stream import Batches
-from trainer.data import Batch, training_batches
+from trainer.data import Batch
 from trainer.experiment import Experiment
 from trainer.model.network import build
 from trainer.optim import make_optimizer
 from trainer.trainer import Trainer
+from trainer.trainstage import trainer_of
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         steps = (options.rounds + 1) * options.block
         fixed = [f"run.path={folder}", f"train.steps={steps}", f"checkpoint.every={steps + 1}"]
-        trainer = Trainer(Experiment(options.config, [*options.overrides, *fixed]))
+        trainer = trainer_of(Experiment(options.config, [*options.overrides, *fixed]))
         bare = BareLoop(trainer)
         own, other = compare(trainer, bare, options.rounds, options.block)
     batch = trainer.config.train.global_batch_size
@@ -54,12 +55,12 @@ class BareLoop:
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, config = trainer, trainer.config
         network = build(trainer.experiment.architecture)
-        self.network = network.to(trainer.process.device, memory_format=trainer.learner.format).train()  # type: ignore[call-overload]
+        self.network = network.to(trainer.process.device, memory_format=trainer.updater.format).train()  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.network, config.train)
         batches = Batches(config.train.global_batch_size // config.train.gradient_accumulation_steps)
-        ready = training_batches(config, trainer.frames, trainer.learner.criterion, batches, 0, 4)
+        ready = trainer.data.batches(batches, 0, 4)
         self.ready: list[Batch] = [batch.to(trainer.process.device) for batch in ready]
-        self.inputs = [batch.inputs(config.inputs, trainer.learner.format) for batch in self.ready]
+        self.inputs = [batch.inputs(config.inputs, trainer.updater.format) for batch in self.ready]
         self.step = 0
         kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.train.precision]
         self.mixed = torch.autocast(trainer.process.device.type, kind, enabled=config.train.precision != "fp32")
@@ -69,7 +70,8 @@ class BareLoop:
             batch, inputs = self.ready[self.step % 4], self.inputs[self.step % 4]
             with self.mixed:
                 predictions = self.network(inputs)
-            self.trainer.learner.criterion(predictions, batch.labels, batch.counts).backward()
+            loss = self.trainer.updater.criterion
+            loss(predictions, batch.labels, loss.counts(batch.labels)).backward()
         if self.trainer.config.train.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.trainer.config.train.max_grad_norm)
         self.optimizer.step()

@@ -9,7 +9,7 @@ from trainer.progress import console, say, show
 
 
 def train(options: argparse.Namespace) -> None:
-    from trainer.train import train
+    from trainer.trainstage import train
 
     say(f"trained: {train(_experiment(options))}")
 

@@ -12,10 +12,10 @@ import torch
 from torch.utils.data import Dataset
 
 from shards.errors import UserError
+from shards.frames import Frames
 from shards.labels import Keep, LabelShards
 from shards.manifest import Manifest
 from shards.order import Order
-from shards.read import Readers
 from shards.resize import resize_frame
 from shards.statistics import mean_and_deviation
 from shards.stream import Batches, OrderedSource
@@ -31,11 +31,11 @@ class PseudoLabels:
 
     Args:
         folder: the label shards, such as ``runs/.../labels/train``.
-        keep: pixels whose confidence is not above it get no label; None keeps all.
+        keep: pixels whose confidence is not above it get no label; None keeps all. Or a :class:`shards.labels.Keep`.
     """
 
     folder: str | Path
-    keep: float | None = None
+    keep: float | Keep | None = None
 
 
 class ShardDataset(Dataset[Sample]):
@@ -52,13 +52,18 @@ class ShardDataset(Dataset[Sample]):
         tasks: names of the tasks whose labels are wanted; None for all.
         pseudo: pseudo-labels by the name of the task that they are of.
         size: height and width that samples are resized to; None keeps theirs.
+        labels: budgets: how many samples may show each task's label (:mod:`shards.frames`); a task that is not named
+            shows all.
+        seed: what the choice of those samples follows from.
 
     Attributes:
         manifest: what the data set holds.
         tasks: those whose labels are read.
+        frames: which label of which sample may be seen.
 
     Raises:
-        UserError: when the data set, a task or a split is missing, or pseudo-labels belong to other data.
+        UserError: when the data set, a task or a split is missing, a budget is larger than the data, or pseudo-labels
+            belong to other data.
     """
 
     def __init__(
@@ -69,23 +74,20 @@ class ShardDataset(Dataset[Sample]):
         tasks: Sequence[str] | None = None,
         pseudo: Mapping[str, PseudoLabels] | None = None,
         size: tuple[int, int] | None = None,
+        labels: Mapping[str, int | None] | None = None,
+        seed: int = 0,
     ) -> None:
         self.manifest = data if isinstance(data, Manifest) else Manifest.load(data)
         self.split, self.size = split, size
         names = [task.name for task in self.manifest.tasks] if tasks is None else list(tasks)
         self.tasks: tuple[Task, ...] = tuple(self.manifest.task(name) for name in names)
-        self._members = {f"{name}.png" for name in names}
-        self._readers = Readers(self.manifest, split)
-        self._counts = [shard.samples for shard in self._readers.shards]
-        self._starts = np.cumsum([0, *self._counts])
-        self._pseudo = {}
+        self.frames = Frames(self.manifest, split, seed=seed, budgets=labels)
         for name, of in (pseudo or {}).items():
             if name not in names:
                 raise UserError(f"{name} is none of the tasks {', '.join(names)}", key=f"pseudo[{name!r}]")
-            keep = Keep(threshold=of.keep)
-            labels = LabelShards(Path(of.folder), self.manifest, split, self.manifest.task(name), keep)
-            keys = [labels.keys(number) for number in range(len(self._counts))]
-            self._pseudo[name] = labels, keys
+            self.frames.add_pseudo(
+                LabelShards(Path(of.folder), self.manifest, split, self.manifest.task(name), of.keep)
+            )
 
     @property
     def statistics(self) -> dict[str, tuple[float, float]]:
@@ -94,7 +96,7 @@ class ShardDataset(Dataset[Sample]):
         return {task.name: mean_and_deviation(of[task.name]) for task in self.tasks if task.storage.quantity}
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self.frames.count
 
     def place(self, index: int) -> tuple[int, int]:
         """The shard of a sample, and its position there.
@@ -105,27 +107,22 @@ class ShardDataset(Dataset[Sample]):
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        shard = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return shard, number - int(self._starts[shard])
+        shard = int(np.searchsorted(self.frames.starts, number, side="right")) - 1
+        return shard, number - int(self.frames.starts[shard])
 
     def key(self, index: int) -> str:
         """The key of a sample, which names it in shards, predictions and errors."""
         shard, position = self.place(index)
-        return self._readers[shard].key(position)
+        return self.frames.readers[shard].key(position)
 
     def __getitem__(self, index: int) -> Sample:
-        """A sample. A label that it does not have is an absent name.
+        """A sample. A label that it does not have, or may not show, is an absent name. Beside pseudo-labels stands what
+        :meth:`shards.labels.LabelShards.read_arrays` gives with them.
 
         Raises:
             UserError: when its bytes are not those that were written.
         """
-        shard, position = self.place(index)
-        reader = self._readers[shard]
-        arrays = reader.decode(position, lambda member: member in self._members or member.startswith("rgb."))
-        key = reader.key(position)
-        for name, (labels, keys) in self._pseudo.items():
-            if name not in arrays and key in keys[shard]:
-                arrays[name] = labels.read(shard, key)
+        _, arrays = self.frames.read(*self.place(index), [task.name for task in self.tasks])
         return resize_frame(arrays, self.size or arrays["rgb"].shape[:2])
 
     def loader(
@@ -160,10 +157,11 @@ class ShardDataset(Dataset[Sample]):
             UserError: for a batch that cannot be cut, or is larger than an epoch; a sample's.
         """
         batches = Batches(global_batch_size, 1, rank, world_size)
-        order = Order(self._counts, seed, window=shuffle_window)
+        counts = [shard.samples for shard in self.frames.readers.shards]
+        order = Order(counts, seed, window=shuffle_window)
         places = OrderedSource(order, batches, start_step, sys.maxsize if steps is None else steps)()
         while part := list(islice(places, batches.micro)):
-            yield self._batch([int(self._starts[place.shard]) + place.number for place in part])
+            yield self._batch([int(self.frames.starts[place.shard]) + place.number for place in part])
 
     def _batch(self, indices: Sequence[int]) -> dict[str, Any]:
         samples = [self[index] for index in indices]

@@ -7,8 +7,8 @@ the frequencies of the classes, so that the network's own logits do without the 
 import numpy as np
 import torch
 
+from shards.frames import Frames
 from shards.tasks import Task
-from trainer.frames import Frames
 
 FRAMES = 512
 """Frames whose labels are counted at most, spread evenly over those that show any."""

@@ -1,6 +1,5 @@
-"""Validation: contract 3's metrics of a network, the same number on any number of ranks."""
+"""Evaluation as a stage: an experiment's exported networks measured, and ``result.json``."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,24 +8,17 @@ from accelerate import Accelerator
 
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
-from shards.kinds import smaller_is_better
-from shards.stream import InOrder
 from trainer.configvalues import parse_size
-from trainer.data import Collate, FrameLoader
-from trainer.decision import resized
+from trainer.evaluation import evaluate as evaluate_on
 from trainer.experiment import Experiment
-from trainer.kinds import learning
-from trainer.measurement import MeasuredBatch, Measurement, loading
 from trainer.metrics import Metrics
-from trainer.overlap import map_ahead, threads_per_rank
-from trainer.progress import progress
 from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
 from trainer.runs.status import already_finished, new_launch, recorded
 from trainer.runtime import accelerator, broadcast, losing_ranks
+from trainer.validation import not_measured, scalars
 
 _RESULT = "result.json"
-_THREADS = threads_per_rank()
 
 
 def evaluate(experiment: Experiment) -> dict[str, Any]:
@@ -75,67 +67,22 @@ def _exported(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]]:
     return found, {name: facts["sha256"] for name, facts in found.items() if facts}
 
 
-@torch.no_grad()
 def evaluate_network(
     experiment: Experiment, network: torch.nn.Module, process: Accelerator, *, show: bool = True
 ) -> dict[str, dict[str, Any]]:
-    """A network's metrics by task on the frames of ``evaluate.split``, pooled over all ranks, as
-    :class:`trainer.measurement.Measurement` says, in the precision of the network's forward: fp32, of an exported
-    network as of :meth:`trainer.engine.base.Engine.replica`."""
+    """:func:`trainer.evaluation.evaluate` as the configuration wants it, on the frames of ``evaluate.split``."""
     config = experiment.config
-    network.eval()
-    metrics = Metrics(experiment.tasks, process.device)
-    frames = experiment.evaluation_frames()
-    mask = frames.with_inputs(config.inputs)
-    if not mask.any():
-        hint = "give validation frames that carry the inputs"
-        raise UserError("no frame to evaluate on", file=frames.manifest.path, key=config.evaluate.split, hint=hint)
-    chosen = frames.by_shard(mask)
-    loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
-    collate = Collate(loader.tasks)
-    measurement = Measurement.of(experiment)
-    load_frames = loading(loader, collate, measurement.resolution)
-    every = InOrder([len(of) for of in chosen])
-    ranks, rank = process.num_processes, process.process_index
-    own = range(rank, math.ceil(len(every) / config.evaluate.batch_size), ranks)
-
-    def load(number: int) -> list[MeasuredBatch]:
-        first = number * config.evaluate.batch_size
-        return load_frames(
-            [every[place] for place in range(first, min(first + config.evaluate.batch_size, len(every)))]
-        )
-
-    title = f"{config.experiment}: evaluate"
-    with progress(title, len(own), show=show and process.is_main_process) as report:
-        for loaded in map_ahead(load, own, _THREADS, _THREADS + 2):
-            for batch, truths in loaded:
-                final = network(batch.to(process.device).inputs(config.inputs, torch.channels_last)).final
-                labels, targets, outputs = {}, {}, {}
-                for task in experiment.tasks:
-                    truth = truths[task.name].to(process.device)
-                    labels[task.name], targets[task.name] = measurement(task, final[task.name], truth)
-                    if learning(task).ranked:
-                        outputs[task.name] = torch.cat(
-                            [*resized(final[task.name], (truth.shape[-2], truth.shape[-1]))], 2
-                        )
-                metrics.update(labels, targets, outputs)
-            report(1)
-    total = process.reduce(metrics.state(), "sum")
-    return Metrics(experiment.tasks, process.device).merge(total).compute()
-
-
-def headline(metrics: dict[str, Any], name: str, best: float | None) -> tuple[float, bool]:
-    """The value of ``TASK.METRIC``, and whether it is better than the best so far.
-
-    Raises:
-        UserError: when the tasks have no such metric.
-    """
-    value = _scalars(metrics).get(name)
-    if value is None:
-        raise _not_measured(name, [other for other, value in _scalars(metrics).items() if value is not None])
-    if best is None:
-        return value, True
-    return value, value < best if smaller_is_better(name.partition(".")[2]) else value > best
+    return evaluate_on(
+        network,
+        experiment.evaluation_frames(),
+        inputs=config.inputs,
+        tasks=experiment.tasks,
+        size=experiment.size,
+        measurement=experiment.measurement,
+        batch_size=config.evaluate.batch_size,
+        process=process,
+        title=f"{config.experiment}: evaluate" if show else None,
+    )
 
 
 def check_best(experiment: Experiment) -> None:
@@ -145,21 +92,10 @@ def check_best(experiment: Experiment) -> None:
     Raises:
         UserError: when it is none, or names others.
     """
-    Measurement.of(experiment)
-    known = _scalars(Metrics(experiment.tasks).compute())
+    assert experiment.measurement
+    known = scalars(Metrics(experiment.tasks).compute())
     if experiment.config.evaluate.every and experiment.config.evaluate.best not in known:
-        raise _not_measured(experiment.config.evaluate.best, list(known))
-
-
-def _scalars(metrics: dict[str, Any]) -> dict[str, float | None]:
-    """What a network can be best in, by ``TASK.METRIC``."""
-    every = {f"{task}.{name}": value for task, of in metrics.items() for name, value in of.items() if name != "pixels"}
-    return {name: value for name, value in every.items() if not isinstance(value, list)}
-
-
-def _not_measured(name: str, known: list[str]) -> UserError:
-    hint = f"use one of {', '.join(known)}"
-    return UserError(f"{name!r} is not measured", key="evaluate.best", hint=hint)
+        raise not_measured(experiment.config.evaluate.best, list(known))
 
 
 def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
@@ -170,7 +106,7 @@ def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
         "manifest": experiment.manifest.sha256,
         "checkpoint": config.evaluate.checkpoint,
         **experiment.measured_on,
-        **Measurement.of(experiment).to_json(),
+        **experiment.measurement.to_json(),
     }
 
 

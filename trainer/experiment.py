@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from shards.assignment import NESTED
 from shards.errors import UserError
+from shards.frames import Frames
 from shards.labels import Keep, LabelShards
 from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
-from trainer.assignment import NESTED
 from trainer.config import Config
 from trainer.configfile import load, teacher_call
 from trainer.configvalues import parse_size
-from trainer.frames import Frames
+from trainer.measurement import Measurement
 from trainer.model.architecture import RGB, Architecture
 
 TRAIN = "train"
@@ -215,6 +216,21 @@ class Experiment:
                 raise UserError("no frames are set aside", file=self.path, key="dev", hint=hint)
             return Frames(self.manifest, TRAIN, seed=config.seed, dev=config.dev, only="dev")
         return Frames(self.manifest, "val", seed=self._val_seed, only=config.val)
+
+    @property
+    def measurement(self) -> Measurement:
+        """How predictions are compared with labels, with the ranges of its own tasks.
+
+        Raises:
+            UserError: for a range of a task that the data set lacks or that is not a scalar one.
+        """
+        asked = self.config.evaluate
+        for name in asked.range:
+            if not self.manifest.task(name).storage.quantity:
+                what, hint = "has no range: it is not a task of kind scalar", "leave it out"
+                raise UserError(what, file=self.path, key=f"evaluate.range.{name}", hint=hint)
+        ranges = {name: (least, most) for name, (least, most) in asked.range.items() if name in self.config.tasks}
+        return Measurement(asked.resolution, ranges, asked.crop)
 
     @property
     def _val_seed(self) -> int:

@@ -11,13 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shards.errors import UserError
 from shards.stream import Position
 from shards.tasks import Task
 from trainer.augment import to_tensors
 from trainer.data import Batch, Collate, FrameLoader, checked, load_batches
 from trainer.decision import decide_at
-from trainer.experiment import Experiment
 
 _WINDOWS = {"eigen": ((45, 471, 480), (41, 601, 640))}
 """By name, first and last + 1 of the rows and of the columns, each with how many the frame has that they are of."""
@@ -39,21 +37,6 @@ class Measurement:
     resolution: str = "network"
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     crop: str | None = None
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> "Measurement":
-        """What an experiment's configuration asks for, with the ranges of its own tasks.
-
-        Raises:
-            UserError: for a range of a task that the data set lacks or that is not a metric one.
-        """
-        asked = experiment.config.evaluate
-        for name in asked.range:
-            if not experiment.manifest.task(name).storage.quantity:
-                what, hint = "has no range: it is not a task of kind scalar", "leave it out"
-                raise UserError(what, file=experiment.path, key=f"evaluate.range.{name}", hint=hint)
-        ranges = {name: (least, most) for name, (least, most) in asked.range.items() if name in experiment.config.tasks}
-        return cls(asked.resolution, ranges, asked.crop)
 
     def to_json(self) -> dict[str, Any]:
         """As ``result.json`` says it; that of a run from before there were these options is :data:`DEFAULT`'s."""

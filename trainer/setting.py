@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from trainer.assignment import NESTED
+from shards.assignment import NESTED
 from trainer.config import Config, Pseudo
 from trainer.configfile import first_version, flat, read_yaml
 from trainer.renamed import renewed

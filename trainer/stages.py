@@ -11,7 +11,7 @@ from trainer.progress import say
 from trainer.pseudolabels.labelling import label
 from trainer.recommendation import reasons, recommended
 from trainer.runs.folder import claim
-from trainer.train import train
+from trainer.trainstage import train
 
 
 def run(experiment: Experiment) -> dict[str, Any]:

@@ -1,134 +1,221 @@
 """The training loop: from the newest checkpoint to the last step, and what is written down on the way."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import nn
 
 from shards.atomic import sweep
+from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.stream import Batches
-from trainer.adjustment import logit_offsets
-from trainer.config import Config
-from trainer.configvalues import parse_every, parse_size
-from trainer.data import Batch, training_batches
-from trainer.evaluate import evaluate_network, headline
-from trainer.experiment import Experiment
-from trainer.frames import Frames
-from trainer.learner import Learner
-from trainer.measurement import DEFAULT, Measurement
+from trainer.batch import Batch
+from trainer.config import Checkpoint, Train
+from trainer.configvalues import parse_every
+from trainer.losses import MultiTaskLoss
+from trainer.measurement import DEFAULT
+from trainer.model.architecture import Architecture
+from trainer.model.size import size_of
 from trainer.optim import learning_rate
 from trainer.overlap import Background
 from trainer.progress import Speed, progress, say
-from trainer.runs import checkpoint
-from trainer.runs.lease import Lease
+from trainer.runs import checkpoint, settings
 from trainer.runs.records import Records
+from trainer.runs.running import Held, running
 from trainer.runs.status import Interrupted
-from trainer.runtime import StopRequest, accelerator, broadcast, queued
+from trainer.runtime import StopRequest, accelerator, broadcast
+from trainer.trainingdata import TrainingData
+from trainer.updater import Updater
+from trainer.validation import Validation, headline
+
+_FRAME = (480, 640)
+"""What a network's cost is told for where frames have sizes of their own."""
 
 
 class Trainer:
-    """A training run: its steps, and what it writes down of them.
+    """Trains a network: its steps, and what it writes down of them.
+
+    A run that is started again continues where its newest whole checkpoint stands, bit for bit, whatever the number of
+    ranks; one that is finished is not trained again. In ``out`` are then ``checkpoints/last``, the network that
+    :class:`trainer.predictor.Predictor` loads, ``metrics.jsonl``, TensorBoard events and ``status.json``. The same
+    program runs under ``accelerate launch``, with the engine that it is launched with.
+
+    Args:
+        model: forward as :func:`trainer.model.create.create_model` describes it.
+        loss: of the tasks that it predicts.
+        data: what it learns from.
+        out: folder of the run.
+        val: measured after every epoch, whose best network is kept in ``checkpoints/best``; or a
+            :class:`Validation` of another kind.
+        seed: what order, augmentation and dropout follow from.
+        inputs: names of what the network sees; by default what its ``architecture`` says.
+        train: options of optimisation.
+        checkpoint: when checkpoints are written, and how many are kept.
+        norm: how batch norm is trained, see ``model.norm`` of :class:`trainer.config.Model`.
+        name: in progress lines; by default that of ``out``.
+        process: this rank among the others; None makes one for this launch.
+        options: single fields of :class:`trainer.config.Train`, such as ``global_batch_size``, ``steps``, ``epochs``,
+            ``lr``, ``precision``, ``ema``.
 
     Attributes:
         step: optimizer steps that are finished.
         steps: of the whole run.
-        samples: that an epoch chooses from.
         asked: whether any rank has been asked to stop, as all of them know it after a step.
         due: whether the first rank's clock asks for a checkpoint.
+
+    Raises:
+        UserError: for an option that there is not, or a batch that the ranks cannot share.
     """
 
     def __init__(
         self,
-        experiment: Experiment,
+        model: nn.Module,
+        loss: MultiTaskLoss,
+        data: TrainingData | ShardDataset,
+        *,
+        out: str | Path,
+        val: "ShardDataset | Validation | None" = None,
+        seed: int = 0,
+        inputs: Sequence[str] | None = None,
+        train: Train | None = None,
+        checkpoint: Checkpoint | None = None,
+        norm: str = "batch",
+        name: str | None = None,
         process: Accelerator | None = None,
-        lease: Lease | None = None,
-        request: StopRequest | None = None,
+        **options: Any,
     ) -> None:
-        self.experiment, self.config, self.lease = experiment, experiment.config, lease
-        config: Config = self.config
-        self.process = process or accelerator(config.train.precision, config.train.timeout)
+        self.out, self.seed, self.name = Path(out), seed, name or Path(out).name
+        self.options = settings.with_options(train or Train(), options)
+        described: Any = model
+        self.inputs = list(described.architecture.inputs if inputs is None else inputs)
+        self.architecture: Architecture | None = getattr(model, "architecture", None)
+        self.tasks = [task.name for task in loss.tasks]
+        if isinstance(data, ShardDataset):
+            data = TrainingData(data, self.inputs, self.tasks, seed=seed)
+        self.data = data
+        self.process = process or accelerator(self.options.precision, self.options.timeout)
         self.main = self.process.is_main_process
-        frames, trained_on = experiment.frames_to_train()
-        self.frames: Frames = frames
         self.batches = Batches(
-            config.train.global_batch_size,
-            config.train.gradient_accumulation_steps,
+            self.options.global_batch_size,
+            self.options.gradient_accumulation_steps,
             self.process.process_index,
             self.process.num_processes,
         )
-        self.samples = int(trained_on.sum())
-        self.steps_per_epoch = max(self.samples // config.train.global_batch_size, 1)
-        self.steps = config.train.steps or config.train.epochs * self.steps_per_epoch
-        offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment)
-        self.learner = Learner(experiment, self.process, self.steps_per_epoch, offsets)
+        self.steps_per_epoch = max(data.samples // self.options.global_batch_size, 1)
+        self.steps = self.options.steps or self.options.epochs * self.steps_per_epoch
+        self.updater = Updater(
+            model,
+            loss,
+            self.inputs,
+            data.tasks,
+            self.process,
+            self.options,
+            seed=seed,
+            norm=norm,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+        self.validation = Validation.on(val, self) if isinstance(val, ShardDataset) else val
+        self.saving = checkpoint or Checkpoint()
+        self.every, self.seconds = parse_every(self.saving.every)
         self.step = 0
         self.best: float | None = None
-        self.request = request or StopRequest()
+        self.held = Held(StopRequest(), None)
         self.asked = self.due = False
-        self.every, self.seconds = parse_every(config.checkpoint.every)
         self.saved, self.saved_step = time.monotonic(), -1
         self.writer = Background(limit=1)
 
-    def resume(self) -> None:
-        """Continue where the newest whole checkpoint stands, if there is one."""
-        folder = self.experiment.checkpoints
-        if self.main:
-            sweep(folder)
-        path = broadcast(self.process, checkpoint.newest(folder) if self.main else None)
-        if path is None:
-            return
-        state = checkpoint.read(path, self.learner.shapes)
-        self.learner.load(state)
-        self.step = state.step
-        best = state.best
-        if best and DEFAULT.to_json() | best == {"value": best["value"], **self.best_of()}:
-            self.best = best["value"]
-        if self.main:
-            say(f"continuing {self.experiment.folder} at step {self.step}")
+    def fit(self) -> Path:
+        """Train to the last step, from the newest checkpoint if there is one, and export the network.
+
+        Returns:
+            The folder of the exported network, ``out/checkpoints/last``.
+
+        Raises:
+            UserError: for bad data, a folder of another run or that another process holds, or a loss that stays
+                infinite.
+            Interrupted: on SIGINT, SIGTERM or SIGUSR1, with a checkpoint written.
+            LostRank: when another rank has ended.
+        """
+        last = self.checkpoints / "last"
+        with running(self.out, self.process) as held:
+            settings.claim(self)
+            if not broadcast(self.process, checkpoint.exported(last)):
+                self.run(held)
+            else:
+                self.updater.load_weights(checkpoint.exported_weights(last))
+        return last
+
+    def run(self, held: Held) -> None:
+        """Train what is left, in a folder that is held, and export the network as ``checkpoints/last``."""
+        self.held = held
+        try:
+            self.resume()
+            if self.main and not self.step and self.architecture:
+                say(f"{self.name}: {size_of(self.architecture, self.data.frame or _FRAME)}")
+            for _ in self.iterate():
+                pass
+            self.export("last")
+        finally:
+            self.writer.close()
+        if self.asked_to_stop():
+            raise Interrupted(f"{self.out}: finished, and stopped by {self.signal} before anything else")
+
+    def whole(self) -> nn.Module:
+        """The network with whole weights, which an engine may hold in parts; to be called by all ranks."""
+        return self.updater.engine.replica()
 
     @property
-    def frame(self) -> tuple[int, int]:
-        """Height and width that the network sees in training; where frames have sizes of their own, 480x640."""
-        return parse_size(self.config.data.crop, "data.crop") or self.experiment.size or (480, 640)
+    def checkpoints(self) -> Path:
+        return self.out / "checkpoints"
+
+    def resume(self) -> None:
+        """Continue where the newest whole checkpoint stands, if there is one."""
+        if self.main:
+            sweep(self.checkpoints)
+        path = broadcast(self.process, checkpoint.newest(self.checkpoints) if self.main else None)
+        if path is None:
+            return
+        state = checkpoint.read(path, self.updater.shapes)
+        self.updater.load(state)
+        self.step = state.step
+        best = state.best
+        if best and self.validation and DEFAULT.to_json() | best == {"value": best["value"], **self.validation.facts}:
+            self.best = best["value"]
+        if self.main:
+            say(f"continuing {self.out} at step {self.step}")
 
     def iterate(self) -> Generator[int]:
         """Do the steps that are left, and give each one's number when it is finished, logged and saved."""
-        config = self.config.train
-        batches = training_batches(
-            self.config,
-            self.frames,
-            self.learner.criterion,
-            self.batches,
-            self.step,
-            self.steps,
-            pin=self.process.device.type == "cuda",
-        )
-        if self.process.num_processes == 1 and self.request.signal:
-            raise Interrupted(f"{self.experiment.folder}: stopped before its first step by {self.signal}")
-        records = Records(self.experiment.folder, self.step, config.trace, self.check_lease) if self.main else None
-        self.learner.train_mode()
+        options = self.options
+        pin = self.process.device.type == "cuda"
+        batches = self.data.batches(self.batches, self.step, self.steps, pin=pin)
+        if self.process.num_processes == 1 and self.held.request.signal:
+            raise Interrupted(f"{self.out}: stopped before its first step by {self.signal}")
+        records = Records(self.out, self.step, options.trace, self.check_lease) if self.main else None
+        self.updater.train_mode()
         speed, first = Speed(), True
         try:
-            with progress(self.config.experiment, self.steps, done=self.step, show=self.main) as report:
+            with progress(self.name, self.steps, done=self.step, show=self.main) as report:
                 while self.step < self.steps:
                     with speed.waiting():
-                        micro = [next(batches) for _ in range(config.gradient_accumulation_steps)]
+                        micro = [next(batches) for _ in range(options.gradient_accumulation_steps)]
                     done = self.optimise(micro)
                     if first:
-                        self.learner.check_ranks()
+                        self.updater.check_ranks()
                         first = False
-                    speed.samples += config.global_batch_size
-                    if config.trace:
+                    speed.samples += options.global_batch_size
+                    if options.trace:
                         self.trace(micro, records)
                     if not done:
                         self.skip(micro, records)
                     figures = ""
-                    if self.step % config.log_every == 0 or self.step == self.steps:
+                    if self.step % options.log_every == 0 or self.step == self.steps:
                         entry = self.figures() | {"speed": speed.read()}
                         figures = _line(entry)
                         if records:
@@ -140,7 +227,7 @@ class Trainer:
                         self.save(records)
                         self.writer.wait()
                         self.process.wait_for_everyone()  # the launcher ends all ranks soon after the first
-                        where = f"{self.experiment.folder}: stopped at step {self.step} by {self.signal}"
+                        where = f"{self.out}: stopped at step {self.step} by {self.signal}"
                         raise Interrupted(f"{where}; start the same command again to continue")
         finally:
             batches.close()
@@ -150,11 +237,9 @@ class Trainer:
     def optimise(self, micro: list[Batch]) -> bool:
         """One optimizer step on this rank's micro-batches of a global batch; False if it was skipped."""
         due = self.seconds is not None and self.main and time.monotonic() - self.saved > self.seconds
-        counts = torch.stack([batch.counts for batch in micro]).sum(0)
-        denominators = self.process.reduce(queued(counts, self.process.device), "sum")
-        rate = learning_rate(self.step, self.steps, self.config.train)
-        flags = [self.request.signal is not None, due]
-        done, (self.asked, self.due) = self.learner.step(self.step, micro, denominators, rate, flags)
+        rate = learning_rate(self.step, self.steps, self.options)
+        flags = [self.held.request.signal is not None, due]
+        done, (self.asked, self.due) = self.updater.step(self.step, micro, rate, flags)
         self.step += 1
         return done
 
@@ -167,27 +252,27 @@ class Trainer:
         keys = self.keys(micro)
         if records:
             records.step(self.step, {"skipped": {"keys": keys}})
-            say(f"{self.experiment.folder}: step {self.step}: loss or gradient not finite; skipped")
-        if self.learner.lost:
+            say(f"{self.out}: step {self.step}: loss or gradient not finite; skipped")
+        if self.updater.lost:
             raise UserError(
-                f"the loss of {self.learner.skipped} steps in a row is not finite",
-                file=self.experiment.folder,
+                f"the loss of {self.updater.skipped} steps in a row is not finite",
+                file=self.out,
                 key=f"step {self.step}",
                 hint=checkpoint.DIVERGED,
             )
 
     def stopping(self) -> bool:
         """Whether all ranks stop after this step."""
-        return self.request.signal is not None if self.process.num_processes == 1 else self.asked
+        return self.held.request.signal is not None if self.process.num_processes == 1 else self.asked
 
     @property
     def signal(self) -> str:
         """What asked for a stop, in words."""
-        return self.request.signal.name if self.request.signal else "a signal to another rank"
+        return self.held.request.signal.name if self.held.request.signal else "a signal to another rank"
 
     def asked_to_stop(self) -> bool:
         """Whether any rank has been asked to stop; to be called by all of them."""
-        asked = torch.tensor([self.request.signal is not None], dtype=torch.int64, device=self.process.device)
+        asked = torch.tensor([self.held.request.signal is not None], dtype=torch.int64, device=self.process.device)
         return bool(self.process.reduce(asked, "sum"))
 
     def keys(self, micro: list[Batch]) -> list[str]:
@@ -202,66 +287,62 @@ class Trainer:
 
     def figures(self) -> dict[str, Any]:
         """The figures of the steps since the last log line."""
-        loss = self.learner.mean_loss()
-        names = [task.name for task in self.experiment.tasks]
+        loss = self.updater.mean_loss()
         return {
             "epoch": self.step / self.steps_per_epoch,
-            "lr": learning_rate(self.step - 1, self.steps, self.config.train),
-            **({"loss": {"total": sum(loss), **dict(zip(names, loss, strict=True))}} if loss else {}),
+            "lr": learning_rate(self.step - 1, self.steps, self.options),
+            **({"loss": {"total": sum(loss), **dict(zip(self.tasks, loss, strict=True))}} if loss else {}),
         }
 
     def after_step(self, records: Records | None) -> None:
         """Evaluate and save where the configuration asks for it."""
-        every = self.config.evaluate.every * self.steps_per_epoch
+        every = self.validation.every * self.steps_per_epoch if self.validation else 0
         if every and (self.step % every == 0 or self.step == self.steps):
             self.evaluate(records)
         due = self.step % self.every == 0 if self.every else self.due
-        if due and self.step < self.steps and not self.learner.skipped:  # what led there may be no good
+        if due and self.step < self.steps and not self.updater.skipped:  # what led there may be no good
             self.save(records)
 
     def evaluate(self, records: Records | None) -> None:
         """Validation figures, and the best checkpoint if this is it."""
-        with self.learner.to_be_used():
-            metrics = evaluate_network(self.experiment, self.learner.engine.replica(), self.process, show=False)
-        self.learner.train_mode()
-        value, better = headline(metrics, self.config.evaluate.best, self.best)
+        validation = self.validation
+        assert validation
+        with self.updater.to_be_used():
+            metrics = validation.measure(self.whole())
+        self.updater.train_mode()
+        value, better = headline(metrics, validation.best, self.best)
         if records:
-            records.step(self.step, {self.config.evaluate.split: metrics})
+            records.step(self.step, {validation.split: metrics})
         if better:
             self.best = value
-            self.export("best", value=value, **self.best_of())
-
-    def best_of(self) -> dict[str, Any]:
-        """What the best checkpoint is best in: only values of the same can be compared."""
-        measured = self.experiment.measured_on | Measurement.of(self.experiment).to_json()
-        return {"metric": self.config.evaluate.best, **measured}
+            self.export("best", value=value, **validation.facts)
 
     def save(self, records: Records | None) -> None:
         """Write a checkpoint while training goes on, or wait for the one that is being written."""
         if self.step == self.saved_step:
             return
-        state = self.learner.state(self.step)
+        state = self.updater.state(self.step)
         self.saved, self.saved_step = time.monotonic(), self.step
         if state:
-            if self.best is not None:
-                state.best = {"value": self.best, **self.best_of()}
+            if self.best is not None and self.validation:
+                state.best = {"value": self.best, **self.validation.facts}
             if records:
                 records.sync()  # what lies before a checkpoint is never written again
-            keep, folder = self.config.checkpoint.keep, self.experiment.checkpoints
+            keep, folder = self.saving.keep, self.checkpoints
             self.writer.submit(partial(checkpoint.save, folder, state, keep, self.check_lease))
 
     def check_lease(self) -> None:
-        if self.lease:
-            self.lease.check()
+        if self.held.lease:
+            self.held.lease.check()
 
     def export(self, name: str, **facts: object) -> None:
-        with self.learner.to_be_used():
-            weights = self.learner.engine.weights()
+        with self.updater.to_be_used():
+            weights = self.updater.engine.weights()
         if self.main:
-            path = self.experiment.checkpoints / name
             weights = {key: tensor for key, tensor in weights.items() if not key.startswith("weighting.")}
-            facts |= {"size": self.experiment.size}
-            checkpoint.export(path, weights, self.learner.architecture, self.step, self.check_lease, **facts)
+            facts |= {"size": self.data.size or self.data.frames.manifest.size}
+            path = self.checkpoints / name
+            checkpoint.export(path, weights, self.architecture, self.step, self.check_lease, **facts)
         self.process.wait_for_everyone()
 
 

@@ -30,14 +30,14 @@ from analysis.relations.matrix import draw
 from analysis.relations.relation import LEAST, Gain, Scores, gain, recommend, together, verdicts
 from analysis.results.headlines import SMALLER_IS_BETTER, headline_of
 from analysis.results.interval import LEVEL, Interval
+from shards.assignment import NESTED
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
+from shards.frames import Frames
 from shards.tasks import Task
-from trainer.assignment import NESTED
 from trainer.configfile import NO_PSEUDO
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import TRAIN, Experiment
-from trainer.frames import Frames
 from trainer.progress import say
 from trainer.ranks import rank
 from trainer.recommendation import FILE, relation_folder

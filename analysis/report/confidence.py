@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from shards.frames import Frames
 from shards.labels import LabelShards
 from shards.resize import resize_label
 from shards.tasks import Task
 from trainer.augment import to_tensors
 from trainer.experiment import TRAIN, Experiment
-from trainer.frames import Frames
-from trainer.measurement import Measurement
 from trainer.metrics import Metrics
 from trainer.pseudolabels.kept import BINS, CONFIDENCE, bins, confidence_counts
 
@@ -154,7 +153,7 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
     places = list(_places(split, labels))
     chosen = [places[int(i)] for i in np.linspace(0, len(places) - 1, min(frames, len(places))).round()]
     found = Checked(task, None, [], len(places), len(chosen))
-    metrics, measurement = Metrics([task]), Measurement.of(teacher)
+    metrics, measurement = Metrics([task]), teacher.measurement
     for shard, position, key in chosen:
         label, confidence = labels.read_whole(shard, key)
         truth = split.readers[shard].decode(position, lambda extension: extension == f"{task.name}.png").get(task.name)

@@ -62,7 +62,7 @@ def panels(groups: Sequence[Group], manifest: Manifest, count: int) -> Panels:
     truths = shown.truths()
     found = [shown.predictions(each) for each in experiments]
     said = dict(zip(groups, found, strict=True))
-    measured = {group: Measurement.of(each) for group, each in zip(groups, experiments, strict=True)}
+    measured = {group: each.measurement for group, each in zip(groups, experiments, strict=True)}
     labels = [of for _, of in truths]
     keys = [_key(task, limits(task, labels), labels, found) for task in shown.tasks]
     paper = Paper.load()

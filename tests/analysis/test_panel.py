@@ -8,7 +8,7 @@ from analysis.panel import panel
 from analysis.shown import Shown
 from shards.errors import UserError
 from shards.read import Readers
-from trainer.train import train
+from trainer.trainstage import train
 
 GAP, CAPTION, HEIGHT, WIDTH = 6, 20, 160, 320
 

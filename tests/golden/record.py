@@ -47,7 +47,7 @@ def experiments(folder: Path) -> dict[str, Any]:
     from trainer.evaluate import evaluate
     from trainer.experiment import Experiment
     from trainer.pseudolabels.labelling import label
-    from trainer.train import train
+    from trainer.trainstage import train
 
     torch.set_num_threads(1)  # sums differ in the last bits between numbers of threads
     pack(Scenes(24, 6, SIZE), folder / "data", size=SIZE, samples_per_shard=8)

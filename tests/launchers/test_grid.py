@@ -32,7 +32,7 @@ def test_an_empty_list_of_rows_is_a_mistake_and_not_all_of_them(place, capsys):
 
 
 def test_finished_runs_are_kept_and_shown(done, capsys, monkeypatch):
-    monkeypatch.setattr("trainer.train.Trainer", lambda *_: pytest.fail("a finished run was trained again"))
+    monkeypatch.setattr("trainer.trainstage.Trainer", lambda *_: pytest.fail("a finished run was trained again"))
     assert main(["grid", ".", "--seeds", "1"]) == 0
     said = capsys.readouterr().out
     assert said.count("finished") == 2 and "2 of 2: student, seed 0" in said

@@ -21,7 +21,7 @@ from shards.tasks import Task
 from shards.write import whole_index
 from trainer.experiment import Experiment
 from trainer.stages import run
-from trainer.train import train
+from trainer.trainstage import train
 
 Make = Callable[..., Experiment]
 

@@ -25,7 +25,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from shards.stream import Batches
 from trainer import evaluate
-from trainer.data import Batch, training_batches
+from trainer.data import Batch
 from trainer.experiment import Experiment
 from trainer.losses import MultiTaskLoss, label_counts
 from trainer.metrics import Metrics
@@ -33,7 +33,8 @@ from trainer.model.network import build
 from trainer.model.norm import train_mode
 from trainer.optim import make_optimizer
 from trainer.runtime import accelerator
-from trainer.trainer import Trainer
+from trainer.trainingdata import TrainingData
+from trainer.trainstage import trainer_of
 
 AT_LABEL = ("data.size=32x32", "evaluate.resolution=label", "evaluate.range.depth=[2, 4]", "evaluate.crop=eigen")
 STEPS = 5
@@ -80,10 +81,9 @@ def order(experiment: Experiment, process: Accelerator) -> list[list[tuple[str, 
 def micro_batches(experiment: Experiment, process: Accelerator, start: int, stop: int) -> Iterator[Batch]:
     """This rank's micro-batches of some steps."""
     config = experiment.config
-    criterion = MultiTaskLoss(experiment.tasks)
     size, parts = config.train.global_batch_size, config.train.gradient_accumulation_steps
     batches = Batches(size, parts, process.process_index, process.num_processes)
-    return training_batches(config, experiment.training_frames(), criterion, batches, start, stop)
+    return TrainingData.of(config, experiment.training_frames()).batches(batches, start, stop)
 
 
 def sample_hash(batch: Batch, row: int) -> str:
@@ -101,8 +101,8 @@ def gradients(experiment: Experiment, process: Accelerator, folder: Path) -> dic
     """
     micro = list(micro_batches(experiment, process, STEP, STEP + 1))
     naive = mean_of_means(experiment, process, micro)
-    trainer = Trainer(experiment, process)
-    trainer.learner.train_mode()
+    trainer = trainer_of(experiment, process)
+    trainer.updater.train_mode()
     taken: dict[str, Tensor] = {}
     with register_optimizer_step_pre_hook(lambda optimizer, *_: taken.update(gradient(optimizer.param_groups))):
         trainer.optimise(micro)
@@ -129,7 +129,7 @@ def mean_of_means(experiment: Experiment, process: Accelerator, micro: list[Batc
     train_mode(network, config.model.norm)
     for batch in micro:
         predictions = network(batch.inputs(config.inputs, torch.channels_last))
-        (criterion(predictions, batch.labels, batch.counts) / len(micro)).backward()
+        (criterion(predictions, batch.labels, criterion.counts(batch.labels)) / len(micro)).backward()
     own = gradient(make_optimizer(network, config.train).param_groups)
     return {name: process.reduce(tensor, "mean") for name, tensor in own.items()}
 

@@ -10,7 +10,7 @@ from shards.errors import UserError
 from shards.tasks import IGNORE
 from trainer.adjustment import class_frequencies, logit_offsets
 from trainer.losses import MultiTaskLoss, loss_sums
-from trainer.train import train
+from trainer.trainstage import train
 
 
 def test_frequencies_are_of_the_labels_within_the_budget(make):

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from analysis.results.groups import read_result
+from shards.assignment import ONE, RANDOM, shown_in_turn
 from shards.errors import UserError
+from shards.frames import Frames
 from shards.manifest import Manifest
 from shards.pack import pack
 from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
-from trainer.assignment import ONE, RANDOM, shown_in_turn
-from trainer.frames import Frames
 from trainer.setting import decisive, setting
 from trainer.stages import check, run
-from trainer.train import train
+from trainer.trainstage import train
 
 TASKS = ("semseg", "depth", "normals")
 ALL = ("labels.semseg=null", "labels.depth=null")

@@ -12,7 +12,7 @@ from ranks import launch
 from runs import LONG, assert_same_run, lines
 
 from trainer.runs import checkpoint
-from trainer.train import train
+from trainer.trainstage import train
 
 
 @pytest.fixture

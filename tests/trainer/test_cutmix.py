@@ -8,9 +8,8 @@ from shards.order import Order
 from shards.stream import Batches, Position
 from shards.tasks import IGNORE, Task
 from trainer.cutmix import CutMix, draw_box, paste
-from trainer.data import training_batches
 from trainer.experiment import Experiment
-from trainer.losses import MultiTaskLoss
+from trainer.trainingdata import TrainingData
 
 TASKS = (
     Task("semseg", "classes", classes=("a", "b"), colours=((0, 0, 0), (9, 9, 9))),
@@ -97,8 +96,7 @@ def test_frames_that_differ_in_size_are_left_to_the_batch():
 
 
 def batches(experiment: Experiment, stop: int, cut: Batches) -> list:
-    criterion = MultiTaskLoss(experiment.tasks)
-    return list(training_batches(experiment.config, experiment.training_frames(), criterion, cut, 0, stop))
+    return list(TrainingData.of(experiment.config, experiment.training_frames()).batches(cut, 0, stop))
 
 
 def test_ranks_and_workers_see_the_same_mixed_frames(make):

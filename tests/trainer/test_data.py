@@ -14,9 +14,10 @@ from shards.pack import pack
 from shards.sources.scenes import Scenes
 from shards.stream import Batches, Position
 from shards.tasks import IGNORE
-from trainer.data import Batch, Collate, FrameLoader, load_batches, training_batches
+from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
-from trainer.losses import MultiTaskLoss
+from trainer.losses import label_counts
+from trainer.trainingdata import TrainingData
 
 PLAIN = ("augment.flip=false", "augment.zoom=[1.0]", "augment.jitter=0")
 ALL = ("labels.semseg=null", "labels.depth=null")
@@ -24,9 +25,8 @@ SIZE = (32, 64)
 
 
 def batches_of(experiment: Experiment, stop: int, start: int = 0, batches: Batches | None = None) -> list:
-    criterion = MultiTaskLoss(experiment.tasks, experiment.config.loss.weights, experiment.config.loss.normalise)
     batches = batches or Batches(experiment.config.train.global_batch_size)
-    return list(training_batches(experiment.config, experiment.training_frames(), criterion, batches, start, stop))
+    return list(TrainingData.of(experiment.config, experiment.training_frames()).batches(batches, start, stop))
 
 
 def copy_of(manifest: Manifest, folder) -> Manifest:
@@ -53,17 +53,17 @@ def test_a_batch_in_the_form_that_losses_take(make):
     assert batch.labels["semseg"].dtype == torch.uint8 and batch.labels["semseg"].shape == (4, *SIZE)
     assert batch.labels["depth"].dtype == torch.float32 and batch.labels["depth"].shape == (4, 1, *SIZE)
     labelled = [(batch.labels["semseg"] != IGNORE).sum(), (batch.labels["depth"] != 0).sum()]
-    assert batch.counts.tolist() == [int(count) for count in labelled]
+    assert label_counts(batch.labels, make("plain").tasks).tolist() == [int(count) for count in labelled]
     assert len(set(batch.keys)) == 4
 
 
 @pytest.mark.parametrize("size", [(32, 64), (5, 7)])
 def test_a_batch_from_a_worker_is_what_was_sent(size):
     labels = {"semseg": torch.randint(0, 9, (3, *size), dtype=torch.uint8), "depth": torch.rand(3, 1, *size)}
-    sent = Batch(torch.randint(0, 256, (3, 3, *size), dtype=torch.uint8), labels, ["a", "b", "c"], torch.tensor([4, 2]))
+    sent = Batch(torch.randint(0, 256, (3, 3, *size), dtype=torch.uint8), labels, ["a", "b", "c"])
     got = copy.copy(sent)  # by the same two methods as pickle
     assert got.keys == sent.keys and list(got.labels) == list(labels)
-    for one, other in ((got.rgb, sent.rgb), (got.counts, sent.counts), *((got.labels[n], labels[n]) for n in labels)):
+    for one, other in ((got.rgb, sent.rgb), *((got.labels[n], labels[n]) for n in labels)):
         assert one.dtype == other.dtype and torch.equal(one, other)
 
 
@@ -101,11 +101,6 @@ def test_inputs_are_what_the_network_is_to_see(make):
     assert list(batch.inputs(["depth"], torch.channels_last)) == ["depth"]
 
 
-def test_normalise_all_counts_every_pixel(make):
-    (batch,) = batches_of(make("plain", "loss.normalise=all"), 1)
-    assert batch.counts.tolist() == [4 * 32 * 64] * 2
-
-
 def test_an_epoch_holds_every_frame_once_and_any_start_gives_the_same(make):
     experiment = make("plain")
     whole = batches_of(experiment, 8)
@@ -133,13 +128,12 @@ def test_ranks_and_accumulation_cut_the_same_global_batch(make):
     assert [key for batch in cut for key in batch.keys] == whole.keys
     assert torch.equal(torch.cat([batch.rgb for batch in cut]), whole.rgb)
     assert torch.equal(torch.cat([batch.labels["depth"] for batch in cut]), whole.labels["depth"])
-    assert torch.equal(sum(batch.counts for batch in cut), whole.counts)
 
 
 def test_fewer_frames_than_a_batch_are_an_error(make):
     with pytest.raises(UserError, match=r"train\.global_batch_size: 32 samples a step, but an epoch has only 16"):
         batches_of(make("plain", "train.global_batch_size=32"), 1)
-    with pytest.raises(UserError, match="an epoch has only 0; make it smaller, or give more labelled frames"):
+    with pytest.raises(UserError, match="no train frame shows a label of what is to be predicted, semseg"):
         batches_of(make("plain", "tasks=[semseg]", "labels.semseg=0"), 1)
 
 
@@ -237,7 +231,7 @@ def test_frames_of_several_sizes_need_a_size_or_a_crop(make, mixed):
 def test_evaluation_takes_frames_of_several_sizes_one_by_one(make, mixed):
     frames = make("plain", f"data.path={mixed.folder}", *ALL).training_frames()
     loader = FrameLoader(frames, frames.by_shard(np.ones(9, bool)), ["rgb"], ["depth"])
-    collate = Collate(loader.tasks, lambda labels: torch.zeros(0))
+    collate = Collate(loader.tasks)
     places = [Position(0, i, i // 3, i % 3) for i in range(4)]
     batches = load_batches(loader, collate, places)
     assert [batch.keys for batch in batches] == [[f"train_00000{i}"] for i in range(4)]

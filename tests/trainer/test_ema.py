@@ -12,8 +12,7 @@ from shards.errors import UserError
 from trainer.ema import AveragedWeights, decay_of
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
-from trainer.train import train
-from trainer.trainer import Trainer
+from trainer.trainstage import train, trainer_of
 
 EMA = "train.ema=0.8"
 
@@ -43,10 +42,10 @@ def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
         evaluated.append(copy.deepcopy(network.state_dict()))
         return {"semseg": {"miou": 0.0}}
 
-    monkeypatch.setattr("trainer.trainer.evaluate_network", evaluate)
+    monkeypatch.setattr("trainer.trainstage.evaluate_network", evaluate)
     claim(experiment)
-    trainer = Trainer(experiment)
-    held = trainer.learner.engine.held()
+    trainer = trainer_of(experiment)
+    held = trainer.updater.engine.held()
     average = {name: tensor.clone() for name, tensor in held.items()}
     for done in trainer.iterate():
         kept = decay_of(done - 1, 0.8)

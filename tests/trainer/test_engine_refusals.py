@@ -13,8 +13,7 @@ from trainer.engine import choose
 from trainer.engine.base import refuse_fp16
 from trainer.engine.fsdp import _refuse
 from trainer.engine.zero import _obey
-from trainer.learner import Learner
-from trainer.runtime import accelerator
+from trainer.trainstage import trainer_of
 
 ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
 
@@ -75,9 +74,9 @@ def test_precision_that_only_accelerate_would_know(precision, mixed):
 
 
 def test_a_compiled_network_under_an_engine_that_takes_it_apart(make, monkeypatch):
-    monkeypatch.setattr("trainer.learner.choose", lambda *_, **__: SimpleNamespace(sharded=True, name="zero3"))
+    monkeypatch.setattr("trainer.updater.choose", lambda *_, **__: SimpleNamespace(sharded=True, name="zero3"))
     with pytest.raises(UserError, match=r"train\.compile: zero3 does not train a compiled network; leave it out, or"):
-        Learner(make("plain", "train.compile=true"), accelerator("fp32"))
+        trainer_of(make("plain", "train.compile=true"))
 
 
 def test_an_engine_that_is_not_known(monkeypatch):

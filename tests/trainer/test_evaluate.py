@@ -16,7 +16,7 @@ from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.runs import checkpoint
 from trainer.runtime import accelerator
-from trainer.train import train
+from trainer.trainstage import train
 
 
 @pytest.fixture

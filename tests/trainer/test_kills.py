@@ -12,7 +12,7 @@ from ranks import launch
 from runs import assert_same_run, lines
 
 from trainer.runs import checkpoint
-from trainer.train import train
+from trainer.trainstage import train
 
 SCRIPT = str(Path(__file__).parents[1] / "support/dying_rank.py")
 ENGINES = Path(__file__).parents[2] / "configs/engine"

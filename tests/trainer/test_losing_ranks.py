@@ -94,9 +94,9 @@ def test_a_rank_that_hangs_is_given_up_after_the_timeout(trained, run):
 DIFFERING = """
 import sys
 from launchers.cli import main
-from trainer.learner import Learner
+from trainer.updater import Updater
 
-step = Learner.step
+step = Updater.step
 
 def other(learner, *arguments):
     done = step(learner, *arguments)
@@ -104,7 +104,7 @@ def other(learner, *arguments):
         next(learner.engine.plain.parameters()).data.add_(1)
     return done
 
-Learner.step = other
+Updater.step = other
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -24,7 +24,7 @@ from trainer.predictor import Predictor
 from trainer.pseudolabels.labelling import label
 from trainer.runs import checkpoint
 from trainer.runtime import accelerator
-from trainer.train import train
+from trainer.trainstage import train
 
 
 def depth_metrics(predicted: list[np.ndarray], truths: list[np.ndarray]) -> dict[str, float]:

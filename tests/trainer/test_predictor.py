@@ -15,7 +15,7 @@ from shards.errors import UserError
 from shards.read import Readers
 from shards.resize import resize_rgb
 from trainer.predictor import Predictor
-from trainer.train import train
+from trainer.trainstage import train
 
 
 def frame_of(dataset, position: int = 0) -> dict[str, np.ndarray]:

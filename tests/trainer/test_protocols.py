@@ -17,11 +17,11 @@ from shards.sources.cityscapes import INVERSE_DEPTH
 from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
 from shards.stream import Batches
-from trainer.data import training_batches
 from trainer.experiment import Experiment
 from trainer.losses import MultiTaskLoss
 from trainer.model.network import build
 from trainer.stages import check, run
+from trainer.trainingdata import TrainingData
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE = (32, 64)
@@ -112,8 +112,9 @@ def test_a_row_takes_a_step(protocol, name, data, tmp_path):
     config = experiment.config
     network = build(experiment.architecture)
     criterion = MultiTaskLoss(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
-    batch = next(training_batches(config, experiment.training_frames(), criterion, Batches(4), 0, 1))
-    loss = criterion(network(batch.inputs(config.inputs, torch.channels_last)), batch.labels, batch.counts)
+    batch = next(TrainingData.of(config, experiment.training_frames()).batches(Batches(4), 0, 1))
+    predictions = network(batch.inputs(config.inputs, torch.channels_last))
+    loss = criterion(predictions, batch.labels, criterion.counts(batch.labels))
     assert loss.isfinite() and loss > 0
 
 

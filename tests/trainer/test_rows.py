@@ -13,10 +13,10 @@ import torch
 
 from analysis.grid import rows_of
 from shards.stream import Batches
-from trainer.data import training_batches
 from trainer.experiment import Experiment
 from trainer.losses import MultiTaskLoss
 from trainer.model.network import build
+from trainer.trainingdata import TrainingData
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = {
@@ -119,9 +119,10 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
     assert bool(network.initial) == (row not in HEADS)
     assert len(network.backbones) == (1 if row == "fmst" else len(inputs))
     criterion = MultiTaskLoss(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
-    batch = next(training_batches(config, frames, criterion, Batches(config.train.global_batch_size), 0, 1))
+    batch = next(TrainingData.of(config, frames).batches(Batches(config.train.global_batch_size), 0, 1))
     assert len(batch.keys) == config.train.global_batch_size
-    loss = criterion(network(batch.inputs(config.inputs, torch.channels_last)), batch.labels, batch.counts)
+    predictions = network(batch.inputs(config.inputs, torch.channels_last))
+    loss = criterion(predictions, batch.labels, criterion.counts(batch.labels))
     assert loss.isfinite() and loss > 0
 
 

@@ -30,7 +30,7 @@ def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
     def fail(*_):
         raise AssertionError("a finished stage was run again")
 
-    monkeypatch.setattr("trainer.train.Trainer", fail)
+    monkeypatch.setattr("trainer.trainstage.Trainer", fail)
     monkeypatch.setattr("trainer.pseudolabels.labelling._Pass", fail)
     monkeypatch.setattr("trainer.evaluate.evaluate_network", fail)
     student = finished("student")

@@ -15,16 +15,16 @@ from safetensors.torch import load_file
 
 from shards.errors import UserError
 from shards.order import Order
-from trainer.data import training_batches
-from trainer.evaluate import headline
 from trainer.experiment import Experiment
-from trainer.learner import Learner
 from trainer.runs import checkpoint, status
 from trainer.runs.folder import claim
 from trainer.runs.lease import Lease
 from trainer.runs.status import Interrupted
-from trainer.train import train
 from trainer.trainer import Trainer
+from trainer.trainingdata import TrainingData
+from trainer.trainstage import train, trainer_of
+from trainer.updater import Updater
+from trainer.validation import headline
 
 
 def losses(experiment: Experiment) -> list[float]:
@@ -113,12 +113,12 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(make, monkeypatch, n
     def evaluate(experiment, network, *_, **__):
         return {"semseg": {"miou": values[trainer.step]}, "depth": {"rmse": values[trainer.step]}}
 
-    monkeypatch.setattr("trainer.trainer.evaluate_network", evaluate)
+    monkeypatch.setattr("trainer.trainstage.evaluate_network", evaluate)
     experiment = make("plain", "evaluate.every=1", f"evaluate.best={name}", "train.global_batch_size=16")
     claim(experiment)
-    trainer, weights = Trainer(experiment), {}
+    trainer, weights = trainer_of(experiment), {}
     for done in trainer.iterate():
-        weights[done] = {name: tensor.clone() for name, tensor in trainer.learner.engine.weights().items()}
+        weights[done] = {name: tensor.clone() for name, tensor in trainer.updater.engine.weights().items()}
     network, facts = checkpoint.load_exported(experiment.checkpoints / "best")
     assert (facts["step"], facts["value"]) == (step, values[step])
     assert all(torch.equal(tensor, weights[step][name]) for name, tensor in network.state_dict().items())
@@ -138,7 +138,7 @@ def test_better_is_larger_for_shares_and_smaller_for_errors(name, best, better):
 def test_values_of_another_metric_or_other_frames_are_not_compared(make, reference, changed):
     run = make("plain", *LONG, *([changed] if changed else []))
     shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last"))
-    trainer = Trainer(run)
+    trainer = trainer_of(run)
     trainer.resume()
     assert (trainer.best is None) == bool(changed)
 
@@ -151,7 +151,7 @@ def test_a_best_value_from_before_there_were_ways_to_measure_is_of_the_default_o
         for name in ("resolution", "range", "crop"):
             del state["best"][name]
         path.write_text(json.dumps(state))
-    trainer = Trainer(run)
+    trainer = trainer_of(run)
     trainer.resume()
     assert trainer.best is not None
 
@@ -205,14 +205,14 @@ def test_cosine_adamw_clip_and_warmup(make):
 def test_clip_bounds_the_gradient(make):
     norms = {}
     for clip in ("null", "0.5"):
-        trainer = Trainer(make("plain", f"train.max_grad_norm={clip}", f"experiment=clip-{clip}"))
+        trainer = trainer_of(make("plain", f"train.max_grad_norm={clip}", f"experiment=clip-{clip}"))
 
         def measure(optimizer, *_, clip=clip):
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             norms[clip] = float(torch.stack([g.norm() for g in gradients]).norm())
 
-        trainer.learner.engine.optimizer.register_step_pre_hook(measure)
-        batches = training_batches(trainer.config, trainer.frames, trainer.learner.criterion, trainer.batches, 0, 1)
+        trainer.updater.engine.optimizer.register_step_pre_hook(measure)
+        batches = trainer.data.batches(trainer.batches, 0, 1)
         trainer.optimise(list(batches))
     assert norms["null"] > 1 and norms["0.5"] == pytest.approx(0.5, rel=1e-3)
 
@@ -237,8 +237,8 @@ def test_experiments_of_other_shapes_train(make, overrides):
 def test_weights_of_a_run_start_another(make, reference):
     """``model.pretrained`` takes a run's own file, without a network."""
     file = reference.checkpoints / "last/model.safetensors"
-    trainer = Trainer(make("teacher", f"model.pretrained={file}"))
-    given, own = load_file(file), trainer.learner.engine.weights()
+    trainer = trainer_of(make("teacher", f"model.pretrained={file}"))
+    given, own = load_file(file), trainer.updater.engine.weights()
     stem, head = "backbones.rgb.conv_stem.weight", "heads.depth.predict.weight"
     assert torch.equal(own[stem], given[stem]) and not torch.equal(own[head], given[head])
 
@@ -261,7 +261,7 @@ def test_pretrained_inputs_reach_the_network(make, reference):
     file = reference.checkpoints / "last/model.safetensors"
     stem = "backbones.depth.conv_stem.weight"
     started, scratch, alone = (
-        Trainer(make("teacher", *overrides)).learner.engine.weights()[stem]
+        trainer_of(make("teacher", *overrides)).updater.engine.weights()[stem]
         for overrides in (
             (f"model.pretrained={file}",),
             (),
@@ -296,7 +296,7 @@ def test_fp16_needs_a_gpu(make):
 
 
 def test_a_finished_run_is_not_run_twice(finished, monkeypatch):
-    monkeypatch.setattr("trainer.train.Trainer", None)
+    monkeypatch.setattr("trainer.trainstage.Trainer", None)
     run = finished("student")
     before = weights(run.folder)
     assert train(run) == run.checkpoints / "last" and weights(run.folder) == before
@@ -354,7 +354,7 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
     """Also in a later micro-batch than the first, whose gradient is dropped too."""
     run, original = (
         make("plain", "train.gradient_accumulation_steps=2", "train.log_every=1", "checkpoint.every=1"),
-        Learner.predict,
+        Updater.predict,
     )
     calls = iter(range(100))
 
@@ -363,7 +363,7 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
             batch.rgb = batch.rgb.to(torch.float32).fill_(math.nan)
         return original(learner, batch)
 
-    monkeypatch.setattr(Learner, "predict", predict)
+    monkeypatch.setattr(Updater, "predict", predict)
     train(run)
     order, metrics = lines(run.folder, "order"), lines(run.folder)
     assert [line["step"] for line in metrics if "skipped" in line] == [3]
@@ -374,17 +374,17 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
     other = make(
         "plain", "train.gradient_accumulation_steps=2", "train.steps=4", "checkpoint.every=1", "experiment=other"
     )
-    monkeypatch.setattr(Learner, "predict", original)
+    monkeypatch.setattr(Updater, "predict", original)
     claim(other)
-    trainer = Trainer(other)
-    batches = training_batches(other.config, trainer.frames, trainer.learner.criterion, trainer.batches, 0, 4)
+    trainer = trainer_of(other)
+    batches = TrainingData.of(other.config, trainer.data.frames).batches(trainer.batches, 0, 4)
     for step in range(4):
         micro = [next(batches), next(batches)]
         if step == 2:
             trainer.step += 1
         else:
             trainer.optimise(micro)
-    mine, theirs = load_file(run.checkpoints / "last/model.safetensors"), trainer.learner.engine.weights()
+    mine, theirs = load_file(run.checkpoints / "last/model.safetensors"), trainer.updater.engine.weights()
     for name, tensor in mine.items():
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(tensor, theirs[name]), name

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from shards.errors import UserError
 from trainer.runs import checkpoint
-from trainer.train import train
+from trainer.trainstage import train
 from trainer.weighting import DynamicAverage, Uncertainty
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

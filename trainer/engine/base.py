@@ -91,8 +91,8 @@ class Engine(ABC):
         mixed precision put into it is left out. Where weights are not sharded it shares them.
         """
         if not self.sharded:
-            return _as_built(self.plain)
-        whole = _as_built(deepcopy(self._whole)).to(self.accelerator.device)
+            return as_built(self.plain)
+        whole = as_built(deepcopy(self._whole)).to(self.accelerator.device)
         own = whole.state_dict()
         for name, tensor in self._weights():
             own[name].copy_(tensor)
@@ -159,8 +159,9 @@ def _compute_in_bf16(network: nn.Module, device: str) -> None:
     network.forward = MethodType(forward, network)
 
 
-def _as_built(network: nn.Module) -> nn.Module:
-    """The same modules and weights under the forward of the network's class."""
+def as_built(network: nn.Module) -> nn.Module:
+    """The same modules and weights under the forward of the network's class: in fp32, whatever precision it learns
+    in."""
     shallow = copy(network)
     shallow.__dict__.pop("forward", None)
     return shallow

@@ -22,6 +22,7 @@ from accelerate import Accelerator
 
 from shards.atomic import read_json, sweep, write_json
 from shards.errors import UserError
+from shards.frames import Frames
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.stream import Position
@@ -31,7 +32,6 @@ from trainer.configfile import to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.decision import soft_label
 from trainer.experiment import TRAIN, Experiment
-from trainer.frames import Frames
 from trainer.kinds import learning
 from trainer.overlap import Background, map_ahead, threads_per_rank
 from trainer.progress import console, progress

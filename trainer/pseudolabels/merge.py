@@ -8,13 +8,13 @@ from typing import Any
 
 from shards.atomic import atomic_file, sweep
 from shards.claim import claim
+from shards.frames import Frames
 from shards.labels import LabelShards
 from shards.manifest import Manifest, ShardInfo, statistics_of
 from shards.pack import merge_samples
 from shards.resize import resize_label
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 from trainer.experiment import TRAIN, Experiment
-from trainer.frames import Frames
 from trainer.pseudolabels.kept import CONFIDENCE
 
 

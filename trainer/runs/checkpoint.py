@@ -131,7 +131,7 @@ def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
 def export(
     path: Path,
     weights: Mapping[str, Tensor],
-    architecture: Architecture,
+    architecture: Architecture | None,
     step: int,
     check: Callable[[], None] = lambda: None,
     **facts: Any,
@@ -139,13 +139,14 @@ def export(
     """Write weights and buffers with the architecture they belong to.
 
     Args:
+        architecture: None for a network of another origin, which only its weights are kept of.
         check: called when all is written and nothing has its final name yet; may raise.
         facts: JSON values to be kept beside them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:
         _write(weights, temporary / "model.safetensors")
-        entry = {"step": step, "architecture": architecture.to_json(), **facts}
+        entry = {"step": step, "architecture": architecture and architecture.to_json(), **facts}
         entry["sha256"] = sha256_of(temporary / "model.safetensors")
         write_json(temporary / "model.json", entry)
         check()
@@ -172,12 +173,29 @@ def load_exported(path: Path) -> tuple[Network, dict[str, Any]]:
     if facts is None:
         hint = "train the network first: `tutelage train CONFIG`"
         raise UserError("does not exist", file=path / "model.json", hint=hint)
+    if facts["architecture"] is None:
+        hint = "build the network yourself, and load the weights beside this file"
+        raise UserError("does not say which network it is of", file=path / "model.json", hint=hint)
     network = build(Architecture.from_json(facts["architecture"]))
+    weights = _whole(path, facts)
+    network.load_state_dict(_read_weights(weights, shapes_of(network)))
+    return network, facts
+
+
+def exported_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of an exported network.
+
+    Raises:
+        UserError: when they are missing or damaged.
+    """
+    return safetensors.torch.load_file(_whole(path, exported(path) or {"sha256": None}))
+
+
+def _whole(path: Path, facts: Mapping[str, Any]) -> Path:
     weights = path / "model.safetensors"
     if not weights.exists() or sha256_of(weights) != facts["sha256"]:
         raise UserError("is missing or differs from what was written", file=weights, hint=_AGAIN)
-    network.load_state_dict(_read_weights(weights, shapes_of(network)))
-    return network, facts
+    return weights
 
 
 def shapes_of(network: torch.nn.Module) -> dict[str, torch.Size]:

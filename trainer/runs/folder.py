@@ -19,10 +19,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from shards.assignment import RULES
 from shards.atomic import atomic_file, read_json, write_json
 from shards.errors import UserError
 from shards.write import sha256_of
-from trainer.assignment import RULES
 from trainer.configfile import read_yaml, to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.model import packages

@@ -174,7 +174,7 @@ def test_other_settings_are_refused_with_what_helps_here(related):
 
 def test_a_second_call_trains_nothing(related, monkeypatch):
     path, _, relation = related
-    for name in ("trainer.train.Trainer", "trainer.evaluate.evaluate_network"):
+    for name in ("trainer.trainstage.Trainer", "trainer.evaluate.evaluate_network"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("a finished network was built again"))
     assert relate(path, seeds=4)[1] == relation
 

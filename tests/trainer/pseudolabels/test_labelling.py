@@ -24,7 +24,7 @@ from trainer.experiment import Experiment
 from trainer.pseudolabels.labelling import _Pass, label
 from trainer.pseudolabels.merge import merge
 from trainer.runs import checkpoint
-from trainer.train import train
+from trainer.trainstage import train
 
 
 def members(path: Path) -> dict[str, bytes]:

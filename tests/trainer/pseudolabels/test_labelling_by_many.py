@@ -19,7 +19,7 @@ from shards.pack import pack
 from shards.sources.scenes import Scenes
 from trainer.experiment import Experiment
 from trainer.pseudolabels.labelling import label
-from trainer.train import train
+from trainer.trainstage import train
 
 SHARDS = 14
 CONFIG = """

@@ -16,12 +16,13 @@ from shards.stream import Batches
 from shards.tasks import Task
 from trainer.augment import to_tensors
 from trainer.averaging import averaged, mirrored
-from trainer.data import order_of, training_batches
+from trainer.data import order_of
 from trainer.experiment import Experiment
 from trainer.losses import MultiTaskLoss
 from trainer.pseudolabels.labelling import label
 from trainer.runs import checkpoint
 from trainer.stages import run
+from trainer.trainingdata import TrainingData
 
 
 @pytest.fixture
@@ -78,8 +79,8 @@ def taught_keys(frames) -> set[str]:
 
 def batches_of(experiment: Experiment, steps: int) -> list:
     frames = experiment.training_frames()
-    config, criterion = experiment.config, MultiTaskLoss(experiment.tasks)
-    return list(training_batches(config, frames, criterion, Batches(config.train.global_batch_size), 0, steps))
+    config = experiment.config
+    return list(TrainingData.of(config, frames).batches(Batches(config.train.global_batch_size), 0, steps))
 
 
 def test_a_batch_holds_soft_labels_of_a_teachers_frames_alone_augmented_like_them(finished):

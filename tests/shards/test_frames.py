@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from shards.errors import UserError
+from shards.frames import Frames
 from shards.labels import LabelShards
 from shards.read import ShardReader
 from shards.stream import Batches
-from trainer.data import training_batches
-from trainer.frames import Frames
-from trainer.losses import MultiTaskLoss
+from trainer.trainingdata import TrainingData
 
 
 def frames_of(manifest, seed=0, split="train", **options) -> Frames:
@@ -225,7 +224,7 @@ def test_hidden_labels_are_never_read(make, finished, monkeypatch):
     student, teacher = finished("student"), finished("teacher")
     for experiment in (student, teacher):
         frames = experiment.training_frames()
-        list(training_batches(experiment.config, frames, MultiTaskLoss(experiment.tasks), Batches(4), 0, 8))
+        list(TrainingData.of(experiment.config, frames).batches(Batches(4), 0, 8))
     (teacher.labels / "MANIFEST.json").unlink()
     for shard in teacher.labels.glob("*.tar"):
         shard.unlink()

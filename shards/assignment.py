@@ -11,7 +11,7 @@ a file     what its line says, ``KEY,TASK,TASK,...``; frames that it does not na
 
 ``one`` and ``random`` are the one-label and random-label settings of Li, Liu, Bilen: "Learning Multiple Dense
 Prediction Tasks from Partially Annotated Data", CVPR 2022. Theirs were drawn once, and their code reads them from
-files. Here they follow from the seed, and frames take turns along the queue of :mod:`trainer.frames`: with three tasks,
+files. Here they follow from the seed, and frames take turns along the queue of :mod:`shards.frames`: with three tasks,
 of any six frames in a row that carry all labels each task is shown by two (``one``) or three (``random``). So every
 task has as many frames, whatever the seed.
 """

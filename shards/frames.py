@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.assignment import NESTED, RULES, check_tasks, shown_by_file, shown_in_turn
 from shards.errors import UserError
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import mix, mix_range
 from shards.read import Readers
-from trainer.assignment import NESTED, RULES, check_tasks, shown_by_file, shown_in_turn
 
 _BUDGET = 0xB0D6E7  # keeps the queue's random stream apart from the order's
 
@@ -32,7 +32,7 @@ class Frames:
         seed: of the run.
         budgets: by task; a task that is not named, or named with None, shows all its labels.
         assignment: which of its labels each frame shows, before the budgets: a rule or file of
-            :mod:`trainer.assignment`. A task with a budget of 0 takes no part in a rule, and ``dev`` frames keep all
+            :mod:`shards.assignment`. A task with a budget of 0 takes no part in a rule, and ``dev`` frames keep all
             their labels.
         dev: frames at the queue's end that carry every label and are set aside.
         only: None for all but the ``dev`` frames; ``"dev"`` for those alone; a number for the first of them in the
@@ -158,6 +158,28 @@ class Frames:
         """The shard that holds a key. For errors: it reads one index after the other until it finds it."""
         readers = (self.readers[number] for number in range(len(self.readers.shards)))
         return next(reader.path for reader in readers if key in reader.positions)
+
+    def read(self, shard: int, position: int, tasks: Collection[str]) -> tuple[str, dict[str, np.ndarray]]:
+        """A frame's key, and its arrays at the size that they are stored in: RGB, and of the given tasks the label that
+        may be seen, or a pseudo-label with what stands beside it (:meth:`LabelShards.read_arrays`).
+
+        Args:
+            shard: its number.
+            position: of the frame in it.
+
+        Raises:
+            UserError: when bytes are not those that were written, or there is no RGB.
+        """
+        row, reader = self.starts[shard] + position, self.readers[shard]
+        key = reader.key(position)
+        seen = {f"{name}.png" for name in tasks if self.visible[name][row]}
+        arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."))
+        for name, source in self.sources.items():
+            if name in tasks and self.pseudo[name][row]:
+                arrays |= source.read_arrays(shard, key)
+        if "rgb" not in arrays:
+            raise UserError("has no RGB", file=reader.path, key=key, hint="prepare the data set again")
+        return key, arrays
 
     def counts(self, mask: np.ndarray, tasks: Sequence[str]) -> dict[str, int]:
         """How many frames of a mask show each task's ground truth."""

@@ -1,28 +1,30 @@
 """The network under its engine, and what one optimizer step does to it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from shards.errors import UserError
 from shards.order import mix
-from trainer.data import Batch
+from shards.tasks import Task
+from trainer.batch import Batch
+from trainer.config import Train
 from trainer.ema import AveragedWeights
 from trainer.engine import choose
-from trainer.experiment import Experiment
 from trainer.kinds import learning
 from trainer.losses import MultiTaskLoss
 from trainer.model.backbone import STRIDES
-from trainer.model.network import Predictions, build
+from trainer.model.network import Predictions
 from trainer.model.norm import Statistics, prepare_norm, train_mode
 from trainer.optim import make_optimizer, set_learning_rate
 from trainer.runs import checkpoint
 from trainer.runtime import queued
-from trainer.weighting import weighting_of
+from trainer.weighting import LossWeighting
 
 _NOISE = 0x401  # keeps the network's random stream (dropout, if it has any) apart from the others
 _SKIPS = 3
@@ -36,71 +38,66 @@ class Outcome(NamedTuple):
     raised: list[bool]
 
 
-class Learner:
-    """A network that learns.
+class Updater:
+    """A network, its loss and its optimizer under an engine.
 
     Args:
-        experiment: whose network it is.
+        network: with parameters on any device; it is moved to the process's.
+        loss: of the tasks that it predicts.
+        inputs: names of what it sees.
+        labels: every task whose labels a batch holds.
         process: this rank among the others.
-        offsets: of logits, see :class:`trainer.losses.MultiTaskLoss`.
+        options: of optimisation; ``lr`` is set anew before each step.
+        seed: of the network's own random numbers, such as dropout's.
+        norm: see ``model.norm`` (:class:`trainer.config.Model`).
         steps_per_epoch: what an epoch is, for a weighting of losses that asks.
 
     Attributes:
-        architecture: the network's, with the normalisation of RGB that its first weights want.
-        average: of the weights, if the configuration wants one.
+        average: of the weights, if the options want one.
         loss: of each task, ``(T,)``, summed over all ranks and the steps since the last log line.
         summed: the steps of that sum.
         skipped: steps in a row, up to the last one, that were skipped since something was not finite.
+
+    Raises:
+        UserError: for options that the engine of this launch cannot serve.
     """
 
     def __init__(
         self,
-        experiment: Experiment,
+        network: nn.Module,
+        loss: MultiTaskLoss,
+        inputs: Sequence[str],
+        labels: Sequence[Task],
         process: Accelerator,
+        options: Train,
+        *,
+        seed: int = 0,
+        norm: str = "batch",
         steps_per_epoch: int = 1,
-        offsets: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        self.process, self.config = process, experiment.config
-        config = experiment.config
-        loss = config.loss
-        self.criterion = MultiTaskLoss(
-            experiment.tasks,
-            loss.weights,
-            loss.normalise,  # type: ignore[arg-type]
-            loss.deep,
-            loss.deep_cells,
-            {name: of.to(process.device) for name, of in (offsets or {}).items()},
-        )
-        self.format = torch.channels_last if config.train.channels_last else torch.contiguous_format
-        torch.manual_seed(config.seed)
-        built = build(experiment.architecture, config.model.pretrained, config.model.pretrained_inputs)
-        built.weighting = self.weighting = weighting_of(loss.weighting, len(experiment.tasks))
-        self.steps_per_epoch = steps_per_epoch
-        self.architecture = built.architecture
-        network = prepare_norm(built, config.model.norm, process)
+        self.process, self.options, self.criterion, self.inputs, self.labels = process, options, loss, inputs, labels
+        self.seed, self.norm, self.steps_per_epoch = seed, norm, steps_per_epoch
+        self.format = torch.channels_last if options.channels_last else torch.contiguous_format
+        self.weighting: LossWeighting | None = getattr(network, "weighting", None)
+        network = prepare_norm(network, norm, process)
         network.to(process.device, memory_format=self.format)  # type: ignore[call-overload]
-        if config.train.compile:
+        if options.compile:
             network.compile()
         self.statistics = Statistics(network)
         self.shapes = checkpoint.shapes_of(network)
-        optimizer = make_optimizer(network, config.train)
-        self.engine = choose(
-            process, network, optimizer, clip=config.train.max_grad_norm, precision=config.train.precision
-        )
-        if config.train.compile and self.engine.sharded:  # its graph would hold parameters that change in place
+        optimizer = make_optimizer(network, options)
+        self.engine = choose(process, network, optimizer, clip=options.max_grad_norm, precision=options.precision)
+        if options.compile and self.engine.sharded:  # its graph would hold parameters that change in place
             hint = "leave it out, or use ddp, zero1 or zero2"
             raise UserError(f"{self.engine.name} does not train a compiled network", key="train.compile", hint=hint)
-        self.average = AveragedWeights(self.engine.held(), config.train.ema) if config.train.ema is not None else None
-        self.labels = experiment.tasks + experiment.architecture.input_tasks
-        self.loss = torch.zeros(len(experiment.tasks), device=process.device)
+        self.average = AveragedWeights(self.engine.held(), options.ema) if options.ema is not None else None
+        self.loss = torch.zeros(len(loss.tasks), device=process.device)
         self.summed = self.skipped = 0
 
     def train_mode(self) -> None:
-        train_mode(self.engine.network, self.config.model.norm)
+        train_mode(self.engine.network, self.norm)
 
-    def step(
-        self, number: int, micro: list[Batch], denominators: torch.Tensor, rate: float, flags: Sequence[bool] = ()
-    ) -> Outcome:
+    def step(self, number: int, micro: list[Batch], rate: float, flags: Sequence[bool] = ()) -> Outcome:
         """One optimizer step on this rank's micro-batches of a global batch.
 
         Ranks agree on each micro-batch before its backward pass, inside which an engine may already step. Where a loss,
@@ -108,17 +105,18 @@ class Learner:
 
         Args:
             number: of the step, from 0.
-            denominators: the loss's, over the global batch (:mod:`trainer.losses`).
             rate: the learning rate.
             flags: what any rank may want all of them to know.
         """
+        micro = [batch.to(self.process.device) for batch in micro]
+        counts = torch.stack([self.criterion.counts(batch.labels) for batch in micro]).sum(0)
+        denominators = self.process.reduce(counts, "sum")
         set_learning_rate(self.engine.optimizer, rate)
         self.statistics.keep()
         total, raised = torch.zeros_like(self.loss), [False] * len(flags)
         asked = queued(torch.tensor([float(flag) for flag in flags]), self.process.device)
         for index, batch in enumerate(micro):
-            torch.manual_seed(mix(self.config.seed, _NOISE, number, index * self.process.num_processes + self.rank))
-            batch = batch.to(self.process.device)
+            torch.manual_seed(mix(self.seed, _NOISE, number, index * self.process.num_processes + self.rank))
             with self.engine.micro_batch(last=index == len(micro) - 1):
                 predictions = self.predict(batch)
                 terms = self.criterion.terms(predictions, batch.labels, denominators)
@@ -134,7 +132,7 @@ class Learner:
             total += loss
         if not self.engine.step():
             # fp16 looks for its loss scale that way
-            return self.skip(raised, count=self.config.train.precision != "fp16")
+            return self.skip(raised, count=self.options.precision != "fp16")
         self.statistics.average(self.process)
         if self.weighting:
             self.weighting.observe(total, number // self.steps_per_epoch)
@@ -192,7 +190,7 @@ class Learner:
             UserError: when a feature map has a single value, which batch norm cannot normalise.
         """
         try:
-            return self.engine.network(batch.inputs(self.config.inputs, self.format))
+            return self.engine.network(batch.inputs(self.inputs, self.format))
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -233,12 +231,19 @@ class Learner:
         if self.process.scaler and state.scaler:
             self.process.scaler.load_state_dict(state.scaler)
 
+    def load_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        """Put an exported network's weights in place; all ranks give them whole."""
+        if self.weighting:  # which an export leaves out
+            own = self.engine.held()
+            weights = {name: own[name] for name in own if name.startswith("weighting.")} | weights
+        self.engine.load(weights, {})
+
     def warm_up(self) -> None:
         """Two backward passes that change no weight. DDP sums gradients in another order from its second step on, so
         that a run which continues without them would differ from an undisturbed one in the last bits."""
         side = 2 * max(STRIDES)
         labels = {task.name: torch.stack([learning(task).blank(side, side)] * 2) for task in self.labels}
-        batch = Batch(torch.zeros(2, 3, side, side, dtype=torch.uint8), labels, ["", ""], torch.tensor(0))
+        batch = Batch(torch.zeros(2, 3, side, side, dtype=torch.uint8), labels, ["", ""])
         batch = batch.to(self.process.device)
         for _ in range(2):
             with self.engine.micro_batch(last=True):

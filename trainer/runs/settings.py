@@ -1,0 +1,74 @@
+"""What a run from Python was begun with, so that another one does not go on in its folder.
+
+Runs of configuration files have :mod:`trainer.runs.folder` for that.
+"""
+
+import difflib
+import hashlib
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from shards.atomic import read_json, write_json
+from shards.errors import UserError
+from trainer.config import Train
+
+if TYPE_CHECKING:
+    from trainer.trainer import Trainer
+
+NAME = "settings.json"
+_MAY_CHANGE = ("gradient_accumulation_steps", "trace", "timeout", "log_every")
+
+
+def with_options(train: Train, options: dict[str, Any]) -> Train:
+    """The options of optimisation with some of them replaced.
+
+    Raises:
+        UserError: for one that there is not.
+    """
+    known = [field.name for field in fields(Train)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.3)
+            hint = f"did you mean {near[0]}?" if near else f"use {', '.join(known)}"
+            raise UserError("is no option of training", key=name, hint=hint)
+    return replace(train, **options)
+
+
+def claim(trainer: "Trainer") -> None:
+    """Note what a run is begun with, or make sure that it was begun with the same.
+
+    Raises:
+        UserError: when the folder holds another run, naming what differs.
+    """
+    path, asked = trainer.out / NAME, _of(trainer)
+    begun = path.exists() and any(trainer.checkpoints.glob("[!.]*"))
+    old = read_json(path, "delete the folder") if begun else asked
+    for key in sorted(old.keys() | asked.keys()):
+        if old.get(key) != asked.get(key):
+            what = f"holds a run with {old.get(key)!r}, not {asked.get(key)!r}"
+            raise UserError(what, file=trainer.out, key=key, hint="give another out, or delete this one")
+    if not begun and trainer.main:
+        write_json(path, asked)
+
+
+def _of(trainer: "Trainer") -> dict[str, Any]:
+    data, loss = trainer.data, trainer.updater.criterion
+    options = {key: value for key, value in asdict(trainer.options).items() if key not in _MAY_CHANGE}
+    network = trainer.architecture
+    return {
+        **options,
+        "seed": trainer.seed,
+        "inputs": trainer.inputs,
+        "tasks": trainer.tasks,
+        "network": network and network.to_json(),
+        "loss": {"weights": list(loss.weights), "normalise": loss.normalise, "deep": loss.deep},
+        "manifest": data.frames.manifest.sha256,
+        "frames": hashlib.sha256(data.mask.tobytes()).hexdigest(),
+        "pseudo_labels": {name: str(labels.keep) for name, labels in data.frames.sources.items()},
+        "size": data.size and list(data.size),
+        "crop": data.crop and list(data.crop),
+        "pseudo_share": data.pseudo_share,
+        "augment": {
+            name: list(value) if isinstance(value, tuple) else value for name, value in vars(data.augment).items()
+        },
+    }

@@ -1,0 +1,167 @@
+"""What a training run reads: an order of frames, their augmentation, and the batches of any steps of any rank."""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from shards.dataset import ShardDataset
+from shards.errors import UserError
+from shards.frames import Frames
+from shards.mixture import Mixture
+from shards.order import Order
+from shards.stream import Batches, OrderedSource, Position, pipeline
+from trainer import config as options
+from trainer.augment import Augment
+from trainer.batch import Batch, Collate
+from trainer.configvalues import parse_size
+from trainer.cutmix import CutMix
+from trainer.data import FrameLoader, checked
+from trainer.runtime import ignore_signals
+
+
+class TrainingData:
+    """The frames that a network learns from, in the order of contract 2.
+
+    Which frames an epoch holds follows from what the network sees and predicts (:meth:`shards.frames.Frames.to_train`).
+
+    Args:
+        data: a data set, or its frames.
+        inputs, tasks: names of what the network sees and predicts.
+        seed: of order and augmentation.
+        augment: random changes of frames; None for the defaults of :class:`trainer.config.Augment`.
+        size: height and width that frames are resized to; None for those of the data set.
+        crop: height and width of the random window that is seen of a frame; None for whole frames.
+        pseudo_share: the share of frames with pseudo-labels in every global batch; None draws from all alike.
+        num_workers: loader processes beside each rank; 0 loads in the process itself.
+        shuffle_window: shards whose samples are mixed.
+
+    Attributes:
+        frames: which label of which frame may be seen.
+        mask: the frames of an epoch, bool ``(count,)``.
+        tasks: every task whose labels are read.
+
+    Raises:
+        UserError: when no frame can be learnt from.
+    """
+
+    def __init__(
+        self,
+        data: ShardDataset | Frames,
+        inputs: Sequence[str],
+        tasks: Sequence[str],
+        *,
+        seed: int = 0,
+        augment: options.Augment | None = None,
+        size: tuple[int, int] | None = None,
+        crop: tuple[int, int] | None = None,
+        pseudo_share: float | None = None,
+        num_workers: int = 1,
+        shuffle_window: int = 32,
+    ) -> None:
+        if isinstance(data, ShardDataset):
+            size = size or data.size
+            data = data.frames
+        self.frames, self.seed, self.size, self.crop = data, seed, size, crop
+        self.pseudo_share, self.num_workers, self.shuffle_window = pseudo_share, num_workers, shuffle_window
+        self.augment = augment or options.Augment()
+        self.mask = data.to_train(inputs, tasks)
+        if not self.mask.any():
+            raise UserError(data.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
+        self.tasks = tuple(data.manifest.task(name) for name in dict.fromkeys([*inputs, *tasks]) if name != "rgb")
+
+    @classmethod
+    def of(cls, config: options.Config, frames: Frames) -> "TrainingData":
+        """What a configuration asks for."""
+        data = config.data
+        return cls(
+            frames,
+            config.inputs,
+            config.tasks,
+            seed=config.seed,
+            augment=config.augment,
+            size=parse_size(data.size, "data.size"),
+            crop=parse_size(data.crop, "data.crop"),
+            pseudo_share=config.train.pseudo_share,
+            num_workers=data.num_workers,
+            shuffle_window=data.shuffle_window,
+        )
+
+    @property
+    def samples(self) -> int:
+        """That an epoch chooses from."""
+        return int(self.mask.sum())
+
+    @property
+    def frame(self) -> tuple[int, int] | None:
+        """Height and width that a network sees; None where frames differ in size."""
+        return self.crop or self.size or self.frames.manifest.size
+
+    def order(self, global_batch_size: int) -> tuple[Order | Mixture, list[np.ndarray]]:
+        """The order of the samples, and the positions within each shard that it numbers.
+
+        Raises:
+            UserError: when all frames, or none, have pseudo-labels where a share of them is asked for.
+        """
+        frames, share = self.frames, self.pseudo_share
+        if share is None or not frames.pseudo:
+            chosen = frames.by_shard(self.mask)
+            return Order([len(of) for of in chosen], self.seed, window=self.shuffle_window), chosen
+        pseudo = frames.labelled_by_a_teacher
+        pools = [frames.by_shard(self.mask & ~pseudo), frames.by_shard(self.mask & pseudo)]
+        counts = [[len(of) for of in pool] for pool in pools]
+        size = global_batch_size
+        try:
+            order = Mixture(counts, round(share * size), size, self.seed, window=self.shuffle_window)
+        except UserError as error:
+            hint = "leave it out: all frames are of one kind"
+            raise UserError(error.what, key="train.pseudo_share", hint=hint) from error
+        return order, [np.concatenate(of) for of in zip(*pools, strict=True)]
+
+    def batches(self, cut: Batches, start: int, stop: int, *, pin: bool = False) -> Generator[Batch]:
+        """The micro-batches of steps ``[start, stop)`` for one rank, in order.
+
+        Raises:
+            UserError: from any loader worker, as it was raised there.
+        """
+        order, chosen = self.order(cut.global_batch_size)
+        names = [task.name for task in self.tasks]
+        loader = FrameLoader(self.frames, chosen, (), names, size=self.size, augment=self._augment(), seed=self.seed)
+        self.frames.readers.keep = 2 * self.shuffle_window  # a loader that is ahead has the next window open as well
+        load: Callable[[Position], Any] = loader
+        if self.augment.cutmix:
+            load = CutMix(loader, order, self.augment.cutmix, self.seed, self.tasks)
+        collate = Collate(self.tasks, self.frames.file_of, self.frames.planes)
+        stages = pipeline(OrderedSource(order, cut, start, stop), load, collate)
+        yield from checked(torch_loader(stages, self.num_workers, pin))
+
+    def _augment(self) -> Augment:
+        asked = self.augment
+        return Augment(
+            self.tasks,
+            crop=self.crop,
+            flip=asked.flip,
+            zoom=tuple(asked.zoom),
+            jitter=asked.jitter,
+            zoom_window=asked.zoom_window,
+            grey=asked.grey,
+            blur=asked.blur,
+        )
+
+
+def torch_loader(dataset: Any, workers: int, pin: bool = False) -> DataLoader:
+    """A loader of ready batches. Workers are started afresh (``spawn``): a fork copies the locks of this process's
+    threads, and a held one stops the worker for ever. The generator, of which nothing depends, is a loader's own, so
+    that a run that continues finds the global one where it was saved."""
+    context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": ignore_signals}
+    generator = torch.Generator()
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin,
+        generator=generator,
+        **(context if workers else {}),  # type: ignore[arg-type]
+    )

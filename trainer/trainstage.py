@@ -1,0 +1,104 @@
+"""Training as a stage: an experiment's components, and the run in its folder."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from omegaconf import OmegaConf
+
+from trainer.adjustment import logit_offsets
+from trainer.evaluate import check_best, evaluate_network
+from trainer.experiment import Experiment
+from trainer.losses import MultiTaskLoss
+from trainer.model.network import build
+from trainer.runs import checkpoint
+from trainer.runs.folder import claim
+from trainer.runs.running import running
+from trainer.runs.status import already_finished
+from trainer.runtime import accelerator, broadcast
+from trainer.trainer import Trainer
+from trainer.trainingdata import TrainingData
+from trainer.validation import Validation
+from trainer.weighting import weighting_of
+
+
+def train(experiment: Experiment) -> Path:
+    """Train an experiment's network, continuing a run that was interrupted, and export its last state.
+
+    Returns:
+        The folder of the exported network. A run that has finished returns at once.
+
+    Raises:
+        UserError: a bad configuration, bad data, a run that another process holds, or a loss that stays infinite.
+        Interrupted: on SIGINT, SIGTERM or SIGUSR1, with a checkpoint written, or the network if it was the last step.
+        LostRank: when another rank has ended.
+    """
+    last = experiment.checkpoints / "last"
+    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    if broadcast(process, checkpoint.exported(last)):
+        claim(experiment)
+        already_finished(experiment.folder, "train")
+        return last
+    with running(experiment.folder, process) as held:
+        claim(experiment)
+        check_best(experiment)
+        if not broadcast(process, checkpoint.exported(last)):  # by the one that held it until now
+            trainer_of(experiment, process).run(held)
+    return last
+
+
+def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Trainer:
+    """The trainer of an experiment, with network, loss and data as its configuration describes them."""
+    config = experiment.config
+    process = process or accelerator(config.train.precision, config.train.timeout)
+    frames, _ = experiment.frames_to_train()
+    offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment)
+    loss = loss_of(experiment, {name: of.to(process.device) for name, of in offsets.items()})
+    torch.manual_seed(config.seed)
+    network = build(experiment.architecture, config.model.pretrained, config.model.pretrained_inputs)
+    network.weighting = weighting_of(config.loss.weighting, len(experiment.tasks))
+    return Trainer(
+        network,
+        loss,
+        TrainingData.of(config, frames),
+        out=experiment.folder,
+        val=_validation(experiment, process),
+        seed=config.seed,
+        train=_plain(config.train),
+        checkpoint=_plain(config.checkpoint),
+        norm=config.model.norm,
+        name=config.experiment,
+        process=process,
+    )
+
+
+def loss_of(experiment: Experiment, offsets: dict[str, torch.Tensor] | None = None) -> MultiTaskLoss:
+    """The loss that a configuration describes."""
+    loss = experiment.config.loss
+    return MultiTaskLoss(
+        experiment.tasks,
+        loss.weights,
+        loss.normalise,  # type: ignore[arg-type]
+        loss.deep,
+        loss.deep_cells,
+        offsets,
+    )
+
+
+def _validation(experiment: Experiment, process: Accelerator) -> Validation | None:
+    asked = experiment.config.evaluate
+    if not asked.every:
+        return None
+
+    def measure(network: torch.nn.Module) -> dict[str, dict[str, Any]]:
+        return evaluate_network(experiment, network, process, show=False)
+
+    # only values of the same can be compared
+    facts = {"metric": asked.best, **experiment.measured_on, **experiment.measurement.to_json()}
+    return Validation(measure, asked.best, asked.every, asked.split, facts)
+
+
+def _plain(section: Any) -> Any:
+    """A section of a configuration as its dataclass."""
+    return OmegaConf.to_object(section) if OmegaConf.is_config(section) else section
