@@ -7,7 +7,7 @@ On real processes, one thread each, with a run folder in a temporary directory (
 stop          SIGTERM to the last of N ranks, at a random moment of a step; until a checkpoint is written and all ended
 lost          kill -9 to the launcher, likewise; until all ranks have ended
 first batch   from the start of ``tutelage train`` to the first batch in hand, in a new run and in one that continues;
-              and the loader's part of it, at steps 0, STEP and 1,000,000 in turn, with and without loader processes
+              and the loader's part of it, at steps 0, STEP and 1,000,000 in turn, with and without loader threads
 checkpoint    how long the training loop is held (a copy of the state), and steps while it is being written, against
               other steps of the same run
 """
@@ -152,7 +152,7 @@ class Run:
         figures.add("stop: a step of the run", step)
         figures.add("stop: from SIGTERM to a whole checkpoint", self.newest().stat().st_ctime - began)
         figures.add("stop: to the end of all ranks", ended)
-        figures.add("stop: to the end of launcher and loader processes", gone)
+        figures.add("stop: to the end of launcher and loader threads", gone)
 
     def lose(self, figures: Figures) -> None:
         """kill -9 to the launcher."""
@@ -160,7 +160,7 @@ class Run:
             ranks, _ = self.at_work(job, 0)
             ended, gone = endings(job, ranks, job.process.kill)
         figures.add("lost: from kill -9 of the launcher to the end of all ranks", ended)
-        figures.add("lost: to the end of loader processes", gone)
+        figures.add("lost: to the end of loader threads", gone)
 
     def at_work(self, job: Job, after: int) -> tuple[list[psutil.Process], float]:
         """The ranks, at a random moment of a step that is not among the first; and what a step takes them."""
@@ -213,7 +213,7 @@ def first_batch(call: Sequence[str], folder: Path) -> float:
 
 
 def ask(function: str, *words: str) -> dict[str, list[float]]:
-    """What a function of this module finds in a process of its own, whose loader processes need not import it."""
+    """What a function of this module finds in a process of its own, whose loader threads need not import it."""
     with Job("-c", f"from benchmarks import interruption; interruption.{function}()", *words) as job:
         return answer(job)
 

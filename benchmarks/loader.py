@@ -1,4 +1,4 @@
-"""How many frames a second one loader process reads, decodes and augments, and what a frame weighs on the disk.
+"""How many frames a second one thread reads, decodes and augments, and what a frame weighs on the disk.
 
     python -m benchmarks.loader CONFIG [key=value ...] [--seconds N]
 

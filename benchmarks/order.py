@@ -2,7 +2,7 @@
 
     python -m benchmarks.order [--samples N] [--shards N] [--window N]
 
-The cost: seconds to the first position of a run (from the shards' counts, as a loader worker has them), to any other
+The cost: seconds to the first position of a run (from the shards' counts, as a rank has them), to any other
 position of that epoch, to a position of any other epoch, and to the next position; each the least and the median of
 several, since other jobs on a machine only ever add to a time. Memory is a fresh process's: its peak less its peak
 after ``import numpy``.

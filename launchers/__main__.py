@@ -2,5 +2,5 @@
 
 from launchers.cli import run
 
-if __name__ == "__main__":  # spawned loader workers import this module too
+if __name__ == "__main__":
     run()

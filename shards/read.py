@@ -7,6 +7,7 @@ Only members that the manifest's tasks allow are ever looked at.
 import hashlib
 import json
 import os
+import threading
 import weakref
 import zlib
 from collections import OrderedDict
@@ -139,21 +140,27 @@ class ShardReader:
 
 
 class Readers:
-    """The most recently used shard readers of a data set, opened when they are first asked for."""
+    """The most recently used shard readers of a data set, opened when they are first asked for; for any thread."""
 
     def __init__(self, manifest: Manifest, split: str, keep: int = 64) -> None:
         self.manifest, self.shards, self.keep = manifest, manifest.shards(split), keep
         self._open: OrderedDict[int, ShardReader] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __getitem__(self, number: int) -> ShardReader:
-        reader = self._open.pop(number, None) or ShardReader(self.manifest, self.shards[number])
-        self._open[number] = reader
-        if len(self._open) > self.keep:
-            self._open.popitem(last=False)[1].close()
-        return reader
+        with self._lock:
+            reader = self._open.pop(number, None) or ShardReader(self.manifest, self.shards[number])
+            self._open[number] = reader
+            if len(self._open) > self.keep:
+                self._open.popitem(last=False)  # it closes its file when no other thread reads from it any more
+            return reader
 
     def __getstate__(self) -> dict[str, Any]:  # file descriptors stay in their process
-        return self.__dict__ | {"_open": OrderedDict()}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._open, self._lock = OrderedDict(), threading.Lock()
 
 
 def _read_index(manifest: Manifest, shard: ShardInfo) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """The training stream: batches in the order of contract 2, as a ``webdataset.DataPipeline``.
 
 The global batch of step ``s`` holds positions ``[s·G, (s+1)·G)`` of its epoch, cut into micro-batches; micro-batch
-``m`` goes to rank ``m mod ranks``. A loader worker takes every ``workers``-th micro-batch of its rank, and torch's
-loader collects them in turn: so neither ranks, nor accumulation, nor workers change what a step sees. The stream runs
-over epochs without a pause, and starts at any step at once.
+``m`` goes to rank ``m mod ranks``, whose threads load samples ahead and hand them over in order: so neither ranks,
+nor accumulation, nor threads change what a step sees. The stream runs over epochs without a pause, and starts at any
+step at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import webdataset
-from torch.utils.data import get_worker_info
 
+from shards.ahead import load_ahead
 from shards.errors import UserError
 from shards.mixture import Mixture
 from shards.order import Order
@@ -81,7 +81,7 @@ class InOrder:
 
 
 class OrderedSource:
-    """The pipeline's first stage: the positions of this rank and loader worker.
+    """The pipeline's first stage: the positions of this rank.
 
     Args:
         order: of the epoch's samples.
@@ -103,10 +103,8 @@ class OrderedSource:
             )
 
     def __call__(self) -> Iterator[Position]:
-        worker = get_worker_info()
-        mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         first, last = (step * self.batches.gradient_accumulation_steps for step in (self.start, self.stop))
-        for number in range(first + mine, last, workers):
+        for number in range(first, last):
             step, offset = self.batches.first(number)
             epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
             base = step_of_epoch * self.batches.global_batch_size + offset
@@ -118,10 +116,18 @@ def pipeline(
     source: OrderedSource,
     load: Callable[[Position], Any],
     collate: Callable[[list[Any]], Any],
+    num_workers: int = 0,
 ) -> webdataset.DataPipeline:
-    """Positions → loaded samples → micro-batches, in order."""
+    """Positions → loaded samples → micro-batches, in order.
+
+    Args:
+        source: of positions.
+        load: loads the sample at one.
+        collate: makes a batch of samples.
+        num_workers: threads that load ahead; 0 loads when a batch is asked for.
+    """
     return webdataset.DataPipeline(
         source,
-        webdataset.map(load),
-        webdataset.batched(source.batches.micro, collation_fn=collate, partial=False),
+        webdataset.batched(source.batches.micro, collation_fn=list, partial=False),
+        lambda groups: load_ahead(groups, load, collate, num_workers),
     )

@@ -1,10 +1,14 @@
 """``import tutelage``: what it offers, how soon, and that the pieces fit each other."""
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +19,10 @@ from shards.pack import pack
 from shards.sources.scenes import Scenes
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+def programs() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/python.md").read_text(), re.S)
 
 
 @pytest.fixture
@@ -45,13 +53,72 @@ def test_the_module_is_the_command():
 
 
 def test_the_page_says_what_works(scenes_small, monkeypatch, capsys):
-    """The program of docs/python.md, as it stands there."""
-    (program,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/python.md").read_text(), re.S)
+    """The second program of docs/python.md, as it stands there."""
+    _, program = programs()
     monkeypatch.chdir(scenes_small)
     names: dict = {}
     exec(compile(program, "docs/python.md", "exec"), names)
     assert capsys.readouterr().out.startswith("12 (32, 64, 3) ")
     assert names["value"].isfinite() and len(names["train"].tasks) == 2
+
+
+def test_the_page_trains_evaluates_and_predicts(scenes_small):
+    """Its first program, as it stands there, on one process and on two, and once more in the same folder."""
+    program, _ = programs()
+    (scenes_small / "mine.py").write_text(
+        program.replace("global_batch_size=8, steps=20", "global_batch_size=4, steps=4")
+    )
+
+    def run(*launcher: str) -> list[str]:
+        command = [sys.executable, *launcher, "mine.py"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(command, cwd=scenes_small, env=environment, capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr
+        return [line for line in done.stdout.splitlines() if line.startswith(("0.", "(32"))]
+
+    first = run()
+    assert 0 < float(first[0]) < 1 and first[1] == "(32, 64)"
+    weights = scenes_small / "runs/mine/checkpoints/last/model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert run() == first and weights.stat().st_mtime_ns == written, "finished, and loaded"
+    shutil.rmtree(scenes_small / "runs")
+    ddp = str(REPOSITORY / "configs/engine/ddp.yaml")
+    both = run("-m", "accelerate.commands.launch", "--config_file", ddp, "--num_processes", "2")
+    assert len(both) == 4 and len(set(both)) == 2, "two ranks that say the same"
+
+
+def test_a_folder_of_another_run_is_refused(tiny_dataset, tmp_path):
+    train = tt.ShardDataset(tiny_dataset, "train", tasks=["semseg", "depth"])
+
+    def trainer(**options: Any) -> tt.Trainer:
+        torch.manual_seed(0)
+        model = tt.create_model(backbone="test_efficientnet", tasks=train.tasks, decoder="heads")
+        data = tt.TrainingData(train, ["rgb"], ["semseg", "depth"], num_workers=0)
+        return tt.Trainer(model, tt.MultiTaskLoss(train.tasks), data, out=tmp_path / "mine", **options)
+
+    few: dict[str, Any] = {"global_batch_size": 4, "steps": 2, "channels_last": False}
+    trainer(**few).fit()
+    with pytest.raises(tt.UserError, match=r"mine: lr: holds a run with 0\.0001, not 0\.5; give another out"):
+        trainer(**few, lr=0.5).fit()
+    with pytest.raises(tt.UserError, match=r"learning_rate: is no option of training; did you mean"):
+        trainer(learning_rate=1)
+    assert trainer(**few, log_every=3).fit().name == "last"
+
+
+def test_the_best_network_is_kept_and_a_budget_hides_labels(tiny_dataset, tmp_path):
+    train = tt.ShardDataset(tiny_dataset, "train", tasks=["semseg", "depth"], labels={"semseg": 5})
+    shown = [number for number in range(len(train)) if "semseg" in train[number]]
+    assert len(shown) == 5
+    val = tt.ShardDataset(tiny_dataset, "val", tasks=["semseg", "depth"])
+    model = tt.create_model(backbone="test_efficientnet", tasks=train.tasks, decoder="heads")
+    data = tt.TrainingData(train, ["rgb"], ["semseg", "depth"], num_workers=0, augment=tt.Augment(zoom=[1.0]))
+    options: dict[str, Any] = {"global_batch_size": 4, "epochs": 2, "ema": 0.9}
+    trainer = tt.Trainer(model, tt.MultiTaskLoss(train.tasks), data, out=tmp_path, val=val, **options)
+    trainer.fit()
+    assert (tmp_path / "checkpoints/best/model.json").exists()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len([line for line in lines if "val" in line]) == 2
+    assert tt.evaluate(model, val) == [line["val"] for line in lines if "val" in line][-1]
 
 
 def test_a_researchers_own_loop(tiny_dataset):

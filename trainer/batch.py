@@ -27,24 +27,6 @@ class Batch:
     labels: dict[str, torch.Tensor]
     keys: list[str]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """All tensors as one buffer: each that a loader worker sends costs a wait for that busy process, about 1 ms."""
-        tensors = {"rgb": self.rgb, **self.labels}
-        layout = [(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()]
-        flat = [tensor.contiguous().view(-1).view(torch.uint8) for tensor in tensors.values()]
-        sizes = [part.numel() for part in flat]
-        padded = [torch.nn.functional.pad(part, (0, -part.numel() % 8)) for part in flat]  # dtypes want alignment
-        return {"buffer": torch.cat(padded), "sizes": sizes, "layout": layout, "keys": self.keys}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        parts = state["buffer"].split([size + -size % 8 for size in state["sizes"]])
-        tensors = {
-            name: part[:size].view(dtype).view(shape)
-            for part, size, (name, dtype, shape) in zip(parts, state["sizes"], state["layout"], strict=True)
-        }
-        self.rgb, self.keys = tensors.pop("rgb"), state["keys"]
-        self.labels = tensors
-
     def to(self, device: torch.device) -> "Batch":
         labels = {name: label.to(device, non_blocking=True) for name, label in self.labels.items()}
         return Batch(self.rgb.to(device, non_blocking=True), labels, self.keys)
@@ -79,10 +61,7 @@ class Collate:
     ) -> None:
         self.labels, self.file_of, self.planes = labels, file_of, dict(planes or {})
 
-    def __call__(self, samples: list[Any]) -> Batch | UserError:
-        failed = next((sample for sample in samples if isinstance(sample, UserError)), None)
-        if failed is not None:
-            return failed
+    def __call__(self, samples: list[Any]) -> Batch:
         keys = [key for key, _ in samples]
         sizes = [tuple(tensors["rgb"].shape[-2:]) for _, tensors in samples]
         size = sizes[0]
@@ -90,7 +69,7 @@ class Collate:
             key = next(key for key, other in zip(keys, sizes, strict=True) if other != size)
             what = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(set(sizes)))
             hint = "set data.size or data.crop to HEIGHTxWIDTH"
-            return UserError(what, file=self.file_of(key) if self.file_of else None, key=key, hint=hint)
+            raise UserError(what, file=self.file_of(key) if self.file_of else None, key=key, hint=hint)
         batch = {"rgb": torch.stack([tensors["rgb"] for _, tensors in samples])}
         for task in self.labels:
             nothing = learning(task).blank(*size)

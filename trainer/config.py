@@ -23,7 +23,7 @@ class Data:
     crop: str | None = None
     """HEIGHTxWIDTH of the random window that training sees of a frame; null trains on whole frames."""
     num_workers: int = 1
-    """Loader processes beside each rank; 0 loads in the training process."""
+    """Threads of each rank that load frames ahead; 0 loads when they are needed."""
     shuffle_window: int = 32
     """Shards whose samples are mixed with each other; each holds a file open."""
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor
 
-from shards.errors import UserError
 from shards.mixture import Mixture
 from shards.order import Order, mix
 from shards.stream import Position
@@ -31,7 +30,7 @@ class CutMix:
     makes one more to be decoded.
 
     Args:
-        load: gives a position's key and tensors, or the error that it met.
+        load: gives a position's key and tensors.
         order: of the samples.
         share: of the frames that are mixed.
         seed: of the run.
@@ -43,11 +42,8 @@ class CutMix:
     ) -> None:
         self.load, self.order, self.share, self.seed, self.tasks = load, order, share, seed, tasks
 
-    def __call__(self, place: Position) -> tuple[str, dict[str, Tensor]] | UserError:
-        loaded = self.load(place)
-        if isinstance(loaded, UserError):
-            return loaded
-        key, frame = loaded
+    def __call__(self, place: Position) -> tuple[str, dict[str, Tensor]]:
+        key, frame = self.load(place)
         box = draw_box(mix(self.seed, _CUTMIX, place.epoch, place.position), self.share, *frame["rgb"].shape[-2:])
         if box is None:
             return key, frame
@@ -56,12 +52,10 @@ class CutMix:
             found = self.order.locate(place.epoch, beside)
         except IndexError:  # the last position of an epoch of odd length
             return key, frame
-        other = self.load(Position(place.epoch, beside, *found))
-        if isinstance(other, UserError):
-            return other
-        if other[1]["rgb"].shape != frame["rgb"].shape:
+        _, other = self.load(Position(place.epoch, beside, *found))
+        if other["rgb"].shape != frame["rgb"].shape:
             return key, frame  # the batch says what to do about frames that differ in size
-        return key, paste(frame, other[1], box, self.tasks)
+        return key, paste(frame, other, box, self.tasks)
 
 
 def draw_box(seed: int, share: float, height: int, width: int) -> tuple[slice, slice] | None:

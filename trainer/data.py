@@ -1,7 +1,7 @@
 """From shards to the tensors of a frame: what is read of it, and how it is augmented."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -45,18 +45,24 @@ class FrameLoader:
         names = dict.fromkeys([*inputs, *tasks])
         self.tasks = [frames.manifest.task(name) for name in names if name != "rgb"]
 
-    def __call__(self, place: Position) -> tuple[str, dict[str, torch.Tensor]] | UserError:
-        """A frame's key and tensors, or the error it raised: torch's loader would drop what an exception says."""
-        return self.guarded(self.load, place)
+    def __call__(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
+        """A frame's key and tensors.
 
-    def guarded(self, load: Callable[[Position], _T], place: Position) -> _T | UserError:
-        """What a function of a position returns, or the error it raised, with the frame's shard and key."""
+        Raises:
+            UserError: with the frame's shard and key.
+        """
+        return self.located(self.load, place)
+
+    def located(self, load: Callable[[Position], _T], place: Position) -> _T:
+        """What a function of a position returns; its errors name the frame's shard and key."""
         try:
             return load(place)
         except UserError as error:
+            if error.file:
+                raise
             reader = self.frames.readers[place.shard]
             key = reader.key(int(self.chosen[place.shard][place.number]))
-            return error if error.file else UserError(error.what, file=reader.path, key=key, hint=error.hint)
+            raise UserError(error.what, file=reader.path, key=key, hint=error.hint) from error
 
     def load(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
         key, arrays = self.read(place)
@@ -82,14 +88,6 @@ def load_batches(loader: FrameLoader, collate: Collate, places: Iterable[Positio
     Raises:
         UserError: a frame's.
     """
-    samples = list(checked(map(loader, places)))
+    samples = [loader(place) for place in places]
     sizes = {tensors["rgb"].shape for _, tensors in samples}
-    return list(checked(map(collate, [samples] if len(sizes) == 1 else [[sample] for sample in samples])))
-
-
-def checked(loader: Any) -> Iterator[Any]:
-    """The loader's items; an error that came as an item is raised."""
-    for item in loader:
-        if isinstance(item, UserError):
-            raise item
-        yield item
+    return [collate(group) for group in ([samples] if len(sizes) == 1 else [[sample] for sample in samples])]

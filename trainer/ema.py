@@ -51,6 +51,12 @@ class AveragedWeights:
         for own, kept in zip(self._held, self._average, strict=True):
             kept.copy_(own)
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Let the network hold the average from now on."""
+        for own, kept in zip(self._held, self._average, strict=True):
+            own.copy_(kept)
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The network holds the average inside; no step may be made there."""

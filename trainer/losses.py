@@ -41,7 +41,7 @@ from shards.soft import STEPS
 from shards.tasks import Task
 from trainer.kinds import learning
 
-if TYPE_CHECKING:  # loader workers count labels and need no network
+if TYPE_CHECKING:
     from trainer.model.network import Predictions
 
 Normalise = Literal["labelled", "all"]

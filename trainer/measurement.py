@@ -14,7 +14,7 @@ from torch import Tensor
 from shards.stream import Position
 from shards.tasks import Task
 from trainer.augment import to_tensors
-from trainer.data import Batch, Collate, FrameLoader, checked, load_batches
+from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.decision import decide_at
 
 _WINDOWS = {"eigen": ((45, 471, 480), (41, 601, 640))}
@@ -109,12 +109,12 @@ def loading(
         return (key, loader.tensors(arrays, place)), (key, to_tensors(arrays, loader.tasks))
 
     def at_label(places: Iterable[Position]) -> list[MeasuredBatch]:
-        frames = list(checked(loader.guarded(both, place) for place in places))
+        frames = [loader.located(both, place) for place in places]
         sizes = {tuple(tensors["rgb"].shape for _, tensors in frame) for frame in frames}
         groups: Sequence[Sequence[tuple[Any, Any]]] = [frames] if len(sizes) == 1 else [[frame] for frame in frames]
         found = []
         for group in groups:
-            seen, stored = checked(collate(list(samples)) for samples in zip(*group, strict=True))
+            seen, stored = (collate(list(samples)) for samples in zip(*group, strict=True))
             found.append((seen, stored.labels))
         return found
 

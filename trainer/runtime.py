@@ -154,6 +154,16 @@ def broadcast(process: Accelerator, value: Any) -> Any:
     return value
 
 
+@torch.no_grad()
+def agree(network: torch.nn.Module, process: Accelerator) -> None:
+    """Let all ranks begin with the main process's weights and buffers."""
+    if process.num_processes > 1:
+        for tensor in network.state_dict().values():
+            sent = tensor.contiguous()
+            torch.distributed.broadcast(sent, 0)
+            tensor.copy_(sent)
+
+
 _watching = threading.Lock()
 
 
@@ -203,9 +213,3 @@ class StopRequest:
         if number == signal.SIGINT == self.signal:
             raise KeyboardInterrupt
         self.signal = self.signal or signal.Signals(number)
-
-
-def ignore_signals(worker: int) -> None:
-    """For loader workers: the training process ends them, when it has had its last batch."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)

@@ -131,7 +131,8 @@ class Trainer:
         self.writer = Background(limit=1)
 
     def fit(self) -> Path:
-        """Train to the last step, from the newest checkpoint if there is one, and export the network.
+        """Train to the last step, from the newest checkpoint if there is one, and export the network, whose weights
+        the model then holds.
 
         Returns:
             The folder of the exported network, ``out/checkpoints/last``.
@@ -147,6 +148,8 @@ class Trainer:
             settings.claim(self)
             if not broadcast(self.process, checkpoint.exported(last)):
                 self.run(held)
+                if self.updater.average:
+                    self.updater.average.settle()
             else:
                 self.updater.load_weights(checkpoint.exported_weights(last))
         return last

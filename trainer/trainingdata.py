@@ -4,8 +4,6 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
@@ -18,8 +16,7 @@ from trainer.augment import Augment
 from trainer.batch import Batch, Collate
 from trainer.configvalues import parse_size
 from trainer.cutmix import CutMix
-from trainer.data import FrameLoader, checked
-from trainer.runtime import ignore_signals
+from trainer.data import FrameLoader
 
 
 class TrainingData:
@@ -35,7 +32,7 @@ class TrainingData:
         size: height and width that frames are resized to; None for those of the data set.
         crop: height and width of the random window that is seen of a frame; None for whole frames.
         pseudo_share: the share of frames with pseudo-labels in every global batch; None draws from all alike.
-        num_workers: loader processes beside each rank; 0 loads in the process itself.
+        num_workers: threads that load ahead; 0 loads when a batch is asked for.
         shuffle_window: shards whose samples are mixed.
 
     Attributes:
@@ -124,7 +121,7 @@ class TrainingData:
         """The micro-batches of steps ``[start, stop)`` for one rank, in order.
 
         Raises:
-            UserError: from any loader worker, as it was raised there.
+            UserError: a frame's, at its batch's turn.
         """
         order, chosen = self.order(cut.global_batch_size)
         names = [task.name for task in self.tasks]
@@ -133,9 +130,12 @@ class TrainingData:
         load: Callable[[Position], Any] = loader
         if self.augment.cutmix:
             load = CutMix(loader, order, self.augment.cutmix, self.seed, self.tasks)
-        collate = Collate(self.tasks, self.frames.file_of, self.frames.planes)
-        stages = pipeline(OrderedSource(order, cut, start, stop), load, collate)
-        yield from checked(torch_loader(stages, self.num_workers, pin))
+        stack = Collate(self.tasks, self.frames.file_of, self.frames.planes)
+
+        def collate(samples: list[Any]) -> Batch:
+            return stack(samples).pin_memory() if pin else stack(samples)
+
+        yield from pipeline(OrderedSource(order, cut, start, stop), load, collate, self.num_workers)
 
     def _augment(self) -> Augment:
         asked = self.augment
@@ -149,19 +149,3 @@ class TrainingData:
             grey=asked.grey,
             blur=asked.blur,
         )
-
-
-def torch_loader(dataset: Any, workers: int, pin: bool = False) -> DataLoader:
-    """A loader of ready batches. Workers are started afresh (``spawn``): a fork copies the locks of this process's
-    threads, and a held one stops the worker for ever. The generator, of which nothing depends, is a loader's own, so
-    that a run that continues finds the global one where it was saved."""
-    context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": ignore_signals}
-    generator = torch.Generator()
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=pin,
-        generator=generator,
-        **(context if workers else {}),  # type: ignore[arg-type]
-    )

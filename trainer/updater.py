@@ -23,7 +23,7 @@ from trainer.model.network import Predictions
 from trainer.model.norm import Statistics, prepare_norm, train_mode
 from trainer.optim import make_optimizer, set_learning_rate
 from trainer.runs import checkpoint
-from trainer.runtime import queued
+from trainer.runtime import agree, queued
 from trainer.weighting import LossWeighting
 
 _NOISE = 0x401  # keeps the network's random stream (dropout, if it has any) apart from the others
@@ -80,7 +80,8 @@ class Updater:
         self.format = torch.channels_last if options.channels_last else torch.contiguous_format
         self.weighting: LossWeighting | None = getattr(network, "weighting", None)
         network = prepare_norm(network, norm, process)
-        network.to(process.device, memory_format=self.format)  # type: ignore[call-overload]
+        agree(network.to(process.device), process)
+        network.to(memory_format=self.format)  # type: ignore[call-overload]
         if options.compile:
             network.compile()
         self.statistics = Statistics(network)

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shards.dataset import PseudoLabels, ShardDataset
     from shards.errors import UserError
+    from shards.labels import Keep
     from shards.tasks import Task
+    from trainer.config import Augment
+    from trainer.evaluation import evaluate
     from trainer.losses import MultiTaskLoss
+    from trainer.measurement import Measurement
     from trainer.model.create import create_model
     from trainer.predictor import Predictor
+    from trainer.trainer import Trainer
+    from trainer.trainingdata import TrainingData
+    from trainer.validation import Validation
 
 try:
     __version__ = version("tutelage")
@@ -21,15 +28,37 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
 _PLACES = {
+    "Augment": "trainer.config",
+    "Keep": "shards.labels",
+    "Measurement": "trainer.measurement",
     "MultiTaskLoss": "trainer.losses",
     "Predictor": "trainer.predictor",
     "PseudoLabels": "shards.dataset",
     "ShardDataset": "shards.dataset",
     "Task": "shards.tasks",
+    "Trainer": "trainer.trainer",
+    "TrainingData": "trainer.trainingdata",
     "UserError": "shards.errors",
+    "Validation": "trainer.validation",
     "create_model": "trainer.model.create",
+    "evaluate": "trainer.evaluation",
 }
-__all__ = ["MultiTaskLoss", "Predictor", "PseudoLabels", "ShardDataset", "Task", "UserError", "create_model"]
+__all__ = [
+    "Augment",
+    "Keep",
+    "Measurement",
+    "MultiTaskLoss",
+    "Predictor",
+    "PseudoLabels",
+    "ShardDataset",
+    "Task",
+    "Trainer",
+    "TrainingData",
+    "UserError",
+    "Validation",
+    "create_model",
+    "evaluate",
+]
 
 
 def __getattr__(name: str) -> Any:

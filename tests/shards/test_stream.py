@@ -1,15 +1,15 @@
-"""What a step sees is the same whatever the number of ranks, accumulation steps and loader workers."""
+"""What a step sees is the same whatever the number of ranks, accumulation steps and loader threads."""
 
+import threading
+import time
 from itertools import pairwise, product
-from types import SimpleNamespace
 
 import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
-import shards.stream
+from shards.ahead import load_ahead
 from shards.errors import UserError
 from shards.order import Order
 from shards.stream import Batches, OrderedSource, Position, pipeline
@@ -25,15 +25,9 @@ def place(position):
 
 
 def micro_batches(rank, ranks, accumulation, workers, start=0, stop=STEPS, order=ORDER, size=GLOBAL):
-    """One rank's micro-batches, collected from its workers in turn as torch's loader does."""
-    batches = Batches(size, accumulation, rank, ranks)
-    parts = []
-    for worker in range(max(workers, 1)):
-        info = SimpleNamespace(id=worker, num_workers=workers) if workers else None
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(shards.stream, "get_worker_info", lambda info=info: info)
-            parts.append(list(pipeline(OrderedSource(order, batches, start, stop), place, list)))
-    return [parts[i % len(parts)][i // len(parts)] for i in range(sum(map(len, parts)))]
+    """One rank's micro-batches."""
+    source = OrderedSource(order, Batches(size, accumulation, rank, ranks), start, stop)
+    return list(pipeline(source, place, list, workers))
 
 
 def steps_of(ranks, accumulation, workers, start=0, stop=STEPS, order=ORDER, size=GLOBAL):
@@ -75,11 +69,38 @@ def test_a_continued_run_sees_the_tail_of_the_whole_one(parts, workers, start):
     assert steps_of(ranks, accumulation, workers, start) == expected()[start:]
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-def test_torch_loads_the_same_sequence_with_any_number_of_workers(workers):
-    stages = pipeline(OrderedSource(ORDER, Batches(GLOBAL, 2, 1, 2), 1, STEPS), place, list)
-    loaded = list(DataLoader(stages, batch_size=None, num_workers=workers))
-    assert loaded == micro_batches(1, 2, 2, 0, start=1)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_hand_over_in_order_however_long_each_sample_takes(threads):
+    def slow(position):
+        time.sleep(0.003 * (position.position % 3))
+        return place(position)
+
+    source = OrderedSource(ORDER, Batches(GLOBAL, 2, 1, 2), 1, STEPS)
+    assert list(pipeline(source, slow, list, threads)) == micro_batches(1, 2, 2, 0, start=1)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_an_error_is_raised_at_its_batchs_turn_and_ends_the_threads(threads):
+    def load(position):
+        if (position.epoch, position.position) == (0, GLOBAL + 1):
+            raise UserError("broken")
+        return place(position)
+
+    batches = iter(pipeline(OrderedSource(ORDER, Batches(GLOBAL), 0, STEPS), load, list, threads))
+    assert next(batches) == expected()[0]
+    with pytest.raises(UserError, match="broken"):
+        next(batches)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+
+
+def test_no_more_is_loaded_ahead_than_can_wait():
+    loaded = []
+    batches = iter(load_ahead(([n, n] for n in range(100)), lambda n: loaded.append(n) or n, list, 2))
+    next(batches)
+    time.sleep(0.1)
+    assert 4 <= len(loaded) <= 12
+    batches.close()
+    assert len(loaded) <= 12 and threading.active_count() < 10
 
 
 def test_the_stream_is_a_webdataset_pipeline():

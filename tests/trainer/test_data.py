@@ -1,6 +1,5 @@
 """From shards to batches: what a batch holds, which label wins, and what errors say, also from a loader's worker."""
 
-import copy
 import shutil
 
 import numpy as np
@@ -14,7 +13,7 @@ from shards.pack import pack
 from shards.sources.scenes import Scenes
 from shards.stream import Batches, Position
 from shards.tasks import IGNORE
-from trainer.data import Batch, Collate, FrameLoader, load_batches
+from trainer.data import Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
 from trainer.losses import label_counts
 from trainer.trainingdata import TrainingData
@@ -55,16 +54,6 @@ def test_a_batch_in_the_form_that_losses_take(make):
     labelled = [(batch.labels["semseg"] != IGNORE).sum(), (batch.labels["depth"] != 0).sum()]
     assert label_counts(batch.labels, make("plain").tasks).tolist() == [int(count) for count in labelled]
     assert len(set(batch.keys)) == 4
-
-
-@pytest.mark.parametrize("size", [(32, 64), (5, 7)])
-def test_a_batch_from_a_worker_is_what_was_sent(size):
-    labels = {"semseg": torch.randint(0, 9, (3, *size), dtype=torch.uint8), "depth": torch.rand(3, 1, *size)}
-    sent = Batch(torch.randint(0, 256, (3, 3, *size), dtype=torch.uint8), labels, ["a", "b", "c"])
-    got = copy.copy(sent)  # by the same two methods as pickle
-    assert got.keys == sent.keys and list(got.labels) == list(labels)
-    for one, other in ((got.rgb, sent.rgb), *((got.labels[n], labels[n]) for n in labels)):
-        assert one.dtype == other.dtype and torch.equal(one, other)
 
 
 def test_a_frame_without_a_label_gets_no_label(make):

@@ -16,7 +16,6 @@ from shards.stream import Batches
 from shards.tasks import Task
 from trainer.augment import to_tensors
 from trainer.averaging import averaged, mirrored
-from trainer.data import order_of
 from trainer.experiment import Experiment
 from trainer.losses import MultiTaskLoss
 from trainer.pseudolabels.labelling import label
@@ -155,7 +154,7 @@ def test_every_batch_holds_its_share_of_pseudo_labels(finished, workers):
     frames = student.training_frames()
     taught = taught_keys(frames)
     assert [sum(key in taught for key in batch.keys) for batch in batches_of(student, 8)] == [1] * 8
-    order, chosen = order_of(student.config, frames)
+    order, chosen = TrainingData.of(student.config, frames).order(student.config.train.global_batch_size)
     assert order.samples == sum(len(of) for of in chosen) == 16
 
 
