@@ -74,7 +74,7 @@ def evaluate(
         raise UserError("no frame to evaluate on", file=data.manifest.path, key=data.split, hint=hint)
     chosen = data.by_shard(mask)
     network = as_built(model.eval())
-    if next(network.parameters()).device != process.device:
+    if next(network.parameters()).device.type != process.device.type:  # moved to "cpu:0", buffers would be copied
         network.to(process.device)
     metrics = Metrics(tasks, process.device)
     loader = FrameLoader(data, chosen, inputs, [task.name for task in tasks], size=size or data.manifest.size)
