@@ -127,7 +127,7 @@ class Run:
 
     def __init__(self, folder: Path, call: Sequence[str], ranks: int) -> None:
         self.folder, self.ranks = folder, ranks
-        self.words = ["-m", "launchers", "train", *call, f"run.path={folder}"]
+        self.words = ["-m", "tutelage", "train", *call, f"run.path={folder}"]
         self.batch = Experiment(call[0], call[1:]).config.train.global_batch_size
 
     def newest(self) -> Path:

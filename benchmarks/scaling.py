@@ -109,7 +109,7 @@ class Training:
 
     def __call__(self, count: int, together: bool) -> float:
         batch = self.batch * (count if together and not self.strong else 1)
-        words = ["-m", "launchers", "train", self.config, *self.overrides, f"train.global_batch_size={batch}"]
+        words = ["-m", "tutelage", "train", self.config, *self.overrides, f"train.global_batch_size={batch}"]
         folders = [self.folder / f"train-{number}" for number in range(1 if together else count)]
         ranks = count if together else 1
         run_all([[*words, f"run.path={at}"] for at in folders], ranks)
@@ -126,13 +126,13 @@ class Labelling:
         self.folder, self.config, self.teacher = folder, config, folder / "teacher"
         self.overrides = [*overrides, "train.steps=2", "evaluate.every=0", "evaluate.checkpoint=last"]
         Experiment(config, overrides).frames_to_label()  # or says at once that there are none
-        run_all([["-m", "launchers", "train", config, *self.overrides, f"run.path={self.teacher}"]])
+        run_all([["-m", "tutelage", "train", config, *self.overrides, f"run.path={self.teacher}"]])
 
     def __call__(self, count: int, together: bool) -> float:
         folders = [self.folder / f"label-{number}" for number in range(1 if together else count)]
         for folder in folders:
             shutil.copytree(self.teacher, folder)
-        words = ["-m", "launchers", "label", self.config, *self.overrides]
+        words = ["-m", "tutelage", "label", self.config, *self.overrides]
         places = folders * count if together else folders
         run_all([[*words, f"run.path={at}"] for at in places])
         speed = rate([labelled(folder / "labels/train", count if together else 1) for folder in folders])

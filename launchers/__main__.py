@@ -1,4 +1,4 @@
-"""``python -m launchers`` and ``accelerate launch -m launchers`` are the command ``tutelage``."""
+"""``python -m tutelage`` and ``accelerate launch -m tutelage`` are the command ``tutelage``."""
 
 from launchers.cli import run
 

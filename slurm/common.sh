@@ -17,7 +17,7 @@ fail() { echo "tutelage: $*" >&2 && exit 1; }
 
 tutelage() {
   # shellcheck disable=SC2086  # a line of words
-  $CONTAINER python -m launchers "$@"
+  $CONTAINER python -m tutelage "$@"
 }
 
 arguments() { # DEFAULT "$@": fills `call` with [CONFIG] [key=value ...] and what the site adds
@@ -71,7 +71,7 @@ prepare() { # the data set of the configuration, on this node, unless it is ther
   # shellcheck disable=SC2206  # a line of options
   words+=(${PREPARE:-})
   [ "$state" != finished ] || return 0
-  [ -z "$DRY_RUN" ] || { quoted python -m launchers prepare "${words[@]}" && return; }
+  [ -z "$DRY_RUN" ] || { quoted python -m tutelage prepare "${words[@]}" && return; }
   attend tutelage prepare "${words[@]}" || { [ -n "$stopping" ] && requeue; } || fail 'prepare failed, see above'
 }
 
@@ -110,7 +110,7 @@ launch() { # one launcher on each node, which starts its ranks
   options+=(--main_process_ip "$head" --main_process_port "$port")
   # shellcheck disable=SC2016  # each node's own number
   "${run[@]}" bash -c 'exec $CONTAINER accelerate launch --machine_rank "$SLURM_NODEID" "$@"' launch \
-    "${options[@]}" -m launchers "$1" "${call[@]}"
+    "${options[@]}" -m tutelage "$1" "${call[@]}"
 }
 
 attend() { # COMMAND ...: its exit status, while signals are heard
@@ -138,7 +138,7 @@ hurry() {
     # a launcher would die of the signal and leave its ranks alone, so each rank gets it; again, if it was too early
     # shellcheck disable=SC2016
     timeout 30 "${on_every_node[@]}" --overlap --mem=0 --gres=none \
-      bash -c 'exec $CONTAINER python -m launchers job stop' || true
+      bash -c 'exec $CONTAINER python -m tutelage job stop' || true
     sleep 5
   done
   if kill -0 "$1" 2>/dev/null; then requeue; fi

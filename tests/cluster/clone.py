@@ -43,10 +43,10 @@ class Clone:
         return self.log(job)
 
     def launch(self, ranks: int, *words: str, engine: str = "ddp") -> None:
-        """``accelerate launch -m launchers WORDS`` on the login node."""
+        """``accelerate launch -m tutelage WORDS`` on the login node."""
         call = ["accelerate", "launch", "--config_file", f"configs/engine/{engine}.yaml"]
         call += ["--num_processes", str(ranks), "--main_process_port", str(29000 + os.getpid() % 1000)]
-        self.run(*call, "-m", "launchers", *words)
+        self.run(*call, "-m", "tutelage", *words)
 
     def result(self, run: str) -> dict[str, Any]:
         return json.loads((self.folder / run / "result.json").read_text())

@@ -57,7 +57,7 @@ def slurm() -> Iterator[Cluster]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data set, as the clone's own job would prepare it. Nobody writes there."""
     folder = tmp_path_factory.mktemp("data") / "scenes"
-    call = [sys.executable, "-m", "launchers", "prepare", "scenes", str(folder), *ENVIRONMENT["PREPARE"].split()]
+    call = [sys.executable, "-m", "tutelage", "prepare", "scenes", str(folder), *ENVIRONMENT["PREPARE"].split()]
     subprocess.run([*call, "--jobs", "1"], check=True, cwd=ROOT, capture_output=True)
     return folder
 

@@ -30,7 +30,7 @@ def installed(tmp_path) -> dict[str, str]:
 
 
 def tutelage(*words: object, env: dict[str, str], status: int = 0) -> str:
-    call = [sys.executable, "-m", "launchers", *map(str, words)]
+    call = [sys.executable, "-m", "tutelage", *map(str, words)]
     done = subprocess.run(call, env=env, capture_output=True, text=True)
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr

@@ -71,7 +71,7 @@ def done(ran: Path, place: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def python() -> Python:
-    """``python("-m", "launchers", ...)``: a real process."""
+    """``python("-m", "tutelage", ...)``: a real process."""
 
     def start(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "TUTELAGE_DEBUG": ""}

@@ -51,7 +51,7 @@ def test_commands_are_functions_that_exist():
 
 
 def test_a_module_of_the_same_name_is_the_same_command(python):
-    done = python("-m", "launchers", "--help")
+    done = python("-m", "tutelage", "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: tutelage ")
 
 

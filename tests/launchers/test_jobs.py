@@ -108,7 +108,7 @@ def test_status_shows_what_is_finished(done, capsys):
 def test_stop_reaches_every_rank_and_not_the_launcher(place, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     options = ["train.steps=100000", "train.trace=true", "data.num_workers=1"]
-    ranks = start(2, "-m", "launchers", "train", str(place / "teacher.yaml"), *options, env={"SLURM_JOB_ID": "4711"})
+    ranks = start(2, "-m", "tutelage", "train", str(place / "teacher.yaml"), *options, env={"SLURM_JOB_ID": "4711"})
     try:
         order, end = RUN / "order.jsonl", time.monotonic() + 100
         while not (order.exists() and order.read_bytes().count(b"\n") > 3):

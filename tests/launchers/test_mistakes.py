@@ -248,7 +248,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 
 
 def test_a_process_fails_with_one_line(tmp_path, python):
-    done = python("-m", "launchers", "inspect", "nowhere", cwd=tmp_path)
+    done = python("-m", "tutelage", "inspect", "nowhere", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("tutelage: nowhere/MANIFEST.json: ")
 
@@ -257,7 +257,7 @@ def test_ctrl_c_ends_a_process_with_130(tmp_path):
     """While frames are rendered, after the first shard."""
     words = ["prepare", "scenes", str(tmp_path / "d"), "--train", "400", "--val", "2", "--size", "32x64"]
     words += ["--samples-per-shard", "4", "--jobs", "1"]
-    call = [sys.executable, "-m", "launchers", *words]
+    call = [sys.executable, "-m", "tutelage", *words]
     process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list((tmp_path / "d").glob("*.index.json")):
         assert process.poll() is None, process.communicate()

@@ -52,7 +52,7 @@ def test_a_dry_run_prints_what_would_run_and_needs_no_slurm(tmp_path):
     assert "--dependency=afterok:ID-OF-TEACHER --kill-on-invalid-dep=yes slurm/label.sh" in said
     assert f"prepare scenes {store}/data/scenes" in said
     assert "--config_file configs/engine/zero2.yaml" in said
-    assert f"-m launchers train configs/scenes/ummt-ps.yaml run.root={store}/runs" in said
+    assert f"-m tutelage train configs/scenes/ummt-ps.yaml run.root={store}/runs" in said
     assert not store.exists()
 
 

@@ -93,10 +93,10 @@ def finished(finished_root: Path, make: Make, tmp_path: Path) -> Make:
 
 @pytest.fixture
 def process(configs: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """``process("train", "plain", ...)`` starts a real ``python -m launchers`` on an experiment of ``make``."""
+    """``process("train", "plain", ...)`` starts a real ``python -m tutelage`` on an experiment of ``make``."""
 
     def start(command: str, name: str, *overrides: str) -> subprocess.Popen[str]:
-        call = [sys.executable, "-m", "launchers", command, str(configs / f"{name}.yaml")]
+        call = [sys.executable, "-m", "tutelage", command, str(configs / f"{name}.yaml")]
         call += [f"run.root={tmp_path / 'runs'}", *overrides]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.Popen(call, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

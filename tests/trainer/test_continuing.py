@@ -66,7 +66,7 @@ def two_processes(*words: str) -> str:
 
 def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
     overrides = ("train.steps=3", "train.log_every=1", f"run.root={tmp_path / 'runs'}")
-    two_processes("-m", "launchers", "train", str(configs / "plain.yaml"), *overrides, "experiment=two")
+    two_processes("-m", "tutelage", "train", str(configs / "plain.yaml"), *overrides, "experiment=two")
     two, one = make("plain", *overrides, "experiment=two"), make("plain", *overrides, "experiment=one")
     train(one)
     assert lines(two.folder, "order") == lines(one.folder, "order")
@@ -83,7 +83,7 @@ def test_two_processes_label_as_one_does(finished, configs):
     written = {file: file.read_bytes() for name in names for file in teacher.labels.glob(name)}
     assert len(written) > 4
     shutil.rmtree(teacher.labels)
-    two_processes("-m", "launchers", "label", str(configs / "teacher.yaml"), f"run.root={teacher.config.run.root}")
+    two_processes("-m", "tutelage", "label", str(configs / "teacher.yaml"), f"run.root={teacher.config.run.root}")
     again = {file: file.read_bytes() for file in written}
     manifest = teacher.labels / "MANIFEST.json"
     assert {file for file in written if written[file] != again[file]} <= {manifest}, "but for the threads that it names"

@@ -27,7 +27,7 @@ def trained(configs, run, tmp_path) -> Iterator[Callable[..., Ranks]]:
     started = []
 
     def begin(count: int, *options: str) -> Ranks:
-        call = ("-m", "launchers", "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS)
+        call = ("-m", "tutelage", "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS)
         started.append(start(count, *call, *options))
         order, limit = run.folder / "order.jsonl", time.monotonic() + 120
         while not (order.exists() and order.read_bytes().count(b"\n") >= 3):

@@ -142,7 +142,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int, int
             f"train.gradient_accumulation_steps={accumulation}",
             f"run.path={folder / name}",
         )
-        done = launch(ranks, "-m", "launchers", "train", str(config), *options)
+        done = launch(ranks, "-m", "tutelage", "train", str(config), *options)
         assert done.returncode == 0, done.stderr
         return (folder / name / "order.jsonl").read_text()
 

@@ -86,7 +86,7 @@ def test_engines_that_keep_parameters_in_parts_learn_the_weights_too(make, confi
     """Two real ranks; the same weights as one process learns from the same batches, whose statistics are frozen."""
     options = ("loss.weighting=uncertainty", "train.steps=3", "checkpoint.every=2", "model.norm=frozen")
     words = (str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *options, "experiment=parts")
-    done = launch(2, "-m", "launchers", "train", *words, config=CONFIGS / f"{engine}.yaml")
+    done = launch(2, "-m", "tutelage", "train", *words, config=CONFIGS / f"{engine}.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
     alone = make("plain", *options, "experiment=alone")
     train(alone)
