@@ -172,7 +172,7 @@ class Run:
         step = statistics.median(seconds for _, seconds in self.lines()[-4:])
         time.sleep(random.uniform(0, step))
         children = psutil.Process(job.process.pid).children()
-        ranks = [child for child in children if "launchers" in child.cmdline()]
+        ranks = [child for child in children if "tutelage" in child.cmdline()]
         return sorted(ranks, key=lambda rank: int(rank.environ().get("RANK", "0"))), step
 
     def step(self) -> int:

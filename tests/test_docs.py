@@ -61,8 +61,8 @@ def test_every_shell_block_is_marked_as_one(page):
 def test_commands_parse(page):
     for command in commands(page):
         words = shlex.split(command, comments=True)
-        if "launchers" in words:
-            parse(words[words.index("launchers") + 1 :])
+        if "tutelage" in words[1:]:
+            parse(words[words.index("tutelage", 1) + 1 :])
         elif words[0] == "tutelage":
             parse(words[1:])
 
