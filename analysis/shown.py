@@ -72,7 +72,7 @@ class Shown:
         Raises:
             UserError: when it is not trained.
         """
-        network, _ = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
+        network, _ = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
         network.eval()
         loader = self.loader(experiment)
         collate = Collate(loader.tasks)

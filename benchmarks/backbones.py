@@ -16,7 +16,8 @@ import torch
 
 from shards.tasks import Task, palette
 from trainer.configvalues import parse_size
-from trainer.model.network import Architecture, Network
+from trainer.model.mtinet import MTINet
+from trainer.model.network import Architecture
 from trainer.model.size import size_of
 
 BACKBONES = (
@@ -64,7 +65,7 @@ def main() -> None:
 @torch.inference_mode()
 def latencies(descriptions: list[Architecture], rgb: torch.Tensor, rounds: int) -> list[float]:
     """The median milliseconds of each network's forward pass; the first round warms up."""
-    networks = [Network(each).eval().to(memory_format=torch.channels_last) for each in descriptions]  # type: ignore[call-overload]
+    networks = [MTINet(each).eval().to(memory_format=torch.channels_last) for each in descriptions]  # type: ignore[call-overload]
     taken: list[list[float]] = [[] for _ in networks]
     for number in range(rounds + 1):
         for network, seconds in zip(networks, taken, strict=True):

@@ -31,7 +31,7 @@ def outputs_on(
         count: of the first frames; None for all.
     """
     config = experiment.config
-    network, _ = checkpoint.load_exported(experiment.checkpoints / config.evaluate.checkpoint)
+    network, _ = checkpoint.load_exported(experiment.exported, config.model.name)
     network.eval()
     chosen = frames.by_shard(mask)
     loader = FrameLoader(frames, chosen, config.inputs, [task.name], size=experiment.size)

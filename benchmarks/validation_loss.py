@@ -31,7 +31,7 @@ def main() -> None:
 def validation_loss(experiment: Experiment) -> dict[str, float]:
     """The mean loss of each task, in nats for classes and in the unit for quantities."""
     config, tasks = experiment.config, experiment.tasks
-    network, _ = checkpoint.load_exported(experiment.checkpoints / config.evaluate.checkpoint)
+    network, _ = checkpoint.load_exported(experiment.exported, config.model.name)
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     frames = experiment.evaluation_frames()
     chosen = frames.by_shard(frames.with_inputs(config.inputs))

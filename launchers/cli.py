@@ -189,6 +189,7 @@ def _deploy(commands: Any) -> None:
     for command in (predict, export):
         command.add_argument("model", metavar="MODEL", help="a run's checkpoints/last, or the model.safetensors in it")
         command.add_argument("--size", metavar="HxW", help="what the network sees (default: its training frames' size)")
+        command.add_argument("--network", metavar="my.module:Name", help="the network's class, where it is your own")
     predict.add_argument("pictures", metavar="PICTURE", nargs="+", help="files, or folders of them")
     predict.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the labels")
     predict.add_argument("--picture", metavar="FILE.png", help="draw some of them beside their RGB")

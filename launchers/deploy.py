@@ -52,7 +52,7 @@ def export(options: argparse.Namespace) -> None:
 def _predictor(options: argparse.Namespace):
     from trainer.predictor import Predictor
 
-    return Predictor(options.model, parse_size(options.size, "--size"))
+    return Predictor(options.model, parse_size(options.size, "--size"), options.network)
 
 
 def _check_suffix(option: str, path: str | None, suffix: str) -> None:

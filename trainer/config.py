@@ -7,7 +7,7 @@ A configuration file names only what differs from these defaults and from the fi
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.definition import HRNET_W18_WIDTHS, VERSION
+from trainer.definition import HRNET_W18_WIDTHS, MTINET, VERSION
 
 
 @dataclass
@@ -52,8 +52,12 @@ class Pseudo:
 class Model:
     """The network."""
 
+    name: str = MTINET
+    """mtinet: MTI-Net. fpn: a light feature pyramid. dpt: a vision transformer with the DPT decoder. Or a class of your
+    own, my.module:Name."""
     backbone: str = "hrnet_w18"
-    """A timm model with features at strides 4, 8, 16 and 32; one is made for each input."""
+    """A timm model with features at strides 4, 8, 16 and 32; one is made for each input. For dpt: a vision transformer,
+    such as vit_small_patch14_dinov2, one for all inputs."""
     pretrained: Any = False
     """true: ImageNet weights from timm's hub; package: those of the pip package that has this backbone's; false: none;
     a path: a local .safetensors file. RGB is normalised as the weights were trained."""
@@ -63,11 +67,11 @@ class Model:
     """Batch norm over a rank's micro-batch (batch), over that of all ranks (sync, on GPUs), or with the statistics that
     the weights came with, which then stay (frozen)."""
     decoder: str = "mti"
-    """mti: MTI-Net's initial predictions, feature propagation and distillation, and a head for each task. heads: the
-    heads alone."""
+    """Of mtinet. mti: MTI-Net's initial predictions, feature propagation and distillation, and a head for each task.
+    heads: the heads alone."""
     widths: list[int] | None = field(default_factory=lambda: list(HRNET_W18_WIDTHS))
-    """Channels of the decoder at strides 4, 8, 16 and 32, by default HRNet-w18's; features of other widths are
-    projected. null keeps the backbone's own, to which the decoder's size is quadratic."""
+    """Of mtinet. Channels of the decoder at strides 4, 8, 16 and 32, by default HRNet-w18's; features of other widths
+    are projected. null keeps the backbone's own, to which the decoder's size is quadratic."""
     version: int = VERSION
     """Of the definition of networks; 1 is that of runs without this option."""
     fusion: str = "add"

@@ -1,7 +1,7 @@
 """What the values of a configuration may be, beyond their types."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from shards.errors import UserError
 from trainer.configdocs import meaning
-from trainer.definition import VERSION
+from trainer.definition import DPT, FPN, MTINET, VERSION, unsuited
 
 COMMAND_LINE = "command line"
 """What errors name as the file of an override."""
@@ -98,9 +98,7 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     if config.train.ema is not None and not 0 < config.train.ema < 1:
         hint = "give more than 0 and less than 1, such as 0.999, or null for none"
         raise wrong(f"{config.train.ema} is not a decay", "train.ema", hint)
-    if config.model.widths is not None and not (len(config.model.widths) == 4 and min(config.model.widths) > 0):
-        hint = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
-        raise wrong(f"{list(config.model.widths)} is not four widths", "model.widths", hint)
+    _check_network(config.model, wrong)
     for key in ("inputs", "tasks", "model.pretrained_inputs"):
         names = OmegaConf.select(config, key)
         if names is not None and (not names or len(set(names)) < len(names)):
@@ -144,6 +142,18 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
     if not 0 <= config.label.threshold < 1:
         hint = "give a confidence of at least 0 and less than 1"
         raise wrong(f"{config.label.threshold} is no threshold", "label.threshold", hint)
+
+
+def _check_network(model: Any, wrong: Callable[[str, str, str], UserError]) -> None:
+    if model.name not in (MTINET, FPN, DPT) and ":" not in model.name:
+        hint = f"use {MTINET}, {FPN}, {DPT}, or my.module:Name for a class of your own"
+        raise wrong(f"{model.name!r} is unknown", "model.name", hint)
+    if model.widths is not None and not (len(model.widths) == 4 and min(model.widths) > 0):
+        hint = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
+        raise wrong(f"{list(model.widths)} is not four widths", "model.widths", hint)
+    if found := unsuited(model.name, model):
+        key, what = found
+        raise wrong(what, f"model.{key}", f"leave it out, or set model.name={MTINET}")
 
 
 def parse_size(text: str | None, key: str) -> tuple[int, int] | None:

@@ -44,7 +44,7 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
     with recorded(experiment.folder, "evaluate", broadcast(process, new_launch())), losing_ranks():
         metrics = {}
         for name in hashes:
-            network, _ = checkpoint.load_exported(experiment.checkpoints / name)
+            network, _ = checkpoint.load_exported(experiment.checkpoints / name, experiment.config.model.name)
             network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             metrics[name] = evaluate_network(experiment, network, process)
         result = _row(experiment, found, metrics, _asked(experiment, hashes))

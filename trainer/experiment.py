@@ -100,6 +100,11 @@ class Experiment:
         return self.folder / "checkpoints"
 
     @property
+    def exported(self) -> Path:
+        """The exported network that is shown and that labels."""
+        return self.checkpoints / self.config.evaluate.checkpoint
+
+    @property
     def labels(self) -> Path:
         """The sidecar that this network labels as a teacher."""
         return self.folder / "labels" / TRAIN
@@ -270,4 +275,5 @@ class Experiment:
             decoder=config.model.decoder,  # type: ignore[arg-type]
             widths=None if config.model.widths is None else tuple(config.model.widths),
             version=config.model.version,
+            name=config.model.name,
         )

@@ -31,6 +31,8 @@ class Predictor(nn.Module):
     Args:
         model: the folder of an exported network (``checkpoints/last``), or a file in it.
         size: (height, width) that :meth:`predict` gives the network; None for that of the frames it was trained on.
+        network: ``my.module:Name``, where the network is a class of your own and its module is not imported yet: what a
+            folder names is not imported unasked.
 
     Attributes:
         inputs: the names of what it takes.
@@ -45,7 +47,7 @@ class Predictor(nn.Module):
         UserError: when there is no network, it is damaged, or it does not know the size that is not given.
     """
 
-    def __init__(self, model: str | Path, size: tuple[int, int] | None = None) -> None:
+    def __init__(self, model: str | Path, size: tuple[int, int] | None = None, network: str | None = None) -> None:
         super().__init__()
         folder = Path(model)
         folder = folder.parent if folder.is_file() else folder
@@ -53,7 +55,7 @@ class Predictor(nn.Module):
         if not (folder / "model.json").exists():
             hint = "give a run's checkpoints/last, or the model.safetensors in it"
             raise UserError("holds no trained network", file=model, hint=hint)
-        self.network, self.facts = checkpoint.load_exported(folder)
+        self.network, self.facts = checkpoint.load_exported(folder, network)
         architecture = self.network.architecture
         self.inputs, self.tasks, self.labels = architecture.inputs, architecture.tasks, architecture.input_tasks
         self.size = size or _trained_size(folder, self.facts)

@@ -32,7 +32,8 @@ MAY_CHANGE = (
 """Options that do not change what a run computes, so a run may be continued with others."""
 OWN_SEED = "each run's"
 """What drew the validation frames of a run where no ``val_seed`` did."""
-OF_THE_ROW = ("inputs", "tasks", "budget", "normalise", "model.fusion", "model.decoder", "train.pseudo_share", "pseudo")
+_NETWORK = ("model.name", "model.fusion", "model.decoder")
+OF_THE_ROW = ("inputs", "tasks", "budget", "normalise", *_NETWORK, "train.pseudo_share", "pseudo")
 """Settings in which a table's rows differ because they are other experiments."""
 _NAMED = (
     *("experiment", "seed", "inputs", "tasks", "labels", "assignment"),

@@ -20,7 +20,7 @@ from trainer.config import Checkpoint, Train
 from trainer.configvalues import parse_every
 from trainer.losses import MultiTaskLoss
 from trainer.measurement import DEFAULT
-from trainer.model.architecture import Architecture
+from trainer.model.network import described
 from trainer.model.size import size_of
 from trainer.optim import learning_rate
 from trainer.overlap import Background
@@ -92,9 +92,10 @@ class Trainer:
     ) -> None:
         self.out, self.seed, self.name = Path(out), seed, name or Path(out).name
         self.options = settings.with_options(train or Train(), options)
-        described: Any = model
-        self.inputs = list(described.architecture.inputs if inputs is None else inputs)
-        self.architecture: Architecture | None = getattr(model, "architecture", None)
+        self.architecture = described(model)
+        if inputs is None and self.architecture is None:
+            raise UserError("does not say what it sees", key="model", hint='give the names: inputs=["rgb"]')
+        self.inputs = list(self.architecture.inputs if inputs is None and self.architecture else inputs or ())
         self.tasks = [task.name for task in loss.tasks]
         if isinstance(data, ShardDataset):
             data = TrainingData(data, self.inputs, self.tasks, seed=seed)

@@ -145,9 +145,16 @@ class Updater:
         return Outcome(True, raised)
 
     def weigh(self, terms: torch.Tensor, predictions: Predictions, share: float) -> torch.Tensor:
-        """The terms as the weighting has them, if there is one."""
-        if self.weighting is None or predictions.weighting is None:
+        """The terms as the weighting has them, if there is one.
+
+        Raises:
+            UserError: when the network leaves the weighting out.
+        """
+        if self.weighting is None:
             return terms
+        if predictions.weighting is None:
+            what, hint = "the network does not compute it", "return self.predictions(...) from the network's forward"
+            raise UserError(what, key="loss.weighting", hint=hint)
         return self.weighting.weigh(terms, predictions.weighting, share)
 
     def skip(self, raised: list[bool], count: bool = True) -> Outcome:

@@ -16,6 +16,7 @@ from statistics import fmean
 from analysis.results.groups import Group, differing
 from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed
 from analysis.results.interval import LEVEL, Interval, interval
+from trainer.definition import MTINET
 from trainer.setting import is_in
 
 _OF_SEVERAL = ("loss",)
@@ -46,7 +47,7 @@ def _delta(group: Group, groups: Sequence[Group]) -> Delta | None:
     if len(tasks) < 2 or {*tasks} & {*group.first["inputs"]}:
         return None
     single = [each for each in groups if _is_single(each) and _alike(group, each)]
-    decoders = dict.fromkeys([group.setting.get("model.decoder"), "heads", *(_decoder(each) for each in single)])
+    decoders = dict.fromkeys([_decoder(group), "heads", *(_decoder(each) for each in single)])
     for decoder in decoders:
         found = {task: _nearest(group, task, [s for s in single if _decoder(s) == decoder]) for task in tasks}
         singles = {task: each for task, each in found.items() if each}
@@ -67,7 +68,9 @@ def _alike(group: Group, single: Group) -> bool:
 
 
 def _decoder(group: Group) -> object:
-    return group.setting.get("model.decoder")
+    """MTI-Net's kind of decoder, or the name of another network, which has its own."""
+    name = group.setting.get("model.name", MTINET)
+    return group.setting.get("model.decoder") if name == MTINET else name
 
 
 def _nearest(group: Group, task: str, singles: Sequence[Group]) -> Group | None:

@@ -13,7 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from shards.tasks import IGNORE, Task, palette
 from trainer.losses import MultiTaskLoss
 from trainer.model.blocks import SqueezeExcitation, upsample
-from trainer.model.network import SCALES, Architecture, Network, Predictions, build
+from trainer.model.mtinet import MTINet
+from trainer.model.network import Architecture, Network, Predictions, build
+from trainer.model.pyramid import SCALES
 from trainer.model.size import size_of
 
 
@@ -78,7 +80,7 @@ def millions(module: nn.Module) -> float:
 def published() -> Network:
     """The network whose size is known: hrnet_w18_small_v2, 40 classes and depth."""
     with torch.device("meta"):
-        return Network(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
+        return MTINet(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
 
 
 def test_parameter_counts(published):
@@ -107,8 +109,8 @@ def test_parameter_counts(published):
 
 def test_teacher_and_larger_backbone_counts():
     with torch.device("meta"):
-        two_branches = Network(teacher(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
-        large = Network(student(SEMSEG, backbone="hrnet_w18"))
+        two_branches = MTINet(teacher(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
+        large = MTINet(student(SEMSEG, backbone="hrnet_w18"))
     assert millions(two_branches) == pytest.approx(12.4, rel=0.01)
     assert millions(large.backbones) == pytest.approx(9.56, rel=0.01)
 
@@ -116,7 +118,7 @@ def test_teacher_and_larger_backbone_counts():
 @pytest.mark.parametrize("version", [1, 2])
 def test_feature_propagation_keeps_its_parameter_counts(version):
     with torch.device("meta"):
-        network = Network(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2", version=version))
+        network = MTINet(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2", version=version))
     counts = {scale: sum(p.numel() for p in part.parameters()) for scale, part in network.propagation.items()}
     assert counts == {"stride8": 61_420, "stride16": 244_592, "stride32": 976_770}
 
@@ -125,9 +127,9 @@ def test_feature_propagation_keeps_its_parameter_counts(version):
 def test_the_decoder_does_not_grow_with_the_backbones_widths(backbone):
     tasks = classes(40), DEPTH
     with torch.device("meta"):
-        hrnet = Network(student(*tasks, backbone="hrnet_w18"))
-        network = Network(student(*tasks, backbone=backbone))
-        unbounded = Network(student(*tasks, backbone=backbone, widths=None))
+        hrnet = MTINet(student(*tasks, backbone="hrnet_w18"))
+        network = MTINet(student(*tasks, backbone=backbone))
+        unbounded = MTINet(student(*tasks, backbone=backbone, widths=None))
     decoder, reference = (millions(each) - millions(each.backbones) for each in (network, hrnet))
     assert decoder - millions(network.projection) == pytest.approx(reference)
     assert millions(network.projection) < 0.5
@@ -155,9 +157,9 @@ def test_multiply_accumulates(published):
     with FlopCounterMode(display=False) as counter:
         published.eval()({"rgb": torch.empty(1, 3, 480, 640, device="meta")})
     giga = {name: sum(counts.values()) / 2e9 for name, counts in counter.get_flop_counts().items()}
-    part = r"Network\.(initial\.stride\d+\.\w+|(propagation|distillation)\.stride\d+)"
+    part = r"MTINet\.(initial\.stride\d+\.\w+|(propagation|distillation)\.stride\d+)"
     assert giga["Global"] == pytest.approx(17.1, rel=0.05)
-    assert giga["Network.backbones.rgb"] == pytest.approx(9.8, rel=0.05)
+    assert giga["MTINet.backbones.rgb"] == pytest.approx(9.8, rel=0.05)
     assert sum(g for name, g in giga.items() if re.fullmatch(part, name)) == pytest.approx(4.4, rel=0.05)
 
 

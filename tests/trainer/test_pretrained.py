@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from shards.errors import UserError
 from shards.tasks import Task
+from trainer.model.mtinet import MTINet
 from trainer.model.network import Architecture, Network, build
 from trainer.model.pretrained import normalised, timm
 from trainer.runs import checkpoint
@@ -216,7 +217,7 @@ def test_a_name_of_weights_is_a_backbone_that_asks_for_those_weights(weights, as
     torch.testing.assert_close(teacher.get_parameter("backbones.depth.conv1.weight"), stem[:, :2] * 3 / 2)
     assert early.get_parameter("backbones.rgb_depth.conv1.weight").shape[1] == 4
 
-    plain = Network(TEACHER)
+    plain = MTINet(TEACHER)
     plain.load_state_dict(teacher.state_dict())  # the same network
     assert Architecture.from_json(json.loads(json.dumps(tagged[0].to_json()))) == tagged[0]
 

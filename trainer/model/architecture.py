@@ -9,7 +9,7 @@ from torch import nn
 
 from shards.errors import UserError
 from shards.tasks import Task
-from trainer.definition import HRNET_W18_WIDTHS, VERSION, first_networks
+from trainer.definition import DPT, HRNET_W18_WIDTHS, MTINET, VERSION, first_networks, unsuited
 
 Fusion = Literal["add", "early"]
 Decoder = Literal["mti", "heads"]
@@ -23,21 +23,22 @@ class Architecture:
     """The description of a network, which a checkpoint folder keeps as JSON.
 
     Args:
-        backbone: the timm model that every modality gets one of.
+        backbone: the timm model that every modality gets one of; ``dpt`` has one for all.
         inputs: the modalities, ``rgb`` or names of ``input_tasks``.
         tasks: what is predicted.
         input_tasks: the tasks whose labels are inputs; they need not be predicted.
         fusion: ``add`` gives every modality a backbone and adds their features at each scale;
-            ``early`` gives all modalities' channels to one backbone.
+            ``early`` gives all modalities' channels to one backbone. ``dpt`` adds tokens, with ``add``.
         statistics: mean and standard deviation, in the task's unit, by the name of each ``scalar`` input; of a
             predicted ``scalar`` task, the mean is where its predictions start.
-        decoder: ``mti`` is MTI-Net's: initial predictions, feature propagation and distillation at every scale, then
-            a head for each task. ``heads`` is the heads alone, on the backbone's features.
-        widths: channels of the decoder's four scales, finest first: a backbone's features of other widths pass a 1×1
-            convolution each. None keeps the backbone's own.
+        decoder: of ``mtinet`` alone. ``mti`` is MTI-Net's: initial predictions, feature propagation and distillation at
+            every scale, then a head for each task. ``heads`` is the heads alone, on the backbone's features.
+        widths: of ``mtinet`` alone: channels of the decoder's four scales, finest first. A backbone's features of other
+            widths pass a 1×1 convolution each. None keeps the backbone's own.
         version: of the definition of networks, see :data:`trainer.definition.VERSION`.
         rgb_mean, rgb_std: what RGB in [0, 1] is normalised by, channel by channel: that of the weights which the
             network started from (:func:`trainer.model.pretrained.normalised`), or ImageNet's.
+        name: of the network, ``mtinet``, ``fpn``, ``dpt`` or ``my.module:Name`` (:mod:`trainer.model.network`).
 
     Raises:
         UserError: the values contradict each other.
@@ -54,6 +55,7 @@ class Architecture:
     version: int = VERSION
     rgb_mean: tuple[float, ...] = IMAGENET_MEAN
     rgb_std: tuple[float, ...] = IMAGENET_STD
+    name: str = MTINET
 
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]
@@ -85,6 +87,8 @@ class Architecture:
         if not 1 <= self.version <= VERSION:
             hint = f"use 1 to {VERSION}, or a newer Tutelage"
             raise UserError(f"{self.version} is not a known version of networks", key="version", hint=hint)
+        if wrong := unsuited(self.name, vars(self)):
+            raise UserError(wrong[1], key=wrong[0], hint="leave it out")
         if self.version == 1 and self.decoder == "mti" and len(self.tasks) == 1:
             hint = "use decoder heads, or version 2"
             raise UserError("networks of version 1 have no MTI decoder for one task", key="decoder", hint=hint)
@@ -97,13 +101,14 @@ class Architecture:
     @property
     def branches(self) -> dict[str, tuple[str, ...]]:
         """The backbones by name, each with the modalities whose channels it reads."""
-        if self.fusion == "early":
+        if self.fusion == "early" or self.name == DPT:
             return {"_".join(self.inputs): self.inputs}
         return {name: (name,) for name in self.inputs}
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, which :meth:`from_json` turns into an equal description."""
         return {
+            "name": self.name,
             "backbone": self.backbone,
             "inputs": list(self.inputs),
             "tasks": [{"name": task.name, **task.to_json()} for task in self.tasks],
@@ -119,8 +124,8 @@ class Architecture:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Architecture":
-        """The inverse of :meth:`to_json`; a description without a version is one of version 1, and one without
-        ``rgb_mean`` and ``rgb_std`` has ImageNet's.
+        """The inverse of :meth:`to_json`; a description without a version is one of version 1, one without
+        ``rgb_mean`` and ``rgb_std`` has ImageNet's, and one without a name is of ``mtinet``.
 
         Raises:
             UserError: a value is missing or contradicts another.
@@ -140,6 +145,7 @@ class Architecture:
                 version=entry["version"],
                 rgb_mean=tuple(entry.get("rgb_mean", IMAGENET_MEAN)),
                 rgb_std=tuple(entry.get("rgb_std", IMAGENET_STD)),
+                name=entry.get("name", MTINET),
             )
         except KeyError as error:
             raise UserError("is missing from the description of a network", key=str(error.args[0])) from error

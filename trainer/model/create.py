@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shards.errors import UserError
 from shards.tasks import Task
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.network import Network, build
-
-NAMES = ("mtinet",)
 
 
 def create_model(
@@ -30,9 +27,13 @@ def create_model(
     supervision learns from. Random weights come from torch's global generator.
 
     Args:
-        name: ``mtinet``, after Vandenhende et al., "MTI-Net" (ECCV 2020).
-        backbone: the name of a timm model with features at strides 4, 8, 16 and 32.
-        inputs: ``rgb``, and names of tasks whose labels are given as inputs, each with a backbone of its own.
+        name: ``mtinet``, after Vandenhende et al., "MTI-Net" (ECCV 2020); ``fpn``, a light decoder after Lin et al.
+            (CVPR 2017) and Kirillov et al. (CVPR 2019); ``dpt``, after Ranftl et al., "Vision Transformers for Dense
+            Prediction" (ICCV 2021); or a class of your own as ``my.module:Name``.
+        backbone: the name of a timm model with features at strides 4, 8, 16 and 32; for ``dpt`` of a vision
+            transformer, such as ``vit_small_patch14_dinov2``.
+        inputs: ``rgb``, and names of tasks whose labels are given as inputs, each with a backbone of its own, or with
+            ``dpt`` a patch embedding of its own.
         tasks: what is predicted: :attr:`shards.dataset.ShardDataset.tasks`.
         input_tasks: the tasks among the inputs that are not predicted.
         statistics: mean and standard deviation of quantities (:attr:`shards.dataset.ShardDataset.statistics`), which
@@ -43,11 +44,9 @@ def create_model(
     Raises:
         UserError: for a name that is not known, values that contradict each other, or weights that cannot be had.
     """
-    if name not in NAMES:
-        raise UserError(f"{name!r} is unknown", key="name", hint=f"use {', '.join(NAMES)}")
     seen = {task.name: task for task in (*tasks, *input_tasks)}
     given = tuple(seen[name] for name in inputs if name in seen)
     architecture = Architecture(
-        backbone, tuple(inputs), tuple(tasks), given, statistics=dict(statistics or {}), **options
+        backbone, tuple(inputs), tuple(tasks), given, statistics=dict(statistics or {}), name=name, **options
     )
     return build(architecture, pretrained)

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainer.kinds import learning
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.backbone import STRIDES
-from trainer.model.network import Network
+from trainer.model.network import network_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
     """
     height, width = (side + -side % STRIDES[-1] for side in frame)
     with torch.device("meta"):
-        network = Network(architecture).eval()
+        network = network_of(architecture).eval()
         inputs = {task.name: learning(task).blank(height, width)[None].to("meta") for task in architecture.input_tasks}
         inputs[RGB] = torch.empty(1, 3, height, width)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -57,4 +57,4 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
 
 def _is_backbone(name: str) -> bool:
     parts = name.split(".")
-    return len(parts) == 3 and parts[:2] == ["Network", "backbones"]
+    return len(parts) == 3 and parts[1] == "backbones"  # the first is the network's class

@@ -59,7 +59,7 @@ def label(experiment: Experiment) -> dict[str, Any]:
     """
     folder = experiment.labels
     frames, mask = experiment.frames_to_label()
-    network, facts = checkpoint.load_exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
+    network, facts = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
     claim(experiment)
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     job = _job(experiment, facts, mask)
@@ -84,7 +84,7 @@ def labelled(experiment: Experiment) -> bool:
         UserError: when it has nothing to label.
     """
     _, mask = experiment.frames_to_label()
-    facts = checkpoint.exported(experiment.checkpoints / experiment.config.evaluate.checkpoint)
+    facts = checkpoint.exported(experiment.exported)
     return facts is not None and _finished(experiment.labels, _job(experiment, facts, mask))
 
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from shards.atomic import atomic_folder, read_json, write_json
 from shards.errors import UserError
 from shards.write import sha256_of
-from trainer.model.network import Architecture, Network, build
+from trainer.model.network import Architecture, Network, build, check_trusted
 
 _STEP = "step-"
 _DELETE = "delete this folder; the run then continues from the checkpoint before it"
@@ -163,11 +163,16 @@ def exported(path: Path) -> dict[str, Any] | None:
     return _read(path / "model.json", {"step", "architecture", "sha256"}, _AGAIN)
 
 
-def load_exported(path: Path) -> tuple[Network, dict[str, Any]]:
+def load_exported(path: Path, name: str | None = None) -> tuple[Network, dict[str, Any]]:
     """An exported network, and what its ``model.json`` says.
 
+    Args:
+        name: the network as a configuration or a command names it. ``model.json`` may come from anybody, so that a
+            module which it names is imported only if it is named here too.
+
     Raises:
-        UserError: when it is missing, damaged, or the weights are another architecture's.
+        UserError: when it is missing, damaged, or the weights are another architecture's; or when it is of a class
+            that nobody here named (:func:`trainer.model.network.check_trusted`).
     """
     facts = exported(path)
     if facts is None:
@@ -176,7 +181,9 @@ def load_exported(path: Path) -> tuple[Network, dict[str, Any]]:
     if facts["architecture"] is None:
         hint = "build the network yourself, and load the weights beside this file"
         raise UserError("does not say which network it is of", file=path / "model.json", hint=hint)
-    network = build(Architecture.from_json(facts["architecture"]))
+    architecture = Architecture.from_json(facts["architecture"])
+    check_trusted(architecture, name)
+    network = build(architecture)
     weights = _whole(path, facts)
     network.load_state_dict(_read_weights(weights, shapes_of(network)))
     return network, facts

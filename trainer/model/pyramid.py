@@ -1,0 +1,35 @@
+"""Networks that read the features of convolutional backbones at four scales: a backbone for each input."""
+
+from collections.abc import Mapping
+
+import torch
+
+from trainer.model.architecture import Architecture
+from trainer.model.backbone import STRIDES, create, widths
+from trainer.model.base import Network
+from trainer.model.fusion import fuse
+
+SCALES = tuple(f"stride{stride}" for stride in STRIDES)
+
+
+class PyramidNetwork(Network):
+    """A network over the features of timm backbones, one for each of the architecture's branches, fused by addition.
+
+    A class of your own that is derived from it has ``model.backbone``, ``model.pretrained``,
+    ``model.pretrained_inputs``, ``model.fusion`` and several inputs for nothing, and adds a decoder.
+
+    Attributes:
+        widths: channels of the four scales, finest first.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        for branch, names in architecture.branches.items():
+            self.backbones[branch] = create(architecture.backbone, self.channels(names))
+        self.widths = widths(next(iter(self.backbones.values())))
+
+    def features(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """The fused features ``(B, C_s, H'/s, W'/s)`` at the strides s = 4, 8, 16, 32 of the padded inputs."""
+        return fuse(
+            [self.backbones[branch](self.encode(inputs, names)) for branch, names in self.architecture.branches.items()]
+        )
