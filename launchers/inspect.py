@@ -4,12 +4,15 @@ import argparse
 
 from rich.table import Table
 
+from shards.extras import need
 from shards.inspect import contact_sheet, split_rows, verify
 from shards.manifest import Manifest
 from trainer.progress import console, progress
 
 
 def inspect(options: argparse.Namespace) -> None:
+    if options.picture:
+        need("inspect --picture", "matplotlib")
     manifest = Manifest.load(options.dataset)
     summary(manifest)
     if options.verify:

@@ -8,6 +8,7 @@ from pathlib import Path
 from launchers.inspect import summary
 from shards.atomic import disk_errors
 from shards.errors import UserError
+from shards.extras import need
 from shards.manifest import NAME
 from shards.pack import pack
 from shards.sources.base import Source
@@ -25,6 +26,7 @@ def scenes(options: argparse.Namespace) -> None:
 
 
 def nyudv2(options: argparse.Namespace) -> None:
+    need("prepare nyudv2", "h5py")
     from shards.sources.nyudv2 import Nyudv2
 
     _pack(Nyudv2(options.source, options.depth, options.classes), options)

@@ -6,12 +6,14 @@ from typing import Any
 from analysis.relations.words import caveats, judged
 from analysis.results.headlines import HEADLINES, signed
 from analysis.results.table import Results, as_rich
+from shards.extras import need
 from trainer.progress import say, show
 from trainer.ranks import rank
 from trainer.recommendation import FILE, reasons
 
 
 def relate(options: argparse.Namespace) -> None:
+    need("relate", "matplotlib")  # it draws, after hours
     from analysis.relations.relate import relate
 
     folder, relation = relate(

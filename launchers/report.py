@@ -9,6 +9,7 @@ from analysis.results.groups import collect
 from analysis.results.paper import Paper
 from analysis.results.table import as_csv, as_markdown, as_rich, tabulate
 from shards.errors import UserError
+from shards.extras import need
 from trainer.progress import console, say, show
 
 
@@ -49,6 +50,7 @@ def show_results(results: list[dict[str, Any]], style: str = "text", pairs: Sequ
 
 
 def picture(options: argparse.Namespace) -> None:
+    need("picture", "matplotlib")
     from analysis.panel import panel
     from trainer.experiment import Experiment
 
@@ -61,6 +63,7 @@ def picture(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
+    need("report", "contourpy", "jinja2", "markupsafe", "matplotlib")
     from analysis.report.page import write
 
     write(options.runs, options.out, frames=options.frames, data=options.data)

@@ -4,10 +4,13 @@ import argparse
 
 from analysis.results.table import as_markdown, as_rich
 from shards.errors import UserError
+from shards.extras import need
 from trainer.progress import console, progress, show
 
 
 def toy(options: argparse.Namespace) -> None:
+    if options.picture:
+        need("toy --picture", "matplotlib")
     from analysis.toy.example import Toy, steps_of
     from analysis.toy.functions import PAIRS
     from analysis.toy.picture import picture

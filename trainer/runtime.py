@@ -19,18 +19,19 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from shards.errors import UserError
+from shards.extras import need
 from trainer.engine.base import asks
 from trainer.memory import keep_freed_memory
 from trainer.ranks import rank, ranks, ranks_here
 from trainer.runs.status import LostRank
 
 _POLL = 0.5
+"""Seconds between looks at whether the launcher is still there."""
 _KNOWN_WARNINGS = (
     "`broadcast_buffers` is deprecated",  # accelerate knows no other name
     r"`torch\.distributed\.\w+` is deprecated",  # DeepSpeed and accelerate call them, in every step
     "FSDP2-wrapped module .* returned a view tensor",  # that nothing changes in place
 )
-"""Seconds between looks at whether the launcher is still there."""
 
 atexit.register(gc.freeze)  # spares Python the last search for garbage among torch's objects, which takes seconds
 
@@ -42,13 +43,16 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         timeout: seconds that every collective operation waits for the other ranks.
 
     Raises:
-        UserError: for fp16 on a device that lacks it, or ranks that would not hear of each other.
+        UserError: for fp16 on a device that lacks it, ranks that would not hear of each other, or DeepSpeed that is
+            not installed.
     """
     cuda = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     if precision == "fp16" and not cuda:
         hint = "use train.precision=bf16 or fp32"
         raise UserError("fp16 needs a GPU", key="train.precision", hint=hint)
     _refuse_flags(precision)
+    if asks("DEEPSPEED"):
+        need("accelerate launch --use_deepspeed", "deepspeed", "transformers")
     if not cuda:
         keep_freed_memory()
     started = ranks()

@@ -12,6 +12,7 @@ import numpy as np
 
 from shards.codec import MAX_PIXELS, decode_png, encode_png
 from shards.errors import UserError
+from shards.extras import need
 from shards.images import read_values
 from shards.kinds.base import MISSING, Metric, Storage, is_number, missing_share
 from shards.statistics import mean_and_deviation
@@ -97,6 +98,7 @@ class ScalarStorage(Storage):
         return np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
 
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+        need("a picture of a quantity", "matplotlib")
         from matplotlib import colormaps  # a second to import, for the only kind that needs it
 
         measured = self.labelled(label)

@@ -123,21 +123,29 @@ def _claim_data(experiment: Experiment, trained: bool) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """What the figures were made with: versions, hardware, commit."""
+    """What the figures were made with: versions (None of what is not installed), hardware, commit."""
     import torch
 
     packages = ("torch", "torchvision", "timm", "accelerate", "deepspeed", "webdataset", "numpy", "pillow")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "tutelage": importlib.metadata.version("tutelage"),
+        "tutelage": _version("tutelage"),
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
+        **{name: _version(name) for name in packages},
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
         "commit": commit(),
     }
+
+
+def _version(package: str) -> str | None:
+    """None where it is not installed, such as DeepSpeed, or was put on Python's path without its metadata."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def commit() -> str | None:

@@ -1,4 +1,5 @@
-"""What a run writes down as it goes: ``metrics.jsonl``, TensorBoard events, and ``order.jsonl`` if asked for.
+"""What a run writes down as it goes: ``metrics.jsonl``, TensorBoard events where TensorBoard is installed, and
+``order.jsonl`` if asked for.
 
 A run that continues cuts what a killed one wrote after its last checkpoint, so each step stands there once.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from shards.atomic import atomic_file
+from shards.extras import installed
 
 
 class Lines:
@@ -54,18 +56,16 @@ class Records:
     """
 
     def __init__(self, folder: Path, start: int, trace: bool, check: Callable[[], None] = lambda: None) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # a second to import
-
         self._check = check
         self._metrics = Lines(folder / "metrics.jsonl", start)
         self._order = Lines(folder / "order.jsonl", start) if trace else None
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
+        self._board = _board(folder / "tensorboard", start)
 
     def step(self, step: int, entry: dict[str, Any]) -> None:
         """Record a line of training or validation figures: nested dictionaries of numbers."""
         self._check()
         self._metrics.write({"step": step, **entry})
-        for tag, value in _flat(entry):
+        for tag, value in _flat(entry) if self._board else ():
             self._board.add_scalar(tag, value, step)
 
     def keys(self, step: int, epoch: int, keys: list[str]) -> None:
@@ -84,7 +84,17 @@ class Records:
         self._metrics.close()
         if self._order:
             self._order.close()
-        self._board.close()
+        if self._board:
+            self._board.close()
+
+
+def _board(folder: Path, start: int) -> Any:
+    """What writes TensorBoard events; None where TensorBoard is not installed (the extra ``report``)."""
+    if not installed("tensorboard"):
+        return None
+    from torch.utils.tensorboard import SummaryWriter  # a second to import
+
+    return SummaryWriter(str(folder), purge_step=start + 1 if start else None)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,32 @@
+"""Extras: those of the distribution are those that errors name, and what is missing is said in one line."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from shards.errors import UserError
+from shards.extras import EXTRAS, installed, need
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+
+
+def test_extras_are_those_of_the_distribution():
+    given = PROJECT["optional-dependencies"]
+    for extra, modules in EXTRAS.items():
+        assert {re.split(r"[<>=]", each)[0] for each in given[extra]} == {*modules}
+    (whole,) = given["all"]
+    assert {*whole.removeprefix("tutelage[").removesuffix("]").split(",")} == {*EXTRAS, "weights"}
+    assert {*given} == {*EXTRAS, "weights", "all", "test", "lint"}
+
+
+def test_what_is_missing_is_said_with_what_installs_it(monkeypatch):
+    need("report", *EXTRAS["report"])
+    for name in ("matplotlib", "jinja2"):
+        monkeypatch.setitem(sys.modules, name, None)  # as Python notes what must not be imported
+    with pytest.raises(UserError) as caught:
+        need("report", *EXTRAS["report"])
+    assert str(caught.value) == "report: needs jinja2, matplotlib; pip install 'tutelage[report]'"
+    assert not installed("matplotlib") and not installed("no_such_module") and installed("json")
