@@ -21,9 +21,9 @@ from trainer.runs import checkpoint
 from trainer.runs.folder import check_configuration
 from trainer.runs.status import Interrupted, LostRank
 from trainer.setting import decisive
+from trainer.shipped import folders, shipped
 from trainer.stages import check, run
 
-CONFIGS = Path("configs")
 NO_ROWS = ("base", "pretrain")
 """Configurations that are no rows begin with one of these."""
 FINISHED, INTERRUPTED, PENDING, OTHER = "finished", "interrupted", "pending", "other settings"
@@ -89,7 +89,7 @@ class Grid(Cells):
     """The rows of a table for several seeds, teachers before their students.
 
     Args:
-        dataset: the name of a folder under ``configs``, or the path of a folder of configurations.
+        dataset: the path of a folder of configurations, or the name of one under ``configs`` or of a shipped one.
         rows: names of configurations; their teachers join them. None for all.
         seeds: how many, from ``seed`` up (0 where the configurations or overrides say nothing else).
         overrides: ``key=value`` for every row.
@@ -106,7 +106,9 @@ class Grid(Cells):
         folder = folder_of(dataset)
         paths = [folder / f"{name}.yaml" for name in rows] if rows is not None else rows_of(folder)
         if not paths:
-            raise UserError("holds no configuration of a row", file=folder, hint="give a folder of configurations")
+            other = f", or configs/{dataset} for the shipped one" if shipped(dataset) else ""
+            hint = f"give a folder of configurations{other}"
+            raise UserError("holds no configuration of a row", file=folder, hint=hint)
         self.seeds = seeds_from(load(paths[0], overrides).seed, seeds)
         # every row for the first seed, then for the next
         super().__init__(Experiment(path, [*overrides, f"seed={seed}"]) for seed in self.seeds for path in paths)
@@ -133,15 +135,16 @@ def seeds_from(first: int, count: int) -> list[int]:
 
 
 def folder_of(dataset: str) -> Path:
-    """The folder of configurations that a name or path means.
+    """The folder of configurations that a path or name means; a path wins.
 
     Raises:
         UserError: when there is none.
     """
-    for folder in (CONFIGS / dataset, Path(dataset)):
-        if folder.is_dir():
+    own = Path("configs")
+    for folder in (Path(dataset), own / dataset, shipped(dataset)):
+        if folder and folder.is_dir():
             return folder
-    known = sorted(path.name for path in CONFIGS.glob("*/") if any(rows_of(path)))
+    known = sorted({path.name for path in own.glob("*/") if any(rows_of(path))} | {*folders()} - {"engine"})
     near = difflib.get_close_matches(dataset, known, 1) or known
     hint = f"did you mean {' or '.join(near)}?" if near else "give a folder of configurations"
     raise UserError("is no folder of configurations", file=dataset, hint=hint)

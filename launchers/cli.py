@@ -13,6 +13,8 @@ from shards.errors import UserError
 from trainer.ranks import ranks
 from trainer.runs.status import Interrupted, LostRank
 
+CONFIG = "configuration: a YAML file, or the name of a shipped one (nyudv2/ummt-ps)"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0; 1 on an error; 2 on a bad call; 130 when interrupted."""
@@ -126,8 +128,10 @@ def parser() -> argparse.ArgumentParser:
             )
         if name == "config":
             command.add_argument("--keys", action="store_true", help="explain every key")
+            command.add_argument("--list", action="store_true", help="the names of the shipped configurations")
+            command.add_argument("--path", action="store_true", help="print where the file is, and stop")
     grid = _command(commands, "grid", "launchers.grid:grid", "every row of a table, for several seeds")
-    grid.add_argument("dataset", metavar="DATASET", help="a folder under configs/, or the path of one")
+    grid.add_argument("dataset", metavar="DATASET", help="a folder of configurations: its path, or its name (nyudv2)")
     grid.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of every row's configuration")
     grid.add_argument("--rows", metavar="A,B,C", help="only these, with their teachers (default: all)")
     grid.add_argument("--seeds", type=int, default=3, metavar="N", help="how many, from `seed` up (default: 3)")
@@ -163,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     toy.add_argument("--picture", metavar="FILE.png", help="draw what the first seed's networks learnt")
     toy.add_argument("--format", choices=("text", "md"), default="text")
     picture = _command(commands, "picture", "launchers.report:picture", "RGB, truth and predictions side by side")
-    picture.add_argument("configs", metavar="CONFIG", nargs="+", help="configurations of trained networks")
+    picture.add_argument("configs", metavar="CONFIG", nargs="+", help=f"of trained networks: {CONFIG}")
     picture.set_defaults(overrides=[])
     picture.add_argument("--out", required=True, metavar="FILE.png")
     picture.add_argument("--frames", type=int, default=4)
@@ -179,7 +183,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _takes_config(command: Any, *, optional: bool = False) -> None:
     needed = "?" if optional else None
-    command.add_argument("config", metavar="CONFIG", nargs=needed, help="configuration file (configs/…/*.yaml)")
+    command.add_argument("config", metavar="CONFIG", nargs=needed, help=CONFIG)
     command.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from shards.errors import UserError
 from trainer.configfile import load, to_yaml
 from trainer.progress import console, say, show
+from trainer.shipped import find, names
 
 
 def train(options: argparse.Namespace) -> None:
@@ -65,8 +66,15 @@ def config(options: argparse.Namespace) -> None:
         for key, text in documentation().items():
             console.print(f"[bold]{key}[/]: {text}", highlight=False)
         return
+    if options.list:
+        print("\n".join(names()))
+        return
     if not options.config:
-        raise UserError("no configuration was given", key="CONFIG", hint="name one, or give --keys to explain them")
+        hint = "name one; --list shows those that are shipped"
+        raise UserError("no configuration was given", key="CONFIG", hint=hint)
+    if options.path:
+        print(find(options.config))
+        return
     print(to_yaml(load(options.config, options.overrides)), end="")
 
 

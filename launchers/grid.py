@@ -83,13 +83,14 @@ def submit(found: Cells, *, dry: bool) -> None:
         UserError: without the script, or when a submission failed.
     """
     if not PIPELINE.exists():
-        raise UserError("does not exist", file=PIPELINE, hint="start this in the repository's root")
+        hint = "start this in a clone, or in a project of `tutelage init`"
+        raise UserError("does not exist", file=PIPELINE, hint=hint)
     teachers = {each.folder for cell in found.cells for each in found.teachers(cell)}
     lost = []
     for cell in found.cells:
         if cell.folder in teachers:
             continue
-        call = [str(PIPELINE), str(cell.path), *cell.overrides]
+        call = [str(PIPELINE), cell.spelling, *cell.overrides]
         print(shlex.join(call), flush=True)
         if not dry and subprocess.run(call, check=False).returncode:
             lost.append(found.name(cell))

@@ -90,7 +90,7 @@ def show(options: argparse.Namespace) -> None:
     for number, job in enumerate(jobs(Experiment(options.config, options.overrides))):
         folder = job.experiment.config.data.path if job.script == "prepare" else job.experiment.folder
         after, why = ",".join(map(str, job.after)) or "-", " ".join(job.why.split())
-        call = [str(job.experiment.path), *job.experiment.overrides]
+        call = [job.experiment.spelling, *job.experiment.overrides]
         rows.append((str(number), job.script, job.state, str(folder), why, after, call))
     if options.tsv:
         for _, *words, call in rows:

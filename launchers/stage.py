@@ -45,7 +45,7 @@ class Stage:
             return
         chosen = self.experiment.config.evaluate.checkpoint
         if checkpoint.exported(self.experiment.checkpoints / chosen) is None:
-            hint = f"train it first (`tutelage train {self.experiment.path}`)"
+            hint = f"train it first (`tutelage train {self.experiment.spelling}`)"
             raise UserError(f"there is no {chosen} checkpoint", file=self.experiment.checkpoints, hint=hint)
 
     def state(self) -> tuple[str, str]:

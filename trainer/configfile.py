@@ -1,7 +1,7 @@
 """Configuration files: inheritance, ``key=value`` overrides, and errors that name the key and its hint.
 
 A file is YAML in the form of :class:`trainer.config.Config`, with one key more: ``inherits: FILE`` (or a list of
-files, later ones win), relative to itself.
+files, later ones win), relative to itself, or by the name of a shipped one (:mod:`trainer.shipped`).
 """
 
 import difflib
@@ -20,6 +20,7 @@ from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import first_networks
 from trainer.recommendation import AUTO, FILE, pseudo_labels, relation_folder
 from trainer.renamed import RENAMED, renewed
+from trainer.shipped import find, resolve
 
 _OF_THE_STUDENT = (
     "experiment",
@@ -46,7 +47,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file and apply overrides.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of a shipped one.
         overrides: ``key=value`` with dotted keys; values are YAML.
 
     Returns:
@@ -56,7 +57,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         UserError: a missing file, an unknown key (with the nearest right one), a value that is missing, of the wrong
             type or out of range.
     """
-    path = Path(path)
+    path = find(path)
     config = OmegaConf.structured(Config)
     layers: list[tuple[str | Path, DictConfig]] = [*_chain(path, ())]
     layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
@@ -150,14 +151,7 @@ def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]
     """A file's ancestors and itself, the oldest first."""
     if path.resolve() in heirs:
         raise UserError("inherits itself", file=path, key="inherits", hint="break the circle")
-    try:
-        content = read_yaml(path, "correct it")
-    except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1)
-        hint = (
-            f"did you mean {path.parent / near[0]}?" if near else "give the path of a configuration (configs/…/*.yaml)"
-        )
-        raise UserError("does not exist", file=path, hint=hint) from None
+    content = read_yaml(path, "correct it")
     if not isinstance(content, dict):
         raise UserError("holds no keys", file=path, hint="write `key: value` lines")
     inherits = content.pop("inherits", [])
@@ -166,11 +160,11 @@ def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]
         raise UserError(f"{inherits!r} names no file", file=path, key="inherits", hint="name one file or a list")
     chain = []
     for name in ancestors:
-        chain += _chain(path.parent / name, (*heirs, path.resolve()))
+        chain += _chain(find(name, path.parent), (*heirs, path.resolve()))
     pseudo = content.get("pseudo")
     for entry in pseudo.values() if isinstance(pseudo, dict) else ():
         if isinstance(entry, dict) and isinstance(entry.get("teacher"), str):
-            entry["teacher"] = str(path.parent / entry["teacher"])  # relative to the file that names it
+            entry["teacher"] = str(resolve(entry["teacher"], path.parent))  # relative to the file that names it
     return [*chain, (path, OmegaConf.create(content))]
 
 

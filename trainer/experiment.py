@@ -20,6 +20,7 @@ from trainer.configfile import load, teacher_call
 from trainer.configvalues import parse_size
 from trainer.measurement import Measurement
 from trainer.model.architecture import RGB, Architecture
+from trainer.shipped import find, spelling
 
 TRAIN = "train"
 
@@ -28,7 +29,7 @@ class Experiment:
     """What a configuration file and its overrides mean.
 
     Args:
-        path: the configuration file.
+        path: the configuration file, or the name of a shipped one.
         overrides: ``key=value``.
 
     Raises:
@@ -36,8 +37,8 @@ class Experiment:
     """
 
     def __init__(self, path: str | Path, overrides: Sequence[str] = (), config: Config | None = None) -> None:
-        self.path, self.overrides = Path(path), list(overrides)
-        self.config = config or load(path, overrides)
+        self.path, self.overrides = Path(path) if config else find(path), list(overrides)
+        self.config = config or load(self.path, overrides)
         self.folder = Path(self.config.run.path)
 
     @classmethod
@@ -58,9 +59,14 @@ class Experiment:
         return cls(path, config=config)
 
     @property
+    def spelling(self) -> str:
+        """What a command takes for its configuration: the file's path, or its name if it is a shipped one."""
+        return spelling(self.path)
+
+    @property
     def command(self) -> list[str]:
         """What to type to run this experiment with all it depends on."""
-        return ["tutelage", "run", str(self.path), *self.overrides]
+        return ["tutelage", "run", self.spelling, *self.overrides]
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -171,8 +177,8 @@ class Experiment:
             entry = config.pseudo[task]
             keep = Keep(entry.threshold, entry.quantile, entry.target == "soft", entry.weight == "confidence")
             if not (teacher.labels / NAME).exists():
-                own = "" if entry.inputs else f"label with it (`tutelage label {teacher.path}`), or "
-                hint = f"{own}let `tutelage run {self.path}` do it all"
+                own = "" if entry.inputs else f"label with it (`tutelage label {teacher.spelling}`), or "
+                hint = f"{own}let `tutelage run {self.spelling}` do it all"
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", hint=hint)
             frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), keep))
         return frames

@@ -24,9 +24,12 @@ from trainer.engine.base import asks
 from trainer.memory import keep_freed_memory
 from trainer.ranks import rank, ranks, ranks_here
 from trainer.runs.status import LostRank
+from trainer.shipped import resolve
 
 _POLL = 0.5
 """Seconds between looks at whether the launcher is still there."""
+_SETTINGS = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
+"""Where the launcher says which JSON file has DeepSpeed's settings."""
 _KNOWN_WARNINGS = (
     "`broadcast_buffers` is deprecated",  # accelerate knows no other name
     r"`torch\.distributed\.\w+` is deprecated",  # DeepSpeed and accelerate call them, in every step
@@ -53,6 +56,7 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     _refuse_flags(precision)
     if asks("DEEPSPEED"):
         need("accelerate launch --use_deepspeed", "deepspeed", "transformers")
+        _find_settings()
     if not cuda:
         keep_freed_memory()
     started = ranks()
@@ -103,6 +107,13 @@ def _refuse_flags(precision: str) -> None:
         if given is not None and given.lower() not in values:
             key = f"accelerate launch --{name.lower()}"
             raise UserError(f"{given} is not what the run does", key=key, hint=hint)
+
+
+def _find_settings() -> None:
+    """Have accelerate find the JSON file that a shipped ``engine/zeroN.yaml`` names as it stands in a clone."""
+    name = os.environ.get(_SETTINGS)
+    if name and (path := resolve(name)).exists():
+        os.environ[_SETTINGS] = str(path)
 
 
 def _compile_nothing() -> None:

@@ -27,6 +27,7 @@ from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
 from trainer.runs.folder import environment
 from trainer.setting import same
+from trainer.shipped import find, spelling
 
 PLACE = "{labels}"
 """What stands for the number of labels in the root of its runs."""
@@ -71,8 +72,8 @@ class Study(Cells):
         roots: str | None = None,
         out: str | Path | None = None,
     ) -> None:
-        self.path, self.overrides = Path(path), list(overrides)
-        self.config = config = load(path, overrides)
+        self.path, self.overrides = find(path), list(overrides)
+        self.config = config = load(self.path, overrides)
         self.task = _scarce(config, self.path, task)
         self.labels = _budgets(labels)
         check_overrides(overrides)
@@ -206,7 +207,7 @@ class Study(Cells):
             if (row := results.get(cell.folder))
         ]
         return {
-            "config": str(self.path),
+            "config": spelling(self.path),
             "overrides": self.overrides,
             "missing": len(self.cells) - len(runs),
             "runs": runs,
@@ -240,7 +241,7 @@ def _baselines(
 ) -> list[tuple[Path, list[str]]]:
     """Configurations to compare with, and what is overridden in each."""
     if given:
-        return [(Path(each), []) for each in given]
+        return [(find(each), []) for each in given]
     sibling = path.parent / BASELINE
     if sibling.exists() and sibling != path and task in load(sibling, overrides).tasks:
         return [(sibling, [])]

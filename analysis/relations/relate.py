@@ -62,7 +62,8 @@ def relate(
     """Train and measure all networks, and write what follows.
 
     Args:
-        path: a configuration, whose tasks are related. Its inputs, pseudo-labels and name do not matter.
+        path: a configuration, or the name of a shipped one, whose tasks are related. Its inputs, pseudo-labels and name
+            do not matter.
         overrides: ``key=value``.
         seeds: how many, from the configuration's on.
         samples: frames to train on; None for all that show every task's label within the budgets.
@@ -198,7 +199,7 @@ class Study:
         )
         first = rows[None, seeds[0]]
         return {
-            "config": str(self.own.path),
+            "config": self.own.spelling,
             "overrides": list(self.own.overrides),
             "dataset": self.config.data.name,
             "manifest": self.own.manifest.sha256,

@@ -1,4 +1,4 @@
-"""What the paper's tables print, read from ``configs/paper.yaml`` beside the code."""
+"""What the paper's tables print, read from the shipped ``configs/paper.yaml``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 from shards.errors import UserError
+from trainer.shipped import CONFIGS
 
-FILE = Path(__file__).resolve().parents[2] / "configs" / "paper.yaml"
+FILE = CONFIGS / "paper.yaml"
 
 
 @dataclass(frozen=True)
@@ -27,19 +28,17 @@ class Paper:
 
     @classmethod
     def load(cls, path: Path = FILE) -> "Paper":
-        """Read a file; an installation without one knows no figures.
+        """Read a file.
 
         Raises:
-            UserError: when it has another form.
+            UserError: when it is missing, or has another form.
         """
-        if not path.exists():
-            return cls()
         try:
             entry = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # every scalar as it is written
             pairs = tuple((one, other) for one, other in entry.pop("comparisons", ()))
             return cls({name: {**table, "rows": dict(table["rows"])} for name, table in entry.items()}, pairs)
-        except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
-            hint = "restore it: `git checkout configs/paper.yaml`"
+        except (OSError, yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as error:
+            hint = "restore it: `git checkout configs/paper.yaml`, or install Tutelage again"
             raise UserError(f"holds no tables ({type(error).__name__})", file=path, hint=hint) from error
 
     def rows(self, dataset: str) -> list[str]:

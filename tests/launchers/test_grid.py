@@ -22,7 +22,7 @@ def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(place, capsys):
     before = set(place.rglob("*"))
     assert main(["grid", ".", "--seeds", "2", "--dry-run", "train.steps=3"]) == 0
     said = lines(capsys.readouterr().out, "student", "teacher")
-    assert said == [["teacher", "–", "12", *["to", "do"] * 2], ["student", "teacher", "12", *["to", "do"] * 2]]
+    assert said == [["teacher", "–", "12", *["pending"] * 2], ["student", "teacher", "12", *["pending"] * 2]]
     assert set(place.rglob("*")) == before
 
 
@@ -64,7 +64,7 @@ def test_rows_that_see_other_numbers_of_samples_are_told(place, capsys):
 def test_a_cluster_gets_each_row_that_teaches_no_other(place, capsys):
     call = ["grid", ".", "--seeds", "2", "--sbatch", "train.lr=0.5"]
     assert main(call) == 1
-    assert "slurm/pipeline.sh: does not exist; start this in the repository's root" in capsys.readouterr().err
+    assert "slurm/pipeline.sh: does not exist; start this in a clone, or in a project" in capsys.readouterr().err
     Path("slurm").mkdir()
     Path("slurm/pipeline.sh").write_text(SCRIPT)
     Path("slurm/pipeline.sh").chmod(0o755)

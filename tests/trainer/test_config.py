@@ -330,7 +330,7 @@ def test_a_missing_file_names_a_near_one(tmp_path):
 def test_what_is_no_text_is_no_configuration(tmp_path):
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00\x81")
     assert "is no configuration" in error_of(tmp_path / "c.yaml")
-    assert "is no configuration" in error_of(tmp_path)
+    assert "is a folder; name one of its configurations" in error_of(tmp_path)
 
 
 def test_sizes():

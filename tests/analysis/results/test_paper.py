@@ -32,7 +32,8 @@ def test_every_row_and_comparison_is_a_configuration():
 
 
 def test_a_file_that_is_missing_or_wrong(tmp_path):
-    assert Paper.load(tmp_path / "paper.yaml") == Paper()
+    with pytest.raises(UserError, match=r"paper\.yaml: holds no tables \(FileNotFoundError\).*install Tutelage again"):
+        Paper.load(tmp_path / "paper.yaml")
     assert Paper().rows("nyudv2") == []
     for text in ("[]", "a: 1", "a: {}", "comparisons: [[a]]", "a: ["):
         (tmp_path / "paper.yaml").write_text(text)
