@@ -106,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--debug", action="store_true", help="show a traceback after an error")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _init(commands)
     _prepare(commands)
     inspect = _command(commands, "inspect", "launchers.inspect:inspect", "what a data set holds")
     inspect.add_argument("dataset", metavar="DATASET", help="folder with MANIFEST.json")
@@ -230,6 +231,14 @@ def _job(commands: Any) -> None:
         question.add_argument("stage", choices=("train", "label", "evaluate"))
         _takes_config(question)
     _command(questions, "stop", "launchers.jobs:stop", "ask this job's ranks on this host to stop")
+
+
+def _init(commands: Any) -> None:
+    init = _command(commands, "init", "launchers.init:init", "a project of your own: configurations, scripts, a README")
+    init.add_argument("folder", metavar="FOLDER", help="of the project; what is in it already is left as it is")
+    init.add_argument("--name", help="of the data set (default: the folder's)")
+    classes = "of the segmentation, in the order of their numbers (default: some to be replaced)"
+    init.add_argument("--classes", default="floor,wall,shelf,person", metavar="NAME,NAME,...", help=classes)
 
 
 def _prepare(commands: Any) -> None:

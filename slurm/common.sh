@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the job scripts share: the site's settings, the launch over all nodes, and what becomes of a job that ended.
-# A script runs in the repository's root, where it was submitted.
+# A script runs in the folder that holds slurm/, a clone or a project of `tutelage init`, where it was submitted.
 set -e # and no -u yet: what activates an environment seldom bears it
 # shellcheck disable=SC1091  # the site's own, see site.env.example, or what `make install` made
 if [ -f slurm/site.env ]; then . slurm/site.env; elif [ -f .venv/bin/activate ]; then . .venv/bin/activate; fi
@@ -13,12 +13,15 @@ site=(${STORAGE:+"run.root=$STORAGE/runs" "data.path=$STORAGE/data/\${data.name}
 fail() { echo "tutelage: $*" >&2 && exit 1; }
 
 [[ $RANKS_PER_NODE =~ ^[1-9][0-9]*$ ]] || fail "RANKS_PER_NODE=$RANKS_PER_NODE: give a number from 1 up"
-[ -f "configs/engine/$ENGINE.yaml" ] || fail "ENGINE=$ENGINE: configs/engine/ has" configs/engine/*.yaml
 
 tutelage() {
   # shellcheck disable=SC2086  # a line of words
   $CONTAINER python -m tutelage "$@"
 }
+
+engine=configs/engine/$ENGINE.yaml # one's own, or the one that is installed
+if [ ! -f "$engine" ]; then engine=$(tutelage config --path "engine/$ENGINE") || engine=''; fi
+[ -n "$engine" ] || fail "ENGINE=$ENGINE is unknown"
 
 arguments() { # DEFAULT "$@": fills `call` with [CONFIG] [key=value ...] and what the site adds
   [ -n "$DRY_RUN" ] || [ -n "${SLURM_JOB_ID:-}" ] || fail "$0 is a job: submit it (sbatch $0), or start slurm/pipeline.sh"
@@ -39,8 +42,8 @@ header() { # of every life of a job in its log
   commit=$(git describe --always --dirty --abbrev=12 --match= 2>/dev/null) || commit=unknown
   # shellcheck disable=SC2086
   ask $CONTAINER python -c 'import importlib.metadata as of, platform
-names = "tutelage", "torch", "accelerate", "deepspeed"
-print(", ".join(["python " + platform.python_version(), *(f"{name} {of.version(name)}" for name in names)]))'
+found = {each.name: each.version for each in of.distributions() if each.name in ("torch", "accelerate", "deepspeed", "tutelage")}
+print(", ".join(["python " + platform.python_version(), *(f"{name} {found[name]}" for name in sorted(found))]))'
   echo "tutelage: $SLURM_JOB_NAME $(quoted "${call[@]}")"
   echo "  job $SLURM_JOB_ID, restart $restart, $(date --iso-8601=seconds), engine $ENGINE, $RANKS_PER_NODE ranks a node"
   echo "  nodes $(scontrol show hostnames "$SLURM_JOB_NODELIST" | paste --serial --delimiters=' '), commit $commit"
@@ -106,7 +109,7 @@ launch() { # one launcher on each node, which starts its ranks
     port=$((15000 + (SLURM_JOB_ID + 1009 * ${SLURM_RESTART_COUNT:-0}) % 15000)) total=$((nodes * RANKS_PER_NODE))
     run=(exec "${on_every_node[@]}" --kill-on-bad-exit=1 --cpu-bind=none) # ranks share the CPUs
   fi
-  options=(--config_file "configs/engine/$ENGINE.yaml" --num_processes "$total" --num_machines "$nodes")
+  options=(--config_file "$engine" --num_processes "$total" --num_machines "$nodes")
   options+=(--main_process_ip "$head" --main_process_port "$port")
   # shellcheck disable=SC2016  # each node's own number
   "${run[@]}" bash -c 'exec $CONTAINER accelerate launch --machine_rank "$SLURM_NODEID" "$@"' launch \

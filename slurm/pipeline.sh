@@ -10,7 +10,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dry='' words=()
 for word in "$@"; do if [ "$word" = --dry-run ]; then dry=1; else words+=("$word"); fi; done
 [ "${#words[@]}" -gt 0 ] || { sed -n '4p' "${BASH_SOURCE[0]}" | cut -c3- >&2 && exit 2; }
-[ . -ef "$root" ] || [[ ${words[0]} = /* ]] || words[0]=$PWD/${words[0]}
+[ . -ef "$root" ] || [[ ${words[0]} = /* ]] || [ ! -e "${words[0]}" ] || words[0]=$PWD/${words[0]} # or a shipped one's name
 cd "$root"
 for name in $(compgen -e SLURM_); do # what is so of the job that this may run in, is not so of those that it submits
   [[ $name =~ ^SLURM_(CONF|CLUSTERS|JWT)$ ]] || unset "$name"

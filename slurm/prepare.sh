@@ -12,7 +12,7 @@
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@180
 cd "${SLURM_SUBMIT_DIR:-.}"
-[ -f slurm/common.sh ] || { echo "tutelage: submit it in the repository's root" >&2 && exit 1; }
+[ -f slurm/common.sh ] || { echo "tutelage: submit it in the folder that holds slurm/" >&2 && exit 1; }
 . slurm/common.sh
 arguments configs/cityscapes/ummt-ps.yaml "$@"
 prepare

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from ownframes import write_frames
 from PIL import Image
 
 from launchers.cli import main, parse
 from shards.pack import pack
 from shards.sources.scenes import Scenes
 from trainer.configfile import load
+from trainer.shipped import names
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")])
@@ -24,6 +26,7 @@ TINY = ["train.steps=2", "model.backbone=mobilenetv3_small_050", "model.pretrain
 TINY += ["train.global_batch_size=2", "labels.semseg=4", "labels.depth=10", "frames=null", "val=null", "data.crop=null"]
 CANNOT_RUN = {
     "make": "installs, or is the test suite itself",
+    "pip": "installs",
     "git": "needs the network",
     "sbatch": "needs a cluster (tests/cluster)",
     "slurm/pipeline.sh": "needs a cluster (tests/cluster)",
@@ -128,10 +131,13 @@ def execute(command: str) -> None:
         if "--rounds" in words:  # how often something is timed
             place = words.index("--rounds") + 1
             words[place] = str(min(1, int(words[place])))
-        words += TINY if any(word.endswith(".yaml") for word in words[words.index("-m") :]) else []
+        words += TINY if any(map(is_config, words[words.index("-m") :])) else []
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr[-3000:]
+        return
+    if words[0] == "cd":
+        os.chdir(words[1])  # the test's fixture returns
         return
     assert words[0] == "tutelage", f"no way to test {words[0]}"
     if words[1] == "prepare":
@@ -142,25 +148,22 @@ def execute(command: str) -> None:
     elif words[1] == "curve":
         words[words.index("--labels") + 1] = "2,4"
         words += ["--seeds", "1", *(each for each in TINY if not each.startswith("labels.semseg"))]
-    elif configs := [word for word in words if word.endswith(".yaml")]:
+    elif configs := [word for word in words if is_config(word)]:
         words += TINY
         words += ["labels.normals=4"] if "normals" in load(configs[0]).tasks else []
     assert main(words[1:]) == 0, command
+    if words[1] == "init":
+        write_frames(Path(words[2]) / "frames", classes=4, size=SIZE)
+
+
+def is_config(word: str) -> bool:
+    """Whether a word of a command names a configuration."""
+    return word.endswith(".yaml") or word in names()
 
 
 def own_frames(folder: Path) -> None:
     """Raw frames in the folder that the README takes as an example of a user's own."""
     declaration = next(text for _, text in blocks(ROOT / "README.md") if text.startswith("# warehouse/dataset.yaml"))
-    for name in ("rgb", "semseg", "depth"):
-        (folder / name).mkdir(parents=True)
-    (folder / "dataset.yaml").write_text(declaration)
     classes = len(yaml.safe_load(declaration)["tasks"]["semseg"]["classes"])
-    source = Scenes(15, 0, SIZE)
-    for number in range(15):
-        frame = source.load("train", number)
-        Image.fromarray(np.asarray(frame.rgb)).save(folder / "rgb" / f"{number:03d}.jpg")
-        depth = np.rint(frame.labels["depth"] * 1000).astype(np.uint16)
-        Image.fromarray(depth).save(folder / "depth" / f"{number:03d}.png")
-        if number % 2:
-            semseg = (frame.labels["semseg"] % classes).astype(np.uint8)
-            Image.fromarray(semseg).save(folder / "semseg" / f"{number:03d}.png")
+    write_frames(folder, classes, SIZE)
+    (folder / "dataset.yaml").write_text(declaration)

@@ -17,7 +17,7 @@ from launchers.cli import main
 from shards.manifest import Manifest
 from trainer.runs.lease import turn
 
-COMMANDS = ["prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
+COMMANDS = ["init", "prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
 COMMANDS += ["relate", "predict", "export", "table", "toy", "picture", "report"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "own", "folder"]
 

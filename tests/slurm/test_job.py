@@ -158,4 +158,4 @@ def test_every_setting_of_the_example_is_one(site: Site):
 
 def test_a_job_that_was_submitted_elsewhere_says_where_to(site: Site, tmp_path):
     done = site.job("student", "x.yaml", SLURM_SUBMIT_DIR=str(tmp_path))
-    assert done.returncode == 1 and done.stderr.splitlines() == ["tutelage: submit it in the repository's root"]
+    assert done.returncode == 1 and done.stderr.splitlines() == ["tutelage: submit it in the folder that holds slurm/"]

@@ -1,0 +1,45 @@
+"""The scripts in a project of `tutelage init`, where there is no clone: the engine's file is the installed one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from launchers.cli import main
+from trainer.shipped import CONFIGS, ROOT
+
+
+def run(folder: Path, *call: str, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment |= {"PATH": path, "PYTHONPATH": str(ROOT), **env}
+    return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_dry_run_prints_what_would_run(tmp_path):
+    assert main(["init", str(tmp_path / "robot")]) == 0
+    done = run(tmp_path / "robot", "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="zero2")
+    assert done.returncode == 0, done.stderr
+    assert "python -m launchers prepare folder frames data/robot " in done.stdout
+    assert " slurm/teacher.sh configs/teacher.yaml" in done.stdout
+    assert f"--config_file {CONFIGS}/engine/zero2.yaml " in done.stdout
+    assert "-m launchers train configs/student.yaml" in done.stdout
+
+
+def test_a_shipped_name_is_not_taken_for_a_file_of_the_folder_it_is_called_from(tmp_path):
+    assert main(["init", str(tmp_path / "robot")]) == 0
+    done = run(tmp_path, "robot/slurm/pipeline.sh", "scenes/ummt-ps", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert " slurm/teacher.sh scenes/mmmt-d" in done.stdout
+    assert "-m launchers train scenes/ummt-ps" in done.stdout
+
+
+def test_an_engine_of_ones_own_comes_first_and_an_unknown_one_is_told(tmp_path):
+    folder = tmp_path / "robot"
+    assert main(["init", str(folder)]) == 0
+    (folder / "configs/engine").mkdir()
+    (folder / "configs/engine/mine.yaml").write_text("num_processes: 1\n")
+    done = run(folder, "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="mine")
+    assert "--config_file configs/engine/mine.yaml " in done.stdout
+    done = run(folder, "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="zero9")
+    assert done.returncode == 1 and "ENGINE=zero9" in done.stderr and "did you mean" in done.stderr
