@@ -22,7 +22,7 @@ NAME = "my_network:MLPDecoder"
 
 
 def tutelage(*words: object, here: Path = EXAMPLES) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "launchers", *map(str, words)]
+    call = [sys.executable, "-m", "tutelage", *map(str, words)]
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1"}
     return subprocess.run(call, cwd=here, env=environment, capture_output=True, text=True)
 

@@ -20,10 +20,10 @@ def test_a_dry_run_prints_what_would_run(tmp_path):
     assert main(["init", str(tmp_path / "robot")]) == 0
     done = run(tmp_path / "robot", "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="zero2")
     assert done.returncode == 0, done.stderr
-    assert "python -m launchers prepare folder frames data/robot " in done.stdout
+    assert "python -m tutelage prepare folder frames data/robot " in done.stdout
     assert " slurm/teacher.sh configs/teacher.yaml" in done.stdout
     assert f"--config_file {CONFIGS}/engine/zero2.yaml " in done.stdout
-    assert "-m launchers train configs/student.yaml" in done.stdout
+    assert "-m tutelage train configs/student.yaml" in done.stdout
 
 
 def test_a_shipped_name_is_not_taken_for_a_file_of_the_folder_it_is_called_from(tmp_path):
@@ -31,7 +31,7 @@ def test_a_shipped_name_is_not_taken_for_a_file_of_the_folder_it_is_called_from(
     done = run(tmp_path, "robot/slurm/pipeline.sh", "scenes/ummt-ps", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert " slurm/teacher.sh scenes/mmmt-d" in done.stdout
-    assert "-m launchers train scenes/ummt-ps" in done.stdout
+    assert "-m tutelage train scenes/ummt-ps" in done.stdout
 
 
 def test_an_engine_of_ones_own_comes_first_and_an_unknown_one_is_told(tmp_path):

@@ -190,7 +190,7 @@ def test_engines_train_what_one_process_trains(make, configs, tmp_path, name, en
     """Two real ranks, with a learnt weighting, whose parameters engines gather in the network's forward."""
     given = [*options(name), "loss.weighting=uncertainty", "train.steps=3", "checkpoint.every=3", "model.norm=frozen"]
     words = (str(configs / "teacher.yaml"), f"run.root={tmp_path / 'runs'}", *given, "evaluate.every=0")
-    done = launch(2, "-m", "launchers", "train", *words, "experiment=parts", config=ENGINES / f"{engine}.yaml")
+    done = launch(2, "-m", "tutelage", "train", *words, "experiment=parts", config=ENGINES / f"{engine}.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
     alone = make("teacher", *given, "evaluate.every=0", "experiment=alone")
     parts = make("teacher", *given, "evaluate.every=0", "experiment=parts")
