@@ -1,8 +1,10 @@
 """What a network costs with different backbones: parameters, multiply-adds, and latency on this machine's processors.
 
     python -m benchmarks.backbones [BACKBONE ...] [--size HEIGHTxWIDTH] [--classes N] [--rounds N] [--own-widths]
+        [--decoders DECODER ...]
 
-Networks of RGB → segmentation + depth, each with both decoders. Sizes are counted, not computed with
+Networks of RGB → segmentation + depth, by default with both decoders of mtinet, mti and heads; fpn and dpt are networks
+of their own, dpt for backbones that are vision transformers. Sizes are counted, not computed with
 (trainer/model/size.py). Latency is the median time of a forward pass on one frame in evaluation, with channels-last
 memory and all threads; the networks take turns, so that a disturbance meets all of them. ``--rounds 0`` counts
 alone, and ``--own-widths`` gives the decoder the backbone's widths (model.widths=null). Prints a Markdown table.
@@ -16,8 +18,7 @@ import torch
 
 from shards.tasks import Task, palette
 from trainer.configvalues import parse_size
-from trainer.model.mtinet import MTINet
-from trainer.model.network import Architecture
+from trainer.model.network import Architecture, network_of
 from trainer.model.size import size_of
 
 BACKBONES = (
@@ -39,6 +40,7 @@ def main() -> None:
     arguments.add_argument("--classes", type=int, default=40)
     arguments.add_argument("--rounds", type=int, default=7)
     arguments.add_argument("--own-widths", action="store_true")
+    arguments.add_argument("--decoders", nargs="+", default=("mti", "heads"), metavar="DECODER")
     options = arguments.parse_args()
     size = parse_size(options.size, "--size")
     assert size
@@ -46,9 +48,9 @@ def main() -> None:
     tasks = Task("semseg", "classes", names, palette(options.classes)), Task("depth", "scalar", scale=0.001, unit="m")
     widths = {"widths": None} if options.own_widths else {}
     descriptions = [
-        Architecture(backbone, ("rgb",), tasks, decoder=decoder, **widths)  # type: ignore[arg-type]
+        Architecture(backbone, ("rgb",), tasks, **widths, **_network(decoder))  # type: ignore[arg-type]
         for backbone in options.backbones
-        for decoder in ("mti", "heads")
+        for decoder in options.decoders
     ]
     milliseconds = latencies(descriptions, torch.rand(1, 3, *size), options.rounds) if options.rounds else []
     print(f"{torch.get_num_threads()} threads, one frame of {options.size}, {options.classes} classes and depth\n")
@@ -59,13 +61,22 @@ def main() -> None:
         counts = [f"{number / 1e6:.2f} M" for number in (found.backbone, found.decoder)]
         counts += [f"{number / 1e9:.2f} G" for number in found.multiply_adds]
         latency = f"{milliseconds[number]:.0f} ms" if milliseconds else "–"
-        print(f"| `{each.backbone}` | {each.decoder} | {' | '.join(counts)} | {latency} |")
+        print(f"| `{each.backbone}` | {decoder_of(each)} | {' | '.join(counts)} | {latency} |")
+
+
+def _network(decoder: str) -> dict[str, str]:
+    return {"decoder": decoder} if decoder in ("mti", "heads") else {"name": decoder}
+
+
+def decoder_of(description: Architecture) -> str:
+    """What stands behind the backbone, in a word."""
+    return description.decoder if description.name == "mtinet" else description.name
 
 
 @torch.inference_mode()
 def latencies(descriptions: list[Architecture], rgb: torch.Tensor, rounds: int) -> list[float]:
     """The median milliseconds of each network's forward pass; the first round warms up."""
-    networks = [MTINet(each).eval().to(memory_format=torch.channels_last) for each in descriptions]  # type: ignore[call-overload]
+    networks = [network_of(each).eval().to(memory_format=torch.channels_last) for each in descriptions]  # type: ignore[call-overload]
     taken: list[list[float]] = [[] for _ in networks]
     for number in range(rounds + 1):
         for network, seconds in zip(networks, taken, strict=True):

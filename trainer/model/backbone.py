@@ -24,6 +24,16 @@ def create(name: str, inputs: int) -> nn.Module:
     Raises:
         UserError: timm has no such model or no such weights of it, or it lacks a feature at one of the strides.
     """
+    check_name(name)
+    return _create(name, in_chans=inputs, out_indices=_indices(name))
+
+
+def check_name(name: str) -> None:
+    """Make sure that timm has a model of this name.
+
+    Raises:
+        UserError: when it has not, or no such weights of it.
+    """
     model, _, tag = name.partition(".")
     if not timm.is_model(model):
         near = difflib.get_close_matches(model, timm.list_models(), n=3) or ["hrnet_w18"]
@@ -34,7 +44,6 @@ def create(name: str, inputs: int) -> nn.Module:
         known = " or ".join([model, *timm.list_pretrained(f"{model}.*")])
         what = f"timm knows no weights {tag!r} of {model}"
         raise UserError(what, key="model.backbone", hint=f"use {known}") from None
-    return _create(name, in_chans=inputs, out_indices=_indices(name))
 
 
 def widths(backbone: nn.Module) -> list[int]:

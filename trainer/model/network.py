@@ -7,6 +7,8 @@
               read each other                                    for each input
 ``fpn``       :mod:`trainer.model.fpn`: light, tasks share a     the same
               feature pyramid
+``dpt``       :mod:`trainer.model.dpt`: maps of tokens, fused   a vision transformer, one for all inputs
+              from coarse to fine
 ``M:C``       class C of module M, derived from                  its own
               :class:`trainer.model.base.Network`
 ============  =================================================  =======================================
@@ -24,13 +26,14 @@ from trainer.extension import named
 from trainer.kinds import learning
 from trainer.model.architecture import Architecture
 from trainer.model.base import Network, Predictions
+from trainer.model.dpt import DPT
 from trainer.model.fpn import FPN
 from trainer.model.mtinet import MTINet
 from trainer.model.pretrained import load_pretrained, normalised, pretrained_branches
 
 __all__ = ["NETWORKS", "Architecture", "Network", "Predictions", "build", "check_trusted", "described", "network_of"]
 
-NETWORKS: dict[str, type[Network]] = {"mtinet": MTINet, "fpn": FPN}
+NETWORKS: dict[str, type[Network]] = {"mtinet": MTINet, "fpn": FPN, "dpt": DPT}
 
 
 def network_of(architecture: Architecture) -> Network:

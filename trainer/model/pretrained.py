@@ -32,8 +32,11 @@ _KEY = "model.pretrained"
 def load_pretrained(backbones: Iterable[nn.Module], name: str, source: bool | str | Path) -> None:
     """Start every backbone from the same weights, its first convolution adapted to its own input channels.
 
+    Where a backbone says which of its channels are RGB's (``rgb_channels``), those get the weights, the others zeros.
+
     Args:
-        backbones: made by :func:`trainer.model.backbone.create`, all of the same model.
+        backbones: made by :func:`trainer.model.backbone.create` or :func:`trainer.model.transformer.create`, all of the
+            same model.
         name: the timm model's name.
         source: ``True`` for the hub's weights, ``"package"`` for those of a pip package, or a ``.safetensors`` file;
             ``False`` does nothing.
@@ -189,7 +192,7 @@ def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, p
             raise refuse(f"is missing, but {name} has it", key)
         _, weight = given.pop(_flat(key))
         if _flat(key) in stems and weight.ndim == 4 and weight.shape[1] == 3:
-            weight = adapt_input_conv(current.shape[1], weight)
+            weight = _adapted(weight, current.shape[1], getattr(backbone, "rgb_channels", None))
         if weight.shape != current.shape:
             raise refuse(f"has shape {tuple(weight.shape)}, where {name} has {tuple(current.shape)}", key)
         current.copy_(weight)
@@ -199,6 +202,15 @@ def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, p
         for flat, (key, _) in given.items():
             if flat not in classifier:
                 raise refuse(f"is not a weight of {name}", key)
+
+
+def _adapted(weight: torch.Tensor, channels: int, rgb: slice | None) -> torch.Tensor:
+    """The weight of a first convolution for RGB, ``(C, 3, h, w)``, as one for ``channels``."""
+    if rgb is None:
+        return adapt_input_conv(channels, weight)
+    adapted = weight.new_zeros(weight.shape[0], channels, *weight.shape[2:])
+    adapted[:, rgb] = weight
+    return adapted
 
 
 def _first_convolutions(name: str) -> set[str]:
