@@ -39,7 +39,7 @@ def shown_in_turn(rule: str, seed: int, carried: Mapping[str, np.ndarray], queue
     whole. A frame that carries a single label shows it.
 
     Args:
-        rule: :data:`ONE` or :data:`RANDOM`.
+        rule: ``one`` or ``random``.
         seed: of the run.
         carried: by task, which frames carry its label, bool ``(count,)``.
         queue: the frames in their order, int64 ``(count,)``.

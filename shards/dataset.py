@@ -144,7 +144,8 @@ class ShardDataset(Dataset[Sample]):
         Args:
             global_batch_size: samples of a step over all ranks; a multiple of ``world_size``.
             seed: of the order.
-            rank, world_size: whose part of each batch is given.
+            rank: whose part of each batch is given.
+            world_size: how many ranks share a batch.
             start_step: the first step, from 0; nothing before it is read.
             steps: the step that is not reached any more.
             shuffle_window: shards whose samples are mixed (:class:`shards.order.Order`).

@@ -3,14 +3,12 @@
 A task is anything that is predicted per pixel. Its *kind* (:mod:`shards.kinds`) decides how labels are stored, decoded,
 learnt and measured; nothing in the project asks for a task by name.
 
-=========== ==================== ============================= ========================== ==============
-kind        in a shard (PNG)     in memory (numpy)             no label                   channels out
-=========== ==================== ============================= ========================== ==============
-classes     uint8, 0..C-1        uint8 ``(H, W)``              255                        C
-scalar      uint16, × ``scale``  float32 ``(H, W)``, in unit   0                          1
-unit_vector 8-bit RGB            float32 ``(H, W, 3)``         the zero vector            3
-binary      uint8 or uint16      int16 ``(H, W)``, bits        0                          masks
-=========== ==================== ============================= ========================== ==============
+| kind | in a shard (PNG) | in memory (numpy) | no label | channels out |
+|---|---|---|---|---|
+| classes | uint8, 0..C-1 | uint8 ``(H, W)`` | 255 | C |
+| scalar | uint16, × ``scale`` | float32 ``(H, W)``, in unit | 0 | 1 |
+| unit_vector | 8-bit RGB | float32 ``(H, W, 3)`` | the zero vector | 3 |
+| binary | uint8 or uint16 | int16 ``(H, W)``, bits | 0 | masks |
 """
 
 from collections.abc import Mapping
@@ -35,14 +33,13 @@ class Task:
 
     Args:
         name: the member name of its labels (``KEY.NAME.png``); lower-case letters, digits and ``_``.
-        kind: see the table above.
+        kind: one of the table of :mod:`shards.tasks`.
         classes: names of the classes in index order, or of the masks (kinds ``classes`` and ``binary`` only).
         colours: one ``(r, g, b)`` in 0..255 for each of them.
         scale: units per stored step (kind ``scalar`` only): value = stored × scale.
         unit: the unit's symbol (kind ``scalar`` only).
         zoom: what an image that is enlarged by a factor, which shows things nearer, does with the values (kind
             ``scalar`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``.
-
         options: what else a kind wants to know, as pairs of a name and a hashable value.
 
     Raises:

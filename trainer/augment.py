@@ -3,16 +3,14 @@
 A sample is a mapping of ``rgb``, uint8 ``(H, W, 3)``, and those labels that it has, in the form that
 :mod:`shards.tasks` lists. Its tensors, a member for a member:
 
-=========== ======================== =========================
-member      tensor                   no label
-=========== ======================== =========================
-rgb         uint8 ``(3, H, W)``
-classes     uint8 ``(H, W)``         255
-scalar      float32 ``(1, H, W)``    0
-unit_vector float32 ``(3, H, W)``    the zero vector
-binary      int16 ``(H, W)``         0
-TASK.*      uint8 ``(C, H, W)``
-=========== ======================== =========================
+| member | tensor | no label |
+|---|---|---|
+| rgb | uint8 ``(3, H, W)`` | |
+| classes | uint8 ``(H, W)`` | 255 |
+| scalar | float32 ``(1, H, W)`` | 0 |
+| unit_vector | float32 ``(3, H, W)`` | the zero vector |
+| binary | int16 ``(H, W)`` | 0 |
+| TASK.* | uint8 ``(C, H, W)`` | |
 
 The last are arrays that stand beside a pseudo-label (:attr:`shards.labels.LabelShards.planes`).
 

@@ -24,7 +24,8 @@ class FrameLoader:
     Args:
         frames: the split and what is visible of it.
         chosen: positions within each shard that an ordinal counts (:meth:`Frames.by_shard`).
-        inputs, tasks: names of what the network sees and predicts.
+        inputs: names of what the network sees.
+        tasks: names of what it predicts.
         size: (height, width) that frames are resized to; None keeps theirs.
         augment: applied with a seed that follows from (seed, epoch, position); None for evaluation.
         seed: of the run.

@@ -48,7 +48,8 @@ def evaluate(
     Args:
         model: forward as :func:`trainer.model.create.create_model` describes it.
         data: the samples; those that lack an input are left out.
-        inputs, tasks: what the network sees and predicts; by default what its ``architecture`` says.
+        inputs: what the network sees; by default what its ``architecture`` says.
+        tasks: what it predicts; by default likewise.
         size: height and width that samples are resized to; None for those of the data set.
         measurement: at which size, within which range and window.
         batch_size: samples of a forward pass on each rank.

@@ -26,7 +26,8 @@ class TrainingData:
 
     Args:
         data: a data set, or its frames.
-        inputs, tasks: names of what the network sees and predicts.
+        inputs: names of what the network sees.
+        tasks: names of what it predicts.
         seed: of order and augmentation.
         augment: random changes of frames; None for the defaults of :class:`trainer.config.Augment`.
         size: height and width that frames are resized to; None for those of the data set.

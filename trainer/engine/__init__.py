@@ -36,7 +36,7 @@ def choose(
     Args:
         optimizer: Adam or AdamW of ``network``'s parameters, in one group.
         clip: greatest norm of the gradients of a step, all parameters taken together.
-        precision: ``bf16`` computes under :class:`torch.autocast`, with parameters in fp32; ``fp16`` is the
+        precision: ``bf16`` computes under ``torch.autocast``, with parameters in fp32; ``fp16`` is the
             accelerator's business, and for ``single`` and ``ddp`` only.
 
     Raises:
