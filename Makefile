@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-.PHONY: install demo test test-long test-cluster test-cluster-long lint clean
+.PHONY: install demo test test-long test-cluster test-cluster-long lint docs clean
 
 install: $(STAMP)
 
@@ -14,6 +14,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 .venv/linted: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[lint]'
+	touch $@
+
+.venv/documented: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 demo: install
@@ -44,5 +48,9 @@ lint: .venv/linted
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# build/site/index.html, and an error for every link or reference that leads nowhere
+docs: .venv/documented
+	$(BIN)/python docs/site/build.py
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
