@@ -36,8 +36,9 @@ class Architecture:
         widths: of ``mtinet`` alone: channels of the decoder's four scales, finest first. A backbone's features of other
             widths pass a 1×1 convolution each. None keeps the backbone's own.
         version: of the definition of networks, see :data:`trainer.definition.VERSION`.
-        rgb_mean, rgb_std: what RGB in [0, 1] is normalised by, channel by channel: that of the weights which the
-            network started from (:func:`trainer.model.pretrained.normalised`), or ImageNet's.
+        rgb_mean: what is subtracted from RGB in [0, 1], channel by channel: the mean of the weights that the network
+            started from (:func:`trainer.model.pretrained.normalised`), or ImageNet's.
+        rgb_std: what it is then divided by, likewise.
         name: of the network, ``mtinet``, ``fpn``, ``dpt`` or ``my.module:Name`` (:mod:`trainer.model.network`).
 
     Raises:
