@@ -55,7 +55,7 @@ def test_a_kind_from_outside_goes_all_the_way(tmp_path, installed):
     assert "give kind: classes, scalar, unit_vector, binary" in " ".join(said.split())
     tutelage("prepare", "folder", root, tmp_path / "data", env=installed)
     (tmp_path / "teacher.yaml").write_text(f"""
-        data: {{name: grasps, path: {tmp_path / "data"}, workers: 0}}
+        data: {{name: grasps, path: {tmp_path / "data"}, num_workers: 0}}
         tasks: [grasp]
         model: {{backbone: test_efficientnet, decoder: heads}}
         train: {{global_batch_size: 2, steps: 6}}

@@ -75,11 +75,16 @@ def test_readers_keep_as_many_files_open_as_they_may(tiny_dataset):
         readers[number]
     assert open_files() == before + 2
     assert readers[0] is first
+    for number in (1, 2):
+        readers[number]
+    assert open_files() == before + 3, "one that is still held is not closed"
+    del first
+    assert open_files() == before + 2
     for number in range(4):
         reader = readers[number]
         assert reader.key(0) == f"train-{3 * number:03d}" and reader.read(0)
     assert open_files() == before + 2
-    del readers, first, reader
+    del readers, reader
     assert open_files() == before
 
 

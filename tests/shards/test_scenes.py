@@ -65,7 +65,7 @@ def test_it_declares_its_tasks_its_keys_and_all_that_frames_follow_from():
     assert json.loads(json.dumps(source.options)) == source.options
     semseg, depth = source.tasks
     assert (semseg.kind, semseg.classes, len(set(semseg.colours))) == ("classes", tuple(NAMES), len(NAMES))
-    assert (depth.kind, depth.scale, depth.unit) == ("metric", 0.001, "m")
+    assert (depth.kind, depth.scale, depth.unit) == ("scalar", 0.001, "m")
     assert pickle.loads(pickle.dumps(source)).options == source.options  # noqa: S301
 
 

@@ -145,7 +145,7 @@ def folder(tmp_path_factory):
     (root / "train.txt").write_text("\n".join(f"{number:02}" for number in range(16)))
     (root / "val.txt").write_text("\n".join(f"{number:02}" for number in range(16, 20)))
     base = f"""
-        data: {{name: robot, path: {root / "data"}, workers: 0}}
+        data: {{name: robot, path: {root / "data"}, num_workers: 0}}
         tasks: [masks]
         model: {{backbone: test_efficientnet, decoder: heads}}
         train: {{global_batch_size: 4, steps: 120, lr: 3.0e-3}}

@@ -21,7 +21,7 @@ def test_schedules_by_their_formulas():
 
 @pytest.mark.parametrize("schedule", ["polynomial", "cosine", "constant"])
 def test_warmup_rises_to_the_schedule(schedule):
-    warm, plain = rates(schedule=schedule, warmup=4), rates(schedule=schedule)
+    warm, plain = rates(schedule=schedule, warmup_steps=4), rates(schedule=schedule)
     assert warm[4:] == plain[4:] and warm[3] == plain[3]
     assert warm[:4] == pytest.approx([plain[s] * (s + 1) / 4 for s in range(4)])
     assert warm[0] < warm[1] < warm[2]

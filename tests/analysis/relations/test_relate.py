@@ -87,7 +87,7 @@ def configure(folder: Path, names: tuple[str, ...], **labels: int) -> Path:
     pack(MadeUp(names), folder / "data", samples_per_shard=8)
     path = folder / "madeup.yaml"
     path.write_text(f"""
-        data: {{name: madeup, path: {folder / "data"}, workers: 0}}
+        data: {{name: madeup, path: {folder / "data"}, num_workers: 0}}
         tasks: [{", ".join(names)}]
         labels: {{{", ".join(f"{task}: {count}" for task, count in labels.items())}}}
         dev: 12
