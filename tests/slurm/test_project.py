@@ -13,7 +13,7 @@ def run(folder: Path, *call: str, **env: str) -> subprocess.CompletedProcess[str
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment |= {"PATH": path, "PYTHONPATH": str(ROOT), **env}
-    return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False)
 
 
 def test_a_dry_run_prints_what_would_run(tmp_path):

@@ -64,7 +64,7 @@ class Installed:
     @classmethod
     def into(cls, folder: Path, wheel: Path) -> "Installed":
         """Install a wheel, with links to what it requires."""
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
         call = [*pip, "--disable-pip-version-check", "--target", str(folder), str(wheel)]
         subprocess.run(call, check=True, capture_output=True)
         (metadata,) = importlib.metadata.distributions(name="tutelage", path=[str(folder)])
