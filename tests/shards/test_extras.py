@@ -10,6 +10,7 @@ import pytest
 from shards.errors import UserError
 from shards.extras import EXTRAS, installed, need
 
+DEVELOPERS = ("test", "docs", "lint")
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 
 
@@ -19,7 +20,7 @@ def test_extras_are_those_of_the_distribution():
         assert {re.split(r"[<>=]", each)[0] for each in given[extra]} == {*modules}
     (whole,) = given["all"]
     assert {*whole.removeprefix("tutelage[").removesuffix("]").split(",")} == {*EXTRAS, "weights"}
-    assert {*given} == {*EXTRAS, "weights", "all", "test", "lint"}
+    assert {*given} == {*EXTRAS, "weights", "all", *DEVELOPERS}
 
 
 def test_what_is_missing_is_said_with_what_installs_it(monkeypatch):
