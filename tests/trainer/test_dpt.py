@@ -1,6 +1,9 @@
 """DPT's parts against their description, the transformers that it takes, and the weights that it starts from."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,6 +162,19 @@ def test_other_inputs_begin_at_zero_beside_weights_of_rgb(published, only):
     ]
     for one, other in zip(*maps, strict=True):
         torch.testing.assert_close(one, other)
+
+
+class NarrowDPT(DPT):
+    WIDTH = 32
+
+
+def test_a_class_derived_from_it_has_the_same_backbone(published, monkeypatch):
+    monkeypatch.setitem(sys.modules, "narrow", SimpleNamespace(NarrowDPT=NarrowDPT))
+    own = replace(description("rgb", "depth"), name="narrow:NarrowDPT")
+    network = build(own, published, ["depth"])
+    assert network.architecture.rgb_mean == (0.5, 0.5, 0.5) and [*network.backbones] == ["rgb_depth"]
+    assert network.heads["normals"].mix.weight.shape[0] == 16
+    assert network(rgb_and_depth()).final["normals"].shape == (2, 3, 64, 64)
 
 
 def test_a_network_of_depth_alone_adapts_the_weights(published):

@@ -9,7 +9,7 @@ from torch import nn
 
 from shards.errors import UserError
 from shards.tasks import Task
-from trainer.definition import DPT, HRNET_W18_WIDTHS, MTINET, VERSION, first_networks, unsuited
+from trainer.definition import HRNET_W18_WIDTHS, MTINET, VERSION, first_networks, unsuited
 
 Fusion = Literal["add", "early"]
 Decoder = Literal["mti", "heads"]
@@ -101,8 +101,8 @@ class Architecture:
 
     @property
     def branches(self) -> dict[str, tuple[str, ...]]:
-        """The backbones by name, each with the modalities whose channels it reads."""
-        if self.fusion == "early" or self.name == DPT:
+        """The backbones by name, each with the modalities whose channels it reads, as the fusion has them."""
+        if self.fusion == "early":
             return {"_".join(self.inputs): self.inputs}
         return {name: (name,) for name in self.inputs}
 

@@ -53,9 +53,8 @@ class Network(nn.Module, ABC):
     Attributes:
         architecture: as given.
         encoders: by input, from what a loader gives to ``(B, channels, H', W')`` (:mod:`trainer.model.encoders`).
-        backbones: by name of :attr:`~trainer.model.architecture.Architecture.branches`, what may start from
-            pretrained weights and counts as the backbone where sizes are reported. May stay empty; then
-            ``model.pretrained`` is refused.
+        backbones: by the names of :meth:`branches`, what may start from pretrained weights and counts as the backbone
+            where sizes are reported. May stay empty; then ``model.pretrained`` is refused.
         weighting: of the losses (:mod:`trainer.weighting`); given after the network is built, if at all.
     """
 
@@ -65,6 +64,11 @@ class Network(nn.Module, ABC):
         self.weighting: nn.Module | None = None
         self.encoders = nn.ModuleDict({name: encoder(name, architecture) for name in architecture.inputs})
         self.backbones = nn.ModuleDict()
+
+    @classmethod
+    def branches(cls, architecture: Architecture) -> Mapping[str, tuple[str, ...]]:
+        """The backbones that a network of this class has for a description, by name, each with the inputs it reads."""
+        return architecture.branches
 
     @abstractmethod
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Predictions:

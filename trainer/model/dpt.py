@@ -44,7 +44,7 @@ class DPT(Network):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        ((branch, names),) = architecture.branches.items()
+        ((branch, names),) = self.branches(architecture).items()
         backbone = transformer.create(architecture.backbone, self.channels(names), self._rgb_channels())
         self.backbones[branch] = backbone
         self.patch, tokens = transformer.patch(backbone), transformer.width(backbone)
@@ -52,6 +52,10 @@ class DPT(Network):
         self.reassemble = nn.ModuleList([Reassemble(tokens, width, self.patch, stride) for stride in STRIDES])
         self.fusion = nn.ModuleList([Fusion(width, merges=stride != STRIDES[-1]) for stride in STRIDES])
         self.heads = nn.ModuleDict({task.name: Head(width, task.channels) for task in architecture.tasks})
+
+    @classmethod
+    def branches(cls, architecture: Architecture) -> Mapping[str, tuple[str, ...]]:
+        return {"_".join(architecture.inputs): architecture.inputs}
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Predictions:
         x = self.encode(inputs, self.architecture.inputs)

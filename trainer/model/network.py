@@ -42,7 +42,16 @@ def network_of(architecture: Architecture) -> Network:
     Raises:
         UserError: when there is none of its name, or it cannot be made with these options.
     """
-    return named(architecture.name, NETWORKS, Network, "model.name")(architecture)  # type: ignore[type-abstract]
+    return class_of(architecture)(architecture)
+
+
+def class_of(architecture: Architecture) -> type[Network]:
+    """The class of the network that a description stands for.
+
+    Raises:
+        UserError: when there is none of its name.
+    """
+    return named(architecture.name, NETWORKS, Network, "model.name")  # type: ignore[type-abstract]
 
 
 def described(model: nn.Module) -> Architecture | None:
@@ -92,14 +101,15 @@ def build(
     Raises:
         UserError: see :func:`network_of`; or when weights cannot be had, or the network has nothing to load them into.
     """
-    architecture = normalised(architecture, pretrained, pretrained_inputs)
+    branches = class_of(architecture).branches(architecture)
+    architecture = normalised(architecture, pretrained, pretrained_inputs, branches)
     network = network_of(architecture)
     if pretrained:
-        branches = pretrained_branches(architecture, pretrained_inputs)
-        if not network.backbones.keys() >= {*branches}:
-            what = f"{architecture.name} has no backbone for {' and '.join(branches)} that could start from weights"
+        started = pretrained_branches(branches, pretrained_inputs)
+        if not network.backbones.keys() >= {*started}:
+            what = f"{architecture.name} has no backbone for {' and '.join(started)} that could start from weights"
             raise UserError(what, key="model.pretrained", hint="set it to false")
-        load_pretrained([network.backbones[branch] for branch in branches], architecture.backbone, pretrained)
+        load_pretrained([network.backbones[branch] for branch in started], architecture.backbone, pretrained)
     for task in architecture.tasks:
         start = learning(task).start(architecture.statistics)
         for layer in network.last_layers(task.name) if start is not None else ():

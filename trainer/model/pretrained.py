@@ -56,16 +56,24 @@ def load_pretrained(backbones: Iterable[nn.Module], name: str, source: bool | st
         _load(backbone, weights, name, path)
 
 
-def pretrained_branches(architecture: Architecture, inputs: Sequence[str] | None) -> list[str]:
+def pretrained_branches(branches: Mapping[str, Sequence[str]], inputs: Sequence[str] | None) -> list[str]:
     """The backbones that start from given weights: those that read one of these inputs; all of them for None.
 
-    Early fusion's one backbone reads all inputs, and so starts from the weights as a whole where any of them is named.
+    A backbone that reads several, such as early fusion's, starts from the weights as a whole where any is named.
+
+    Args:
+        branches: the inputs of each backbone, by its name.
+        inputs: as above.
     """
-    branches = architecture.branches
     return [branch for branch, names in branches.items() if inputs is None or not set(inputs).isdisjoint(names)]
 
 
-def normalised(architecture: Architecture, source: bool | str | Path, inputs: Sequence[str] | None) -> Architecture:
+def normalised(
+    architecture: Architecture,
+    source: bool | str | Path,
+    inputs: Sequence[str] | None,
+    branches: Mapping[str, Sequence[str]] | None = None,
+) -> Architecture:
     """An architecture whose RGB is normalised as the weights that its RGB backbone starts from were trained.
 
     That is what timm notes for the backbone's weights, or what the run noted whose ``model.safetensors`` it is. It
@@ -75,11 +83,13 @@ def normalised(architecture: Architecture, source: bool | str | Path, inputs: Se
         architecture: without regard to its ``rgb_mean`` and ``rgb_std``.
         source: see :func:`load_pretrained`.
         inputs: see :func:`pretrained_branches`.
+        branches: likewise; None for those of the architecture.
 
     Raises:
         UserError: the file is unreadable, or does not tell.
     """
-    started = {name for branch in pretrained_branches(architecture, inputs) for name in architecture.branches[branch]}
+    branches = architecture.branches if branches is None else branches
+    started = {name for branch in pretrained_branches(branches, inputs) for name in branches[branch]}
     if not source or RGB not in started or architecture.version == 1:
         return architecture
     config = _timm_config(architecture.backbone)

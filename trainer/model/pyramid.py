@@ -24,12 +24,15 @@ class PyramidNetwork(Network):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        for branch, names in architecture.branches.items():
+        for branch, names in self.branches(architecture).items():
             self.backbones[branch] = create(architecture.backbone, self.channels(names))
         self.widths = widths(next(iter(self.backbones.values())))
 
     def features(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         """The fused features ``(B, C_s, H'/s, W'/s)`` at the strides s = 4, 8, 16, 32 of the padded inputs."""
         return fuse(
-            [self.backbones[branch](self.encode(inputs, names)) for branch, names in self.architecture.branches.items()]
+            [
+                self.backbones[branch](self.encode(inputs, names))
+                for branch, names in self.branches(self.architecture).items()
+            ]
         )
