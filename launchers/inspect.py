@@ -5,7 +5,7 @@ import argparse
 from rich.table import Table
 
 from shards.extras import need
-from shards.inspect import contact_sheet, split_rows, verify
+from shards.inspect import contact_sheet, remarks, split_rows, verify
 from shards.manifest import Manifest
 from trainer.progress import console, progress
 
@@ -26,7 +26,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 
 def summary(manifest: Manifest) -> None:
-    """Print samples and labels by split, class frequencies, and ranges."""
+    """Print samples and labels by split, class frequencies, ranges, and what there is to know or to doubt."""
     size = f"{manifest.size[0]}x{manifest.size[1]}" if manifest.size else "own sizes"
     names = [task.name for task in manifest.tasks]
     table = Table("split", "shards", "frames", *names, "MB", title=f"{manifest.name}, {size}: {manifest.folder}")
@@ -39,3 +39,5 @@ def summary(manifest: Manifest) -> None:
                 continue
             text = task.storage.describe(statistics[task.name])
             console.print(f"[bold]{task.name}[/] {split}: {text}", highlight=False)
+    for line in remarks(manifest):
+        console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -58,11 +58,6 @@ def folder(options: argparse.Namespace) -> None:
         val_fraction=options.val_fraction,
         intrinsics=_intrinsics(options.intrinsics),
     )
-    for name, files in source.unmatched.items():
-        more = f" and {len(files) - 1} more" if files[1:] else ""
-        _say(f"{name}: left out, as no {'image' if name == 'rgb' else 'label of an image'}: {files[0]}{more}")
-    for name in source.undeclared:
-        _say(f"{name}: left out, as no declared task has the name of this folder")
     _pack(source, options)
 
 

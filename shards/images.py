@@ -47,8 +47,11 @@ def read_pixels(path: Path) -> np.ndarray:
     return _pixels(_open(path)[1])
 
 
-def read_values(path: Path) -> np.ndarray:
+def read_values(path: Path, palette: bool = True) -> np.ndarray:
     """The stored numbers of a one-channel PNG, ``(H, W)`` uint8 or uint16; of a palette PNG, its indices.
+
+    Args:
+        palette: whether one is taken; where numbers are quantities, its indices would mean nothing.
 
     Raises:
         UserError: as for :func:`read_rgb`, and when the picture has several channels.
@@ -57,11 +60,28 @@ def read_values(path: Path) -> np.ndarray:
     if image.mode not in ("1", "L", "P", "I", "I;16"):
         hint = "store one number a pixel: an 8-bit, 16-bit or palette PNG"
         raise UserError(f"is a {image.mode} picture, where one channel is due", file=path, hint=hint)
+    if image.mode == "P" and not palette:
+        hint = "store the values themselves: a 16-bit PNG, TIFF or .npy"
+        raise UserError("is a palette picture, whose indices are not measurements", file=path, hint=hint)
     values = np.asarray(image)
     bits, colour_type = _png_header(data)
     if colour_type == _GREY and bits in (2, 4):  # Pillow stretches these to 0..255
         values = values // (255 // (2**bits - 1))
     return values.astype(np.uint16 if bits == 16 else np.uint8, copy=False)
+
+
+def read_tiff(path: Path) -> np.ndarray:
+    """The stored numbers of a TIFF of one page and one channel, ``(H, W)``: uint8, uint16, int32 or float32.
+
+    Raises:
+        UserError: as for :func:`read_values`.
+    """
+    _, image = _open(path, "TIFF")
+    if image.mode not in ("L", "I", "I;16", "I;16B", "F") or getattr(image, "n_frames", 1) != 1:
+        what = f"is a {image.mode} TIFF of {getattr(image, 'n_frames', 1)} page(s), where one channel and page are due"
+        raise UserError(what, file=path, hint="store one number a pixel: 16-bit or float TIFF, or .npy")
+    values = np.asarray(image)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def read_channels(path: Path) -> np.ndarray:

@@ -9,10 +9,13 @@ import numpy as np
 
 from shards.errors import UserError
 from shards.manifest import Manifest
+from shards.notes import lines
 from shards.order import Order
 from shards.picture import save, sheet
 from shards.read import CURE, Readers, ShardReader, allowed_members
 from shards.write import sha256_of
+
+_USES = {"train": "learnt from it", "val": "measured on it"}
 
 
 def split_rows(manifest: Manifest) -> Iterator[list[str]]:
@@ -21,6 +24,22 @@ def split_rows(manifest: Manifest) -> Iterator[list[str]]:
         labels = [str(sum(shard.labels.get(task.name, 0) for shard in shards)) for task in manifest.tasks]
         megabytes = sum(shard.bytes for shard in shards) / 1e6
         yield [split, str(len(shards)), str(manifest.samples(split)), *labels, f"{megabytes:.1f}"]
+
+
+def remarks(manifest: Manifest) -> list[str]:
+    """What was left out, turned, converted or guessed when the data set was made, and what looks wrong about it."""
+    found = list(manifest.notes.get("source", []))
+    for split in manifest.splits:
+        found += [f"{split}: {line}" for line in lines(manifest.notes.get(split, {}))]
+    for task in manifest.tasks:
+        known = {split: of[task.name] for split, of in manifest.statistics.items() if of[task.name]["frames"]}
+        for split in manifest.splits:
+            if manifest.samples(split) and split not in known:
+                found.append(
+                    f"{task.name}: no frame of {split} has a label, so nothing can be {_USES.get(split, 'done')}"
+                )
+        found += [f"{task.name}: {line}" for line in task.storage.remarks(known)]
+    return found
 
 
 def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples: None) -> int:

@@ -74,8 +74,9 @@ def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample
     for task in tasks:
         if task.name not in frame.labels:
             continue
-        members[f"{task.name}.png"] = task.storage.encode(frame.labels[task.name])
-        statistics[task.name] = task.storage.statistics(frame.labels[task.name])
+        label = task.storage.storable(frame.labels[task.name])
+        members[f"{task.name}.png"] = task.storage.encode(label)
+        statistics[task.name] = task.storage.statistics(label)
         if task.name in frame.confidence:
             members[f"{task.name}.{CONFIDENCE}.png"] = encode_confidence(frame.confidence[task.name])
         if task.name in frame.soft:

@@ -11,7 +11,8 @@
                             "index_sha256": "...", "labels": {"semseg": 256, "depth": 250}}, ...]},
       "statistics": {"train": {"semseg": {...}, "depth": {...}}},
       "source": {...}                    options of the preparation, or the teacher of the labels
-    }
+      "notes": {"source": ["..."], "train": {...}}    where there are any: what was left out, turned, converted or
+    }                                                 looks wrong, of the source and by split (shards/notes.py)
 
 It is written last: a folder without one is unfinished.
 """
@@ -62,6 +63,7 @@ class Manifest:
     splits: Mapping[str, tuple[ShardInfo, ...]]
     statistics: Mapping[str, Mapping[str, dict[str, Any]]]
     source: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -122,6 +124,7 @@ class Manifest:
             "statistics": self.statistics,
             "source": self.source,
         }
+        entry |= {"notes": self.notes} if self.notes else {}
         write_json(self.path, entry)
 
     @classmethod
@@ -153,6 +156,7 @@ class Manifest:
                 {name: tuple(ShardInfo(**shard) for shard in of) for name, of in entry["splits"].items()},
                 entry["statistics"],
                 entry["source"],
+                entry.get("notes", {}),
             )
         except UserError as error:
             raise UserError(error.what, file=path, key=error.key, hint=error.hint or _PREPARE) from error

@@ -26,8 +26,9 @@ from shards.claim import claim
 from shards.codec import decode_rgb, encode_rgb, is_key, rgb_extension
 from shards.errors import UserError
 from shards.manifest import Manifest, ShardInfo, shard_name, statistics_of
+from shards.notes import about, collected, merged, note
 from shards.resize import resize_label, resize_rgb
-from shards.sources.base import Frame, FromFiles, Source
+from shards.sources.base import Frame, FromFiles, Source, WithNotices
 from shards.statistics import merge
 from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
@@ -108,9 +109,11 @@ def pack(
         sweep(out)
     splits: dict[str, list[ShardInfo]] = {split: [] for split in source.splits}
     statistics: dict[str, list[Any]] = {split: [] for split in source.splits}
-    for each, (info, of_shard) in zip(plans, made, strict=True):
+    notes: dict[str, list[Any]] = {split: [] for split in source.splits}
+    for each, (info, of_shard, said) in zip(plans, made, strict=True):
         splits[each.split].append(info)
         statistics[each.split].append(of_shard)
+        notes[each.split].append(said)
     manifest = Manifest(
         out,
         source.name,
@@ -120,21 +123,37 @@ def pack(
         {split: tuple(shards) for split, shards in splits.items()},
         statistics_of(statistics, source.tasks),
         job,
+        _notes(source, notes),
     )
     manifest.save()
     return manifest
 
 
-def pack_shard(source: Source, out: Path, size: tuple[int, int] | None, each: Plan) -> tuple[ShardInfo, dict[str, Any]]:
-    """Make one shard, or find it whole, and return its entry in the manifest and its statistics."""
+def _notes(source: Source, splits: dict[str, list[Any]]) -> dict[str, Any]:
+    """The manifest's ``notes``: of the source, and of the frames of every split, where there are any."""
+    entries = {"source": source.notices() if isinstance(source, WithNotices) else []}
+    return {name: of for name, of in (entries | {split: merged(of) for split, of in splits.items()}).items() if of}
+
+
+def pack_shard(
+    source: Source, out: Path, size: tuple[int, int] | None, each: Plan
+) -> tuple[ShardInfo, dict[str, Any], dict[str, Any]]:
+    """Make one shard, or find it whole, and return its entry in the manifest, its statistics and its notes."""
     path = out / each.file
     index = whole_index(path)
     if index is None:
-        keys = source.splits[each.split]
         places = range(each.start, each.start + each.count)
-        samples = (encode(source.load(each.split, place), keys[place], source.tasks, size) for place in places)
+        samples = (_sample(source, each.split, place, size) for place in places)
         index = write_shard(path, samples, partial(merge_samples, source.tasks))
-    return shard_info(out, index), index["statistics"]
+    return shard_info(out, index), index["statistics"], index.get("notes", {})
+
+
+def _sample(source: Source, split: str, position: int, size: tuple[int, int] | None) -> EncodedSample:
+    """A frame of a source as the members of a shard, with what was said of it on the way."""
+    with collected() as notes:
+        sample = encode(source.load(split, position), source.splits[split][position], source.tasks, size)
+    sample.notes = notes
+    return sample
 
 
 def merge_samples(tasks: tuple[Task, ...], samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -170,8 +189,11 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
                 what = f"is {label.shape[0]}x{label.shape[1]}, its image {original[0]}x{original[1]}"
                 raise UserError(what, hint="give every label the size of its image")
             label = resize_label(label, size) if size else label
+            if not task.storage.labelled(label).any():
+                note("not a pixel has a label: the frame counts as one without this label")
+                continue
             members[f"{task.name}.png"] = task.storage.encode(label)
-        statistics[task.name] = task.storage.statistics(label)
+        statistics[task.name] = task.storage.statistics(task.storage.storable(label))
     meta = {"original_size": [int(side) for side in original], **frame.meta}
     members["json"] = json.dumps(meta, separators=(",", ":")).encode()
     return EncodedSample(key, members, statistics)
@@ -179,9 +201,10 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
 
 @contextlib.contextmanager
 def _named(frame: Frame, key: str, member: str) -> Iterator[None]:
-    """Errors within name the frame's key, and the raw file of the member where it has one."""
+    """Errors within name the frame's key, and the raw file of the member where it has one; notes name the member."""
     try:
-        yield
+        with about(member):
+            yield
     except UserError as error:
         raise UserError(f"{member} {error.what}", file=frame.files.get(member), key=key, hint=error.hint) from error
 

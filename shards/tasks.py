@@ -21,6 +21,7 @@ from shards.errors import UserError
 from shards.kinds import Storage
 from shards.kinds.classes import IGNORE
 from shards.kinds.named import palette
+from shards.kinds.zoom import zoom_of
 
 __all__ = ["IGNORE", "RESERVED", "Task", "palette"]
 
@@ -39,7 +40,8 @@ class Task:
         scale: units per stored step (kind ``scalar`` only): value = stored × scale.
         unit: the unit's symbol (kind ``scalar`` only).
         zoom: what an image that is enlarged by a factor, which shows things nearer, does with the values (kind
-            ``scalar`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``.
+            ``scalar`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``. By default
+            what name and unit suggest (:func:`shards.kinds.zoom.zoom_of`), or ``divide`` where they suggest nothing.
         options: what else a kind wants to know, as pairs of a name and a hashable value.
 
     Raises:
@@ -52,10 +54,12 @@ class Task:
     colours: tuple[tuple[int, int, int], ...] = ()
     scale: float = 0.0
     unit: str = ""
-    zoom: str = "divide"
+    zoom: str = ""
     options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.zoom:
+            object.__setattr__(self, "zoom", (self.unit and zoom_of(self.name, self.unit)) or "divide")
         if not self.name.replace("_", "").isalnum() or self.name != self.name.lower() or self.name in RESERVED:
             problem = f"{self.name!r} is no task name (lower-case letters, digits, _; not {sorted(RESERVED)})"
         elif kinds.storage_of(self.kind) is None:

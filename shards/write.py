@@ -4,6 +4,7 @@ The index ``SPLIT-NNNNNN.index.json`` is written after its tar; a tar without a 
 
     {"shard": "train-000000.tar", "bytes": ..., "sha256": "...",
      "labels": {"semseg": 256}, "statistics": {"semseg": {...}},
+     "notes": {...}                                               where there are any: shards/notes.py
      "samples": [{"key": "k", "offset": 0, "length": 20480,       bytes of the tar: one read fetches the sample
                   "members": {"rgb.jpg": [512, 9000, 123456]}}]}    offset within them, size, CRC-32
 """
@@ -12,13 +13,14 @@ import hashlib
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from shards.atomic import atomic_file, read_json, write_json
 from shards.errors import UserError
 from shards.manifest import ShardInfo, index_name
+from shards.notes import Note, tally
 
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -30,6 +32,7 @@ class EncodedSample:
     key: str
     members: dict[str, bytes]
     statistics: dict[str, dict[str, Any]]
+    notes: list[Note] = field(default_factory=list)
 
 
 class _Hashed:
@@ -61,6 +64,7 @@ def write_shard(path: Path, samples: Iterable[EncodedSample], merge_statistics) 
 
     entries: list[dict[str, Any]] = []
     statistics: list[dict[str, Any]] = []
+    notes: list[tuple[str, list[Note]]] = []
     with atomic_file(path) as file:
         hashed = _Hashed(file)
         with TarWriter(hashed, user="", group="", mtime=0, encoder=False, format="PAX_FORMAT") as tar:
@@ -74,6 +78,7 @@ def write_shard(path: Path, samples: Iterable[EncodedSample], merge_statistics) 
                 length = tar.tarstream.offset - start
                 entries.append({"key": sample.key, "offset": start, "length": length, "members": members})
                 statistics.append(sample.statistics)
+                notes.append((sample.key, sample.notes))
     merged = merge_statistics(statistics)
     index = {
         "shard": path.name,
@@ -83,6 +88,8 @@ def write_shard(path: Path, samples: Iterable[EncodedSample], merge_statistics) 
         "statistics": merged,
         "samples": entries,
     }
+    if counted := tally(notes):
+        index["notes"] = counted
     write_json(path.with_name(index_name(path.name)), index, indent=None)
     return index
 

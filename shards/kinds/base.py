@@ -115,6 +115,14 @@ class Storage(ABC):
         """Statistics of many frames as a line of text."""
         return f"{missing_share(statistics):.1f} % missing"
 
+    def remarks(self, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """What looks wrong about the labels of a data set, as sentences for whoever prepares it.
+
+        Args:
+            statistics: by split, of those splits in which a frame has the label.
+        """
+        return []
+
     # Groups of pixels whose confidences are counted, and thresholds found, apart from each other
 
     @property
@@ -131,6 +139,11 @@ class Storage(ABC):
         return 0
 
     # Bytes
+
+    def storable(self, label: np.ndarray) -> np.ndarray:
+        """The label array that will be read back: values that cannot be stored become the nearest that can, which is
+        done to predictions. Of raw labels they are errors of :meth:`encode`."""
+        return label
 
     @abstractmethod
     def encode(self, label: np.ndarray) -> bytes:
@@ -167,7 +180,7 @@ class Storage(ABC):
         """The label array of a file.
 
         Args:
-            how: what :meth:`declared` gave.
+            how: what :meth:`declared` gave, and as ``given`` the keys that the task's entry has.
 
         Raises:
             UserError: when it cannot be read, or holds what was not declared.
@@ -175,7 +188,7 @@ class Storage(ABC):
 
     def write_file(self, label: np.ndarray) -> bytes:
         """The bytes of a label file that :meth:`read_file` reads where the task is declared by :meth:`to_json`."""
-        return self.encode(label)
+        return self.encode(self.storable(label))
 
     # Pictures
 

@@ -58,6 +58,15 @@ class BinaryStorage(NamedStorage):
         named = ", ".join(f"{name} {100 * count / pixels:.1f} %" for name, count in shares)
         return f"{named}; {missing_share(statistics):.1f} % missing"
 
+    def remarks(self, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """The masks that hold nowhere or everywhere, by split."""
+        found = []
+        for split, of in statistics.items():
+            for count, where in ((0, "nowhere"), (of["pixels"], "everywhere")):
+                names = [name for name, holds in zip(self.task.classes, of["holds"], strict=True) if holds == count]
+                found += [f"holds {where} in {split}: {', '.join(names)}"] if names else []
+        return found
+
     def encode(self, label: np.ndarray) -> bytes:
         self._check(label)
         return encode_png(label.astype(np.uint8 if self.channels <= _IN_BYTE else np.uint16))

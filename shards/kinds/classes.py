@@ -52,6 +52,15 @@ class ClassStorage(NamedStorage):
         ordered = sorted(shares, key=lambda share: -share[1])
         return ", ".join(f"{name} {100 * pixels / total:.1f} %" for name, pixels in ordered)
 
+    def remarks(self, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """The classes without a pixel, by split."""
+        found = []
+        for split, of in statistics.items():
+            without = [name for name, pixels in zip(self.task.classes, of["pixels"], strict=True) if not pixels]
+            if without:
+                found.append(f"no pixel of {split} is of {len(without)} of the classes: {', '.join(without)}")
+        return found
+
     @property
     def group_names(self) -> tuple[str, ...]:
         return self.task.classes
@@ -69,7 +78,7 @@ class ClassStorage(NamedStorage):
         return label
 
     def _check(self, label: np.ndarray) -> None:
-        wrong = (label >= self.channels) & (label != IGNORE)
+        wrong = ((label >= self.channels) | (label < 0)) & (label != IGNORE)
         if wrong.any():
             what = f"class {label[wrong][0]} is out of range (0..{self.channels - 1}, {IGNORE} for none)"
             raise UserError(what, hint="correct the label, or the list of classes")

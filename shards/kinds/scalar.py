@@ -5,21 +5,24 @@ In a shard 16-bit PNG, in steps of ``scale``; in memory float32 ``(H, W)`` in th
 
 from collections.abc import Mapping
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
-from shards.codec import MAX_PIXELS, decode_png, encode_png
+from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.extras import need
-from shards.images import read_values
 from shards.kinds.base import MISSING, Metric, Storage, is_number, missing_share
+from shards.kinds.scalarfile import SUFFIXES, declared_how, read_scalar
+from shards.kinds.zoom import LENGTHS, ZOOMS
+from shards.notes import note
 from shards.statistics import mean_and_deviation
 
 RATIO = 1.25
 """The factor of δ1, from which on two values count as different."""
-_ZOOMS = ("divide", "multiply", "keep")
+_MOST = 65535  # steps that 16 bits hold
+_SMALL, _LARGE = 0.01, 1000  # metres between which the mean of a length is taken for granted
+_COARSE = 0.02  # of a value, from which mean change by rounding on a word is said
 
 
 class ScalarStorage(Storage):
@@ -27,8 +30,8 @@ class ScalarStorage(Storage):
     what an image that is enlarged, which shows things nearer, does with the values."""
 
     kind = "scalar"
-    options = ("scale", "unit", "zoom")
-    suffixes = frozenset({".png", ".npy"})
+    options = ("scale", "unit", "zoom", "invalid", "range")
+    suffixes = SUFFIXES
     channels = 1
     quantity = True
     difference = f"differ by a factor of more than {RATIO}"
@@ -45,7 +48,7 @@ class ScalarStorage(Storage):
     def problem(self) -> str | None:
         if not self.task.scale > 0:
             return f"scale {self.task.scale} is not positive"
-        return None if self.task.zoom in _ZOOMS else f"zoom {self.task.zoom!r} is none of {', '.join(_ZOOMS)}"
+        return None if self.task.zoom in ZOOMS else f"zoom {self.task.zoom!r} is none of {', '.join(ZOOMS)}"
 
     def to_json(self) -> dict[str, Any]:
         entry: dict[str, Any] = {"scale": self.task.scale, "unit": self.task.unit}
@@ -71,31 +74,76 @@ class ScalarStorage(Storage):
         if not statistics["pixels"]:
             return "no measurement"
         mean, deviation = mean_and_deviation(statistics)
+        if statistics["min"] == statistics["max"]:
+            deviation = 0.0  # and not the 1 that a constant input is divided by
         low, high, missing = statistics["min"], statistics["max"], missing_share(statistics)
         return f"{low:.2f} to {high:.2f} {self.task.unit}, mean {mean:.2f} ± {deviation:.2f}, {missing:.1f} % missing"
 
+    def remarks(self, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Of lengths: a unit that is not the metre, and values that no camera sees."""
+        unit = self.task.unit
+        if unit not in LENGTHS or not statistics:
+            return []
+        found = []
+        if unit != "m":
+            scale = self.task.scale * LENGTHS[unit]
+            what = f"losses, tables and the limits of metrics are in {unit}; to train and report in metres, declare"
+            found.append(f"{what} scale: {scale:g} and unit: m (floats in {unit}: convert the files)")
+        for split, of in statistics.items():
+            mean = mean_and_deviation(of)[0] * LENGTHS[unit]
+            if not _SMALL < mean < _LARGE:
+                found.append(f"the mean of {split} is {mean:g} m: are scale ({self.task.scale:g}) and unit right?")
+        return found
+
+    def storable(self, label: np.ndarray) -> np.ndarray:
+        return self._values(np.clip(self._steps(label), 0, _MOST))
+
     def encode(self, label: np.ndarray) -> bytes:
-        """Values that would round to 0 are stored as the smallest step, and those over the range as its end, since 0
-        means "no measurement"."""
-        steps = np.rint(label.astype(np.float64) / self.task.scale)
-        return encode_png(np.where(label > 0, np.clip(steps, 1, 65535), 0).astype(np.uint16))
+        """Values that would round to 0 are stored as the smallest step, since 0 means "no measurement"."""
+        steps = self._steps(label)
+        if steps.max(initial=0) > _MOST:
+            unit, scale, most = self.task.unit, self.task.scale, float(label[steps > _MOST].max())
+            what = f"holds {most:g} {unit}, over the {_MOST * scale:g} {unit} that 16 bits hold in steps of {scale:g}"
+            fits = f"floats fit with scale: {_round_up(most / _MOST):g}, or " if np.isfinite(most) else ""
+            hint = f"{fits}say with range: [0, {_MOST * scale:g}] that what is beyond is no measurement"
+            raise UserError(what, hint=hint)
+        self._note_rounding(label, steps)
+        return encode_png(steps.astype(np.uint16))
+
+    def _steps(self, label: np.ndarray) -> np.ndarray:
+        """Whole steps, float64: 1 or more of what is measured, which may be more than can be stored."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.rint(label.astype(np.float64) / self.task.scale)
+        return np.where(label > 0, np.maximum(steps, 1), 0)
+
+    def _values(self, steps: np.ndarray) -> np.ndarray:
+        return steps.astype(np.float32) * np.float32(self.task.scale)
+
+    def _note_rounding(self, label: np.ndarray, steps: np.ndarray) -> None:
+        measured = label > 0
+        if not measured.any():
+            return
+        scale, unit, values = self.task.scale, self.task.unit, label[measured].astype(np.float64)
+        if small := int(np.count_nonzero(values < scale / 2)):
+            note(f"values under half a step are stored as one step, {scale:g} {unit}", small)
+        moved = np.abs(steps[measured] * scale - values).mean() / values.mean()
+        if moved > _COARSE:
+            fits = _round_up(values.max() / _MOST)
+            what = f"steps of {scale:g} {unit} are coarse for these values; scale: {fits:g} is fine enough for floats"
+            note(what, detail=f"rounding moves them by {100 * moved:.0f} %")
 
     def decode(self, data: bytes) -> np.ndarray:
-        return decode_png(data, "I;16").astype(np.float32) * np.float32(self.task.scale)
+        return self._values(decode_png(data, "I;16"))
 
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if not is_number(entry.get("scale")):
             raise UserError("scale is no number", hint="give the value of one stored step: 0.001 for mm in m")
         fields = {"scale": float(entry["scale"]), "unit": str(entry.get("unit", "m"))}
-        return fields | {"zoom": entry.get("zoom", "divide")}, {}
+        return fields | {"zoom": entry.get("zoom", "")}, declared_how(entry)
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
-        values = _load_npy(path) if path.suffix.lower() == ".npy" else read_values(path)
-        if not np.issubdtype(values.dtype, np.floating):
-            values = values * np.float32(self.task.scale)
-        values = values.astype(np.float32)
-        return np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
+        return read_scalar(path, self.task, how)
 
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
         need("a picture of a quantity", "matplotlib")
@@ -126,16 +174,7 @@ class ScalarStorage(Storage):
 _NO_RANGE = {"min": None, "max": None}
 
 
-def _load_npy(path: Path) -> np.ndarray:
-    """A two-dimensional array of numbers; its header is believed only as far as the file reaches."""
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
-    except (OSError, ValueError, TokenError) as error:
-        hint = "write it again with numpy.save"
-        raise UserError(f"is no array that can be read ({error})", file=path, hint=hint) from error
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise UserError("is no (height, width) array of numbers", file=path, hint="save one number a pixel")
-    if array.size > MAX_PIXELS:
-        what = f"{array.size} pixels are over the limit of {MAX_PIXELS}"
-        raise UserError(what, file=path, hint="resize the frame before it is packed")
-    return array
+def _round_up(scale: float) -> float:
+    """The next number of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(scale))
+    return next(float(digit * power) for digit in (1, 2, 5, 10) if digit * power >= scale * (1 - 1e-9))

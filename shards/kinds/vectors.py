@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from shards.codec import decode_png, encode_png
+from shards.errors import UserError
 from shards.images import read_channels
 from shards.kinds.base import MISSING, Metric, Storage
 
@@ -43,6 +44,8 @@ class UnitVectorStorage(Storage):
     def encode(self, label: np.ndarray) -> bytes:
         """1 to 255 for -1 to 1, so that the zero vector has 0 to itself."""
         steps = np.rint(label.astype(np.float64) * 127 + 128)
+        if not ((steps >= 1) & (steps <= 255)).all():  # NaN as well
+            raise UserError("a vector is longer than 1", hint="divide every vector by its length; zeros mean no label")
         return encode_png(np.where(self.labelled(label)[..., None], steps, 0).astype(np.uint8))
 
     def decode(self, data: bytes) -> np.ndarray:

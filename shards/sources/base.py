@@ -65,6 +65,15 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class WithNotices(Protocol):
+    """A source that has something to say to whoever prepares it."""
+
+    def notices(self) -> list[str]:
+        """Lines about what was left out or guessed, for the summary; empty where there is nothing to say."""
+        ...
+
+
+@runtime_checkable
 class FromFiles(Protocol):
     """A source whose frames are files, so that a change of them since they were packed can be seen."""
 

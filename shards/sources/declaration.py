@@ -14,6 +14,7 @@ from shards import kinds
 from shards.codec import key_of
 from shards.errors import UserError
 from shards.kinds.base import is_number
+from shards.notes import about
 from shards.tasks import Task
 
 FILE = "dataset.yaml"
@@ -28,10 +29,12 @@ class LabelFormat:
     Args:
         task: the task.
         how: what its kind's :meth:`shards.kinds.Storage.declared` gave, JSON values.
+        given: the keys that were declared.
     """
 
     task: Task
     how: Mapping[str, Any]
+    given: frozenset[str] = frozenset()
 
     def read(self, path: Path) -> np.ndarray:
         """The label array of a file.
@@ -39,7 +42,8 @@ class LabelFormat:
         Raises:
             UserError: when it cannot be read, or holds what was not declared.
         """
-        return self.task.storage.read_file(path, self.how)
+        with about(self.task.name):
+            return self.task.storage.read_file(path, {**self.how, "given": self.given})
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
     _check_keys(where, key, entry, ("kind", *kind.options))
     try:
         fields, how = kind.declared(entry)
-        return LabelFormat(Task(name, kind.kind, **fields), how)
+        return LabelFormat(Task(name, kind.kind, **fields), how, frozenset(entry))
     except UserError as error:
         hint = error.hint or "correct the declaration of the task"
         raise UserError(error.what, file=where, key=key, hint=hint) from error

@@ -122,6 +122,15 @@ class Folder:
             for split, names in stems.items()
         }
 
+    def notices(self) -> list[str]:
+        """What of the folder is left out."""
+        lines = [
+            f"{name}: left out, as no {'image' if name == 'rgb' else 'label of an image'}: {files[0]}{_more(files)}"
+            for name, files in self.unmatched.items()
+        ]
+        lines += [f"{name}: left out, as no declared task has the name of this folder" for name in self.undeclared]
+        return lines
+
     def files(self, split: str, position: int) -> dict[str, Path]:
         """The image of ``splits[split][position]`` as ``rgb``, and its label files by task."""
         image, labels = self._files[split][position]
@@ -208,6 +217,10 @@ def _by_hash(stems: Iterable[str], fraction: float) -> dict[str, list[str]]:
     ranked = sorted(ordered, key=lambda stem: hashlib.sha256(key_of(stem).encode()).digest())
     val = set(ranked[: round(len(ranked) * fraction)])
     return {"train": [s for s in ordered if s not in val], "val": [s for s in ordered if s in val]}
+
+
+def _more(files: Sequence[str]) -> str:
+    return f" and {len(files) - 1} more" if files[1:] else ""
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

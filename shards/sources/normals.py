@@ -5,7 +5,7 @@ from typing import Any
 
 from shards.errors import UserError
 from shards.normals import normals_of
-from shards.sources.base import Frame, FromFiles, Source
+from shards.sources.base import Frame, FromFiles, Source, WithNotices
 from shards.tasks import Task
 
 NORMALS = Task("normals", "unit_vector")
@@ -37,6 +37,10 @@ class WithNormals:
         self.name, self.splits = source.name, source.splits
         self.tasks: tuple[Task, ...] = (*source.tasks, NORMALS)
         self.options: dict[str, Any] = {**source.options, "normals": {"of": self.depth, "window": window}}
+
+    def notices(self) -> list[str]:
+        """The source's own."""
+        return self.source.notices() if isinstance(self.source, WithNotices) else []
 
     def files(self, split: str, position: int) -> dict[str, Path]:
         """The source's own raw files; none where it has none."""

@@ -55,9 +55,29 @@ def test_metric_values_are_rounded_to_the_nearest_step():
 
 
 def test_a_measured_value_never_becomes_a_missing_one():
-    metres = np.array([[1e-6, 0.0004, 70, np.inf, 0, -1, np.nan]], np.float32)
+    metres = np.array([[1e-6, 0.0004, 65.5354, 0, -1, np.nan]], np.float32)
     restored = DEPTH.storage.decode(DEPTH.storage.encode(metres))
-    np.testing.assert_allclose(restored, [[0.001, 0.001, 65.535, 65.535, 0, 0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(restored, [[0.001, 0.001, 65.535, 0, 0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            70,
+            r"holds 70 m, over the 65.535 m that 16 bits hold in steps of 0.001; floats fit with scale: 0.002, or say",
+        ),
+        (np.inf, r"holds inf m, over the 65.535 m .*; say with range: \[0, 65.535\] that what is beyond is no measure"),
+    ],
+)
+def test_a_value_that_cannot_be_stored_is_refused_and_a_prediction_is_the_nearest_that_can(value, message):
+    metres = np.array([[1, value, 1e-6, 0, np.nan]], np.float32)
+    with pytest.raises(UserError, match=message):
+        DEPTH.storage.encode(metres)
+    nearest = DEPTH.storage.storable(metres)
+    np.testing.assert_allclose(nearest, [[1, 65.535, 0.001, 0, 0]], rtol=1e-6)
+    for written in (DEPTH.storage.encode(nearest), DEPTH.storage.write_file(metres)):
+        np.testing.assert_array_equal(DEPTH.storage.decode(written), nearest)
 
 
 @given(st.lists(st.integers(0, 65535), min_size=1), st.sampled_from([0.001, 1 / 128, 0.0002, 3.0]))

@@ -46,12 +46,10 @@ def test_statistics_are_those_of_the_stored_labels(tiny_dataset, split):
     assert semseg["frames"] == len(classes) and depth["frames"] == len(metres)
     values = metres[metres > 0]
     assert (depth["pixels"], depth["missing"]) == (len(values), (metres == 0).sum())
-    step = DEPTH.scale / 2  # statistics are of the values before they are rounded
-    assert depth["min"] == pytest.approx(values.min(), abs=step)
-    assert depth["max"] == pytest.approx(values.max(), abs=step)
+    assert (depth["min"], depth["max"]) == (values.min(), values.max())
     mean, deviation = mean_and_deviation(depth)
-    assert mean == pytest.approx(values.mean(), abs=step)
-    assert deviation == pytest.approx(values.std(), abs=step)
+    assert mean == pytest.approx(values.mean(), rel=1e-12)
+    assert deviation == pytest.approx(values.std(), rel=1e-9)
 
 
 def test_shares_and_ranges_are_in_words(tiny_dataset):

@@ -1,0 +1,123 @@
+"""Label files of the kind ``scalar``: measurements as whole numbers or floats, and what looks wrong about them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shards.codec import MAX_PIXELS
+from shards.errors import UserError
+from shards.images import read_tiff, read_values
+from shards.kinds.base import is_number
+from shards.kinds.named import is_list
+from shards.notes import note
+
+if TYPE_CHECKING:
+    from shards.tasks import Task
+
+SUFFIXES = frozenset({".png", ".npy", ".tif", ".tiff"})
+_MUCH = 0.01  # of the pixels that store the largest number of their bits, from which on it looks like "no measurement"
+_FLAT = 0.05  # of the measured pixels that share the largest value, from which on it looks like a limit or the sky
+
+
+def declared_how(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``invalid`` and ``range`` of ``dataset.yaml`` say, as JSON values; nothing where they are not given.
+
+    Raises:
+        UserError: when they are not numbers, or the range is empty.
+    """
+    how: dict[str, Any] = {}
+    if "invalid" in entry:
+        invalid = entry["invalid"] if is_list(entry["invalid"]) else [entry["invalid"]]
+        if not all(map(is_number, invalid)):
+            what = f"invalid {entry['invalid']!r} is not a list of numbers"
+            raise UserError(what, hint="give the numbers in the files that mean no measurement: [65535]")
+        how["invalid"] = list(invalid)
+    if "range" in entry:
+        limits = entry["range"]
+        if not is_list(limits) or len(limits) != 2 or not all(map(is_number, limits)) or not limits[0] < limits[1]:
+            what = f"range {limits!r} is not [smallest, largest]"
+            raise UserError(what, hint="give two numbers in the unit: [0.1, 80]")
+        how["range"] = [float(limit) for limit in limits]
+    return how
+
+
+def read_scalar(path: Path, task: "Task", how: Mapping[str, Any]) -> np.ndarray:
+    """The values of a file in the task's unit, ``(H, W)`` float32, 0 where there is no measurement.
+
+    Raises:
+        UserError: when the file cannot be read as one number a pixel.
+    """
+    stored = _load(path)
+    whole = not np.issubdtype(stored.dtype, np.floating)
+    with np.errstate(over="ignore"):  # what no float32 holds is refused when it is stored
+        values = (stored * np.float32(task.scale) if whole else stored).astype(np.float32)
+    measured = np.isfinite(stored) & (stored > 0)
+    if negative := _count(stored < 0):
+        note("negative numbers count as no measurement: this kind stores positive values", negative)
+    if "invalid" in how:
+        invalid = np.isin(stored, np.asarray(how["invalid"], np.float64 if whole else stored.dtype))
+        if count := _count(invalid & measured):
+            note("declared as invalid: no measurement", count)
+        measured &= ~invalid
+    if "range" in how:
+        low, high = how["range"]
+        inside = (values >= low - task.scale / 2) & (values <= high + task.scale / 2)
+        if count := _count(measured & ~inside):
+            note(f"outside the declared range of {low:g} to {high:g} {task.unit}: no measurement", count)
+        measured &= inside
+    if measured.any():
+        _look(stored, measured, values, task)
+    return np.where(measured, values, np.float32(0))
+
+
+def _count(mask: np.ndarray) -> int:
+    return int(np.count_nonzero(mask))
+
+
+def _look(stored: np.ndarray, measured: np.ndarray, values: np.ndarray, task: "Task") -> None:
+    """Note what suggests that numbers do not mean what was declared."""
+    if stored.dtype == np.uint8:
+        what = f"8 bits hold 255 steps of {task.scale:g} {task.unit} at most: is this a picture of the values?"
+        note(what, detail=f"up to {values[measured].max():g} {task.unit}")
+    if stored.dtype in (np.uint8, np.uint16):
+        top = np.iinfo(stored.dtype).max
+        share = _count((stored == top) & measured) / stored.size
+        if share >= _MUCH:
+            what = f"{top}, the largest number of its bits, counts as a measurement; if it means none: invalid: [{top}]"
+            note(what, round(share * stored.size), f"{100 * share:.0f} % of it")
+            return
+    found = values[measured]
+    top = found.max()
+    count = _count(found == top)
+    if _FLAT * found.size <= count < found.size:
+        second = found[found < top].max()
+        if second < 0.8 * top or count >= 10 * _count(found == second):
+            what = "many pixels share the largest value, as where a limit or the sky is meant"
+            detail = f"{top:g} {task.unit} in {100 * count / found.size:.0f} % of the measured pixels"
+            note(f"{what}; if it means no measurement, declare invalid or range", count, detail)
+
+
+def _load(path: Path) -> np.ndarray:
+    """The numbers of a file as they are stored."""
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return _load_npy(path)
+    return read_values(path, palette=False) if suffix == ".png" else read_tiff(path)
+
+
+def _load_npy(path: Path) -> np.ndarray:
+    """A two-dimensional array of numbers; its header is believed only as far as the file reaches."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+    except (OSError, ValueError, TokenError) as error:
+        hint = "write it again with numpy.save"
+        raise UserError(f"is no array that can be read ({error})", file=path, hint=hint) from error
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise UserError("is no (height, width) array of numbers", file=path, hint="save one number a pixel")
+    if array.size > MAX_PIXELS:
+        what = f"{array.size} pixels are over the limit of {MAX_PIXELS}"
+        raise UserError(what, file=path, hint="resize the frame before it is packed")
+    return array
