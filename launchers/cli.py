@@ -279,6 +279,8 @@ def _prepare(commands: Any) -> None:
     folder = source("folder", "your own frames: ROOT/rgb, ROOT/TASK, and ROOT/dataset.yaml or the options", "ROOT")
     folder.add_argument("--name", help="of the data set (default: the folder's)")
     folder.add_argument("--val-fraction", type=float, metavar="F", help="share of the frames that validate")
+    kept = "what --val-fraction keeps in one split: folder, or a regular expression of names"
+    folder.add_argument("--group-by", metavar="folder|PATTERN", help=kept)
     folder.add_argument("--classes", metavar="N|NAME,NAME,...", help="segmentation classes")
     folder.add_argument("--ignore", type=int, metavar="VALUE", help="stored value that means no class")
     folder.add_argument("--offset", type=int, metavar="VALUE", help="stored value of the first class")

@@ -57,6 +57,7 @@ def folder(options: argparse.Namespace) -> None:
         depth_scale=options.depth_scale,
         val_fraction=options.val_fraction,
         intrinsics=_intrinsics(options.intrinsics),
+        group_by=options.group_by,
     )
     _pack(source, options)
 

@@ -47,22 +47,46 @@ def read_pixels(path: Path) -> np.ndarray:
     return _pixels(_open(path)[1])
 
 
-def read_values(path: Path, palette: bool = True) -> np.ndarray:
+def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
     """The stored numbers of a one-channel PNG, ``(H, W)`` uint8 or uint16; of a palette PNG, its indices.
+
+    Args:
+        coloured: take colours as well: of an RGB PNG of 8 bits, ``(H, W, 3)`` uint8.
+
+    Raises:
+        UserError: as for :func:`read_rgb`, and when the picture has several channels that are not asked for, or alpha
+            that hides something.
+    """
+    data, image = _open(path, "PNG")
+    if coloured and image.mode in ("RGB", "RGBA") and _png_header(data)[0] == 8:
+        pixels = np.asarray(image)
+        if image.mode == "RGBA" and (pixels[..., 3] != 255).any():
+            what = "is partly transparent, so that its colours are not what is seen"
+            raise UserError(what, file=path, hint="store it as RGB without alpha")
+        return pixels[..., :3]
+    return _numbers(path, data, image)
+
+
+def read_values(path: Path, palette: bool = True) -> np.ndarray:
+    """The stored numbers of a one-channel PNG, as :func:`read_mask`.
 
     Args:
         palette: whether one is taken; where numbers are quantities, its indices would mean nothing.
 
     Raises:
-        UserError: as for :func:`read_rgb`, and when the picture has several channels.
+        UserError: as for :func:`read_mask`.
     """
     data, image = _open(path, "PNG")
-    if image.mode not in ("1", "L", "P", "I", "I;16"):
-        hint = "store one number a pixel: an 8-bit, 16-bit or palette PNG"
-        raise UserError(f"is a {image.mode} picture, where one channel is due", file=path, hint=hint)
     if image.mode == "P" and not palette:
         hint = "store the values themselves: a 16-bit PNG, TIFF or .npy"
         raise UserError("is a palette picture, whose indices are not measurements", file=path, hint=hint)
+    return _numbers(path, data, image)
+
+
+def _numbers(path: Path, data: bytes, image: Image.Image) -> np.ndarray:
+    if image.mode not in ("1", "L", "P", "I", "I;16"):
+        hint = "store one number a pixel: an 8-bit, 16-bit or palette PNG; classes may declare their colours instead"
+        raise UserError(f"is a {image.mode} picture, where one channel is due", file=path, hint=hint)
     values = np.asarray(image)
     bits, colour_type = _png_header(data)
     if colour_type == _GREY and bits in (2, 4):  # Pillow stretches these to 0..255

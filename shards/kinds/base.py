@@ -1,7 +1,7 @@
 """What a kind has to say of labels at rest: as arrays, as bytes, as files of a user's folder, as pictures."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -174,6 +174,17 @@ class Storage(ABC):
             UserError: for values that make no task.
         """
         return {}, {}
+
+    def guesses(self, given: Collection[str]) -> list[str]:
+        """What is taken for granted of the task, as sentences.
+
+        Args:
+            given: the keys that its entry of ``dataset.yaml`` has.
+
+        Raises:
+            UserError: when something cannot be guessed and has to be declared.
+        """
+        return []
 
     @abstractmethod
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:

@@ -12,8 +12,9 @@ import numpy as np
 
 from shards.codec import decode_png, encode_png
 from shards.errors import UserError
-from shards.images import read_values
+from shards.images import read_mask
 from shards.kinds.base import MISSING, Metric, is_whole, missing_share, percent
+from shards.kinds.classfile import refuse_black_and_white
 from shards.kinds.named import NamedStorage, declared_colours
 
 MOST = 14
@@ -92,10 +93,15 @@ class BinaryStorage(NamedStorage):
         ignore = entry.get("ignore", _ignored(len(masks)))
         if not is_whole(ignore) or not 0 <= ignore < 2**16:
             raise UserError(f"ignore {ignore!r} is no stored number", hint="give a whole number in 0..65535")
+        twice = next((name for name in masks if masks.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"mask {twice!r} stands twice", hint="give every mask a name of its own")
         return {"classes": tuple(masks), "colours": declared_colours(entry, len(masks))}, {"ignore": ignore}
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
-        stored = read_values(path).astype(np.int64)
+        stored = read_mask(path).astype(np.int64)
+        if self.channels == 1 and "ignore" not in how.get("given", ("ignore",)):
+            refuse_black_and_white(path, stored)
         bits = (stored != 0).astype(np.int64) if self.channels == 1 else stored
         wrong = (bits >= 2**self.channels) & (stored != how["ignore"])
         if wrong.any():

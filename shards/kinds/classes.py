@@ -11,13 +11,9 @@ import numpy as np
 
 from shards.codec import decode_png, encode_png
 from shards.errors import UserError
-from shards.images import read_values
-from shards.kinds.base import MISSING, Metric, is_whole, percent
-from shards.kinds.named import NamedStorage, declared_colours, is_list
-
-IGNORE = 255
-"""The class index of a pixel without a label."""
-_VALUES = 2**16  # numbers that a 16-bit PNG can store
+from shards.kinds.base import MISSING, Metric, percent
+from shards.kinds.classfile import IGNORE, declared_numbers, read_classes
+from shards.kinds.named import NamedStorage, declared_colours
 
 
 class ClassStorage(NamedStorage):
@@ -85,39 +81,12 @@ class ClassStorage(NamedStorage):
 
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Files store a number for each class (``stored``, in index order), and others for no label (``ignore``)."""
-        names, stored = _names(entry)
-        wrong = next((name for name in names if not isinstance(name, str)), None)
-        if wrong is not None:
-            raise UserError(f"class name {wrong!r} is no text to YAML", hint="put it in quotes")
-        if "" in names:
-            raise UserError("a class has an empty name", hint="name every class")
-        ignore = entry.get("ignore", [] if IGNORE in stored else IGNORE)
-        ignore = tuple(ignore) if is_list(ignore) else (ignore,)
-        for number in (*stored, *ignore):
-            if not is_whole(number) or not 0 <= number < _VALUES:
-                raise UserError(f"{number!r} is no stored number", hint=f"give whole numbers in 0..{_VALUES - 1}")
-        both = next((number for number in stored if number in ignore), None)
-        if both is not None:
-            what = f"stored {both} is both ignored and class {stored.index(both)} ({names[stored.index(both)]})"
-            raise UserError(what, hint="set offset to the stored number of the first class, or change ignore")
-        fields = {"classes": names, "colours": declared_colours(entry, len(names))}
-        return fields, {"stored": list(stored), "ignore": list(ignore)}
+        """Files store a number or several for each class, and others for no label; or the classes' colours."""
+        names, how = declared_numbers(entry)
+        return {"classes": names, "colours": declared_colours(entry, len(names))}, how
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
-        known, ignore = how["stored"], how["ignore"]
-        index_of = np.full(_VALUES, -1, np.int16)  # what is neither a class nor ignored
-        index_of[ignore] = IGNORE
-        index_of[known] = range(len(known))
-        stored = read_values(path)
-        indices = index_of[stored]
-        if (indices < 0).any():
-            span = f"{min(known)} to {max(known)}"
-            what = f"stored {stored[indices < 0].max()} is none of {len(known)} classes, which are {span}"
-            ignored = ", ".join(map(str, ignore))
-            hint = f"correct the label, or classes, offset or ignore (now {ignored}) of dataset.yaml"
-            raise UserError(what, file=path, hint=hint)
-        return indices.astype(np.uint8)
+        return read_classes(path, how, self.task.colours)
 
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
         table = np.full((IGNORE + 1, 3), MISSING, np.uint8)
@@ -141,23 +110,3 @@ class ClassStorage(NamedStorage):
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return one != other
-
-
-def _names(entry: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The names of the classes, and the number that stands for each in label files."""
-    classes: Any = entry.get("classes")
-    offset: Any = entry.get("offset", 0)
-    stored: Iterable[Any]
-    if isinstance(classes, Mapping):
-        if "offset" in entry:
-            raise UserError("offset beside classes that have stored numbers", hint="leave offset out")
-        stored, names = classes.keys(), tuple(classes.values())
-    elif is_whole(classes) or is_list(classes):
-        names = tuple(classes) if is_list(classes) else tuple(f"class {index}" for index in range(classes))
-        if not is_whole(offset):
-            raise UserError(f"offset {offset!r} is no whole number", hint="give the stored number of class 0")
-        stored = range(offset, offset + len(names))
-    else:
-        hint = "give a list of names, a mapping from stored number to name, or the number of classes"
-        raise UserError("classes are missing", hint=hint)
-    return names, tuple(stored)

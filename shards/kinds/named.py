@@ -46,7 +46,7 @@ def declared_colours(entry: Mapping[str, Any], count: int) -> tuple[tuple[int, .
         UserError: when they are no colours.
     """
     colours = entry.get("colours", palette(count))
-    if not is_list(colours) or not all(map(_is_colour, colours)):
+    if not is_list(colours) or not all(map(is_colour, colours)):
         raise UserError("colours are no list of [r, g, b] in 0..255", hint="give one for each class, or none")
     return tuple(tuple(colour) for colour in colours)
 
@@ -69,5 +69,6 @@ def is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _is_colour(value: Any) -> bool:
+def is_colour(value: Any) -> bool:
+    """Whether a value of YAML is ``[r, g, b]``."""
     return is_list(value) and len(value) == 3 and all(is_whole(each) and 0 <= each <= 255 for each in value)

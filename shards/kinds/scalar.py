@@ -3,7 +3,7 @@
 In a shard 16-bit PNG, in steps of ``scale``; in memory float32 ``(H, W)`` in the unit; 0 for no label.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from shards.errors import UserError
 from shards.extras import need
 from shards.kinds.base import MISSING, Metric, Storage, is_number, missing_share
 from shards.kinds.scalarfile import SUFFIXES, declared_how, read_scalar
-from shards.kinds.zoom import LENGTHS, ZOOMS
+from shards.kinds.zoom import LENGTHS, ZOOMS, zoom_of
 from shards.notes import note
 from shards.statistics import mean_and_deviation
 
@@ -22,6 +22,7 @@ RATIO = 1.25
 """The factor of δ1, from which on two values count as different."""
 _MOST = 65535  # steps that 16 bits hold
 _SMALL, _LARGE = 0.01, 1000  # metres between which the mean of a length is taken for granted
+_ANGLES = frozenset({"deg", "°", "rad"})
 _COARSE = 0.02  # of a value, from which mean change by rounding on a word is said
 
 
@@ -141,6 +142,21 @@ class ScalarStorage(Storage):
             raise UserError("scale is no number", hint="give the value of one stored step: 0.001 for mm in m")
         fields = {"scale": float(entry["scale"]), "unit": str(entry.get("unit", "m"))}
         return fields | {"zoom": entry.get("zoom", "")}, declared_how(entry)
+
+    def guesses(self, given: Collection[str]) -> list[str]:
+        """What enlarging an image does to the values, where it is not declared and not depth's."""
+        name, unit = self.task.name, self.task.unit
+        found = []
+        if unit in _ANGLES:
+            found.append(f"{unit}: what changes sign or wraps in a mirrored image needs augment.flip=false")
+        if "zoom" in given or name == "depth":
+            return found
+        zoom = zoom_of(name, unit)
+        if zoom is None:
+            what = "it is not known what enlarging an image does to the values"
+            hint = "declare zoom: divide (depth), multiply (disparity, inverse depth) or keep (height, temperature)"
+            raise UserError(what, hint=hint)
+        return [*found, f"zoom: {zoom} is assumed of its name and unit ({unit}); declare zoom if that is wrong"]
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
         return read_scalar(path, self.task, how)

@@ -123,6 +123,23 @@ class Cityscapes:
             split: [key_of(frame.rpartition("/")[2]) for frame in frames] for split, frames in self._frames.items()
         }
 
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        """Refuse a folder of labels none of which is a frame's, or that lies one folder too deep."""
+        frames = [(split, place) for split, names in self._frames.items() for place in range(len(names))]
+        for role, kinds in (("semseg", self._labels["train"]), (self._depth.name, ("disparity",))):
+            if any(role in self.files(*frame) for frame in frames):
+                continue
+            for kind in kinds:
+                deep = next(iter(sorted(self.root.glob(f"*/{kind}"))), None)
+                if deep is not None:
+                    hint = f"move {deep} to {self.root / kind}"
+                    raise UserError(f"no frame has {role}", file=self.root / kind, hint=hint)
+                if (self.root / kind).is_dir():
+                    hint = f"it should hold {kind}/SPLIT/CITY/*.png, as it was published; or move it away"
+                    raise UserError(f"holds no file of a frame: no frame has {role}", file=self.root / kind, hint=hint)
+
     def files(self, split: str, position: int) -> dict[str, Path]:
         """Those files of ``splits[split][position]`` that there are: ``rgb``, ``semseg``, ``depth`` (or
         ``inverse_depth``) and ``camera``."""

@@ -18,7 +18,8 @@ from shards.notes import about
 from shards.tasks import Task
 
 FILE = "dataset.yaml"
-_KEYS = ("name", "val_fraction", "tasks", "intrinsics")
+_KEYS = ("name", "val_fraction", "tasks", "intrinsics", "group_by", "label_orientation")
+ORIENTATIONS = ("upright", "sensor")
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 
 
@@ -30,11 +31,13 @@ class LabelFormat:
         task: the task.
         how: what its kind's :meth:`shards.kinds.Storage.declared` gave, JSON values.
         given: the keys that were declared.
+        guesses: what is taken for granted, as sentences.
     """
 
     task: Task
     how: Mapping[str, Any]
     given: frozenset[str] = frozenset()
+    guesses: tuple[str, ...] = ()
 
     def read(self, path: Path) -> np.ndarray:
         """The label array of a file.
@@ -54,6 +57,8 @@ class Declaration:
     val_fraction: float | None
     intrinsics: dict[str, float] | None
     formats: tuple[LabelFormat, ...]
+    group_by: str | None = None
+    label_orientation: str | None = None
 
 
 def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
@@ -85,7 +90,15 @@ def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
         hint = f"name them in {FILE}, or give the classes of semseg or the scale of depth"
         raise UserError("no tasks are declared", file=where, key="tasks", hint=hint)
     formats = tuple(_label_format(where, str(task), tasks[task]) for task in tasks)
-    return Declaration(name, fraction, dict(intrinsics) if intrinsics else None, formats)
+    group_by, orientation = spec.get("group_by"), spec.get("label_orientation")
+    if group_by is not None and not isinstance(group_by, str):
+        raise UserError(f"{group_by!r}", file=where, key="group_by", hint="give folder, or a regular expression")
+    if group_by is not None and fraction is None:
+        raise UserError("is of val_fraction", file=where, key="group_by", hint="give val_fraction too, or leave it out")
+    if orientation not in (None, *ORIENTATIONS):
+        hint = f"give one of {', '.join(ORIENTATIONS)}"
+        raise UserError(f"{orientation!r}", file=where, key="label_orientation", hint=hint)
+    return Declaration(name, fraction, dict(intrinsics) if intrinsics else None, formats, group_by, orientation)
 
 
 def declaration_of(tasks: Iterable[Task]) -> str:
@@ -106,15 +119,27 @@ def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
     _check_keys(where, key, entry, ("kind", *kind.options))
     try:
         fields, how = kind.declared(entry)
-        return LabelFormat(Task(name, kind.kind, **fields), how, frozenset(entry))
+        task = Task(name, kind.kind, **fields)
+        return LabelFormat(task, how, frozenset(entry), tuple(task.storage.guesses(entry)))
     except UserError as error:
         hint = error.hint or "correct the declaration of the task"
         raise UserError(error.what, file=where, key=key, hint=hint) from error
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML keeps the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        spec = yaml.safe_load(path.read_text("utf-8"))
+        spec = yaml.load(path.read_text("utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"is no YAML that can be read ({reason})", file=path, hint="correct the file") from error

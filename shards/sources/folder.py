@@ -43,7 +43,6 @@ binary       PNG of 8 or 16 bits with one channel: bit k says whether mask k hol
 Labels are drawn on the upright view: an image that its EXIF orientation turns is turned before it is stored.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +53,7 @@ from shards.images import RGB_SUFFIXES, read_rgb
 from shards.sources.base import Frame
 from shards.sources.declaration import FILE, LabelFormat, declare
 from shards.sources.listing import files_by_stem, stem_of
+from shards.sources.sequences import by_hash, divided
 
 
 class Folder:
@@ -68,6 +68,7 @@ class Folder:
         depth_scale: metres a stored step of ``depth``.
         val_fraction: the part of the frames that validates, chosen by a hash of their keys.
         intrinsics: ``fx``, ``fy``, ``cx``, ``cy`` of the camera, in pixels of the frames as they are.
+        group_by: what ``val_fraction`` keeps in one split: ``folder``, or a regular expression of names.
 
     Raises:
         UserError: when the folder, its lists or its declaration contradict themselves.
@@ -78,6 +79,8 @@ class Folder:
     of a kind that is not read there. For the user to see, as is :attr:`undeclared`."""
     undeclared: list[str]
     """Folders beside ``rgb`` that no declared task reads."""
+    unlisted: list[str]
+    """Images in no list of frames."""
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class Folder:
         depth_scale: float | None = None,
         val_fraction: float | None = None,
         intrinsics: Mapping[str, float] | None = None,
+        group_by: str | None = None,
     ) -> None:
         self.root = Path(root)
         images, other = files_by_stem(self.root / "rgb", RGB_SUFFIXES)
@@ -98,7 +102,8 @@ class Folder:
         depth = _without_none(scale=depth_scale)
         tasks = {"semseg": {"kind": "classes", **semseg}} if semseg else {}
         tasks |= {"depth": {"kind": "scalar", **depth}} if depth else {}
-        given = _without_none(name=name, val_fraction=val_fraction, intrinsics=intrinsics, tasks=tasks or None)
+        given = _without_none(name=name, val_fraction=val_fraction, group_by=group_by)
+        given |= _without_none(intrinsics=intrinsics, tasks=tasks or None)
         declared = declare(self.root, given)
         self.name, self._formats = declared.name, declared.formats
         self.tasks = tuple(each.task for each in self._formats)
@@ -111,9 +116,13 @@ class Folder:
         }
         self._camera = _without_none(intrinsics=declared.intrinsics)
         self.options |= self._camera
-        stems = self._split(images, declared.val_fraction)
+        self.options |= _without_none(group_by=declared.group_by, label_orientation=declared.label_orientation)
+        stems = self._split(images, declared.val_fraction, declared.group_by)
+        used = {stem for names in stems.values() for stem in names}
+        self.unlisted = [file for stem, file in images.items() if stem not in used]
+        self._divided = None if declared.val_fraction is None or declared.group_by else divided(stems)
         self.splits = {split: [key_of(stem) for stem in names] for split, names in stems.items()}
-        labels = {each.task.name: self._match(each, images) for each in self._formats}
+        labels = {each.task.name: self._match(each, images, used) for each in self._formats}
         # only what load() needs, since every shard that is packed in another process pickles its source
         self._files = {
             split: [
@@ -128,6 +137,11 @@ class Folder:
             f"{name}: left out, as no {'image' if name == 'rgb' else 'label of an image'}: {files[0]}{_more(files)}"
             for name, files in self.unmatched.items()
         ]
+        if self.unlisted:
+            what = f"rgb: {len(self.unlisted)} images are in no list: left out, the first is {self.unlisted[0]}"
+            lines.append(f"{what}; frames without labels belong into train.txt, for pseudo-labels")
+        lines += [f"val_fraction: {self._divided}"] if self._divided else []
+        lines += [f"{each.task.name}: {guess}" for each in self._formats for guess in each.guesses]
         lines += [f"{name}: left out, as no declared task has the name of this folder" for name in self.undeclared]
         return lines
 
@@ -143,11 +157,15 @@ class Folder:
         meta = {"file": f"rgb/{self._files[split][position][0]}", **self._camera}
         return Frame(read_rgb(files["rgb"]), labels, meta, files)
 
-    def _match(self, declared: LabelFormat, images: dict[str, str]) -> dict[str, str]:
+    def _match(self, declared: LabelFormat, images: dict[str, str], used: set[str]) -> dict[str, str]:
         """Label files by stem; those without an image go to :attr:`unmatched`."""
         task = declared.task
         folder = self.root / task.name
         files, other = files_by_stem(folder, task.storage.suffixes)
+        exr = next((file for file in other if file.lower().endswith(".exr") and stem_of(file) in images), None)
+        if exr:
+            hint = f"convert the files to {' or '.join(sorted(task.storage.suffixes))}, one number a pixel"
+            raise UserError("is EXR, which is not read", file=folder / exr, hint=hint)
         lost = other + [file for stem, file in files.items() if stem not in images]
         if lost:
             self.unmatched[task.name] = sorted(lost)
@@ -156,9 +174,14 @@ class Folder:
             what = f"none of its {len(lost)} files is the label of an image, the first is {lost[0]}"
             hint = f"name each after its image in rgb, ending in {suffixes}"
             raise UserError(what, file=folder, hint=hint)
+        if not files:
+            raise UserError("holds no label", file=folder, hint=f"put some there, or take the task out of {FILE}")
+        if not files.keys() & used:
+            what = f"none of its {len(files)} labels is of a frame that trains or validates"
+            raise UserError(what, file=folder, hint="list frames that have labels in train.txt and val.txt")
         return files
 
-    def _split(self, images: dict[str, str], val_fraction: float | None) -> dict[str, list[str]]:
+    def _split(self, images: dict[str, str], val_fraction: float | None, group_by: str | None) -> dict[str, list[str]]:
         """Stems of every split, from the lists or by fraction."""
         lists = {"train": self.root / "train.txt", "val": self.root / "val.txt"}
         if not lists["val"].exists():
@@ -168,7 +191,7 @@ class Folder:
             hint = f"leave val_fraction out, or move {listed[0].name} away"
             raise UserError(f"has both val_fraction and {listed[0].name}", file=self.root, hint=hint)
         if val_fraction is not None:
-            splits = _by_hash(images, val_fraction)
+            splits = by_hash(images, val_fraction, group_by)
         elif len(listed) == 2:
             splits = {split: self._read_list(path, images) for split, path in lists.items()}
         else:
@@ -209,14 +232,6 @@ def _check_unique(folder: Path, images: dict[str, str], stems: Iterable[str]) ->
             what = f"{images[seen[key]]} and {images[stem]} have the same key"
             raise UserError(what, file=folder, key=key, hint="rename one: other characters than A-Za-z0-9_- become _")
         seen[key] = stem
-
-
-def _by_hash(stems: Iterable[str], fraction: float) -> dict[str, list[str]]:
-    """``round(n · fraction)`` frames for ``val``: those whose keys have the smallest SHA-256."""
-    ordered = sorted(stems)
-    ranked = sorted(ordered, key=lambda stem: hashlib.sha256(key_of(stem).encode()).digest())
-    val = set(ranked[: round(len(ranked) * fraction)])
-    return {"train": [s for s in ordered if s not in val], "val": [s for s in ordered if s in val]}
 
 
 def _more(files: Sequence[str]) -> str:

@@ -270,3 +270,15 @@ def test_survives_pickling(tree):
     copy = pickle.loads(pickle.dumps(source))  # noqa: S301
     assert copy.load("train", 1).rgb == source.load("train", 1).rgb
     assert copy.splits == source.splits
+
+
+@pytest.mark.parametrize(("kind", "role"), [("gtFine", "semseg"), ("disparity", "depth")])
+def test_labels_that_no_frame_has_are_an_error(tree, kind, role):
+    deep = tree.root / f"{kind}_trainvaltest"
+    deep.mkdir()
+    (tree.root / kind).rename(deep / kind)
+    with pytest.raises(UserError, match=rf"{kind}: no frame has {role}; move .*{kind}_trainvaltest/{kind} to"):
+        Cityscapes(tree.root)
+    deep.rename(tree.root / kind)
+    with pytest.raises(UserError, match=rf"{kind}: no frame has {role}; move|{kind}: holds no file of a frame"):
+        Cityscapes(tree.root)

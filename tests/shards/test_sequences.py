@@ -1,0 +1,124 @@
+"""What is split at random keeps together what belongs together, or says that it does not; nothing is left out unsaid."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shards.errors import UserError
+from shards.sources.folder import Folder
+from shards.sources.sequences import by_hash, divided
+
+STEMS = [f"seq{s}/{i:04d}" for s in range(4) for i in range(10)]
+
+
+def test_folders_stay_together():
+    splits = by_hash(STEMS, 0.25, "folder")
+    assert len(splits["val"]) == 10 and len({stem[:4] for stem in splits["val"]}) == 1
+    assert sorted(splits["train"] + splits["val"]) == STEMS
+    assert splits == by_hash(STEMS[::-1], 0.25, "folder")
+    assert divided(splits) is None
+
+
+def test_a_pattern_names_the_group():
+    stems = [stem.replace("/", "_") for stem in STEMS]
+    splits = by_hash(stems, 0.5, r"seq(\d)_")
+    assert len(splits["val"]) == 20 and len({stem[:4] for stem in splits["val"]}) == 2
+    assert by_hash(stems, 0.5, r"^seq\d") != {}
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
+def test_both_splits_have_a_group(fraction):
+    splits = by_hash(STEMS, fraction, "folder")
+    assert splits["train"] and splits["val"]
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [
+        ("x", r"seq0/0000: does not match group_by; change 'x'"),
+        ("seq", r"group_by: puts all 40 frames into one group, 'seq'; group by something that differs"),
+        ("(", r"group_by: '\(' is not a regular expression"),
+    ],
+)
+def test_groups_that_cannot_be_are_errors(group_by, message):
+    with pytest.raises(UserError, match=message):
+        by_hash(STEMS, 0.25, group_by)
+
+
+def test_sequences_on_both_sides_are_told():
+    said = divided(by_hash(STEMS, 0.25))
+    assert said and "4 numbered sequences have frames in both train and val (seq0/0000 to seq0/0009)" in said
+    assert "group_by: folder" in said
+    assert divided({"train": ["kitchen", "hall"], "val": ["yard"]}) is None
+    one = divided({"train": ["a_1", "a_2"], "val": ["a_3"]})
+    assert one and "a numbered sequence has" in one and "group_by: PATTERN, or train.txt" in one
+
+
+@pytest.fixture
+def root(tmp_path):
+    for place in range(6):
+        for folder in ("rgb", "depth"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / f"rgb/{place}.png")
+        Image.fromarray(np.full((4, 6), 2000, np.uint16)).save(tmp_path / f"depth/{place}.png")
+    return tmp_path
+
+
+def declare(root, text, lists=True):
+    (root / "dataset.yaml").write_text(text)
+    if lists:
+        (root / "train.txt").write_text("0\n1\n")
+        (root / "val.txt").write_text("2\n")
+    return Folder(root)
+
+
+def test_images_in_no_list_are_counted(root):
+    source = declare(root, "tasks: {depth: {kind: scalar, scale: 0.001}}")
+    assert source.unlisted == ["3.png", "4.png", "5.png"]
+    assert source.notices() == [
+        "rgb: 3 images are in no list: left out, the first is 3.png; frames without labels belong into train.txt, for "
+        "pseudo-labels"
+    ]
+
+
+def test_a_guess_is_told_and_what_cannot_be_guessed_is_asked_for(root):
+    (root / "depth").rename(root / "height")
+    source = declare(root, "tasks: {height: {kind: scalar, scale: 1, unit: cm}}")
+    assert source.tasks[0].zoom == "keep"
+    assert "height: zoom: keep is assumed of its name and unit (cm); declare zoom if that is wrong" in source.notices()
+    (root / "height").rename(root / "x")
+    with pytest.raises(
+        UserError, match=r"tasks.x: it is not known what enlarging an image does to the values; declare"
+    ):
+        declare(root, "tasks: {x: {kind: scalar, scale: 1}}")
+    assert declare(root, "tasks: {x: {kind: scalar, scale: 1, zoom: keep}}").tasks[0].zoom == "keep"
+
+
+def test_a_folder_of_labels_that_no_frame_uses_is_an_error(root):
+    for place in (0, 1, 2):
+        (root / f"depth/{place}.png").unlink()
+    text = "tasks: {depth: {kind: scalar, scale: 0.001}}"
+    with pytest.raises(UserError, match=r"depth: none of its 3 labels is of a frame that trains or validates; list"):
+        declare(root, text)
+    for place in (3, 4, 5):
+        (root / f"depth/{place}.png").unlink()
+    with pytest.raises(UserError, match=r"depth: holds no label; put some there, or take the task out of dataset.yaml"):
+        declare(root, text)
+
+
+def test_exr_is_refused_and_not_passed_over(root):
+    (root / "depth/3.exr").write_bytes(b"v/1\1")
+    with pytest.raises(
+        UserError, match=r"depth/3.exr: is EXR, which is not read; convert the files to .npy or .png or"
+    ):
+        declare(root, "tasks: {depth: {kind: scalar, scale: 0.001}}")
+
+
+def test_group_by_goes_with_val_fraction(root):
+    text = "tasks: {depth: {kind: scalar, scale: 0.001}}\ngroup_by: '[0-2]|[3-5]'\n"
+    with pytest.raises(UserError, match=r"group_by: is of val_fraction; give val_fraction too"):
+        declare(root, text)
+    for name in ("train.txt", "val.txt"):
+        (root / name).unlink()
+    source = declare(root, text.replace("[0-2]|[3-5]", ".") + "val_fraction: 0.5\n", lists=False)
+    assert source.options["group_by"] == "." and len(source.splits["val"]) == 3
