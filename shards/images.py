@@ -3,21 +3,23 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from shards.codec import RGB_FORMATS, open_image, rgb_extension
 from shards.errors import UserError
+from shards.notes import note
+from shards.orientation import Turn, turn_of, turned
 
 RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _GREY = 0  # PNG colour type
-_UPRIGHT = {  # by EXIF orientation (Exif 2.32, 4.6.4 A); 1 is upright, and so is whatever has no meaning
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_DARK = 64  # stored values of an image that fills 14 of 16 bits
+_CONVERTED = {
+    "L": "grey: stored as RGB",
+    "1": "black and white: stored as RGB",
+    "P": "a palette image: stored as RGB",
+    "RGBA": "alpha is dropped",
+    "LA": "grey with alpha: stored as RGB without it",
+    "CMYK": "CMYK: stored as RGB",
 }
 
 
@@ -32,10 +34,32 @@ def read_rgb(path: Path) -> np.ndarray | bytes:
     Raises:
         UserError: when the file is missing, is no JPEG, PNG or WebP, does not decode, or has too many pixels.
     """
+    return read_picture(path)[0]
+
+
+def read_picture(path: Path) -> tuple[np.ndarray | bytes, Turn | None]:
+    """What :func:`read_rgb` returns, and how it was turned. Whatever was converted is noted.
+
+    Raises:
+        UserError: as for :func:`read_rgb`.
+    """
     data, image = _open(path)
+    turn = turn_of(image)
     # Pillow opens 16-bit RGB PNG as 8-bit RGB without a word, so the header has to tell
     sixteen_bits = image.format == "PNG" and _png_header(data)[0] == 16
-    return data if image.mode == "RGB" and not sixteen_bits and _turn(image) is None else _pixels(image)
+    if image.mode == "RGB" and not sixteen_bits and turn is None:
+        return data, None
+    pixels = _pixels(image)
+    if turn is not None:
+        note("turned upright by its EXIF orientation")
+    if sixteen_bits:
+        note("of 16 bits a channel, of which the upper 8 are stored")
+        if pixels.max() < _DARK:
+            what = "does not fill its 16 bits, so that what is stored is dark; scale the values, or store 8 bits"
+            note(what, detail=f"the largest stored value is {pixels.max()} of 255")
+    elif image.mode != "RGB":
+        note(_CONVERTED.get(image.mode, "converted to RGB"), detail=image.mode)
+    return pixels, turn
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -137,20 +161,13 @@ def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Ima
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
-    turn = _turn(image)
-    if turn is not None:
-        image = image.transpose(turn)
     if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return np.asarray(image.convert("RGB"))
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes an image upright, by its EXIF orientation."""
-    try:
-        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow meets broken EXIF with nearly any exception; like a viewer, take the image as it is
-        return None
+        upper = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        pixels = np.asarray(upper.convert("RGB"))
+    else:
+        pixels = np.asarray(image.convert("RGB"))
+    turn = turn_of(image)
+    return pixels if turn is None else turned(pixels, turn)
 
 
 def _png_header(data: bytes) -> tuple[int, int]:

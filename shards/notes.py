@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from shards.errors import UserError
 
 Tally = dict[str, dict[str, dict[str, Any]]]
 
@@ -55,11 +58,15 @@ def collected() -> Iterator[list[Note]]:
 
 
 @contextmanager
-def about(member: str) -> Iterator[None]:
-    """Notes within are about this member."""
+def about(member: str, file: Path | None = None, key: str | None = None) -> Iterator[None]:
+    """Notes within are about this member; with a key, errors within name the member, its file and the key."""
     token = _MEMBER.set(member)
     try:
         yield
+    except UserError as error:
+        if key is None:
+            raise
+        raise UserError(f"{member} {error.what}", file=file, key=key, hint=error.hint) from error
     finally:
         _MEMBER.reset(token)
 

@@ -6,7 +6,6 @@ processes nor an interruption shows in the result: a job that is started again k
 (:mod:`shards.claim`). The manifest comes last.
 """
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -170,7 +169,7 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
     data, extension = None, "jpg"
     if isinstance(frame.rgb, bytes):
         data, extension = frame.rgb, rgb_extension(frame.rgb) or ""
-        with _named(frame, key, "rgb"):
+        with about("rgb", frame.files.get("rgb"), key):
             if not extension:
                 raise UserError("is neither JPEG, PNG nor WebP", hint="convert it to one of them")
             rgb = decode_rgb(data, extension)
@@ -184,11 +183,10 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
         label = frame.labels.get(task.name)
         if label is None:
             continue
-        with _named(frame, key, task.name):
+        with about(task.name, frame.files.get(task.name), key):
             if label.shape[:2] != original:
-                what = f"is {label.shape[0]}x{label.shape[1]}, its image {original[0]}x{original[1]}"
-                raise UserError(what, hint="give every label the size of its image")
-            label = resize_label(label, size) if size else label
+                _check_grid(task, label.shape[:2], original)
+            label = resize_label(label, size or original)
             if not task.storage.labelled(label).any():
                 note("not a pixel has a label: the frame counts as one without this label")
                 continue
@@ -199,14 +197,16 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
     return EncodedSample(key, members, statistics)
 
 
-@contextlib.contextmanager
-def _named(frame: Frame, key: str, member: str) -> Iterator[None]:
-    """Errors within name the frame's key, and the raw file of the member where it has one; notes name the member."""
-    try:
-        with about(member):
-            yield
-    except UserError as error:
-        raise UserError(f"{member} {error.what}", file=frame.files.get(member), key=key, hint=error.hint) from error
+def _check_grid(task: Task, label: tuple[int, int], image: tuple[int, int]) -> None:
+    """Refuse a label of another size than its image, unless it is a quantity of the same view in another resolution."""
+    sizes = f"{label[0]}x{label[1]}, its image {image[0]}x{image[1]}"
+    same_view = abs(label[0] * image[1] / image[0] - label[1]) < 1
+    if not task.storage.quantity or not same_view:
+        hint = "give every label the size of its image"
+        if task.storage.quantity:
+            hint = "register it to the image; only a map of the same sides' ratio can have another resolution"
+        raise UserError(f"is {sizes}", hint=hint)
+    note("of another resolution than its image: every pixel takes the nearest value", detail=sizes)
 
 
 def _hash(keys: Sequence[str]) -> str:

@@ -54,6 +54,7 @@ class Storage(ABC):
             networks are compared by, where only one is asked for.
         quantity: whether labels are values in a unit, which have a mean and a range.
         smooth: whether a picture of labels may be resized smoothly.
+        directional: whether values are directions in the camera's frame, which turn with the image.
         difference: when two labels of a pixel count as different, as the end of a sentence about two networks.
     """
 
@@ -65,6 +66,7 @@ class Storage(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     quantity: ClassVar[bool] = False
     smooth: ClassVar[bool] = True
+    directional: ClassVar[bool] = False
     difference: ClassVar[str]
 
     def __init__(self, task: "Task") -> None:

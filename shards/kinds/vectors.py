@@ -28,6 +28,7 @@ class UnitVectorStorage(Storage):
 
     kind = "unit_vector"
     channels = 3
+    directional = True
     difference = f"differ by more than {ANGLE}°"
     metrics = (
         Metric("mean", "mean °", 1, 2, smaller_is_better=True, shown=True),

@@ -130,7 +130,7 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML keeps the last without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
         if twice is not None:
             raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands twice", node.start_mark)

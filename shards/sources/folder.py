@@ -10,18 +10,21 @@
 
     name: warehouse              # default: the name of the folder
     val_fraction: 0.1            # instead of train.txt and val.txt
+    group_by: folder             # what val_fraction keeps in one split: a folder of rgb, or a pattern of names
     intrinsics: {fx: 525, fy: 525, cx: 319.5, cy: 239.5}     # of the camera, in pixels, where they are known
     tasks:
       semseg:
         kind: classes
         classes: [floor, shelf, person]   # in index order; or their number; or {stored number: name, ...}
         offset: 1                # the stored number of the first class; default 0
-        ignore: [0, 255]         # stored numbers that mean "no label"; default 255
+        ignore: [0, 255]         # stored numbers, or colours, that mean "no label"; default 255
         colours: [[128, 64, 128], [70, 70, 70], [220, 20, 60]]   # default: a palette
       depth:
         kind: scalar
         scale: 0.001             # one stored step: here a millimetre, in metres
         unit: m                  # default m
+        invalid: [65535]         # stored numbers that mean no measurement, beside 0
+        range: [0.1, 60]         # in the unit: what is outside is no measurement
       normals:
         kind: unit_vector
       ground:
@@ -32,24 +35,30 @@
 ===========  ======================================================================================================
 kind         label file
 ===========  ======================================================================================================
-classes      PNG of 8 or 16 bits with one channel, or a palette PNG, whose indices count
-scalar       the same, 0 = no measurement; or ``.npy``: floats in ``unit``, whole numbers in steps of ``scale``;
-             NaN, infinite and negative = no measurement
+classes      PNG of 8 or 16 bits with one channel, or a palette PNG, whose indices count; or RGB, in the declared
+             ``colours``
+scalar       PNG of 8 or 16 bits, TIFF, or ``.npy``, with one channel: floats in ``unit``, whole numbers in steps of
+             ``scale``; 0, NaN, infinite, negative, ``invalid``, outside ``range`` = no measurement
 unit_vector  RGB PNG of 8 bits, component = value / 127.5 - 1; what is far from length 1 (black, grey) is no label
 binary       PNG of 8 or 16 bits with one channel: bit k says whether mask k holds; of a single mask, 0 is no and
              anything else yes
 ===========  ======================================================================================================
 
-Labels are drawn on the upright view: an image that its EXIF orientation turns is turned before it is stored.
+An image that its EXIF orientation turns is turned before it is stored. Labels are taken as drawn on the upright view,
+or where only that fits their sides, as lying on the sensor's grid; ``label_orientation: upright | sensor`` says which.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shards.codec import key_of
 from shards.errors import UserError
-from shards.images import RGB_SUFFIXES, read_rgb
+from shards.images import RGB_SUFFIXES, read_picture
+from shards.notes import about, note
+from shards.orientation import upright
 from shards.sources.base import Frame
 from shards.sources.declaration import FILE, LabelFormat, declare
 from shards.sources.listing import files_by_stem, stem_of
@@ -114,6 +123,7 @@ class Folder:
             "stored": {each.task.name: dict(each.how) for each in self._formats},
             "val_fraction": declared.val_fraction,
         }
+        self._drawn_on = declared.label_orientation
         self._camera = _without_none(intrinsics=declared.intrinsics)
         self.options |= self._camera
         self.options |= _without_none(group_by=declared.group_by, label_orientation=declared.label_orientation)
@@ -153,9 +163,18 @@ class Folder:
     def load(self, split: str, position: int) -> Frame:
         """The frame of ``splits[split][position]``."""
         files = self.files(split, position)
+        with about("rgb"):
+            rgb, turn = read_picture(files["rgb"])
+            if turn is not None and self._camera:
+                note("turned, while intrinsics are taken as those of the upright image")
         labels = {f.task.name: f.read(files[f.task.name]) for f in self._formats if f.task.name in files}
+        if turn is not None and isinstance(rgb, np.ndarray):
+            for task in (each.task for each in self._formats if each.task.name in labels):
+                with about(task.name, files[task.name], self.splits[split][position]):
+                    label = labels[task.name]
+                    labels[task.name] = upright(label, task.storage, turn, rgb.shape[:2], self._drawn_on)
         meta = {"file": f"rgb/{self._files[split][position][0]}", **self._camera}
-        return Frame(read_rgb(files["rgb"]), labels, meta, files)
+        return Frame(rgb, labels, meta, files)
 
     def _match(self, declared: LabelFormat, images: dict[str, str], used: set[str]) -> dict[str, str]:
         """Label files by stem; those without an image go to :attr:`unmatched`."""

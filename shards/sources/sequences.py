@@ -47,7 +47,8 @@ def by_hash(stems: Iterable[str], fraction: float, group_by: str | None = None) 
 
 
 def _groups(stems: list[str], wanted: int, group_by: str) -> set[str]:
-    pattern, groups = pattern_of(group_by), {}
+    pattern = pattern_of(group_by)
+    groups: dict[str, list[str]] = {}
     for stem in stems:
         groups.setdefault(_group(stem, pattern), []).append(stem)
     if len(groups) < 2:

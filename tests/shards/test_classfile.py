@@ -75,24 +75,20 @@ def test_colours_of_dataset_yaml_are_read(prepared):
 
 
 def test_a_colour_that_is_no_class_is_an_error(prepared):
-    with pytest.raises(
-        UserError, match=r"0.png: 0: mask? ?.*holds the colour \[0, 0, 0\]|holds the colour \[0, 0, 0\]"
-    ):
+    with pytest.raises(UserError, match=r"0.png: holds the colour \[0, 0, 0\], which is no class's"):
         prepared(f"classes: [a, b], colours: [{RED}, {GREEN}]", coloured(RED, GREEN, BLACK, RED), mask(0, 1, 0, 1))
 
 
 def test_colours_that_are_not_declared_are_refused(prepared):
-    with pytest.raises(UserError, match="is a RGB picture, where one channel is due; .* may declare their colours"):
+    with pytest.raises(UserError, match=r"is a RGB picture, where one channel is due; .* may declare their colours"):
         prepared("classes: 2", coloured(RED, GREEN, BLACK, RED), mask(0, 1, 0, 1))
 
 
-def test_a_mask_in_black_and_white_has_to_say_what_white_is(prepared):
+@pytest.mark.parametrize(("declared", "kind"), [("classes: 2", "classes"), ("masks: [thing]", "binary")])
+def test_a_mask_in_black_and_white_has_to_say_what_white_is(prepared, declared, kind):
     drawn = mask(0, 255, 255, 0)
-    for declared, kind in (("classes: 2", "classes"), ("masks: [thing]", "binary")):
-        with pytest.raises(
-            UserError, match=r"0.png: is drawn in 0 and 255, and 255 means no label where ignore is not"
-        ):
-            prepared(declared, drawn, drawn, kind=kind)
+    with pytest.raises(UserError, match=r"0.png: is drawn in 0 and 255, and 255 means no label where ignore is no"):
+        prepared(declared, drawn, drawn, kind=kind)
 
 
 def test_black_and_white_is_read_as_declared(prepared):
