@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,15 +11,25 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from shards.errors import UserError
+from trainer.configtext import home
+from trainer.output import lasting
 from trainer.ranks import ranks
 from trainer.runs.status import Interrupted, LostRank
 
 CONFIG = "configuration: a YAML file, or the name of a shipped one (nyudv2/ummt-ps)"
+_BREAK = re.compile(r"\s*[\r\n]+\s*")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0; 1 on an error; 2 on a bad call; 130 when interrupted."""
-    options = parse(arguments)
+    with lasting():
+        try:
+            return _main(parse(arguments))
+        except UserError as error:
+            return _fail(str(error), False)
+
+
+def _main(options: argparse.Namespace) -> int:
     debug = options.debug or bool(os.environ.get("TUTELAGE_DEBUG"))
     try:
         module, function = options.command.split(":")
@@ -30,9 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), debug)
     except KeyboardInterrupt:
         return _fail("interrupted; start the same command again to continue", debug, 130)
-    except BrokenPipeError:  # the reader (`| head`) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             place = error.filename or "disk"
@@ -82,6 +90,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         top.error(f"unrecognized arguments: {' '.join(strangers or rest)}")
     if rest:
         options.overrides += rest
+    for name, value in vars(options).items():  # --out=~/labels, where no shell does it
+        if isinstance(value, str) and value.startswith("~"):
+            setattr(options, name, home(value, key=f"--{name.replace('_', '-')}"))
     return options
 
 
@@ -95,7 +106,7 @@ def _part() -> None:
 def _fail(message: str, debug: bool, status: int = 1) -> int:
     if debug:
         traceback.print_exc()
-    print(f"tutelage: {' '.join(message.split())}", file=sys.stderr)
+    print(f"tutelage: {_BREAK.sub(' ', message)}", file=sys.stderr)
     return status
 
 

@@ -61,10 +61,12 @@ def run(options: argparse.Namespace) -> None:
 
 def config(options: argparse.Namespace) -> None:
     if options.keys:
+        from rich.text import Text
+
         from trainer.configdocs import documentation
 
         for key, text in documentation().items():
-            console.print(f"[bold]{key}[/]: {text}", highlight=False)
+            console.print(Text.assemble((key, "bold"), f": {text}"))
         return
     if options.list:
         print("\n".join(names()))

@@ -3,6 +3,7 @@
 import argparse
 
 from rich.table import Table
+from rich.text import Text
 
 from shards.extras import need
 from shards.inspect import contact_sheet, remarks, split_rows, verify
@@ -38,6 +39,6 @@ def summary(manifest: Manifest) -> None:
             if not manifest.splits[split]:
                 continue
             text = task.storage.describe(statistics[task.name])
-            console.print(f"[bold]{task.name}[/] {split}: {text}", highlight=False)
+            console.print(Text.assemble((task.name, "bold"), f" {split}: {text}"))
     for line in remarks(manifest):
         console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -130,4 +130,4 @@ def _intrinsics(text: str | None) -> dict[str, float] | None:
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)

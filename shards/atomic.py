@@ -106,7 +106,7 @@ def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None =
     separators = (",", ":") if indent is None else None
     text = json.dumps(value, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False)
     with atomic_file(path) as file:
-        file.write(text.encode() + b"\n")
+        file.write(text.encode(errors="surrogatepass") + b"\n")  # of file names that are not UTF-8; read as such again
 
 
 def read_json(path: str | os.PathLike[str], hint: str) -> Any:

@@ -16,6 +16,8 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import documentation, meaning
+from trainer.configtext import as_written, expand_home, home
+from trainer.configtext import override as typed_override
 from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import first_networks
 from trainer.recommendation import AUTO, FILE, pseudo_labels, relation_folder
@@ -48,7 +50,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         path: the YAML file, or the name of a shipped one.
-        overrides: ``key=value`` with dotted keys; values are YAML.
+        overrides: ``key=value`` with dotted keys; values are YAML, or the text itself where an option is text.
 
     Returns:
         A resolved, read-only ``DictConfig`` in the form of :class:`trainer.config.Config`.
@@ -82,6 +84,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except OmegaConfBaseException as error:
         hint = "correct the interpolation ${...}"
         raise UserError(_first_line(error), file=path, key=error.full_key, hint=hint) from error
+    expand_home(config, path)
     check(config, path, overrides)
     OmegaConf.set_readonly(config, True)
     return config  # a DictConfig, which looks like the dataclass
@@ -140,7 +143,9 @@ def read_yaml(path: Path, hint: str) -> Any:
         UserError: when it is no YAML, with the given hint.
     """
     try:
-        return OmegaConf.to_container(OmegaConf.load(path))
+        value = OmegaConf.to_container(OmegaConf.load(path))
+        with path.open(encoding="utf-8") as file:
+            return as_written(value, yaml.load(file, yaml.BaseLoader))
     except FileNotFoundError:
         raise
     except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
@@ -164,16 +169,17 @@ def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]
     pseudo = content.get("pseudo")
     for entry in pseudo.values() if isinstance(pseudo, dict) else ():
         if isinstance(entry, dict) and isinstance(entry.get("teacher"), str):
-            entry["teacher"] = str(resolve(entry["teacher"], path.parent))  # relative to the file that names it
+            teacher = home(entry["teacher"], path, "pseudo")
+            entry["teacher"] = str(resolve(teacher, path.parent))  # relative to the file that names it
     return [*chain, (path, OmegaConf.create(content))]
 
 
 def _parse(override: str) -> DictConfig:
-    key, equals, _ = override.partition("=")
+    key, equals, written = override.partition("=")
     if not equals or not key:
         raise UserError(f"{override!r} is no override", file=COMMAND_LINE, hint="write key=value")
     try:
-        return OmegaConf.from_dotlist([override])
+        return typed_override(key, written)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         hint = "write a YAML value, quoted if need be"
         raise UserError(_first_line(error), file=COMMAND_LINE, key=key, hint=hint) from error

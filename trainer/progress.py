@@ -4,27 +4,35 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from trainer.output import Lasting
 from trainer.ranks import rank
 
-console = Console()
+
+def _console(width: int | None = None) -> Console:
+    """Names of files, classes and runs stand in what it prints, and mean nothing but themselves."""
+    file = cast(IO[str], Lasting("stdout"))
+    return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+
+
+console = _console()
 
 
 def show(table: RenderableType) -> None:
     """Print a table, once for all ranks: as wide as it is where the output is no terminal, so that nothing is cut."""
     if rank() == 0:
-        (console if console.is_terminal else Console(width=240)).print(table)
+        (console if console.is_terminal else _console(240)).print(table)
 
 
 def say(line: str) -> None:
     """Print a line, once for all ranks."""
     if rank() == 0:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 class Report(Protocol):
@@ -48,8 +56,10 @@ def progress(title: str, total: int, *, done: int = 0, show: bool = True, every:
         # the figures stand last and give way: a narrow terminal cuts them, not the counts or the time
         counts = MofNCompleteColumn(table_column=Column(no_wrap=True))
         left = TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7))
-        rest = TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
-        columns = (TextColumn("{task.description}"), BarColumn(16), counts, left, rest)
+        rest = TextColumn(
+            "{task.fields[figures]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        )
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(16), counts, left, rest)
         with Progress(*columns, console=console, expand=True) as bar:
             task = bar.add_task(title, total=total, completed=done, figures="")
 
@@ -77,7 +87,11 @@ class _PlainLines:
             return
         self.shown = now
         left = (now - self.began) / max(self.done - self.start, 1) * (self.total - self.done)
-        print(f"{self.title} {self.done}/{self.total} {self.figures} {clock(left)} left".replace("  ", " "), flush=True)
+        print(
+            f"{self.title} {self.done}/{self.total} {self.figures} {clock(left)} left".replace("  ", " "),
+            file=console.file,
+            flush=True,
+        )
 
 
 class Speed:

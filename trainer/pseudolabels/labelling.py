@@ -241,7 +241,7 @@ def _threads(count: int) -> Iterator[None]:
     """Have torch compute with a number of threads, which shows in the last bits of a label."""
     own = torch.get_num_threads()
     if count != own:
-        console.print(f"labels with {count} threads, as the pass was begun, and not with {own}", highlight=False)
+        console.print(f"labels with {count} threads, as the pass was begun, and not with {own}")
     torch.set_num_threads(count)
     try:
         yield
