@@ -7,8 +7,10 @@ batch divided by the number of threads.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from shards.threads import Threads, listening, result_of
 
 Item = TypeVar("Item")
 Batch = TypeVar("Batch")
@@ -26,16 +28,18 @@ def load_ahead(
         groups: the items of each batch.
         load: loads an item; called by several threads at once.
         collate: makes a batch of what was loaded.
-        threads: 0 loads in the calling thread, when a batch is asked for.
+        threads: 0 loads when a batch is asked for, in the calling thread, or in one beside it where a request to stop
+            is to be heard meanwhile.
 
     Raises:
+        Stopped: when a stop was asked for, and a batch does not come (:func:`shards.threads.heard`).
         Exception: whatever ``load`` or ``collate`` raises, at its batch's turn.
     """
-    if not threads:
+    if not threads and not listening():
         for group in groups:
             yield collate([load(item) for item in group])
         return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+    pool = Threads(threads or 1)
 
     def gather(loading: list[Future[Any]]) -> Batch:
         return collate([future.result() for future in loading])
@@ -47,13 +51,13 @@ def load_ahead(
             loading = [pool.submit(load, item) for item in group]
             waiting.append(pool.submit(gather, loading))
             if len(waiting) > _ahead(threads, len(group)):
-                yield waiting.popleft().result()
+                yield result_of(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield result_of(waiting.popleft())
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.close()
 
 
 def _ahead(threads: int, size: int) -> int:
     """How many batches wait or are at work: each thread has a sample to begin with when it is done with one."""
-    return 2 + -(-2 * threads // size)
+    return 2 + -(-2 * threads // size) if threads else 0

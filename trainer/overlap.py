@@ -5,9 +5,10 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
+from shards.threads import Threads, result_of
 from trainer.ranks import ranks_here
 
 Item = TypeVar("Item")
@@ -21,18 +22,22 @@ def threads_per_rank() -> int:
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
-    """``map`` in threads, in order, at most ``ahead`` results waiting. An exception is raised at its item's turn."""
-    pool = ThreadPoolExecutor(threads)
+    """``map`` in threads, in order, at most ``ahead`` results waiting. An exception is raised at its item's turn.
+
+    Raises:
+        Stopped: when a stop was asked for, and a result does not come (:func:`shards.threads.heard`).
+    """
+    pool = Threads(threads)
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) >= ahead:
-                yield waiting.popleft().result()
+                yield result_of(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield result_of(waiting.popleft())
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.close()
 
 
 class Background:

@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from shards.errors import UserError
 from shards.extras import need
+from shards.threads import heard
 from trainer.engine.base import asks
 from trainer.memory import keep_freed_memory
 from trainer.ranks import rank, ranks, ranks_here
@@ -30,6 +32,8 @@ _POLL = 0.5
 """Seconds between looks at whether the launcher is still there."""
 _SETTINGS = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
 """Where the launcher says which JSON file has DeepSpeed's settings."""
+_PATIENCE = 5.0
+"""Seconds after a signal in which data may still come that a step waits for."""
 _KNOWN_WARNINGS = (
     "`broadcast_buffers` is deprecated",  # accelerate knows no other name
     r"`torch\.distributed\.\w+` is deprecated",  # DeepSpeed and accelerate call them, in every step
@@ -209,22 +213,36 @@ def watch_launcher() -> None:
 
 
 class StopRequest:
-    """The first SIGINT, SIGTERM or SIGUSR1 asks for a stop after the step at hand; the second SIGINT stops at once."""
+    """The first SIGINT, SIGTERM or SIGUSR1 asks for a stop after the step at hand; the second SIGINT stops at once.
+
+    What the step waits for may never come, so waits for data end a few seconds after the signal
+    (:mod:`shards.threads`): ranks have more of them, in which the others may still come to agree on a stop.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._heard = 0.0
+        self._patience = _PATIENCE if ranks() == 1 else 3 * _PATIENCE
         self._old: dict[int, Any] = {}
+        self._waits = ExitStack()
 
     def __enter__(self) -> "StopRequest":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             self._old[number] = signal.signal(number, self._ask)
+        self._waits.enter_context(heard(self.overdue))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._waits.close()
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
         if number == signal.SIGINT == self.signal:
             raise KeyboardInterrupt
-        self.signal = self.signal or signal.Signals(number)
+        if self.signal is None:
+            self.signal, self._heard = signal.Signals(number), time.monotonic()
+
+    def overdue(self) -> bool:
+        """Whether a stop was asked for some seconds ago."""
+        return self.signal is not None and time.monotonic() - self._heard > self._patience

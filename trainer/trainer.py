@@ -1,7 +1,8 @@
 """The training loop: from the newest checkpoint to the last step, and what is written down on the way."""
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from shards.atomic import sweep
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.stream import Batches
+from shards.threads import Stopped
 from trainer.batch import Batch
 from trainer.config import Checkpoint, Train
 from trainer.configvalues import parse_every
@@ -165,6 +167,9 @@ class Trainer:
             for _ in self.iterate():
                 pass
             self.export("last")
+        except Stopped:
+            where = f"{self.out}: stopped by {self.signal} while it waited for validation data after step {self.step}"
+            raise Interrupted(f"{where}; start the same command again to continue") from None
         finally:
             self.writer.close()
         if self.asked_to_stop():
@@ -207,7 +212,7 @@ class Trainer:
         try:
             with progress(self.name, self.steps, done=self.step, show=self.main) as report:
                 while self.step < self.steps:
-                    with speed.waiting():
+                    with speed.waiting(), self.waiting(records):
                         micro = [next(batches) for _ in range(options.gradient_accumulation_steps)]
                     done = self.optimise(micro)
                     if first:
@@ -237,6 +242,24 @@ class Trainer:
             batches.close()
             if records:
                 records.close()
+
+    @contextmanager
+    def waiting(self, records: Records | None) -> Iterator[None]:
+        """Ends a wait for data that was asked to stop: with a checkpoint, for which the ranks must not be in a step.
+
+        Raises:
+            Interrupted: when a stop was asked for and no data came.
+        """
+        try:
+            yield
+        except Stopped:
+            kept = self.step > 0 and self.process.num_processes == 1
+            if kept:
+                self.save(records)
+                self.writer.wait()
+            where = f"{self.out}: stopped at step {self.step} by {self.signal} while it waited for data"
+            newest = "" if kept or not self.step else ", from the newest checkpoint"
+            raise Interrupted(f"{where}; start the same command again to continue{newest}") from None
 
     def optimise(self, micro: list[Batch]) -> bool:
         """One optimizer step on this rank's micro-batches of a global batch; False if it was skipped."""

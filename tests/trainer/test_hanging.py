@@ -1,0 +1,66 @@
+"""Data that never come: a run that is asked to stop meanwhile ends, and goes on later as if it had not hung."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trainer.runs import checkpoint
+
+SCRIPT = Path(__file__).parents[1] / "support" / "hanging.py"
+
+
+def start(out: Path, data: Path, workers: int, at: int, where: str = "train") -> subprocess.Popen[str]:
+    call = [sys.executable, str(SCRIPT), str(out), str(data), str(workers), str(at), where]
+    return subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def stop(process: subprocess.Popen[str], out: Path, number: signal.Signals, steps: int) -> str:
+    """Signal a run that hangs after some steps; what it said, and that it ended within seconds."""
+    limit, written = time.monotonic() + 120, out / "metrics.jsonl"
+    while not (out.with_suffix(".hangs").exists() and written.read_bytes().count(b"\n") >= steps):
+        assert process.poll() is None and time.monotonic() < limit, process.communicate()
+        time.sleep(0.05)
+    time.sleep(0.2)  # the last step may not have been wholly done when its line was written
+    began = time.monotonic()
+    process.send_signal(number)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors, errors
+    assert time.monotonic() - began < 30
+    return said
+
+
+@pytest.mark.parametrize(("workers", "number"), [(0, signal.SIGTERM), (2, signal.SIGUSR1), (1, signal.SIGINT)])
+def test_a_reader_that_hangs_ends_with_a_checkpoint(workers, number, tmp_path, scenes_dataset):
+    out = tmp_path / "run"
+    said = stop(start(out, scenes_dataset.folder, workers, at=18), out, number, 4)
+    step = int(checkpoint.newest(out / "checkpoints").name.removeprefix("step-"))  # type: ignore[union-attr]
+    assert step == 4 and f"stopped at step {step} by {number.name} while it waited for data" in said
+    assert json.loads((out / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_and_then_continues_where_it_stood(tmp_path, scenes_dataset):
+    out, other = tmp_path / "run", tmp_path / "other"
+    stop(start(out, scenes_dataset.folder, 1, at=18), out, signal.SIGTERM, 4)
+    for folder in (out, other):
+        process = start(folder, scenes_dataset.folder, 1, at=10**6)
+        assert process.wait(timeout=240) == 0, process.communicate()
+    hashes = [json.loads((folder / "checkpoints/last/model.json").read_text())["sha256"] for folder in (out, other)]
+    assert hashes[0] == hashes[1]
+
+
+def test_before_the_first_step_there_is_nothing_to_keep(tmp_path, scenes_dataset):
+    out = tmp_path / "run"
+    said = stop(start(out, scenes_dataset.folder, 1, at=2), out, signal.SIGTERM, 0)
+    assert "stopped at step 0 by SIGTERM while it waited for data; start the same command again to continue\n" in said
+    assert checkpoint.newest(out / "checkpoints") is None
+
+
+def test_validation_frames_that_never_come(tmp_path, scenes_dataset):
+    out = tmp_path / "run"
+    said = stop(start(out, scenes_dataset.folder, 1, at=3, where="val"), out, signal.SIGTERM, 6)
+    assert "stopped by SIGTERM while it waited for validation data after step 6" in said
