@@ -1,6 +1,7 @@
 """The backbones: any timm model that gives features at strides 4, 8, 16 and 32."""
 
 import difflib
+from functools import cache
 from typing import Any
 
 import timm
@@ -11,6 +12,8 @@ from shards.errors import UserError
 
 STRIDES = (4, 8, 16, 32)
 """The four scales, finest first. Height and width of an input must be multiples of the last."""
+_PROBE = (96, 160)
+"""Height and width of the input that says where a backbone's features lie: no model's own size, and no square."""
 
 
 def create(name: str, inputs: int) -> nn.Module:
@@ -22,7 +25,8 @@ def create(name: str, inputs: int) -> nn.Module:
         inputs: channels of the input.
 
     Raises:
-        UserError: timm has no such model or no such weights of it, or it lacks a feature at one of the strides.
+        UserError: timm has no such model or no such weights of it, or it lacks a feature at one of the strides,
+            or it takes inputs of one size alone.
     """
     check_name(name)
     return _create(name, in_chans=inputs, out_indices=_indices(name))
@@ -52,24 +56,31 @@ def widths(backbone: nn.Module) -> list[int]:
     return info.channels()
 
 
-def _indices(name: str) -> list[int]:
-    """Which of the model's features lie at the four strides: of several at one stride, the last."""
-    strides: list[int] = []
-    try:
-        with torch.device("meta"):
-            draft = _create(name)
-        if getattr(draft, "output_fmt", "NCHW") == "NCHW":
-            strides = draft.feature_info.reduction()
-    except RuntimeError:  # timm's word for a model without intermediate features
-        pass
-    last = {stride: index for index, stride in enumerate(strides)}
-    if not last.keys() >= set(STRIDES):
-        raise UserError(
-            f"{name} gives no convolutional features at strides {', '.join(map(str, STRIDES))}",
-            key="model.backbone",
-            hint="choose another timm model, such as hrnet_w18",
-        )
-    return [last[stride] for stride in STRIDES]
+@cache
+def _indices(name: str) -> tuple[int, ...]:
+    """Which of the model's features lie at the four strides, as a forward pass says: of several at one stride, the
+    last."""
+    strides = ", ".join(map(str, STRIDES))
+    with torch.device("meta"), torch.no_grad():  # shapes alone, at the cost of none of the numbers
+        try:
+            draft = _create(name).eval()
+        except RuntimeError as error:  # timm's word for a model without intermediate features
+            raise _unfit(name, f"gives no convolutional features at strides {strides}") from error
+        try:
+            features = draft(torch.zeros(1, 3, *_PROBE))
+        except Exception as error:  # its authors' checks of an input's size, and whatever fails without one
+            raise _unfit(name, f"does not take inputs of any size, such as {_PROBE[0]}x{_PROBE[1]}") from error
+    # the indices of its features need not begin at 0
+    info = zip(draft.feature_info.out_indices, draft.feature_info.channels(), features, strict=True)
+    last = {tuple(of.shape[2:]): index for index, channels, of in info if of.ndim == 4 and of.shape[1] == channels}
+    wanted = [(_PROBE[0] // stride, _PROBE[1] // stride) for stride in STRIDES]
+    if not last.keys() >= set(wanted):
+        raise _unfit(name, f"gives no convolutional features at strides {strides}")
+    return tuple(last[shape] for shape in wanted)
+
+
+def _unfit(name: str, what: str) -> UserError:
+    return UserError(f"{name} {what}", key="model.backbone", hint="choose another timm model, such as hrnet_w18")
 
 
 def _create(name: str, **options: Any) -> Any:
