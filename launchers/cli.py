@@ -208,6 +208,7 @@ def _deploy(commands: Any) -> None:
         command.add_argument("--network", metavar="my.module:Name", help="the network's class, where it is your own")
     predict.add_argument("pictures", metavar="PICTURE", nargs="+", help="files, or folders of them")
     predict.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the labels")
+    predict.add_argument("--strict", action="store_true", help="end at the first picture that cannot be read")
     predict.add_argument("--picture", metavar="FILE.png", help="draw some of them beside their RGB")
     predict.add_argument("--frames", type=int, default=8, help="on that picture (default: 8)")
     export.add_argument("--out", required=True, metavar="FILE.pt2", help="a torch.export archive")

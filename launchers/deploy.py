@@ -34,14 +34,26 @@ def predict(options: argparse.Namespace) -> None:
     else:
         keep_freed_memory()
     with progress("predict", len(found.files)) as report:
-        seconds = predict(predictor, found.files, out, report)
-    count, old = len(seconds), len(found.files) - len(seconds)
-    speed = f"{1000 * statistics.median(seconds):.1f} ms each (median) on {predictor.device.type}" if count else ""
+        done = predict(predictor, found.files, out, report, strict=options.strict)
+    for change, number in done.changed.items():
+        say(f"{number} of the pictures are {change}")
+    if predictor.size is None:
+        say("the network was trained on frames of many sizes: it sees pictures as they are, unless --size is given")
+    count = len(done.seconds)
+    old = len(found.files) - count - len(done.bad)
+    speed = f"{1000 * statistics.median(done.seconds):.1f} ms each (median) on {predictor.device.type}" if count else ""
     kept = f"{old} had their labels already" if old else ""
     say(f"wrote {out}: labels of {count} pictures{''.join(f', {part}' for part in (speed, kept) if part)}")
-    if options.picture:
-        draw(predictor, found.files, options.picture, options.frames)
+    whole = {name: path for name, path in found.files.items() if name not in done.bad}
+    if options.picture and whole:
+        draw(predictor, whole, options.picture, options.frames)
         say(f"wrote {options.picture}")
+    for error in done.bad.values():
+        say(f"set aside: {error}")
+    if done.bad:
+        what = f"{len(done.bad)} of {len(found.files)} pictures could not be read and have no labels"
+        hint = "replace them and start the same command again, which keeps the others' labels"
+        raise UserError(what, file=next(iter(done.bad.values())).file, hint=hint)
 
 
 def export(options: argparse.Namespace) -> None:

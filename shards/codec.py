@@ -55,12 +55,27 @@ def open_image(data: bytes, image_format: str) -> Image.Image:
                 hint="resize the image",
             )
         image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # Pillow meets damage with nearly any exception
         raise UserError(
             f"is no {image_format} image that can be decoded ({error})",
             hint="replace the file or make it again",
         ) from error
     return image
+
+
+def image_size(data: bytes, extension: str) -> tuple[int, int]:
+    """Height and width of a member ``KEY.rgb.EXTENSION``, by its header.
+
+    Raises:
+        UserError: when it has none.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=(RGB_FORMATS[extension],))
+    except Exception as error:
+        raise UserError(f"is no {RGB_FORMATS[extension]} image ({error})", hint="make it again") from error
+    return image.height, image.width
 
 
 def encode_rgb(rgb: np.ndarray) -> bytes:

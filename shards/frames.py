@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from shards.assignment import NESTED, RULES, check_tasks, shown_by_file, shown_in_turn
+from shards.codec import image_size
 from shards.errors import UserError
 from shards.labels import LabelShards
 from shards.manifest import Manifest
@@ -180,6 +181,20 @@ class Frames:
         if "rgb" not in arrays:
             raise UserError("has no RGB", file=reader.path, key=key, hint="prepare the data set again")
         return key, arrays
+
+    def common_size(self, mask: np.ndarray, look: int = 64) -> tuple[int, int] | None:
+        """Height and width of a mask's frames, if those looked at, spread evenly, all have the same.
+
+        Raises:
+            UserError: when bytes are not those that were written.
+        """
+        rows = np.flatnonzero(mask)
+        sizes = set()
+        for row in rows[np.unique(np.linspace(0, len(rows) - 1, min(look, len(rows))).round().astype(int))]:
+            shard = int(np.searchsorted(self.starts, row, side="right")) - 1
+            found = self.readers[shard].read(int(row - self.starts[shard]), lambda name: name.startswith("rgb."))
+            sizes |= {image_size(data, name.rpartition(".")[2]) for name, data in found.items()}
+        return sizes.pop() if len(sizes) == 1 else None
 
     def counts(self, mask: np.ndarray, tasks: Sequence[str]) -> dict[str, int]:
         """How many frames of a mask show each task's ground truth."""

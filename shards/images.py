@@ -68,7 +68,24 @@ def read_pixels(path: Path) -> np.ndarray:
     Raises:
         UserError: as for :func:`read_rgb`.
     """
-    return _pixels(_open(path)[1])
+    return read_changed(path)[0]
+
+
+def read_changed(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The pixels of :func:`read_pixels`, and in words what was done to the file's own to make them so.
+
+    Raises:
+        UserError: as for :func:`read_rgb`.
+    """
+    data, image = _open(path)
+    changes = ["turned upright, as their EXIF orientation says"] if _turn(image) is not None else []
+    if (image.format == "PNG" and _png_header(data)[0] == 16) or image.mode.startswith("I"):
+        changes.append("of 16 bits, of which the high byte is seen")
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        changes.append("with transparency, which is dropped")
+    if image.mode[:3] not in ("RGB", "I", "I;1"):
+        changes.append("not in colours of RGB, and converted")
+    return _pixels(image), changes
 
 
 def read_mask(path: Path, coloured: bool = False) -> np.ndarray:

@@ -10,6 +10,7 @@ corrected stay.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +20,7 @@ import numpy as np
 
 from shards.atomic import atomic_file, disk_errors, read_json, write_json
 from shards.errors import UserError
-from shards.images import RGB_SUFFIXES, read_pixels
+from shards.images import RGB_SUFFIXES, read_changed, read_pixels
 from shards.picture import save, sheet
 from shards.resize import resize_frame
 from shards.sources.declaration import FILE, declaration_of
@@ -75,19 +76,34 @@ def pictures(places: Sequence[str | Path], without: Sequence[Path] = ()) -> Pict
     return found
 
 
-def predict(predictor: Predictor, files: dict[str, Path], out: Path, report: Report) -> list[float]:
-    """Write those labels of picture files that are not there yet.
+@dataclass
+class Predicted:
+    """What became of picture files.
+
+    Args:
+        seconds: that each new picture took the network, from pixels to labels.
+        bad: by name, why a picture has no labels.
+        changed: how many pictures were seen in another form than the file's, by what was done to them.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    bad: dict[str, UserError] = field(default_factory=dict)
+    changed: Counter[str] = field(default_factory=Counter)
+
+
+def predict(
+    predictor: Predictor, files: dict[str, Path], out: Path, report: Report, *, strict: bool = False
+) -> Predicted:
+    """Write those labels of picture files that are not there yet. A picture that cannot be read is set aside.
 
     Args:
         files: by name.
         out: a new folder, or one that the same network has written.
         report: called after each picture.
-
-    Returns:
-        The seconds that each new picture took the network, from pixels to labels.
+        strict: a picture that cannot be read ends it.
 
     Raises:
-        UserError: when the network takes more than RGB, a file is no picture, or ``out`` holds anything else.
+        UserError: when the network takes more than RGB, or ``out`` holds anything else.
     """
     if predictor.inputs != (RGB,):
         hint = "prepare frames with their labels, and use `tutelage label`; or Predictor, from Python"
@@ -98,18 +114,36 @@ def predict(predictor: Predictor, files: dict[str, Path], out: Path, report: Rep
     todo = [name for name in files if missing[name]]
     report(len(files) - len(todo))
     threads, writer = threads_per_rank(), Background()
-    seconds: list[float] = []
-    for name, rgb in zip(todo, map_ahead(read_pixels, [files[n] for n in todo], threads, threads + 1), strict=True):
-        if not seconds:
+    done = Predicted()
+    for name, read in zip(todo, map_ahead(_read, [files[n] for n in todo], threads, threads + 1), strict=True):
+        report(1)
+        if isinstance(read, UserError):
+            if strict:
+                raise read
+            done.bad[name] = read
+            continue
+        rgb, changes = read
+        if not done.seconds:
             _begin(out, note, predictor.tasks)
+        if predictor.size and rgb.shape[:2] != predictor.size:
+            changes.append(
+                "brought to {}x{} and their labels back, the size that the network sees".format(*predictor.size)
+            )
+        done.changed.update(changes)
         began = time.perf_counter()
         labels = predictor.predict({RGB: rgb}, sure=False)
-        seconds.append(time.perf_counter() - began)
+        done.seconds.append(time.perf_counter() - began)
         for task in missing[name]:
             writer.submit(partial(_write, _place(out, task, name), task, labels[task.name]))
-        report(1)
     writer.close()
-    return seconds
+    return done
+
+
+def _read(path: Path) -> tuple[np.ndarray, list[str]] | UserError:
+    try:
+        return read_changed(path)
+    except UserError as error:
+        return error
 
 
 def draw(predictor: Predictor, files: dict[str, Path], path: str | Path, count: int) -> None:

@@ -337,9 +337,14 @@ class Trainer:
         with self.updater.to_be_used():
             metrics = validation.measure(self.whole())
         self.updater.train_mode()
-        value, better = headline(metrics, validation.best, self.best)
         if records:
             records.step(self.step, {validation.split: metrics})
+        try:
+            value, better = headline(metrics, validation.best, self.best)
+        except UserError:  # of another evaluate.best the run can go on from here
+            self.save(records)
+            self.writer.wait()
+            raise
         if better:
             self.best = value
             self.export("best", value=value, **validation.facts)
@@ -367,7 +372,7 @@ class Trainer:
             weights = self.updater.engine.weights()
         if self.main:
             weights = {key: tensor for key, tensor in weights.items() if not key.startswith("weighting.")}
-            facts |= {"size": self.data.size or self.data.frames.manifest.size}
+            facts |= {"size": self.data.whole_frame}
             path = self.checkpoints / name
             checkpoint.export(path, weights, self.architecture, self.step, self.check_lease, **facts)
         self.process.wait_for_everyone()

@@ -1,6 +1,7 @@
 """What a training run reads: an order of frames, their augmentation, and the batches of any steps of any rank."""
 
 from collections.abc import Callable, Generator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,12 @@ class TrainingData:
     def frame(self) -> tuple[int, int] | None:
         """Height and width that a network sees; None where frames differ in size."""
         return self.crop or self.size or self.frames.manifest.size
+
+    @cached_property
+    def whole_frame(self) -> tuple[int, int] | None:
+        """Height and width of the frames before any crop, which is how a trained network is to see others; None where
+        they differ in size."""
+        return self.size or self.frames.manifest.size or self.frames.common_size(self.mask)
 
     def order(self, global_batch_size: int) -> tuple[Order | Mixture, list[np.ndarray]]:
         """The order of the samples, and the positions within each shard that it numbers.

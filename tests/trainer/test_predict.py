@@ -1,6 +1,7 @@
 """Predictions of picture files, as label files that can be read again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def photos(tmp_path, scenes_dataset):
 def test_label_files_are_a_data_set_with_their_pictures(student, photos, tmp_path):
     files = pictures([photos]).files
     counted = []
-    assert len(predict(student, files, tmp_path / "out", counted.append)) == 3 and counted == [0, 1, 1, 1]
+    assert len(predict(student, files, tmp_path / "out", counted.append).seconds) == 3 and counted == [0, 1, 1, 1]
     (photos.parent / "train.txt").write_text("a\nb\n")
     (photos.parent / "val.txt").write_text("hall/a\n")
     for made in (tmp_path / "out").iterdir():
@@ -53,7 +54,7 @@ def test_what_is_there_stays_and_what_is_missing_is_added(student, photos):
     """Also where predictions lie within the folder of the pictures, and are pictures themselves."""
     out = photos / "predicted"
     without = [out / "semseg", out / "depth"]
-    assert len(predict(student, pictures([photos], without).files, out, lambda advance: None)) == 3
+    assert len(predict(student, pictures([photos], without).files, out, lambda advance: None).seconds) == 3
     (out / "semseg/a.png").write_bytes(b"corrected by hand")
     (out / "depth/b.png").unlink()
     (out / "dataset.yaml").write_text("# corrected, too")
@@ -61,7 +62,7 @@ def test_what_is_there_stays_and_what_is_missing_is_added(student, photos):
     whole = (out / "semseg/b.png").stat().st_mtime_ns
     files = pictures([photos], without).files
     assert list(files) == ["a", "b", "hall/a", "new"]
-    assert len(predict(student, files, out, lambda advance: None)) == 2
+    assert len(predict(student, files, out, lambda advance: None).seconds) == 2
     assert (out / "semseg/a.png").read_bytes() == b"corrected by hand"
     assert (out / "semseg/b.png").stat().st_mtime_ns == whole and (out / "depth/b.png").exists()
     assert (out / "dataset.yaml").read_text() == "# corrected, too" and (out / "semseg/new.png").exists()
@@ -97,11 +98,39 @@ def test_refusals(finished, photos, tmp_path):
     assert not out.exists()
 
 
-def test_a_file_that_is_no_picture_is_named_and_leaves_nothing_behind(student, photos, tmp_path):
+def test_a_file_that_cannot_be_read_is_set_aside(student, photos, tmp_path):
     (photos / "0.jpg").write_bytes(b"no picture")
+    (photos / "cut.png").write_bytes((photos / "a.png").read_bytes()[:-60])
+    files = pictures([photos]).files
     with pytest.raises(UserError, match=r"0\.jpg: is neither JPEG, PNG nor WebP; convert it, or take it out"):
-        predict(student, pictures([photos]).files, tmp_path / "out", lambda advance: None)
-    assert not (tmp_path / "out").exists()
+        predict(student, files, tmp_path / "strict", lambda advance: None, strict=True)
+    assert not (tmp_path / "strict").exists()
+    done = predict(student, files, tmp_path / "out", lambda advance: None)
+    assert len(done.seconds) == 3 and list(done.bad) == ["0", "cut"]
+    assert str(done.bad["cut"].file).endswith("cut.png")
+    shutil.copy(photos / "a.png", photos / "cut.png")
+    again = predict(student, files, tmp_path / "out", lambda advance: None)
+    assert len(again.seconds) == 1 and list(again.bad) == ["0"]
+
+
+def test_what_is_done_to_a_picture_is_counted(student, photos, tmp_path):
+    picture = Image.open(photos / "a.png")
+    exif = Image.Exif()
+    exif[274] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save(photos / "turned.jpg", exif=exif, quality=95)
+    picture.convert("RGBA").save(photos / "alpha.png")
+    Image.fromarray(np.full((32, 64), 40_000, np.uint16)).save(photos / "deep.png")
+    picture.convert("L").save(photos / "grey.png")
+    done = predict(student, pictures([photos]).files, tmp_path / "out", lambda advance: None)
+    assert done.changed == {
+        "turned upright, as their EXIF orientation says": 1,
+        "with transparency, which is dropped": 1,
+        "of 16 bits, of which the high byte is seen": 1,
+        "not in colours of RGB, and converted": 1,
+        "brought to 32x64 and their labels back, the size that the network sees": 1,
+    }
+    with Image.open(tmp_path / "out/semseg/turned.png") as label:
+        assert label.size == (64, 32)
 
 
 def test_the_same_place_twice_and_files_of_other_kinds(photos):

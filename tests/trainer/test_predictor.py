@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import Tiny
 from torch.nn.functional import interpolate
 
 from analysis.shown import Shown
 from shards.errors import UserError
+from shards.pack import pack
 from shards.read import Readers
 from shards.resize import resize_rgb
+from shards.sources.base import Frame
 from trainer.predictor import Predictor
 from trainer.trainstage import train
 
@@ -77,14 +80,38 @@ def test_rgb_is_normalised_as_the_network_notes(finished, scenes_dataset, tmp_pa
     assert np.array_equal(Predictor(last).predict(frame)["depth"], found["noted"])
 
 
-def test_frames_without_a_common_size_are_seen_as_they_are(make, tiny_dataset):
-    experiment = make("plain", f"data.path={tiny_dataset.folder}", "labels.depth=4", "labels.semseg=4", "train.steps=1")
+class Mixed(Tiny):
+    """Every second frame is narrower."""
+
+    def load(self, split: str, position: int) -> Frame:
+        frame = super().load(split, position)
+        if position % 2 == 0:
+            return frame
+        labels = {name: label[:, :48] for name, label in frame.labels.items()}
+        return Frame(frame.rgb[:, :48], labels, frame.meta, frame.files)  # type: ignore[call-overload]
+
+
+BUDGETS = ["labels.depth=4", "labels.semseg=4", "train.steps=1"]
+
+
+def test_frames_without_a_common_size_are_seen_as_they_are(make, tmp_path):
+    data = pack(Mixed(), tmp_path / "mixed", samples_per_shard=3).folder
+    experiment = make("plain", f"data.path={data}", *BUDGETS, "data.crop=32x32")
     assert experiment.size is None
     predictor = Predictor(train(experiment))
     picture = np.zeros((40, 50, 3), np.uint8)
     assert predictor.size is None and predictor.predict({"rgb": picture})["depth"].shape == (40, 50)
     with pytest.raises(UserError, match="--size: the network was trained on frames of many sizes; say which"):
         predictor.export("never.pt2")
+
+
+def test_frames_that_were_not_resized_but_have_one_size_are_seen_at_it(make, tiny_dataset):
+    experiment = make("plain", f"data.path={tiny_dataset.folder}", *BUDGETS)
+    assert experiment.size is None
+    predictor = Predictor(train(experiment))
+    assert predictor.size == (32, 64)
+    picture = np.zeros((128, 256, 3), np.uint8)
+    assert predictor.predict({"rgb": picture})["depth"].shape == (128, 256)
 
 
 def test_inputs_that_do_not_fit(finished, scenes_dataset):
