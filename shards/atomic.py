@@ -122,7 +122,7 @@ def read_json(path: str | os.PathLike[str], hint: str) -> Any:
     except OSError as error:
         own = "change its permissions, or restore it"
         raise UserError(f"cannot be read ({error.strerror})", file=path, hint=own) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"cannot be read ({error})", file=path, hint=hint) from error
 
 

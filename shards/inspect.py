@@ -67,7 +67,7 @@ def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
     try:
         with tarfile.open(reader.path, "r:") as tar:
             found = tar.getnames()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError, MemoryError) as error:
         raise UserError(f"is no whole tar ({error})", file=reader.path, hint=CURE) from error
     allowed = allowed_members(manifest.tasks, manifest.kind)
     for name in found:

@@ -19,6 +19,7 @@ It is written last: a folder without one is unfinished.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +33,8 @@ from shards.tasks import Task
 
 FORMAT = 1
 NAME = "MANIFEST.json"
+_BLOCK = 512
+"""Bytes of a tar's block: a sample takes one at the least."""
 _PREPARE = "make the data set with `tutelage prepare`, or correct the path"
 
 
@@ -111,6 +114,25 @@ class Manifest:
             for shard in shards
         )
 
+    def checked(self) -> "Manifest":
+        """This manifest, when its parts fit each other; no reader looks again.
+
+        Raises:
+            ValueError, LookupError, TypeError: when they do not.
+        """
+        if not (isinstance(self.name, str) and isinstance(self.source, dict) and min(self.size or (1,)) > 0):
+            raise ValueError("name, size or source is of another type")
+        hash(self.tasks)  # a list where a text is due
+        files = [shard.file for shards in self.splits.values() for shard in shards]
+        if len(set(files)) < len(files):
+            raise ValueError("names a shard twice")
+        for split, tasks in self.statistics.items():
+            if split not in self.splits:
+                raise ValueError(f"statistics of a split {split!r} that there is not")
+            for task in self.tasks:
+                _check_statistics(tasks[task.name], merge(task, ()))
+        return self
+
     def save(self) -> None:
         """Write ``MANIFEST.json`` atomically."""
         splits = {name: [shard.__dict__ for shard in shards] for name, shards in self.splits.items()}
@@ -153,16 +175,46 @@ class Manifest:
                 entry["kind"],
                 (int(entry["size"][0]), int(entry["size"][1])) if entry["size"] else None,
                 tuple(Task.from_json(name, task) for name, task in entry["tasks"].items()),
-                {name: tuple(ShardInfo(**shard) for shard in of) for name, of in entry["splits"].items()},
+                {name: tuple(_shard(shard) for shard in of) for name, of in entry["splits"].items()},
                 entry["statistics"],
                 entry["source"],
                 entry.get("notes", {}),
-            )
+            ).checked()
         except UserError as error:
             raise UserError(error.what, file=path, key=error.key, hint=error.hint or _PREPARE) from error
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             what = f"is no manifest of format {FORMAT} ({type(error).__name__}: {error})"
             raise UserError(what, file=path, hint=_PREPARE) from error
+
+
+def _shard(entry: Mapping[str, Any]) -> ShardInfo:
+    """A shard's entry.
+
+    Raises:
+        ValueError, TypeError: when it is none.
+    """
+    shard = ShardInfo(**entry)
+    texts = (shard.file, shard.sha256, shard.index_sha256)
+    counts = (shard.samples, shard.bytes, *shard.labels.values())
+    if not all(isinstance(text, str) for text in texts) or not all(type(n) is int and n >= 0 for n in counts):
+        raise ValueError(f"{shard.file!r} has a value of another type")
+    if not shard.file.endswith(".tar") or shard.file[0] == "." or {*shard.file} & {*"/\\\0"}:
+        raise ValueError(f"{shard.file!r} is not the name of a shard")
+    if shard.samples * _BLOCK > shard.bytes or max(shard.labels.values(), default=0) > shard.samples:
+        raise ValueError(f"{shard.file} cannot hold so many samples or labels")
+    return shard
+
+
+def _check_statistics(found: Mapping[str, Any], blank: Mapping[str, Any]) -> None:
+    """Make sure that statistics are of the form of a task's blank ones."""
+    for key, none in blank.items():
+        value = found[key]
+        many = isinstance(none, list)
+        numbers = value if many else [value]
+        if many and len(value) != len(none):
+            raise ValueError(f"{key} has {len(value)} values, not {len(none)}")
+        if not all((n is None and none is None) or (isinstance(n, int | float) and math.isfinite(n)) for n in numbers):
+            raise ValueError(f"{key} holds something else than numbers")
 
 
 def index_name(shard: str) -> str:

@@ -4,8 +4,6 @@ A sample is one ``pread`` (its members stand together); the index says where, an
 Only members that the manifest's tasks allow are ever looked at.
 """
 
-import hashlib
-import json
 import os
 import threading
 import weakref
@@ -18,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from shards.codec import RGB_FORMATS, decode_confidence, decode_rgb, is_key
+from shards.codec import RGB_FORMATS, decode_confidence, decode_rgb
 from shards.errors import UserError
+from shards.index import CURE, read_index
 from shards.manifest import Manifest, ShardInfo
 from shards.soft import MEMBER as SOFT
 from shards.soft import decode_soft
 from shards.tasks import Task
 
-CURE = "copy the shard again, or delete it and run the command that made it once more"
 CONFIDENCE = "conf"
 
 
@@ -41,6 +39,25 @@ def allowed_members(tasks: Collection[Task], kind: str = "frames") -> frozenset[
 def soft_classes(manifest: Manifest) -> dict[str, int]:
     """How many classes the soft labels of a sidecar store, by task; none of a task that has no soft labels."""
     return {name: int(entry["classes"]) for name, entry in manifest.source.get(SOFT, {}).items()}
+
+
+def check_files(manifest: Manifest, split: str) -> None:
+    """Make sure that all shards of a split are there, whole by their size, with their indexes.
+
+    Raises:
+        UserError: naming the first that is not.
+    """
+    for shard in manifest.splits.get(split, ()):
+        for path in (manifest.folder / shard.file, manifest.folder / shard.index_file):
+            if not path.is_file():
+                raise UserError("is missing", file=path, hint=CURE)
+        _check_size(manifest.folder / shard.file, (manifest.folder / shard.file).stat().st_size, shard)
+
+
+def _check_size(path: Path, size: int, shard: ShardInfo) -> None:
+    if size != shard.bytes:
+        what = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
+        raise UserError(what, file=path, hint=CURE)
 
 
 class ShardReader:
@@ -59,17 +76,17 @@ class ShardReader:
         self.path = manifest.folder / shard.file
         self.tasks = {task.name: task for task in manifest.tasks}
         self.soft_classes = soft_classes(manifest) if manifest.kind == "labels" else {}
-        self._samples = _read_index(manifest, shard)
+        self._samples = read_index(manifest, shard, allowed_members(manifest.tasks, manifest.kind))
         try:
             self._file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
             raise UserError("is missing", file=self.path, hint=CURE) from None
         self.close = weakref.finalize(self, os.close, self._file)
-        size = os.fstat(self._file).st_size
-        if size != shard.bytes:
+        try:
+            _check_size(self.path, os.fstat(self._file).st_size, shard)
+        except UserError:
             self.close()
-            what = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
-            raise UserError(what, file=self.path, hint=CURE)
+            raise
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -161,28 +178,3 @@ class Readers:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
         self._open, self._lock = OrderedDict(), threading.Lock()
-
-
-def _read_index(manifest: Manifest, shard: ShardInfo) -> list[dict[str, Any]]:
-    path = Path(manifest.folder / shard.index_file)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError("is missing", file=path, hint=CURE) from None
-    if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-        raise UserError("differs from the index that the manifest names", file=path, hint=CURE)
-    samples = json.loads(data)["samples"]
-    if len(samples) != shard.samples:
-        what = f"lists {len(samples)} samples, where the manifest says {shard.samples}"
-        raise UserError(what, file=path, hint=CURE)
-    allowed = allowed_members(manifest.tasks, manifest.kind)
-    for sample in samples:
-        strangers = sample["members"].keys() - allowed
-        if strangers or not is_key(sample["key"]):
-            what = (
-                f"holds a member .{min(strangers)}, which the manifest does not declare" if strangers else "is no key"
-            )
-            raise UserError(what, file=path, key=sample["key"], hint="declare it as a task, or prepare the data again")
-        if not 0 <= sample["offset"] <= sample["offset"] + sample["length"] <= shard.bytes:
-            raise UserError("lies outside its shard", file=path, key=sample["key"], hint=CURE)
-    return samples

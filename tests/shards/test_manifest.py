@@ -10,6 +10,7 @@ from tiny import DEPTH, SEMSEG, SIZE
 from shards.claim import JOB
 from shards.errors import UserError
 from shards.manifest import FORMAT, NAME, Manifest, index_name, same_json, shard_name
+from shards.statistics import merge
 from shards.tasks import Task
 
 
@@ -53,6 +54,7 @@ def test_it_names_every_byte(tiny_dataset):
 @pytest.mark.parametrize("size", [None, SIZE])
 def test_it_survives_its_file(tiny_dataset, tmp_path, size):
     tasks = (*tiny_dataset.tasks, Task("normals", "unit_vector"))
+    statistics = {split: of | {"normals": merge(tasks[-1], [])} for split, of in tiny_dataset.statistics.items()}
     made = Manifest(
         tmp_path,
         "Größe",
@@ -60,7 +62,7 @@ def test_it_survives_its_file(tiny_dataset, tmp_path, size):
         size,
         tasks,
         tiny_dataset.splits,
-        tiny_dataset.statistics,
+        statistics,
         {"options": [1, None]},
     )
     made.save()
