@@ -38,8 +38,12 @@ def show_results(results: list[dict[str, Any]], style: str = "text", pairs: Sequ
     paper = Paper.load()
     paper = replace(paper, comparisons=tuple(dict.fromkeys([*paper.comparisons, *pairs])))
     tables = [tabulate(results, paper)]
-    if len(results) > 1 and (compared := compare(results, paper)).rows:
-        tables.append(compared)
+    if len(results) > 1:
+        compared = compare(results, paper)
+        if compared.rows:
+            tables.append(compared)
+        else:
+            tables[0].notes += compared.notes
     for number, each in enumerate(tables):
         if style == "text":
             show(as_rich(each))

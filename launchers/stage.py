@@ -5,8 +5,9 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.manifest import NAME
-from trainer.evaluate import check_best, evaluated
+from trainer.evaluate import evaluated
 from trainer.experiment import Experiment
+from trainer.foreseen import check_training
 from trainer.pseudolabels.labelling import labelled
 from trainer.runs import checkpoint, status
 
@@ -39,9 +40,8 @@ class Stage:
         Raises:
             UserError: bad configuration or data, or a stage that must come first.
         """
-        check_best(self.experiment)
         if self.name == "train":
-            self.experiment.frames_to_train()
+            check_training(self.experiment)
             return
         chosen = self.experiment.config.evaluate.checkpoint
         if checkpoint.exported(self.experiment.checkpoints / chosen) is None:

@@ -133,7 +133,9 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
         for name, choices in (("target", ("hard", "soft")), ("weight", ("none", "confidence"))):
             if entry[name] not in choices:
                 raise wrong(f"{entry[name]!r} is unknown", f"pseudo.{task}.{name}", f"use one of {', '.join(choices)}")
-    for name in ("grey", "blur", "cutmix"):
+    if not config.augment.zoom or min(config.augment.zoom) < 1:
+        raise wrong(f"{list(config.augment.zoom)} has no factor, or one below 1", "augment.zoom", "use [1.0] for none")
+    for name in ("grey", "blur", "cutmix", "jitter"):
         if not 0 <= config.augment[name] <= 1:
             raise wrong(f"{config.augment[name]} is not a share", f"augment.{name}", "give 0 to 1")
     share = config.train.pseudo_share

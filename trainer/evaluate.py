@@ -1,8 +1,10 @@
 """Evaluation as a stage: an experiment's exported networks measured, and ``result.json``."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -11,12 +13,10 @@ from shards.errors import UserError
 from trainer.configvalues import parse_size
 from trainer.evaluation import evaluate as evaluate_on
 from trainer.experiment import Experiment
-from trainer.metrics import Metrics
 from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
 from trainer.runs.status import already_finished, new_launch, recorded
 from trainer.runtime import accelerator, broadcast, losing_ranks
-from trainer.validation import not_measured, scalars
 
 _RESULT = "result.json"
 
@@ -85,19 +85,6 @@ def evaluate_network(
     )
 
 
-def check_best(experiment: Experiment) -> None:
-    """Make sure that ``evaluate.best`` is a metric of one of the tasks, if it is asked for, and that ``evaluate.range``
-    names scalar tasks.
-
-    Raises:
-        UserError: when it is none, or names others.
-    """
-    assert experiment.measurement
-    known = scalars(Metrics(experiment.tasks).compute())
-    if experiment.config.evaluate.every and experiment.config.evaluate.best not in known:
-        raise not_measured(experiment.config.evaluate.best, list(known))
-
-
 def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
     """What a result follows from: another of any of these is evaluated again."""
     config = experiment.config
@@ -116,6 +103,7 @@ def _row(
     config = experiment.config
     frames = experiment.training_frames()
     mask = frames.to_train(config.inputs, config.tasks)
+    measured = experiment.evaluation_frames().with_inputs(config.inputs)  # others than those of other inputs
     facts = found[config.evaluate.checkpoint]
     names = list(
         dict.fromkeys([*(t.name for t in experiment.manifest.tasks if t.name in config.inputs), *config.tasks])
@@ -138,7 +126,8 @@ def _row(
         "crop": parse_size(config.data.crop, "data.crop"),
         "steps": facts["step"],
         "samples_seen": facts["step"] * config.train.global_batch_size,
-        "validation_frames": int(experiment.evaluation_frames().chosen.sum()),
+        "validation_frames": int(measured.sum()),
+        "validation_set": hashlib.sha256(np.packbits(measured).tobytes()).hexdigest()[:16],
         "metrics": metrics[config.evaluate.checkpoint],
         "checkpoints": metrics,
         "command": experiment.command,

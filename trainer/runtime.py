@@ -53,10 +53,7 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         UserError: for fp16 on a device that lacks it, ranks that would not hear of each other, or DeepSpeed that is
             not installed.
     """
-    cuda = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
-    if precision == "fp16" and not cuda:
-        hint = "use train.precision=bf16 or fp32"
-        raise UserError("fp16 needs a GPU", key="train.precision", hint=hint)
+    cuda = check_precision(precision)
     _refuse_flags(precision)
     if asks("DEEPSPEED"):
         need("accelerate launch --use_deepspeed", "deepspeed", "transformers")
@@ -91,6 +88,19 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         torch.cuda.reset_peak_memory_stats(made.device)
     watch_launcher()
     return made
+
+
+def check_precision(precision: str) -> bool:
+    """Whether this process computes on a GPU.
+
+    Raises:
+        UserError: when it does not and the precision needs one.
+    """
+    cuda = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
+    if precision == "fp16" and not cuda:
+        hint = "use train.precision=bf16 or fp32"
+        raise UserError("fp16 needs a GPU", key="train.precision", hint=hint)
+    return cuda
 
 
 def _refuse_flags(precision: str) -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError
-from trainer.evaluate import check_best, describe, evaluate
+from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
+from trainer.foreseen import check_result, check_training
 from trainer.progress import say
 from trainer.pseudolabels.labelling import label
 from trainer.recommendation import reasons, recommended
+from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.trainstage import train
 
@@ -36,13 +38,14 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
     if experiment.folder in students:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", hint="break the circle")
     claim(experiment)
-    check_best(experiment)
     experiment.check_pseudo()
     if experiment.config.pseudo:  # which may be all that it learns from
         experiment.training_frames(pseudo=False)
     else:
         experiment.frames_to_train()
-    experiment.evaluation_frames()
+    check_result(experiment)
+    if checkpoint.exported(experiment.checkpoints / "last") is None:
+        check_training(experiment)
     for teacher in dependencies(experiment):
         check(teacher, (*students, experiment.folder))
         teacher.frames_to_label()

@@ -8,8 +8,9 @@ from accelerate import Accelerator
 from omegaconf import OmegaConf
 
 from trainer.adjustment import logit_offsets
-from trainer.evaluate import check_best, evaluate_network
+from trainer.evaluate import evaluate_network
 from trainer.experiment import Experiment
+from trainer.foreseen import check_training
 from trainer.losses import MultiTaskLoss
 from trainer.model.network import build
 from trainer.runs import checkpoint
@@ -42,8 +43,8 @@ def train(experiment: Experiment) -> Path:
         return last
     with running(experiment.folder, process) as held:
         claim(experiment)
-        check_best(experiment)
         if not broadcast(process, checkpoint.exported(last)):  # by the one that held it until now
+            check_training(experiment)
             trainer_of(experiment, process).run(held)
     return last
 

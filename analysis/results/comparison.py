@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from analysis.results.groups import Group, differing, grouped, tasks_of, varying
+from analysis.results.groups import Group, differing, grouped, same_frames, tasks_of, varying
 from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed, title_of
 from analysis.results.interval import FIXED, LEVEL, POWER, Interval, holm, needed, p_either, paired
 from analysis.results.paper import Paper
@@ -28,7 +28,8 @@ def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
     """A row for each pair of ``paper.comparisons`` whose settings are the same, or else as much so as there are, and
     each metric that both have of an output that neither saw as an input. Where settings differ, the row says so."""
     groups = grouped(results, paper)
-    pairs = list(_pairs(groups, paper.comparisons))
+    alike = list(_pairs(groups, paper.comparisons))
+    pairs = [pair for pair in alike if same_frames(*pair)]
     settings = varying(groups)
     several = len({group.dataset for group in groups}) > 1
     tasks = tasks_of(results)
@@ -50,7 +51,9 @@ def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
         said = verdict(each, smaller_is_better=smaller, p=p, tests=len(tested)) if metric in JUDGED else "–"
         rows.append([*row, "–" if p is None else f"{p:.2g}", _printed(one, other, task, metric, paper), said])
     first, *rest = _TITLES
-    return Results(["data"] * several + [first, *settings, *rest], rows, _notes(len(tested)) if rows else [])
+    return Results(
+        ["data"] * several + [first, *settings, *rest], rows, [*(_notes(len(tested)) if rows else []), *_apart(alike)]
+    )
 
 
 def verdict(found: Interval, *, smaller_is_better: bool, p: float | None = None, tests: int = 1) -> str:
@@ -66,6 +69,16 @@ def verdict(found: Interval, *, smaller_is_better: bool, p: float | None = None,
         return "better" if (found.mean > 0) != smaller_is_better else "worse"
     seeds = needed(found, tests, most=_SEEDS)
     return f"undetermined: {seeds} seeds would tell" if seeds else "undetermined"
+
+
+def _apart(pairs: Iterable[tuple[Group, Group]]) -> list[str]:
+    """The pairs that are not compared, since what they were measured on differs."""
+    return [
+        f"{one.experiment} − {other.experiment}: not compared, for they were measured on different frames "
+        f"({one.first.get('validation_frames')} and {other.first.get('validation_frames')})"
+        for one, other in pairs
+        if not same_frames(one, other)
+    ]
 
 
 def _notes(tests: int) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from analysis.results.groups import Group, differing
+from analysis.results.groups import Group, differing, same_frames
 from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed
 from analysis.results.interval import LEVEL, Interval, interval
 from trainer.definition import MTINET
@@ -64,7 +64,7 @@ def _is_single(group: Group) -> bool:
 def _alike(group: Group, single: Group) -> bool:
     if group.dataset != single.dataset:
         return False
-    return all(is_in(key, _OF_SEVERAL) for key in differing(group, single))
+    return all(is_in(key, _OF_SEVERAL) for key in differing(group, single)) and same_frames(group, single)
 
 
 def _decoder(group: Group) -> object:

@@ -1,7 +1,7 @@
 """Finished runs, read from where they lie, and put together where they differ in nothing but their seeds."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,24 @@ def differing(one: Group, other: Group) -> list[str]:
     found = [key for key in differing if not is_in(key, OF_THE_ROW)]
     by_epochs = one.setting["epochs"] is not None and "epochs" not in found
     return [key for key in found if key != "steps" or not by_epochs]
+
+
+def same_frames(one: Group, other: Group) -> bool:
+    """Whether two rows were measured on the same frames: a network that sees depth is measured on those that carry
+    it. Results of before they noted their frames tell by the labelled pixels of the tasks that both have."""
+    theirs = {result["seed"]: result for result in other.results}
+    pairs = [(result, theirs[result["seed"]]) for result in one.results if result["seed"] in theirs]
+    return all(_same_frames(*pair) for pair in pairs or [(one.first, other.first)])
+
+
+def _same_frames(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    sets = [result.get("validation_set") for result in (one, other)]
+    if all(sets):
+        return sets[0] == sets[1]
+    pixels = [
+        {name: of["pixels"] for name, of in result["metrics"].items() if "pixels" in of} for result in (one, other)
+    ]
+    return all(pixels[0][task] == pixels[1][task] for task in pixels[0].keys() & pixels[1].keys())
 
 
 def tasks_of(results: Sequence[dict[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from analysis.results.groups import Group, grouped, tasks_of, varying
+from analysis.results.groups import Group, grouped, same_frames, tasks_of, varying
 from analysis.results.headlines import HEADLINES, spell, title_of
 from analysis.results.paper import Paper
 from trainer.setting import word
@@ -47,12 +47,15 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
     for task, metric in metrics:
         name = title_of(task, metric, tasks)
         titles += [name, f"paper {name}"] if (task, metric) in printed else [name]
-    rows = []
+    rows, apart = [], _apart(groups)
     for group in groups:
         first = group.first
         row = [group.dataset] * several + [group.experiment]
         row += ["+".join(map(short, first["inputs"])), "+".join(map(short, first["tasks"])), _losses(first)]
-        row += [*(_frames(first, task) for _, task in _letters(every)), word(first.get("validation_frames"))]
+        row += [
+            *(_frames(first, task) for _, task in _letters(every)),
+            word(first.get("validation_frames")) + "*" * (group in apart),
+        ]
         row += ["+".join(map(short, part)) or "–" for part in roles(first)]
         row += [word(group.setting.get(key)) for key in settings]
         for task, metric in metrics:
@@ -70,7 +73,22 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
         titles.append("seeds")
         for row, group in zip(rows, groups, strict=True):
             row.append(str(len(group.results)))
-    return Results(titles, rows, [*_notes(groups, printed, paper), *explained(groups, changes)])
+    return Results(titles, rows, [*_of_frames(apart), *_notes(groups, printed, paper), *explained(groups, changes)])
+
+
+def _apart(groups: Sequence[Group]) -> list[Group]:
+    """The rows that were measured on other frames than the row with the most of its data set."""
+    most: dict[str, Group] = {}
+    for group in groups:
+        known = most.setdefault(group.dataset, group)
+        if (group.first.get("validation_frames") or 0) > (known.first.get("validation_frames") or 0):
+            most[group.dataset] = group
+    return [group for group in groups if not same_frames(group, most[group.dataset])]
+
+
+def _of_frames(apart: Sequence[Group]) -> list[str]:
+    names = ", ".join(dict.fromkeys(group.experiment for group in apart))
+    return [f"*: {names}: measured on other frames than the other rows, so not comparable with them"] if apart else []
 
 
 def roles(result: dict[str, Any]) -> tuple[list[str], list[str]]:

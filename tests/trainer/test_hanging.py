@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,29 @@ from trainer.runs import checkpoint
 SCRIPT = Path(__file__).parents[1] / "support" / "hanging.py"
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left() -> Iterator[None]:
+    yield
+    for process in _started:
+        process.kill()
+        process.wait()
+    _started.clear()
+
+
 def start(out: Path, data: Path, workers: int, at: int, where: str = "train") -> subprocess.Popen[str]:
     call = [sys.executable, str(SCRIPT), str(out), str(data), str(workers), str(at), where]
-    return subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _started.append(process)
+    return process
 
 
 def stop(process: subprocess.Popen[str], out: Path, number: signal.Signals, steps: int) -> str:
     """Signal a run that hangs after some steps; what it said, and that it ended within seconds."""
     limit, written = time.monotonic() + 120, out / "metrics.jsonl"
-    while not (out.with_suffix(".hangs").exists() and written.read_bytes().count(b"\n") >= steps):
+    while not (written.exists() and out.with_suffix(".hangs").exists() and written.read_bytes().count(b"\n") >= steps):
         assert process.poll() is None and time.monotonic() < limit, process.communicate()
         time.sleep(0.05)
     time.sleep(0.2)  # the last step may not have been wholly done when its line was written

@@ -66,6 +66,11 @@ def check_configuration(experiment: Experiment) -> None:
         drawn = "" if "val_seed" in read_yaml(path, _ANOTHER) else " val_seed=null"
         as_it_was = f"model.version={old['model.version']}{drawn}"  # from which the rest follows
         key, hint = "model.version", f"add {as_it_was} to go on with it as it was, or {_ANOTHER}"
+    elif {*differing} <= {"train.steps", "train.epochs"}:
+        hint = (
+            "a run keeps its length, since its learning rates follow from it: give another run.root (or run.path), "
+            "where the longer run begins at its first step"
+        )
     what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
     raise UserError(what, file=experiment.folder, key=key, hint=hint)
 

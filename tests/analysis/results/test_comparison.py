@@ -150,3 +150,23 @@ def test_what_the_paper_prints_and_cannot_be_compared_has_no_difference():
     city = {"dataset": "cityscapes", "metrics": {"depth": {"rmse": 5.0, "rmse_log": 0.2}}, "tasks": ["depth"]}
     lines = found([row("ummt", 0, 0, **city), row("ummt-ps", 0, 0, **city)])
     assert {line["metric"]: line["paper"] for line in lines} == {"rmse": "−0.05", "rmse_log": "–"}
+
+
+def test_rows_that_were_measured_on_different_frames_are_not_compared():
+    """A network with a depth input is measured on the frames that carry depth alone."""
+    one = row("ummt", 0, 0.2, validation_frames=8, validation_set="a")
+    other = row("ummt-ps", 0, 0.3, validation_frames=3, validation_set="b")
+    compared, table = compare([one, other], PAPER), tabulate([one, other])
+    said = "ummt-ps − ummt: not compared, for they were measured on different frames (3 and 8)"
+    assert compared.rows == [] and compared.notes == [said]
+    assert [line[table.titles.index("v")] for line in table.rows] == ["8", "3*"]
+    assert "*: ummt-ps: measured on other frames than the other rows, so not comparable with them" in table.notes
+    assert compare([one, other | {"validation_set": "a"}], PAPER).rows
+
+
+def test_results_of_before_tell_by_their_pixels():
+    def measured(experiment: str, pixels: int) -> dict[str, Any]:
+        return row(experiment, 0, 0.2, metrics={"semseg": {"miou": 0.2, "pixels": pixels}})
+
+    assert compare([measured("ummt", 600), measured("ummt-ps", 600)], PAPER).rows
+    assert not compare([measured("ummt", 600), measured("ummt-ps", 200)], PAPER).rows

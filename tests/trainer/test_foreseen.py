@@ -1,0 +1,103 @@
+"""What can be known before the first step is said before it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shards.errors import UserError
+from shards.pack import pack
+from shards.sources.base import Frame
+from shards.sources.scenes import Scenes
+from trainer import trainstage
+from trainer.experiment import Experiment
+from trainer.stages import check
+from trainer.trainstage import train
+
+
+class Unlabelled(Scenes):
+    """Validation frames without semseg."""
+
+    def load(self, split: str, position: int) -> Frame:
+        frame = super().load(split, position)
+        if split == "val":
+            del frame.labels["semseg"]  # type: ignore[attr-defined]
+        return frame
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_):
+        raise AssertionError("training began")
+
+    monkeypatch.setattr(trainstage, "trainer_of", fail)
+
+
+@pytest.fixture
+def own(make, tmp_path: Path, scenes_dataset):
+    """``own(*overrides)``: an experiment on a copy of the data set, which a test may damage."""
+    shutil.copytree(scenes_dataset.folder, tmp_path / "own")
+    return lambda *overrides: make("plain", f"data.path={tmp_path / 'own'}", *overrides)
+
+
+def test_the_best_of_a_task_that_no_validation_frame_shows(make, tmp_path, no_training):
+    pack(Unlabelled(8, 4, (32, 64)), tmp_path / "d", size=(32, 64))
+    asked = make("plain", f"data.path={tmp_path / 'd'}", "labels.semseg=null", "labels.depth=null", "evaluate.every=1")
+    with pytest.raises(
+        UserError, match=r"evaluate.best: 'semseg.miou' is not measured: no frame of val shows semseg; use"
+    ):
+        train(asked)
+
+
+def test_no_validation_frame_carries_the_inputs(make, tmp_path):
+    pack(Unlabelled(8, 4, (32, 64)), tmp_path / "d", size=(32, 64))
+    asked = ["labels.semseg=null", "labels.depth=null", "inputs=[rgb, semseg]", "tasks=[depth]"]
+    with pytest.raises(UserError, match="no frame to evaluate on: none of val carries rgb and semseg"):
+        check(make("plain", f"data.path={tmp_path / 'd'}", *asked))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.global_batch_size=100", "train.global_batch_size: 100 samples a step, but an epoch has only"),
+        ("train.gradient_accumulation_steps=3", "cannot be cut into 1 ranks × 3 accumulation steps"),
+        ("data.crop=64x64", "data.crop: 64x64 is larger than the frames' 32x64"),
+        ("model.pretrained=nowhere.safetensors", "nowhere.safetensors: model.pretrained: does not exist"),
+        ("model.backbone=vit_tiny_patch16_224", "vit_tiny_patch16_224 does not take inputs of any size"),
+        ("loss.weighting=no.such:Thing", "loss.weighting"),
+        ("train.precision=fp16", "fp16 needs a GPU"),
+    ],
+)
+def test_options_that_cannot_be_served(override, said, make, no_training):
+    for name in ("plain", "student"):  # of a student, before its teacher is trained
+        experiment = make(name, override)
+        with pytest.raises(UserError) as caught:
+            check(experiment)
+        assert said in str(caught.value)
+    with pytest.raises(UserError):
+        train(make("plain", override))
+
+
+@pytest.mark.parametrize("file", ["train-000002.tar", "train-000001.index.json"])
+def test_a_shard_that_is_missing(file, own, tmp_path, no_training):
+    (tmp_path / "own" / file).unlink()
+    with pytest.raises(UserError, match=f"{file}: is missing; copy the shard again"):
+        train(own())
+
+
+def test_a_shard_that_is_cut_short(own, tmp_path, no_training):
+    path = tmp_path / "own" / "train-000002.tar"
+    path.write_bytes(path.read_bytes()[:-512])
+    with pytest.raises(UserError, match=r"train-000002.tar: has \d+ bytes, where the manifest says"):
+        train(own())
+
+
+def test_a_best_checkpoint_that_nobody_keeps(make):
+    with pytest.raises(UserError, match=r"evaluate.checkpoint: no best checkpoint is kept; set evaluate.every"):
+        check(make("plain", "evaluate.checkpoint=best"))
+
+
+def test_zoom_and_jitter_are_checked_when_they_are_read(configs: Path):
+    for override in ("augment.zoom=[0.5]", "augment.jitter=2"):
+        with pytest.raises(UserError, match="command line: augment"):
+            Experiment(configs / "plain.yaml", [override])

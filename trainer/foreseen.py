@@ -1,0 +1,127 @@
+"""What would make a stage fail, found before anything is computed: an error that could be known does not come late."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shards.errors import UserError
+from shards.manifest import NAME
+from shards.read import check_files
+from shards.stream import Batches
+from trainer.configvalues import parse_size
+from trainer.experiment import TRAIN, Experiment
+from trainer.metrics import Metrics
+from trainer.model import packages
+from trainer.model.network import build
+from trainer.ranks import ranks
+from trainer.runs import checkpoint
+from trainer.runtime import check_precision
+from trainer.validation import not_measured, scalars
+from trainer.weighting import weighting_of
+
+_built: set[str] = set()
+
+
+def check_training(experiment: Experiment) -> None:
+    """Make sure that an experiment can be trained, as far as its files say.
+
+    Raises:
+        UserError: for ``evaluate.best`` that is not measured, files of data or weights that are missing or cut short, a
+            batch that the frames or ranks cannot give, a network that cannot be built.
+    """
+    config = experiment.config
+    check_precision(config.train.precision)
+    Batches(config.train.global_batch_size, config.train.gradient_accumulation_steps, 0, ranks())
+    check_best(experiment)
+    _check_frames(experiment)
+    _check_files(experiment)
+    weights = config.model.pretrained
+    if isinstance(weights, str) and weights != packages.PACKAGE and not Path(weights).is_file():
+        raise UserError("does not exist", file=weights, key="model.pretrained", hint="correct the path")
+    weighting_of(config.loss.weighting, len(experiment.tasks))
+    _check_network(experiment)
+
+
+def check_best(experiment: Experiment) -> None:
+    """Make sure that ``evaluate.best`` is a metric of one of the tasks and some frame shows its label, if it is asked
+    for, and that ``evaluate.range`` names scalar tasks.
+
+    Raises:
+        UserError: when it is none, or names others.
+    """
+    assert experiment.measurement
+    best = experiment.config.evaluate.best
+    if not experiment.config.evaluate.every:
+        return
+    known = list(scalars(Metrics(experiment.tasks).compute()))
+    if best not in known:
+        raise not_measured(best, known)
+    frames = experiment.evaluation_frames()
+    measured = check_evaluation(experiment)
+    seen = [task.name for task in experiment.tasks if (frames.visible[task.name] & measured).any()]
+    if (task := best.partition(".")[0]) not in seen:
+        what = f"{best!r} is not measured: no frame of {experiment.config.evaluate.split} shows {task}"
+        others = ", ".join(name for name in known if name.partition(".")[0] in seen)
+        hint = f"use one of {others}" if others else "set evaluate.every=0"
+        raise UserError(what, file=experiment.path, key="evaluate.best", hint=hint)
+
+
+def check_evaluation(experiment: Experiment) -> np.ndarray:
+    """The frames that an experiment's network is measured on, bool ``(count,)``.
+
+    Raises:
+        UserError: when there are none.
+    """
+    frames = experiment.evaluation_frames()
+    mask = frames.with_inputs(experiment.config.inputs)
+    if not mask.any():
+        inputs = " and ".join(experiment.config.inputs)
+        what = f"no frame to evaluate on: none of {experiment.config.evaluate.split} carries {inputs}"
+        raise UserError(what, file=experiment.manifest.path, key="inputs", hint="give frames that carry the inputs")
+    return mask
+
+
+def check_result(experiment: Experiment) -> None:
+    """Make sure that there will be a network to evaluate, or to label with.
+
+    Raises:
+        UserError: when ``evaluate.checkpoint`` asks for one that training does not keep.
+    """
+    check_evaluation(experiment)
+    asked = experiment.config.evaluate
+    if asked.checkpoint == "best" and not asked.every and not checkpoint.exported(experiment.checkpoints / "best"):
+        hint = "set evaluate.every, such as 1, or evaluate.checkpoint=last"
+        raise UserError("no best checkpoint is kept", file=experiment.path, key="evaluate.checkpoint", hint=hint)
+
+
+def _check_frames(experiment: Experiment) -> None:
+    """Frames for a global batch, and a crop that is no larger than they are."""
+    config, size = experiment.config, experiment.size
+    crop = parse_size(config.data.crop, "data.crop")
+    if crop and size and (crop[0] > size[0] or crop[1] > size[1]):
+        what = f"{crop[0]}x{crop[1]} is larger than the frames' {size[0]}x{size[1]}"
+        raise UserError(what, file=experiment.path, key="data.crop", hint="crop no more than a frame has")
+    if all((teacher.labels / NAME).exists() for teacher in experiment.teachers().values()):
+        _, mask = experiment.frames_to_train()
+    else:  # as many as there can be, if the teachers label all that they can
+        mask = experiment.training_frames(pseudo=False).with_inputs(config.inputs)
+    if mask.sum() < config.train.global_batch_size:
+        what = f"{config.train.global_batch_size} samples a step, but an epoch has only {mask.sum()}"
+        hint = "make it smaller, or give more labelled frames"
+        raise UserError(what, file=experiment.path, key="train.global_batch_size", hint=hint)
+
+
+def _check_files(experiment: Experiment) -> None:
+    splits = [TRAIN] + ["val"] * (experiment.config.evaluate.every > 0 and experiment.config.evaluate.split == "val")
+    for manifest in experiment.data().values():
+        for split in splits:
+            check_files(manifest, split)
+
+
+def _check_network(experiment: Experiment) -> None:
+    architecture = experiment.architecture
+    if (said := str(architecture.to_json())) not in _built:
+        with torch.device("meta"):
+            build(architecture)
+        _built.add(said)
