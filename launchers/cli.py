@@ -265,6 +265,7 @@ def _prepare(commands: Any) -> None:
         command.add_argument("--size", metavar="HxW", help="resize frames (default: keep their size)")
         command.add_argument("--samples-per-shard", type=int, default=256, metavar="N")
         command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
+        command.add_argument("--strict", action="store_true", help="end at the first file that cannot be read")
         command.add_argument("--normals", action="store_true", help="add surface normals, from depth")
         fitted = "pixels a side that a normal is fitted to, odd (default: 3 for scenes, 31 for the depth of sensors)"
         command.add_argument("--window", type=int, metavar="N", help=fitted)

@@ -84,6 +84,7 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
         source = WithNormals(source, window if options.window is None else options.window)
     elif options.window is not None:
         raise UserError("is of normals, which are not asked for", key="--window", hint="give --normals too")
+    bad: list[str] = []
     frames = sum(len(keys) for keys in source.splits.values())
     with _alone(Path(options.out)), progress(f"prepare {source.name}", frames) as report:
         manifest = pack(
@@ -92,10 +93,19 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
             size=size or parse_size(options.size, "--size"),
             samples_per_shard=options.samples_per_shard,
             jobs=options.jobs,
+            strict=options.strict,
             progress=report,
             say=_say,
+            set_aside=bad.append,
         )
     summary(manifest)
+    for why in bad:
+        _say(f"left out: {why}")
+    if bad:
+        hint = "use the data set without them, or restore their files and prepare it again in a new folder"
+        raise UserError(
+            f"{len(bad)} of {frames} frames could not be read and are left out", file=options.out, hint=hint
+        )
 
 
 @contextmanager

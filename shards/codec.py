@@ -10,7 +10,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from shards.errors import UserError
+from shards.errors import BadFile, UserError
 
 MAX_PIXELS = 64_000_000
 """Images over this are refused: a few kilobytes of PNG can claim to be gigabytes of pixels."""
@@ -58,7 +58,7 @@ def open_image(data: bytes, image_format: str) -> Image.Image:
     except UserError:
         raise
     except Exception as error:  # Pillow meets damage with nearly any exception
-        raise UserError(
+        raise BadFile(
             f"is no {image_format} image that can be decoded ({error})",
             hint="replace the file or make it again",
         ) from error

@@ -29,8 +29,12 @@ class UserError(Exception):
         super().__init__(": ".join([*place, what]) + (f"; {hint}" if hint else ""))
 
     def __reduce__(self):  # keyword-only arguments do not survive the default pickling between processes
-        return (_rebuild, (self.what, self.file, self.key, self.hint))
+        return (_rebuild, (type(self), self.what, self.file, self.key, self.hint))
 
 
-def _rebuild(what, file, key, hint) -> UserError:
-    return UserError(what, file=file, key=key, hint=hint)
+class BadFile(UserError):
+    """A file that cannot be read or decoded: the others may be good."""
+
+
+def _rebuild(kind, what, file, key, hint) -> UserError:
+    return kind(what, file=file, key=key, hint=hint)

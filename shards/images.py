@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from shards.codec import RGB_FORMATS, open_image, rgb_extension
-from shards.errors import UserError
+from shards.errors import BadFile, UserError
 from shards.notes import note
 from shards.orientation import Turn, turn_of, turned
 
@@ -167,14 +167,14 @@ def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Ima
         data = path.read_bytes()
     except OSError as error:
         hint = "restore the file, or its permissions"
-        raise UserError(f"cannot be read ({error.strerror})", file=path, hint=hint) from error
+        raise BadFile(f"cannot be read ({error.strerror})", file=path, hint=hint) from error
     image_format = image_format or RGB_FORMATS.get(rgb_extension(data) or "")
     if image_format is None:
-        raise UserError("is neither JPEG, PNG nor WebP", file=path, hint="convert it, or take it out of the data")
+        raise BadFile("is neither JPEG, PNG nor WebP", file=path, hint="convert it, or take it out of the data")
     try:
         return data, open_image(data, image_format)
     except UserError as error:
-        raise UserError(error.what, file=path, hint=error.hint) from error
+        raise type(error)(error.what, file=path, hint=error.hint) from error
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

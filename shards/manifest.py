@@ -123,6 +123,8 @@ class Manifest:
         if not (isinstance(self.name, str) and isinstance(self.source, dict) and min(self.size or (1,)) > 0):
             raise ValueError("name, size or source is of another type")
         hash(self.tasks)  # a list where a text is due
+        if not all(math.isfinite(task.scale) for task in self.tasks):
+            raise ValueError("a scale is not finite")
         files = [shard.file for shards in self.splits.values() for shard in shards]
         if len(set(files)) < len(files):
             raise ValueError("names a shard twice")

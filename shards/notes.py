@@ -66,7 +66,7 @@ def about(member: str, file: Path | None = None, key: str | None = None) -> Iter
     except UserError as error:
         if key is None:
             raise
-        raise UserError(f"{member} {error.what}", file=file, key=key, hint=error.hint) from error
+        raise type(error)(f"{member} {error.what}", file=file, key=key, hint=error.hint) from error
     finally:
         _MEMBER.reset(token)
 

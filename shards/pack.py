@@ -23,7 +23,7 @@ from typing import Any
 from shards.atomic import sweep
 from shards.claim import claim
 from shards.codec import decode_rgb, encode_rgb, is_key, rgb_extension
-from shards.errors import UserError
+from shards.errors import BadFile, UserError
 from shards.manifest import Manifest, ShardInfo, shard_name, statistics_of
 from shards.notes import about, collected, merged, note
 from shards.resize import resize_label, resize_rgb
@@ -66,8 +66,10 @@ def pack(
     size: tuple[int, int] | None = None,
     samples_per_shard: int = 256,
     jobs: int = 1,
+    strict: bool = True,
     progress: Progress = lambda frames: None,
     say: Callable[[str], None] = lambda line: None,
+    set_aside: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Write a source as a data set, continuing an interrupted call of the same options.
 
@@ -79,8 +81,10 @@ def pack(
         size: (height, width) of every frame, or None to keep the frames' own bytes and sizes.
         samples_per_shard: frames a tar.
         jobs: worker processes.
+        strict: the first file that cannot be read ends it; else its frame is left out.
         progress: hears of finished frames, from this process.
         say: hears that there is nothing to do.
+        set_aside: hears of each frame that is left out, and why.
 
     Raises:
         UserError: bad input, a full disk, or a folder that holds something else, or raw files as they no longer are.
@@ -98,10 +102,11 @@ def pack(
     files = {each.file: _files(source, each) for each in plans} if isinstance(source, FromFiles) else None
     finished = claim(out, job, files)
     if finished:
-        say("already prepared: nothing to do")
+        lacking = sum(len(keys) - finished.samples(split) for split, keys in source.splits.items())
+        say("already prepared: nothing to do" + (f"; {lacking} frames were left out" if lacking else ""))
         progress(sum(finished.samples(split) for split in finished.splits))
         return finished
-    make = partial(pack_shard, source, out, size)
+    make = partial(pack_shard, source, out, size, strict=strict)
     try:
         made = _in_order(plans, _run(make, plans, jobs), progress)
     finally:
@@ -109,10 +114,15 @@ def pack(
     splits: dict[str, list[ShardInfo]] = {split: [] for split in source.splits}
     statistics: dict[str, list[Any]] = {split: [] for split in source.splits}
     notes: dict[str, list[Any]] = {split: [] for split in source.splits}
-    for each, (info, of_shard, said) in zip(plans, made, strict=True):
-        splits[each.split].append(info)
-        statistics[each.split].append(of_shard)
-        notes[each.split].append(said)
+    for each, packed in zip(plans, made, strict=True):
+        splits[each.split].append(packed.info)
+        statistics[each.split].append(packed.statistics)
+        notes[each.split].append(packed.notes)
+        for why in packed.bad:
+            set_aside(why)
+    for split, keys in source.splits.items():
+        if keys and not sum(info.samples for info in splits[split]):
+            raise UserError(f"no frame of {split} can be read", file=out, hint="restore the raw files")
     manifest = Manifest(
         out,
         source.name,
@@ -134,25 +144,51 @@ def _notes(source: Source, splits: dict[str, list[Any]]) -> dict[str, Any]:
     return {name: of for name, of in (entries | {split: merged(of) for split, of in splits.items()}).items() if of}
 
 
-def pack_shard(
-    source: Source, out: Path, size: tuple[int, int] | None, each: Plan
-) -> tuple[ShardInfo, dict[str, Any], dict[str, Any]]:
-    """Make one shard, or find it whole, and return its entry in the manifest, its statistics and its notes."""
-    path = out / each.file
-    index = whole_index(path)
-    if index is None:
-        places = range(each.start, each.start + each.count)
-        samples = (_sample(source, each.split, place, size) for place in places)
-        index = write_shard(path, samples, partial(merge_samples, source.tasks))
-    return shard_info(out, index), index["statistics"], index.get("notes", {})
+@dataclass(frozen=True)
+class Packed:
+    """One shard that has been made, or was found whole.
+
+    Args:
+        info: its entry in the manifest.
+        statistics: of its labels, by task.
+        notes: a tally of what was said of its frames (:mod:`shards.notes`).
+        bad: why which of its frames are left out.
+    """
+
+    info: ShardInfo
+    statistics: dict[str, Any]
+    notes: dict[str, Any]
+    bad: list[str]
 
 
-def _sample(source: Source, split: str, position: int, size: tuple[int, int] | None) -> EncodedSample:
-    """A frame of a source as the members of a shard, with what was said of it on the way."""
-    with collected() as notes:
-        sample = encode(source.load(split, position), source.splits[split][position], source.tasks, size)
-    sample.notes = notes
-    return sample
+def pack_shard(source: Source, out: Path, size: tuple[int, int] | None, each: Plan, strict: bool = True) -> Packed:
+    """Make one shard, or find it whole.
+
+    Raises:
+        UserError: as :func:`pack`; also, where it is strict, for a file that cannot be read.
+    """
+    path, places = out / each.file, range(each.start, each.start + each.count)
+    keys = source.splits[each.split]
+    bad: dict[str, str] = {}
+
+    def samples() -> Iterator[EncodedSample]:
+        for place in places:
+            try:
+                with collected() as notes:
+                    sample = encode(source.load(each.split, place), keys[place], source.tasks, size)
+            except BadFile as error:
+                if strict:
+                    raise
+                bad[keys[place]] = str(error)
+            else:
+                sample.notes = notes
+                yield sample
+
+    index = whole_index(path) or write_shard(path, samples(), partial(merge_samples, source.tasks))
+    for key in {keys[place] for place in places} - {sample["key"] for sample in index["samples"]}:
+        bad.setdefault(key, f"{key}: was left out by an earlier call")
+    why = [bad[key] for key in sorted(bad)]
+    return Packed(shard_info(out, index), index["statistics"], index.get("notes", {}), why)
 
 
 def merge_samples(tasks: tuple[Task, ...], samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class TrainingData:
         tasks: every task whose labels are read.
 
     Raises:
-        UserError: when no frame can be learnt from.
+        UserError: when no frame can be learnt from, or the data set lacks a task.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class TrainingData:
         self.frames, self.seed, self.size, self.crop = data, seed, size, crop
         self.pseudo_share, self.num_workers, self.shuffle_window = pseudo_share, num_workers, shuffle_window
         self.augment = augment or options.Augment()
+        self.tasks = tuple(data.manifest.task(name) for name in dict.fromkeys([*inputs, *tasks]) if name != "rgb")
         self.mask = data.to_train(inputs, tasks)
         if not self.mask.any():
             raise UserError(data.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
-        self.tasks = tuple(data.manifest.task(name) for name in dict.fromkeys([*inputs, *tasks]) if name != "rgb")
 
     @classmethod
     def of(cls, config: options.Config, frames: Frames) -> "TrainingData":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shards.codec import MAX_PIXELS
-from shards.errors import UserError
+from shards.errors import BadFile, UserError
 from shards.images import read_tiff, read_values
 from shards.kinds.base import is_number
 from shards.kinds.named import is_list
@@ -114,7 +114,7 @@ def _load_npy(path: Path) -> np.ndarray:
         array = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except (OSError, ValueError, TokenError) as error:
         hint = "write it again with numpy.save"
-        raise UserError(f"is no array that can be read ({error})", file=path, hint=hint) from error
+        raise BadFile(f"is no array that can be read ({error})", file=path, hint=hint) from error
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise UserError("is no (height, width) array of numbers", file=path, hint="save one number a pixel")
     if array.size > MAX_PIXELS:

@@ -23,8 +23,10 @@ from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, png
 from shards.claim import JOB
 from shards.codec import decode_rgb
 from shards.errors import UserError
+from shards.inspect import verify
 from shards.manifest import NAME, Manifest
 from shards.pack import _run, encode, pack, plan
+from shards.read import Readers
 from shards.resize import resize_label
 from shards.sources.base import Frame
 
@@ -439,3 +441,63 @@ def test_a_bad_frame_ends_the_job_and_the_cured_one_continues_it(tiny_dataset, t
     }
     pack(Tiny(), tmp_path, samples_per_shard=3)
     assert contents(tmp_path) == contents(tiny_dataset.folder)
+
+
+# One bad file among many
+
+
+class Unreadable(Tiny):
+    """Frames 2 and 7 of the training split have an RGB that does not decode, and the first validation frame too."""
+
+    bad = (2, 7)
+
+    def load(self, split: str, position: int) -> Frame:
+        frame = super().load(split, position)
+        if position not in self.bad and (split, position) != ("val", 0):
+            return frame
+        return Frame(png(np.zeros((32, 64, 3), np.uint8))[:-30], frame.labels, frame.meta, frame.files)
+
+
+def test_worker_processes_leave_them_out_as_well(tmp_path):
+    said: list[str] = []
+    source = Tiny(at=4, act=tiny.unreadable)
+    made = pack(source, tmp_path / "d", samples_per_shard=3, jobs=2, strict=False, set_aside=said.append)
+    assert said == ["gone.png: cannot be read; restore it"] and made.samples("train") == 11
+
+
+def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path):
+    said: list[str] = []
+    made = pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=said.append)
+    assert [(split, made.samples(split)) for split in ("train", "val")] == [("train", 10), ("val", 3)]
+    assert verify(made) == 13 and len(said) == 4
+    assert said[0].startswith("raw/train/2.png: train-002: rgb is no PNG image that can be decoded")
+    keys = {reader.key(i) for reader in (Readers(made, "train")[n] for n in range(4)) for i in range(len(reader))}
+    assert keys == {f"train-{i:03d}" for i in range(12) if i not in Unreadable.bad}
+    again: list[str] = []
+    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, say=again.append) == made
+    assert again == ["already prepared: nothing to do; 4 frames were left out"]
+
+
+def test_a_strict_call_ends_at_the_first(tmp_path):
+    with pytest.raises(UserError, match=r"raw/train/2\.png: train-002: rgb is no PNG image"):
+        pack(Unreadable(), tmp_path / "d", samples_per_shard=3)
+    said: list[str] = []
+    pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=said.append)
+    assert len(said) == 4
+
+
+def test_a_wrong_declaration_is_no_bad_file(tmp_path):
+    """It would be wrong of every frame."""
+    with pytest.raises(UserError, match="its image"):
+        pack(Wrong(), tmp_path / "d", strict=False)
+
+
+class Wrong(Tiny):
+    def load(self, split: str, position: int) -> Frame:
+        frame = super().load(split, position)
+        return Frame(frame.rgb, {name: label[:16] for name, label in frame.labels.items()}, frame.meta, frame.files)
+
+
+def test_a_split_of_which_nothing_can_be_read_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no frame of val can be read; restore the raw files"):
+        pack(Unreadable(12, 1), tmp_path / "d", strict=False)

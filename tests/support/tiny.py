@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from shards.errors import BadFile
 from shards.manifest import Manifest
 from shards.sources.base import Frame
 from shards.statistics import merge
@@ -29,6 +30,10 @@ NORMALS = Task("normals", "unit_vector")
 
 def hang() -> None:
     time.sleep(600)
+
+
+def unreadable() -> None:
+    raise BadFile("cannot be read", file="gone.png", hint="restore it")
 
 
 @dataclass(frozen=True)
