@@ -14,12 +14,12 @@ RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _GREY = 0  # PNG colour type
 _DARK = 64  # stored values of an image that fills 14 of 16 bits
 _CONVERTED = {
-    "L": "grey: stored as RGB",
-    "1": "black and white: stored as RGB",
-    "P": "a palette image: stored as RGB",
+    "L": "grey: made RGB",
+    "1": "black and white: made RGB",
+    "P": "a palette image: made RGB",
     "RGBA": "alpha is dropped",
-    "LA": "grey with alpha: stored as RGB without it",
-    "CMYK": "CMYK: stored as RGB",
+    "LA": "grey with alpha: made RGB without it",
+    "CMYK": "CMYK: made RGB",
 }
 
 
@@ -43,7 +43,22 @@ def read_picture(path: Path) -> tuple[np.ndarray | bytes, Turn | None]:
     Raises:
         UserError: as for :func:`read_rgb`.
     """
+    return _upright_rgb(*_open(path))
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """What :func:`read_rgb` means, as pixels in any case: ``(H, W, 3)`` uint8. Whatever was converted is noted.
+
+    Raises:
+        UserError: as for :func:`read_rgb`.
+    """
     data, image = _open(path)
+    rgb, _ = _upright_rgb(data, image)
+    return rgb if isinstance(rgb, np.ndarray) else np.asarray(image)
+
+
+def _upright_rgb(data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, Turn | None]:
+    """An opened file's own bytes where they are upright 8-bit RGB, else its pixels, and how they were turned."""
     turn = turn_of(image)
     # Pillow opens 16-bit RGB PNG as 8-bit RGB without a word, so the header has to tell
     sixteen_bits = image.format == "PNG" and _png_header(data)[0] == 16
@@ -53,39 +68,13 @@ def read_picture(path: Path) -> tuple[np.ndarray | bytes, Turn | None]:
     if turn is not None:
         note("turned upright by its EXIF orientation")
     if sixteen_bits:
-        note("of 16 bits a channel, of which the upper 8 are stored")
+        note("of 16 bits a channel, of which the upper 8 are taken")
         if pixels.max() < _DARK:
-            what = "does not fill its 16 bits, so that what is stored is dark; scale the values, or store 8 bits"
-            note(what, detail=f"the largest stored value is {pixels.max()} of 255")
+            what = "does not fill its 16 bits, so that the image is dark; scale the values, or store 8 bits"
+            note(what, detail=f"the largest value is {pixels.max()} of 255")
     elif image.mode != "RGB":
-        note(_CONVERTED.get(image.mode, "converted to RGB"), detail=image.mode)
+        note(_CONVERTED.get(image.mode, "made RGB"), detail=image.mode)
     return pixels, turn
-
-
-def read_pixels(path: Path) -> np.ndarray:
-    """What :func:`read_rgb` means, as pixels in any case: ``(H, W, 3)`` uint8.
-
-    Raises:
-        UserError: as for :func:`read_rgb`.
-    """
-    return read_changed(path)[0]
-
-
-def read_changed(path: Path) -> tuple[np.ndarray, list[str]]:
-    """The pixels of :func:`read_pixels`, and in words what was done to the file's own to make them so.
-
-    Raises:
-        UserError: as for :func:`read_rgb`.
-    """
-    data, image = _open(path)
-    changes = ["turned upright, as their EXIF orientation says"] if _turn(image) is not None else []
-    if (image.format == "PNG" and _png_header(data)[0] == 16) or image.mode.startswith("I"):
-        changes.append("of 16 bits, of which the high byte is seen")
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        changes.append("with transparency, which is dropped")
-    if image.mode[:3] not in ("RGB", "I", "I;1"):
-        changes.append("not in colours of RGB, and converted")
-    return _pixels(image), changes
 
 
 def read_mask(path: Path, coloured: bool = False) -> np.ndarray:

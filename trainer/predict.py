@@ -20,7 +20,8 @@ import numpy as np
 
 from shards.atomic import atomic_file, disk_errors, read_json, write_json
 from shards.errors import UserError
-from shards.images import RGB_SUFFIXES, read_changed, read_pixels
+from shards.images import RGB_SUFFIXES, read_pixels
+from shards.notes import collected
 from shards.picture import save, sheet
 from shards.resize import resize_frame
 from shards.sources.declaration import FILE, declaration_of
@@ -141,7 +142,8 @@ def predict(
 
 def _read(path: Path) -> tuple[np.ndarray, list[str]] | UserError:
     try:
-        return read_changed(path)
+        with collected() as notes:
+            return read_pixels(path), [note.text for note in notes]
     except UserError as error:
         return error
 

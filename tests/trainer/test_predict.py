@@ -123,8 +123,8 @@ def test_what_is_done_to_a_picture_is_counted(student, photos, tmp_path):
     picture.convert("L").save(photos / "grey.png")
     done = predict(student, pictures([photos]).files, tmp_path / "out", lambda advance: None)
     assert done.changed == {
-        "turned upright, as their EXIF orientation says": 1,
-        "with transparency, which is dropped": 1,
+        "turned upright by its EXIF orientation": 1,
+        "alpha is dropped": 1,
         "of 16 bits, of which the high byte is seen": 1,
         "not in colours of RGB, and converted": 1,
         "brought to 32x64 and their labels back, the size that the network sees": 1,

@@ -43,10 +43,13 @@ def claim(trainer: "Trainer") -> None:
     path, asked = trainer.out / NAME, _of(trainer)
     begun = path.exists() and any(trainer.checkpoints.glob("[!.]*"))
     old = read_json(path, "delete the folder") if begun else asked
-    for key in sorted(old.keys() | asked.keys()):
-        if old.get(key) != asked.get(key):
-            what = f"holds a run with {old.get(key)!r}, not {asked.get(key)!r}"
-            raise UserError(what, file=trainer.out, key=key, hint="give another out, or delete this one")
+    differing = [key for key in sorted(old.keys() | asked.keys()) if old.get(key) != asked.get(key)]
+    if differing:
+        key, hint = differing[0], "give another out, or delete this one"
+        if {*differing} <= {"steps", "epochs"}:
+            hint = "a run keeps its length, since its learning rates follow from it: give another out for a longer one"
+        what = f"holds a run with {old.get(key)!r}, not {asked.get(key)!r}"
+        raise UserError(what, file=trainer.out, key=key, hint=hint)
     if not begun and trainer.main:
         write_json(path, asked)
 
