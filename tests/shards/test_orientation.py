@@ -105,7 +105,7 @@ def test_classes_of_another_resolution_are_refused(prepared):
         (rgb()[..., 0], "rgb: grey: made RGB"),
         (np.dstack([rgb(), rgb()[..., 0]]), "rgb: alpha is dropped"),
         (rgb()[..., 0].astype(np.uint16) << 8, "rgb: of 16 bits a channel, of which the upper 8 are taken"),
-        (np.full((4, 6), 4095, np.uint16), "rgb: does not fill its 16 bits, so that what is stored is dark; scale"),
+        (np.full((4, 6), 4095, np.uint16), "rgb: does not fill its 16 bits, so that the image is dark; scale"),
     ],
 )
 def test_what_is_converted_is_told(prepared, image, said):

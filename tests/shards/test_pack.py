@@ -415,7 +415,7 @@ FILES = {name: Path(f"raw/{name}.png") for name in ("rgb", "semseg", "depth", "n
         (png(RGB)[:40], {}, "rgb", "rgb is no PNG image that can be decoded .*; replace"),
         (png(RGB[..., 0]), {}, "rgb", "rgb is a L image, not 8-bit RGB; convert"),
         (RGB, {"semseg": np.zeros((6, 4), np.uint8)}, "semseg", "semseg is 6x4, its image 4x6; give every label"),
-        (RGB, {"depth": np.ones((4, 5), np.float32)}, "depth", "depth is 4x5, its image 4x6; give every label"),
+        (RGB, {"depth": np.ones((4, 5), np.float32)}, "depth", "depth is 4x5, its image 4x6; register it"),
         (png(RGB), {"normals": np.ones((3, 6, 3), np.float32)}, "normals", "normals is 3x6, its image 4x6"),
         (RGB, {"semseg": np.full((4, 6), 4, np.uint8)}, "semseg", "semseg class 4 is out of range .0..3.*; correct"),
     ],
