@@ -4,7 +4,6 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from shards.errors import UserError
-from shards.kinds import Storage
 from shards.notes import note
 
 Turn = Image.Transpose
@@ -41,13 +40,13 @@ def turned(array: np.ndarray, turn: Turn) -> np.ndarray:
 
 
 def upright(
-    label: np.ndarray, storage: Storage, turn: Turn, size: tuple[int, int], drawn_on: str | None = None
+    label: np.ndarray, directional: bool, turn: Turn, size: tuple[int, int], drawn_on: str | None = None
 ) -> np.ndarray:
     """A label as it lies on an image that was turned.
 
     Args:
         label: as its file stores it.
-        storage: of its task.
+        directional: whether its values are directions in the image.
         turn: of the image.
         size: height and width of the upright image.
         drawn_on: ``upright`` or ``sensor``: the view that labels were drawn on; None to tell by the sides, where
@@ -63,7 +62,7 @@ def upright(
         note("the image is turned by its EXIF orientation, the label taken as upright; label_orientation tells")
     if drawn_on == "upright" or (drawn_on is None and not across):
         return label
-    if storage.directional:
+    if directional:
         hint = "store images upright and without EXIF orientation, and labels in the same view"
         raise UserError("lies on the sensor's grid, which its image's EXIF orientation turns", hint=hint)
     note("lies on the sensor's grid: turned upright with its image")

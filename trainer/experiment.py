@@ -212,10 +212,16 @@ class Experiment:
             what = "predicts nothing but its own inputs, so it can label nothing"
             raise UserError(what, file=self.path, key="tasks", hint="give a teacher a task that is no input")
         frames = self.training_frames(pseudo=False)
-        mask = frames.to_label(self.config.inputs, [task.name for task in self.targets])
+        targets = [task.name for task in self.targets]
+        mask = frames.to_label(self.config.inputs, targets)
         if not mask.any():
+            what = "every frame it could label shows its label"
             hint = "give the inputs a larger budget than the labels (labels.TASK)"
-            raise UserError("every frame it could label shows its label", file=self.path, key="labels", hint=hint)
+            if lacking := int(frames.to_label((), targets).sum()):
+                inputs = " and ".join(name for name in self.config.inputs if name != RGB)
+                what = f"none of the {lacking} frames without {' or '.join(targets)} carries {inputs}, which it sees"
+                hint += f", or let it see {RGB} alone (inputs)"
+            raise UserError(what, file=self.path, key="labels", hint=hint)
         return frames, mask
 
     def evaluation_frames(self) -> Frames:

@@ -106,6 +106,12 @@ def _check_frames(experiment: Experiment) -> None:
         _, mask = experiment.frames_to_train()
     else:  # as many as there can be, if the teachers label all that they can
         mask = experiment.training_frames(pseudo=False).with_inputs(config.inputs)
+    for task in experiment.tasks:
+        shown = experiment.training_frames(pseudo=False).visible[task.name]
+        if task.name not in config.pseudo and not (shown & mask).any():
+            what = f"no training frame shows {task.name}, so it would be learnt from nothing"
+            hint = f"take it out of tasks, give pseudo.{task.name}, or prepare frames with its labels"
+            raise UserError(what, file=experiment.path, key="tasks", hint=hint)
     if mask.sum() < config.train.global_batch_size:
         what = f"{config.train.global_batch_size} samples a step, but an epoch has only {mask.sum()}"
         hint = "make it smaller, or give more labelled frames"

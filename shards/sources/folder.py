@@ -172,7 +172,7 @@ class Folder:
             for task in (each.task for each in self._formats if each.task.name in labels):
                 with about(task.name, files[task.name], self.splits[split][position]):
                     label = labels[task.name]
-                    labels[task.name] = upright(label, task.storage, turn, rgb.shape[:2], self._drawn_on)
+                    labels[task.name] = upright(label, task.storage.directional, turn, rgb.shape[:2], self._drawn_on)
         meta = {"file": f"rgb/{self._files[split][position][0]}", **self._camera}
         return Frame(rgb, labels, meta, files)
 

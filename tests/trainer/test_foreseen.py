@@ -101,3 +101,8 @@ def test_zoom_and_jitter_are_checked_when_they_are_read(configs: Path):
     for override in ("augment.zoom=[0.5]", "augment.jitter=2"):
         with pytest.raises(UserError, match="command line: augment"):
             Experiment(configs / "plain.yaml", [override])
+
+
+def test_a_task_that_no_training_frame_shows(make, no_training):
+    with pytest.raises(UserError, match=r"tasks: no training frame shows semseg, so it would be learnt from nothing"):
+        train(make("plain", "labels.semseg=0"))

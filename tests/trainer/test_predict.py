@@ -125,8 +125,8 @@ def test_what_is_done_to_a_picture_is_counted(student, photos, tmp_path):
     assert done.changed == {
         "turned upright by its EXIF orientation": 1,
         "alpha is dropped": 1,
-        "of 16 bits, of which the high byte is seen": 1,
-        "not in colours of RGB, and converted": 1,
+        "of 16 bits a channel, of which the upper 8 are taken": 1,
+        "grey: made RGB": 1,
         "brought to 32x64 and their labels back, the size that the network sees": 1,
     }
     with Image.open(tmp_path / "out/semseg/turned.png") as label:

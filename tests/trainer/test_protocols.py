@@ -66,7 +66,7 @@ class InverseScenes:
     def load(self, split: str, position: int) -> Frame:
         frame = self.source.load(split, position)
         depth = frame.labels["depth"]
-        inverse = np.divide(1, depth, out=np.zeros_like(depth), where=depth > 0)
+        inverse = np.divide(1, depth.clip(min=1.01), out=np.zeros_like(depth), where=depth > 0)  # 1/m is not stored
         return replace(frame, labels={"semseg": frame.labels["semseg"], "inverse_depth": inverse})
 
 

@@ -82,7 +82,10 @@ def test_a_student_of_another_configuration_is_refused_before_its_teacher_is_tra
 
 
 def test_a_teacher_that_would_have_nothing_to_label_is_refused_before_it_is_trained(make, untrained):
-    with pytest.raises(UserError, match=r"teacher\.yaml: labels: every frame it could label shows its label; give"):
+    with pytest.raises(
+        UserError,
+        match=r"labels: none of the 16 frames without semseg carries depth, which it sees; give",
+    ):
         run(make("student", "labels.depth=8"))
 
 
