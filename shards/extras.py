@@ -9,6 +9,7 @@ from shards.errors import UserError
 
 EXTRAS = {
     "deepspeed": ("deepspeed", "transformers"),
+    "exr": ("OpenEXR",),
     "nyudv2": ("h5py",),
     "report": ("contourpy", "jinja2", "markupsafe", "matplotlib", "tensorboard"),
 }

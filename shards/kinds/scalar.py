@@ -31,7 +31,7 @@ class ScalarStorage(Storage):
     what an image that is enlarged, which shows things nearer, does with the values."""
 
     kind = "scalar"
-    options = ("scale", "unit", "zoom", "invalid", "range")
+    options = ("scale", "unit", "zoom", "invalid", "range", "channel")
     suffixes = SUFFIXES
     channels = 1
     quantity = True

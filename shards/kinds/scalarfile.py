@@ -9,6 +9,7 @@ import numpy as np
 
 from shards.codec import MAX_PIXELS
 from shards.errors import BadFile, UserError
+from shards.exr import read_exr
 from shards.images import read_tiff, read_values
 from shards.kinds.base import is_number
 from shards.kinds.named import is_list
@@ -17,16 +18,16 @@ from shards.notes import note
 if TYPE_CHECKING:
     from shards.tasks import Task
 
-SUFFIXES = frozenset({".png", ".npy", ".tif", ".tiff"})
+SUFFIXES = frozenset({".png", ".npy", ".tif", ".tiff", ".exr"})
 _MUCH = 0.01  # of the pixels that store the largest number of their bits, from which on it looks like "no measurement"
 _FLAT = 0.05  # of the measured pixels that share the largest value, from which on it looks like a limit or the sky
 
 
 def declared_how(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``invalid`` and ``range`` of ``dataset.yaml`` say, as JSON values; nothing where they are not given.
+    """What ``invalid``, ``range`` and ``channel`` of ``dataset.yaml`` say, as JSON values; nothing where not given.
 
     Raises:
-        UserError: when they are not numbers, or the range is empty.
+        UserError: when they are not numbers, the range is empty, or the channel is no name.
     """
     how: dict[str, Any] = {}
     if "invalid" in entry:
@@ -41,6 +42,10 @@ def declared_how(entry: Mapping[str, Any]) -> dict[str, Any]:
             what = f"range {limits!r} is not [smallest, largest]"
             raise UserError(what, hint="give two numbers in the unit: [0.1, 80]")
         how["range"] = [float(limit) for limit in limits]
+    if "channel" in entry:
+        if not isinstance(entry["channel"], str):
+            raise UserError(f"channel {entry['channel']!r} is no name", hint="name a channel of the EXR files: Z")
+        how["channel"] = entry["channel"]
     return how
 
 
@@ -50,7 +55,7 @@ def read_scalar(path: Path, task: "Task", how: Mapping[str, Any]) -> np.ndarray:
     Raises:
         UserError: when the file cannot be read as one number a pixel.
     """
-    stored = _load(path)
+    stored = _load(path, how)
     whole = not np.issubdtype(stored.dtype, np.floating)
     with np.errstate(over="ignore"):  # what no float32 holds is refused when it is stored
         values = (stored * np.float32(task.scale) if whole else stored).astype(np.float32)
@@ -100,11 +105,13 @@ def _look(stored: np.ndarray, measured: np.ndarray, values: np.ndarray, task: "T
             note(f"{what}; if it means no measurement, declare invalid or range", count, detail)
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path, how: Mapping[str, Any]) -> np.ndarray:
     """The numbers of a file as they are stored."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return _load_npy(path)
+    if suffix == ".exr":
+        return read_exr(path, how.get("channel"))
     return read_values(path, palette=False) if suffix == ".png" else read_tiff(path)
 
 

@@ -24,6 +24,7 @@
         scale: 0.001             # one stored step: here a millimetre, in metres
         unit: m                  # default m
         invalid: [65535]         # stored numbers that mean no measurement, beside 0
+        channel: Z               # of EXR files with several
         range: [0.1, 60]         # in the unit: what is outside is no measurement
       normals:
         kind: unit_vector
@@ -181,10 +182,6 @@ class Folder:
         task = declared.task
         folder = self.root / task.name
         files, other = files_by_stem(folder, task.storage.suffixes)
-        exr = next((file for file in other if file.lower().endswith(".exr") and stem_of(file) in images), None)
-        if exr:
-            hint = f"convert the files to {' or '.join(sorted(task.storage.suffixes))}, one number a pixel"
-            raise UserError("is EXR, which is not read", file=folder / exr, hint=hint)
         lost = other + [file for stem, file in files.items() if stem not in images]
         if lost:
             self.unmatched[task.name] = sorted(lost)

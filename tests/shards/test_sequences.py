@@ -106,14 +106,6 @@ def test_a_folder_of_labels_that_no_frame_uses_is_an_error(root):
         declare(root, text)
 
 
-def test_exr_is_refused_and_not_passed_over(root):
-    (root / "depth/3.exr").write_bytes(b"v/1\1")
-    with pytest.raises(
-        UserError, match=r"depth/3.exr: is EXR, which is not read; convert the files to .npy or .png or"
-    ):
-        declare(root, "tasks: {depth: {kind: scalar, scale: 0.001}}")
-
-
 def test_group_by_goes_with_val_fraction(root):
     text = "tasks: {depth: {kind: scalar, scale: 0.001}}\ngroup_by: '[0-2]|[3-5]'\n"
     with pytest.raises(UserError, match=r"group_by: is of val_fraction; give val_fraction too"):
