@@ -81,7 +81,7 @@ class ScalarStorage(Storage):
         return f"{low:.2f} to {high:.2f} {self.task.unit}, mean {mean:.2f} ± {deviation:.2f}, {missing:.1f} % missing"
 
     def remarks(self, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Of lengths: a unit that is not the metre, and values that no camera sees."""
+        """Of lengths: a unit that is not the metre (no declared one), and values that no camera sees."""
         unit = self.task.unit
         if unit not in LENGTHS or not statistics:
             return []
@@ -140,8 +140,10 @@ class ScalarStorage(Storage):
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if not is_number(entry.get("scale")):
             raise UserError("scale is no number", hint="give the value of one stored step: 0.001 for mm in m")
-        fields = {"scale": float(entry["scale"]), "unit": str(entry.get("unit", "m"))}
-        return fields | {"zoom": entry.get("zoom", "")}, declared_how(entry)
+        unit = str(entry.get("unit", "m"))
+        metres = LENGTHS.get(unit, 1.0)  # losses, limits of metrics and weights of tasks are meant for metres
+        fields = {"scale": float(entry["scale"]) * metres, "unit": "m" if unit in LENGTHS else unit}
+        return fields | {"zoom": entry.get("zoom", "")}, declared_how(entry, unit)
 
     def guesses(self, given: Collection[str]) -> list[str]:
         """What enlarging an image does to the values, where it is not declared and not depth's."""

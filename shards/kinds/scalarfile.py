@@ -13,6 +13,7 @@ from shards.exr import read_exr
 from shards.images import read_tiff, read_values
 from shards.kinds.base import is_number
 from shards.kinds.named import is_list
+from shards.kinds.zoom import LENGTHS
 from shards.notes import note
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ _MUCH = 0.01  # of the pixels that store the largest number of their bits, from 
 _FLAT = 0.05  # of the measured pixels that share the largest value, from which on it looks like a limit or the sky
 
 
-def declared_how(entry: Mapping[str, Any]) -> dict[str, Any]:
+def declared_how(entry: Mapping[str, Any], unit: str = "m") -> dict[str, Any]:
     """What ``invalid``, ``range`` and ``channel`` of ``dataset.yaml`` say, as JSON values; nothing where not given.
+
+    Limits are brought to metres, and ``unit`` is there for a unit of length that is not the metre.
 
     Raises:
         UserError: when they are not numbers, the range is empty, or the channel is no name.
@@ -41,7 +44,9 @@ def declared_how(entry: Mapping[str, Any]) -> dict[str, Any]:
         if not is_list(limits) or len(limits) != 2 or not all(map(is_number, limits)) or not limits[0] < limits[1]:
             what = f"range {limits!r} is not [smallest, largest]"
             raise UserError(what, hint="give two numbers in the unit: [0.1, 80]")
-        how["range"] = [float(limit) for limit in limits]
+        how["range"] = [float(limit) * LENGTHS.get(unit, 1.0) for limit in limits]
+    if LENGTHS.get(unit, 1.0) != 1:
+        how["unit"] = unit
     if "channel" in entry:
         if not isinstance(entry["channel"], str):
             raise UserError(f"channel {entry['channel']!r} is no name", hint="name a channel of the EXR files: Z")
@@ -58,7 +63,10 @@ def read_scalar(path: Path, task: "Task", how: Mapping[str, Any]) -> np.ndarray:
     stored = _load(path, how)
     whole = not np.issubdtype(stored.dtype, np.floating)
     with np.errstate(over="ignore"):  # what no float32 holds is refused when it is stored
-        values = (stored * np.float32(task.scale) if whole else stored).astype(np.float32)
+        factor = task.scale if whole else LENGTHS[how.get("unit", "m")]
+        values = (stored * np.float32(factor)).astype(np.float32)
+    if "unit" in how:
+        note(f"declared in {how['unit']}: stored, learnt and reported in m")
     measured = np.isfinite(stored) & (stored > 0)
     if negative := _count(stored < 0):
         note("negative numbers count as no measurement: this kind stores positive values", negative)

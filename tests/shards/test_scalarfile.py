@@ -148,11 +148,24 @@ def test_an_odd_tiff_is_an_error(prepared):
         prepared(np.zeros((*SHAPE, 3), np.uint8), "tiff")
 
 
-def test_units_that_are_not_metres_are_told(prepared):
-    manifest, _ = prepared(array(np.uint16, 2000, 2001), declared="scale: 1, unit: mm")
-    assert any(
-        "are in mm; to train and report in metres, declare scale: 0.001 and unit: m" in x for x in remarks(manifest)
-    )
+@pytest.mark.parametrize(("dtype", "suffix"), [(np.uint16, "png"), (np.float32, "npy")])
+def test_lengths_are_stored_in_metres_and_told(prepared, dtype, suffix):
+    declared = "scale: 1, unit: mm, range: [1000, 2500]"
+    manifest, depth = prepared(array(dtype, 2000, 2001, 2600), suffix, declared)
+    assert manifest.tasks[0].unit == "m" and manifest.tasks[0].scale == 0.001
+    assert set(np.unique(depth)) == {
+        np.float32(0),
+        np.float32(2000) * np.float32(0.001),
+        np.float32(2001) * np.float32(0.001),
+    }
+    assert any("depth: declared in mm: stored, learnt and reported in m (" in line for line in remarks(manifest))
+    assert any("outside the declared range of 1 to 2.5 m" in line for line in remarks(manifest))
+
+
+def test_units_of_other_sources_that_are_not_metres_are_told():
+    statistics = {"train": {"pixels": 4, "frames": 1, "sum": 8000.0, "squares": 1.6e7, "min": 2000.0, "max": 2000.0}}
+    lines = Task("depth", "scalar", scale=1, unit="mm").storage.remarks(statistics)
+    assert "are in mm; to train and report in metres, declare scale: 0.001 and unit: m" in lines[0]
 
 
 def test_a_mean_that_no_camera_sees_is_doubted(prepared):

@@ -85,7 +85,7 @@ def test_a_guess_is_told_and_what_cannot_be_guessed_is_asked_for(root):
     (root / "depth").rename(root / "height")
     source = declare(root, "tasks: {height: {kind: scalar, scale: 1, unit: cm}}")
     assert source.tasks[0].zoom == "keep"
-    assert "height: zoom: keep is assumed of its name and unit (cm); declare zoom if that is wrong" in source.notices()
+    assert "height: zoom: keep is assumed of its name and unit (m); declare zoom if that is wrong" in source.notices()
     (root / "height").rename(root / "x")
     with pytest.raises(
         UserError, match=r"tasks.x: it is not known what enlarging an image does to the values; declare"

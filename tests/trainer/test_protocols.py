@@ -79,7 +79,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
 
 def made(protocol: str, name: str, data: dict[str, Manifest], root: Path, *own: str) -> Experiment:
     overrides = [f"run.root={root}", f"data.path={data[protocol].folder}", "model.pretrained=false", *own]
-    return Experiment(CONFIGS / protocol / f"{name}.yaml", ["model.backbone=test_efficientnet", *overrides])
+    return Experiment(
+        CONFIGS / protocol / f"{name}.yaml",
+        ["model.backbone=test_efficientnet", "train.global_batch_size=4", *overrides],
+    )
 
 
 def test_every_row_is_tested():
