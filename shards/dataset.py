@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from shards.errors import UserError
 from shards.frames import Frames
-from shards.labels import Keep, LabelShards
+from shards.keep import Filter, Keep
+from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import Order
 from shards.resize import resize_frame
@@ -31,11 +32,13 @@ class PseudoLabels:
 
     Args:
         folder: the label shards, such as ``runs/.../labels/train``.
-        keep: pixels whose confidence is not above it get no label; None keeps all. Or a :class:`shards.labels.Keep`.
+        keep: pixels whose confidence is not above it get no label; None or ``"all"`` keeps all, ``"50%"`` of each class
+            the most confident half; or a :data:`shards.keep.Filter` of your own. Or a :class:`shards.keep.Keep`, which
+            says more.
     """
 
     folder: str | Path
-    keep: float | Keep | None = None
+    keep: float | str | Filter | Keep | None = None
 
 
 class ShardDataset(Dataset[Sample]):

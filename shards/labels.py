@@ -7,11 +7,11 @@
       train-000000.index.json
 
 The labels of all pixels are stored, with their confidence, and of classes the whole distribution as far as
-:mod:`shards.soft` keeps it. What a student takes of them is decided when they are read (:class:`Keep`), so it can be
-changed without labelling again.
+:mod:`shards.soft` keeps it. What a student takes of them is decided when they are read
+(:class:`shards.keep.Keep`), so it can be changed without labelling again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ import numpy as np
 
 from shards.codec import CONFIDENCE_STEPS, encode_confidence
 from shards.errors import UserError
+from shards.keep import Filter, Keep, quantile_limits, steps_of
 from shards.manifest import Manifest, ShardInfo
 from shards.pack import merge_samples
 from shards.read import CONFIDENCE, Readers, soft_classes
 from shards.soft import MEMBER as SOFT
-from shards.soft import STEPS, encode_soft
+from shards.soft import encode_soft
 from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, write_shard
 
 WEIGHT = "weight"
-HUNDREDTHS = 100
 COUNTS = "confidence"
 """Where a manifest's statistics of a task count the pixels of each class by hundredths of confidence."""
 
@@ -43,29 +43,6 @@ class LabelledFrame:
     labels: dict[str, np.ndarray]
     confidence: dict[str, np.ndarray]
     soft: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Keep:
-    """What a student takes of pseudo-labels.
-
-    Args:
-        threshold: pixels whose confidence is not above it get no label; None keeps all, and is the only choice for
-            labels without a confidence.
-        quantile: of each class keep this share, the most confident of all its pixels in the data set (to hundredths of
-            confidence), in place of a threshold; None for none.
-        soft: whether the teacher's whole distribution is learnt, where it is kept.
-        weighted: whether a pixel weighs as much as its confidence.
-    """
-
-    threshold: float | None = None
-    quantile: float | None = None
-    soft: bool = False
-    weighted: bool = False
-
-    @property
-    def needs_confidence(self) -> bool:
-        return self.threshold is not None or self.quantile is not None or self.weighted
 
 
 def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample:
@@ -121,14 +98,16 @@ class LabelShards:
         folder: the sidecar.
         source: the manifest of the data set that was labelled.
         task: whose labels are read.
-        keep: what is taken of them; a number is a threshold.
+        keep: what is taken of them, also as a value that :meth:`shards.keep.Keep.of` knows: a number is a threshold.
 
     Raises:
         UserError: when the sidecar belongs to another data set, or lacks the task or what ``keep`` needs.
     """
 
-    def __init__(self, folder: Path, source: Manifest, split: str, task: Task, keep: Keep | float | None) -> None:
-        self.task, self.keep = task, keep if isinstance(keep, Keep) else Keep(keep)
+    def __init__(
+        self, folder: Path, source: Manifest, split: str, task: Task, keep: Keep | float | str | Filter | None
+    ) -> None:
+        self.task, self.keep = task, Keep.of(keep)
         manifest = Manifest.load(folder, kind="labels")
         if manifest.source.get("manifest_sha256") != source.sha256:
             hint = "label this data set: `tutelage label CONFIG`"
@@ -142,12 +121,12 @@ class LabelShards:
         if self.keep.soft and not self.soft_classes:
             hint = f"delete it and label again with label.soft over 0, or set pseudo.{task.name}.target=hard"
             raise UserError(f"holds no soft labels of {task.name}", file=manifest.path, hint=hint)
-        counts = manifest.statistics[split][task.name].get(COUNTS)
+        self._statistics = manifest.statistics[split][task.name]
         self._limits = None
         if self.keep.quantile is not None:
-            if not counts:
-                what = f"counts no confidences of {task.name} to keep a quantile by"
-                raise UserError(what, file=manifest.path, hint=f"set pseudo.{task.name}.quantile=null")
+            if not (counts := self._statistics.get(COUNTS)):
+                what = f"counts no confidences of {task.name} to keep a share by"
+                raise UserError(what, file=manifest.path, hint=f"set pseudo.{task.name}.keep=all")
             self._limits = quantile_limits(counts, self.keep.quantile)
         self._readers = Readers(manifest, split)
 
@@ -155,7 +134,7 @@ class LabelShards:
     def planes(self) -> dict[str, int]:
         """The arrays besides the labels themselves that :meth:`read` gives, each with its channels."""
         planes = {f"{self.task.name}.{SOFT}": 2 * self.soft_classes} if self.keep.soft else {}
-        return planes | ({f"{self.task.name}.{WEIGHT}": 1} if self.keep.weighted else {})
+        return planes | ({f"{self.task.name}.{WEIGHT}": 1} if self.keep.weighs else {})
 
     def keys(self, shard: int) -> set[str]:
         """Keys of a source shard that have a pseudo-label of this task."""
@@ -174,23 +153,34 @@ class LabelShards:
         name, keep = self.task.name, self.keep
         arrays = self._decode(shard, key, soft=keep.soft)
         confidence = arrays.pop(f"{name}.{CONFIDENCE}", None)
-        if not keep.needs_confidence:
-            return arrays
-        if confidence is None:
+        if keep.needs_confidence and confidence is None:
             what = "has no confidence to hold a threshold against"
-            hint = f"set pseudo.{name}.threshold=null"
-            if keep.threshold is None:
+            hint = f"set pseudo.{name}.keep=all"
+            if keep.threshold is None and keep.quantile is None:
                 what, hint = "has no confidence to weigh by", f"set pseudo.{name}.weight=none"
             hint += ", or label.flip=true for the teacher"
             raise UserError(what, file=self._readers[shard].path, key=key, hint=hint)
-        label, limit = arrays[name], keep.threshold
-        if self._limits is not None:
-            limit = self._limits[self.task.storage.group_of(label)]
-        if limit is not None:
+        label, weight = arrays[name], self._weight(shard, key, arrays[name], confidence)
+        limit = keep.threshold if self._limits is None else self._limits[self.task.storage.group_of(label)]
+        if weight is not None:
+            arrays[name] = self.task.storage.keep(label, weight > 0)
+        elif limit is not None and confidence is not None:
             arrays[name] = self.task.storage.keep(label, confidence > limit)
         if keep.weighted:
-            arrays[f"{name}.{WEIGHT}"] = np.rint(confidence * STEPS).astype(np.uint8)[..., None]
+            weight = confidence if weight is None else weight * confidence
+        if weight is not None:
+            arrays[f"{name}.{WEIGHT}"] = steps_of(weight)[..., None]
         return arrays
+
+    def _weight(self, shard: int, key: str, label: np.ndarray, confidence: np.ndarray | None) -> np.ndarray | None:
+        """What the filter says of a frame, if there is one."""
+        if self.keep.filter is None:
+            return None
+        try:
+            return self.keep.filtered(self.task, label, confidence, self._statistics)
+        except UserError as error:
+            file, where = self._readers[shard].path, f"{key} (pseudo.{self.task.name}.keep)"
+            raise UserError(error.what, file=file, key=where, hint=error.hint) from error
 
     def _decode(self, shard: int, key: str, soft: bool = False) -> dict[str, np.ndarray]:
         reader, unwanted = self._readers[shard], None if soft else f"{self.task.name}.{SOFT}.png"
@@ -201,19 +191,3 @@ class LabelShards:
         """The label array of a key whatever the threshold, and its confidence ``(H, W)`` where there is one."""
         arrays = self._decode(shard, key)
         return arrays[self.task.name], arrays.get(f"{self.task.name}.{CONFIDENCE}")
-
-
-def quantile_limits(counts: Sequence[int], quantile: float) -> np.ndarray:
-    """The threshold of each class above which about a share of its pixels lies, at least that share.
-
-    Args:
-        counts: pixels of each class by hundredth of confidence, class × hundredth, flat.
-        quantile: the share, 0 to 1.
-
-    Returns:
-        ``(classes,)`` float32; a class without a pixel has 0.
-    """
-    of_class = np.asarray(counts, np.int64).reshape(-1, HUNDREDTHS)
-    above = np.cumsum(of_class[:, ::-1], axis=1)[:, ::-1]  # in this hundredth and those over it
-    enough = above >= quantile * above[:, :1]
-    return ((enough.sum(1) - 1) / HUNDREDTHS).astype(np.float32)

@@ -37,11 +37,10 @@ class Pseudo:
     inputs: list[str] | None = None
     """Other inputs than the teacher's file names. It is then trained without pseudo-labels, in a run named after them,
     so that a student's own file can describe its teacher."""
-    threshold: float | None = 0.9
-    """The paper's τ: pixels whose confidence is not above it get no label; null keeps all. Depth has a confidence where
-    its teacher labels with label.flip."""
-    quantile: float | None = None
-    """Instead of a threshold: the share of each class's pixels that is kept, the most confident ones."""
+    keep: int | float | str = 0.9
+    """The pixels that are learnt. A number is the paper's τ: those whose confidence is above it, which depth has where
+    its teacher labels with label.flip. all. A share, 50%: of each class its most confident pixels. Or a filter of your
+    own, my.module:name."""
     target: str = "hard"
     """hard: the most probable class is learnt. soft: the teacher's whole distribution, at every pixel that is kept."""
     weight: str = "none"

@@ -18,10 +18,10 @@ from trainer.config import Config
 from trainer.configdocs import documentation, meaning
 from trainer.configtext import as_written, expand_home, home
 from trainer.configtext import override as typed_override
-from trainer.configvalues import COMMAND_LINE, check
+from trainer.configvalues import COMMAND_LINE, check, parse_keep
 from trainer.definition import first_networks
 from trainer.recommendation import AUTO, FILE, pseudo_labels, relation_folder
-from trainer.renamed import RENAMED, renewed
+from trainer.renamed import new_spelling, renewed
 from trainer.shipped import find, resolve
 
 _OF_THE_STUDENT = (
@@ -86,6 +86,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError(_first_line(error), file=path, key=error.full_key, hint=hint) from error
     expand_home(config, path)
     check(config, path, overrides)
+    for entry in config.pseudo.values():
+        entry.keep = parse_keep(entry.keep)
     OmegaConf.set_readonly(config, True)
     return config  # a DictConfig, which looks like the dataclass
 
@@ -190,8 +192,9 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
         return OmegaConf.merge(config, content)
     except ConfigKeyError as error:
         key = str(error.full_key or error.key)
-        near = [RENAMED[key]] if key in RENAMED else difflib.get_close_matches(key, _known_keys(key), 1, cutoff=0.3)
+        near = difflib.get_close_matches(key, _known_keys(key), 1, cutoff=0.3)
         hint = f"did you mean {near[0]}?" if near else "see `tutelage config --keys`"
+        hint = new_spelling(key, content, "=" if file == COMMAND_LINE else ": ") or hint
         raise UserError("is no such option", file=file, key=key, hint=hint) from None
     except (OmegaConfBaseException, TypeError) as error:  # it has no error of its own for a list in a mapping's place
         place = getattr(error, "full_key", None)

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from shards.errors import UserError
+from shards.keep import Keep
 from trainer.configdocs import meaning
 from trainer.definition import DPT, FPN, MTINET, VERSION, unsuited
 
@@ -117,19 +118,13 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
             hint = "give [least, greatest] from 0 up, such as [0.001, 10]"
             raise wrong(f"{list(limits)} is not a range", f"evaluate.range.{task}", hint)
     for task, entry in config.pseudo.items():
-        key = f"pseudo.{task}.threshold"
         if task not in config.tasks:
             what = f"pseudo-labels of {task}, which is none of the tasks {list(config.tasks)}"
             raise wrong(what, f"pseudo.{task}", "name one of the tasks")
-        if entry.threshold is not None and not 0 <= entry.threshold < 1:
-            hint = "give a confidence of at least 0 and less than 1, or null"
-            raise wrong(f"{entry.threshold} is no threshold", key, hint)
-        if entry.quantile is not None and not 0 < entry.quantile <= 1:
-            hint = "give the share of pixels to keep, more than 0 and at most 1, or null"
-            raise wrong(f"{entry.quantile} is not a share", f"pseudo.{task}.quantile", hint)
-        if entry.quantile is not None and entry.threshold is not None:
-            hint = f"set pseudo.{task}.threshold=null with it"
-            raise wrong("both a quantile and a threshold are given", f"pseudo.{task}.quantile", hint)
+        try:
+            parse_keep(entry.keep)
+        except UserError as error:
+            raise wrong(error.what, f"pseudo.{task}.keep", str(error.hint)) from None
         for name, choices in (("target", ("hard", "soft")), ("weight", ("none", "confidence"))):
             if entry[name] not in choices:
                 raise wrong(f"{entry[name]!r} is unknown", f"pseudo.{task}.{name}", f"use one of {', '.join(choices)}")
@@ -170,6 +165,19 @@ def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
     if not match or not all(int(side) for side in match.groups()):
         raise UserError(f"{text!r} is no size", key=key, hint="write HEIGHTxWIDTH, such as 480x640")
     return int(match[1]), int(match[2])
+
+
+def parse_keep(value: float | str) -> float | str:
+    """``pseudo.TASK.keep`` in the one way in which it is compared: a number, ``all``, ``50%``, or a filter's name.
+
+    Raises:
+        UserError: when it is none of them.
+    """
+    if isinstance(value, str) and ":" in value:
+        return value
+    kept = Keep.of(value).value
+    assert kept is not None
+    return kept
 
 
 def parse_every(value: int | str) -> tuple[int | None, float | None]:

@@ -11,13 +11,15 @@ from omegaconf import OmegaConf
 from shards.assignment import NESTED
 from shards.errors import UserError
 from shards.frames import Frames
-from shards.labels import Keep, LabelShards
+from shards.keep import ALL, Keep
+from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
 from shards.tasks import Task
 from trainer.config import Config
 from trainer.configfile import load, teacher_call
 from trainer.configvalues import parse_size
+from trainer.extension import called
 from trainer.measurement import Measurement
 from trainer.model.architecture import RGB, Architecture
 from trainer.shipped import find, spelling
@@ -146,13 +148,23 @@ class Experiment:
                 what = f"{own:g}, and {its:g} in {teacher.path}, whose distributions it learns"
                 hint = "write the same in both files, or in one that both inherit"
                 raise UserError(what, file=self.path, key="loss.logit_adjustment", hint=hint)
-            asked = [option for option in ("threshold", "quantile") if getattr(entry, option) is not None]
-            asked += ["weight"] if entry.weight != "none" else []
-            if asked and not kind.confident and not label.flip:
-                what = f"{name} has no confidence"
-                nothing = "none" if asked[0] == "weight" else "null"
-                hint = f"set {key}.{asked[0]}={nothing}, or label.flip=true for the teacher"
-                raise UserError(what, file=self.path, key=f"{key}.{asked[0]}", hint=hint)
+            keep = self._keep(name)
+            if keep.needs_confidence and not kind.confident and not label.flip:
+                cuts = keep.threshold is not None or keep.quantile is not None
+                option, nothing = ("keep", ALL) if cuts else ("weight", "none")
+                hint = f"set {key}.{option}={nothing}, or label.flip=true for the teacher"
+                raise UserError(f"{name} has no confidence", file=self.path, key=f"{key}.{option}", hint=hint)
+
+    def _keep(self, task: str) -> Keep:
+        """What is taken of a task's pseudo-labels.
+
+        Raises:
+            UserError: when the filter cannot be imported.
+        """
+        entry, keep = self.config.pseudo[task], self.config.pseudo[task].keep
+        if isinstance(keep, str) and ":" in keep:
+            keep = called(keep, f"pseudo.{task}.keep")
+        return Keep.of(keep, soft=entry.target == "soft", weighted=entry.weight == "confidence")
 
     def training_frames(self, *, pseudo: bool = True) -> Frames:
         """The training split under this experiment's budgets, with its pseudo-labels.
@@ -175,12 +187,12 @@ class Experiment:
         )
         for task, teacher in self.teachers().items() if pseudo else ():
             entry = config.pseudo[task]
-            keep = Keep(entry.threshold, entry.quantile, entry.target == "soft", entry.weight == "confidence")
             if not (teacher.labels / NAME).exists():
                 own = "" if entry.inputs else f"label with it (`tutelage label {teacher.spelling}`), or "
                 hint = f"{own}let `tutelage run {self.spelling}` do it all"
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", hint=hint)
-            frames.add_pseudo(LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), keep))
+            labelled = LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), self._keep(task))
+            frames.add_pseudo(labelled)
         return frames
 
     def frames_to_train(self) -> tuple[Frames, np.ndarray]:

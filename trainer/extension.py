@@ -1,4 +1,4 @@
-"""Classes that a configuration or a call names: built-in ones by name, and a user's own as ``my.module:Name``."""
+"""Classes and functions that a configuration or a call names: built-in ones by name, a user's as ``my.module:Name``."""
 
 import importlib
 import sys
@@ -35,6 +35,20 @@ def named(name: str, builtin: Mapping[str, type[_T]], base: type[_T], key: str) 
         module, _, attribute = name.partition(":")
         hint = f"derive it from {base.__module__}.{base.__name__}"
         raise UserError(f"{attribute} of {module} is no {base.__name__}", key=key, hint=hint)
+    return found
+
+
+def called(name: str, key: str) -> Any:
+    """The function, or the class of callable objects, that ``MODULE:NAME`` stands for.
+
+    Raises:
+        UserError: when there is none, or its module cannot be imported.
+    """
+    found = imported(name, key)
+    if not callable(found):
+        module, _, attribute = name.partition(":")
+        what = f"{module} has no function {attribute}"
+        raise UserError(what, key=key, hint="write MODULE:NAME of a function, or of a class whose objects are called")
     return found
 
 

@@ -3,8 +3,8 @@
 ``relation.json`` says under ``split`` what it was judged on, and under ``recommended``, for every task, which inputs
 its teacher should see, or none::
 
-    {"semseg": {"inputs": ["rgb", "depth"], "threshold": 0.9, "why": "depth helps semseg by 31.0 % (12.1 to 49.9 %)"},
-     "depth": {"inputs": null, "threshold": null, "why": "no frame lacks it"}}
+    {"semseg": {"inputs": ["rgb", "depth"], "keep": 0.9, "why": "depth helps semseg by 31.0 % (12.1 to 49.9 %)"},
+     "depth": {"inputs": null, "keep": "all", "why": "no frame lacks it"}}
 
 The teacher is the student's own configuration with these inputs (:func:`trainer.configfile.teacher_call`).
 """
@@ -16,6 +16,7 @@ from typing import Any
 from shards.atomic import read_json
 from shards.errors import UserError
 from trainer.config import Config
+from trainer.renamed import renewed
 
 AUTO = "auto"
 FILE = "relation.json"
@@ -35,9 +36,9 @@ def recommended(file: str | Path) -> dict[str, dict[str, Any]]:
     """
     relation = read_json(file, _CURE)
     try:
-        entries = {task: {**entry} for task, entry in relation["recommended"].items()}
-        if not all(entry.keys() == {"inputs", "threshold", "why"} for entry in entries.values()):
-            raise KeyError("inputs, threshold, why")
+        entries = renewed({"pseudo": {task: {**entry} for task, entry in relation["recommended"].items()}})["pseudo"]
+        if not all(entry.keys() == {"inputs", "keep", "why"} for entry in entries.values()):
+            raise KeyError("inputs, keep, why")
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError("holds no recommendation", file=file, key="recommended", hint=_CURE) from error
     return entries
@@ -58,7 +59,7 @@ def pseudo_labels(file: str | Path, student: Path, tasks: list[str], split: str)
         hint = "run `tutelage relate CONFIG` again, or set relation_split=val to follow it all the same"
         raise UserError(what, file=file, key="split", hint=hint)
     return {
-        task: {"teacher": str(student), "inputs": entry["inputs"], "threshold": entry["threshold"]}
+        task: {"teacher": str(student), "inputs": entry["inputs"], "keep": entry["keep"]}
         for task, entry in found.items()
         if task in tasks and entry["inputs"]
     }

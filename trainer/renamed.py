@@ -3,8 +3,11 @@
 In a file of yours an old name is an error that gives the new one.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, TypeVar
+
+from shards.keep import Keep
+from trainer.config import Pseudo
 
 _Options = TypeVar("_Options", bound=MutableMapping[str, Any])
 
@@ -19,6 +22,8 @@ RENAMED = {
     "label.batch": "label.batch_size",
 }
 """New names by the old ones, both of the same section."""
+_BEFORE_KEEP = ("threshold", "quantile")
+"""Options of ``pseudo.TASK`` in whose place ``keep`` stands."""
 
 
 def renewed(options: _Options) -> _Options:
@@ -27,4 +32,31 @@ def renewed(options: _Options) -> _Options:
         section, _, name = old.partition(".")
         if name in (options.get(section) or {}):
             options[section][new.partition(".")[2]] = options[section].pop(name)
+    pseudo = options.get("pseudo")
+    for entry in pseudo.values() if isinstance(pseudo, MutableMapping) else ():
+        if any(name in entry for name in _BEFORE_KEEP):
+            threshold, quantile = (entry.pop(name, None) for name in _BEFORE_KEEP)
+            entry["keep"] = Keep(threshold, quantile).value
     return options
+
+
+def new_spelling(key: str, options: Mapping[str, Any], equals: str) -> str | None:
+    """What to write in place of an old option of a user's; None where it is none.
+
+    Args:
+        key: the dotted option.
+        options: where it stands, with the sections around it.
+        equals: what stands between an option and its value there.
+    """
+    if key in RENAMED:
+        return f"did you mean {RENAMED[key]}?"
+    section, _, name = key.rpartition(".")
+    if not section.startswith("pseudo.") or name not in _BEFORE_KEEP:
+        return None
+    try:
+        entry = options["pseudo"][section.partition(".")[2]]
+        threshold, quantile = (None if entry.get(old) is None else float(entry[old]) for old in _BEFORE_KEEP)
+        keep = Keep(threshold, quantile).value
+    except (LookupError, ValueError, TypeError, AttributeError):
+        keep = Pseudo.keep
+    return f"write {section}.keep{equals}{keep}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shards.dataset import PseudoLabels, ShardDataset
     from shards.errors import UserError
-    from shards.labels import Keep
+    from shards.keep import Keep
     from shards.tasks import Task
     from trainer.config import Augment
     from trainer.evaluation import evaluate
@@ -29,7 +29,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _PLACES = {
     "Augment": "trainer.config",
-    "Keep": "shards.labels",
+    "Keep": "shards.keep",
     "Measurement": "trainer.measurement",
     "MultiTaskLoss": "trainer.losses",
     "Predictor": "trainer.predictor",

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from analysis.results.headlines import SMALLER_IS_BETTER, headline_of, signed
 from analysis.results.interval import LEVEL, Interval, holm, interval, needed, p_above, p_below, paired
 from shards.errors import UserError
+from shards.keep import ALL
 from shards.tasks import Task
 from trainer.config import Pseudo
 
@@ -193,7 +194,7 @@ def recommend(
 def _recommend(
     target: Task, gains: Mapping[tuple[str, str], Gain], frames: Mapping[tuple[str, str], int]
 ) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"inputs": None, "threshold": None}
+    nothing: dict[str, Any] = {"inputs": None, "keep": ALL}
     there = [each for pair, each in gains.items() if pair[1] == target.name and frames[pair]]
     if not there:
         return nothing | {"why": "no frame lacks it and shows another task"}
@@ -201,9 +202,9 @@ def _recommend(
     if not helping:
         return nothing | {"why": "; ".join(map(str, there))}
     best = max(helping, key=lambda each: each.relative.mean)
-    threshold = Pseudo.threshold if target.storage.confident else None  # nothing else has a confidence
+    keep = Pseudo.keep if target.storage.confident else ALL  # nothing else has a confidence
     why = f"{best}; {frames[best.source, target.name]} frames show {best.source} alone"
-    return {"inputs": ["rgb", best.source], "threshold": threshold, "why": why}
+    return {"inputs": ["rgb", best.source], "keep": keep, "why": why}
 
 
 def percent(relative: Interval) -> str:

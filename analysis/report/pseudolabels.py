@@ -13,6 +13,7 @@ from analysis.report.confidence import Checked, Frame, check, from_statistics, p
 from analysis.report.pictures import Picture, class_key, drawing, photo, shades
 from analysis.report.svg import percent
 from analysis.results.headlines import HEADLINES, spell
+from shards.keep import ALL
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.resize import resize_label, resize_rgb
@@ -103,14 +104,13 @@ def pseudo_labels(part: Part) -> list[Labelled]:
 
 
 def _thresholds(part: Part, task: str, labels: Sequence[Manifest]) -> list[float]:
-    """The thresholds that students hold these labels against; 0 where one keeps all, and none of a quantile's."""
+    """The thresholds that students hold these labels against: 0 where one keeps all, none of a share or a filter."""
     hashes = {of.sha256 for of in labels}
     found: set[float] = set()
     for run in (run for group in part.groups for run in group.runs if run.result["pseudo_labels"].get(task)):
         if run.config and noted(run.folder).get(f"pseudo.{task}") in hashes:
-            entry = Experiment.of_run(run.folder).config.pseudo[task]
-            if entry.quantile is None:
-                found.add(entry.threshold or 0.0)
+            keep = Experiment.of_run(run.folder).config.pseudo[task].keep
+            found |= {0.0} if keep == ALL else {keep} if isinstance(keep, float) else set()
     return sorted(found)
 
 

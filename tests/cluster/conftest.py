@@ -32,7 +32,7 @@ evaluate: {batch_size: 2}
 label: {batch_size: 2}
 """
 TEACHER = "inherits: base.yaml\ninputs: [rgb, depth]"
-STUDENT = "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: null}}"
+STUDENT = "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, keep: all}}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -64,7 +64,7 @@ def test_a_kind_from_outside_goes_all_the_way(tmp_path, installed):
         run: {{root: {tmp_path / "runs"}}}
     """)
     (tmp_path / "student.yaml").write_text(
-        "inherits: teacher.yaml\npseudo: {grasp: {teacher: teacher.yaml, threshold: 0.5}}"
+        "inherits: teacher.yaml\npseudo: {grasp: {teacher: teacher.yaml, keep: 0.5}}"
     )
     tutelage("run", tmp_path / "student.yaml", env=installed)
     result = json.loads((tmp_path / "runs/grasps/student/seed-0/result.json").read_text())

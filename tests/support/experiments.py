@@ -36,7 +36,7 @@ CONFIGS = {
     """,
     "plain": "inherits: base.yaml",
     "teacher": "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {steps: 20, lr: 3.0e-3}\nevaluate: {every: 5}",
-    "student": "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, threshold: 0.4}}",
+    "student": "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, keep: 0.4}}",
 }
 
 

@@ -82,7 +82,7 @@ def test_a_run_trains_with_it(make):
 
 
 def test_a_soft_student_and_its_teacher_must_agree(make):
-    soft = ("pseudo.semseg.target=soft", "pseudo.semseg.threshold=null")
+    soft = ("pseudo.semseg.target=soft", "pseudo.semseg.keep=all")
     with pytest.raises(UserError, match=r"loss\.logit_adjustment: 0\.5, and 0 in .*teacher\.yaml"):
         make("student", *soft, "loss.logit_adjustment=0.5").check_pseudo()
     make("student", *soft).check_pseudo()

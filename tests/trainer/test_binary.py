@@ -154,7 +154,7 @@ def folder(tmp_path_factory):
     """
     (root / "base.yaml").write_text(base)
     (root / "teacher.yaml").write_text("inherits: base.yaml")
-    student = "inherits: base.yaml\npseudo: {masks: {teacher: teacher.yaml, threshold: 0.6}}"
+    student = "inherits: base.yaml\npseudo: {masks: {teacher: teacher.yaml, keep: 0.6}}"
     (root / "student.yaml").write_text(student)
     assert main(["prepare", "folder", str(root), str(root / "data"), "--size", "64x96"]) == 0
     return root

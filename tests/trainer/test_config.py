@@ -80,7 +80,7 @@ PROMISED = [
     "train.precision",
     "train.trace",
     "pseudo.TASK.teacher",
-    "pseudo.TASK.threshold",
+    "pseudo.TASK.keep",
     "checkpoint.every",
     "checkpoint.keep",
     "run.path",
@@ -183,7 +183,7 @@ def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path
     write(tmp_path, DATA + "inputs: [rgb, depth]", "t.yaml")
     config = load(write(tmp_path, DATA + "pseudo: {semseg: {teacher: t.yaml}}"))
     common = ["seed=3", "run.root=r", "data.path=p", "labels.semseg=9", "train.lr=0.5", "val=2", "model.backbone=x"]
-    own = ["experiment=e", "inputs=[rgb]", "tasks=[semseg]", "pseudo.semseg.threshold=0.5", "run.path=x"]
+    own = ["experiment=e", "inputs=[rgb]", "tasks=[semseg]", "pseudo.semseg.keep=0.5", "run.path=x"]
     own += ["loss.normalise=all", "loss={normalise: all}", "model.fusion=early", "evaluate.split=dev"]
     assert shared([*common, *own]) == common
     teacher = load(*teacher_call(config, "semseg", [*common, *own]))
@@ -199,7 +199,7 @@ MISTYPED = {
     "sed": "seed",
     "lables": "labels",
     "data.wrokers": "data.num_workers",
-    "pseudo.semseg.treshold": "pseudo.semseg.threshold",
+    "pseudo.semseg.kep": "pseudo.semseg.keep",
     "chekpoint": "checkpoint",
 }
 
@@ -232,7 +232,7 @@ WRONG = {
     "scalar for a mapping": (DATA + "pseudo: semseg", "pseudo: ", "Pseudo-labels"),
     "choice": (DATA + "train: {precision: fp8}", "train.precision: 'fp8' is unknown", "use one of fp32, bf16, fp16"),
     "no data": ("seed: 1", "data.path: is not set", "Folder of the data set"),
-    "no teacher": (DATA + "pseudo: {depth: {threshold: null}}", "pseudo.depth.teacher: is not set", "Configuration"),
+    "no teacher": (DATA + "pseudo: {depth: {keep: all}}", "pseudo.depth.teacher: is not set", "Configuration"),
     "no epochs": (DATA + "train: {epochs: 0}", "train.epochs: 0 is less than 1", "give 1 or more"),
     "no steps": (DATA + "train: {steps: 0}", "train.steps: 0 is less than 1", "give 1 or more"),
     "no frames": (DATA + "frames: 0", "frames: 0 is less than 1", "give 1 or more"),
@@ -256,8 +256,8 @@ WRONG = {
         "name one of the tasks",
     ),
     "threshold": (
-        DATA + "pseudo: {semseg: {teacher: t, threshold: 1}}",
-        "pseudo.semseg.threshold: 1.0",
+        DATA + "pseudo: {semseg: {teacher: t, keep: 1}}",
+        "pseudo.semseg.keep: 1.0 is no threshold",
         "give a confidence",
     ),
     "label threshold": (DATA + "label: {threshold: 1.5}", "label.threshold: 1.5 is no threshold", "give a confidence"),

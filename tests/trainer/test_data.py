@@ -184,7 +184,7 @@ def test_a_pseudo_label_of_another_size_is_brought_to_its_frames(pseudo):
 def test_a_threshold_needs_a_confidence(pseudo):
     loader = pseudo(0.9)
     hidden = int(np.flatnonzero(loader.frames.pseudo["semseg"])[0])
-    with pytest.raises(UserError, match=r"has no confidence .*; set pseudo\.semseg\.threshold=null"):
+    with pytest.raises(UserError, match=r"has no confidence .*; set pseudo\.semseg\.keep=all"):
         loader.load(Position(0, 0, hidden // 8, hidden % 8))
 
 

@@ -12,8 +12,8 @@ from trainer.experiment import Experiment
 from trainer.recommendation import reasons, recommended
 from trainer.stages import run
 
-NONE = {"inputs": None, "threshold": None, "why": "no frame lacks it and shows another task"}
-SEMSEG = {"inputs": ["rgb", "depth"], "threshold": 0.4, "why": "depth helps semseg: +31.0 % (+12.1 to +49.9)"}
+NONE = {"inputs": None, "keep": "all", "why": "no frame lacks it and shows another task"}
+SEMSEG = {"inputs": ["rgb", "depth"], "keep": 0.4, "why": "depth helps semseg: +31.0 % (+12.1 to +49.9)"}
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_auto_stands_for_the_students_own_configuration_with_other_inputs(make, 
     student = make("plain", "pseudo=auto", "train.lr=0.5")
     config = student.config
     assert [*config.pseudo] == ["semseg"]
-    said = {"teacher": str(student.path), "inputs": ["rgb", "depth"], "threshold": 0.4}
+    said = {"teacher": str(student.path), "inputs": ["rgb", "depth"], "keep": 0.4}
     assert to_dict(config)["pseudo"]["semseg"].items() >= said.items()
     assert config.relation == str(relation)
     teacher = student.teacher("semseg")
@@ -40,12 +40,21 @@ def test_auto_stands_for_the_students_own_configuration_with_other_inputs(make, 
     assert {key for key in ours if ours[key] != theirs[key]} == {"experiment", "inputs", "pseudo", "relation", "run"}
 
 
+def test_a_relation_of_before_there_was_keep_is_followed(relation):
+    content = json.loads(relation.read_text())
+    for entry in content["recommended"].values():
+        keep = entry.pop("keep")
+        entry["threshold"] = None if keep == "all" else keep
+    relation.write_text(json.dumps(content))
+    assert recommended(relation) == {"semseg": SEMSEG, "depth": NONE}
+
+
 def test_auto_in_a_file_and_what_stands_after_it(configs, relation, tmp_path):
     root = f"run.root={tmp_path / 'runs'}"
     file = tmp_path / "c.yaml"
     file.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: auto")
     assert load(file, [root]).pseudo.semseg.teacher == str(file), "it replaces what was inherited"
-    assert load(file, [root, "pseudo.semseg.threshold=0.7"]).pseudo.semseg.threshold == 0.7
+    assert load(file, [root, "pseudo.semseg.keep=0.7"]).pseudo.semseg.keep == 0.7
     other = load(file, [root, f"pseudo.semseg.teacher={configs / 'teacher.yaml'}", "pseudo.semseg.inputs=null"])
     assert load(*teacher_call(other, "semseg", [])).experiment == "teacher"
 

@@ -30,7 +30,7 @@ CONFIGS = {
     "alone": "inherits: base.yaml",
     "teacher": "inherits: base.yaml\ninputs: [rgb, depth]",
     "sees": "inherits: base.yaml\ninputs: [rgb, normals]",
-    "student": "inherits: base.yaml\npseudo: {normals: {teacher: teacher.yaml, threshold: null}}",
+    "student": "inherits: base.yaml\npseudo: {normals: {teacher: teacher.yaml, keep: all}}",
 }
 METRICS = ["mean", "median", "within_11.25", "within_22.5", "within_30", "pixels"]
 
@@ -83,8 +83,8 @@ def test_pseudo_normals_are_unit_vectors_on_the_frames_that_lack_them(experiment
 
 def test_vectors_have_no_confidence_to_hold_a_threshold_against(experiments):
     student = experiments["student"]
-    doubtful = Experiment(student.path, [*student.overrides, "experiment=x", "pseudo.normals.threshold=0.9"])
-    with pytest.raises(UserError, match=r"has no confidence.*; set pseudo\.normals\.threshold=null"):
+    doubtful = Experiment(student.path, [*student.overrides, "experiment=x", "pseudo.normals.keep=0.9"])
+    with pytest.raises(UserError, match=r"has no confidence.*; set pseudo\.normals\.keep=all"):
         run(doubtful)
 
 

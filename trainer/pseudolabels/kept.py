@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from shards.keep import HUNDREDTHS
 from shards.labels import COUNTS as CONFIDENCE
-from shards.labels import HUNDREDTHS
 from shards.tasks import Task
 
 BINS = HUNDREDTHS

@@ -27,8 +27,8 @@ CONFIGS = {
     """,
     "umst-s": "inherits: base.yaml\ntasks: [semseg]",
     "mmst": "inherits: base.yaml\ninputs: [rgb, depth]\ntasks: [semseg]",
-    "umst-ps": "inherits: umst-s.yaml\npseudo: {semseg: {teacher: mmst.yaml, threshold: null, target: soft}}",
-    "ummt-ps": "inherits: base.yaml\npseudo: {semseg: {teacher: mmst.yaml, threshold: null}}",
+    "umst-ps": "inherits: umst-s.yaml\npseudo: {semseg: {teacher: mmst.yaml, keep: all, target: soft}}",
+    "ummt-ps": "inherits: base.yaml\npseudo: {semseg: {teacher: mmst.yaml, keep: all}}",
 }
 NYUDV2 = Path(__file__).parents[3] / "configs" / "nyudv2-labels"
 
@@ -150,7 +150,7 @@ def test_runs_elsewhere(place):
 
 
 def test_auto_pseudo_labels_are_looked_for_where_the_configuration_says(place):
-    recommended = {"semseg": {"inputs": ["rgb", "depth"], "threshold": 0.5, "why": "it helps"}}
+    recommended = {"semseg": {"inputs": ["rgb", "depth"], "keep": 0.5, "why": "it helps"}}
     (place / "runs/scenes/relate").mkdir(parents=True)
     (place / "runs/scenes/relate" / RELATION).write_text(json.dumps({"split": "dev", "recommended": recommended}))
     (place / "auto.yaml").write_text("inherits: base.yaml\npseudo: auto")
@@ -179,7 +179,7 @@ def test_refusals(place, said, call):
 
 
 def test_the_scarce_task_must_be_named_where_there_are_several(place):
-    text = "inherits: base.yaml\npseudo: {semseg: {teacher: mmst.yaml}, depth: {teacher: d.yaml, threshold: null}}"
+    text = "inherits: base.yaml\npseudo: {semseg: {teacher: mmst.yaml}, depth: {teacher: d.yaml, keep: all}}"
     (place / "both.yaml").write_text(text)
     (place / "d.yaml").write_text("inherits: base.yaml\ninputs: [rgb, semseg]\ntasks: [depth]")
     with pytest.raises(UserError, match="--task: several tasks have pseudo-labels; give one of semseg, depth"):

@@ -189,9 +189,9 @@ def test_the_source_that_helps_most_of_those_with_more_labels_is_recommended():
     better = (0.5, 0.51, 0.52)
     gains = gains_of(depth_semseg=GOOD, normals_semseg=better, semseg_depth=better)
     found = recommend(gains, TASKS, frames_of(depth_semseg=300, normals_semseg=300))
-    assert found["semseg"]["inputs"] == ["rgb", "normals"] and found["semseg"]["threshold"] == 0.9
+    assert found["semseg"]["inputs"] == ["rgb", "normals"] and found["semseg"]["keep"] == 0.9
     assert found["semseg"]["why"] == "normals helps semseg: +51.0 % (+48.5 to +53.5); 300 frames show normals alone"
-    assert found["depth"] == {"inputs": None, "threshold": None, "why": "no frame lacks it and shows another task"}
+    assert found["depth"] == {"inputs": None, "keep": "all", "why": "no frame lacks it and shows another task"}
     found = recommend(gains, TASKS, frames_of(depth_semseg=300))
     assert found["semseg"]["inputs"] == ["rgb", "depth"], "there are no more normals than semseg"
 
@@ -204,4 +204,4 @@ def test_what_is_not_known_to_help_is_not_recommended():
 
 def test_what_has_no_confidence_gets_no_threshold():
     found = recommend(gains_of(depth_normals=GOOD), TASKS, frames_of(depth_normals=9))
-    assert found["normals"]["inputs"] == ["rgb", "depth"] and found["normals"]["threshold"] is None
+    assert found["normals"]["inputs"] == ["rgb", "depth"] and found["normals"]["keep"] == "all"

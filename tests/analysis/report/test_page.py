@@ -214,7 +214,7 @@ def test_a_student_that_keeps_all_pixels_is_not_said_to_hold_them_against_a_thre
     assert "At τ = 0.4" in page_of(runs).text
     path = runs / "student/seed-0/config.yaml"
     config = yaml.safe_load(path.read_text())
-    config["pseudo"]["semseg"] |= {"threshold": None, "target": "soft"}
+    config["pseudo"]["semseg"] |= {"keep": "all", "target": "soft"}
     path.write_text(yaml.safe_dump(config))
     assert "At τ = 0.0, 100.0\N{NO-BREAK SPACE}% of the pixels are kept" in page_of(runs).text
 
@@ -340,7 +340,7 @@ def test_a_third_task_joins_everywhere(tmp_path, flip):
     )
     base += f"label: {{flip: {flip}}}\nlabels: {{normals: 2}}\nrun: {{root: {tmp_path / 'runs'}}}\n"
     (tmp_path / "teacher.yaml").write_text(base)
-    student = "pseudo:\n  normals: {teacher: teacher.yaml, threshold: null}\n"
+    student = "pseudo:\n  normals: {teacher: teacher.yaml, keep: all}\n"
     (tmp_path / "student.yaml").write_text(base + student)
     run(Experiment(tmp_path / "student.yaml"))
     page = page_of(tmp_path / "runs")

@@ -110,7 +110,7 @@ def test_depth_is_labelled_without_a_confidence(make, configs, tmp_path, scenes_
     """A teacher of depth that sees segmentation, and its student."""
     text = f"inherits: {configs / 'base.yaml'}\nlabels: {{semseg: 16, depth: 8}}\ntrain: {{steps: 2}}\n"
     (tmp_path / "sees.yaml").write_text(text + "inputs: [rgb, semseg]\n")
-    (tmp_path / "taught.yaml").write_text(text + "pseudo: {depth: {teacher: sees.yaml, threshold: null}}\n")
+    (tmp_path / "taught.yaml").write_text(text + "pseudo: {depth: {teacher: sees.yaml, keep: all}}\n")
     teacher = Experiment(tmp_path / "sees.yaml", [f"run.root={tmp_path}"])
     train(teacher)
     assert label(teacher) == {"depth": {"frames": 8, "pixels": 8 * 32 * 64}}
@@ -120,11 +120,9 @@ def test_depth_is_labelled_without_a_confidence(make, configs, tmp_path, scenes_
     frames = student.training_frames()
     assert frames.pseudo["depth"].sum() == frames.visible["depth"].sum() == 8
     train(student)
-    with pytest.raises(UserError, match=r"has no confidence .*; set pseudo\.depth\.threshold=null"):
+    with pytest.raises(UserError, match=r"has no confidence .*; set pseudo\.depth\.keep=all"):
         train(
-            Experiment(
-                tmp_path / "taught.yaml", [f"run.root={tmp_path}", "pseudo.depth.threshold=0.9", "experiment=other"]
-            )
+            Experiment(tmp_path / "taught.yaml", [f"run.root={tmp_path}", "pseudo.depth.keep=0.9", "experiment=other"])
         )
 
 

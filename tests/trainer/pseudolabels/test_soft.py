@@ -83,7 +83,7 @@ def batches_of(experiment: Experiment, steps: int) -> list:
 
 
 def test_a_batch_holds_soft_labels_of_a_teachers_frames_alone_augmented_like_them(finished):
-    student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.threshold=null", "augment.zoom=[1.0]")
+    student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.keep=all", "augment.zoom=[1.0]")
     frames = student.training_frames()
     taught = taught_keys(frames)
     seen = 0
@@ -101,7 +101,7 @@ def test_a_batch_holds_soft_labels_of_a_teachers_frames_alone_augmented_like_the
 
 
 def test_the_student_learns_what_the_stored_distribution_says(finished, task):
-    student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.threshold=null")
+    student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.keep=all")
     batch, criterion = batches_of(student, 1)[0], MultiTaskLoss(student.tasks)
     logits = torch.randn(4, len(task.classes), 32, 64, generator=torch.Generator().manual_seed(0))
     predictions = {"semseg": logits, "depth": torch.zeros(4, 1, 32, 64)}
@@ -136,7 +136,7 @@ def test_a_quantile_keeps_the_most_confident_pixels_of_every_class(finished, sce
 
 
 def test_weights_are_the_confidence_and_ground_truth_weighs_fully(finished):
-    student = finished("student", "pseudo.semseg.weight=confidence", "pseudo.semseg.threshold=null")
+    student = finished("student", "pseudo.semseg.weight=confidence", "pseudo.semseg.keep=all")
     frames = student.training_frames()
     taught = taught_keys(frames)
     criterion = MultiTaskLoss(student.tasks)
@@ -164,7 +164,7 @@ def test_a_share_of_pseudo_labels_changes_nothing_for_who_has_none(make):
 
 
 def test_a_soft_student_trains_to_its_result(make):
-    student = make("student", "pseudo.semseg.target=soft", "pseudo.semseg.threshold=null", "label.flip=true")
+    student = make("student", "pseudo.semseg.target=soft", "pseudo.semseg.keep=all", "label.flip=true")
     run(student)
     assert (student.folder / "result.json").exists()
     manifest = Manifest.load(student.teacher("semseg").labels, kind="labels")
@@ -215,7 +215,7 @@ def test_a_mirror_turns_directions_around():
             r"pseudo\.depth\.target: no soft labels: depth is not",
         ),
         (
-            ["pseudo.depth.teacher=DEPTH", "pseudo.depth.threshold=null", "pseudo.depth.weight=confidence"],
+            ["pseudo.depth.teacher=DEPTH", "pseudo.depth.keep=all", "pseudo.depth.weight=confidence"],
             r"pseudo\.depth\.weight: depth has no confidence; set pseudo\.depth\.weight=none, or label\.flip=true",
         ),
     ],

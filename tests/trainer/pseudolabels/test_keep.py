@@ -1,0 +1,231 @@
+"""``pseudo.TASK.keep``: what is written for it, and what a filter's masks and weights do to the loss."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from shards.dataset import PseudoLabels, ShardDataset
+from shards.errors import UserError
+from shards.keep import Keep
+from shards.labels import LabelShards
+from shards.stream import Batches
+from trainer.configfile import load
+from trainer.losses import MultiTaskLoss
+from trainer.pseudolabels.labelling import label
+from trainer.setting import options_of
+from trainer.stages import run
+from trainer.trainingdata import TrainingData
+
+FILTERS = """
+import numpy as np
+
+def sure(task, label, confidence, statistics):
+    return confidence > 0.4
+
+def weights(task, label, confidence, statistics):
+    assert statistics["frames"] and len(statistics["pixels"]) == len(task.classes)
+    return np.where(label % 2 == 0, confidence, 0.25)
+
+class Half:
+    def __call__(self, task, label, confidence, statistics):
+        return np.full(label.shape, 0.5)
+
+def flat(task, label, confidence, statistics):
+    return (confidence > 0.4).ravel()
+
+def numbers(task, label, confidence, statistics):
+    return label
+
+def large(task, label, confidence, statistics):
+    return 2 * confidence
+
+NOTHING = 3
+"""
+
+
+@pytest.fixture
+def filters(tmp_path, monkeypatch):
+    (tmp_path / "keeping.py").write_text(FILTERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "keeping", raising=False)
+    import keeping
+
+    return keeping
+
+
+@pytest.mark.parametrize(
+    ("value", "keep", "spelling"),
+    [
+        (0.9, Keep(0.9), 0.9),
+        (0, Keep(0.0), 0.0),
+        ("1e-2", Keep(0.01), 0.01),
+        ("all", Keep(), "all"),
+        (None, Keep(), "all"),
+        ("50%", Keep(quantile=0.5), "50%"),
+        ("12.50 %", Keep(quantile=0.125), "12.5%"),
+        ("100%", Keep(quantile=1.0), "100%"),
+    ],
+)
+def test_one_value_says_what_is_kept(value, keep, spelling):
+    assert Keep.of(value) == keep and keep.value == spelling
+    assert Keep.of(value, soft=True, weighted=True) == Keep(keep.threshold, keep.quantile, True, True)
+
+
+@pytest.mark.parametrize("quantile", [0.1, 1 / 3, 0.07, 0.123456789, 1e-5])
+def test_a_share_keeps_its_value_as_text(quantile):
+    assert Keep.of(Keep(quantile=quantile).value).quantile == quantile
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (1, "1.0 is no threshold; give a confidence of at least 0 and less than 1, or all"),
+        (float("nan"), "nan is no threshold"),
+        ("0%", "0% is not a share; give more than 0% and at most 100%"),
+        ("101%", "101% is not a share"),
+        ("most", "'most' is unknown; give a confidence, all, a share such as 50%, or my.module:name"),
+    ],
+)
+def test_another_value_is_refused(value, message):
+    with pytest.raises(UserError, match=message):
+        Keep.of(value)
+
+
+def test_settings_of_python_runs_note_it_as_before_there_were_filters(filters):
+    assert str(Keep(0.9)) == "Keep(threshold=0.9, quantile=None, soft=False, weighted=False)"
+    assert str(Keep.of(filters.sure)) == f"{Keep()} keeping:sure"
+    assert str(Keep.of(filters.Half)) == str(Keep.of(filters.Half())) == f"{Keep()} keeping:Half"
+
+
+def test_a_configuration_says_it_in_one_way(make):
+    def kept(written: str):
+        return make("student", f"pseudo.semseg.keep={written}").config.pseudo.semseg.keep
+
+    assert [kept(of) for of in ("0", "0.0", "50.0%", "all", "a.b:c")] == [0.0, 0.0, "50%", "all", "a.b:c"]
+    for wrong in ("true", "null", "[1]"):
+        with pytest.raises(UserError, match=r"pseudo\.semseg\.keep"):
+            kept(wrong)
+
+
+def test_runs_of_before_are_read_and_continued(finished):
+    """Their resolved configuration has the two options in whose place it stands."""
+    student = finished("student")
+    path, now = student.folder / "config.yaml", options_of(student.folder)
+    text = path.read_text()
+    for threshold, quantile, keep in ((0.7, None, 0.7), (None, None, "all"), (None, 0.5, "50%"), (0.4, None, 0.4)):
+        config = yaml.safe_load(text)
+        del config["pseudo"]["semseg"]["keep"]
+        config["pseudo"]["semseg"] |= {"threshold": threshold, "quantile": quantile}
+        path.write_text(yaml.safe_dump(config))
+        assert load(path).pseudo.semseg.keep == keep
+        assert options_of(student.folder) == now | {"pseudo.semseg.keep": keep}
+    before = (student.folder / "result.json").read_bytes()
+    run(student)
+    assert (student.folder / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{threshold: 0.8}", "threshold: is no such option; write pseudo.semseg.keep: 0.8"),
+        ("{threshold: null}", "threshold: is no such option; write pseudo.semseg.keep: all"),
+        ("{quantile: 0.5, threshold: null}", "quantile: is no such option; write pseudo.semseg.keep: 50%"),
+        ("{threshold: much}", "threshold: is no such option; write pseudo.semseg.keep: 0.9"),
+    ],
+)
+def test_an_old_option_is_told_what_to_write(configs, tmp_path, old, new):
+    path = tmp_path / "old.yaml"
+    path.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: {{semseg: {old}}}\n")
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: pseudo.semseg.{new}"
+    with pytest.raises(UserError, match=r"command line: pseudo\.semseg\.quantile: .*; write pseudo\.semseg\.keep=30%"):
+        load(configs / "student.yaml", ["pseudo.semseg.quantile=0.3"])
+
+
+def test_a_filters_mask_keeps_what_a_threshold_does(filters, finished, scenes_dataset):
+    teacher, task = finished("teacher"), scenes_dataset.task("semseg")
+    label(teacher)
+    mine, built_in = (LabelShards(teacher.labels, scenes_dataset, "train", task, of) for of in (filters.sure, 0.4))
+    for shard in range(3):
+        for key in mine.keys(shard):
+            arrays = mine.read_arrays(shard, key)
+            np.testing.assert_array_equal(arrays["semseg"], built_in.read(shard, key))
+            np.testing.assert_array_equal(arrays["semseg.weight"][..., 0], 255 * (arrays["semseg"] != 255))
+
+
+def test_a_filter_is_given_from_python_too(filters, finished, scenes_dataset):
+    teacher = finished("teacher")
+    label(teacher)
+    budget = {"semseg": teacher.config.labels["semseg"]}
+    pseudo = {"semseg": PseudoLabels(teacher.labels, keep=filters.Half)}
+    data = ShardDataset(scenes_dataset.folder, "train", pseudo=pseudo, labels=budget)
+    found = [data[number].get("semseg.weight") for number in np.flatnonzero(data.frames.pseudo["semseg"])]
+    assert found and all((weight == 128).all() for weight in found)
+
+
+@pytest.mark.parametrize("more", [(), ("pseudo.semseg.weight=confidence",), ("pseudo.semseg.target=soft",)])
+def test_weights_reach_the_loss_whatever_ranks_share_the_batch(filters, finished, more):
+    """The sum of weight × loss over the sum of weights, of the global batch."""
+    student = finished("student", "pseudo.semseg.keep=keeping:weights", *more)
+    criterion, task = MultiTaskLoss(student.tasks), student.tasks[0]
+    data = TrainingData.of(student.config, student.training_frames())
+    for batch in data.batches(Batches(student.config.train.global_batch_size), 0, 2):
+        count = len(batch.keys)
+        logits = torch.randn(count, len(task.classes), 32, 64, generator=torch.Generator().manual_seed(1))
+        depth = torch.zeros(count, 1, 32, 64)
+
+        def part(rows: slice, counts: torch.Tensor, batch=batch, logits=logits, depth=depth) -> torch.Tensor:
+            final = {"semseg": logits[rows], "depth": depth[rows]}
+            terms = type("Terms", (), {"final": final, "initial": []})
+            return criterion.terms(terms, {name: of[rows] for name, of in batch.labels.items()}, counts)
+
+        def counts_of(rows: slice, batch=batch) -> torch.Tensor:
+            return criterion.counts({name: of[rows] for name, of in batch.labels.items()})
+
+        weight, hard = batch.labels["semseg.weight"][:, 0].double(), batch.labels["semseg"].long()
+        total = counts_of(slice(None))
+        assert total[0] == weight[hard != 255].sum() and weight.unique().numel() > 2
+        cuts = [slice(0, 1), slice(1, count)]
+        assert torch.equal(sum(counts_of(rows) for rows in cuts), total)
+        whole = part(slice(None), total)
+        torch.testing.assert_close(sum(part(rows, total) for rows in cuts), whole)
+        if not more or "soft" not in more[0]:
+            losses = torch.nn.functional.cross_entropy(logits.double(), hard, ignore_index=255, reduction="none")
+            assert whole[0].item() == pytest.approx(
+                ((losses * weight).sum() / weight[hard != 255].sum()).item(), rel=1e-5
+            )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere:f", r"pseudo\.semseg\.keep: nowhere cannot be imported"),
+        ("keeping:absent", r"pseudo\.semseg\.keep: keeping has no function absent; write MODULE:NAME"),
+        ("keeping:NOTHING", r"pseudo\.semseg\.keep: keeping has no function NOTHING"),
+    ],
+)
+def test_a_filter_that_there_is_not_is_told_before_the_teacher_is_trained(filters, make, tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        run(make("student", f"pseudo.semseg.keep={name}"))
+    assert not list((tmp_path / "runs").rglob("metrics.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("flat", r"\(pseudo\.semseg\.keep\): the filter gives an array of shape \(2048,\), where \(32, 64\) is due"),
+        ("numbers", r"the filter gives uint8; give a mask \(bool\), or weights \(floats in 0\.\.1\)"),
+        ("large", r"the filter gives weights from .* to .*; give finite weights in 0\.\.1"),
+    ],
+)
+def test_what_a_filter_may_not_give_names_the_frame(filters, finished, scenes_dataset, name, message):
+    teacher, task = finished("teacher"), scenes_dataset.task("semseg")
+    label(teacher)
+    labels = LabelShards(teacher.labels, scenes_dataset, "train", task, getattr(filters, name))
+    shard = next(shard for shard in range(3) if labels.keys(shard))
+    with pytest.raises(UserError, match=message) as caught:
+        for key in labels.keys(shard):
+            labels.read(shard, key)
+    assert caught.value.file == teacher.labels / scenes_dataset.shards("train")[shard].file
