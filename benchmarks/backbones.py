@@ -17,9 +17,9 @@ import time
 import torch
 
 from shards.tasks import Task, palette
-from trainer.configvalues import parse_size
 from trainer.model.network import Architecture, network_of
 from trainer.model.size import size_of
+from trainer.parsing import parse_size
 
 BACKBONES = (
     "hrnet_w18_small_v2",

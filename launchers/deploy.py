@@ -6,8 +6,8 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.extras import need
-from trainer.configvalues import parse_size
 from trainer.memory import keep_freed_memory
+from trainer.parsing import parse_size
 from trainer.progress import progress, say
 
 

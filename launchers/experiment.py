@@ -63,10 +63,11 @@ def config(options: argparse.Namespace) -> None:
     if options.keys:
         from rich.text import Text
 
-        from trainer.configdocs import documentation
+        from trainer.configdocs import documentation, values_in_words
 
+        values = values_in_words()
         for key, text in documentation().items():
-            console.print(Text.assemble((key, "bold"), f": {text}"))
+            console.print(Text.assemble((key, "bold"), f": {text}", f" ({values[key]})" * bool(values[key])))
         return
     if options.list:
         print("\n".join(names()))

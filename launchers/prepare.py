@@ -12,8 +12,8 @@ from shards.extras import need
 from shards.manifest import NAME
 from shards.pack import pack
 from shards.sources.base import Source
-from trainer.configvalues import parse_size
 from trainer.extension import imported
+from trainer.parsing import parse_size
 from trainer.progress import console, progress
 from trainer.runs.lease import turn
 

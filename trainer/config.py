@@ -1,30 +1,37 @@
-"""Every option of an experiment: its type, its default and what it means, in one place.
+"""Every option of an experiment: its type, its default, what it means and what is true of it, in one place.
 
 A configuration file names only what differs from these defaults and from the file it ``inherits``;
-:mod:`trainer.configfile` reads it. ``tutelage config CONFIG`` prints the resolved whole.
+:mod:`trainer.configfile` reads it. ``tutelage config CONFIG`` prints the resolved whole. What else is true of an option
+than its type and meaning (choices, range, whether it decides a result) stands in :func:`trainer.option.option` beside
+its default, and nowhere else.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.definition import HRNET_W18_WIDTHS, MTINET, VERSION
+from trainer.definition import DPT, FPN, HRNET_W18_WIDTHS, MTINET, VERSION
+from trainer.option import option
+from trainer.parsing import each_once, four_widths, limits, parse_every, parse_keep, parse_size, zoom_factors
+
+_CONFIDENCE = "a confidence of at least 0 and less than 1"
+_DECAY = "more than 0 and less than 1, such as 0.999, or null for none"
 
 
 @dataclass
 class Data:
     """Which shards are read, and how."""
 
-    name: str = "data"
+    name: str = option("data", column="dataset", measured=True)
     """Name of the data set in the folders of runs."""
-    path: str = "???"
+    path: str = option("???", decides=False, path=True, measured=True)
     """Folder of the data set (the one that holds MANIFEST.json)."""
-    size: str | None = None
+    size: str | None = option(None, check=parse_size, column="size", measured=True)
     """HEIGHTxWIDTH that frames are resized to when they are read; null keeps the stored size."""
-    crop: str | None = None
+    crop: str | None = option(None, check=parse_size, column="crop")
     """HEIGHTxWIDTH of the random window that training sees of a frame; null trains on whole frames."""
-    num_workers: int = 1
+    num_workers: int = option(1, least=0, decides=False, once="workers")
     """Threads of each rank that load frames ahead; 0 loads when they are needed."""
-    shuffle_window: int = 32
+    shuffle_window: int = option(32, least=1, once="window")
     """Shards whose samples are mixed with each other; each holds a file open."""
 
 
@@ -32,18 +39,18 @@ class Data:
 class Pseudo:
     """Where a task's pseudo-labels come from."""
 
-    teacher: str = "???"
+    teacher: str = option("???", path=True, by_name=True)
     """Configuration file of the teacher, relative to the file that names it."""
     inputs: list[str] | None = None
     """Other inputs than the teacher's file names. It is then trained without pseudo-labels, in a run named after them,
     so that a student's own file can describe its teacher."""
-    keep: int | float | str = 0.9
+    keep: int | float | str = option(0.9, check=parse_keep)
     """The pixels that are learnt. A number is the paper's τ: those whose confidence is above it, which depth has where
     its teacher labels with label.flip. all. A share, 50%: of each class its most confident pixels. Or a filter of your
     own, my.module:name."""
-    target: str = "hard"
+    target: str = option("hard", choices=("hard", "soft"))
     """hard: the most probable class is learnt. soft: the teacher's whole distribution, at every pixel that is kept."""
-    weight: str = "none"
+    weight: str = option("none", choices=("none", "confidence"))
     """none: all pixels that are kept weigh the same. confidence: each weighs as much as its confidence."""
 
 
@@ -51,29 +58,29 @@ class Pseudo:
 class Model:
     """The network."""
 
-    name: str = MTINET
+    name: str = option(MTINET, choices=(MTINET, FPN, DPT), own=True, row=True)
     """mtinet: MTI-Net. fpn: a light feature pyramid. dpt: a vision transformer with the DPT decoder. Or a class of your
     own, my.module:Name."""
-    backbone: str = "hrnet_w18"
+    backbone: str = option("hrnet_w18", column="backbone")
     """A timm model with features at strides 4, 8, 16 and 32; one is made for each input. For dpt: a vision transformer,
     such as vit_small_patch14_dinov2, one for all inputs."""
-    pretrained: Any = False
+    pretrained: Any = option(False, path=True, column="pretrained")
     """true: ImageNet weights from timm's hub; package: those of the pip package that has this backbone's; false: none;
     a path: a local .safetensors file. RGB is normalised as the weights were trained."""
-    pretrained_inputs: list[str] | None = None
+    pretrained_inputs: list[str] | None = option(None, check=each_once)
     """The inputs whose backbones start from the pretrained weights; null for all, [rgb] as the paper has it."""
-    norm: str = "batch"
+    norm: str = option("batch", choices=("batch", "sync", "frozen"))
     """Batch norm over a rank's micro-batch (batch), over that of all ranks (sync, on GPUs), or with the statistics that
     the weights came with, which then stay (frozen)."""
-    decoder: str = "mti"
+    decoder: str = option("mti", choices=("mti", "heads"), row=True)
     """Of mtinet. mti: MTI-Net's initial predictions, feature propagation and distillation, and a head for each task.
     heads: the heads alone."""
-    widths: list[int] | None = field(default_factory=lambda: list(HRNET_W18_WIDTHS))
+    widths: list[int] | None = option(factory=lambda: list(HRNET_W18_WIDTHS), check=four_widths)
     """Of mtinet. Channels of the decoder at strides 4, 8, 16 and 32, by default HRNet-w18's; features of other widths
     are projected. null keeps the backbone's own, to which the decoder's size is quadratic."""
-    version: int = VERSION
+    version: int = option(VERSION, choices=tuple(range(1, VERSION + 1)))
     """Of the definition of networks; 1 is that of runs without this option."""
-    fusion: str = "add"
+    fusion: str = option("add", choices=("add", "early"), inherited=False, row=True)
     """add: a backbone for each input, features added at each scale (FFM). early: RGB-D as four channels into one."""
 
 
@@ -83,18 +90,18 @@ class Loss:
 
     weights: dict[str, float] = field(default_factory=dict)
     """Weight of each task's loss; 1 where none is given."""
-    weighting: str = "fixed"
+    weighting: str = option("fixed", choices=("fixed", "uncertainty", "dwa"), own=True)
     """fixed: by `weights` alone. uncertainty: and by a learnt uncertainty of each task (Kendall et al. 2018). dwa: and
     by how fast each loss falls (Liu et al. 2019). Or a class of your own, my.module:Name."""
-    logit_adjustment: float = 0.0
+    logit_adjustment: float = option(0.0, least=0)
     """How far the loss of ground-truth classes makes up for their frequencies, 0 (not) to 1 (wholly): τ of Menon et al.
     (2021). More rare classes are found, and fewer pixels are right."""
-    normalise: str = "labelled"
+    normalise: str = option("labelled", choices=("labelled", "all"), row=True, column="normalise")
     """labelled: divide by the labelled pixels of the global batch. all: by all its pixels, so that a missing label
     counts as a zero loss."""
-    deep: float = 1.0
+    deep: float = option(1.0, least=0)
     """Weight of each scale's initial prediction in the loss (deep supervision)."""
-    deep_cells: int = 8
+    deep_cells: int = option(8, least=1)
     """Scales whose map has fewer cells along its shorter side are left out of deep supervision."""
 
 
@@ -105,17 +112,17 @@ class Augment:
 
     flip: bool = True
     """Mirror every second frame."""
-    zoom: list[float] = field(default_factory=lambda: [1.0, 1.2, 1.5])
+    zoom: list[float] = option(factory=lambda: [1.0, 1.2, 1.5], check=zoom_factors)
     """Factors of which one is drawn; depth is divided by it, inverse depth multiplied."""
-    zoom_window: str = "random"
+    zoom_window: str = option("random", choices=("random", "centre"))
     """What a zoom enlarges. random: a window anywhere in the frame. centre: the centre of the frame, or of the crop."""
-    jitter: float = 0.2
+    jitter: float = option(0.2, least=0, most=1, wrong="is not a share")
     """Largest relative change of brightness, contrast and saturation; 0 for none."""
-    grey: float = 0.0
+    grey: float = option(0.0, least=0, most=1, wrong="is not a share")
     """Share of frames without colour."""
-    blur: float = 0.0
+    blur: float = option(0.0, least=0, most=1, wrong="is not a share")
     """Share of frames that are blurred, by a Gaussian of 0.1 to 2 pixels."""
-    cutmix: float = 0.0
+    cutmix: float = option(0.0, least=0, most=1, wrong="is not a share")
     """Share of frames in which a box is replaced by that of the next frame of the batch, labels included."""
 
 
@@ -123,43 +130,47 @@ class Augment:
 class Train:
     """Optimisation."""
 
-    epochs: int = 100
+    epochs: int = option(100, least=1, column="epochs")
     """Passes over the frames of the experiment."""
-    steps: int | None = None
+    steps: int | None = option(None, least=1, column="steps")
     """Optimizer steps, instead of epochs."""
-    global_batch_size: int = 8
+    global_batch_size: int = option(8, least=1, once="global_batch")
     """Frames of an optimizer step, over all ranks and accumulation steps."""
-    pseudo_share: float | None = None
+    pseudo_share: float | None = option(
+        None, least=0, most=1, wrong="is not a share", give="0 to 1, or null", inherited=False, row=True
+    )
     """Share of frames with pseudo-labels in every global batch, for experiments that have any; null draws from all
     frames alike."""
-    gradient_accumulation_steps: int = 1
+    gradient_accumulation_steps: int = option(1, least=1, decides=False, once="accumulation")
     """Micro-batches of a step on each rank."""
-    optimizer: str = "adam"
+    optimizer: str = option("adam", choices=("adam", "adamw"))
     """adam (weight decay as an L2 penalty, as in the reference recipe) or adamw (decoupled)."""
-    lr: float = 1e-4
+    lr: float = option(1e-4, least=0)
     """Learning rate at the start."""
-    weight_decay: float = 1e-4
+    weight_decay: float = option(1e-4, least=0)
     """Weight decay."""
-    schedule: str = "polynomial"
+    schedule: str = option("polynomial", choices=("polynomial", "cosine", "constant"))
     """polynomial: lr × (1 − step/steps)^0.9. cosine: half a cosine down to 0. constant."""
-    warmup_steps: int = 0
+    warmup_steps: int = option(0, least=0, once="warmup")
     """Steps over which the learning rate rises linearly before the schedule's own factor counts."""
-    max_grad_norm: float | None = None
+    max_grad_norm: float | None = option(
+        None, above=0, wrong="is no norm", give="more than 0, or null for no limit", once="clip"
+    )
     """Largest norm of the gradient; null for no limit."""
-    ema: float | None = None
+    ema: float | None = option(None, above=0, below=1, wrong="is not a decay", give=_DECAY)
     """Decay at each step of an average of the weights (EMA), such as 0.999, which is evaluated, exported and labels in
     their place; null for the weights themselves."""
-    precision: str = "fp32"
+    precision: str = option("fp32", choices=("fp32", "bf16", "fp16"))
     """fp32, bf16 or fp16 (mixed precision)."""
     channels_last: bool = True
     """Memory format of images and weights; faster for convolutions on most devices."""
     compile: bool = False
     """torch.compile the network."""
-    timeout: int = 600
+    timeout: int = option(600, least=30, decides=False)
     """Seconds that a rank waits for the others before it gives up; 30 or more."""
-    trace: bool = False
+    trace: bool = option(False, decides=False)
     """Write order.jsonl: the keys of every global batch, in position order."""
-    log_every: int = 10
+    log_every: int = option(10, least=1, decides=False)
     """Steps between lines of metrics.jsonl."""
 
 
@@ -167,23 +178,23 @@ class Train:
 class Evaluate:
     """Validation."""
 
-    every: int = 0
+    every: int = option(0, least=0)
     """Epochs between evaluations while training, from which the best checkpoint is kept; 0 for none."""
     best: str = "semseg.miou"
     """TASK.METRIC that the best checkpoint is best in."""
-    checkpoint: str = "last"
+    checkpoint: str = option("last", choices=("last", "best"))
     """last or best: the one that the table shows, and that labels."""
-    split: str = "val"
+    split: str = option("val", choices=("val", "dev"), inherited=False, measured=True)
     """val, or dev for the training frames that `dev` sets aside."""
-    batch_size: int = 8
+    batch_size: int = option(8, least=1, once="batch")
     """Frames of a forward pass on each rank."""
-    resolution: str = "network"
+    resolution: str = option("network", choices=("network", "label"), measured=True)
     """network: labels are resized to the size that the network sees. label: the network's outputs are resized, before a
     class is chosen, to the size that labels are stored in."""
-    range: dict[str, list[float]] = field(default_factory=dict)
+    range: dict[str, list[float]] = option(factory=dict, check=limits, measured=True)
     """Least and greatest truth that is measured, by scalar task, in its unit: {depth: [0.001, 10]}. Predictions are
     clamped into it. All truth where none is given."""
-    crop: str | None = None
+    crop: str | None = option(None, choices=("eigen", None), measured=True)
     """eigen: scalar tasks are measured in the window of Eigen et al. for NYUDv2, [45:471, 41:601] of 480x640 and in
     proportion at other sizes. null: on whole frames."""
 
@@ -192,17 +203,17 @@ class Evaluate:
 class Label:
     """The teacher's labelling pass."""
 
-    batch_size: int = 8
+    batch_size: int = option(8, least=1, once="batch")
     """Frames of a forward pass."""
     flip: bool = False
     """Label with the mean of what the network says of a frame and of its mirror image. Quantities and vectors then have
     a confidence: how far the two agree."""
-    soft: int = 4
+    soft: int = option(4, least=0)
     """How many classes of each pixel's distribution are stored, the most probable ones, for students that learn soft
     labels; 0 stores none."""
-    soft_scale: int = 2
+    soft_scale: int = option(2, least=1)
     """Soft labels are stored at this fraction of the frame's height and width."""
-    threshold: float = 0.9
+    threshold: float = option(0.9, least=0, below=1, wrong="is no threshold", give=_CONFIDENCE)
     """Confidence whose kept fraction is reported (all labels are stored); in hundredths."""
 
 
@@ -210,9 +221,9 @@ class Label:
 class Checkpoint:
     """What a run that is started again continues from."""
 
-    every: int | str = 500
+    every: int | str = option(500, check=parse_every)
     """Optimizer steps between checkpoints, or minutes: 30m."""
-    keep: int = 2
+    keep: int = option(2, least=1)
     """How many are kept."""
 
 
@@ -220,9 +231,9 @@ class Checkpoint:
 class Run:
     """Where a run is kept."""
 
-    root: str = "runs"
+    root: str = option("runs", path=True)
     """Folder of all runs."""
-    path: str = "${run.root}/${data.name}/${experiment}/seed-${seed}"
+    path: str = option("${run.root}/${data.name}/${experiment}/seed-${seed}", path=True, inherited=False)
     """Folder of this run."""
 
 
@@ -230,39 +241,41 @@ class Run:
 class Config:
     """One experiment: one network to be trained."""
 
-    experiment: str = "???"
+    experiment: str = option("???", inherited=False, column="experiment")
     """Name in tables and in the folders of runs; a file's own name if it gives none."""
-    seed: int = 0
+    seed: int = option(0, least=0, below=2**63, column="seed")
     """Everything random follows from it: budgets, order, augmentation, initial weights."""
-    inputs: list[str] = field(default_factory=lambda: ["rgb"])
+    inputs: list[str] = option(factory=lambda: ["rgb"], check=each_once, inherited=False, row=True, column="inputs")
     """What the network sees: rgb, and tasks whose labels are given as inputs."""
-    tasks: list[str] = field(default_factory=lambda: ["semseg", "depth"])
+    tasks: list[str] = option(
+        factory=lambda: ["semseg", "depth"], check=each_once, inherited=False, row=True, column="tasks"
+    )
     """What the network predicts."""
-    frames: int | None = None
+    frames: int | None = option(None, least=1)
     """How many training frames there are, whatever labels they show; null for all."""
-    labels: dict[str, int | None] = field(default_factory=dict)
+    labels: dict[str, int | None] = option(factory=dict, least=0, wrong="frames", row=True, column="budget")
     """Budget: how many training frames may show each task's label; all where none is given, or null."""
-    assignment: str = "nested"
+    assignment: str = option("nested", path=True, by_name=True, column="assignment")
     """Which of its labels a training frame shows, before the budgets. nested: all. one: exactly one. random: a random
     part, at least one and not all. Or a file of lines KEY,TASK,TASK: what they say."""
-    val: int | None = None
+    val: int | None = option(None, least=1, decides=False, measured=True)
     """How many validation frames are used; null for all."""
-    val_seed: int | None = 0
+    val_seed: int | None = option(0, least=0, below=2**63, decides=False, measured=True)
     """What draws those `val` frames, the same for every seed of a table; null: each run's own seed, as in old runs."""
-    dev: int = 0
+    dev: int = option(0, least=0, measured=True)
     """Training frames set aside, outside every budget, to tune on (evaluate.split=dev)."""
-    pseudo: dict[str, Pseudo] = field(default_factory=dict)
+    pseudo: dict[str, Pseudo] = option(factory=dict, inherited=False, row=True)
     """Pseudo-labels by task; or `pseudo: auto` for those that `tutelage relate` recommends."""
-    relation: str | None = None
+    relation: str | None = option(None, path=True, decides=False, inherited=False)
     """The relation.json that `pseudo: auto` follows; null for that of this data set."""
-    relation_split: str = "dev"
+    relation_split: str = option("dev", choices=("dev", "val"), decides=False, inherited=False)
     """What it was judged on: dev frames, or val, the validation frames, which then judge the student as well."""
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
-    loss: Loss = field(default_factory=Loss)
+    loss: Loss = option(factory=Loss, inherited=False)
     augment: Augment = field(default_factory=Augment)
     train: Train = field(default_factory=Train)
-    evaluate: Evaluate = field(default_factory=Evaluate)
-    label: Label = field(default_factory=Label)
-    checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    run: Run = field(default_factory=Run)
+    evaluate: Evaluate = option(factory=Evaluate, decides=False)
+    label: Label = option(factory=Label, decides=False)
+    checkpoint: Checkpoint = option(factory=Checkpoint, decides=False)
+    run: Run = option(factory=Run, decides=False)

@@ -1,13 +1,15 @@
-"""The meaning of every option, read from the strings that stand under the fields of :mod:`trainer.config`."""
+"""The meaning of every option, read from the strings that stand under the fields of :mod:`trainer.config`, and its
+default and what else it may be, read from the fields themselves."""
 
 import ast
 import inspect
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
 
 from trainer.config import Config
+from trainer.option import TASK, facts
 
 
 def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
@@ -25,6 +27,32 @@ def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
             if is_dataclass(item):
                 result |= documentation(item, f"{by_task}.")  # type: ignore[arg-type]
     return result
+
+
+def values_in_words(schema: type = Config) -> dict[str, str]:
+    """The default of every dotted key, and what else it may be where that is declared, such as ``1; 0 or more``."""
+    found = {}
+    for key, each in facts(schema).items():
+        default = _default(schema, key.split("."))
+        if key in documentation(schema):
+            found[key] = "; ".join(part for part in (default, each.allowed) if part)
+    return found
+
+
+def _default(schema: Any, path: list[str]) -> str:
+    """What an option is where nobody says anything; empty of one that has to be given, and of what stands by task."""
+    name, *rest = path
+    if name == TASK:
+        return ""
+    declared = {each.name: each for each in fields(schema)}[name]
+    kind: Any = get_type_hints(schema)[name]
+    if rest:
+        inner = next(filter(is_dataclass, get_args(kind)), None) if rest[0] == TASK else kind
+        return _default(inner, rest[1:] if rest[0] == TASK else rest) if inner and rest != [TASK] else ""
+    value = declared.default if declared.default_factory is MISSING else declared.default_factory()
+    if value == "???" or value is MISSING:
+        return ""
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value).replace("'", ""))
 
 
 def meaning(key: str | None) -> str:

@@ -18,26 +18,16 @@ from trainer.config import Config
 from trainer.configdocs import documentation, meaning
 from trainer.configtext import as_written, expand_home, home
 from trainer.configtext import override as typed_override
-from trainer.configvalues import COMMAND_LINE, check, parse_keep
+from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import first_networks
+from trainer.option import is_in, names
+from trainer.parsing import parse_keep
 from trainer.recommendation import AUTO, FILE, pseudo_labels, relation_folder
 from trainer.renamed import new_spelling, renewed
 from trainer.shipped import find, resolve
 
-_OF_THE_STUDENT = (
-    "experiment",
-    "inputs",
-    "tasks",
-    "pseudo",
-    "relation",
-    "relation_split",
-    "run.path",
-    "loss",
-    "model.fusion",
-    "train.pseudo_share",
-    "evaluate.split",
-)
-"""Overrides that a student's command does not hand on to its teacher."""
+_OF_THE_STUDENT = names(Config, lambda facts: not facts.inherited)
+"""Options that a student's command does not hand on to its teacher."""
 _RESOLVED = {"experiment", "seed", "model", "frames", "val", "dev", "evaluate", "checkpoint", "run"}
 """Keys that tell a run's resolved ``config.yaml``, which names all options of its time. One without ``val_seed`` is of
 a run whose own seed drew its validation frames, one without ``model.version`` of a network of version 1."""
@@ -86,8 +76,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError(_first_line(error), file=path, key=error.full_key, hint=hint) from error
     expand_home(config, path)
     check(config, path, overrides)
-    for entry in config.pseudo.values():
-        entry.keep = parse_keep(entry.keep)
+    for task, entry in config.pseudo.items():
+        entry.keep = parse_keep(entry.keep, f"pseudo.{task}.keep")
     OmegaConf.set_readonly(config, True)
     return config  # a DictConfig, which looks like the dataclass
 
@@ -120,11 +110,7 @@ def teacher_call(config: Config, task: str, overrides: Sequence[str]) -> tuple[s
 
 def shared(overrides: Iterable[str]) -> list[str]:
     """The overrides that a teacher takes over from its student's command."""
-    return [
-        override
-        for override in overrides
-        if not any(override.partition("=")[0] == key or override.startswith(f"{key}.") for key in _OF_THE_STUDENT)
-    ]
+    return [override for override in overrides if not is_in(override.partition("=")[0], _OF_THE_STUDENT)]
 
 
 def to_yaml(config: Config) -> str:

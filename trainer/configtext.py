@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from shards.errors import UserError
 from trainer.config import Config
+from trainer.option import values
 
 _NULL = ("", "~", "null", "Null", "NULL")
-_PATHS = ("data.path", "run.root", "run.path", "relation", "model.pretrained", "assignment")
 
 
 def as_written(value: Any, text: Any, kind: Any = Config) -> Any:
@@ -74,10 +74,8 @@ def expand_home(config: Any, path: str | Path) -> None:
     Raises:
         UserError: for ``~NAME`` of a user that there is not.
     """
-    keys = [*_PATHS, *(f"pseudo.{task}.teacher" for task in config.pseudo)]
-    for key in keys:
-        value = OmegaConf.select(config, key)
-        if isinstance(value, str) and value.startswith("~"):
+    for key, value, facts in [*values(Config, config)]:
+        if facts.path and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(config, key, home(value, path, key))
 
 

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
-from trainer.configvalues import parse_size
 from trainer.evaluation import evaluate as evaluate_on
 from trainer.experiment import Experiment
+from trainer.parsing import parse_size
 from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
 from trainer.runs.status import already_finished, new_launch, recorded

@@ -18,10 +18,10 @@ from shards.statistics import mean_and_deviation
 from shards.tasks import Task
 from trainer.config import Config
 from trainer.configfile import load, teacher_call
-from trainer.configvalues import parse_size
 from trainer.extension import called
 from trainer.measurement import Measurement
 from trainer.model.architecture import RGB, Architecture
+from trainer.parsing import parse_size
 from trainer.shipped import find, spelling
 
 TRAIN = "train"

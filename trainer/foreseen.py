@@ -9,11 +9,11 @@ from shards.errors import UserError
 from shards.manifest import NAME
 from shards.read import check_files
 from shards.stream import Batches
-from trainer.configvalues import parse_size
 from trainer.experiment import TRAIN, Experiment
 from trainer.metrics import Metrics
 from trainer.model import packages
 from trainer.model.network import build
+from trainer.parsing import parse_size
 from trainer.ranks import ranks
 from trainer.runs import checkpoint
 from trainer.runtime import check_precision

@@ -7,19 +7,13 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from shards.keep import Keep
-from trainer.config import Pseudo
+from trainer.config import Config, Pseudo
+from trainer.option import facts as facts_by_name
 
 _Options = TypeVar("_Options", bound=MutableMapping[str, Any])
 
 RENAMED = {
-    "data.workers": "data.num_workers",
-    "data.window": "data.shuffle_window",
-    "train.global_batch": "train.global_batch_size",
-    "train.accumulation": "train.gradient_accumulation_steps",
-    "train.warmup": "train.warmup_steps",
-    "train.clip": "train.max_grad_norm",
-    "evaluate.batch": "evaluate.batch_size",
-    "label.batch": "label.batch_size",
+    f"{name.rpartition('.')[0]}.{facts.once}": name for name, facts in facts_by_name(Config).items() if facts.once
 }
 """New names by the old ones, both of the same section."""
 _BEFORE_KEEP = ("threshold", "quantile")

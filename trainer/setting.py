@@ -1,7 +1,7 @@
 """What decides a run's figures: runs that agree in it differ in their seeds alone, and are one row of a table."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,43 +11,26 @@ from omegaconf import OmegaConf
 from shards.assignment import NESTED
 from trainer.config import Config, Pseudo
 from trainer.configfile import first_version, flat, read_yaml
+from trainer.option import facts as facts_by_name
+from trainer.option import is_in, matches, names
 from trainer.renamed import renewed
 
-MAY_CHANGE = (
-    "data.path",
-    "data.num_workers",
-    "val",
-    "val_seed",
-    "evaluate",
-    "label",
-    "checkpoint",
-    "run",
-    "relation",
-    "relation_split",
-    "train.gradient_accumulation_steps",
-    "train.trace",
-    "train.timeout",
-    "train.log_every",
-)
+MAY_CHANGE = names(Config, lambda facts: not facts.decides)
 """Options that do not change what a run computes, so a run may be continued with others."""
 OWN_SEED = "each run's"
 """What drew the validation frames of a run where no ``val_seed`` did."""
-_NETWORK = ("model.name", "model.fusion", "model.decoder")
-OF_THE_ROW = ("inputs", "tasks", "budget", "normalise", *_NETWORK, "train.pseudo_share", "pseudo")
+OF_THE_ROW = tuple(facts.column or name for name, facts in facts_by_name(Config).items() if facts.row)
 """Settings in which a table's rows differ because they are other experiments."""
-_NAMED = (
-    *("experiment", "seed", "inputs", "tasks", "labels", "assignment"),
-    *("loss.normalise", "train.steps", "train.epochs"),
-    *("model.backbone", "model.pretrained", "data.name", "data.size", "data.crop"),
-)
+_NAMED = names(Config, lambda facts: facts.column)
 """Options that :func:`setting` has under another name."""
+_BY_NAME = names(Config, lambda facts: facts.by_name)
 
 
 def decisive(config: Any) -> dict[str, Any]:
     """The options of a configuration that decide what is computed, by dotted key. Of the path of a teacher or of an
     assignment it is the name, since the rest depends on the working directory."""
     options = {key: value for key, value in flat(config).items() if not is_in(key, MAY_CHANGE)}
-    paths = {key for key in options if key.endswith(".teacher") or key == "assignment"}
+    paths = {key for key in options if any(matches(key, name) for name in _BY_NAME)}
     return {key: Path(value).name if key in paths else value for key, value in options.items()}
 
 
@@ -93,11 +76,6 @@ def setting(result: Mapping[str, Any]) -> dict[str, Any]:
 def same(one: Any, other: Any) -> bool:
     """Whether two settings, or values of one, are the same."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-
-
-def is_in(key: str, sections: Iterable[str]) -> bool:
-    """Whether a dotted key is one of these, or stands under one."""
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def word(value: Any) -> str:

@@ -19,13 +19,13 @@ from shards.stream import Batches
 from shards.threads import Stopped
 from trainer.batch import Batch
 from trainer.config import Checkpoint, Train
-from trainer.configvalues import parse_every
 from trainer.losses import MultiTaskLoss
 from trainer.measurement import DEFAULT
 from trainer.model.network import described
 from trainer.model.size import size_of
 from trainer.optim import learning_rate
 from trainer.overlap import Background
+from trainer.parsing import parse_every
 from trainer.progress import Speed, progress, say
 from trainer.runs import checkpoint, settings
 from trainer.runs.records import Records

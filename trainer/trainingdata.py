@@ -15,9 +15,9 @@ from shards.stream import Batches, OrderedSource, Position, pipeline
 from trainer import config as options
 from trainer.augment import Augment
 from trainer.batch import Batch, Collate
-from trainer.configvalues import parse_size
 from trainer.cutmix import CutMix
 from trainer.data import FrameLoader
+from trainer.parsing import parse_size
 
 
 class TrainingData:

@@ -25,6 +25,7 @@ from trainer.config import Config
 from trainer.configfile import NO_PSEUDO, load, to_dict
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
+from trainer.option import names
 from trainer.runs.folder import environment
 from trainer.setting import same
 from trainer.shipped import find, spelling
@@ -33,10 +34,7 @@ PLACE = "{labels}"
 """What stands for the number of labels in the root of its runs."""
 BASELINE = "umst-s.yaml"
 """The baseline of a student beside whose configuration it lies."""
-_MEASURED = (
-    *("data.name", "data.path", "data.size", "val", "val_seed", "dev"),
-    *("evaluate.split", "evaluate.resolution", "evaluate.range", "evaluate.crop"),
-)
+_MEASURED = names(Config, lambda facts: facts.measured)
 """Options that say what a network is measured on, and how."""
 
 

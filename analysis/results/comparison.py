@@ -15,7 +15,8 @@ from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, sig
 from analysis.results.interval import FIXED, LEVEL, POWER, Interval, holm, needed, p_either, paired
 from analysis.results.paper import Paper
 from analysis.results.table import Results
-from trainer.setting import is_in, word
+from trainer.option import is_in
+from trainer.setting import word
 
 _SEEDS = 50
 """More than these nobody will run: a difference that takes as many is called undetermined, and no more is said."""

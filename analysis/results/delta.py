@@ -17,7 +17,7 @@ from analysis.results.groups import Group, differing, same_frames
 from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed
 from analysis.results.interval import LEVEL, Interval, interval
 from trainer.definition import MTINET
-from trainer.setting import is_in
+from trainer.option import is_in
 
 _OF_SEVERAL = ("loss",)
 """Settings that say how several losses are joined, of which a single-task network has but one."""

@@ -9,7 +9,8 @@ from typing import Any
 from analysis.results.paper import Paper
 from shards.atomic import read_json
 from shards.errors import UserError
-from trainer.setting import OF_THE_ROW, is_in, options_of, same, setting
+from trainer.option import is_in
+from trainer.setting import OF_THE_ROW, options_of, same, setting
 
 _NEEDED = ("dataset", "experiment", "seed", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
 

@@ -172,6 +172,7 @@ def test_config_explains_every_key_and_needs_no_file(capsys):
     assert main(["config", "--keys"]) == 0
     text = capsys.readouterr().out
     assert "train.global_batch_size: Frames of an optimizer step" in text and "pseudo.TASK.teacher: " in text
+    assert "(fp32; one of fp32, bf16, fp16)" in " ".join(text.split())
 
 
 def test_run_does_everything_and_the_single_commands_find_it_done(done, capsys):

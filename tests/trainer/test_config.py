@@ -11,7 +11,7 @@ from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import documentation
 from trainer.configfile import load, shared, teacher_call, to_dict, to_yaml
-from trainer.configvalues import parse_size
+from trainer.parsing import parse_size
 from trainer.renamed import RENAMED
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
 from trainer.config import Train
+from trainer.option import names
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
 
 NAME = "settings.json"
-_MAY_CHANGE = ("gradient_accumulation_steps", "trace", "timeout", "log_every")
+_MAY_CHANGE = names(Train, lambda facts: not facts.decides)
 
 
 def with_options(train: Train, options: dict[str, Any]) -> Train:

@@ -1,0 +1,79 @@
+"""Values of options that are more than their type: sizes, intervals, lists of names, what is kept of pseudo-labels.
+
+Each function raises a ``UserError`` for a value that it cannot make sense of, which names the option.
+"""
+
+import re
+from collections.abc import Sequence
+
+from shards.errors import UserError
+from shards.keep import Keep
+
+
+def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
+    """``"96x128"`` → (96, 128), height first.
+
+    Raises:
+        UserError: when it is no size.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    if not match or not all(int(side) for side in match.groups()):
+        raise UserError(f"{text!r} is no size", key=key, hint="write HEIGHTxWIDTH, such as 480x640")
+    return int(match[1]), int(match[2])
+
+
+def parse_every(value: int | str, key: str = "checkpoint.every") -> tuple[int | None, float | None]:
+    """Steps, or seconds: ``500`` → (500, None), ``"30m"`` → (None, 1800.0).
+
+    Raises:
+        UserError: when it is neither.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(value))
+    if not match or not float(match[1]) or not (match[2] or match[1].isdigit()):
+        hint = "give a number of steps from 1 up, or minutes such as 30m"
+        raise UserError(f"{value!r} is no interval", key=key, hint=hint)
+    return (None, 60 * float(match[1])) if match[2] else (int(match[1]), None)
+
+
+def parse_keep(value: float | str, key: str) -> float | str:
+    """``pseudo.TASK.keep`` in the one way in which it is compared: a number, ``all``, ``50%``, or a filter's name.
+
+    Raises:
+        UserError: when it is none of them.
+    """
+    if isinstance(value, str) and ":" in value:
+        return value
+    try:
+        kept = Keep.of(value).value
+    except UserError as error:
+        raise UserError(error.what, key=key, hint=error.hint) from None
+    assert kept is not None
+    return kept
+
+
+def each_once(names: Sequence[str] | None, key: str) -> None:
+    """Refuse a list of names that is empty or has one twice."""
+    if names is not None and (not names or len(set(names)) < len(names)):
+        raise UserError(f"{list(names)} is empty or names one twice", key=key, hint="name each one once")
+
+
+def zoom_factors(factors: Sequence[float], key: str) -> None:
+    """Refuse a list of factors that is empty or has one below 1."""
+    if not factors or min(factors) < 1:
+        raise UserError(f"{list(factors)} has no factor, or one below 1", key=key, hint="use [1.0] for none")
+
+
+def four_widths(widths: Sequence[int] | None, key: str) -> None:
+    """Refuse what is not a width for each scale."""
+    if widths is not None and not (len(widths) == 4 and min(widths) > 0):
+        hint = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
+        raise UserError(f"{list(widths)} is not four widths", key=key, hint=hint)
+
+
+def limits(pair: Sequence[float], key: str) -> None:
+    """Refuse what is not a least and a greatest value, from 0 up."""
+    if len(pair) != 2 or not 0 <= pair[0] < pair[1]:
+        hint = "give [least, greatest] from 0 up, such as [0.001, 10]"
+        raise UserError(f"{list(pair)} is not a range", key=key, hint=hint)
