@@ -9,8 +9,6 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from shards.errors import UserError
 from trainer.configfile import load, shared, to_dict
 from trainer.configvalues import COMMAND_LINE
@@ -72,16 +70,16 @@ class Cells:
                     raise
         for reason in dict.fromkeys(failed.values()):
             names = (self.name(cell) for cell in self.cells if failed.get(cell.folder) == reason)
-            _say(f"{'; '.join(names)} cannot be run: {reason}")
+            say(f"{'; '.join(names)} cannot be run: {reason}")
         for number, cell in enumerate(self.cells, 1):
             if cell.folder in failed:
                 continue
-            _say(f"\n{number} of {len(self.cells)}: {self.name(cell)}")
+            say(f"\n{number} of {len(self.cells)}: {self.name(cell)}")
             lost = [self.name(each) for each in self.teachers(cell) if each.folder in failed]
             why = f"its teacher failed ({', '.join(lost)})" if lost else _run(cell)
             if why:
                 failed[cell.folder] = why
-                _say(f"{self.name(cell)} failed: {why}")
+                say(f"{self.name(cell)} failed: {why}")
         return failed
 
 
@@ -209,7 +207,3 @@ def _run(cell: Experiment) -> str | None:
             traceback.print_exc()
         return str(error) or type(error).__name__
     return None
-
-
-def _say(text: str) -> None:
-    say(escape(text))
