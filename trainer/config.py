@@ -69,6 +69,9 @@ class Model:
     a path: a local .safetensors file. RGB is normalised as the weights were trained."""
     pretrained_inputs: list[str] | None = option(None, check=each_once)
     """The inputs whose backbones start from the pretrained weights; null for all, [rgb] as the paper has it."""
+    start: str | None = option(None, path=True, inherited=False)
+    """An exported network, such as RUN/checkpoints/last, that this one starts from, in place of `pretrained`: to
+    fine-tune it on other frames, or to train on. Heads of other tasks or classes start anew, which is said."""
     norm: str = option("batch", choices=("batch", "sync", "frozen"))
     """Batch norm over a rank's micro-batch (batch), over that of all ranks (sync, on GPUs), or with the statistics that
     the weights came with, which then stay (frozen)."""

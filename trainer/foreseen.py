@@ -16,6 +16,7 @@ from trainer.model.network import build
 from trainer.parsing import parse_size
 from trainer.ranks import ranks
 from trainer.runs import checkpoint
+from trainer.runs.start import as_started
 from trainer.runtime import check_precision
 from trainer.validation import not_measured, scalars
 from trainer.weighting import weighting_of
@@ -40,6 +41,8 @@ def check_training(experiment: Experiment) -> None:
     if isinstance(weights, str) and weights != packages.PACKAGE and not Path(weights).is_file():
         raise UserError("does not exist", file=weights, key="model.pretrained", hint="correct the path")
     weighting_of(config.loss.weighting, len(experiment.tasks))
+    if config.model.start is not None:
+        as_started(experiment.architecture, config.model.start)
     _check_network(experiment)
 
 

@@ -12,10 +12,13 @@ from trainer.evaluate import evaluate_network
 from trainer.experiment import Experiment
 from trainer.foreseen import check_training
 from trainer.losses import MultiTaskLoss
+from trainer.model.base import Network
 from trainer.model.network import build
+from trainer.progress import say
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.running import running
+from trainer.runs.start import as_started, start_from
 from trainer.runs.status import already_finished
 from trainer.runtime import accelerator, broadcast
 from trainer.trainer import Trainer
@@ -57,7 +60,7 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
     offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment)
     loss = loss_of(experiment, {name: of.to(process.device) for name, of in offsets.items()})
     torch.manual_seed(config.seed)
-    network = build(experiment.architecture, config.model.pretrained, config.model.pretrained_inputs)
+    network = network_of(experiment)
     network.weighting = weighting_of(config.loss.weighting, len(experiment.tasks))
     return Trainer(
         network,
@@ -72,6 +75,17 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
         name=config.experiment,
         process=process,
     )
+
+
+def network_of(experiment: Experiment) -> Network:
+    """The network of an experiment as it is before its first step, random values from torch's global generator."""
+    model = experiment.config.model
+    if model.start is None:
+        return build(experiment.architecture, model.pretrained, model.pretrained_inputs)
+    network = build(as_started(experiment.architecture, model.start))
+    if anew := start_from(network, model.start):
+        say(f"{model.start}: without {', '.join(anew)}, which start anew")
+    return network
 
 
 def loss_of(experiment: Experiment, offsets: dict[str, torch.Tensor] | None = None) -> MultiTaskLoss:

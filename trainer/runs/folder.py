@@ -69,7 +69,7 @@ def check_configuration(experiment: Experiment) -> None:
     elif {*differing} <= {"train.steps", "train.epochs"}:
         hint = (
             "a run keeps its length, since its learning rates follow from it: give another run.root (or run.path), "
-            "where the longer run begins at its first step"
+            f"and to train on from what this one has learnt, model.start={experiment.checkpoints / 'last'}"
         )
     what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
     raise UserError(what, file=experiment.folder, key=key, hint=hint)
@@ -114,6 +114,8 @@ def _claim_data(experiment: Experiment, trained: bool) -> None:
             weights = packages.find(model.backbone) if trained else packages.locate(model.backbone)
         if weights and weights.is_file():
             found["model.pretrained"] = weights, sha256_of(weights)
+    if model.start is not None and (started := Path(model.start) / "model.safetensors").is_file():
+        found["model.start"] = started, sha256_of(started)
     if experiment.config.assignment not in RULES and Path(experiment.config.assignment).is_file():
         found["assignment"] = Path(experiment.config.assignment), sha256_of(Path(experiment.config.assignment))
     for key, (place, sha256) in found.items() if trained else ():

@@ -1,0 +1,65 @@
+"""Networks that start from a network that was trained before."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from shards.errors import UserError
+from trainer.runs import checkpoint
+from trainer.stages import check
+from trainer.trainstage import network_of, train
+
+
+@pytest.fixture
+def last(finished):
+    return finished("student").checkpoints / "last"
+
+
+def test_all_weights_are_those_of_the_start(make, last, capsys):
+    network = network_of(make("plain", f"model.start={last}", "seed=5"))
+    given = checkpoint.exported_weights(last)
+    assert {*given} == {*network.state_dict()}
+    for name, weight in network.state_dict().items():
+        torch.testing.assert_close(weight, given[name], rtol=0, atol=0)
+    assert "start anew" not in capsys.readouterr().out
+
+
+def test_heads_of_other_tasks_start_anew_and_are_named(make, last, capsys):
+    network = network_of(make("plain", f"model.start={last}", "tasks=[semseg]", "evaluate.every=0"))
+    given = checkpoint.exported_weights(last)
+    for name, weight in network.backbones.state_dict(prefix="backbones.").items():
+        torch.testing.assert_close(weight, given[name], rtol=0, atol=0)
+
+
+def test_rgb_is_normalised_as_that_of_the_start(make, last, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(last, other)
+    facts = json.loads((other / "model.json").read_text())
+    facts["architecture"] |= {"rgb_mean": [0.5, 0.5, 0.5], "rgb_std": [0.25, 0.25, 0.25]}
+    (other / "model.json").write_text(json.dumps(facts))
+    assert network_of(make("plain", f"model.start={other}")).architecture.rgb_mean == (0.5, 0.5, 0.5)
+
+
+def test_another_network_is_refused(make, last):
+    with pytest.raises(
+        UserError, match=r"last: model\.start: is of another network: it has no backbones\.depth\S+; start"
+    ):
+        network_of(make("teacher", f"model.start={last}"))
+    with pytest.raises(UserError, match=r"model\.start: holds no exported network; give the checkpoints/last of a run"):
+        check(make("plain", f"model.start={last.parent}"))
+
+
+def test_a_run_goes_on_training_in_another_folder_and_knows_its_start(make, last, tmp_path):
+    further = make("plain", f"model.start={last}", f"run.root={tmp_path / 'further'}", "train.steps=2")
+    train(further)
+    noted = json.loads((further.folder / "data.json").read_text())
+    assert noted["model.start"] == checkpoint.exported(last)["sha256"]
+    before, after = (checkpoint.exported_weights(at / "last") for at in (last.parent, further.checkpoints))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_error_for_a_longer_run_says_how_to_go_on(finished):
+    with pytest.raises(UserError, match=r"to train on from what this one has learnt, model\.start=\S+checkpoints/last"):
+        check(finished("student", "train.steps=50"))
