@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from shards.errors import UserError
 from shards.frames import Frames
+from shards.holes import filled
 from shards.keep import Filter, Keep
 from shards.labels import LabelShards
 from shards.manifest import Manifest
@@ -35,10 +36,12 @@ class PseudoLabels:
         keep: pixels whose confidence is not above it get no label; None or ``"all"`` keeps all, ``"50%"`` of each class
             the most confident half; or a :data:`shards.keep.Filter` of your own. Or a :class:`shards.keep.Keep`, which
             says more.
+        holes: whether they also fill pixels that a sample's own label leaves open (:mod:`shards.holes`).
     """
 
     folder: str | Path
     keep: float | str | Filter | Keep | None = None
+    holes: bool = False
 
 
 class ShardDataset(Dataset[Sample]):
@@ -89,7 +92,7 @@ class ShardDataset(Dataset[Sample]):
             if name not in names:
                 raise UserError(f"{name} is none of the tasks {', '.join(names)}", key=f"pseudo[{name!r}]")
             self.frames.add_pseudo(
-                LabelShards(Path(of.folder), self.manifest, split, self.manifest.task(name), of.keep)
+                LabelShards(Path(of.folder), self.manifest, split, self.manifest.task(name), of.keep), of.holes
             )
 
     @property
@@ -126,7 +129,7 @@ class ShardDataset(Dataset[Sample]):
             UserError: when its bytes are not those that were written.
         """
         _, arrays = self.frames.read(*self.place(index), [task.name for task in self.tasks])
-        return resize_frame(arrays, self.size or arrays["rgb"].shape[:2])
+        return filled(resize_frame(arrays, self.size or arrays["rgb"].shape[:2]), self.tasks)
 
     def loader(
         self,

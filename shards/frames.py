@@ -16,6 +16,7 @@ import numpy as np
 from shards.assignment import NESTED, RULES, check_tasks, shown_by_file, shown_in_turn
 from shards.codec import image_size
 from shards.errors import UserError
+from shards.holes import FILL
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import mix, mix_range
@@ -61,6 +62,7 @@ class Frames:
         carried = {task.name: self._carried(f"{task.name}.png") for task in manifest.tasks}
         self.pseudo: dict[str, np.ndarray] = {}
         self.sources: dict[str, LabelShards] = {}
+        self.holes: dict[str, np.ndarray] = {}
         for task in budgets or ():
             manifest.task(task)
         limits = {task: budget for task, budget in (budgets or {}).items() if budget is not None}
@@ -92,8 +94,12 @@ class Frames:
             for name, has in self._assigned(carried, limits, queue, seed).items()
         }
 
-    def add_pseudo(self, labels: LabelShards) -> None:
-        """Let a task's pseudo-labels stand in wherever its ground truth may not be seen."""
+    def add_pseudo(self, labels: LabelShards, holes: bool = False) -> None:
+        """Let a task's pseudo-labels stand in wherever its ground truth may not be seen.
+
+        Args:
+            holes: also for the pixels that ground truth leaves open (:mod:`shards.holes`).
+        """
         available = np.zeros(self.count, bool)
         for number in range(len(self.readers.shards)):
             keys = labels.keys(number)
@@ -103,6 +109,8 @@ class Frames:
         name = labels.task.name
         self.pseudo[name] = available & self.chosen & ~self.visible[name]
         self.sources[name] = labels
+        if holes:
+            self.holes[name] = available & self.visible[name]
 
     @property
     def planes(self) -> dict[str, int]:
@@ -145,8 +153,14 @@ class Frames:
             return f"{of_split} a label of what is to be predicted, {' or '.join(targets)}"
         return f"{of_split} both the input {' and '.join(labels)} and a label of {' or '.join(targets)}"
 
-    def to_label(self, inputs: Collection[str], targets: Collection[str]) -> np.ndarray:
-        """What a teacher labels: frames whose inputs can be seen and some target cannot. bool ``(count,)``."""
+    def to_label(self, inputs: Collection[str], targets: Collection[str], shown: bool = False) -> np.ndarray:
+        """What a teacher labels: frames whose inputs can be seen and some target cannot. bool ``(count,)``.
+
+        Args:
+            shown: also frames whose targets can all be seen, of which some pixels may have no label.
+        """
+        if shown:
+            return self.with_inputs(inputs)
         hidden = [~self.visible[task] for task in targets]
         return self.with_inputs(inputs) & np.logical_or.reduce(hidden)
 
@@ -162,7 +176,8 @@ class Frames:
 
     def read(self, shard: int, position: int, tasks: Collection[str]) -> tuple[str, dict[str, np.ndarray]]:
         """A frame's key, and its arrays at the size that they are stored in: RGB, and of the given tasks the label that
-        may be seen, or a pseudo-label with what stands beside it (:meth:`LabelShards.read_arrays`).
+        may be seen, or a pseudo-label with what stands beside it (:meth:`LabelShards.read_arrays`), or both where it
+        fills holes (:func:`shards.holes.filled`, to be called once they are of one size).
 
         Args:
             shard: its number.
@@ -175,9 +190,13 @@ class Frames:
         key = reader.key(position)
         seen = {f"{name}.png" for name in tasks if self.visible[name][row]}
         arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."))
+        seen_holes = {name for name, of in self.holes.items() if name in tasks and of[row]}
         for name, source in self.sources.items():
             if name in tasks and self.pseudo[name][row]:
                 arrays |= source.read_arrays(shard, key)
+            elif name in seen_holes:
+                found = source.read_arrays(shard, key)
+                arrays |= {f"{name}.{FILL}": found.pop(name)} | found
         if "rgb" not in arrays:
             raise UserError("has no RGB", file=reader.path, key=key, hint="prepare the data set again")
         return key, arrays

@@ -52,6 +52,9 @@ class Pseudo:
     """hard: the most probable class is learnt. soft: the teacher's whole distribution, at every pixel that is kept."""
     weight: str = option("none", choices=("none", "confidence"))
     """none: all pixels that are kept weigh the same. confidence: each weighs as much as its confidence."""
+    holes: bool = False
+    """Learn from the teacher also what ground truth leaves open in the frames that have some, such as where a depth map
+    is sparse. Ground truth counts wherever there is any. Teachers then label all frames (label.frames)."""
 
 
 @dataclass
@@ -208,6 +211,9 @@ class Label:
 
     batch_size: int = option(8, least=1, once="batch")
     """Frames of a forward pass."""
+    frames: str = option("missing", choices=("missing", "all"))
+    """missing: label the frames that do not show what is predicted. all: the others too, for students that learn
+    their `holes`."""
     flip: bool = False
     """Label with the mean of what the network says of a frame and of its mirror image. Quantities and vectors then have
     a confidence: how far the two agree."""

@@ -102,6 +102,8 @@ def teacher_call(config: Config, task: str, overrides: Sequence[str]) -> tuple[s
     The student's overrides hold for its teacher too, except those that make it another experiment.
     """
     file, inputs, overrides = config.pseudo[task].teacher, config.pseudo[task].inputs, shared(overrides)
+    if any(entry.holes for entry in config.pseudo.values()):
+        overrides.append("label.frames=all")
     if inputs:  # the student's own file
         name = "-".join([load(file, [*overrides, NO_PSEUDO]).experiment, *inputs])
         overrides += [f"experiment={name}", f"inputs=[{', '.join(inputs)}]", NO_PSEUDO]

@@ -8,6 +8,7 @@ import torch
 
 from shards.errors import UserError
 from shards.frames import Frames
+from shards.holes import filled
 from shards.order import mix
 from shards.resize import resize_frame
 from shards.stream import Position
@@ -77,7 +78,7 @@ class FrameLoader:
     def tensors(self, arrays: Mapping[str, np.ndarray], place: Position) -> dict[str, torch.Tensor]:
         """A frame's arrays as the network learns from them or sees them."""
         size = self.size or arrays["rgb"].shape[:2]  # a pseudo-label may have another one
-        arrays = resize_frame(arrays, size)
+        arrays = filled(resize_frame(arrays, size), self.tasks)
         if self.augment is None:
             return to_tensors(arrays, self.tasks)
         return self.augment(arrays, mix(self.seed, _AUGMENT, place.epoch, place.position))

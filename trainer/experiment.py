@@ -115,7 +115,7 @@ class Experiment:
     @property
     def labels(self) -> Path:
         """The sidecar that this network labels as a teacher."""
-        return self.folder / "labels" / TRAIN
+        return self.folder / "labels" / (f"{TRAIN}-all" if self.config.label.frames == "all" else TRAIN)
 
     def teacher(self, task: str) -> "Experiment":
         """The experiment whose network makes a task's pseudo-labels."""
@@ -192,7 +192,7 @@ class Experiment:
                 hint = f"{own}let `tutelage run {self.spelling}` do it all"
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", hint=hint)
             labelled = LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), self._keep(task))
-            frames.add_pseudo(labelled)
+            frames.add_pseudo(labelled, holes=entry.holes)
         return frames
 
     def frames_to_train(self) -> tuple[Frames, np.ndarray]:
@@ -225,7 +225,7 @@ class Experiment:
             raise UserError(what, file=self.path, key="tasks", hint="give a teacher a task that is no input")
         frames = self.training_frames(pseudo=False)
         targets = [task.name for task in self.targets]
-        mask = frames.to_label(self.config.inputs, targets)
+        mask = frames.to_label(self.config.inputs, targets, shown=self.config.label.frames == "all")
         if not mask.any():
             what = "every frame it could label shows its label"
             hint = "give the inputs a larger budget than the labels (labels.TASK)"

@@ -9,6 +9,7 @@ from typing import Any
 from shards.atomic import atomic_file, sweep
 from shards.claim import claim
 from shards.frames import Frames
+from shards.holes import FILL, filled
 from shards.labels import LabelShards
 from shards.manifest import Manifest, ShardInfo, statistics_of
 from shards.pack import merge_samples
@@ -32,7 +33,8 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
     for task in experiment.targets:
         confident = task.storage.confident and CONFIDENCE in labels.statistics[TRAIN][task.name]
         threshold = experiment.config.label.threshold if confident else None  # of a probability, and of nothing else
-        frames.add_pseudo(LabelShards(experiment.labels, source, TRAIN, task, threshold))
+        labelled = LabelShards(experiment.labels, source, TRAIN, task, threshold)
+        frames.add_pseudo(labelled, holes=experiment.config.label.frames == "all")
     job: dict[str, Any] = {
         "merged_from": source.sha256,
         "labels": labels.sha256,
@@ -72,6 +74,10 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
         if frames.visible[task.name][row]:
             members |= reader.read(position, lambda extension, member=member: extension == member)  # type: ignore[misc]
             label = reader.decode(position, lambda extension, member=member: extension == member)[task.name]  # type: ignore[misc]
+            if task.name in frames.holes and frames.holes[task.name][row]:
+                pseudo = resize_label(frames.sources[task.name].read(number, key), label.shape[:2])
+                label = filled({task.name: label, f"{task.name}.{FILL}": pseudo}, [task])[task.name]
+                members[member] = task.storage.encode(label)
         elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
             rgb = reader.decode(position, lambda extension: extension.startswith("rgb."))["rgb"]
             label = resize_label(frames.sources[task.name].read(number, key), rgb.shape[:2])  # data.size may differ

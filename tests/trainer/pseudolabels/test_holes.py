@@ -1,0 +1,75 @@
+"""A student that learns from its teacher what ground truth leaves open, from preparation to its batches."""
+
+import numpy as np
+import pytest
+
+from shards.manifest import Manifest
+from shards.pack import pack
+from shards.sources.base import Frame
+from shards.sources.scenes import Scenes
+from shards.stream import Position
+from trainer.data import FrameLoader
+from trainer.experiment import Experiment
+from trainer.pseudolabels.merge import merge
+from trainer.stages import run
+
+IGNORE, SIZE = 255, (32, 64)
+
+
+class Sparse(Scenes):
+    """Rooms of whose labels the left half is open."""
+
+    def load(self, split: str, position: int) -> Frame:
+        frame = super().load(split, position)
+        frame.labels["semseg"][:, :32] = IGNORE
+        return frame
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Manifest:
+    return pack(Sparse(16, 4, SIZE), tmp_path_factory.mktemp("sparse"), size=SIZE, samples_per_shard=8)
+
+
+@pytest.fixture(scope="module")
+def student(data, configs, tmp_path_factory) -> Experiment:
+    own = [f"run.root={tmp_path_factory.mktemp('runs')}", f"data.path={data.folder}", "labels.semseg=6"]
+    experiment = Experiment(
+        configs / "student.yaml", [*own, "labels.depth=12", "pseudo.semseg.holes=true", "pseudo.semseg.keep=all"]
+    )
+    run(experiment)
+    return experiment
+
+
+def test_a_teacher_labels_the_frames_that_show_labels_too(student):
+    teacher = student.teacher("semseg")
+    assert teacher.labels.name == "train-all"
+    assert Manifest.load(teacher.labels, kind="labels").samples("train") == 12
+
+
+def test_open_pixels_are_the_teachers_and_the_others_are_not(student, data):
+    frames, _ = student.frames_to_train()
+    plain = student.training_frames(pseudo=False)
+    assert frames.holes["semseg"].sum() == 6 and not (frames.holes["semseg"] & frames.pseudo["semseg"]).any()
+    row = int(np.flatnonzero(frames.holes["semseg"])[0])
+    shard, position = row // 8, row % 8
+    key, truth = plain.read(shard, position, ["semseg"])
+    teacher = frames.sources["semseg"].read(shard, key)
+    loader = FrameLoader(frames, [], ["rgb"], ["semseg"], size=SIZE)
+    learnt = loader.tensors(frames.read(shard, position, ["semseg"])[1], Position(0, 0, 0, 0))["semseg"].numpy()
+    assert (truth["semseg"][:, :32] == IGNORE).all() and (teacher[:, :32] != IGNORE).all()
+    np.testing.assert_array_equal(learnt[:, :32], teacher[:, :32])
+    np.testing.assert_array_equal(learnt[:, 32:], truth["semseg"][:, 32:])
+
+
+def test_without_holes_nothing_is_filled_and_other_labels_are_made(student):
+    plain = Experiment(student.path, [each for each in student.overrides if "holes" not in each])
+    assert plain.teacher("semseg").labels.name == "train"
+    assert plain.teacher("semseg").frames_to_label()[1].sum() == 6
+
+
+def test_merged_data_are_filled_too(student, tmp_path):
+    teacher = Experiment(
+        student.path.with_name("teacher.yaml"), [*student.teacher("semseg").overrides, "label.threshold=0"]
+    )
+    made = merge(teacher, tmp_path / "merged").statistics["train"]["semseg"]
+    assert (made["frames"], sum(made["pixels"])) == (12, 12 * 32 * 64)
