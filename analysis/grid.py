@@ -13,6 +13,7 @@ from shards.errors import UserError
 from trainer.configfile import load, shared, to_dict
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
+from trainer.pipeline import networks, teachers_of
 from trainer.progress import say
 from trainer.ranks import ranks
 from trainer.runs import checkpoint
@@ -47,7 +48,7 @@ class Cells:
 
     def teachers(self, cell: Experiment) -> list[Experiment]:
         """The cells that teach one."""
-        wanted = {teacher.folder for teacher in cell.teachers().values()}
+        wanted = {teacher.folder for teacher in teachers_of(cell)}
         return [each for each in self.cells if each.folder in wanted]
 
     def run(self) -> dict[Path, str]:
@@ -176,22 +177,20 @@ def _with_teachers(experiment: Experiment, seen: dict[Path, Experiment]) -> Iter
     """A row after its teachers, as far as none of them was seen.
 
     Raises:
-        UserError: when another run has its folder.
+        UserError: when another run has the folder of one of them.
     """
-    known = seen.setdefault(experiment.folder, experiment)
-    if known is not experiment:
-        if decisive(to_dict(known.config)) != decisive(to_dict(experiment.config)):
-            if known.path == experiment.path:
-                what = f"two runs of other settings would both be kept in {experiment.folder}"
+    for each in networks(experiment):
+        known = seen.setdefault(each.folder, each)
+        if known is each:
+            yield each
+        elif decisive(to_dict(known.config)) != decisive(to_dict(each.config)):
+            if known.path == each.path:
+                what = f"two runs of other settings would both be kept in {each.folder}"
                 hint = "leave it out: by itself it names the experiment and the seed"
-                raise UserError(what, file=experiment.path, key="run.path", hint=hint)
+                raise UserError(what, file=each.path, key="run.path", hint=hint)
             what = f"has the name of {known.path}, and so would be the same run"
             hint = "give it another, or leave it away to have the file's"
-            raise UserError(what, file=experiment.path, key="experiment", hint=hint)
-        return
-    for teacher in experiment.teachers().values():
-        yield from _with_teachers(teacher, seen)
-    yield experiment
+            raise UserError(what, file=each.path, key="experiment", hint=hint)
 
 
 def _run(cell: Experiment) -> str | None:

@@ -242,6 +242,8 @@ def _job(commands: Any) -> None:
         question = _command(questions, name, f"launchers.jobs:{name}", text)
         question.add_argument("stage", choices=("train", "label", "evaluate"))
         _takes_config(question)
+    question = _command(questions, "stages", "launchers.jobs:stages", "which stages a job does")
+    question.add_argument("job", choices=("teacher", "label", "student", "evaluate"))
     _command(questions, "stop", "launchers.jobs:stop", "ask this job's ranks on this host to stop")
 
 

@@ -73,6 +73,13 @@ def end(options: argparse.Namespace) -> None:
     print(answer)
 
 
+def stages(options: argparse.Namespace) -> None:
+    """Answer the stages that a job does, one after the other, in one line."""
+    from trainer.pipeline import STAGES
+
+    print(*STAGES[options.job])
+
+
 def stop(options: argparse.Namespace) -> None:
     """Ask this job's ranks on this host to stop: SIGUSR1 to each, and to nobody else."""
     for rank in _ranks(os.environ.get("SLURM_JOB_ID", "")):
@@ -83,15 +90,15 @@ def stop(options: argparse.Namespace) -> None:
 def show(options: argparse.Namespace) -> None:
     """Print where the jobs of an experiment stand: a table or, for scripts, tab-separated words in the order of its
     columns, without titles."""
-    from launchers.stage import jobs
+    from launchers.stage import standing
     from trainer.experiment import Experiment
 
     rows = []
-    for number, job in enumerate(jobs(Experiment(options.config, options.overrides))):
-        folder = job.experiment.config.data.path if job.script == "prepare" else job.experiment.folder
-        after, why = ",".join(map(str, job.after)) or "-", " ".join(job.why.split())
+    for number, (job, state, said) in enumerate(standing(Experiment(options.config, options.overrides))):
+        folder = job.experiment.folder if job.stages else job.experiment.config.data.path
+        after, why = ",".join(map(str, job.after)) or "-", " ".join(said.split())
         call = [job.experiment.spelling, *job.experiment.overrides]
-        rows.append((str(number), job.script, job.state, str(folder), why, after, call))
+        rows.append((str(number), job.name, state, str(folder), why, after, call))
     if options.tsv:
         for _, *words, call in rows:
             print(*words, *call, sep="\t")

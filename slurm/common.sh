@@ -87,6 +87,12 @@ stage() { # train|label|evaluate: to its end, or back into the queue
   case $answer in finished) ;; again) requeue ;; *) exit 1 ;; esac
 }
 
+stages() { # JOB: all stages of a job, as `tutelage run` would do them
+  local each
+  ask tutelage job stages "$1"
+  for each in $answer; do stage "$each"; done
+}
+
 ask() { # COMMAND ...: fills `answer`; an error says what to do, and ends the job for good
   answer=$("$@") && return
   [ -z "$stopping" ] || requeue # unless it was ended with the job

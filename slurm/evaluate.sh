@@ -15,5 +15,5 @@ cd "${SLURM_SUBMIT_DIR:-.}"
 [ -f slurm/common.sh ] || { echo "tutelage: submit it in the folder that holds slurm/" >&2 && exit 1; }
 . slurm/common.sh
 arguments configs/cityscapes/ummt-ps.yaml "$@"
-stage evaluate
+stages evaluate
 table

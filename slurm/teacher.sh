@@ -16,6 +16,5 @@ cd "${SLURM_SUBMIT_DIR:-.}"
 . slurm/common.sh
 arguments configs/cityscapes/mmmt-d.yaml "$@"
 prepare
-stage train
-stage evaluate
+stages teacher
 table

@@ -1,4 +1,4 @@
-"""Everything an experiment needs, in order: teacher, labels, student, evaluation. What is finished is skipped."""
+"""Everything that an experiment takes (:mod:`trainer.pipeline`), one after another. What is finished is skipped."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ from shards.errors import UserError
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.foreseen import check_result, check_training
+from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
 from trainer.progress import say
 from trainer.pseudolabels.labelling import label
 from trainer.recommendation import reasons, recommended
@@ -46,28 +47,41 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
     check_result(experiment)
     if checkpoint.exported(experiment.checkpoints / "last") is None:
         check_training(experiment)
-    for teacher in dependencies(experiment):
+    for teacher in teachers_of(experiment):
         check(teacher, (*students, experiment.folder))
         teacher.frames_to_label()
 
 
 def _run(experiment: Experiment) -> dict[str, Any]:
-    for each in dependencies(experiment):
-        _run(each)
-        say(f"labels of {each.config.experiment}: {each.labels}")
-        for line in describe_kept(label(each)):
-            say(f"  {line}")
+    result = {}
+    for job in jobs(experiment):
+        for stage in job.stages:
+            result = _STAGES[stage](job.experiment)
+    return result  # of the last, which evaluates
+
+
+def _train(experiment: Experiment) -> dict[str, Any]:
     say(f"train {experiment.config.experiment}: {experiment.folder}")
     train(experiment)
+    return {}
+
+
+def _label(experiment: Experiment) -> dict[str, Any]:
+    say(f"labels of {experiment.config.experiment}: {experiment.labels}")
+    kept = label(experiment)
+    for line in describe_kept(kept):
+        say(f"  {line}")
+    return kept
+
+
+def _evaluate(experiment: Experiment) -> dict[str, Any]:
     result = evaluate(experiment)
     for line in describe(result["metrics"]):
         say(f"  {line}")
     return result
 
 
-def dependencies(experiment: Experiment) -> list[Experiment]:
-    """The experiment's teachers, each once."""
-    return list({teacher.folder: teacher for teacher in experiment.teachers().values()}.values())
+_STAGES = {TRAIN: _train, LABEL: _label, EVALUATE: _evaluate}
 
 
 def describe_kept(kept: dict[str, Any]) -> Iterator[str]:

@@ -1,12 +1,16 @@
 """The job scripts as text: short, clean, and what they would do."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from trainer.experiment import Experiment
+from trainer.pipeline import jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "slurm").glob("*.sh"))
@@ -54,6 +58,25 @@ def test_a_dry_run_prints_what_would_run_and_needs_no_slurm(tmp_path):
     assert "--config_file configs/engine/zero2.yaml" in said
     assert f"-m tutelage train configs/scenes/ummt-ps.yaml run.root={store}/runs" in said
     assert not store.exists()
+
+
+def test_scripts_run_and_grid_go_through_the_same_stages(tmp_path):
+    """Those of the one graph, which are shown here by three who read it."""
+    config, place = "configs/scenes/ummt-ps.yaml", [f"run.root={tmp_path}", f"data.path={tmp_path / 'data'}"]
+    planned = jobs(Experiment(ROOT / config, place))
+    done = run("slurm/pipeline.sh", config, *place, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    launched = re.findall(r"-m tutelage (train|label|evaluate) configs/scenes/(\S+)\.yaml", done.stdout)
+    assert launched == [(stage, job.experiment.path.stem) for job in planned for stage in job.stages]
+    assert launched == [
+        *(("train", "mmmt-d"), ("evaluate", "mmmt-d"), ("label", "mmmt-d")),
+        *(("train", "ummt-ps"), ("evaluate", "ummt-ps")),
+    ]
+    grid = run("python", "-m", "tutelage", "grid", "scenes", "--rows", "ummt-ps", "--dry-run", *place)
+    assert grid.returncode == 0, grid.stderr
+    rows = [line.split()[:2] for line in grid.stdout.splitlines() if "pending" in line]
+    assert [row for row, _ in rows] == [name for stage, name in launched if stage == "train"]
+    assert {teacher for _, teacher in rows} - {"–"} == {name for stage, name in launched if stage == "label"}
 
 
 def test_mistakes_are_told():

@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.pipeline import STAGES
+
 ROOT = Path(__file__).resolve().parents[2]
 ANSWERS = {
     "tutelage": "",  # stands before `python ...` and `accelerate ...`
@@ -39,7 +41,9 @@ class Site:
         """Have a command note its call and run a script."""
         path = self.folder / "bin" / name
         note = f'printf "%s\\n" "{name}${{*:+ ${{*@Q}}}}" >>"$CALLS"'
-        path.write_text(f"#!/usr/bin/env bash\n{note}\n{script}\n")
+        graph = "\n".join(f'  "job stages {job}") echo {" ".join(stages)}; exit ;;' for job, stages in STAGES.items())
+        known = f'case "${{*:4}}" in\n{graph}\nesac\n' if name == "tutelage" else ""
+        path.write_text(f"#!/usr/bin/env bash\n{known}{note}\n{script}\n")
         path.chmod(0o755)
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -8,7 +8,8 @@ import pytest
 from shards.errors import UserError
 from trainer import stages
 from trainer.experiment import Experiment
-from trainer.stages import dependencies, describe_kept, run
+from trainer.pipeline import teachers_of
+from trainer.stages import describe_kept, run
 
 
 def test_stages_come_in_their_order(make, monkeypatch):
@@ -44,7 +45,7 @@ def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
 def test_a_teacher_of_two_tasks_is_one_dependency(make):
     teacher = make("plain").path
     student = make("student", f"pseudo.semseg.teacher={teacher}", f"pseudo.depth.teacher={teacher}")
-    assert [each.config.experiment for each in dependencies(student)] == ["plain"]
+    assert [each.config.experiment for each in teachers_of(student)] == ["plain"]
 
 
 def test_experiments_that_teach_each_other_are_refused(configs, tmp_path):
@@ -58,7 +59,7 @@ def test_experiments_that_teach_each_other_are_refused(configs, tmp_path):
 def test_a_teacher_must_predict_what_it_is_to_label(make):
     student = make("student", f"pseudo.depth.teacher={make('teacher').path}")
     with pytest.raises(UserError, match=r"pseudo\.depth\.teacher: does not predict depth from other inputs"):
-        dependencies(student)
+        teachers_of(student)
 
 
 def test_what_was_kept_in_words():
