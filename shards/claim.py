@@ -1,9 +1,12 @@
 """A folder belongs to one job, so that an interrupted job continues and no other is ever mixed into it.
 
-The job's note ``.job.json`` comes before the first shard and stays beside the manifest, which comes last.
+Whose it is, a :class:`Note` in it says: what the job's result follows from. It is written before anything else, and a
+job goes on where nothing in it is :func:`differing`. So it is with data sets (:func:`claim`, whose note ``.job.json``
+stays beside the manifest, which comes last), and likewise with runs, labels and predictions.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,43 @@ from shards.manifest import NAME, Manifest, index_name, same_json
 
 JOB = ".job.json"
 _CURE = "give another folder, or delete this one"
+
+
+@dataclass(frozen=True)
+class Note:
+    """The file in a folder that says whose the folder is.
+
+    Args:
+        path: of the file.
+        cure: what to do where it is damaged.
+    """
+
+    path: Path
+    cure: str
+
+    def read(self) -> dict[str, Any] | None:
+        """What it says; None where there is none.
+
+        Raises:
+            UserError: when it is damaged.
+        """
+        return read_json(self.path, self.cure) if self.path.exists() else None
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Have it say this, whole or not at all."""
+        write_json(self.path, content)
+
+
+def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What differs between what a folder was begun with and what it is wanted for, by name. A value that one of them
+    does not have is as good as None."""
+    return [key for key in {**wanted, **held} if not same_json(held.get(key), wanted.get(key))]
+
+
+def occupied(out: Path) -> bool:
+    """Whether something is there: a file, or a folder with anything but hidden files, which are leftovers and a file
+    system's own."""
+    return out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir()))
 
 
 def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = None) -> Manifest | None:
@@ -35,9 +75,9 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
             out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError("is a file", file=out, hint="give a folder") from None
-    note = {"job": job, "files": files or {}}
-    held = read_json(out / JOB, _CURE) if (out / JOB).exists() else None
-    changed = [shard for shard, of in held["files"].items() if of != note["files"].get(shard)] if held else []
+    note, content = Note(out / JOB, _CURE), {"job": job, "files": files or {}}
+    held = note.read()
+    changed = [shard for shard, of in held["files"].items() if of != content["files"].get(shard)] if held else []
     if (out / NAME).exists():
         manifest = Manifest.load(out)
         _compare(out, "a data set", manifest.source, job)
@@ -49,16 +89,15 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
         _compare(out, "an unfinished data set", held["job"], job)
         for shard in changed:
             (out / index_name(shard)).unlink(missing_ok=True)
-    elif any(not entry.name.startswith(".") for entry in out.iterdir()):  # hidden: leftovers, a file system's own
+    elif occupied(out):
         raise UserError("is not empty", file=out, hint=_CURE)
     sweep(out)
-    if not same_json(held, note):
-        write_json(out / JOB, note)
+    if not same_json(held, content):
+        note.write(content)
     return None
 
 
 def _compare(out: Path, what: str, held: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     """Refuse a folder of another job, naming the options that differ."""
-    differing = [key for key in {**job, **held} if not same_json(held.get(key), job.get(key))]
-    if differing:
-        raise UserError(f"holds {what} of other options", file=out, key=", ".join(differing), hint=_CURE)
+    if keys := differing(held, job):
+        raise UserError(f"holds {what} of other options", file=out, key=", ".join(keys), hint=_CURE)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.atomic import atomic_file, disk_errors, read_json, write_json
+from shards.atomic import atomic_file, disk_errors
+from shards.claim import Note, differing, occupied
 from shards.errors import UserError
 from shards.images import RGB_SUFFIXES, read_pixels
 from shards.notes import collected
@@ -164,17 +165,18 @@ def draw(predictor: Predictor, files: dict[str, Path], path: str | Path, count: 
 
 def _check(out: Path, note: dict[str, object]) -> None:
     """Refuse a folder that holds anything but what the same network predicted."""
-    if (out / NOTE).exists():
-        if read_json(out / NOTE, "choose another folder") != note:
+    held = Note(out / NOTE, "choose another folder").read()
+    if held is not None:
+        if differing(held, note):
             raise UserError("holds predictions of another network or size", file=out, hint="choose another folder")
-    elif out.exists() and (not out.is_dir() or any(path.name[0] != "." for path in out.iterdir())):
+    elif occupied(out):
         raise UserError("holds other files", file=out, hint="choose a new folder: labels are not mixed with others")
 
 
 def _begin(out: Path, note: dict[str, object], tasks: Sequence[Task]) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_json(out / NOTE, note)
+    Note(out / NOTE, "choose another folder").write(note)
     if not (out / FILE).exists():
         with atomic_file(out / FILE) as file:
             file.write(declaration_of(tasks).encode())

@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 
 from shards.atomic import read_json, sweep, write_json
+from shards.claim import Note, differing
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
@@ -217,7 +218,8 @@ def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
     made = {"device": device, "threads": torch.get_num_threads()}
     folder.mkdir(parents=True, exist_ok=True)
     with turn(folder.parent, folder.name):
-        if (held := _note(folder)) is not None and not _is_job(held, job):
+        note = _note(folder)
+        if (held := note.read()) is not None and not _is_job(held, job):
             doomed = folder.with_name(f".{folder.name}.replaced.tmp")
             shutil.rmtree(doomed, ignore_errors=True)
             folder.rename(doomed)  # at once: what another process still writes there goes with it
@@ -225,7 +227,7 @@ def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
             folder.mkdir()
             held = None
         if held is None:
-            write_json(folder / JOB, {"job": job, "made": made})
+            note.write({"job": job, "made": made})
         elif (folder / NAME).exists() and not _finished(folder, job):
             (folder / NAME).unlink()  # it names files that are gone, and comes last again
     if held is None:
@@ -249,26 +251,27 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(own)
 
 
-def _note(folder: Path) -> dict[str, Any] | None:
-    return read_json(folder / JOB, f"delete {folder}") if (folder / JOB).exists() else None
+def _note(folder: Path) -> Note:
+    return Note(folder / JOB, f"delete {folder}")
 
 
 def _is_job(note: Mapping[str, Any], job: dict[str, Any]) -> bool:
     """Whether labels are of a job, as ``.label.json`` notes it; those of before there were soft labels are good too."""
-    return same_json(note.get("job"), job) or same_json(note.get("job"), {k: v for k, v in job.items() if k != "soft"})
+    held, before = note.get("job", {}), {key: value for key, value in job.items() if key != "soft"}
+    return not differing(held, job) or not differing(held, before)
 
 
 def _check_job(folder: Path, job: dict[str, Any]) -> None:
-    note = _note(folder)
-    if note is None or not _is_job(note, job):
+    held = _note(folder).read()
+    if held is None or not _is_job(held, job):
         what = "was deleted or given to labels of other options while this process labelled"
         raise UserError(what, file=folder, hint="start again what is still wanted")
 
 
 def _finished(folder: Path, job: dict[str, Any]) -> bool:
     """Whether the manifest is there, and every file that it names (one that was damaged may have been deleted)."""
-    note = _note(folder)
-    mine = note is not None and _is_job(note, job)
+    held = _note(folder).read()
+    mine = held is not None and _is_job(held, job)
     return mine and (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
 
 

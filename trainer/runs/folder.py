@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from shards.assignment import RULES
-from shards.atomic import atomic_file, read_json, write_json
+from shards.atomic import atomic_file
+from shards.claim import Note, differing
 from shards.errors import UserError
 from shards.write import sha256_of
 from trainer.configfile import read_yaml, to_dict, to_yaml
@@ -58,15 +59,15 @@ def check_configuration(experiment: Experiment) -> None:
         return
     old = options_of(experiment.folder, "delete it, if this run was started with this configuration")
     new = decisive(to_dict(experiment.config))
-    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    if not differing:
+    keys = sorted(differing(old, new))
+    if not keys:
         return
-    key, hint = differing[0], _ANOTHER
+    key, hint = keys[0], _ANOTHER
     if old["model.version"] != new["model.version"]:  # of a version that had fewer options
         drawn = "" if "val_seed" in read_yaml(path, _ANOTHER) else " val_seed=null"
         as_it_was = f"model.version={old['model.version']}{drawn}"  # from which the rest follows
         key, hint = "model.version", f"add {as_it_was} to go on with it as it was, or {_ANOTHER}"
-    elif {*differing} <= {"train.steps", "train.epochs"}:
+    elif {*keys} <= {"train.steps", "train.epochs"}:
         hint = (
             "a run keeps its length, since its learning rates follow from it: give another run.root (or run.path), "
             f"and to train on from what this one has learnt, model.start={experiment.checkpoints / 'last'}"
@@ -81,8 +82,11 @@ def _trained(experiment: Experiment) -> bool:
 
 def noted(folder: Path) -> dict[str, str]:
     """Hashes of what a run was trained on and from, by option, as ``data.json`` has them."""
-    path = folder / "data.json"
-    return read_json(path, "delete it, if the data are what this run was trained on") if path.exists() else {}
+    return _data_note(folder).read() or {}
+
+
+def _data_note(folder: Path) -> Note:
+    return Note(folder / "data.json", "delete it, if the data are what this run was trained on")
 
 
 def pretrained(experiment: Experiment) -> str | bool:
@@ -126,7 +130,7 @@ def _claim_data(experiment: Experiment, trained: bool) -> None:
     if trained:
         hashes = known | hashes  # what was deleted since is still what it was trained on
     if hashes != known:
-        write_json(experiment.folder / "data.json", hashes)
+        _data_note(experiment.folder).write(hashes)
 
 
 def environment() -> dict[str, Any]:

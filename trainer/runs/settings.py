@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from shards.atomic import read_json, write_json
+from shards.claim import Note, differing
 from shards.errors import UserError
 from trainer.config import Train
 from trainer.option import names
@@ -41,18 +41,16 @@ def claim(trainer: "Trainer") -> None:
     Raises:
         UserError: when the folder holds another run, naming what differs.
     """
-    path, asked = trainer.out / NAME, _of(trainer)
-    begun = path.exists() and any(trainer.checkpoints.glob("[!.]*"))
-    old = read_json(path, "delete the folder") if begun else asked
-    differing = [key for key in sorted(old.keys() | asked.keys()) if old.get(key) != asked.get(key)]
-    if differing:
-        key, hint = differing[0], "give another out, or delete this one"
-        if {*differing} <= {"steps", "epochs"}:
+    note, asked = Note(trainer.out / NAME, "delete the folder"), _of(trainer)
+    old = note.read() if any(trainer.checkpoints.glob("[!.]*")) else None
+    if old is not None and (keys := sorted(differing(old, asked))):
+        key, hint = keys[0], "give another out, or delete this one"
+        if {*keys} <= {"steps", "epochs"}:
             hint = "a run keeps its length, since its learning rates follow from it: give another out for a longer one"
         what = f"holds a run with {old.get(key)!r}, not {asked.get(key)!r}"
         raise UserError(what, file=trainer.out, key=key, hint=hint)
-    if not begun and trainer.main:
-        write_json(path, asked)
+    if old is None and trainer.main:
+        note.write(asked)
 
 
 def _of(trainer: "Trainer") -> dict[str, Any]:
