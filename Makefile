@@ -10,6 +10,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all,test]'
+	$(BIN)/python -m trainer.torchvision_repair
 	touch $@
 
 .venv/linted: $(STAMP)

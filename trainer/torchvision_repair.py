@@ -5,18 +5,24 @@ be loaded, and ``import torchvision`` ends in ``operator torchvision::nms does n
 that is wanted of it here (and by timm), need no compiled operator. The import succeeds once the schemas of the missing
 operators are declared.
 
-timm imports torchvision in processes that are not ours too (``accelerate launch`` does). So :func:`install` is also
-an entry point of this distribution in the group ``torch.backends``, which torch calls at the end of its own import.
-It costs nothing there: the repair happens if and when torchvision is imported and fails.
+Tutelage's own processes call :func:`install`. timm imports torchvision in other processes too: ``accelerate launch``
+does. ``python -m trainer.torchvision_repair`` puts the repair into the environment it runs in, where torchvision cannot
+be imported there, and does nothing where it can; ``make install`` ends with it. To be rid of it, install torch and
+torchvision of one index, and delete the files that it names.
 """
 
 import importlib.abc
 import importlib.machinery
+import shutil
+import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_NAME = "_tutelage_torchvision_repair"
 _declared: list[Any] = []  # a library that is collected takes its operators with it
 
 
@@ -69,3 +75,29 @@ def _declare() -> None:
     for operator in ("nms", "qnms"):
         library.define(operator + _SCHEMA)
     _declared.append(library)
+
+
+def repair_environment(site: Path) -> list[Path]:
+    """Let every Python process of an environment repair torchvision when it is first imported, if it needs to be.
+
+    Args:
+        site: the environment's folder of packages.
+
+    Returns:
+        The files that were written; none where torchvision is sound.
+    """
+    if not subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, check=False).returncode:
+        return []
+    module, start = site / f"{_NAME}.py", site / f"{_NAME}.pth"
+    shutil.copyfile(__file__, module)
+    start.write_text(f"import {_NAME}; {_NAME}.install()\n")
+    if subprocess.run([sys.executable, "-c", "import torchvision"], check=False).returncode:  # shows what is wrong
+        start.unlink()
+        module.unlink()
+        return []
+    return [module, start]
+
+
+if __name__ == "__main__":
+    if files := repair_environment(Path(sysconfig.get_path("purelib"))):
+        print(f"torchvision does not fit torch and is repaired when it is imported: {' '.join(map(str, files))}")

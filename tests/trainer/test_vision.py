@@ -3,7 +3,13 @@
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
 
 PROBE = """
 import torch
@@ -48,6 +54,25 @@ def test_missing_operators_are_declared_and_the_import_starts_afresh(tmp_path):
 
 def test_another_fault_is_not_hidden(tmp_path):
     assert run(tmp_path, 'raise RuntimeError("driver too old")') == ["half", "raised driver too old", "declared False"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "files", "imported"),
+    [("", 0, True), (MISSING_OPERATOR, 2, True), ('raise RuntimeError("old")', 0, False)],
+)
+def test_an_environment_is_repaired_only_where_that_is_needed_and_helps(tmp_path, fault, files, imported):
+    venv.create(tmp_path, with_pip=False)
+    (site,) = tmp_path.glob("lib/python*/site-packages")
+    (site / "torchvision").mkdir()
+    (site / "torchvision/__init__.py").write_text(f"import torch\n{fault}\n")
+    (site / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
+    python = tmp_path / "bin/python"
+    call = [python, "-m", "trainer.torchvision_repair"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert len(list(site.glob("_tutelage*.p*"))) == files
+    assert ("is repaired" in done.stdout) == (files > 0)
+    end = subprocess.run([python, "-c", "import torchvision"], capture_output=True, cwd=tmp_path).returncode
+    assert (end == 0) == imported
 
 
 def test_the_real_one_works_with_timm_and_transforms():
