@@ -3,12 +3,16 @@
 import argparse
 import statistics
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shards.errors import UserError
 from shards.extras import need
 from trainer.memory import keep_freed_memory
 from trainer.parsing import parse_size
 from trainer.progress import progress, say
+
+if TYPE_CHECKING:
+    from trainer.predictor import Predictor
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -60,11 +64,12 @@ def export(options: argparse.Namespace) -> None:
     _check_suffix("--out", options.out, ".pt2")
     predictor = _predictor(options)
     predictor.export(options.out)
+    assert predictor.size, "export raises without one"
     height, width = predictor.size
     say(f"wrote {options.out}: takes {' and '.join(predictor.inputs)} of {height}x{width}")
 
 
-def _predictor(options: argparse.Namespace):
+def _predictor(options: argparse.Namespace) -> "Predictor":
     from trainer.predictor import Predictor
 
     return Predictor(options.model, parse_size(options.size, "--size"), options.network)

@@ -2,11 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shards.errors import UserError
 from trainer.configfile import load, to_yaml
 from trainer.progress import console, say, show
 from trainer.shipped import find, names
+
+if TYPE_CHECKING:
+    from trainer.experiment import Experiment
 
 
 def train(options: argparse.Namespace) -> None:
@@ -81,7 +85,7 @@ def config(options: argparse.Namespace) -> None:
     print(to_yaml(load(options.config, options.overrides)), end="")
 
 
-def _experiment(options: argparse.Namespace):
+def _experiment(options: argparse.Namespace) -> "Experiment":
     from trainer.experiment import Experiment
 
     return Experiment(options.config, options.overrides)

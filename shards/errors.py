@@ -1,6 +1,7 @@
 """The one error that users see as a line instead of a traceback."""
 
 from os import PathLike
+from typing import Any
 
 
 class UserError(Exception):
@@ -28,7 +29,7 @@ class UserError(Exception):
         place = [str(part) for part in (file, key) if part is not None]
         super().__init__(": ".join([*place, what]) + (f"; {hint}" if hint else ""))
 
-    def __reduce__(self):  # keyword-only arguments do not survive the default pickling between processes
+    def __reduce__(self) -> tuple[Any, ...]:  # the default pickling loses keyword-only arguments
         return (_rebuild, (type(self), self.what, self.file, self.key, self.hint))
 
 
@@ -36,5 +37,5 @@ class BadFile(UserError):
     """A file that cannot be read or decoded: the others may be good."""
 
 
-def _rebuild(kind, what, file, key, hint) -> UserError:
+def _rebuild(kind: type[UserError], what: str, file: Any, key: str | None, hint: str | None) -> UserError:
     return kind(what, file=file, key=key, hint=hint)

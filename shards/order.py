@@ -7,6 +7,7 @@ are computed here and by no library, so the order stays what it is when numpy ch
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -88,9 +89,9 @@ class Order:
         size = int(self.counts[shards[window * self.window : (window + 1) * self.window]].sum())
         return permutation(mix(self.seed, epoch, 1, window), size)
 
-    def __getstate__(self):  # the caches stay in their process
+    def __getstate__(self) -> tuple[Any, ...]:  # the caches stay in their process
         return (self.counts, self.seed, self.window, self.shuffle)
 
-    def __setstate__(self, state) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         counts, seed, window, shuffle = state
         self.__init__(counts, seed, window=window, shuffle=shuffle)  # type: ignore[misc]

@@ -12,7 +12,7 @@ The index ``SPLIT-NNNNNN.index.json`` is written after its tar; a tar without a 
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,7 +47,9 @@ class _Hashed:
         return self.file.write(data)
 
 
-def write_shard(path: Path, samples: Iterable[EncodedSample], merge_statistics) -> dict[str, Any]:
+def write_shard(
+    path: Path, samples: Iterable[EncodedSample], merge_statistics: Callable[[list[dict[str, Any]]], Any]
+) -> dict[str, Any]:
     """Write a tar and its index, each whole or not at all, and return the index.
 
     The bytes follow from the samples alone (no times, no user names).

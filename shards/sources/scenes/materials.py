@@ -103,46 +103,46 @@ def _cell_value(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return _LATTICE[np.floor(v).astype(np.int32) & 63, np.floor(u).astype(np.int32) & 63]
 
 
-def _plain(u, v, height):
+def _plain(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     return 0.25 * value_noise(0.5 * u, 0.5 * v)
 
 
-def _gradient(u, v, height):
+def _gradient(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     return height
 
 
-def _stripes(u, v, height):
+def _stripes(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     return ((v % 1) < 0.5).astype(np.float32)
 
 
-def _checks(u, v, height):
+def _checks(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     return 0.5 * (((u % 1) < 0.5).astype(np.float32) + ((v % 1) < 0.5))
 
 
-def _speckle(u, v, height):
+def _speckle(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     return ((value_noise(5 * u, 5 * v) - 0.45) * 4).clip(0, 1)
 
 
-def _wood(u, v, height):
+def _wood(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     plank = np.floor(v)
     grain = value_noise(1.5 * u + 17 * plank, 14 * v)
     seam = (v - plank < 0.05).astype(np.float32)
     return (0.55 * grain + 0.45 * _cell_value(0.25 * u + 0.37 * plank, plank) + 0.4 * seam).clip(0, 1)
 
 
-def _tiles(u, v, height):
+def _tiles(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     joint = ((u % 1) < 0.07) | ((v % 1) < 0.07)
     return np.where(joint, np.float32(1), 0.3 * _cell_value(u, v))
 
 
-def _bricks(u, v, height):
+def _bricks(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     row = np.floor(v)
     u = 0.5 * (u + row)
     joint = ((u % 1) < 0.05) | (v - row < 0.1)
     return np.where(joint, np.float32(1), 0.5 * _cell_value(u, v))
 
 
-def _marble(u, v, height):
+def _marble(u: np.ndarray, v: np.ndarray, height: np.ndarray) -> np.ndarray:
     wave = value_noise(u, v) + 0.5 * value_noise(2.3 * u + 5, 2.3 * v)
     return np.abs((3 * wave) % 2 - 1)
 
