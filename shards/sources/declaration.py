@@ -15,10 +15,12 @@ from shards.codec import key_of
 from shards.errors import UserError
 from shards.kinds.base import is_number
 from shards.notes import about
+from shards.sources.layout import Pattern
 from shards.tasks import Task
 
 FILE = "dataset.yaml"
-_KEYS = ("name", "val_fraction", "tasks", "intrinsics", "group_by", "label_orientation")
+_KEYS = ("name", "images", "val_fraction", "tasks", "intrinsics", "group_by", "label_orientation")
+IMAGES = Pattern("rgb/{name}")
 ORIENTATIONS = ("upright", "sensor")
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 
@@ -32,12 +34,18 @@ class LabelFormat:
         how: what its kind's :meth:`shards.kinds.Storage.declared` gave, JSON values.
         given: the keys that were declared.
         guesses: what is taken for granted, as sentences.
+        files: where they lie; None for the folder of the task's name.
     """
 
     task: Task
     how: Mapping[str, Any]
     given: frozenset[str] = frozenset()
     guesses: tuple[str, ...] = ()
+    files: Pattern | None = None
+
+    @property
+    def pattern(self) -> Pattern:
+        return self.files or Pattern(f"{self.task.name}/{{name}}")
 
     def read(self, path: Path) -> np.ndarray:
         """The label array of a file.
@@ -57,6 +65,7 @@ class Declaration:
     val_fraction: float | None
     intrinsics: dict[str, float] | None
     formats: tuple[LabelFormat, ...]
+    images: Pattern = IMAGES
     group_by: str | None = None
     label_orientation: str | None = None
 
@@ -98,7 +107,19 @@ def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
     if orientation not in (None, *ORIENTATIONS):
         hint = f"give one of {', '.join(ORIENTATIONS)}"
         raise UserError(f"{orientation!r}", file=where, key="label_orientation", hint=hint)
-    return Declaration(name, fraction, dict(intrinsics) if intrinsics else None, formats, group_by, orientation)
+    images = _pattern(where, "images", spec["images"]) if "images" in spec else IMAGES
+    for each in formats:
+        if images.splits and not each.pattern.splits:
+            hint = "write {split} in tasks.TASK.files too, where images have it"
+            raise UserError(
+                f"{each.pattern.text!r} has no {{split}}", file=where, key=f"tasks.{each.task.name}.files", hint=hint
+            )
+        if each.pattern.splits and not images.splits:
+            raise UserError("has no {split}", file=where, key="images", hint="write it where the labels have it")
+    if images.splits and fraction is not None:
+        hint = "leave one of them out"
+        raise UserError("stands beside {split}, which says it already", file=where, key="val_fraction", hint=hint)
+    return Declaration(name, fraction, dict(intrinsics) if intrinsics else None, formats, images, group_by, orientation)
 
 
 def declaration_of(tasks: Iterable[Task]) -> str:
@@ -116,14 +137,22 @@ def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
             f"did you mean {kinds.FORMER[said]}?" if said in kinds.FORMER else f"give kind: {', '.join(kinds.known())}"
         )
         raise UserError("has no kind", file=where, key=key, hint=hint)
-    _check_keys(where, key, entry, ("kind", *kind.options))
+    _check_keys(where, key, entry, ("kind", "files", *kind.options))
+    files = _pattern(where, f"{key}.files", entry["files"]) if "files" in entry else None
     try:
         fields, how = kind.declared(entry)
         task = Task(name, kind.kind, **fields)
-        return LabelFormat(task, how, frozenset(entry), tuple(task.storage.guesses(entry)))
+        return LabelFormat(task, how, frozenset(entry), tuple(task.storage.guesses(entry)), files)
     except UserError as error:
         hint = error.hint or "correct the declaration of the task"
         raise UserError(error.what, file=where, key=key, hint=hint) from error
+
+
+def _pattern(where: Path, key: str, text: Any) -> Pattern:
+    try:
+        return Pattern(str(text))
+    except UserError as error:
+        raise UserError(error.what, file=where, key=key, hint=error.hint) from error
 
 
 class _Loader(yaml.SafeLoader):

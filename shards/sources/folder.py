@@ -4,17 +4,19 @@
     ROOT/semseg/0001.png      the label of rgb/0001.*; a frame without one simply lacks the label
     ROOT/depth/0001.png       any task that dataset.yaml declares has a folder of its name
     ROOT/train.txt, val.txt   one stem a line (0001, or site_a/0001); test.txt stands in for a missing val.txt
-    ROOT/dataset.yaml         what the numbers in the label files mean:
+    ROOT/dataset.yaml         what the numbers in the label files mean, and where files lie that are called otherwise:
 
 .. code-block:: yaml
 
     name: warehouse              # default: the name of the folder
     val_fraction: 0.1            # instead of train.txt and val.txt
     group_by: folder             # what val_fraction keeps in one split: a folder of rgb, or a pattern of names
+    images: "color/{name}"       # default: rgb/{name}; {split}/images/{name} where folders say the split
     intrinsics: {fx: 525, fy: 525, cx: 319.5, cy: 239.5}     # of the camera, in pixels, where they are known
     tasks:
       semseg:
         kind: classes
+        files: "labels/{name}_L" # default: TASK/{name}
         classes: [floor, shelf, person]   # in index order; or their number; or {stored number: name, ...}
         offset: 1                # the stored number of the first class; default 0
         ignore: [0, 255]         # stored numbers, or colours, that mean "no label"; default 255
@@ -61,8 +63,9 @@ from shards.images import RGB_SUFFIXES, read_picture
 from shards.notes import about, note
 from shards.orientation import upright
 from shards.sources.base import Frame
-from shards.sources.declaration import FILE, LabelFormat, declare
-from shards.sources.listing import files_by_stem, stem_of
+from shards.sources.declaration import FILE, IMAGES, Declaration, LabelFormat, declare
+from shards.sources.layout import Files, Pattern, by_folder
+from shards.sources.listing import stem_of
 from shards.sources.sequences import by_hash, divided
 
 
@@ -70,7 +73,7 @@ class Folder:
     """A folder as this module describes it. Arguments win over ``dataset.yaml``, and can stand in for it.
 
     Args:
-        root: the folder that holds ``rgb``.
+        root: the folder that holds ``rgb``, or whatever ``images`` of ``dataset.yaml`` names.
         name: the data set's name.
         classes: the number or the names of the classes of ``semseg``.
         ignore: the stored number(s) in ``semseg`` that mean "no label".
@@ -106,8 +109,6 @@ class Folder:
         group_by: str | None = None,
     ) -> None:
         self.root = Path(root)
-        images, other = files_by_stem(self.root / "rgb", RGB_SUFFIXES)
-        self.unmatched = {"rgb": other} if other else {}
         semseg = _without_none(classes=classes, ignore=ignore, offset=offset)
         depth = _without_none(scale=depth_scale)
         tasks = {"semseg": {"kind": "classes", **semseg}} if semseg else {}
@@ -117,23 +118,34 @@ class Folder:
         declared = declare(self.root, given)
         self.name, self._formats = declared.name, declared.formats
         self.tasks = tuple(each.task for each in self._formats)
+        if declared.images == IMAGES and not (self.root / "rgb").is_dir():
+            hint = f"make it, or say in {FILE} where images lie, such as images: 'color/{{name}}'"
+            raise UserError("is no folder", file=self.root / "rgb", hint=hint)
+        pictures = declared.images.find(self.root, RGB_SUFFIXES)
+        found = {each.task.name: each.pattern.find(self.root, each.task.storage.suffixes) for each in self._formats}
+        images = self._images(declared.images, pictures, found.values())
+        own = declared.images != IMAGES or any(each.files for each in self._formats)
         folders = {path.name for path in self.root.iterdir() if path.is_dir() and path.name[0] != "."}
-        self.undeclared = sorted(folders - {"rgb", *(task.name for task in self.tasks)})
+        self.undeclared = [] if own else sorted(folders - {"rgb", *(task.name for task in self.tasks)})
         self.options: dict[str, Any] = {
             "source": "folder",
             "stored": {each.task.name: dict(each.how) for each in self._formats},
             "val_fraction": declared.val_fraction,
         }
-        self._drawn_on = declared.label_orientation
+        self._drawn_on, self._by_folder = declared.label_orientation, declared.images.splits
         self._camera = _without_none(intrinsics=declared.intrinsics)
         self.options |= self._camera
         self.options |= _without_none(group_by=declared.group_by, label_orientation=declared.label_orientation)
-        stems = self._split(images, declared.val_fraction, declared.group_by)
+        if own:
+            self.options["files"] = {"rgb": declared.images.text} | {
+                each.task.name: each.pattern.text for each in self._formats
+            }
+        stems = self._split(images, declared)
         used = {stem for names in stems.values() for stem in names}
         self.unlisted = [file for stem, file in images.items() if stem not in used]
         self._divided = None if declared.val_fraction is None or declared.group_by else divided(stems)
         self.splits = {split: [key_of(stem) for stem in names] for split, names in stems.items()}
-        labels = {each.task.name: self._match(each, images, used) for each in self._formats}
+        labels = {each.task.name: self._match(each, found[each.task.name], images, used) for each in self._formats}
         # only what load() needs, since every shard that is packed in another process pickles its source
         self._files = {
             split: [
@@ -149,8 +161,10 @@ class Folder:
             for name, files in self.unmatched.items()
         ]
         if self.unlisted:
-            what = f"rgb: {len(self.unlisted)} images are in no list: left out, the first is {self.unlisted[0]}"
-            lines.append(f"{what}; frames without labels belong into train.txt, for pseudo-labels")
+            where = "a folder of neither split" if self._by_folder else "no list"
+            train = "the folder train" if self._by_folder else "train.txt"
+            what = f"rgb: {len(self.unlisted)} images are in {where}: left out, the first is {self.unlisted[0]}"
+            lines.append(f"{what}; frames without labels belong into {train}, for pseudo-labels")
         lines += [f"val_fraction: {self._divided}"] if self._divided else []
         lines += [f"{each.task.name}: {guess}" for each in self._formats for guess in each.guesses]
         lines += [f"{name}: left out, as no declared task has the name of this folder" for name in self.undeclared]
@@ -159,7 +173,9 @@ class Folder:
     def files(self, split: str, position: int) -> dict[str, Path]:
         """The image of ``splits[split][position]`` as ``rgb``, and its label files by task."""
         image, labels = self._files[split][position]
-        return {"rgb": self.root / "rgb" / image} | {task: self.root / task / file for task, file in labels.items()}
+        return {"rgb": self._folders["rgb"] / image} | {
+            task: self._folders[task] / file for task, file in labels.items()
+        }
 
     def load(self, split: str, position: int) -> Frame:
         """The frame of ``splits[split][position]``."""
@@ -174,14 +190,31 @@ class Folder:
                 with about(task.name, files[task.name], self.splits[split][position]):
                     label = labels[task.name]
                     labels[task.name] = upright(label, task.storage.directional, turn, rgb.shape[:2], self._drawn_on)
-        meta = {"file": f"rgb/{self._files[split][position][0]}", **self._camera}
+        meta = {"file": files["rgb"].relative_to(self.root).as_posix(), **self._camera}
         return Frame(rgb, labels, meta, files)
 
-    def _match(self, declared: LabelFormat, images: dict[str, str], used: set[str]) -> dict[str, str]:
+    def _images(self, pattern: Pattern, found: Files, labels: Iterable[Files]) -> dict[str, str]:
+        """Images by stem; what a pattern of labels names is none."""
+        taken = {of.folder / file for of in labels for file in of.by_stem.values()}
+        images = {stem: file for stem, file in found.by_stem.items() if found.folder / file not in taken}
+        other = [file for file in found.other if found.folder / file not in taken]
+        self.unmatched = {"rgb": other} if other else {}
+        self._folders = {"rgb": found.folder}
+        if not images and pattern != IMAGES:
+            hint = f"correct the pattern; images end in {', '.join(sorted(RGB_SUFFIXES))}"
+            raise UserError(f"{pattern.text} names no image", file=self.root / FILE, key="images", hint=hint)
+        return images
+
+    def _match(self, declared: LabelFormat, found: Files, images: dict[str, str], used: set[str]) -> dict[str, str]:
         """Label files by stem; those without an image go to :attr:`unmatched`."""
         task = declared.task
-        folder = self.root / task.name
-        files, other = files_by_stem(folder, task.storage.suffixes)
+        folder, files, other = found.folder, found.by_stem, found.other
+        self._folders[task.name] = folder
+        if declared.files and not files:
+            hint = f"correct the pattern; labels end in {', '.join(sorted(task.storage.suffixes))}"
+            raise UserError(
+                f"{declared.files.text} names no file", file=self.root / FILE, key=f"tasks.{task.name}.files", hint=hint
+            )
         lost = other + [file for stem, file in files.items() if stem not in images]
         if lost:
             self.unmatched[task.name] = sorted(lost)
@@ -197,8 +230,9 @@ class Folder:
             raise UserError(what, file=folder, hint="list frames that have labels in train.txt and val.txt")
         return files
 
-    def _split(self, images: dict[str, str], val_fraction: float | None, group_by: str | None) -> dict[str, list[str]]:
-        """Stems of every split, from the lists or by fraction."""
+    def _split(self, images: dict[str, str], declared: Declaration) -> dict[str, list[str]]:
+        """Stems of every split, from the folders, the lists or by fraction."""
+        val_fraction = declared.val_fraction
         lists = {"train": self.root / "train.txt", "val": self.root / "val.txt"}
         if not lists["val"].exists():
             lists["val"] = self.root / "test.txt"
@@ -206,8 +240,13 @@ class Folder:
         if listed and val_fraction is not None:
             hint = f"leave val_fraction out, or move {listed[0].name} away"
             raise UserError(f"has both val_fraction and {listed[0].name}", file=self.root, hint=hint)
-        if val_fraction is not None:
-            splits = by_hash(images, val_fraction, group_by)
+        if declared.images.splits:
+            if listed:
+                hint = f"move {listed[0].name} away, or write images without {{split}}"
+                raise UserError(f"says it beside {listed[0].name}", file=self.root / FILE, key="images", hint=hint)
+            splits = by_folder(images)
+        elif val_fraction is not None:
+            splits = by_hash(images, val_fraction, declared.group_by)
         elif len(listed) == 2:
             splits = {split: self._read_list(path, images) for split, path in lists.items()}
         else:
@@ -217,8 +256,10 @@ class Folder:
         if empty:
             what = f"no frame of {len(images)} is in split {empty}"
             hint = "change val_fraction" if val_fraction is not None else f"list some in {lists[empty].name}"
+            if declared.images.splits:
+                hint = "call the folders of {split} train and val"
             raise UserError(what, file=self.root, hint=hint)
-        _check_unique(self.root / "rgb", images, [stem for stems in splits.values() for stem in stems])
+        _check_unique(self._folders["rgb"], images, [stem for stems in splits.values() for stem in stems])
         return splits
 
     def _read_list(self, path: Path, images: dict[str, str]) -> list[str]:
@@ -232,7 +273,7 @@ class Folder:
         lost = [stem for stem in stems if stem not in images]
         if lost:
             what = f"names {len(lost)} frames without an image, the first is {lost[0]}"
-            hint = f"put it into {self.root / 'rgb'}, or take it off the list"
+            hint = f"put it into {self._folders['rgb']}, or take it off the list"
             raise UserError(what, file=path, hint=hint)
         return stems
 

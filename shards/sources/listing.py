@@ -1,14 +1,19 @@
 """The files of a folder by their stems, which is what the files of one frame have in common."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from shards.errors import UserError
 
 
-def files_by_stem(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def files_by_stem(
+    folder: Path, suffixes: Iterable[str], pattern: re.Pattern[str] | None = None
+) -> tuple[dict[str, str], list[str]]:
     """The files under a folder: those with one of ``suffixes`` by their stem, sorted, and all others.
+
+    With a pattern, only files whose stem it matches, by its group ``name`` and, if it has one, ``split`` before that.
 
     Names are relative to the folder, with ``/``. Links to folders are followed; hidden files and folders are passed
     over.
@@ -26,11 +31,21 @@ def files_by_stem(folder: Path, suffixes: Iterable[str]) -> tuple[dict[str, str]
     by_stem: dict[str, str] = {}
     other = []
     for name in sorted(names):
+        stem = _identity(stem_of(name), pattern)
+        if stem is None:
+            continue
         if PurePosixPath(name).suffix.lower() not in suffixes:
             other.append(name)
-        elif (first := by_stem.setdefault(stem_of(name), name)) != name:
+        elif (first := by_stem.setdefault(stem, name)) != name:
             raise UserError(f"holds both {first} and {name}", file=folder, hint="keep one file a stem")
     return by_stem, other
+
+
+def _identity(stem: str, pattern: re.Pattern[str] | None) -> str | None:
+    if pattern is None:
+        return stem
+    found = pattern.fullmatch(stem)
+    return found and "/".join(filter(None, (found.groupdict().get("split"), found["name"])))
 
 
 def _refuse(error: OSError) -> None:

@@ -444,7 +444,7 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("taks: {}", r"dataset.yaml: taks: is no key; did you mean tasks\? known: name, val_fraction, tasks"),
+        ("taks: {}", r"dataset.yaml: taks: is no key; did you mean tasks\? known: name, images, val_fraction, tasks"),
         ("tasks: {depth: {kind: scalar, scal: 1}}", r"tasks.depth.scal: is no key; did you mean scale\?"),
         ("tasks: {semseg: {kind: classes, classes: 3, colors: []}}", r"semseg.colors: .* did you mean colours\?"),
         ("tasks: {depth: {kind: scalar, classes: 3}}", r"tasks.depth.classes: is no key"),

@@ -1,0 +1,137 @@
+"""Folders of other layouts than ``rgb/NAME`` and ``TASK/NAME``, by the patterns of ``dataset.yaml``."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shards.errors import UserError
+from shards.pack import pack
+from shards.read import ShardReader
+from shards.sources.folder import Folder
+from shards.sources.layout import Pattern, by_folder
+
+
+@pytest.fixture
+def save(tmp_path):
+    """``save("train/images/a.png", 7)``: a picture of one value; of labels one channel."""
+
+    def save(name: str, value: int, mode: str = "RGB") -> None:
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, (6, 4), (value,) * 3 if mode == "RGB" else value).save(path)
+
+    return save
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    """``prepare(text)``: the data set of the saved files, and by split and key its RGB's and label's one value."""
+
+    def prepare(text: str) -> tuple[Folder, dict[str, dict[str, tuple[int, int | None]]]]:
+        (tmp_path / "raw/dataset.yaml").write_text(text)
+        source = Folder(tmp_path / "raw")
+        manifest = pack(source, tmp_path / "out")
+        found: dict[str, dict[str, tuple[int, int | None]]] = {}
+        for split in manifest.splits:
+            reader = ShardReader(manifest, manifest.shards(split)[0])
+            for position in range(len(reader)):
+                arrays = reader.decode(position)
+                label = int(arrays["semseg"].max()) if "semseg" in arrays else None
+                found.setdefault(split, {})[reader.key(position)] = (int(arrays["rgb"].max()), label)
+        return source, found
+
+    return prepare
+
+
+CLASSES = "kind: classes, classes: 9"
+
+
+def test_splits_by_folder_with_images_and_masks_in_each(save, prepare):
+    for split, values in (("train", (1, 2, 3)), ("valid", (4, 5))):
+        for value in values:
+            save(f"{split}/images/site/{value}.png", 10 * value)
+            if value != 3:
+                save(f"{split}/masks/site/{value}_mask.png", value, "L")
+    save("extra/images/x.png", 9)
+    masks = "'{split}/masks/{name}_mask'"
+    source, found = prepare(f"images: '{{split}}/images/{{name}}'\ntasks: {{semseg: {{{CLASSES}, files: {masks}}}}}")
+    assert found == {
+        "train": {"train_site_1": (10, 1), "train_site_2": (20, 2), "train_site_3": (30, None)},
+        "val": {"valid_site_4": (40, 4), "valid_site_5": (50, 5)},
+    }
+    assert any("1 images are in a folder of neither split" in line for line in source.notices())
+
+
+def test_images_and_labels_in_one_folder(save, prepare):
+    for value in (1, 2, 3, 4):
+        save(f"all/{value}.jpg", 10 * value)
+        save(f"all/{value}_L.png", value, "L")
+    source, found = prepare(
+        f"images: 'all/{{name}}'\nval_fraction: 0.5\ntasks: {{semseg: {{{CLASSES}, files: 'all/{{name}}_L.png'}}}}"
+    )
+    assert {label for of in found.values() for _, label in of.values()} == {1, 2, 3, 4}
+    assert source.notices()[:-1] == [] or all("left out" not in line for line in source.notices())
+
+
+def test_other_names_of_folders(save, prepare, tmp_path):
+    for value in (1, 2):
+        save(f"color/{value}.png", 10 * value)
+        save(f"label-filt/{value}.png", value, "L")
+    (tmp_path / "raw/train.txt").write_text("1\n")
+    (tmp_path / "raw/val.txt").write_text("2.png\n")
+    _, found = prepare(f"images: 'color/{{name}}'\ntasks: {{semseg: {{{CLASSES}, files: 'label-filt/{{name}}'}}}}")
+    assert found == {"train": {"1": (10, 1)}, "val": {"2": (20, 2)}}
+
+
+def test_what_tests_validates_where_nothing_else_does():
+    assert by_folder(["train/a", "test/b", "Test/c"]) == {"train": ["train/a"], "val": ["test/b", "Test/c"]}
+    assert by_folder(["train/a", "val/d", "test/b"]) == {"train": ["train/a"], "val": ["val/d"]}
+
+
+@pytest.mark.parametrize("text", ["rgb", "{name}/{name}", "{file}", "{name}{", "/data/{name}", "../{name}", "{split}"])
+def test_what_is_no_pattern(text):
+    with pytest.raises(UserError, match=r"is no pattern; write \{name\} once|leaves the folder; name files inside it"):
+        Pattern(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("images: 'color/{name}'\ntasks: {semseg: {CLASSES, files: '{split}/{name}'}}", r"images: has no \{split\}"),
+        ("images: '{split}/{name}'\ntasks: {semseg: {CLASSES}}", r"tasks.semseg.files: 'semseg/\{name\}' has no"),
+        (
+            "images: '{split}/{name}'\nval_fraction: 0.5\ntasks: {semseg: {CLASSES, files: '{split}/{name}_L'}}",
+            "beside",
+        ),
+        (
+            "images: 'color/{name}.webp'\ntasks: {semseg: {CLASSES, files: 'color/{name}_L'}}",
+            "images: color.* no image",
+        ),
+        (
+            "images: 'color/{name}'\nval_fraction: 0.5\ntasks: {semseg: {CLASSES, files: 'color/{name}_M'}}",
+            "semseg.files: color.* no file",
+        ),
+        ("images: 'colour/{name}'\ntasks: {semseg: {CLASSES, files: 'color/{name}'}}", "colour: is no folder"),
+        ("tasks: {semseg: {CLASSES}}", "rgb: is no folder; make it, or say in dataset.yaml where images lie"),
+    ],
+)
+def test_errors_name_the_key(save, tmp_path: Path, text, message):
+    for name in "ab":
+        save(f"color/{name}.png", 1)
+        save(f"color/{name}_L.png", 1, "L")
+    (tmp_path / "raw/dataset.yaml").write_text(text.replace("CLASSES", CLASSES))
+    with pytest.raises(UserError, match=message):
+        Folder(tmp_path / "raw")
+
+
+def test_the_usual_layout_is_what_it_was(save, tmp_path: Path):
+    """The note of what was packed names patterns only where some are given, so that data sets of before go on."""
+    for value in (1, 2):
+        save(f"rgb/{value}.png", value)
+        save(f"semseg/{value}.png", value, "L")
+    source = Folder(tmp_path / "raw", classes=9, val_fraction=0.5)
+    assert "files" not in source.options
+    assert source.files("train", 0)["rgb"].parent.name == "rgb"
+    assert np.asarray(source.load("train", 0).labels["semseg"]).shape == (4, 6)
