@@ -10,7 +10,8 @@ from shards.errors import BadFile, UserError
 from shards.notes import note
 from shards.orientation import Turn, turn_of, turned
 
-RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+_OTHER_FORMATS = {".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM"}  # read, and stored as JPEG
 _GREY = 0  # PNG colour type
 _DARK = 64  # stored values of an image that fills 14 of 16 bits
 _CONVERTED = {
@@ -27,12 +28,12 @@ def read_rgb(path: Path) -> np.ndarray | bytes:
     """A picture as :attr:`shards.sources.base.Frame.rgb` wants it.
 
     Returns:
-        The file's own bytes where they are upright 8-bit RGB. Anything else (grey, palette, alpha, CMYK, 16 bits a
-        channel, or turned by its EXIF orientation) as ``(H, W, 3)`` uint8: turned upright, alpha dropped, the high
-        byte of 16 bits.
+        The file's own bytes where they are upright 8-bit RGB of JPEG, PNG or WebP. Anything else (other formats, grey,
+        palette, alpha, CMYK, 16 bits a channel, or turned by its EXIF orientation) as ``(H, W, 3)`` uint8: turned
+        upright, alpha dropped, the high byte of 16 bits.
 
     Raises:
-        UserError: when the file is missing, is no JPEG, PNG or WebP, does not decode, or has too many pixels.
+        UserError: when the file is missing, no picture of a kind that is read, does not decode, or has too many pixels.
     """
     return read_picture(path)[0]
 
@@ -43,7 +44,10 @@ def read_picture(path: Path) -> tuple[np.ndarray | bytes, Turn | None]:
     Raises:
         UserError: as for :func:`read_rgb`.
     """
-    return _upright_rgb(*_open(path))
+    try:
+        return _upright_rgb(*_open(path))
+    except UserError as error:
+        raise type(error)(error.what, file=error.file or path, hint=error.hint) from error
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -61,8 +65,10 @@ def _upright_rgb(data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, T
     """An opened file's own bytes where they are upright 8-bit RGB, else its pixels, and how they were turned."""
     turn = turn_of(image)
     # Pillow opens 16-bit RGB PNG as 8-bit RGB without a word, so the header has to tell
-    sixteen_bits = image.format == "PNG" and _png_header(data)[0] == 16
-    if image.mode == "RGB" and not sixteen_bits and turn is None:
+    sixteen_bits = (image.format == "PNG" and _png_header(data)[0] == 16) or image.mode.startswith("I;16")
+    if image.mode == "F":
+        raise UserError("holds floats, not colours", hint="write 8 bits a channel")
+    if image.mode == "RGB" and image.format in RGB_FORMATS.values() and not sixteen_bits and turn is None:
         return data, None
     pixels = _pixels(image)
     if turn is not None:
@@ -72,6 +78,8 @@ def _upright_rgb(data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, T
         if pixels.max() < _DARK:
             what = "does not fill its 16 bits, so that the image is dark; scale the values, or store 8 bits"
             note(what, detail=f"the largest value is {pixels.max()} of 255")
+    elif image.format not in RGB_FORMATS.values():
+        note(f"{image.format} file: made plain RGB", detail=image.mode)
     elif image.mode != "RGB":
         note(_CONVERTED.get(image.mode, "made RGB"), detail=image.mode)
     return pixels, turn
@@ -157,7 +165,7 @@ def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Ima
     except OSError as error:
         hint = "restore the file, or its permissions"
         raise BadFile(f"cannot be read ({error.strerror})", file=path, hint=hint) from error
-    image_format = image_format or RGB_FORMATS.get(rgb_extension(data) or "")
+    image_format = image_format or RGB_FORMATS.get(rgb_extension(data) or "") or _OTHER_FORMATS.get(path.suffix.lower())
     if image_format is None:
         raise BadFile("is neither JPEG, PNG nor WebP", file=path, hint="convert it, or take it out of the data")
     try:

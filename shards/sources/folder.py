@@ -1,6 +1,6 @@
 """Anybody's own data: a folder of images, and a folder of label images for each task.
 
-    ROOT/rgb/0001.jpg         .jpg, .jpeg, .png or .webp; folders within are welcome (rgb/site_a/0001.jpg)
+    ROOT/rgb/0001.jpg         .jpg, .png, .webp, .bmp, .tif or .ppm; folders within are welcome (rgb/site_a/0001.jpg)
     ROOT/semseg/0001.png      the label of rgb/0001.*; a frame without one simply lacks the label
     ROOT/depth/0001.png       any task that dataset.yaml declares has a folder of its name
     ROOT/train.txt, val.txt   one stem a line (0001, or site_a/0001); test.txt stands in for a missing val.txt
@@ -11,12 +11,12 @@
     name: warehouse              # default: the name of the folder
     val_fraction: 0.1            # instead of train.txt and val.txt
     group_by: folder             # what val_fraction keeps in one split: a folder of rgb, or a pattern of names
-    images: "color/{name}"       # default: rgb/{name}; {split}/images/{name} where folders say the split
+    images: "rgb/{name}"         # the default; "{split}/images/{name}" where folders say the split
     intrinsics: {fx: 525, fy: 525, cx: 319.5, cy: 239.5}     # of the camera, in pixels, where they are known
     tasks:
       semseg:
         kind: classes
-        files: "labels/{name}_L" # default: TASK/{name}
+        files: "semseg/{name}"   # the default
         classes: [floor, shelf, person]   # in index order; or their number; or {stored number: name, ...}
         offset: 1                # the stored number of the first class; default 0
         ignore: [0, 255]         # stored numbers, or colours, that mean "no label"; default 255

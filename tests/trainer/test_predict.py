@@ -86,7 +86,10 @@ def test_labels_are_not_mixed_with_others(finished, student, photos, tmp_path):
 def test_refusals(finished, photos, tmp_path):
     out = tmp_path / "out"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: no pictures; name pictures \(\.jpeg, \.jpg, \.png, \.webp\), or a"):
+    with pytest.raises(
+        UserError,
+        match=r"empty: no pictures; name pictures \(\.bmp, \.jpeg, \.jpg, \.png, \.ppm, \.tif, \.tiff, \.webp\), or a",
+    ):
         pictures([tmp_path / "empty"])
     with pytest.raises(UserError, match=r"nowhere: does not exist; correct the path"):
         pictures([photos, tmp_path / "nowhere"])
