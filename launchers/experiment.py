@@ -1,10 +1,10 @@
 """The commands that take a configuration: train, label, evaluate, run, config."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shards.errors import UserError
+from shards.store import on_disk
 from trainer.configfile import load, to_yaml
 from trainer.progress import console, say, show
 from trainer.shipped import find, names
@@ -25,6 +25,7 @@ def label(options: argparse.Namespace) -> None:
     from trainer.stages import describe_kept
 
     experiment = _experiment(options)
+    merged = on_disk(options.merge, "--merge") if options.merge else None
     kept = label(experiment)
     for line in describe_kept(kept):
         say(line)
@@ -32,8 +33,8 @@ def label(options: argparse.Namespace) -> None:
         for name, fraction in entry.get("kept_by_class", {}).items():
             say(f"  {task} {name}: " + ("never predicted" if fraction is None else f"{fraction:.1%}"))
     say(f"labels: {experiment.labels}")
-    if options.merge:
-        say(f"merged: {merge(experiment, Path(options.merge)).folder}")
+    if merged:
+        say(f"merged: {merge(experiment, merged).folder}")
 
 
 def evaluate(options: argparse.Namespace) -> None:

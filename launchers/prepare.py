@@ -12,6 +12,7 @@ from shards.extras import need
 from shards.manifest import NAME
 from shards.pack import pack
 from shards.sources.base import Source
+from shards.store import on_disk
 from trainer.extension import imported
 from trainer.parsing import parse_size
 from trainer.progress import console, progress
@@ -86,10 +87,11 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
         raise UserError("is of normals, which are not asked for", key="--window", hint="give --normals too")
     bad: list[str] = []
     frames = sum(len(keys) for keys in source.splits.values())
-    with _alone(Path(options.out)), progress(f"prepare {source.name}", frames) as report:
+    out = on_disk(options.out, "OUT")
+    with _alone(out), progress(f"prepare {source.name}", frames) as report:
         manifest = pack(
             source,
-            Path(options.out),
+            out,
             size=size or parse_size(options.size, "--size"),
             samples_per_shard=options.samples_per_shard,
             jobs=options.jobs,

@@ -1,10 +1,10 @@
 """The stages of an experiment: whether one is finished, what would keep it from that, how far it has come."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from shards.errors import UserError
 from shards.manifest import NAME
+from shards.store import place
 from trainer.evaluate import evaluated
 from trainer.experiment import Experiment
 from trainer.foreseen import check_training
@@ -63,7 +63,7 @@ class Stage:
 
 def standing(experiment: Experiment) -> list[tuple[Job, str, str]]:
     """Every job that an experiment takes, its state, and why it is in it."""
-    prepared = (Path(experiment.config.data.path) / NAME).exists()
+    prepared = (place(experiment.config.data.path) / NAME).exists()
     found = []
     for job in jobs(experiment):
         if not job.stages:

@@ -13,9 +13,12 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from shards.store import Remote
 
 
 def _temporary(path: Path) -> Path:
@@ -116,12 +119,23 @@ def read_json(path: str | os.PathLike[str], hint: str) -> Any:
         UserError: when it is missing or no JSON, with the given hint.
     """
     try:
-        return json.loads(Path(path).read_bytes())
+        data = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError("does not exist", file=path, hint=hint) from None
     except OSError as error:
         own = "change its permissions, or restore it"
         raise UserError(f"cannot be read ({error.strerror})", file=path, hint=own) from error
+    return parsed_json(data, path, hint)
+
+
+def parsed_json(data: bytes, path: "str | os.PathLike[str] | Remote", hint: str) -> Any:
+    """The value of a JSON file's bytes.
+
+    Raises:
+        UserError: when they are no JSON, with the given hint.
+    """
+    try:
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise UserError(f"cannot be read ({error})", file=path, hint=hint) from error
 

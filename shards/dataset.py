@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from shards.cache import Cache
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.holes import filled
@@ -20,6 +20,7 @@ from shards.manifest import Manifest
 from shards.order import Order
 from shards.resize import resize_frame
 from shards.statistics import mean_and_deviation
+from shards.store import Place
 from shards.stream import Batches, OrderedSource
 from shards.tasks import Task
 
@@ -32,14 +33,14 @@ class PseudoLabels:
     """A teacher's labels of one task, which stand in where a sample has none of its own.
 
     Args:
-        folder: the label shards, such as ``runs/.../labels/train``.
+        folder: the path or URL of the label shards, such as ``runs/.../labels/train``.
         keep: pixels whose confidence is not above it get no label; None or ``"all"`` keeps all, ``"50%"`` of each class
             the most confident half; or a :data:`shards.keep.Filter` of your own. Or a :class:`shards.keep.Keep`, which
             says more.
         holes: whether they also fill pixels that a sample's own label leaves open (:mod:`shards.holes`).
     """
 
-    folder: str | Path
+    folder: str | Place
     keep: float | str | Filter | Keep | None = None
     holes: bool = False
 
@@ -53,7 +54,7 @@ class ShardDataset(Dataset[Sample]):
         train[17]["depth"]
 
     Args:
-        data: the folder that ``tutelage prepare`` wrote, or its manifest.
+        data: the path or URL of the folder that ``tutelage prepare`` wrote, or its manifest.
         split: ``train``, ``val``, ...
         tasks: names of the tasks whose labels are wanted; None for all.
         pseudo: pseudo-labels by the name of the task that they are of.
@@ -61,6 +62,7 @@ class ShardDataset(Dataset[Sample]):
         labels: budgets: how many samples may show each task's label (:mod:`shards.frames`); a task that is not named
             shows all.
         seed: what the choice of those samples follows from.
+        cache: what shards in a store are read through; None for :class:`shards.cache.Cache` as it is by default.
 
     Attributes:
         manifest: what the data set holds.
@@ -74,7 +76,7 @@ class ShardDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        data: str | Path | Manifest,
+        data: str | Place | Manifest,
         split: str = "train",
         *,
         tasks: Sequence[str] | None = None,
@@ -82,8 +84,9 @@ class ShardDataset(Dataset[Sample]):
         size: tuple[int, int] | None = None,
         labels: Mapping[str, int | None] | None = None,
         seed: int = 0,
+        cache: Cache | None = None,
     ) -> None:
-        self.manifest = data if isinstance(data, Manifest) else Manifest.load(data)
+        self.manifest = data if isinstance(data, Manifest) else Manifest.load(data, cache=cache)
         self.split, self.size = split, size
         names = [task.name for task in self.manifest.tasks] if tasks is None else list(tasks)
         self.tasks: tuple[Task, ...] = tuple(self.manifest.task(name) for name in names)
@@ -92,7 +95,7 @@ class ShardDataset(Dataset[Sample]):
             if name not in names:
                 raise UserError(f"{name} is none of the tasks {', '.join(names)}", key=f"pseudo[{name!r}]")
             self.frames.add_pseudo(
-                LabelShards(Path(of.folder), self.manifest, split, self.manifest.task(name), of.keep), of.holes
+                LabelShards(of.folder, self.manifest, split, self.manifest.task(name), of.keep), of.holes
             )
 
     @property

@@ -1,7 +1,10 @@
 """The one error that users see as a line instead of a traceback."""
 
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shards.store import Remote
 
 
 class UserError(Exception):
@@ -21,7 +24,7 @@ class UserError(Exception):
         self,
         what: str,
         *,
-        file: str | PathLike[str] | None = None,
+        file: "str | PathLike[str] | Remote | None" = None,
         key: str | None = None,
         hint: str | None = None,
     ) -> None:

@@ -11,6 +11,7 @@ EXTRAS = {
     "deepspeed": ("deepspeed", "transformers"),
     "exr": ("OpenEXR",),
     "nyudv2": ("h5py",),
+    "remote": ("aiohttp", "fsspec", "s3fs"),
     "report": ("contourpy", "jinja2", "markupsafe", "matplotlib", "tensorboard"),
 }
 """By extra, the modules that are imported of it."""

@@ -21,6 +21,7 @@ from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import mix, mix_range
 from shards.read import Readers
+from shards.store import Place
 
 _BUDGET = 0xB0D6E7  # keeps the queue's random stream apart from the order's
 
@@ -101,6 +102,8 @@ class Frames:
             holes: also for the pixels that ground truth leaves open (:mod:`shards.holes`).
         """
         available = np.zeros(self.count, bool)
+        labels.readers.fetch_indexes()
+        self.readers.fetch_indexes()
         for number in range(len(self.readers.shards)):
             keys = labels.keys(number)
             if keys:
@@ -169,7 +172,7 @@ class Frames:
         bounds = zip(self.starts[:-1], self.starts[1:], strict=True)
         return [np.flatnonzero(mask[start:end]).astype(np.uint32) for start, end in bounds]
 
-    def file_of(self, key: str) -> Path:
+    def file_of(self, key: str) -> Place:
         """The shard that holds a key. For errors: it reads one index after the other until it finds it."""
         readers = (self.readers[number] for number in range(len(self.readers.shards)))
         return next(reader.path for reader in readers if key in reader.positions)
@@ -226,6 +229,7 @@ class Frames:
         if counts == [shard.samples for shard in self.readers.shards]:
             return np.broadcast_to(True, self.count)  # no memory, however many there are
         has = np.zeros(self.count, bool)
+        self.readers.fetch_indexes()
         for number, (shard, count) in enumerate(zip(self.readers.shards, counts, strict=True)):
             start = self.starts[number]
             if count == shard.samples:
@@ -253,6 +257,7 @@ class Frames:
             taking_part = {name: has for name, has in carried.items() if limits.get(name) != 0 and has.any()}
             check_tasks(self.assignment, list(taking_part))
             return {**carried, **shown_in_turn(self.assignment, seed, taking_part, queue)}
+        self.readers.fetch_indexes()
         positions = {
             key: int(self.starts[number]) + position
             for number in range(len(self.readers.shards))

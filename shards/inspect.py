@@ -1,5 +1,6 @@
 """What a data set holds, whether every byte of it is what was written, and what it looks like."""
 
+import hashlib
 import tarfile
 from collections.abc import Callable, Iterator
 from itertools import chain, zip_longest
@@ -13,7 +14,6 @@ from shards.notes import lines
 from shards.order import Order
 from shards.picture import save, sheet
 from shards.read import CURE, Readers, ShardReader, allowed_members
-from shards.write import sha256_of
 
 _USES = {"train": "learnt from it", "val": "measured on it"}
 
@@ -54,7 +54,9 @@ def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples:
         _verify_members(manifest, reader)
         for position in range(len(reader)):
             reader.decode(position)
-        if sha256_of(reader.path) != shard.sha256:  # last, since all the other checks can name the member
+        with reader.open() as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 != shard.sha256:  # last, since all the other checks can name the member
             raise UserError("bytes differ from the manifest's hash", file=reader.path, hint=CURE)
         checked += len(reader)
         progress(len(reader))
@@ -65,7 +67,7 @@ def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
     """The tar as any tar reader sees it: the very members that the index lists, in its order."""
     listed = [f"{reader.key(i)}.{extension}" for i in range(len(reader)) for extension in reader.members(i)]
     try:
-        with tarfile.open(reader.path, "r:") as tar:
+        with reader.open() as file, tarfile.open(fileobj=file, mode="r:") as tar:
             found = tar.getnames()
     except (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError, MemoryError) as error:
         raise UserError(f"is no whole tar ({error})", file=reader.path, hint=CURE) from error

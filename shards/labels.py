@@ -26,6 +26,7 @@ from shards.pack import merge_samples
 from shards.read import CONFIDENCE, Readers, soft_classes
 from shards.soft import MEMBER as SOFT
 from shards.soft import encode_soft
+from shards.store import Place
 from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, write_shard
 
@@ -95,7 +96,7 @@ class LabelShards:
     """The pseudo-labels of one task, read beside their source.
 
     Args:
-        folder: the sidecar.
+        folder: the sidecar's path or URL.
         source: the manifest of the data set that was labelled.
         task: whose labels are read.
         keep: what is taken of them, also as a value that :meth:`shards.keep.Keep.of` knows: a number is a threshold.
@@ -105,10 +106,10 @@ class LabelShards:
     """
 
     def __init__(
-        self, folder: Path, source: Manifest, split: str, task: Task, keep: Keep | float | str | Filter | None
+        self, folder: str | Place, source: Manifest, split: str, task: Task, keep: Keep | float | str | Filter | None
     ) -> None:
         self.task, self.keep = task, Keep.of(keep)
-        manifest = Manifest.load(folder, kind="labels")
+        manifest = Manifest.load(folder, kind="labels", cache=source.cache)
         if manifest.source.get("manifest_sha256") != source.sha256:
             hint = "label this data set: `tutelage label CONFIG`"
             raise UserError(f"holds labels of another data set than {source.folder}", file=manifest.path, hint=hint)
@@ -128,7 +129,7 @@ class LabelShards:
                 what = f"counts no confidences of {task.name} to keep a share by"
                 raise UserError(what, file=manifest.path, hint=f"set pseudo.{task.name}.keep=all")
             self._limits = quantile_limits(counts, self.keep.quantile)
-        self._readers = Readers(manifest, split)
+        self.readers = Readers(manifest, split)
 
     @property
     def planes(self) -> dict[str, int]:
@@ -138,7 +139,7 @@ class LabelShards:
 
     def keys(self, shard: int) -> set[str]:
         """Keys of a source shard that have a pseudo-label of this task."""
-        reader = self._readers[shard]
+        reader = self.readers[shard]
         member = f"{self.task.name}.png"
         return {reader.key(position) for position in range(len(reader)) if member in reader.members(position)}
 
@@ -159,7 +160,7 @@ class LabelShards:
             if keep.threshold is None and keep.quantile is None:
                 what, hint = "has no confidence to weigh by", f"set pseudo.{name}.weight=none"
             hint += ", or label.flip=true for the teacher"
-            raise UserError(what, file=self._readers[shard].path, key=key, hint=hint)
+            raise UserError(what, file=self.readers[shard].path, key=key, hint=hint)
         label, weight = arrays[name], self._weight(shard, key, arrays[name], confidence)
         limit = keep.threshold if self._limits is None else self._limits[self.task.storage.group_of(label)]
         if weight is not None:
@@ -179,11 +180,11 @@ class LabelShards:
         try:
             return self.keep.filtered(self.task, label, confidence, self._statistics)
         except UserError as error:
-            file, where = self._readers[shard].path, f"{key} (pseudo.{self.task.name}.keep)"
+            file, where = self.readers[shard].path, f"{key} (pseudo.{self.task.name}.keep)"
             raise UserError(error.what, file=file, key=where, hint=error.hint) from error
 
     def _decode(self, shard: int, key: str, soft: bool = False) -> dict[str, np.ndarray]:
-        reader, unwanted = self._readers[shard], None if soft else f"{self.task.name}.{SOFT}.png"
+        reader, unwanted = self.readers[shard], None if soft else f"{self.task.name}.{SOFT}.png"
         position = reader.positions[key]
         return reader.decode(position, lambda of: of.startswith(f"{self.task.name}.") and of != unwanted)
 

@@ -26,9 +26,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from shards.atomic import read_json, write_json
+from shards.atomic import parsed_json, read_json, write_json
+from shards.cache import Cache, Item
 from shards.errors import UserError
 from shards.statistics import merge
+from shards.store import Missing, Place, Remote, place
 from shards.tasks import Task
 
 FORMAT = 1
@@ -56,9 +58,9 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A data set's manifest, and the folder it describes."""
+    """A data set's manifest, and the folder it describes: on a disk, or in a store and read through a cache."""
 
-    folder: Path
+    folder: Place
     name: str
     kind: str
     size: tuple[int, int] | None
@@ -67,10 +69,22 @@ class Manifest:
     statistics: Mapping[str, Mapping[str, dict[str, Any]]]
     source: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    cache: Cache = field(default_factory=Cache)
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         return self.folder / NAME
+
+    @property
+    def remote(self) -> bool:
+        """Whether its files are in a store."""
+        return isinstance(self.folder, Remote)
+
+    def items(self, shard: "ShardInfo") -> tuple[Item, Item]:
+        """A shard's index and the shard, as the cache knows files of a store."""
+        assert isinstance(self.folder, Remote)
+        index = Item(self.folder / shard.index_file, shard.index_sha256)
+        return index, Item(self.folder / shard.file, shard.sha256, shard.bytes)
 
     @cached_property
     def sha256(self) -> str:
@@ -105,11 +119,14 @@ class Manifest:
         return sum(shard.samples for shard in self.splits.get(split, ()))
 
     def complete(self) -> bool:
-        """Whether every shard is there with its index and its size; :func:`shards.inspect.verify` looks closer."""
+        """Whether every shard is there with its index and its size, of a data set on a disk;
+        :func:`shards.inspect.verify` looks closer."""
+        folder = self.folder
+        assert isinstance(folder, Path)
         return all(
-            (self.folder / shard.index_file).is_file()
-            and (self.folder / shard.file).is_file()
-            and (self.folder / shard.file).stat().st_size == shard.bytes
+            (folder / shard.index_file).is_file()
+            and (folder / shard.file).is_file()
+            and (folder / shard.file).stat().st_size == shard.bytes
             for shards in self.splits.values()
             for shard in shards
         )
@@ -136,7 +153,8 @@ class Manifest:
         return self
 
     def save(self) -> None:
-        """Write ``MANIFEST.json`` atomically."""
+        """Write ``MANIFEST.json`` atomically, on a disk."""
+        assert isinstance(self.path, Path)
         splits = {name: [shard.__dict__ for shard in shards] for name, shards in self.splits.items()}
         entry = {
             "format": FORMAT,
@@ -152,15 +170,21 @@ class Manifest:
         write_json(self.path, entry)
 
     @classmethod
-    def load(cls, folder: str | Path, kind: str = "frames") -> "Manifest":
+    def load(cls, folder: str | Place, kind: str = "frames", cache: Cache | None = None) -> "Manifest":
         """Read a folder's manifest.
+
+        Args:
+            folder: its path or URL.
+            kind: what it has to be of: ``frames`` or ``labels``.
+            cache: what files of a store are read through; None for the default one.
 
         Raises:
             UserError: when it is missing, damaged, of a newer format, or of another kind.
         """
-        folder = Path(folder)
+        folder = place(folder)
         path = folder / NAME
-        entry = read_json(path, _PREPARE)
+        data = _read(path) if isinstance(path, Remote) else b""
+        entry = parsed_json(data, path, _PREPARE) if isinstance(path, Remote) else read_json(path, _PREPARE)
         try:
             if entry["format"] > FORMAT:
                 raise UserError(
@@ -171,7 +195,7 @@ class Manifest:
             if entry["kind"] != kind:
                 hint = f"give the folder of a data set of {kind}"
                 raise UserError(f"describes {entry['kind']}, not {kind}", key="kind", hint=hint)
-            return cls(
+            manifest = cls(
                 folder,
                 entry["name"],
                 entry["kind"],
@@ -181,12 +205,23 @@ class Manifest:
                 entry["statistics"],
                 entry["source"],
                 entry.get("notes", {}),
+                cache or Cache(),
             ).checked()
+            if data:  # those bytes, whatever the store holds later
+                manifest.__dict__["sha256"] = hashlib.sha256(data).hexdigest()
+            return manifest
         except UserError as error:
             raise UserError(error.what, file=path, key=error.key, hint=error.hint or _PREPARE) from error
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             what = f"is no manifest of format {FORMAT} ({type(error).__name__}: {error})"
             raise UserError(what, file=path, hint=_PREPARE) from error
+
+
+def _read(path: Remote) -> bytes:
+    try:
+        return path.read_bytes()
+    except Missing:
+        raise UserError("does not exist", file=path, hint=_PREPARE) from None
 
 
 def _shard(entry: Mapping[str, Any]) -> ShardInfo:

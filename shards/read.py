@@ -9,8 +9,10 @@ import threading
 import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from shards.index import CURE, read_index
 from shards.manifest import Manifest, ShardInfo
 from shards.soft import MEMBER as SOFT
 from shards.soft import decode_soft
+from shards.store import Place
 from shards.tasks import Task
 
 CONFIDENCE = "conf"
@@ -42,22 +45,43 @@ def soft_classes(manifest: Manifest) -> dict[str, int]:
 
 
 def check_files(manifest: Manifest, split: str) -> None:
-    """Make sure that all shards of a split are there, whole by their size, with their indexes.
+    """Make sure that all shards of a split are there, whole by their size, with their indexes; of those in a store, 64
+    that are spread evenly.
 
     Raises:
         UserError: naming the first that is not.
     """
-    for shard in manifest.splits.get(split, ()):
+    shards = manifest.splits.get(split, ())
+    if manifest.remote:
+        asked = [shards[len(shards) * part // 64] for part in range(64)] if len(shards) > 64 else shards
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda shard: _check_remote(manifest, shard), asked))
+        return
+    assert isinstance(manifest.folder, Path)
+    for shard in shards:
         for path in (manifest.folder / shard.file, manifest.folder / shard.index_file):
             if not path.is_file():
                 raise UserError("is missing", file=path, hint=CURE)
         _check_size(manifest.folder / shard.file, (manifest.folder / shard.file).stat().st_size, shard)
 
 
-def _check_size(path: Path, size: int, shard: ShardInfo) -> None:
-    if size != shard.bytes:
+def _check_remote(manifest: Manifest, shard: ShardInfo) -> None:
+    index, tar = manifest.items(shard)
+    index.remote.size()
+    _check_size(tar.remote, tar.remote.size(), shard)
+
+
+def _check_size(path: Place, size: int | None, shard: ShardInfo) -> None:
+    if size not in (None, shard.bytes):
         what = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
         raise UserError(what, file=path, hint=CURE)
+
+
+class _Differs(Exception):
+    """Bytes are not those that were written."""
+
+    def __init__(self, error: UserError) -> None:
+        self.error = error
 
 
 class ShardReader:
@@ -77,6 +101,12 @@ class ShardReader:
         self.tasks = {task.name: task for task in manifest.tasks}
         self.soft_classes = soft_classes(manifest) if manifest.kind == "labels" else {}
         self._samples = read_index(manifest, shard, allowed_members(manifest.tasks, manifest.kind))
+        self._cache = manifest.cache
+        self._item = None
+        if not isinstance(self.path, Path):  # its file is fetched when it is read from
+            self._item = manifest.items(shard)[1]
+            self._cache.touch(self._item)
+            return
         try:
             self._file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
@@ -90,6 +120,13 @@ class ShardReader:
 
     def __len__(self) -> int:
         return len(self._samples)
+
+    def open(self) -> FileIO:
+        """The whole shard, for reading."""
+        if self._item is not None:
+            return self._cache.open(self._item)
+        assert isinstance(self.path, Path)
+        return self.path.open("rb", buffering=0)
 
     def key(self, position: int) -> str:
         return self._samples[position]["key"]
@@ -110,14 +147,36 @@ class ShardReader:
             UserError: when bytes differ from what was written.
         """
         sample = self._samples[position]
-        data = os.pread(self._file, sample["length"], sample["offset"])
+        try:
+            return self._members(sample, self._bytes(sample), wanted)
+        except _Differs as differs:
+            if self._item is None:
+                raise differs.error from None
+        self._cache.discard(self._item)  # the bytes that arrived were right, so the cache's disk has changed them
+        try:
+            return self._members(sample, self._bytes(sample), wanted)
+        except _Differs as differs:
+            raise differs.error from None
+
+    def _bytes(self, sample: Mapping[str, Any]) -> bytes:
+        """What the shard holds of a sample."""
+        if self._item is None:
+            return os.pread(self._file, sample["length"], sample["offset"])
+        try:
+            with self._cache.open(self._item) as file:
+                return os.pread(file.fileno(), sample["length"], sample["offset"])
+        except UserError as error:
+            raise UserError(error.what, file=error.file, key=error.key or sample["key"], hint=error.hint) from error
+
+    def _members(self, sample: Mapping[str, Any], data: bytes, wanted: Callable[[str], bool]) -> dict[str, bytes]:
         members = {}
         for extension, (offset, size, checksum) in sample["members"].items():
             if wanted(extension):
                 member = data[offset : offset + size]
                 if len(member) != size or zlib.crc32(member) != checksum:
                     key = f"{sample['key']}.{extension}"
-                    raise UserError("bytes differ from those that were written", file=self.path, key=key, hint=CURE)
+                    what = "bytes differ from those that were written"
+                    raise _Differs(UserError(what, file=self.path, key=key, hint=CURE))
                 members[extension] = member
         return members
 
@@ -164,7 +223,18 @@ class Readers:
         self._open: OrderedDict[int, ShardReader] = OrderedDict()
         self._lock = threading.Lock()
 
+    def fetch_indexes(self) -> None:
+        """Have all indexes at hand, if they are in a store: for whoever is going to look at each of them."""
+        if self.manifest.remote:
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(self._fetch_index, range(len(self.shards))))
+
+    def _fetch_index(self, number: int) -> None:
+        self.manifest.cache.open(self.manifest.items(self.shards[number])[0]).close()
+
     def __getitem__(self, number: int) -> ShardReader:
+        if self.manifest.remote and number not in self._open:
+            self._fetch_index(number)  # here, where others need not wait for it
         with self._lock:
             reader = self._open.pop(number, None) or ShardReader(self.manifest, self.shards[number])
             self._open[number] = reader

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from shards.errors import UserError
+from shards.store import Place
 from shards.tasks import Task
 from trainer.augment import no_plane
 from trainer.kinds import learning
@@ -56,7 +56,7 @@ class Collate:
     def __init__(
         self,
         labels: Sequence[Task],
-        file_of: Callable[[str], Path] | None = None,
+        file_of: Callable[[str], Place] | None = None,
         planes: Mapping[str, int] | None = None,
     ) -> None:
         self.labels, self.file_of, self.planes = labels, file_of, dict(planes or {})

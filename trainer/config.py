@@ -11,7 +11,17 @@ from typing import Any
 
 from trainer.definition import DPT, FPN, HRNET_W18_WIDTHS, MTINET, VERSION
 from trainer.option import option
-from trainer.parsing import each_once, four_widths, limits, parse_every, parse_keep, parse_size, zoom_factors
+from trainer.parsing import (
+    each_once,
+    four_widths,
+    limits,
+    local,
+    parse_bytes,
+    parse_every,
+    parse_keep,
+    parse_size,
+    zoom_factors,
+)
 
 _CONFIDENCE = "a confidence of at least 0 and less than 1"
 _DECAY = "more than 0 and less than 1, such as 0.999, or null for none"
@@ -24,7 +34,12 @@ class Data:
     name: str = option("data", column="dataset", measured=True)
     """Name of the data set in the folders of runs."""
     path: str = option("???", decides=False, path=True, measured=True)
-    """Folder of the data set (the one that holds MANIFEST.json)."""
+    """Folder of the data set (the one that holds MANIFEST.json): a path, or a URL such as https:// or s3://."""
+    cache: str | None = option(None, decides=False, path=True, check=local)
+    """Folder on each node's own disk for shards of a URL, which its ranks and runs share; null: $TUTELAGE_CACHE, or the
+    node's temporary folder in a Slurm job, or else ~/.cache/tutelage."""
+    cache_size: str = option("50GB", decides=False, check=parse_bytes)
+    """Most that the cache may hold, in kB, MB, GB or TB; what is needed last is removed first."""
     size: str | None = option(None, check=parse_size, column="size", measured=True)
     """HEIGHTxWIDTH that frames are resized to when they are read; null keeps the stored size."""
     crop: str | None = option(None, check=parse_size, column="crop")
@@ -240,9 +255,9 @@ class Checkpoint:
 class Run:
     """Where a run is kept."""
 
-    root: str = option("runs", path=True)
+    root: str = option("runs", path=True, check=local)
     """Folder of all runs."""
-    path: str = option("${run.root}/${data.name}/${experiment}/seed-${seed}", path=True, inherited=False)
+    path: str = option("${run.root}/${data.name}/${experiment}/seed-${seed}", path=True, inherited=False, check=local)
     """Folder of this run."""
 
 

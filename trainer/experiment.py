@@ -9,19 +9,21 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from shards.assignment import NESTED
+from shards.cache import Cache, default_folder
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.keep import ALL, Keep
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
+from shards.store import Place, address, place
 from shards.tasks import Task
 from trainer.config import Config
 from trainer.configfile import load, teacher_call
 from trainer.extension import called
 from trainer.measurement import Measurement
 from trainer.model.architecture import RGB, Architecture
-from trainer.parsing import parse_size
+from trainer.parsing import parse_bytes, parse_size
 from trainer.shipped import find, spelling
 
 TRAIN = "train"
@@ -44,7 +46,7 @@ class Experiment:
         self.folder = Path(self.config.run.path)
 
     @classmethod
-    def of_run(cls, folder: Path, data: Path | None = None) -> "Experiment":
+    def of_run(cls, folder: Path, data: Place | None = None) -> "Experiment":
         """The experiment that left a run's folder, wherever the folder and its data set are now.
 
         Its teachers cannot be asked for: the configuration there names them relative to another place.
@@ -57,7 +59,7 @@ class Experiment:
         config = load(path)
         OmegaConf.set_readonly(config, False)  # type: ignore[arg-type]
         config.run.path = str(folder)
-        config.data.path = str(data or config.data.path)
+        config.data.path = address(data or config.data.path)
         return cls(path, config=config)
 
     @property
@@ -72,11 +74,13 @@ class Experiment:
 
     @cached_property
     def manifest(self) -> Manifest:
-        path = self.config.data.path
-        if not (Path(path) / NAME).exists():
+        data = self.config.data
+        at = place(data.path)
+        if isinstance(at, Path) and not (at / NAME).exists():
             hint = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
-            raise UserError("is no prepared data set", file=path, key="data.path", hint=hint)
-        manifest = Manifest.load(path)
+            raise UserError("is no prepared data set", file=data.path, key="data.path", hint=hint)
+        limit = parse_bytes(data.cache_size, "data.cache_size")
+        manifest = Manifest.load(at, cache=Cache(Path(data.cache) if data.cache else default_folder(), limit))
         model = self.config.model
         for name in {**dict.fromkeys([*self.config.tasks, *self.config.inputs, *(model.pretrained_inputs or ())])}:
             if name != RGB:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from shards.errors import UserError
 from shards.keep import Keep
+from shards.store import on_disk
 
 
 def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
@@ -22,6 +23,24 @@ def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
     if not match or not all(int(side) for side in match.groups()):
         raise UserError(f"{text!r} is no size", key=key, hint="write HEIGHTxWIDTH, such as 480x640")
     return int(match[1]), int(match[2])
+
+
+def parse_bytes(text: str, key: str) -> int:
+    """``"50GB"`` → 50,000,000,000.
+
+    Raises:
+        UserError: when it is no number of bytes, or 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", text)
+    size = int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " ")) if match else 0
+    if not size:
+        raise UserError(f"{text!r} is not a number of bytes over 0", key=key, hint="write one such as 200GB")
+    return size
+
+
+def local(path: str | None, key: str) -> None:
+    """Make sure that a path, if there is one, is no URL."""
+    on_disk(path or "", key)
 
 
 def parse_every(value: int | str, key: str = "checkpoint.every") -> tuple[int | None, float | None]:

@@ -14,6 +14,7 @@ from analysis.results.groups import grouped, read_result, result_files, varying
 from analysis.results.paper import Paper
 from shards.errors import UserError
 from shards.manifest import NAME, Manifest
+from shards.store import place
 from shards.tasks import Task
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
@@ -212,11 +213,12 @@ def _data_set(run: Run, wanted: str, moved: Sequence[Manifest]) -> Manifest:
             return manifest
     hint = "say where it is: --data DATASET"
     configured = Experiment.of_run(run.folder).config.data.path
-    if not (Path(configured) / NAME).exists():
-        raise UserError("the data set is not there any more", file=configured, key="data.path", hint=hint)
-    manifest = Manifest.load(configured)
+    at = place(configured)
+    if not (at / NAME).exists():
+        raise UserError("the data set is not there any more", file=at, key="data.path", hint=hint)
+    manifest = Manifest.load(at)
     if manifest.sha256 != wanted:
-        raise UserError("is not the data set that the runs were evaluated on", file=configured, hint=hint)
+        raise UserError("is not the data set that the runs were evaluated on", file=at, hint=hint)
     return manifest
 
 

@@ -55,8 +55,13 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
     splits[TRAIN] = tuple(shard_info(out, index) for index in indexes)
     for split, shards in source.splits.items():
         for shard in shards if split != TRAIN else ():
-            _link(source.folder / shard.file, out / shard.file)
-            _link(source.folder / shard.index_file, out / shard.index_file)
+            if isinstance(source.folder, Path):
+                _link(source.folder / shard.file, out / shard.file)
+                _link(source.folder / shard.index_file, out / shard.index_file)
+            else:
+                for item, name in zip(source.items(shard), (shard.index_file, shard.file), strict=True):
+                    with source.cache.open(item) as data, atomic_file(out / name) as file:
+                        shutil.copyfileobj(data, file)
     statistics = dict(source.statistics)
     statistics |= statistics_of({TRAIN: [index["statistics"] for index in indexes]}, source.tasks)
     manifest = Manifest(out, source.name, "frames", source.size, source.tasks, splits, statistics, job)
