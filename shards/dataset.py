@@ -1,7 +1,7 @@
 """A prepared data set as a map-style data set: samples by number, and batches in the exact order of training."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,10 +18,11 @@ from shards.keep import Filter, Keep
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import Order
+from shards.prefetch import followed, sources_of
 from shards.resize import resize_frame
 from shards.statistics import mean_and_deviation
 from shards.store import Place
-from shards.stream import Batches, OrderedSource
+from shards.stream import Batches, OrderedSource, Position
 from shards.tasks import Task
 
 Sample = dict[str, np.ndarray]
@@ -169,8 +170,13 @@ class ShardDataset(Dataset[Sample]):
         batches = Batches(global_batch_size, 1, rank, world_size)
         counts = [shard.samples for shard in self.frames.readers.shards]
         order = Order(counts, seed, window=shuffle_window)
-        places = OrderedSource(order, batches, start_step, sys.maxsize if steps is None else steps)()
-        while part := list(islice(places, batches.micro)):
+        stop = sys.maxsize if steps is None else steps
+        places = OrderedSource(order, batches, start_step, stop)()
+        loaded = self._batches(iter(lambda: list(islice(places, batches.micro)), []))
+        yield from followed(loaded, sources_of(self.frames), order, batches, start_step, stop)
+
+    def _batches(self, parts: Iterable[Sequence[Position]]) -> Iterator[dict[str, Any]]:
+        for part in parts:
             yield self._batch([int(self.frames.starts[place.shard]) + place.number for place in part])
 
     def _batch(self, indices: Sequence[int]) -> dict[str, Any]:

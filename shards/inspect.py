@@ -3,16 +3,17 @@
 import hashlib
 import tarfile
 from collections.abc import Callable, Iterator
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from shards.errors import UserError
-from shards.manifest import Manifest
+from shards.manifest import Manifest, ShardInfo
 from shards.notes import lines
 from shards.order import Order
 from shards.picture import save, sheet
+from shards.prefetch import Prefetch
 from shards.read import CURE, Readers, ShardReader, allowed_members
 
 _USES = {"train": "learnt from it", "val": "measured on it"}
@@ -49,7 +50,7 @@ def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples:
         UserError: at the first thing that is wrong.
     """
     checked = 0
-    for shard in chain.from_iterable(manifest.splits.values()):
+    for shard in _in_turn(manifest):
         reader = ShardReader(manifest, shard)
         _verify_members(manifest, reader)
         for position in range(len(reader)):
@@ -61,6 +62,15 @@ def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples:
         checked += len(reader)
         progress(len(reader))
     return checked
+
+
+def _in_turn(manifest: Manifest) -> Iterator[ShardInfo]:
+    """All shards, the next ones fetched ahead where they are in a store."""
+    for split, shards in manifest.splits.items():
+        with Prefetch([Readers(manifest, split)] if manifest.samples(split) else []) as ahead:
+            for number, shard in enumerate(shards):
+                ahead.update(range(number, len(shards)))
+                yield shard
 
 
 def _verify_members(manifest: Manifest, reader: ShardReader) -> None:

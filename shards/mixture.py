@@ -6,7 +6,8 @@ Each pool has an order of its own (:class:`shards.order.Order`) and is gone thro
 each time, whatever the epochs of the run are; so a position is still found without looking at those before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import merge
 
 import numpy as np
 
@@ -44,6 +45,23 @@ class Mixture:
                 raise UserError(f"the {name} of two pools is empty, where a batch takes {part} samples of it")
         self.samples = sum(order.samples for order in self.orders)
         self.steps_per_epoch = self.samples // global_batch_size
+
+    def stage(self, epoch: int, position: int) -> tuple[object, ...]:
+        """As :meth:`shards.order.Order.stage`, of both pools."""
+        step = epoch * self.steps_per_epoch + position // self.global_batch_size
+        parts = zip(self.orders, self.parts, strict=True)
+        return tuple(order.stage(*divmod(step * part, order.samples)) for order, part in parts if part)
+
+    def upcoming(self, epoch: int, position: int) -> Iterator[tuple[int, int, int]]:
+        """As :meth:`shards.order.Order.upcoming`, of both pools."""
+        step = epoch * self.steps_per_epoch + position // self.global_batch_size
+
+        def of(order: Order, part: int) -> Iterator[tuple[int, int, int]]:
+            for each, place, shard in order.upcoming(*divmod(step * part, order.samples)):
+                epoch, within = divmod((each * order.samples + place) // part, self.steps_per_epoch)
+                yield epoch, within * self.global_batch_size, shard
+
+        return merge(*(of(order, part) for order, part in zip(self.orders, self.parts, strict=True) if part))
 
     def locate(self, epoch: int, position: int) -> tuple[int, int]:
         """The sample at a position of an epoch, as (shard, number within the shard): samples of the second pool are

@@ -5,7 +5,7 @@ found without looking at those before it, so a run continues anywhere at once. P
 are computed here and by no library, so the order stays what it is when numpy changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -76,6 +76,28 @@ class Order:
         ends = np.cumsum(self.counts[shards])
         place = int(np.searchsorted(ends, offset, side="right"))
         return int(shards[place]), offset - int(ends[place] - self.counts[shards[place]])
+
+    def stage(self, epoch: int, position: int) -> tuple[int, int]:
+        """The epoch, and which of its windows a position lies in: samples of other shards follow where it changes."""
+        return epoch, int(np.searchsorted(self._epoch(epoch)[1], position, side="right"))
+
+    def upcoming(self, epoch: int, position: int) -> Iterator[tuple[int, int, int]]:
+        """Shards in the order in which they are first needed from a position on, to the end of the next epoch.
+
+        Yields:
+            Epoch and position of the first sample, and the shard. A shard comes once in each epoch.
+        """
+        for each, first in ((epoch, position), (epoch + 1, 0)):
+            shards, starts = self._epoch(each)
+            for window in range(int(np.searchsorted(starts, first, side="right")) - 1, len(starts)):
+                of, start = shards[window * self.window : (window + 1) * self.window], int(starts[window])
+                ends = np.cumsum(self.counts[of])
+                # not by self._window, which has the windows that are being read
+                offsets = self._permute_window(each, window) if self.shuffle else np.arange(ends[-1])
+                skipped = max(first - start, 0)
+                places, found = np.unique(np.searchsorted(ends, offsets[skipped:], side="right"), return_index=True)
+                for at in np.argsort(found):
+                    yield each, start + skipped + int(found[at]), int(of[places[at]])
 
     def _permute_shards(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Shards in this epoch's order, and the first position of every window of them."""

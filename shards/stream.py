@@ -71,13 +71,13 @@ class InOrder:
     """
 
     def __init__(self, counts: Sequence[int]) -> None:
-        self._order = Order(counts, 0, shuffle=False)
+        self.order = Order(counts, 0, window=1, shuffle=False)
 
     def __len__(self) -> int:
-        return self._order.samples
+        return self.order.samples
 
     def __getitem__(self, place: int) -> Position:
-        return Position(0, place, *self._order.locate(0, place))
+        return Position(0, place, *self.order.locate(0, place))
 
 
 class OrderedSource:

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.frames import Frames
+from shards.prefetch import Prefetch, sources_of
 from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.batch import Collate
@@ -87,8 +88,11 @@ def evaluate(
         first = number * batch_size
         return load_frames([every[place] for place in range(first, min(first + batch_size, len(every)))])
 
-    with progress(title or "", len(own), show=title is not None and process.is_main_process) as report:
-        for loaded in map_ahead(load, own, _THREADS, _THREADS + 2):
+    show = title is not None and process.is_main_process
+    with Prefetch(sources_of(data)) as ahead, progress(title or "", len(own), show=show) as report:
+        ahead.at(every.order, 0, 0, (1, 0))
+        for number, loaded in zip(own, map_ahead(load, own, _THREADS, _THREADS + 2), strict=True):
+            ahead.at(every.order, 0, number * batch_size, (1, 0))
             for batch, truths in loaded:
                 final = network(batch.to(process.device).inputs(inputs, torch.channels_last)).final
                 labels, targets, outputs = {}, {}, {}

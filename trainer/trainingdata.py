@@ -11,6 +11,7 @@ from shards.errors import UserError
 from shards.frames import Frames
 from shards.mixture import Mixture
 from shards.order import Order
+from shards.prefetch import followed, sources_of
 from shards.stream import Batches, OrderedSource, Position, pipeline
 from trainer import config as options
 from trainer.augment import Augment
@@ -143,7 +144,8 @@ class TrainingData:
         def collate(samples: list[Any]) -> Batch:
             return stack(samples).pin_memory() if pin else stack(samples)
 
-        yield from pipeline(OrderedSource(order, cut, start, stop), load, collate, self.num_workers)
+        batches = pipeline(OrderedSource(order, cut, start, stop), load, collate, self.num_workers)
+        yield from followed(batches, sources_of(self.frames), order, cut, start, stop)
 
     def _augment(self) -> Augment:
         asked = self.augment

@@ -26,6 +26,7 @@ from shards.errors import UserError
 from shards.frames import Frames
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
 from shards.manifest import NAME, Manifest, same_json, statistics_of
+from shards.prefetch import Prefetch, sources_of
 from shards.stream import Position
 from shards.write import EncodedSample, shard_info
 from trainer.averaging import outputs_of
@@ -46,6 +47,8 @@ from trainer.runtime import accelerator, device_name
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
+_AHEAD = 2
+"""Shards of a store that are fetched while one is labelled; others may label them."""
 
 
 def label(experiment: Experiment) -> dict[str, Any]:
@@ -113,7 +116,7 @@ class _Pass:
         done, total = sum(frames[name] for name in counted), sum(frames.values())
         title, show = f"{self.experiment.config.experiment}: label", self.process.is_main_process
         writer = Background()
-        with progress(title, total, done=done, show=show) as report:
+        with Prefetch(sources_of(self.frames)) as ahead, progress(title, total, done=done, show=show) as report:
             while shared.left and not (shared.folder / NAME).exists():
                 idle = True
                 for name, lease in shared.take():
@@ -123,6 +126,8 @@ class _Pass:
                         if new:
                             report(frames[name])
                         continue
+                    coming = [numbers[each] for each in (name, *shared.after(name, _AHEAD))]
+                    ahead.update(number for number in coming if len(self.chosen[number]))
                     samples = []
                     # bounded, since a frame's arrays are many times larger than what is written of it
                     for sample in map_ahead(self.encode, self.label_shard(numbers[name]), _THREADS, 2 * self.batch):

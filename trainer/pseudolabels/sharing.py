@@ -47,6 +47,12 @@ class SharedShards:
         """How many shards were not whole when they were last looked at."""
         return len(self._left)
 
+    def after(self, name: str, count: int) -> list[str]:
+        """The next ones of those that are left."""
+        names = list(self._left)
+        at = names.index(name) + 1 if name in self._left else 0
+        return names[at : at + count]
+
     def noted(self) -> list[str]:
         """The shards that are known to be whole."""
         return [name for name in self._left if self._noted(name)]

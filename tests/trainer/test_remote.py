@@ -1,0 +1,125 @@
+"""Experiments on a data set of a web server: the same bits as on a disk, and one line when the server is gone."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ranks import launch
+from runs import LONG, assert_same_run
+from stores import Web
+
+from launchers.cli import main
+from trainer.configfile import to_dict
+from trainer.experiment import Experiment
+from trainer.setting import decisive
+
+pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
+
+
+@pytest.fixture
+def web(scenes_dataset, tmp_path):
+    with Web(scenes_dataset.folder, tmp_path / "control.json") as server:
+        yield server
+
+
+def command(words: list[str], **options) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    call = [sys.executable, "-m", "tutelage", *words]
+    return subprocess.run(call, env=environment, text=True, capture_output=True, timeout=200, **options)
+
+
+def fetched(web: Web) -> dict[str, int]:
+    return {line.split()[0]: count for line, count in web.requests().items() if "MANIFEST" not in line}
+
+
+def test_two_ranks_that_share_a_cache_train_as_on_a_disk(configs, web, scenes_dataset, tmp_path):
+    for name, where in {"disk": scenes_dataset.folder, "web": web.url}.items():
+        call = ["-m", "tutelage", "train", str(configs / "plain.yaml"), *LONG, f"run.root={tmp_path / name}"]
+        done = launch(2, *call, f"data.path={where}", f"data.cache={tmp_path / 'cache'}")
+        assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path / "disk/scenes/plain/seed-0", tmp_path / "web/scenes/plain/seed-0")
+    files = [
+        file for shards in scenes_dataset.splits.values() for shard in shards for file in (shard.file, shard.index_file)
+    ]
+    assert fetched(web) == dict.fromkeys(files, 1), "both ranks together, over four epochs"
+
+
+def test_teacher_labels_student_and_results_are_those_of_the_disk(configs, web, finished_root, tmp_path):
+    where = [f"run.root={tmp_path / 'runs'}", f"data.path={web.url}", f"data.cache={tmp_path / 'cache'}"]
+    done = command(["run", str(configs / "student.yaml"), *where])
+    assert done.returncode == 0, done.stderr
+    for name in ("teacher", "student"):
+        own, other = (root / f"scenes/{name}/seed-0" for root in (tmp_path / "runs", finished_root))
+        assert_same_run(own, other) if name == "teacher" else None
+        one, two = (json.loads((run / "result.json").read_text()) for run in (own, other))
+        assert one["metrics"] == two["metrics"] and one["validation_set"] == two["validation_set"]
+    labels = {file.name: file.read_bytes() for file in (finished_root / "scenes/teacher/seed-0/labels/train").iterdir()}
+    for shard in (name for name in labels if name.startswith("train-")):
+        assert (tmp_path / "runs/scenes/teacher/seed-0/labels/train" / shard).read_bytes() == labels[shard]
+    merged = tmp_path / "merged"
+    done = command(["label", str(configs / "teacher.yaml"), "--merge", str(merged), *where])
+    assert done.returncode == 0, done.stderr
+    done = command(["inspect", str(merged), "--verify"])
+    assert "30 samples verified" in done.stdout, done.stderr
+
+
+def test_a_server_that_disappears_in_mid_epoch(configs, web, scenes_dataset, reference, tmp_path):
+    size = sum(shard.bytes for shard in scenes_dataset.shards("train")) * 2 // 3
+    where = [f"run.root={tmp_path / 'runs'}", f"data.cache={tmp_path / 'cache'}", f"data.cache_size={size}"]
+    call = [sys.executable, "-m", "tutelage", "train", str(configs / "plain.yaml"), *LONG, *where]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*call, f"data.path={web.url}"], env=environment, stderr=subprocess.PIPE, text=True)
+    run = tmp_path / "runs/scenes/plain/seed-0"
+    while not list((run / "checkpoints").glob("step-*")):
+        assert process.poll() is None
+    web.end()
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 1
+    last = errors.strip().splitlines()[-1]
+    shard = rf"tutelage: {re.escape(web.url)}/(train|val)-00000\d\.(tar|index\.json): (scene-\S+: )?"
+    assert re.match(shard + "cannot be read, 6 times in a row", last), last
+    with Web(scenes_dataset.folder, tmp_path / "again.json") as again:
+        done = subprocess.run([*call, f"data.path={again.url}"], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert_same_run(run, reference.folder)
+
+
+def test_commands_take_a_url(web, configs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+    assert main(["inspect", web.url, "--verify", "--picture", str(tmp_path / "sheet.png")]) == 0
+    said = capsys.readouterr().out
+    assert "30 samples verified" in said and (tmp_path / "sheet.png").stat().st_size
+    call = [str(configs / "plain.yaml"), f"data.path={web.url}", f"run.root={tmp_path / 'runs'}"]
+    assert main(["status", *call]) == 0
+    assert "not begun" in capsys.readouterr().out
+    assert main(["grid", str(configs), "--rows", "plain", "--seeds", "1", "--dry-run", *call[1:]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["inspect", "http://127.0.0.1:9/x/"], "MANIFEST.json: cannot be read, 1 times in a row"),
+        (["prepare", "scenes", "s3://bucket/scenes"], "OUT: is a URL; give a folder on a disk"),
+        (["label", "CONFIG", "--merge", "s3://bucket/merged"], "--merge: is a URL"),
+        (["train", "CONFIG", "run.root=s3://bucket/runs"], "run.root: is a URL"),
+        (["train", "CONFIG", "data.cache_size=0GB"], "data.cache_size: '0GB' is not a number of bytes over 0"),
+        (["train", "CONFIG", "data.cache_size=lots"], "write one such as 200GB"),
+        (["train", "CONFIG", "data.cache=https://a/b"], "data.cache: is a URL"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words, what, configs, monkeypatch, capsys):
+    monkeypatch.setattr("shards.store.PAUSES", [])
+    assert main([word.replace("CONFIG", str(configs / "plain.yaml")) for word in words]) == 1
+    errors = capsys.readouterr().err
+    assert what in errors and len(errors.splitlines()) == 1
+
+
+def test_another_cache_or_place_is_the_same_run(make, web, scenes_dataset, tmp_path):
+    one: Experiment = make("plain", f"data.path={web.url}", f"data.cache={tmp_path / 'cache'}", "data.cache_size=2 GB")
+    assert one.manifest.cache.limit == 2_000_000_000 and one.manifest.cache.folder == Path(tmp_path / "cache")
+    assert decisive(to_dict(one.config)) == decisive(to_dict(make("plain").config))
+    assert one.manifest.sha256 == scenes_dataset.sha256
