@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-.PHONY: install demo test test-long test-cluster test-cluster-long lint docs clean
+.PHONY: install demo test test-quick test-long test-cluster test-cluster-long lint docs clean
 
 install: $(STAMP)
 
@@ -33,6 +33,10 @@ demo: install
 # a test file for each processor; those that start several ranks have one thread each
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile
+
+# what starts no process beside pytest's own and trains no network
+test-quick: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile -m "not slow and not long and not cluster"
 
 test-long: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "long and not cluster" --timeout 3600

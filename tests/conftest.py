@@ -1,6 +1,7 @@
 """Fixtures that tests of several packages share."""
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +23,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("tutelage", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("tutelage")
+
+_PROCESSES = re.compile(r"\bsubprocess\b|\bmultiprocessing\b|\bPopen\b|jobs=[2-9]|\bDataLoader\b|\bLaunch\b|launched\(|chromium")
+"""What a test file contains whose tests start processes."""
+_TRAINS = frozenset({"finished", "finished_root", "reference", "process", "ran", "done", "python"})
+"""Fixtures that start processes, or train networks."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as ``slow`` what ``make test-quick`` leaves out."""
+    starts: dict[Path, bool] = {}
+    for item in items:
+        if item.path not in starts:
+            starts[item.path] = _PROCESSES.search(item.path.read_text("utf-8")) is not None
+        if starts[item.path] or not _TRAINS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
