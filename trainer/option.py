@@ -64,12 +64,12 @@ class Facts:
             return None
         if self.least <= value <= self.most and self.above < value < self.below:
             return None
-        hint = self.range_in_words
-        if self.wrong:
-            return f"{value} {self.wrong}", f"give {hint}"
+        if self.wrong or math.isinf(self.least):
+            return f"{value} {self.wrong or 'is out of range'}", f"give {self.range_in_words}"
         if not value >= self.least:
-            return f"{value} is less than {self.least:g}", f"give {hint}"
-        return f"{value} is too large", f"give less than {_spelt(self.below)}"
+            return f"{value} is less than {self.least:g}", f"give {self.least:g} or more"
+        largest = f"less than {_spelt(self.below)}" if math.isinf(self.most) else f"{self.most:g} or less"
+        return f"{value} is too large", f"give {largest}"
 
     @property
     def allowed(self) -> str:
@@ -81,11 +81,12 @@ class Facts:
         """Such as ``1 or more``; empty of what has none."""
         if self.give:
             return self.give
-        if self.least > -math.inf:
-            if self.most < math.inf:
-                return f"{self.least:g} to {self.most:g}"
+        if math.isfinite(self.least) and math.isfinite(self.most):
+            return f"{self.least:g} to {self.most:g}"
+        if math.isfinite(self.least) and math.isinf(self.below):
             return f"{self.least:g} or more"
-        return ""
+        ends = {"at least": self.least, "more than": self.above, "less than": self.below, "at most": self.most}
+        return " and ".join(f"{words} {_spelt(end)}" for words, end in ends.items() if math.isfinite(end))
 
     @property
     def _choices_in_words(self) -> str:
@@ -137,7 +138,9 @@ def facts(schema: type, prefix: str = "", section: Facts = Facts(decides=True, i
 def names(schema: type, wanted: Callable[[Facts], object]) -> tuple[str, ...]:
     """The dotted names of sections and options of which something is true; of a section's own options none."""
     found: list[str] = []
-    found += (name for name, each in facts(schema).items() if wanted(each) and not is_in(name, found))
+    for name, each in facts(schema).items():
+        if wanted(each) and not is_in(name, found):
+            found.append(name)
     return tuple(found)
 
 

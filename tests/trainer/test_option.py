@@ -81,6 +81,10 @@ def test_a_structured_configuration_has_the_defaults_and_its_values_are_found_wi
         (Facts(least=0, most=1, wrong="is not a share"), 1.5, 1, ("1.5 is not a share", "give 0 to 1")),
         (Facts(above=0, wrong="is no norm", give="more than 0"), 0, None, ("0 is no norm", "give more than 0")),
         (Facts(least=0), float("nan"), None, ("nan is less than 0", "give 0 or more")),
+        (Facts(above=0), 0, 1, ("0 is out of range", "give more than 0")),
+        (Facts(above=0, below=1), 1, 0.5, ("1 is out of range", "give more than 0 and less than 1")),
+        (Facts(most=3), 4, 3, ("4 is out of range", "give at most 3")),
+        (Facts(least=0, most=3), 4, 3, ("4 is too large", "give 3 or less")),
     ],
 )
 def test_choices_and_ranges_say_what_is_wrong(declared, wrong, right, message):

@@ -106,7 +106,7 @@ def test_ones_own_is_named_by_its_module(make, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("gradnorm", "'gradnorm' is unknown; use uncertainty, dwa, or my.module:Name"),
+        ("gradnorm", "'gradnorm' is unknown; use fixed, uncertainty, dwa, or my.module:Name"),
         ("no_such_module:Name", "no_such_module cannot be imported"),
         ("json:JSONDecoder", "JSONDecoder of json is no LossWeighting; derive it from trainer.weighting.LossWeighting"),
         ("json:Nothing", "Nothing of json is no LossWeighting"),
