@@ -18,6 +18,7 @@ from trainer.progress import say
 from trainer.ranks import ranks
 from trainer.runs import checkpoint
 from trainer.runs.folder import check_configuration
+from trainer.runs.result import NAME
 from trainer.runs.status import Interrupted, LostRank
 from trainer.setting import decisive
 from trainer.shipped import folders, shipped
@@ -161,7 +162,7 @@ def state(cell: Experiment) -> str:
         check_configuration(cell)
     except UserError:
         return OTHER
-    if (cell.folder / "result.json").exists():
+    if (cell.folder / NAME).exists():
         return FINISHED
     begun = checkpoint.newest(cell.checkpoints) or checkpoint.exported(cell.checkpoints / "last")
     return INTERRUPTED if begun else PENDING

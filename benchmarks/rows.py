@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.results.groups import collect
+from trainer.runs.result import Result
 
 
 def main() -> None:
@@ -25,21 +26,19 @@ def main() -> None:
     writer.writerows(rows)
 
 
-def row(result: dict[str, Any]) -> dict[str, Any]:
+def row(result: Result) -> dict[str, Any]:
     """One run, budgets first, so that rows to be compared stand together."""
-    budget = {f"labels {task}": count for task, count in result["budget"].items()}
-    asked = result.get("asked", {})
-    facts = {"experiment": result["experiment"], "seed": result["seed"], "dataset": result["dataset"]}
-    facts |= {"split": asked.get("split"), "frames": result["validation_frames"], "steps": result["steps"]}
-    facts["samples"] = result["samples_seen"]
+    budget = {f"labels {task}": count for task, count in (result.budget or {}).items()}
+    facts: dict[str, Any] = {"experiment": result.experiment, "seed": result.seed, "dataset": result.dataset}
+    facts |= {"split": result.asked.split, "frames": result.validation_frames, "steps": result.steps}
+    facts["samples"] = result.samples_seen
     metrics = {
         f"{task} {name}": round(value, 6)
-        for task, values in result["metrics"].items()
+        for task, values in result.metrics.items()
         for name, value in values.items()
         if isinstance(value, float)
     }
-    environment = result.get("environment", {})
-    return budget | facts | metrics | {"commit": environment.get("commit"), "torch": environment.get("torch")}
+    return budget | facts | metrics | {key: result.environment.get(key) for key in ("commit", "torch")}
 
 
 if __name__ == "__main__":

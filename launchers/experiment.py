@@ -7,6 +7,7 @@ from shards.errors import UserError
 from shards.store import on_disk
 from trainer.configfile import load, to_yaml
 from trainer.progress import console, say, show
+from trainer.runs.result import NAME
 from trainer.shipped import find, names
 
 if TYPE_CHECKING:
@@ -42,16 +43,16 @@ def evaluate(options: argparse.Namespace) -> None:
 
     experiment = _experiment(options)
     result = evaluate(experiment)
-    for name, metrics in result["checkpoints"].items():
+    for name, metrics in result.checkpoints.items():
         say(f"{experiment.config.experiment}, {name} checkpoint:")
         for line in describe(metrics):
             say(f"  {line}")
     for task in experiment.tasks:
-        of_classes = result["metrics"][task.name].get("iou")
+        of_classes = result.metrics[task.name].get("iou")
         if of_classes:
             for name, value in zip(task.classes, of_classes, strict=True):
                 say(f"    {name}: " + ("does not occur" if value is None else f"IoU {value:.4f}"))
-    say(f"written: {experiment.folder / 'result.json'}")
+    say(f"written: {experiment.folder / NAME}")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
     result = run(experiment)
     show(as_rich(tabulate([result])))
-    say(f"written: {experiment.folder / 'result.json'}")
+    say(f"written: {experiment.folder / NAME}")
 
 
 def config(options: argparse.Namespace) -> None:

@@ -51,7 +51,7 @@ def begin(options: argparse.Namespace) -> None:
         hint = "see above, and in status.json, how it ended each time; then submit it again"
         raise UserError(what, file=stage.experiment.folder, key=stage.name, hint=hint)
     before = status.read(stage.experiment.folder)
-    write_json(path, {"progress": progress, "without": without, "status": before})
+    write_json(path, {"progress": progress, "without": without, "status": before.to_json() if before else {}})
     print(START)
 
 
@@ -59,14 +59,14 @@ def end(options: argparse.Namespace) -> None:
     """Answer ``finished``; ``failed`` if it would fail again; or ``again`` if the job should be started again."""
     stage = _stage(options)
     path, said = _note(stage), status.read(stage.experiment.folder)
-    before = read_json(path, "submit the job again")["status"]
-    mine = said != before and said.get("job") == os.environ.get("SLURM_JOB_ID")
+    if said and (said.job != os.environ.get("SLURM_JOB_ID") or said == _before(path)):
+        said = None  # of another job, or of an earlier launch
     if stage.finished():
         answer, why = FINISHED, str(stage.experiment.folder)
-    elif mine and said["state"] == status.FAILED:
-        answer, why = FAILED, said["why"]
+    elif said and said.state == status.FAILED:
+        answer, why = FAILED, str(said.why)
     else:
-        answer, why = AGAIN, (said["why"] or "killed") if mine else "ended before it began"
+        answer, why = AGAIN, (said.why or "killed") if said else "ended before it began"
     if answer != AGAIN:
         path.unlink()
     print(f"tutelage: {stage.name} {answer}: {why}", file=sys.stderr)
@@ -130,6 +130,12 @@ def _stage(options: argparse.Namespace) -> Any:
     from trainer.experiment import Experiment
 
     return Stage(options.stage, Experiment(options.config, options.overrides))
+
+
+def _before(note: Path) -> status.Status | None:
+    """The status that :func:`begin` found."""
+    found = read_json(note, "submit the job again")["status"]
+    return status.Status.from_json(found, note) if found else None
 
 
 def _note(stage: Any) -> Path:

@@ -1,7 +1,6 @@
 """``tutelage relate CONFIG``: which task helps which, as a table, verdicts and recommendations."""
 
 import argparse
-from typing import Any
 
 from analysis.relations.words import caveats, judged
 from analysis.results.headlines import HEADLINES, signed
@@ -9,7 +8,8 @@ from analysis.results.table import Results, as_rich
 from shards.extras import need
 from trainer.progress import say, show
 from trainer.ranks import rank
-from trainer.recommendation import FILE, reasons
+from trainer.recommendation import reasons
+from trainer.relation import NAME, Relation
 
 
 def relate(options: argparse.Namespace) -> None:
@@ -28,24 +28,24 @@ def relate(options: argparse.Namespace) -> None:
         show(as_rich(tabulate(relation)))
     for line in judged(relation):
         say(line)
-    for line in reasons(relation["recommended"]):
+    for line in reasons(relation.recommended):
         say(line)
     for line in caveats(relation):
         say(line)
-    say(f"written: {folder / FILE}, {folder / 'relation.png'}")
+    say(f"written: {folder / NAME}, {folder / 'relation.png'}")
 
 
-def tabulate(relation: dict[str, Any]) -> Results:
+def tabulate(relation: Relation) -> Results:
     """A row for every ordered pair: the target's figure without and with the source's label, and the gain."""
-    scores = {(tuple(each["inputs"]), each["task"]): list(each["seeds"].values()) for each in relation["scores"]}
+    scores = {(tuple(each.inputs), each.task): list(each.seeds.values()) for each in relation.scores}
     rows = []
-    for each in relation["gains"]:
-        source, target, relative = each["source"], each["target"], each["relative"]
-        title, factor, digits = HEADLINES[relation["tasks"][target]["metric"]]
+    for each in relation.gains:
+        source, target, relative = each.source, each.target, each.relative
+        title, factor, digits = HEADLINES[relation.tasks[target].metric]
         figures = [scores[inputs, target] for inputs in (("rgb",), ("rgb", source))]
         means = [f"{factor * sum(of) / len(of):.{digits}f}" for of in figures]
-        bounds = ["–" if bound is None else signed(100 * bound, 1) for bound in (relative["low"], relative["high"])]
-        helps = {True: "yes", False: "no", None: "undetermined"}[each["helps"]]
-        gain = f"{signed(100 * relative['mean'], 1)} % ({bounds[0]} to {bounds[1]})"
-        rows.append([f"{source} → {target}", title, *means, gain, f"{each['p']:.2g}", helps])
+        bounds = ["–" if bound is None else signed(100 * bound, 1) for bound in (relative.low, relative.high)]
+        helps = {True: "yes", False: "no", None: "undetermined"}[each.helps]
+        gain = f"{signed(100 * relative.mean, 1)} % ({bounds[0]} to {bounds[1]})"
+        rows.append([f"{source} → {target}", title, *means, gain, f"{each.p:.2g}", helps])
     return Results(["source → target", "metric", "RGB", "RGB + source", "gain", "p (Holm)", "helps"], rows)

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from analysis.results.groups import collect
 from analysis.results.paper import Paper
@@ -11,11 +10,12 @@ from analysis.results.table import as_csv, as_markdown, as_rich, tabulate
 from shards.errors import UserError
 from shards.extras import need
 from trainer.progress import console, say, show
+from trainer.runs.result import Result
 
 
 def table(options: argparse.Namespace) -> None:
     results = collect(options.runs)
-    names = sorted({result["experiment"] for result in results})
+    names = sorted({result.experiment for result in results})
     pairs = []
     for asked in options.compare:
         one, _, other = asked.partition(",")
@@ -26,7 +26,7 @@ def table(options: argparse.Namespace) -> None:
     show_results(results, options.format, pairs)
 
 
-def show_results(results: list[dict[str, Any]], style: str = "text", pairs: Sequence[tuple[str, str]] = ()) -> None:
+def show_results(results: list[Result], style: str = "text", pairs: Sequence[tuple[str, str]] = ()) -> None:
     """Print the table of some results beside the paper's figures, and the comparisons that can be made.
 
     Args:

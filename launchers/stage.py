@@ -56,9 +56,9 @@ class Stage:
         if self.finished():
             return status.FINISHED, "-"
         said = status.read(self.experiment.folder)
-        if said.get("stage") != self.name or said["state"] == status.FINISHED:
+        if not said or said.stage != self.name or said.state == status.FINISHED:
             return _NOT_BEGUN, "-"
-        return said["state"], said["why"] or f"on {said['host']}" + (f", job {said['job']}" if said["job"] else "")
+        return said.state, said.why or f"on {said.host}" + (f", job {said.job}" if said.job else "")
 
 
 def standing(experiment: Experiment) -> list[tuple[Job, str, str]]:

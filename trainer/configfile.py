@@ -22,7 +22,8 @@ from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import first_networks
 from trainer.option import is_in, names
 from trainer.parsing import parse_keep
-from trainer.recommendation import AUTO, FILE, pseudo_labels, relation_folder
+from trainer.recommendation import AUTO, pseudo_labels, relation_folder
+from trainer.relation import NAME as RELATION
 from trainer.renamed import new_spelling, renewed
 from trainer.shipped import find, resolve
 
@@ -201,7 +202,7 @@ def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path)
         named, config.relation, layers = None, None, layers[gone[-1] + 1 :]
     for file, labels in layers:
         if labels == AUTO:
-            config.pseudo, config.relation = {}, named or str(relation_folder(config) / FILE)
+            config.pseudo, config.relation = {}, named or str(relation_folder(config) / RELATION)
             labels = pseudo_labels(config.relation, path, list(config.tasks), config.relation_split)
         config = _merge(config, OmegaConf.create({"pseudo": labels}), file)
     return config

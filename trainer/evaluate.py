@@ -8,24 +8,23 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from shards.atomic import read_json, write_json
+from shards.atomic import write_json
 from shards.errors import UserError
 from trainer.evaluation import evaluate as evaluate_on
 from trainer.experiment import Experiment
 from trainer.parsing import parse_size
 from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
+from trainer.runs.result import NAME, Asked, Metrics, Result
 from trainer.runs.status import already_finished, new_launch, recorded
 from trainer.runtime import accelerator, broadcast, losing_ranks
 
-_RESULT = "result.json"
 
-
-def evaluate(experiment: Experiment) -> dict[str, Any]:
+def evaluate(experiment: Experiment) -> Result:
     """Evaluate an experiment's exported networks and write ``result.json``, unless it stands there already.
 
     Returns:
-        The row of ``result.json``.
+        What the file holds.
 
     Raises:
         UserError: when there is no exported network, one of another configuration, or no frame to evaluate on.
@@ -37,7 +36,7 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
         raise UserError(f"there is no {chosen} checkpoint", file=experiment.checkpoints, hint=hint)
     claim(experiment)
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    result: dict[str, Any] | None = broadcast(process, evaluated(experiment))
+    result: Result | None = broadcast(process, evaluated(experiment))
     if result is not None:
         already_finished(experiment.folder, "evaluate")
         return result
@@ -47,18 +46,18 @@ def evaluate(experiment: Experiment) -> dict[str, Any]:
             network, _ = checkpoint.load_exported(experiment.checkpoints / name, experiment.config.model.name)
             network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             metrics[name] = evaluate_network(experiment, network, process)
-        result = _row(experiment, found, metrics, _asked(experiment, hashes))
+        result = _result(experiment, found, metrics, _asked(experiment, hashes))
         if process.is_main_process:
-            write_json(experiment.folder / _RESULT, result)
+            write_json(experiment.folder / NAME, result.to_json())
         process.wait_for_everyone()
     return result
 
 
-def evaluated(experiment: Experiment) -> dict[str, Any] | None:
-    """The row of ``result.json``, if it stands there and is about the networks as they are now."""
-    path, asked = experiment.folder / _RESULT, _asked(experiment, _exported(experiment)[1])
-    result = read_json(path, "delete it") if path.exists() else {}
-    return result if result.get("asked") == asked else None
+def evaluated(experiment: Experiment) -> Result | None:
+    """What ``result.json`` holds, if it stands there and is about the networks as they are now."""
+    path, asked = experiment.folder / NAME, _asked(experiment, _exported(experiment)[1])
+    result = Result.read(path) if path.exists() else None
+    return result if result and result.asked == asked else None
 
 
 def _exported(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]]:
@@ -69,7 +68,7 @@ def _exported(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]]:
 
 def evaluate_network(
     experiment: Experiment, network: torch.nn.Module, process: Accelerator, *, show: bool = True
-) -> dict[str, dict[str, Any]]:
+) -> Metrics:
     """:func:`trainer.evaluation.evaluate` as the configuration wants it, on the frames of ``evaluate.split``."""
     config = experiment.config
     return evaluate_on(
@@ -85,21 +84,20 @@ def evaluate_network(
     )
 
 
-def _asked(experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
-    """What a result follows from: another of any of these is evaluated again."""
-    config = experiment.config
-    return {
-        "checkpoints": hashes,
-        "manifest": experiment.manifest.sha256,
-        "checkpoint": config.evaluate.checkpoint,
+def _asked(experiment: Experiment, hashes: dict[str, str]) -> Asked:
+    measurement = experiment.measurement
+    return Asked(
+        checkpoints=hashes,
+        manifest=experiment.manifest.sha256,
+        checkpoint=experiment.config.evaluate.checkpoint,
         **experiment.measured_on,
-        **experiment.measurement.to_json(),
-    }
+        resolution=measurement.resolution,
+        range=measurement.ranges,
+        crop=measurement.crop,
+    )
 
 
-def _row(
-    experiment: Experiment, found: dict[str, Any], metrics: dict[str, Any], asked: dict[str, Any]
-) -> dict[str, Any]:
+def _result(experiment: Experiment, found: dict[str, Any], metrics: dict[str, Metrics], asked: Asked) -> Result:
     config = experiment.config
     frames = experiment.training_frames()
     mask = frames.to_train(config.inputs, config.tasks)
@@ -108,35 +106,35 @@ def _row(
     names = list(
         dict.fromkeys([*(t.name for t in experiment.manifest.tasks if t.name in config.inputs), *config.tasks])
     )
-    return {
-        "experiment": config.experiment,
-        "dataset": config.data.name,
-        "seed": config.seed,
-        "inputs": list(config.inputs),
-        "tasks": list(config.tasks),
-        "budget": dict(config.labels),
-        "assignment": assignment(experiment),
-        "frames": int(mask.sum()),
-        "labels": frames.counts(mask, names),
-        "pseudo_labels": {task: int((of & mask).sum()) for task, of in frames.pseudo.items()},
-        "normalise": config.loss.normalise,
-        "backbone": config.model.backbone,
-        "pretrained": pretrained(experiment),
-        "size": experiment.size,
-        "crop": parse_size(config.data.crop, "data.crop"),
-        "steps": facts["step"],
-        "samples_seen": facts["step"] * config.train.global_batch_size,
-        "validation_frames": int(measured.sum()),
-        "validation_set": hashlib.sha256(np.packbits(measured).tobytes()).hexdigest()[:16],
-        "metrics": metrics[config.evaluate.checkpoint],
-        "checkpoints": metrics,
-        "command": experiment.command,
-        "environment": environment(),
-        "asked": asked,
-    }
+    return Result(
+        experiment=config.experiment,
+        dataset=config.data.name,
+        seed=config.seed,
+        inputs=list(config.inputs),
+        tasks=list(config.tasks),
+        budget=dict(config.labels),
+        assignment=assignment(experiment),
+        frames=int(mask.sum()),
+        labels=frames.counts(mask, names),
+        pseudo_labels={task: int((of & mask).sum()) for task, of in frames.pseudo.items()},
+        normalise=config.loss.normalise,
+        backbone=config.model.backbone,
+        pretrained=pretrained(experiment),
+        size=experiment.size,
+        crop=parse_size(config.data.crop, "data.crop"),
+        steps=facts["step"],
+        samples_seen=facts["step"] * config.train.global_batch_size,
+        validation_frames=int(measured.sum()),
+        validation_set=hashlib.sha256(np.packbits(measured).tobytes()).hexdigest()[:16],
+        metrics=metrics[config.evaluate.checkpoint],
+        checkpoints=metrics,
+        command=experiment.command,
+        environment=environment(),
+        asked=asked,
+    )
 
 
-def describe(metrics: dict[str, Any]) -> Iterator[str]:
+def describe(metrics: Metrics) -> Iterator[str]:
     """Lines that say a network's metrics."""
     for task, of in metrics.items():
         scalars = ", ".join(f"{name} {value:.4g}" for name, value in of.items() if isinstance(value, int | float))

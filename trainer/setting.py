@@ -1,19 +1,18 @@
 """What decides a run's figures: runs that agree in it differ in their seeds alone, and are one row of a table."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from shards.assignment import NESTED
 from trainer.config import Config, Pseudo
 from trainer.configfile import first_version, flat, read_yaml
 from trainer.option import facts as facts_by_name
 from trainer.option import is_in, matches, names
 from trainer.renamed import renewed
+from trainer.runs.result import Result
 
 MAY_CHANGE = names(Config, lambda facts: not facts.decides)
 """Options that do not change what a run computes, so a run may be continued with others."""
@@ -53,23 +52,23 @@ def options_of(folder: Path, hint: str = "restore it, or delete it") -> dict[str
     return decisive(defaults) | older | own
 
 
-def setting(result: Mapping[str, Any]) -> dict[str, Any]:
+def setting(result: Result) -> dict[str, Any]:
     """What decides the figures of a ``result.json``, by name: what the row itself says, how it was measured, and every
     further option by its dotted key."""
-    options, asked = result.get("options", {}), result.get("asked", {})
-    named = {key: result.get(key) for key in ("inputs", "tasks", "normalise", "budget", "backbone")}
-    named["assignment"] = result.get("assignment", NESTED)
-    named["pretrained"] = _pretrained(result.get("pretrained"), options.get("model.pretrained"))
-    named |= {key: result.get(key) for key in ("size", "crop")}
+    options, asked = result.options, result.asked
+    named: dict[str, Any] = {key: getattr(result, key) for key in ("inputs", "tasks", "normalise", "budget")}
+    named |= {"backbone": result.backbone, "assignment": result.assignment}
+    named["pretrained"] = _pretrained(result.pretrained, options.get("model.pretrained"))
+    named |= {"size": result.size, "crop": result.crop}
     by_epochs = "train.epochs" in options and options.get("train.steps") is None
-    named |= {"steps": result.get("steps"), "epochs": options["train.epochs"] if by_epochs else None}
-    named |= {"split": asked.get("split"), "checkpoint": asked.get("checkpoint"), "val": asked.get("val")}
-    drawn = asked.get("split", "val") == "val" and asked.get("val") is not None
-    named["val_seed"] = asked.get("val_seed", OWN_SEED) if drawn else None
-    ranges = ", ".join(f"{task} {least:g} to {most:g}" for task, (least, most) in asked.get("range", {}).items())
-    named |= {"evaluate.resolution": asked.get("resolution", "network"), "evaluate.range": ranges or None}
-    named["evaluate.crop"] = asked.get("crop")
-    named["manifest"] = asked.get("manifest", "")[:8] or None
+    named |= {"steps": result.steps, "epochs": options["train.epochs"] if by_epochs else None}
+    named |= {"split": asked.split, "checkpoint": asked.checkpoint, "val": asked.val}
+    drawn = asked.split in (None, "val") and asked.val is not None
+    named["val_seed"] = (OWN_SEED if asked.val_seed is None else asked.val_seed) if drawn else None
+    ranges = ", ".join(f"{task} {least:g} to {most:g}" for task, (least, most) in asked.range.items())
+    named |= {"evaluate.resolution": asked.resolution, "evaluate.range": ranges or None}
+    named["evaluate.crop"] = asked.crop
+    named["manifest"] = asked.manifest[:8] or None
     return named | {key: value for key, value in options.items() if not is_in(key, _NAMED)}
 
 
@@ -82,7 +81,7 @@ def word(value: Any) -> str:
     """A setting's value as a table shows it."""
     if isinstance(value, dict):
         return " ".join(f"{key} {word(of)}" for key, of in value.items()) or "all"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "x".join(map(str, value))
     return {"True": "yes", "False": "no", "None": "–"}.get(str(value), str(value))
 

@@ -1,6 +1,6 @@
 """Everything that an experiment takes (:mod:`trainer.pipeline`), one after another. What is finished is skipped."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from trainer.pseudolabels.labelling import label
 from trainer.recommendation import reasons, recommended
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
+from trainer.runs.result import Result
 from trainer.trainstage import train
 
 
-def run(experiment: Experiment) -> dict[str, Any]:
-    """Run an experiment and whatever it depends on; returns the row of its ``result.json``.
+def run(experiment: Experiment) -> Result:
+    """Run an experiment and whatever it depends on; returns what its ``result.json`` holds.
 
     Raises:
         UserError: whatever a stage raises, or when an experiment teaches itself.
@@ -52,36 +53,35 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
         teacher.frames_to_label()
 
 
-def _run(experiment: Experiment) -> dict[str, Any]:
-    result = {}
+def _run(experiment: Experiment) -> Result:
+    result: Result | None = None
     for job in jobs(experiment):
         for stage in job.stages:
             result = _STAGES[stage](job.experiment)
-    return result  # of the last, which evaluates
+    assert result is not None, "the last stage evaluates"
+    return result
 
 
-def _train(experiment: Experiment) -> dict[str, Any]:
+def _train(experiment: Experiment) -> None:
     say(f"train {experiment.config.experiment}: {experiment.folder}")
     train(experiment)
-    return {}
 
 
-def _label(experiment: Experiment) -> dict[str, Any]:
+def _label(experiment: Experiment) -> None:
     say(f"labels of {experiment.config.experiment}: {experiment.labels}")
     kept = label(experiment)
     for line in describe_kept(kept):
         say(f"  {line}")
-    return kept
 
 
-def _evaluate(experiment: Experiment) -> dict[str, Any]:
+def _evaluate(experiment: Experiment) -> Result:
     result = evaluate(experiment)
-    for line in describe(result["metrics"]):
+    for line in describe(result.metrics):
         say(f"  {line}")
     return result
 
 
-_STAGES = {TRAIN: _train, LABEL: _label, EVALUATE: _evaluate}
+_STAGES: dict[str, Callable[[Experiment], Result | None]] = {TRAIN: _train, LABEL: _label, EVALUATE: _evaluate}
 
 
 def describe_kept(kept: dict[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from trainer.model.network import build
 from trainer.progress import say
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
+from trainer.runs.result import Metrics
 from trainer.runs.running import running
 from trainer.runs.start import as_started, start_from
 from trainer.runs.status import already_finished
@@ -106,7 +107,7 @@ def _validation(experiment: Experiment, process: Accelerator) -> Validation | No
     if not asked.every:
         return None
 
-    def measure(network: torch.nn.Module) -> dict[str, dict[str, Any]]:
+    def measure(network: torch.nn.Module) -> Metrics:
         return evaluate_network(experiment, network, process, show=False)
 
     # only values of the same can be compared

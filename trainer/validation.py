@@ -11,12 +11,10 @@ from shards.errors import UserError
 from shards.kinds import smaller_is_better
 from trainer.evaluation import evaluate
 from trainer.measurement import DEFAULT
+from trainer.runs.result import Metrics
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
-
-Metrics = dict[str, dict[str, Any]]
-"""By task and name, as ``result.json`` has them."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
 from trainer.option import names
 from trainer.runs.folder import environment
+from trainer.runs.result import NAME, Result
 from trainer.setting import same
 from trainer.shipped import find, spelling
 
@@ -125,13 +126,11 @@ class Study(Cells):
 
     def curve(self) -> LabelCurve:
         """What the finished runs say."""
-        results = {
-            cell.folder: read_result(cell.folder / "result.json") for cell in self.cells if state(cell) == FINISHED
-        }
+        results = {cell.folder: read_result(cell.folder / NAME) for cell in self.cells if state(cell) == FINISHED}
         one = self.student[self.labels[0], self.seeds[0]]
         metrics = []
         for task in one.config.tasks:
-            known = [row["metrics"][task] for cell in self.student.values() if (row := results.get(cell.folder))]
+            known = [result.metrics[task] for cell in self.student.values() if (result := results.get(cell.folder))]
             present = [metric for metric in HEADLINES if any(metric in each for each in known)]
             metrics += [self._metric(task, metric, results) for metric in present]
         return LabelCurve(
@@ -175,15 +174,14 @@ class Study(Cells):
         order = [teachers[task]] if task in teachers else list(teachers.values())
         return next((each for each in order if _predicts(each, task)), None)
 
-    def _metric(self, task: str, metric: str, results: dict[Path, dict[str, Any]]) -> MetricCurve:
+    def _metric(self, task: str, metric: str, results: dict[Path, Result]) -> MetricCurve:
         def values(role: str, count: int) -> dict[int, float]:
             found = {}
             for seed in self.seeds:
                 cell = self._role(role, task, (count, seed))
-                value = results.get(cell.folder, {}).get("metrics", {}).get(task, {}).get(metric) if cell else None
-                if value is not None:
-                    found[seed] = value
-            return found
+                if cell and (result := results.get(cell.folder)):
+                    found[seed] = result.metric(task, metric)
+            return {seed: value for seed, value in found.items() if value is not None}
 
         named = [self._role(role, task, (self.labels[0], self.seeds[0])) for role in ("baseline", "teacher")]
         baseline, teacher = (each.config.experiment if each else None for each in named)
@@ -191,7 +189,7 @@ class Study(Cells):
         student = self.student[self.labels[0], self.seeds[0]].config.experiment
         return MetricCurve(task, metric, student, baseline, teacher, points)
 
-    def _facts(self, results: dict[Path, dict[str, Any]]) -> dict[str, Any]:
+    def _facts(self, results: dict[Path, Result]) -> dict[str, Any]:
         """Where the figures come from. Folders are relative to the curve's, so that both can be moved together."""
         runs = [
             {
@@ -199,10 +197,10 @@ class Study(Cells):
                 "labels": self.budget(cell),
                 "seed": cell.config.seed,
                 "folder": os.path.relpath(cell.folder, self.folder),
-                "samples_seen": row.get("samples_seen"),
+                "samples_seen": result.samples_seen,
             }
             for cell in self.cells
-            if (row := results.get(cell.folder))
+            if (result := results.get(cell.folder))
         ]
         return {
             "config": spelling(self.path),

@@ -20,9 +20,7 @@ are kept, and an interrupted one continues.
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +29,7 @@ from analysis.relations.relation import LEAST, Gain, Scores, gain, recommend, to
 from analysis.results.headlines import SMALLER_IS_BETTER, headline_of
 from analysis.results.interval import LEVEL, Interval
 from shards.assignment import NESTED
-from shards.atomic import read_json, write_json
+from shards.atomic import write_json
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.tasks import Task
@@ -40,8 +38,10 @@ from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import TRAIN, Experiment
 from trainer.progress import say
 from trainer.ranks import rank
-from trainer.recommendation import FILE, relation_folder
+from trainer.recommendation import relation_folder
+from trainer.relation import NAME, Bounds, Effect, RelatedTask, Relation, Score
 from trainer.runs.folder import check_configuration, environment
+from trainer.runs.result import Result
 from trainer.stages import run
 
 RGB = "rgb"
@@ -58,7 +58,7 @@ def relate(
     samples: int | None = None,
     out: str | Path | None = None,
     split: str = "dev",
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, Relation]:
     """Train and measure all networks, and write what follows.
 
     Args:
@@ -96,10 +96,10 @@ def relate(
     judges = f"training frames that are set aside ({study.dev})" if split == "dev" else "validation frames"
     say(f"relate {', '.join(names)}: {runs} on {study.samples} frames, judged on {judges}: {folder}")
     networks = {(source, seed): study.experiment(source, seed) for seed in numbers for source in (None, *names)}
-    rows = {place: run(experiment) for place, experiment in networks.items()}
-    relation = study.relation(rows, list(numbers)) | {"looks": _looks(folder / FILE, seeds)}
+    results = {place: run(experiment) for place, experiment in networks.items()}
+    relation = study.relation(results, list(numbers), _looks(folder / NAME, seeds))
     if rank() == 0:
-        write_json(folder / FILE, relation)
+        write_json(folder / NAME, relation.to_json())
         draw(relation, folder / "relation.png")
     return folder, relation
 
@@ -183,11 +183,11 @@ class Study:
                 raise UserError(what, file=frames.manifest.path, key=key, hint="give fewer, or relate fewer tasks")
         return made
 
-    def relation(self, rows: dict[tuple[str | None, int], dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
-        """What ``relation.json`` says, from the rows of ``result.json`` by source (None for RGB alone) and seed."""
+    def relation(self, results: dict[tuple[str | None, int], Result], seeds: list[int], looks: list[int]) -> Relation:
+        """What follows from the results by source (None for RGB alone) and seed."""
 
         def scores(source: str | None, task: Task) -> Scores:
-            return {seed: rows[source, seed]["metrics"][task.name][headline_of(task)] for seed in seeds}
+            return {seed: results[source, seed].metrics[task.name][headline_of(task)] for seed in seeds}
 
         tasks = self.own.tasks
         names = [task.name for task in tasks]
@@ -197,33 +197,45 @@ class Study:
             for target in tasks
             if target.name != source
         )
-        first = rows[None, seeds[0]]
-        return {
-            "config": self.own.spelling,
-            "overrides": list(self.own.overrides),
-            "dataset": self.config.data.name,
-            "manifest": self.own.manifest.sha256,
-            "tasks": {task.name: _described(task) | {"labels": self._visible(task)} for task in tasks},
-            **{key: first[key] for key in ("backbone", "pretrained", "size", "crop", "steps", "samples_seen")},
-            "samples": self.samples,
-            "split": self.split,
-            "validation_frames": first["validation_frames"],
-            "seeds": seeds,
-            "level": LEVEL,
-            "least": LEAST,
-            "scores": [
-                {"inputs": [RGB, source] if source else [RGB], "task": task.name, "seeds": scores(source, task)}
+        first = results[None, seeds[0]]
+        return Relation(
+            config=self.own.spelling,
+            overrides=list(self.own.overrides),
+            dataset=self.config.data.name,
+            manifest=self.own.manifest.sha256,
+            tasks={task.name: self._described(task) for task in tasks},
+            backbone=first.backbone,
+            pretrained=first.pretrained,
+            size=first.size,
+            crop=first.crop,
+            steps=first.steps,
+            samples_seen=first.samples_seen,
+            samples=self.samples,
+            split="dev" if self.split == "dev" else "val",
+            validation_frames=first.validation_frames,
+            seeds=seeds,
+            level=LEVEL,
+            least=LEAST,
+            scores=[
+                Score(
+                    [RGB, source] if source else [RGB],
+                    task.name,
+                    {str(seed): value for seed, value in scores(source, task).items()},
+                )
                 for source in (None, *names)
                 for task in tasks
             ],
-            "gains": [_as_json(each) for each in gains.values()],
-            "verdicts": [asdict(each) for each in verdicts(gains, names)],
-            "recommended": recommend(gains, tasks, {pair: self._labelable(*pair) for pair in gains}),
-            "environment": environment(),
-        }
+            gains=[_effect(each) for each in gains.values()],
+            verdicts=verdicts(gains, names),
+            recommended=recommend(gains, tasks, {pair: self._labelable(*pair) for pair in gains}),
+            environment=environment(),
+            looks=looks,
+        )
 
-    def _visible(self, task: Task) -> int:
-        return int((self.frames.visible[task.name] & self.frames.chosen).sum())
+    def _described(self, task: Task) -> RelatedTask:
+        metric = headline_of(task)
+        visible = int((self.frames.visible[task.name] & self.frames.chosen).sum())
+        return RelatedTask(task.kind, metric, "lower" if metric in SMALLER_IS_BETTER else "higher", visible)
 
     def _labelable(self, source: str, target: str) -> int:
         """Frames that a teacher which sees the source could label with the target, within the budgets."""
@@ -234,8 +246,8 @@ def _looks(file: Path, seeds: int) -> list[int]:
     """With how many seeds the same relation was judged before, each number once."""
     if not file.exists():
         return []
-    before = read_json(file, "delete it")
-    return [count for count in [*before.get("looks", []), len(before.get("seeds", []))] if count != seeds]
+    before = Relation.read(file)
+    return [count for count in [*(before.looks or []), len(before.seeds)] if count != seeds]
 
 
 def _complete(frames: Frames, tasks: Sequence[Task]) -> int:
@@ -243,21 +255,17 @@ def _complete(frames: Frames, tasks: Sequence[Task]) -> int:
     return int(np.logical_and.reduce([frames.chosen, *(frames.visible[task.name] for task in tasks)]).sum())
 
 
-def _described(task: Task) -> dict[str, str]:
-    metric = headline_of(task)
-    return {"kind": task.kind, "metric": metric, "better": "lower" if metric in SMALLER_IS_BETTER else "higher"}
+def _effect(gain: Gain) -> Effect:
+    def bounds(interval: Interval) -> Bounds:
+        low, high = (value if math.isfinite(value) else None for value in (interval.low, interval.high))
+        return Bounds(interval.mean, low, high, interval.deviation, interval.count)
 
-
-def _as_json(each: Gain) -> dict[str, Any]:
-    def bounds(of: Interval) -> dict[str, float | None]:
-        return {name: value if math.isfinite(value) else None for name, value in asdict(of).items()}
-
-    return {
-        "source": each.source,
-        "target": each.target,
-        "helps": each.helps,
-        "p": each.p,
-        "seeds_needed": each.seeds_needed,
-        "absolute": bounds(each.absolute),
-        "relative": bounds(each.relative),
-    }
+    return Effect(
+        source=gain.source,
+        target=gain.target,
+        helps=gain.helps,
+        p=gain.p,
+        seeds_needed=gain.seeds_needed,
+        absolute=bounds(gain.absolute),
+        relative=bounds(gain.relative),
+    )

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 from analysis.results.headlines import SMALLER_IS_BETTER, headline_of, signed
 from analysis.results.interval import LEVEL, Interval, holm, interval, needed, p_above, p_below, paired
@@ -21,6 +21,7 @@ from shards.errors import UserError
 from shards.keep import ALL
 from shards.tasks import Task
 from trainer.config import Pseudo
+from trainer.relation import Recommendation, Verdict
 
 Scores = Mapping[int, float]
 """A figure by seed."""
@@ -126,26 +127,6 @@ def together(gains: Iterable[Gain]) -> dict[tuple[str, str], Gain]:
     }
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How two tasks help each other.
-
-    Args:
-        one, other: their names.
-        condition: the paper's 1 or 3; ``one way`` for its Condition 2 and that one's mirror, of which ``words`` say
-            which task helps.
-        words: the same in words.
-        seeds_needed: that a new study takes to settle what is undetermined, were mean and deviation to stay; 0 where
-            nothing is, None for more than a thousand, or where one seed tells nothing of the deviation.
-    """
-
-    one: str
-    other: str
-    condition: Condition
-    words: str
-    seeds_needed: int | None
-
-
 def verdict(forth: Gain, back: Gain) -> Verdict:
     """The verdict on two tasks, of which ``forth`` is the gain from the first to the second."""
     one, other = forth.source, forth.target
@@ -153,13 +134,17 @@ def verdict(forth: Gain, back: Gain) -> Verdict:
     if open_:
         seeds = [each.seeds_needed for each in open_]
         most = max(count for count in seeds if count) if all(seeds) else None
-        return Verdict(one, other, "undetermined", f"{_half(forth)}; {_half(back)}", most)
+        return _verdict(one, other, "undetermined", f"{_half(forth)}; {_half(back)}", most)
     if forth.helps and back.helps:
-        return Verdict(one, other, "1", f"{one} and {other} help each other", 0)
+        return _verdict(one, other, "1", f"{one} and {other} help each other", 0)
     if not forth.helps and not back.helps:
-        return Verdict(one, other, "3", f"neither of {one} and {other} helps the other", 0)
+        return _verdict(one, other, "3", f"neither of {one} and {other} helps the other", 0)
     first, second = sorted((forth, back), key=lambda each: not each.helps)
-    return Verdict(one, other, "one way", f"{_half(first)}; {_half(second)}", 0)
+    return _verdict(one, other, "one way", f"{_half(first)}; {_half(second)}", 0)
+
+
+def _verdict(one: str, other: str, condition: Condition, words: str, seeds_needed: int | None) -> Verdict:
+    return Verdict(one=one, other=other, condition=condition, words=words, seeds_needed=seeds_needed)
 
 
 def _half(of: Gain) -> str:
@@ -177,8 +162,8 @@ def verdicts(gains: Mapping[tuple[str, str], Gain], tasks: list[str]) -> list[Ve
 
 def recommend(
     gains: Mapping[tuple[str, str], Gain], tasks: tuple[Task, ...], frames: Mapping[tuple[str, str], int]
-) -> dict[str, dict[str, Any]]:
-    """The teacher of each task's pseudo-labels, as :mod:`trainer.recommendation` reads it.
+) -> dict[str, Recommendation]:
+    """The teacher of each task's pseudo-labels, as :mod:`trainer.recommendation` follows it.
 
     Of the sources that are known to help and that some frame shows without the target, the one that helps most; not
     several at once, which nobody has measured.
@@ -193,18 +178,17 @@ def recommend(
 
 def _recommend(
     target: Task, gains: Mapping[tuple[str, str], Gain], frames: Mapping[tuple[str, str], int]
-) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"inputs": None, "keep": ALL}
+) -> Recommendation:
     there = [each for pair, each in gains.items() if pair[1] == target.name and frames[pair]]
     if not there:
-        return nothing | {"why": "no frame lacks it and shows another task"}
+        return Recommendation(None, ALL, "no frame lacks it and shows another task")
     helping = [each for each in there if each.helps]
     if not helping:
-        return nothing | {"why": "; ".join(map(str, there))}
+        return Recommendation(None, ALL, "; ".join(map(str, there)))
     best = max(helping, key=lambda each: each.relative.mean)
     keep = Pseudo.keep if target.storage.confident else ALL  # nothing else has a confidence
     why = f"{best}; {frames[best.source, target.name]} frames show {best.source} alone"
-    return {"inputs": ["rgb", best.source], "keep": keep, "why": why}
+    return Recommendation(["rgb", best.source], keep, why)
 
 
 def percent(relative: Interval) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from analysis.report.collect import Group, Part
 from trainer.experiment import TRAIN
+from trainer.runs.result import Result
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def _table(part: Part, task: str) -> ClassTable | None:
     return ClassTable(task, groups, rows, most or 1)
 
 
-def _iou(result: dict, task: str) -> list[float | None]:
-    return result["metrics"].get(task, {}).get("iou", [])
+def _iou(result: Result, task: str) -> list[float | None]:
+    return result.metric(task, "iou") or []
 
 
 def _cell(group: Group, task: str, index: int) -> Cell:

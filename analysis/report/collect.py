@@ -13,13 +13,15 @@ from analysis.results.groups import Group as Rows
 from analysis.results.groups import grouped, read_result, result_files, varying
 from analysis.results.paper import Paper
 from shards.errors import UserError
-from shards.manifest import NAME, Manifest
+from shards.manifest import NAME as MANIFEST
+from shards.manifest import Manifest
 from shards.store import place
 from shards.tasks import Task
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
-from trainer.recommendation import FILE
+from trainer.relation import NAME as RELATION
 from trainer.runs import checkpoint, records, status
+from trainer.runs.result import NAME, Result
 from trainer.setting import same, word
 
 
@@ -28,11 +30,11 @@ class Run:
     """One finished run: its folder, and the row of its ``result.json``."""
 
     folder: Path
-    result: dict[str, Any]
+    result: Result
 
     @property
     def seed(self) -> int:
-        return self.result["seed"]
+        return self.result.seed
 
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
@@ -71,7 +73,7 @@ class Group:
         return min(self.runs, key=lambda run: run.seed)
 
     @property
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Result:
         return self.first.result
 
     def scores(self, task: str, metric: str) -> dict[int, float]:
@@ -97,7 +99,7 @@ class Part:
     @property
     def tasks(self) -> list[str]:
         """The tasks that its networks predict."""
-        return list(dict.fromkeys(task for group in self.groups for task in group.result["tasks"]))
+        return list(dict.fromkeys(task for group in self.groups for task in group.result.tasks))
 
     def task(self, name: str) -> Task | None:
         """What is known of a task: from the data set, or else from a network that predicts it."""
@@ -137,11 +139,11 @@ def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Col
     files: dict[Path, None] = {}
     begun: dict[Path, None] = {}
     for path in map(Path, paths):
-        found, curved = _named(path, FILE), _named(path, CURVE)
+        found, curved = _named(path, RELATION), _named(path, CURVE)
         matrices |= {file.resolve(): relations.read(file) for file in found}
         shown = [labelcurves.show(file) for file in curved]
         curves |= {each.file.resolve(): each for each in shown}
-        if not (found or curved) or any(path.rglob("result.json")):
+        if not (found or curved) or any(path.rglob(NAME)):
             # the runs that a relation or curve was measured with are shown by it, unless they are asked for
             inner = [file.resolve().parent for file in found if file.parent != path]
             inner += [folder for each in shown for folder in each.folders]
@@ -149,7 +151,7 @@ def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Col
             notes = (file.resolve() for file in sorted(path.rglob(status.NAME)))
             begun |= {file.parent: None for file in notes if not any(map(file.is_relative_to, inner))}
     runs = [Run(file.parent, read_result(file)) for file in files]
-    unfinished = [_how_far(folder) for folder in begun if not (folder / "result.json").exists()]
+    unfinished = [_how_far(folder) for folder in begun if not (folder / NAME).exists()]
     return Collected(runs, _parts(runs, moved), list(matrices.values()), list(curves.values()), unfinished)
 
 
@@ -160,14 +162,14 @@ def _named(path: Path, name: str) -> list[Path]:
 
 def _how_far(folder: Path) -> str:
     note = status.read(folder)
-    return f"{folder} ({note.get('stage')}: {note.get('state')})"
+    return f"{folder} ({note.stage}: {note.state})" if note else str(folder)
 
 
 def _parts(runs: list[Run], moved: Sequence[Manifest]) -> list[Part]:
-    """Runs by data set: two of one name may still be two."""
+    """Runs by data set, which is that of a manifest: two of one name may still be two."""
     by_data: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        by_data.setdefault((run.result["dataset"], _wanted(run)), []).append(run)
+        by_data.setdefault((run.result.dataset, run.result.asked.manifest), []).append(run)
     names = [name for name, _ in by_data]
     parts, number = [], 0
     for (name, wanted), of in by_data.items():
@@ -180,11 +182,6 @@ def _parts(runs: list[Run], moved: Sequence[Manifest]) -> list[Part]:
             part.missing = str(error)
         parts.append(part)
     return parts
-
-
-def _wanted(run: Run) -> str:
-    """Hash of the manifest that a run was evaluated on."""
-    return run.result.get("asked", {}).get("manifest", "")
 
 
 def _groups(runs: list[Run], start: int) -> list[Group]:
@@ -214,7 +211,7 @@ def _data_set(run: Run, wanted: str, moved: Sequence[Manifest]) -> Manifest:
     hint = "say where it is: --data DATASET"
     configured = Experiment.of_run(run.folder).config.data.path
     at = place(configured)
-    if not (at / NAME).exists():
+    if not (at / MANIFEST).exists():
         raise UserError("the data set is not there any more", file=at, key="data.path", hint=hint)
     manifest = Manifest.load(at)
     if manifest.sha256 != wanted:

@@ -55,7 +55,7 @@ def _results(part: Part) -> Iterator[tuple[str, Markup]]:
     for task, metric in _headlines(part):
         name, factor, digits = HEADLINES[metric]
         rows = [
-            Dots(group.name, group.number, group.scores(task, metric), task in group.result["inputs"])
+            Dots(group.name, group.number, group.scores(task, metric), task in group.result.inputs)
             for group in part.groups
             if group.scores(task, metric)
         ]

@@ -6,7 +6,7 @@ What cannot be made any more, because a data set or a checkpoint is gone, is lef
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jinja2
 from markupsafe import Markup
@@ -24,6 +24,7 @@ from analysis.results.table import Results, tabulate
 from shards.atomic import atomic_file, disk_errors
 from shards.errors import UserError
 from trainer.progress import say
+from trainer.runs.result import Result
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ def render(collected: Collected, frames: int) -> str:
     )
 
 
-def tables(results: Sequence[dict[str, Any]]) -> list[Results]:
+def tables(results: Sequence[Result]) -> list[Results]:
     """The tables that `tutelage table` prints: of all runs, and of the comparisons that can be made."""
     paper = Paper.load()
     return [table for table in (tabulate(results, paper), compare(results, paper)) if table.rows]

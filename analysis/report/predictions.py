@@ -86,16 +86,16 @@ def compared(groups: Sequence[Group], task: str, paper: Paper) -> list[tuple[Gro
     inputs and tasks and settings most like its own, the one that the paper compares it with, or else the one whose
     budget is its own. A student without such a network is left out."""
     pairs = []
-    of_task = [group for group in groups if task in group.result["tasks"]]
+    of_task = [group for group in groups if task in group.result.tasks]
     students, others = ([group for group in of_task if _is_student(group) == is_one] for is_one in (True, False))
     for student in students:
         rivals = [
             other
             for other in others
-            if all(set(other.result[key]) == set(student.result[key]) for key in ("inputs", "tasks"))
+            if {*other.result.inputs} == {*student.result.inputs} and {*other.result.tasks} == {*student.result.tasks}
         ]
         if rivals:
-            named = [other for one, other in paper.comparisons if one == student.result["experiment"]]
+            named = [other for one, other in paper.comparisons if one == student.result.experiment]
             pairs.append((student, max(rivals, key=lambda other: _likeness(student, other, named))))
     return pairs
 
@@ -105,12 +105,13 @@ def _listed(pairs: Mapping[Group, Group]) -> str:
 
 
 def _is_student(group: Group) -> bool:
-    return any(group.result["pseudo_labels"].values())
+    return any(group.result.pseudo_labels.values())
 
 
 def _likeness(student: Group, other: Group, named: Sequence[str]) -> list[int]:
-    same = [student.result.get(key) == other.result.get(key) for key in ("budget", "normalise")]
-    return [-len(differing(student.rows, other.rows)), other.result["experiment"] in named, *same]
+    one, two = student.result, other.result
+    same = [one.budget == two.budget, one.normalise == two.normalise]
+    return [-len(differing(student.rows, other.rows)), two.experiment in named, *same]
 
 
 def _row(
@@ -133,7 +134,7 @@ def _row(
         if known is not None and known.shape == label.shape:
             compared = measured[group].restrict(task, torch.from_numpy(label), torch.from_numpy(known))
             detail = task.storage.score(*(of.numpy() for of in compared))
-        if task.name in group.result["inputs"]:
+        if task.name in group.result.inputs:
             detail = "an input"
         pictures.append(_picture(key, label, group.name, detail=detail, number=group.number, outline=outlines))
     return pictures

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.report.collect import Group, Part, Run
-from trainer.setting import setting
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,10 @@ def sources(part: Part) -> list[Source]:
 
 def environments(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """Versions and hardware: of each its values in the runs, one as a rule."""
-    names = dict.fromkeys(name for run in runs for name in run.result.get("environment", {}))
+    names = dict.fromkeys(name for run in runs for name in run.result.environment)
     found = []
     for name in names:
-        values = [run.result.get("environment", {}).get(name) for run in runs]
+        values = [run.result.environment.get(name) for run in runs]
         found.append((name, list(dict.fromkeys("none" if value is None else str(value) for value in values))))
     return found
 
@@ -58,18 +57,18 @@ def _source(group: Group, run: Run) -> Source:
     result = run.result
     facts = [
         ("folder", str(run.folder)),
-        ("network", f"{result.get('backbone')}, {_origin(result)}"),
-        ("budget", _words(result.get("budget"))),
-        ("steps", f"{result.get('steps')} ({result.get('samples_seen')} samples seen)"),
-        ("validation frames", str(result.get("validation_frames"))),
-        ("checkpoint sha256", _words(result.get("asked", {}).get("checkpoints"))),
+        ("network", f"{result.backbone}, {_origin(group)}"),
+        ("budget", _words(result.budget)),
+        ("steps", f"{result.steps} ({result.samples_seen} samples seen)"),
+        ("validation frames", str(result.validation_frames)),
+        ("checkpoint sha256", _words(result.asked.checkpoints or None)),
     ]
-    command = shlex.join(result["command"]) if result.get("command") else None
+    command = shlex.join(result.command) if result.command else None
     return Source(group, run, command, facts, run.config)
 
 
-def _origin(result: dict[str, Any]) -> str:
-    source = setting(result)["pretrained"]
+def _origin(group: Group) -> str:
+    source = group.rows.setting["pretrained"]
     return "pretrained" + (f" ({source})" if isinstance(source, str) else "") if source else "from scratch"
 
 

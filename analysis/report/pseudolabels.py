@@ -107,7 +107,7 @@ def _thresholds(part: Part, task: str, labels: Sequence[Manifest]) -> list[float
     """The thresholds that students hold these labels against: 0 where one keeps all, none of a share or a filter."""
     hashes = {of.sha256 for of in labels}
     found: set[float] = set()
-    for run in (run for group in part.groups for run in group.runs if run.result["pseudo_labels"].get(task)):
+    for run in (run for group in part.groups for run in group.runs if run.result.pseudo_labels.get(task)):
         if run.config and noted(run.folder).get(f"pseudo.{task}") in hashes:
             keep = Experiment.of_run(run.folder).config.pseudo[task].keep
             found |= {0.0} if keep == ALL else {keep} if isinstance(keep, float) else set()

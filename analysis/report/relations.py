@@ -2,19 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from analysis.relations.words import caveats
 from analysis.results.headlines import signed
-from shards.atomic import read_json
-from shards.errors import UserError
-from trainer.recommendation import origin
-
-_CURE = "relate the tasks again: `tutelage relate CONFIG`"
+from trainer.relation import Effect, Relation
 
 
 @dataclass(frozen=True)
-class Relation:
+class Cell:
     """What a source's label as an input does to a target.
 
     Args:
@@ -45,7 +40,7 @@ class Matrix:
 
     file: Path
     tasks: list[str]
-    cells: list[list[Relation | None]]
+    cells: list[list[Cell | None]]
     seeds: int
     verdicts: list[tuple[str, str]]
     recommended: list[tuple[str, str]]
@@ -58,26 +53,26 @@ def read(file: Path) -> Matrix:
     Raises:
         UserError: when it is damaged.
     """
-    entry = read_json(file, _CURE)
-    try:
-        gains = {(each["source"], each["target"]): _relation(each) for each in entry["gains"]}
-        tasks = list(dict.fromkeys(str(name) for pair in gains for name in pair))
-        verdicts = [(_condition(each["condition"]), str(each["words"])) for each in entry["verdicts"]]
-        recommended = [(str(task), origin(each)) for task, each in entry["recommended"].items()]
-        seeds = len(entry["seeds"])
-        notes = [*caveats(entry)] if "looks" in entry else []
-    except (LookupError, TypeError, AttributeError) as error:
-        raise UserError("holds no relations of tasks", file=file, hint=_CURE) from error
-    cells = [[gains.get((source, target)) for target in tasks] for source in tasks]
-    return Matrix(file, tasks, cells, seeds, verdicts, recommended, notes)
+    relation = Relation.read(file)
+    gains = {(each.source, each.target): _cell(each) for each in relation.gains}
+    tasks = list(dict.fromkeys(name for pair in gains for name in pair))
+    return Matrix(
+        file,
+        tasks,
+        [[gains.get((source, target)) for target in tasks] for source in tasks],
+        len(relation.seeds),
+        [(_condition(each.condition), each.words) for each in relation.verdicts],
+        [(task, each.origin) for task, each in relation.recommended.items()],
+        [] if relation.looks is None else [*caveats(relation)],
+    )
 
 
-def _relation(entry: dict[str, Any]) -> Relation:
-    relative, helps = entry["relative"], entry["helps"]
-    low, high = relative["low"], relative["high"]
+def _cell(effect: Effect) -> Cell:
+    relative, helps = effect.relative, effect.helps
+    low, high = relative.low, relative.high
     if low is None or high is None:  # infinite: one seed says nothing of the deviation
-        return Relation(_percent(relative["mean"]), "one seed", helps, 0)
-    return Relation(_percent(relative["mean"]), f"{_percent(low)} to {_percent(high)}", helps, (low > 0) - (high < 0))
+        return Cell(_percent(relative.mean), "one seed", helps, 0)
+    return Cell(_percent(relative.mean), f"{_percent(low)} to {_percent(high)}", helps, (low > 0) - (high < 0))
 
 
 def _condition(name: str) -> str:

@@ -8,7 +8,6 @@ makes the others harder to answer.
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any
 
 from analysis.results.groups import Group, differing, grouped, same_frames, tasks_of, varying
 from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed, title_of
@@ -16,6 +15,7 @@ from analysis.results.interval import FIXED, LEVEL, POWER, Interval, holm, neede
 from analysis.results.paper import Paper
 from analysis.results.table import Results
 from trainer.option import is_in
+from trainer.runs.result import Result
 from trainer.setting import word
 
 _SEEDS = 50
@@ -25,7 +25,7 @@ _ALIKE = ("backbone", "pretrained", "size", "crop", "split", "checkpoint", "val"
 _TITLES = ("comparison", "metric", "difference", f"{LEVEL:.0%} interval", "seeds", "p (Holm)", "paper", "verdict")
 
 
-def compare(results: Sequence[dict[str, Any]], paper: Paper) -> Results:
+def compare(results: Sequence[Result], paper: Paper) -> Results:
     """A row for each pair of ``paper.comparisons`` whose settings are the same, or else as much so as there are, and
     each metric that both have of an output that neither saw as an input. Where settings differ, the row says so."""
     groups = grouped(results, paper)
@@ -76,7 +76,7 @@ def _apart(pairs: Iterable[tuple[Group, Group]]) -> list[str]:
     """The pairs that are not compared, since what they were measured on differs."""
     return [
         f"{one.experiment} − {other.experiment}: not compared, for they were measured on different frames "
-        f"({one.first.get('validation_frames')} and {other.first.get('validation_frames')})"
+        f"({one.first.validation_frames} and {other.first.validation_frames})"
         for one, other in pairs
         if not same_frames(one, other)
     ]
@@ -117,9 +117,9 @@ def _settings(one: Group, other: Group, key: str) -> str:
 
 
 def _metrics(one: Group, other: Group, tasks: Iterable[str]) -> list[tuple[str, str]]:
-    seen = {*one.first["inputs"], *other.first["inputs"]}
-    both = [task for task in tasks if task not in seen and all(task in of.first["metrics"] for of in (one, other))]
-    return [(task, metric) for task in both for metric in HEADLINES if metric in one.first["metrics"][task]]
+    seen = {*one.first.inputs, *other.first.inputs}
+    both = [task for task in tasks if task not in seen and all(task in of.first.metrics for of in (one, other))]
+    return [(task, metric) for task in both for metric in HEADLINES if metric in one.first.metrics[task]]
 
 
 def _spelt(found: Interval, metric: str) -> tuple[str, str]:

@@ -43,8 +43,8 @@ def deltas(groups: Sequence[Group]) -> list[Delta | None]:
 
 
 def _delta(group: Group, groups: Sequence[Group]) -> Delta | None:
-    tasks = group.first["tasks"]
-    if len(tasks) < 2 or {*tasks} & {*group.first["inputs"]}:
+    tasks = group.first.tasks
+    if len(tasks) < 2 or {*tasks} & {*group.first.inputs}:
         return None
     single = [each for each in groups if _is_single(each) and _alike(group, each)]
     decoders = dict.fromkeys([_decoder(group), "heads", *(_decoder(each) for each in single)])
@@ -58,7 +58,7 @@ def _delta(group: Group, groups: Sequence[Group]) -> Delta | None:
 
 def _is_single(group: Group) -> bool:
     first = group.first
-    return len(first["tasks"]) == 1 and first["inputs"] == ["rgb"] and not any(first["pseudo_labels"].values())
+    return len(first.tasks) == 1 and first.inputs == ["rgb"] and not any(first.pseudo_labels.values())
 
 
 def _alike(group: Group, single: Group) -> bool:
@@ -75,19 +75,19 @@ def _decoder(group: Group) -> object:
 
 def _nearest(group: Group, task: str, singles: Sequence[Group]) -> Group | None:
     """The network of a task whose number of frames with ground truth is the nearest to the row's."""
-    of_task = [each for each in singles if each.first["tasks"] == [task]]
+    of_task = [each for each in singles if each.first.tasks == [task]]
     return min(of_task, key=lambda each: abs(_frames(each, task) - _frames(group, task)), default=None)
 
 
 def _frames(group: Group, task: str) -> int:
-    return group.first["labels"].get(task, 0)
+    return group.first.labels.get(task, 0)
 
 
 def _changes(group: Group, singles: dict[str, Group]) -> list[float]:
     """Δ of every seed of which all figures are known."""
     by_task = []
     for task, single in singles.items():
-        metric = next((name for name in JUDGED if name in group.first["metrics"].get(task, {})), "")
+        metric = next((name for name in JUDGED if name in group.first.metrics.get(task, {})), "")
         ours, theirs = group.values(task, metric), single.values(task, metric)
         sign = -1 if metric in SMALLER_IS_BETTER else 1
         seeds = [seed for seed in ours if theirs.get(seed)]
@@ -126,5 +126,5 @@ def explained(groups: Sequence[Group], found: Sequence[Delta | None]) -> list[st
 
 
 def _metrics(delta: Delta) -> list[str]:
-    measured = [single.first["metrics"][task] for task, single in delta.singles.items()]
+    measured = [single.first.metrics[task] for task, single in delta.singles.items()]
     return [next(name for name in JUDGED if name in metrics) for metrics in measured]

@@ -1,18 +1,16 @@
 """Finished runs, read from where they lie, and put together where they differ in nothing but their seeds."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.results.paper import Paper
-from shards.atomic import read_json
 from shards.errors import UserError
 from trainer.option import is_in
+from trainer.runs.result import NAME, Result
 from trainer.setting import OF_THE_ROW, options_of, same, setting
-
-_NEEDED = ("dataset", "experiment", "seed", "inputs", "tasks", "labels", "pseudo_labels", "normalise", "metrics")
 
 
 @dataclass(eq=False)  # told apart by which it is
@@ -28,21 +26,21 @@ class Group:
     dataset: str
     experiment: str
     setting: dict[str, Any]
-    results: list[dict[str, Any]] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     again: list[int] = field(default_factory=list)
 
     @property
-    def first(self) -> dict[str, Any]:
+    def first(self) -> Result:
         """What they have in common is true of any."""
         return self.results[0]
 
     def values(self, task: str, metric: str) -> dict[int, float]:
         """A metric by seed, where it is known."""
-        every = {result["seed"]: result["metrics"].get(task, {}).get(metric) for result in self.results}
+        every = {result.seed: result.metric(task, metric) for result in self.results}
         return {seed: value for seed, value in every.items() if value is not None}
 
 
-def collect(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
+def collect(paths: Sequence[str | Path]) -> list[Result]:
     """The results under the given runs, experiments or whole folders of runs, in the order of their paths.
 
     Raises:
@@ -59,36 +57,31 @@ def result_files(paths: Sequence[str | Path]) -> list[Path]:
     """
     files: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = [path] if path.name == "result.json" else sorted(path.rglob("result.json"))
+        found = [path] if path.name == NAME else sorted(path.rglob(NAME))
         if not found:
-            raise UserError("holds no result.json", file=path, hint="run the experiment: `tutelage run CONFIG`")
+            raise UserError(f"holds no {NAME}", file=path, hint="run the experiment: `tutelage run CONFIG`")
         files |= dict.fromkeys(file.resolve() for file in found)
     return list(files)
 
 
-def read_result(file: Path) -> dict[str, Any]:
-    """The row that a run left, and under ``options`` those that decided it.
+def read_result(file: Path) -> Result:
+    """What a run left, with the options that decided it.
 
     Raises:
         UserError: when it is damaged.
     """
-    hint = "delete it and evaluate again: `tutelage evaluate CONFIG`"
-    result = read_json(file, hint)
-    missing = [key for key in _NEEDED if not isinstance(result, dict) or key not in result]
-    if missing:
-        raise UserError("is no result of a run", file=file, key=missing[0], hint=hint)
-    return result | {"options": options_of(file.parent)}
+    return replace(Result.read(file), options=options_of(file.parent))
 
 
-def grouped(results: Iterable[dict[str, Any]], paper: Paper) -> list[Group]:
+def grouped(results: Iterable[Result], paper: Paper) -> list[Group]:
     """Runs by data set, experiment and setting; experiments that the paper has come first, in its order."""
     groups: dict[tuple[str, ...], Group] = {}
     for result in results:
-        dataset, experiment, common = result["dataset"], result["experiment"], setting(result)
+        dataset, experiment, common = result.dataset, result.experiment, setting(result)
         key = dataset, experiment, json.dumps(common, sort_keys=True)
         group = groups.setdefault(key, Group(dataset, experiment, common))
-        if any(result["seed"] == other["seed"] for other in group.results):
-            group.again.append(result["seed"])  # one and the same, which would make a deviation look small
+        if any(result.seed == other.seed for other in group.results):
+            group.again.append(result.seed)  # one and the same, which would make a deviation look small
         else:
             group.results.append(result)
     datasets = list(dict.fromkeys(group.dataset for group in groups.values()))
@@ -128,22 +121,19 @@ def differing(one: Group, other: Group) -> list[str]:
 def same_frames(one: Group, other: Group) -> bool:
     """Whether two rows were measured on the same frames: a network that sees depth is measured on those that carry
     it. Results of before they noted their frames tell by the labelled pixels of the tasks that both have."""
-    theirs = {result["seed"]: result for result in other.results}
-    pairs = [(result, theirs[result["seed"]]) for result in one.results if result["seed"] in theirs]
+    theirs = {result.seed: result for result in other.results}
+    pairs = [(result, theirs[result.seed]) for result in one.results if result.seed in theirs]
     return all(_same_frames(*pair) for pair in pairs or [(one.first, other.first)])
 
 
-def _same_frames(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    sets = [result.get("validation_set") for result in (one, other)]
-    if all(sets):
-        return sets[0] == sets[1]
-    pixels = [
-        {name: of["pixels"] for name, of in result["metrics"].items() if "pixels" in of} for result in (one, other)
-    ]
+def _same_frames(one: Result, other: Result) -> bool:
+    if one.validation_set and other.validation_set:
+        return one.validation_set == other.validation_set
+    pixels = [{name: of["pixels"] for name, of in result.metrics.items() if "pixels" in of} for result in (one, other)]
     return all(pixels[0][task] == pixels[1][task] for task in pixels[0].keys() & pixels[1].keys())
 
 
-def tasks_of(results: Sequence[dict[str, Any]]) -> list[str]:
+def tasks_of(results: Sequence[Result]) -> list[str]:
     """All tasks, in the paper's order."""
-    names = dict.fromkeys(task for result in results for task in result["tasks"])
+    names = dict.fromkeys(task for result in results for task in result.tasks)
     return sorted(names, key=lambda name: (name != "semseg", name != "depth"))

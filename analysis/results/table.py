@@ -5,7 +5,6 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -13,6 +12,7 @@ from rich.table import Table
 from analysis.results.groups import Group, grouped, same_frames, tasks_of, varying
 from analysis.results.headlines import HEADLINES, spell, title_of
 from analysis.results.paper import Paper
+from trainer.runs.result import Result
 from trainer.setting import word
 
 _SAID = ("inputs", "tasks", "budget", "normalise")
@@ -28,7 +28,7 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
 
-def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> Results:
+def tabulate(results: Iterable[Result], paper: Paper | None = None) -> Results:
     """A row for each group of runs. |A| and |B| count the frames with depth and segmentation, ground truth +
     pseudo-labels, and v those that were measured; f1 and f2 are the tasks as :func:`roles` says; in brackets stands an
     output that was also an input. ΔMTL is shown where single-task rows are there (:mod:`analysis.results.delta`)."""
@@ -51,15 +51,15 @@ def tabulate(results: Iterable[dict[str, Any]], paper: Paper | None = None) -> R
     for group in groups:
         first = group.first
         row = [group.dataset] * several + [group.experiment]
-        row += ["+".join(map(short, first["inputs"])), "+".join(map(short, first["tasks"])), _losses(first)]
+        row += ["+".join(map(short, first.inputs)), "+".join(map(short, first.tasks)), _losses(first)]
         row += [
             *(_frames(first, task) for _, task in _letters(every)),
-            word(first.get("validation_frames")) + "*" * (group in apart),
+            word(first.validation_frames) + "*" * (group in apart),
         ]
         row += ["+".join(map(short, part)) or "–" for part in roles(first)]
         row += [word(group.setting.get(key)) for key in settings]
         for task, metric in metrics:
-            values = [result["metrics"].get(task, {}).get(metric) for result in group.results]
+            values = [result.metric(task, metric) for result in group.results]
             row.append(_bracketed(spell(values, metric), task, first))
             if (task, metric) in printed:
                 row.append(_printed(group, task, metric, paper))
@@ -81,7 +81,7 @@ def _apart(groups: Sequence[Group]) -> list[Group]:
     most: dict[str, Group] = {}
     for group in groups:
         known = most.setdefault(group.dataset, group)
-        if (group.first.get("validation_frames") or 0) > (known.first.get("validation_frames") or 0):
+        if (group.first.validation_frames or 0) > (known.first.validation_frames or 0):
             most[group.dataset] = group
     return [group for group in groups if not same_frames(group, most[group.dataset])]
 
@@ -91,7 +91,7 @@ def _of_frames(apart: Sequence[Group]) -> list[str]:
     return [f"*: {names}: measured on other frames than the other rows, so not comparable with them"] if apart else []
 
 
-def roles(result: dict[str, Any]) -> tuple[list[str], list[str]]:
+def roles(result: Result) -> tuple[list[str], list[str]]:
     """The paper's f1 and f2: f2 is the task whose labels are missing or few, and which is judged; f1 is the other, of
     which there are labels for all frames, or which is given to the network. With one output both are that one.
 
@@ -102,9 +102,9 @@ def roles(result: dict[str, Any]) -> tuple[list[str], list[str]]:
     tasks = tasks_of([result])
     if len(tasks) == 1:
         return tasks, tasks
-    pseudo = [task for task in tasks if result["pseudo_labels"].get(task)]
-    given = [task for task in tasks if task in result["inputs"]]
-    frames = {task: result["labels"].get(task, 0) for task in tasks}
+    pseudo = [task for task in tasks if result.pseudo_labels.get(task)]
+    given = [task for task in tasks if task in result.inputs]
+    frames = {task: result.labels.get(task, 0) for task in tasks}
     few = [task for task in tasks if frames[task] == min(frames.values())]
     second = pseudo or ([task for task in tasks if task not in given] if given else few)
     if len(second) == len(tasks):
@@ -139,18 +139,18 @@ def as_csv(table: Results) -> str:
     return buffer.getvalue().rstrip("\n")
 
 
-def _letters(results: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _letters(results: Sequence[Result]) -> list[tuple[str, str]]:
     """The paper's |A| is depth and |B| segmentation; further tasks go by their names."""
     letters = {"depth": "A", "semseg": "B"}
-    return sorted((letters.get(task, task), task) for task in dict.fromkeys(t for r in results for t in r["labels"]))
+    return sorted((letters.get(task, task), task) for task in dict.fromkeys(t for r in results for t in r.labels))
 
 
-def _has(results: Sequence[dict[str, Any]], task: str, metric: str) -> bool:
-    return any(metric in result["metrics"].get(task, {}) for result in results)
+def _has(results: Sequence[Result], task: str, metric: str) -> bool:
+    return any(metric in result.metrics.get(task, {}) for result in results)
 
 
-def _bracketed(text: str, task: str, result: dict[str, Any]) -> str:
-    return f"({text})" if task in result["inputs"] and text != "–" else text
+def _bracketed(text: str, task: str, result: Result) -> str:
+    return f"({text})" if task in result.inputs and text != "–" else text
 
 
 def _printed(group: Group, task: str, metric: str, paper: Paper) -> str:
@@ -165,7 +165,7 @@ def _notes(groups: Sequence[Group], printed: Sequence[tuple[str, str]], paper: P
         for group in groups
         for seed in dict.fromkeys(group.again)
     ]
-    if any(task in group.first["inputs"] for group in groups for task in group.first["metrics"]):
+    if any(task in group.first.inputs for group in groups for task in group.first.metrics):
         notes.append("(in brackets): an output that was also an input")
     for dataset in dict.fromkeys(group.dataset for group in groups) if printed else ():
         if dataset in paper.tables:
@@ -175,14 +175,14 @@ def _notes(groups: Sequence[Group], printed: Sequence[tuple[str, str]], paper: P
     return notes
 
 
-def _losses(result: dict[str, Any]) -> str:
-    terms = [f"GT-{short(task)}" for task in result["tasks"] if result["labels"].get(task)]
-    terms += [f"P-{short(task)}" for task, frames in result["pseudo_labels"].items() if frames]
-    return " + ".join(terms) + (" (all pixels)" if result["normalise"] == "all" else "")
+def _losses(result: Result) -> str:
+    terms = [f"GT-{short(task)}" for task in result.tasks if result.labels.get(task)]
+    terms += [f"P-{short(task)}" for task, frames in result.pseudo_labels.items() if frames]
+    return " + ".join(terms) + (" (all pixels)" if result.normalise == "all" else "")
 
 
-def _frames(result: dict[str, Any], task: str) -> str:
-    if task not in result["labels"]:
+def _frames(result: Result, task: str) -> str:
+    if task not in result.labels:
         return "–"
-    pseudo = result["pseudo_labels"].get(task, 0)
-    return f"{result['labels'][task]}" + (f"+{pseudo}" if pseudo else "")
+    pseudo = result.pseudo_labels.get(task, 0)
+    return f"{result.labels[task]}" + (f"+{pseudo}" if pseudo else "")

@@ -68,7 +68,7 @@ def experiments(folder: Path) -> dict[str, Any]:
             shards = sorted(experiment.labels.glob("*.tar"))
             facts["label shards"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
         if row == EVALUATED:
-            result = evaluate(experiment)
+            result = evaluate(experiment).to_json()
             facts["result"] = {key: value for key, value in result.items() if key not in ("command", "environment")}
             facts["result"]["asked"] = {
                 k: v for k, v in result["asked"].items() if k not in ("checkpoints", "manifest")

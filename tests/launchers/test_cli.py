@@ -212,7 +212,7 @@ def test_table_in_every_format(done, capsys, style, start):
 
 
 def test_table_compares_whatever_is_asked_for(done, capsys):
-    rows = {row["experiment"]: row["metrics"]["semseg"]["miou"] for row in collect(["runs"])}
+    rows = {row.experiment: row.metrics["semseg"]["miou"] for row in collect(["runs"])}
     assert main(["table", "runs", "--format", "csv", "--compare", "student,teacher"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("student − teacher,mIoU")]
     difference = 100 * (rows["student"] - rows["teacher"])

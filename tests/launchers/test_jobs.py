@@ -28,7 +28,15 @@ def ask(place, monkeypatch, capsys):
 
 def say(state: str, why: str | None = None, job: str = "7") -> None:
     """As a rank would."""
-    entry = {"stage": "train", "state": state, "why": why, "host": "n", "process": 1, "job": job, "began": time.time()}
+    entry = {
+        "stage": "train",
+        "state": state,
+        "why": why,
+        "host": "n",
+        "process": 1,
+        "job": job,
+        "began": f"{time.time()}",
+    }
     (RUN / status.NAME).write_text(json.dumps(entry))
 
 
@@ -122,4 +130,4 @@ def test_stop_reaches_every_rank_and_not_the_launcher(place, monkeypatch):
         ranks.end()
     assert ranks.returncode != -signal.SIGUSR1
     assert errors.count("stopped at step") == 2
-    assert status.read(RUN)["state"] == status.INTERRUPTED
+    assert status.read(RUN).state == status.INTERRUPTED

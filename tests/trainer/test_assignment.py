@@ -229,9 +229,9 @@ def test_an_assignment_is_part_of_a_runs_setting_and_result(make, scenes_dataset
     experiment = make("plain", *shown_by, f"assignment={file}", "experiment=half")
     run(experiment)
     result = read_result(experiment.folder / "result.json")
-    name, digest = result["assignment"].split()
-    assert name == "half.csv" and len(digest) == 8 and result["labels"] == {"semseg": 12, "depth": 12}
-    assert setting(result)["assignment"] == result["assignment"]
+    name, digest = result.assignment.split()
+    assert name == "half.csv" and len(digest) == 8 and result.labels == {"semseg": 12, "depth": 12}
+    assert setting(result)["assignment"] == result.assignment
     old = {key: value for key, value in result.items() if key != "assignment"}
     assert setting(old)["assignment"] == "nested", "runs of before there were assignments"
     assert decisive({"assignment": str(file)}) == {"assignment": "half.csv"}

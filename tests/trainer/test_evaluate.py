@@ -106,19 +106,19 @@ def test_a_run_is_found_again_where_it_is_now(finished, tmp_path, scenes_dataset
 
 def test_last_and_best_are_both_measured_and_one_is_chosen(finished):
     experiment = finished("teacher", "evaluate.checkpoint=best")
-    assert evaluate(finished("teacher"))["checkpoints"].keys() == {"last", "best"}
+    assert evaluate(finished("teacher")).checkpoints.keys() == {"last", "best"}
     row = evaluate(experiment)
     best = checkpoint.exported(experiment.checkpoints / "best")
-    assert row["metrics"] == row["checkpoints"]["best"] and row["steps"] == best["step"]
-    assert row["metrics"]["semseg"]["miou"] == pytest.approx(best["value"])
-    assert json.loads((experiment.folder / "result.json").read_text()) == json.loads(json.dumps(row))
+    assert row.metrics == row.checkpoints["best"] and row.steps == best["step"]
+    assert row.metrics["semseg"]["miou"] == pytest.approx(best["value"])
+    assert json.loads((experiment.folder / "result.json").read_text()) == json.loads(json.dumps(row.to_json()))
 
 
 def test_it_is_evaluated_again_only_when_something_changed(finished, evaluations):
     evaluate(finished("teacher"))
     evaluate(finished("teacher", "evaluate.batch_size=2", "label.threshold=0.5"))
     assert evaluations == []
-    assert evaluate(finished("teacher", "val=2"))["validation_frames"] == 2
+    assert evaluate(finished("teacher", "val=2")).validation_frames == 2
     assert len(evaluations) == 2, "last and best"
     evaluate(finished("teacher", "val=2"))
     assert len(evaluations) == 2
@@ -130,7 +130,7 @@ def test_it_is_evaluated_again_only_when_something_changed(finished, evaluations
     with torch.no_grad():
         next(network.parameters()).mul_(2)
     checkpoint.export(experiment.checkpoints / "last", network.state_dict(), network.architecture, 5)
-    assert evaluate(experiment)["steps"] == 5
+    assert evaluate(experiment).steps == 5
     assert len(evaluations) == 3
 
 
@@ -148,7 +148,9 @@ def test_every_seed_is_measured_on_the_same_validation_frames(make):
 
 
 def test_figures_on_frames_that_another_seed_drew_are_not_taken_over(finished, evaluations):
-    noted = [evaluate(finished("student", *own))["asked"] for own in ([], ["val=3"], ["val=3", "val_seed=null"])]
+    noted = [
+        evaluate(finished("student", *own)).to_json()["asked"] for own in ([], ["val=3"], ["val=3", "val_seed=null"])
+    ]
     assert [asked.get("val_seed") for asked in noted] == [None, 0, None]
     assert "val_seed" not in noted[0], "all frames: nothing is drawn, so old figures of all frames are still these"
     assert len(evaluations) == 2
@@ -175,8 +177,8 @@ def test_frames_that_are_set_aside_can_be_evaluated_on(make):
     experiment = make("plain", *overrides)
     train(experiment)
     row = evaluate(experiment)
-    assert row["validation_frames"] == 4 and row["frames"] == 12
-    assert row["metrics"]["depth"]["pixels"] == 4 * 32 * 64
+    assert row.validation_frames == 4 and row.frames == 12
+    assert row.metrics["depth"]["pixels"] == 4 * 32 * 64
     lines = (experiment.folder / "metrics.jsonl").read_text()
     assert '"dev": {' in lines and '"val": {' not in lines
 
@@ -188,7 +190,7 @@ def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny
     frames = experiment.evaluation_frames()
     carried = int(frames.visible["depth"].sum())
     assert 0 < carried < frames.count
-    assert evaluate(experiment)["metrics"]["depth"]["pixels"] == sum(
+    assert evaluate(experiment).metrics["depth"]["pixels"] == sum(
         int((Readers(tiny_dataset, "val")[n].decode(i).get("depth", np.zeros(1)) > 0).sum())
         for n, count in enumerate((3, 2))
         for i in range(count)
@@ -204,7 +206,7 @@ def test_frames_of_several_sizes_are_evaluated_whole_where_training_crops(make, 
     options = ("labels.semseg=null", "labels.depth=null", "data.crop=32x64", "train.steps=1")
     experiment = make("plain", f"data.path={mixed.folder}", *options)
     train(experiment)
-    assert evaluate(experiment)["metrics"]["depth"]["pixels"] == 2 * 32 * 64 + 64 * 96
+    assert evaluate(experiment).metrics["depth"]["pixels"] == 2 * 32 * 64 + 64 * 96
 
 
 def test_refusals(make, finished):

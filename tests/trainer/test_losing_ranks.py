@@ -67,7 +67,7 @@ def test_a_signal_to_one_rank_stops_all_after_one_checkpoint(trained, run):
     (kept,) = run.checkpoints.glob("step-*")
     assert checkpoint.newest(run.checkpoints) == kept
     said = status.read(run.folder)
-    assert said["state"] == "interrupted" and f"stopped at step {int(kept.name[5:])}" in said["why"]
+    assert said.state == "interrupted" and f"stopped at step {int(kept.name[5:])}" in said.why
 
 
 def test_ranks_end_with_their_launcher_and_leave_the_folder_to_the_next(trained, run: Experiment):
@@ -77,7 +77,7 @@ def test_ranks_end_with_their_launcher_and_leave_the_folder_to_the_next(trained,
     ranks.kill()
     ranks.wait()
     assert seconds_until(lambda: not list(ranks.members()), 30) < 5
-    assert status.read(run.folder)["state"] == "running", "killed, and nobody could say so"
+    assert status.read(run.folder).state == "running", "killed, and nobody could say so"
     Lease.take(run.folder).release()
 
 
@@ -88,7 +88,7 @@ def test_a_rank_that_hangs_is_given_up_after_the_timeout(trained, run):
     assert seconds_until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE, 90) > 20
     ranks.end()
     said = status.read(run.folder)
-    assert said["state"] == "interrupted" and "rank 0: another rank ended or does not answer" in said["why"]
+    assert said.state == "interrupted" and "rank 0: another rank ended or does not answer" in said.why
 
 
 DIFFERING = """
@@ -114,7 +114,7 @@ def test_ranks_that_hold_other_weights_are_found_after_the_first_step(configs, r
     script.write_text(DIFFERING)
     done = launch(2, str(script), "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS[:2])
     assert done.returncode and "launch: after a step, ranks [0, 1] hold networks that differ" in done.stderr
-    assert status.read(run.folder)["state"] == "failed"
+    assert status.read(run.folder).state == "failed"
 
 
 def test_bad_data_that_one_rank_meets_is_a_failure_of_the_run(configs, run, tmp_path, scenes_dataset):
@@ -124,4 +124,4 @@ def test_bad_data_that_one_rank_meets_is_a_failure_of_the_run(configs, run, tmp_
     script.write_text(body.replace("import sys\n", "import sys\nfrom shards.errors import UserError\n"))
     done = launch(2, str(script), "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS[:2])
     assert done.returncode
-    assert status.read(run.folder)["state"] == "failed" and status.read(run.folder)["why"] == "is bad"
+    assert status.read(run.folder).state == "failed" and status.read(run.folder).why == "is bad"

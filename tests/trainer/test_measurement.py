@@ -1,6 +1,7 @@
 """What is measured: the same labels that are predicted, stored and drawn, in one precision, at a size, in limits."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from trainer.measurement import DEFAULT, Measurement
 from trainer.predictor import Predictor
 from trainer.pseudolabels.labelling import label
 from trainer.runs import checkpoint
+from trainer.runs.result import Result
 from trainer.runtime import accelerator
 from trainer.trainstage import train
 
@@ -90,7 +92,7 @@ def test_negative_depths_are_raised_to_0_once_for_all_who_look_at_them(make, opt
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-6)
     assert np.min(predicted) == 0
 
-    metrics = evaluate(experiment)["metrics"]["depth"]
+    metrics = evaluate(experiment).metrics["depth"]
     truths = [of["depth"] for of in frames]
     assert metrics == pytest.approx(depth_metrics(predicted, truths), rel=1e-6)
     unclamped = depth_metrics([of[0, 0].numpy() for of in raw], truths)
@@ -119,14 +121,14 @@ def test_evaluation_while_training_and_after_and_labels_are_of_one_precision(mak
     train(experiment)
     lines = [json.loads(line) for line in (experiment.folder / "metrics.jsonl").read_text().splitlines()]
     row = evaluate(experiment)
-    assert [line["val"] for line in lines if "val" in line][-1] == row["metrics"]
+    assert [line["val"] for line in lines if "val" in line][-1] == row.metrics
 
     network, _ = checkpoint.load_exported(experiment.checkpoints / "last")
     network.to(memory_format=torch.channels_last)
     forward = torch.autocast("cpu", torch.bfloat16)(type(network).forward)
     network.__class__ = type("Half", (type(network),), {"forward": forward})
     half = evaluate_network(experiment, network, accelerator("fp32"), show=False)
-    assert half["depth"]["rmse"] != row["metrics"]["depth"]["rmse"], "or the test could not fail"
+    assert half["depth"]["rmse"] != row.metrics["depth"]["rmse"], "or the test could not fail"
 
     label(experiment)
     task = experiment.manifest.task("semseg")
@@ -151,8 +153,8 @@ def test_at_the_labels_size_outputs_are_resized_and_not_labels(make):
     at_label = make("plain", "data.size=32x32", "train.steps=2", "evaluate.resolution=label")
     row = evaluate(at_label)
     assert network_size["metrics"]["depth"]["pixels"] == 6 * 32 * 32
-    assert row["metrics"]["depth"]["pixels"] == 6 * 32 * 64
-    assert row["asked"]["resolution"] == "label" and network_size["asked"]["resolution"] == "network"
+    assert row.metrics["depth"]["pixels"] == 6 * 32 * 64
+    assert row.asked.resolution == "label" and network_size.asked.resolution == "network"
     confusion, depths = np.zeros((17, 17)), []
     frames = val_frames(experiment)
     for arrays in frames:
@@ -161,9 +163,9 @@ def test_at_the_labels_size_outputs_are_resized_and_not_labels(make):
         np.add.at(confusion, (arrays["semseg"], larger["semseg"].argmax(0).numpy()), 1)
         depths.append(larger["depth"][0].clamp(min=0).numpy())
     hits, union = np.diag(confusion), confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
-    assert row["metrics"]["semseg"]["miou"] == pytest.approx((hits[union > 0] / union[union > 0]).mean(), rel=2e-3)
+    assert row.metrics["semseg"]["miou"] == pytest.approx((hits[union > 0] / union[union > 0]).mean(), rel=2e-3)
     expected = depth_metrics(depths, [of["depth"] for of in frames])
-    assert row["metrics"]["depth"] == pytest.approx(expected, rel=1e-4, abs=1e-3)
+    assert row.metrics["depth"] == pytest.approx(expected, rel=1e-4, abs=1e-3)
 
 
 def test_frames_of_several_sizes_are_measured_at_their_own(make, tmp_path):
@@ -194,7 +196,7 @@ def test_frames_of_several_sizes_are_measured_at_their_own(make, tmp_path):
 def test_an_input_is_seen_at_the_networks_size_while_its_truth_keeps_its_own(make):
     experiment = make("teacher", "data.size=32x32", "train.steps=1", "evaluate.every=0", "evaluate.resolution=label")
     train(experiment)
-    assert evaluate(experiment)["metrics"]["depth"]["pixels"] == 6 * 32 * 64
+    assert evaluate(experiment).metrics["depth"]["pixels"] == 6 * 32 * 64
 
 
 @pytest.mark.parametrize(
@@ -232,18 +234,19 @@ def test_range_and_window_in_a_row(finished):
     truths = [np.where((of["depth"] >= 1.5) & (of["depth"] <= 4), of["depth"], 0) for of in frames]
     for truth in truths:
         truth[:3] = truth[31:] = truth[:, :4] = truth[:, 60:] = 0  # rows 3 to 30, columns 4 to 59 of 32×64
-    assert limited["metrics"]["depth"] == pytest.approx(depth_metrics(predicted, truths), rel=1e-5)
-    assert limited["metrics"]["semseg"] == plain["metrics"]["semseg"]
-    assert limited["asked"]["range"] == {"depth": [1.5, 4.0]} and limited["asked"]["crop"] == "eigen"
+    assert limited.metrics["depth"] == pytest.approx(depth_metrics(predicted, truths), rel=1e-5)
+    assert limited.metrics["semseg"] == plain.metrics["semseg"]
+    assert limited.asked.range == {"depth": (1.5, 4.0)} and limited.asked.crop == "eigen"
 
 
 def test_runs_that_were_measured_differently_are_other_rows(finished, make):
     row = evaluate(finished("student"))
-    old = {**row, "asked": {key: row["asked"][key] for key in row["asked"].keys() - DEFAULT.to_json().keys()}}
-    rows = [row, {**old, "seed": 1}]
+    old = row.to_json() | {"seed": 1}
+    old["asked"] = {key: value for key, value in old["asked"].items() if key not in DEFAULT.to_json()}
+    rows = [row, Result.from_json(old)]
     assert len(grouped(rows, Paper())) == 1, "a row from before there was a choice was measured in the default way"
     for seed, option in enumerate(("resolution=label", "range.depth=[1.5, 4]", "crop=eigen"), 2):
-        rows.append({**evaluate(make("student", f"evaluate.{option}")), "seed": seed})
+        rows.append(replace(evaluate(make("student", f"evaluate.{option}")), seed=seed))
     assert [len(group.results) for group in grouped(rows, Paper())] == [2, 1, 1, 1]
     shown = [group.setting["evaluate.range"] for group in grouped(rows, Paper())]
     assert shown == [None, None, "depth 1.5 to 4", None]

@@ -127,8 +127,8 @@ def test_a_student_is_taught_and_its_result_names_the_protocol(protocol, name, d
     experiment = made(protocol, name, data, tmp_path, *small)
     run(experiment)
     result = read_result(experiment.folder / "result.json")
-    assert result["assignment"] == ("random" if "random" in protocol else "one")
-    assert result["labels"] == ROWS[protocol][name]
+    assert result.assignment == ("random" if "random" in protocol else "one")
+    assert result.labels == ROWS[protocol][name]
     taught = {"semseg": THIRD} if name == "ummt-ps" else dict.fromkeys(experiment.config.tasks, HALF)
-    assert result["pseudo_labels"] == taught
-    assert set(result["metrics"]) == set(experiment.config.tasks)
+    assert result.pseudo_labels == taught
+    assert set(result.metrics) == set(experiment.config.tasks)

@@ -10,6 +10,7 @@ from trainer import stages
 from trainer.configfile import NO_PSEUDO, load, shared, teacher_call, to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.recommendation import reasons, recommended
+from trainer.relation import Recommendation
 from trainer.stages import run
 
 NONE = {"inputs": None, "keep": "all", "why": "no frame lacks it and shows another task"}
@@ -46,7 +47,7 @@ def test_a_relation_of_before_there_was_keep_is_followed(relation):
         keep = entry.pop("keep")
         entry["threshold"] = None if keep == "all" else keep
     relation.write_text(json.dumps(content))
-    assert recommended(relation) == {"semseg": SEMSEG, "depth": NONE}
+    assert recommended(relation) == {"semseg": Recommendation(**SEMSEG), "depth": Recommendation(**NONE)}
 
 
 def test_auto_in_a_file_and_what_stands_after_it(configs, relation, tmp_path):
@@ -102,10 +103,20 @@ def test_without_a_relation_it_says_what_to_run(make, tmp_path):
     assert str(caught.value).startswith(f"{path}: does not exist; run `tutelage relate CONFIG` first, or set relation")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"recommended": []}', '{"recommended": {"semseg": {"inputs": 3}}}'])
-def test_a_file_that_recommends_nothing_is_named(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", r"is not a relation of tasks: \[\] is not a mapping"),
+        ("{}", "recommended: is not a relation of tasks: it is missing"),
+        ('{"recommended": []}', r"recommended: is not a relation of tasks: \[\] is not a mapping"),
+        ('{"recommended": {"semseg": 3}}', r"recommended\.semseg: is not a relation of tasks: 3 is not a mapping"),
+        ('{"recommended": {"semseg": {"inputs": 3}}}', r"recommended\.semseg\.inputs: .*: 3 is not a list"),
+        ('{"recommended": {"semseg": {"inputs": null}}}', r"recommended\.semseg\.keep: .*: it is missing"),
+    ],
+)
+def test_a_file_that_recommends_nothing_is_named(tmp_path, content, said):
     (tmp_path / "r.json").write_text(content)
-    with pytest.raises(UserError, match=r"r\.json: recommended: holds no recommendation; run `tutelage relate"):
+    with pytest.raises(UserError, match=rf"r\.json: {said}; run `tutelage relate"):
         recommended(tmp_path / "r.json")
 
 
@@ -139,7 +150,7 @@ def test_reasons_are_plain_lines(relation):
 def test_run_says_what_was_chosen_and_trains_it(make, relation, capsys):
     student = make("plain", "pseudo=auto", "train.steps=2", "train.trace=false")
     row = run(student)
-    assert row["pseudo_labels"] == {"semseg": 8}
+    assert row.pseudo_labels == {"semseg": 8}
     said = capsys.readouterr().out
     assert f"{relation}: pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps" in said
     assert (student.folder.parents[1] / "plain-rgb-depth/seed-0/labels/train/MANIFEST.json").exists()
@@ -151,5 +162,5 @@ def test_another_recommendation_does_not_continue_the_same_run(make, relation, m
     run(student)
     (student.checkpoints / "last").mkdir(parents=True)
     relation.write_text(json.dumps({"split": "dev", "recommended": {"semseg": NONE, "depth": NONE}}))
-    with pytest.raises(UserError, match=r"plain/seed-0: pseudo\.semseg\.inputs: holds a run with \['rgb', 'depth'\]"):
+    with pytest.raises(UserError, match=r"plain/seed-0: pseudo\.semseg\.holes: holds a run with False, not None"):
         run(Experiment(student.path, student.overrides))

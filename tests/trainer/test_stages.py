@@ -37,7 +37,7 @@ def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
     student = finished("student")
     files = {path: path.stat().st_mtime_ns for path in student.folder.parent.parent.rglob("*") if path.is_file()}
     row = run(student)
-    assert row["experiment"] == "student" and row["pseudo_labels"] == {"semseg": 8}
+    assert row.experiment == "student" and row.pseudo_labels == {"semseg": 8}
     changed = {path.name for path, time in files.items() if path.stat().st_mtime_ns != time}
     assert changed <= {"config.yaml"}, "the copy stands in another folder, which the configuration names"
 

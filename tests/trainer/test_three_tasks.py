@@ -16,6 +16,7 @@ from shards.read import Readers
 from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
 from trainer.experiment import Experiment
+from trainer.runs.result import Result
 from trainer.stages import run
 
 CONFIGS = {
@@ -89,7 +90,7 @@ def test_vectors_have_no_confidence_to_hold_a_threshold_against(experiments):
 
 
 def test_table_and_picture_show_three_tasks(experiments, tmp_path):
-    rows = [json.loads((experiments[n].folder / "result.json").read_text()) for n in ("teacher", "sees", "student")]
+    rows = [Result.read(experiments[n].folder / "result.json") for n in ("teacher", "sees", "student")]
     table = tabulate(rows)
     assert table.titles[-4:] == ["semseg mIoU", "depth rmse", "depth rmse_log", "normals mean °"]
     cells = {row[0]: dict(zip(table.titles, row, strict=True)) for row in table.rows}

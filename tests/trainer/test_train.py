@@ -347,7 +347,7 @@ def test_a_loss_that_stays_infinite_stops_the_run_and_keeps_the_last_good_checkp
     newest = checkpoint.newest(run.checkpoints)
     assert newest is not None and newest.name == f"step-{stopped - 3:08d}"
     ended = status.read(run.folder)
-    assert ended["state"] == "failed" and why in ended["why"]
+    assert ended.state == "failed" and why in ended.why
 
 
 def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeypatch):
@@ -405,11 +405,10 @@ def test_a_run_that_another_process_trains_is_refused(make):
         pytest.raises(UserError, match=rf"seed-0: is in use by process {os.getpid()} on \S+; wait"),
     ):
         train(run)
-    assert not status.read(run.folder), "what another says of it stays"
+    assert status.read(run.folder) is None, "what another says of it stays"
     train(run)
-    assert status.read(run.folder) | {"stage": "train", "state": "finished", "why": None, "ranks": 1} == status.read(
-        run.folder
-    )
+    ended = status.read(run.folder)
+    assert (ended.stage, ended.state, ended.why, ended.ranks) == ("train", "finished", None, 1)
 
 
 def test_global_batch_and_accumulation_must_fit(make):

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and the row it leaves in ``result.json``.
+"""The folder of a run, whose it is, and what it was made with.
 
 runs/DATASET/EXPERIMENT/seed-K/
   config.yaml      the resolved configuration
@@ -9,7 +9,8 @@ runs/DATASET/EXPERIMENT/seed-K/
   order.jsonl      the keys of every global batch (train.trace)
   checkpoints/     see trainer/runs/checkpoint.py
   labels/train/    label shards, if this network is a teacher
-  result.json      one row: experiment, seed, budget, sizes, metrics, environment, commit
+  result.json      see trainer/runs/result.py
+  status.json      see trainer/runs/status.py
 """
 
 import importlib.metadata

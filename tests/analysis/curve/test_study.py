@@ -13,7 +13,7 @@ from analysis.grid import FINISHED, OTHER, PENDING, state
 from shards.errors import UserError
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
-from trainer.recommendation import FILE as RELATION
+from trainer.relation import NAME as RELATION
 from trainer.runs.status import Interrupted
 from trainer.stages import run
 

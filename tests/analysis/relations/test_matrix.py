@@ -1,36 +1,37 @@
 """The picture of a relation: colours, words and hatching where they belong."""
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from analysis.relations.matrix import _cell, _title, draw
+from trainer.relation import Bounds, Effect, RelatedTask, Relation, Score
 
 
-def made(source: str, target: str, mean: float, helps: bool | None) -> dict[str, Any]:
-    relative = {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "deviation": 0.1, "count": 3}
-    return {"source": source, "target": target, "relative": relative, "helps": helps}
+def made(source: str, target: str, mean: float, helps: bool | None) -> Effect:
+    relative = Bounds(mean, mean - 0.1, mean + 0.1, 0.1, 3)
+    return Effect(source=source, target=target, helps=helps, relative=relative)
 
 
-RELATION: dict[str, Any] = {
-    "dataset": "rooms",
-    "tasks": {"semseg": {"metric": "miou"}, "depth": {"metric": "rmse"}},
-    "gains": [made("depth", "semseg", 0.4, True), made("semseg", "depth", -0.4, False)],
-    "scores": [{"inputs": ["rgb"], "task": task, "seeds": {"0": 0.5, "1": 0.7}} for task in ("semseg", "depth")],
-    "seeds": [0, 1, 2],
-    "level": 0.95,
-    "samples": 10,
-    "samples_seen": 40,
-    "validation_frames": 5,
-    "split": "dev",
-}
+RELATION = Relation(
+    dataset="rooms",
+    tasks={"semseg": RelatedTask("classes", "miou"), "depth": RelatedTask("scalar", "rmse", "lower")},
+    gains=[made("depth", "semseg", 0.4, True), made("semseg", "depth", -0.4, False)],
+    scores=[Score(["rgb"], task, {"0": 0.5, "1": 0.7}) for task in ("semseg", "depth")],
+    seeds=[0, 1, 2],
+    samples=10,
+    samples_seen=40,
+    validation_frames=5,
+    split="dev",
+    recommended={},
+)
 
 
 @pytest.fixture
 def picture(tmp_path):
-    def drawn(relation: dict[str, Any]) -> np.ndarray:
+    def drawn(relation: Relation) -> np.ndarray:
         draw(relation, tmp_path / "p.png")
         return np.asarray(Image.open(tmp_path / "p.png").convert("RGB")).astype(int)
 
@@ -51,27 +52,26 @@ def test_help_is_blue_and_harm_is_red_where_source_and_target_cross(picture):
 
 
 def test_what_is_undetermined_is_hatched(picture):
-    def shades(relation: dict[str, Any]) -> int:
+    def shades(relation: Relation) -> int:
         found = picture(relation)
         return len(np.unique(found[found.max(-1) - found.min(-1) > 60], axis=0))
 
-    open_ = RELATION | {"gains": [made("depth", "semseg", 0.4, None), made("semseg", "depth", -0.4, None)]}
+    open_ = replace(RELATION, gains=[made("depth", "semseg", 0.4, None), made("semseg", "depth", -0.4, None)])
     assert shades(open_) > shades(RELATION)
 
 
 def test_noise_is_pale(picture):
-    faint = RELATION | {"gains": [made("depth", "semseg", 0.004, None), made("semseg", "depth", -0.004, None)]}
+    faint = replace(RELATION, gains=[made("depth", "semseg", 0.004, None), made("semseg", "depth", -0.004, None)])
     found = picture(faint)
     assert (found.max(-1) - found.min(-1)).max() < 60
 
 
 def test_figures_in_words():
-    assert _cell(RELATION["gains"][0]) == "+40.0 %\n(+30.0 to +50.0)\nhelps"
-    one = made("a", "b", 0.4, None)
-    one["relative"] |= {"low": None, "high": None}
+    assert _cell(RELATION.gains[0]) == "+40.0 %\n(+30.0 to +50.0)\nhelps"
+    one = replace(made("a", "b", 0.4, None), relative=Bounds(0.4, None, None))
     assert _cell(one) == "+40.0 %\n(one seed)\nundetermined"
     assert _title(RELATION).startswith(
         "rooms: gain over RGB alone, 95% intervals over 3 seeds,\nverdicts of Holm's method over all\n"
     )
     assert "10 training frames, 5 training frames set aside to judge" in _title(RELATION)
-    assert "5 validation frames to judge" in _title(RELATION | {"split": "val"})
+    assert "5 validation frames to judge" in _title(replace(RELATION, split="val"))

@@ -20,6 +20,8 @@ from shards.pack import pack
 from shards.sources.base import Frame
 from shards.tasks import Task, palette
 from trainer.experiment import Experiment
+from trainer.relation import Effect, Relation
+from trainer.runs.result import Result
 
 SIZE, BLOCK = (32, 64), 16
 
@@ -100,7 +102,7 @@ def configure(folder: Path, names: tuple[str, ...], **labels: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def related(tmp_path_factory) -> tuple[Path, Path, dict[str, Any]]:
+def related(tmp_path_factory) -> tuple[Path, Path, Relation]:
     """Configuration, folder and relation of a task, a function of it, and one unrelated, over four seeds."""
     names = ("level", "middle", "chance")
     path = configure(tmp_path_factory.mktemp("related"), names, middle=16, chance=16)
@@ -108,32 +110,32 @@ def related(tmp_path_factory) -> tuple[Path, Path, dict[str, Any]]:
     return path, folder, relation
 
 
-def gains(relation: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(each["source"], each["target"]): each for each in relation["gains"]}
+def gains(relation: Relation) -> dict[tuple[str, str], Effect]:
+    return {(each.source, each.target): each for each in relation.gains}
 
 
 def test_a_task_helps_its_function_and_not_the_reverse(related):
     _, _, relation = related
     found = gains(relation)
-    assert found["level", "middle"]["helps"] is True and found["level", "middle"]["relative"]["low"] > 0.2
-    assert found["middle", "level"]["helps"] is not True
-    verdict = next(each for each in relation["verdicts"] if {each["one"], each["other"]} == {"level", "middle"})
-    assert verdict["condition"] in ("one way", "undetermined") and "level helps middle" in verdict["words"]
-    assert all(each["p"] >= 0 for each in relation["gains"]) and relation["looks"] == []
+    assert found["level", "middle"].helps is True and found["level", "middle"].relative.low > 0.2
+    assert found["middle", "level"].helps is not True
+    verdict = next(each for each in relation.verdicts if {each.one, each.other} == {"level", "middle"})
+    assert verdict.condition in ("one way", "undetermined") and "level helps middle" in verdict.words
+    assert all(each.p is not None and each.p >= 0 for each in relation.gains) and relation.looks == []
 
 
 def test_what_is_unrelated_helps_nothing(related):
     _, _, relation = related
     chance = {pair: each for pair, each in gains(relation).items() if "chance" in pair}
-    assert len(chance) == 4 and not any(each["helps"] for each in chance.values())
+    assert len(chance) == 4 and not any(each.helps for each in chance.values())
 
 
 def test_the_known_helper_is_recommended_and_nothing_else(related):
     _, _, relation = related
-    inputs = {task: entry["inputs"] for task, entry in relation["recommended"].items()}
+    inputs = {task: entry.inputs for task, entry in relation.recommended.items()}
     assert inputs == {"level": None, "middle": ["rgb", "level"], "chance": None}
-    assert relation["recommended"]["level"]["why"] == "no frame lacks it and shows another task"
-    assert "8 frames show level alone" in relation["recommended"]["middle"]["why"]
+    assert relation.recommended["level"].why == "no frame lacks it and shows another task"
+    assert "8 frames show level alone" in relation.recommended["middle"].why
 
 
 def test_all_networks_saw_the_same_frames_as_often(related):
@@ -145,24 +147,24 @@ def test_all_networks_saw_the_same_frames_as_often(related):
     )
     facts = {key: {json.dumps(row[key]) for row in rows} for key in ("frames", "steps", "samples_seen", "tasks")}
     assert facts == {"frames": {"16"}, "steps": {"40"}, "samples_seen": {"160"}, "tasks": {json.dumps(list(TASKS)[:3])}}
-    assert relation["samples"] == 16 and relation["samples_seen"] == 160 and relation["validation_frames"] == 12
-    assert relation["split"] == "dev" and {row["asked"]["split"] for row in rows} == {"dev"}
+    assert relation.samples == 16 and relation.samples_seen == 160 and relation.validation_frames == 12
+    assert relation.split == "dev" and {row["asked"]["split"] for row in rows} == {"dev"}
     assert all({row["labels"][task] for task in row["labels"]} == {16} for row in rows)
 
 
 def test_figures_are_those_of_the_runs(related):
     _, folder, relation = related
-    assert json.loads((folder / "relation.json").read_text()) == json.loads(json.dumps(relation))
+    assert json.loads((folder / "relation.json").read_text()) == json.loads(json.dumps(relation.to_json()))
 
     def mean(name: str, task: str, metric: str) -> float:
         rows = [json.loads((folder / name / f"seed-{seed}/result.json").read_text()) for seed in range(4)]
         return float(np.mean([row["metrics"][task][metric] for row in rows]))
 
-    found = {pair: each["absolute"]["mean"] for pair, each in gains(relation).items()}
+    found = {pair: each.absolute.mean for pair, each in gains(relation).items()}
     more = mean("rgb-level", "middle", "miou") - mean("rgb", "middle", "miou")
     less = mean("rgb", "level", "rmse") - mean("rgb-middle", "level", "rmse")
     assert (found["level", "middle"], found["middle", "level"]) == (pytest.approx(more), pytest.approx(less))
-    assert relation["tasks"]["level"]["better"] == "lower" and relation["tasks"]["middle"]["better"] == "higher"
+    assert relation.tasks["level"].better == "lower" and relation.tasks["middle"].better == "higher"
 
 
 def test_other_settings_are_refused_with_what_helps_here(related):
@@ -182,11 +184,11 @@ def test_a_second_call_trains_nothing(related, monkeypatch):
 def test_another_number_of_seeds_is_another_look(related, monkeypatch, tmp_path):
     """Who adds seeds until a verdict appears is told that it is less sure."""
     path, folder, relation = related
-    monkeypatch.setattr(module, "run", lambda experiment: json.loads((experiment.folder / "result.json").read_text()))
+    monkeypatch.setattr(module, "run", lambda experiment: Result.read(experiment.folder / "result.json"))
     again = tmp_path / "relate"
     shutil.copytree(folder, again)
     _, fewer = relate(path, seeds=2, out=again)
-    assert fewer["looks"] == [4] and "looked at with 4 seeds before" in "".join(caveats(fewer))
+    assert fewer.looks == [4] and "looked at with 4 seeds before" in "".join(caveats(fewer))
     assert "fix the number of seeds before you look" in "".join(caveats(relation))
     assert "looked at" not in "".join(caveats(relation))
 
@@ -235,7 +237,7 @@ def test_frames_that_lack_a_label_are_not_trained_on(tiny_dataset, configs, monk
         relate(configs / "plain.yaml", overrides, samples=6)
     for split, trained, judging in (("dev", 5, 1), ("val", 6, 3)):
         rows.clear()
-        with pytest.raises(TypeError):  # nothing was run, so there is nothing to read
+        with pytest.raises(AttributeError):  # nothing was run, so there is nothing to read
             relate(configs / "plain.yaml", overrides, seeds=1, out=tmp_path / f"it's {split}", split=split)
         assert len(rows) == 3 and {each.folder.parents[1].name for each in rows} == {f"it's {split}"}
         for each in rows:
@@ -272,10 +274,10 @@ def test_every_known_relation_of_five_tasks(tmp_path):
     _, relation = relate(path, ["train.steps=60"], seeds=5)
     found = gains(relation)
     for source, target in (("level", "mirror"), ("mirror", "level"), ("level", "noisy"), ("noisy", "level")):
-        assert found[source, target]["helps"] is True, (source, target)
-    assert found["noisy", "level"]["relative"]["mean"] < found["mirror", "level"]["relative"]["mean"]
-    assert found["mirror", "middle"]["helps"] is True and found["middle", "mirror"]["helps"] is not True
-    assert not any(each["helps"] for pair, each in found.items() if "chance" in pair)
-    verdicts = {(each["one"], each["other"]): each for each in relation["verdicts"]}
-    assert verdicts["level", "mirror"]["condition"] == "1"
-    assert verdicts["level", "mirror"]["words"] == "level and mirror help each other"
+        assert found[source, target].helps is True, (source, target)
+    assert found["noisy", "level"].relative.mean < found["mirror", "level"].relative.mean
+    assert found["mirror", "middle"].helps is True and found["middle", "mirror"].helps is not True
+    assert not any(each.helps for pair, each in found.items() if "chance" in pair)
+    verdicts = {(each.one, each.other): each for each in relation.verdicts}
+    assert verdicts["level", "mirror"].condition == "1"
+    assert verdicts["level", "mirror"].words == "level and mirror help each other"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from analysis.relations.words import judged
 from analysis.results.interval import interval, needed
 from shards.errors import UserError
 from shards.tasks import Task, palette
+from trainer.relation import Recommendation, Relation
 
 SEMSEG = Task("semseg", "classes", tuple("abc"), palette(3))
 DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
@@ -83,7 +84,7 @@ def test_what_one_task_does_to_another_does_not_depend_on_their_order():
     gains = {("a", "b"): made("a", "b", *GOOD), ("b", "a"): made("b", "a", *BAD)}
     found = [verdicts(gains, names)[0] for names in (["a", "b"], ["b", "a"])]
     assert [(each.condition, each.words) for each in found] == [("one way", "a helps b; b does not help a")] * 2
-    lines = [*judged({"verdicts": [asdict(each) for each in found]})]
+    lines = [*judged(Relation(verdicts=found, recommended={}))]
     assert lines == ["a and b: a helps b; b does not help a", "b and a: a helps b; b does not help a"]
 
 
@@ -189,19 +190,19 @@ def test_the_source_that_helps_most_of_those_with_more_labels_is_recommended():
     better = (0.5, 0.51, 0.52)
     gains = gains_of(depth_semseg=GOOD, normals_semseg=better, semseg_depth=better)
     found = recommend(gains, TASKS, frames_of(depth_semseg=300, normals_semseg=300))
-    assert found["semseg"]["inputs"] == ["rgb", "normals"] and found["semseg"]["keep"] == 0.9
-    assert found["semseg"]["why"] == "normals helps semseg: +51.0 % (+48.5 to +53.5); 300 frames show normals alone"
-    assert found["depth"] == {"inputs": None, "keep": "all", "why": "no frame lacks it and shows another task"}
+    assert found["semseg"].inputs == ["rgb", "normals"] and found["semseg"].keep == 0.9
+    assert found["semseg"].why == "normals helps semseg: +51.0 % (+48.5 to +53.5); 300 frames show normals alone"
+    assert found["depth"] == Recommendation(None, "all", "no frame lacks it and shows another task")
     found = recommend(gains, TASKS, frames_of(depth_semseg=300))
-    assert found["semseg"]["inputs"] == ["rgb", "depth"], "there are no more normals than semseg"
+    assert found["semseg"].inputs == ["rgb", "depth"], "there are no more normals than semseg"
 
 
 def test_what_is_not_known_to_help_is_not_recommended():
     found = recommend(gains_of(depth_semseg=OPEN), TASKS, frames_of(depth_semseg=9, normals_semseg=9))
-    assert found["semseg"]["inputs"] is None
-    assert "depth may help semseg" in found["semseg"]["why"] and "normals does not help" in found["semseg"]["why"]
+    assert found["semseg"].inputs is None
+    assert "depth may help semseg" in found["semseg"].why and "normals does not help" in found["semseg"].why
 
 
 def test_what_has_no_confidence_gets_no_threshold():
     found = recommend(gains_of(depth_normals=GOOD), TASKS, frames_of(depth_normals=9))
-    assert found["normals"]["inputs"] == ["rgb", "depth"] and found["normals"]["keep"] == "all"
+    assert found["normals"].inputs == ["rgb", "depth"] and found["normals"].keep == "all"

@@ -57,5 +57,5 @@ def test_classes_stand_by_how_frequent_they_are_with_means_over_seeds(part):
     assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=0.2)
     student = next(place for place, group in enumerate(table.groups) if group.name == "student")
     wall = next(cells[student] for name, _, cells in table.rows if name == part.task("semseg").classes[0])
-    first = part.groups[student].first.result["metrics"]["semseg"]["iou"][0]
+    first = part.groups[student].first.result.metrics["semseg"]["iou"][0]
     assert (wall.low, wall.high) == (first, 0.5) and wall.mean == pytest.approx((first + 0.5) / 2)

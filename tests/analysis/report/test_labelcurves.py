@@ -42,9 +42,9 @@ def test_the_runs_behind_a_curve_are_its_own(finished, tmp_path):
     behind = [{"folder": os.path.relpath(runs / "scenes/student/seed-0", folder)}]
     write(folder, made(runs=behind))
     collected = collect([runs])
-    assert [run.result["experiment"] for run in collected.runs] == ["teacher"] and len(collected.label_curves) == 1
+    assert [run.result.experiment for run in collected.runs] == ["teacher"] and len(collected.label_curves) == 1
     again = collect([runs, runs / "scenes/student"])
-    assert sorted(run.result["experiment"] for run in again.runs) == ["student", "teacher"], "it was asked for"
+    assert sorted(run.result.experiment for run in again.runs) == ["student", "teacher"], "it was asked for"
     page = render(collected, 1)
     assert page.index('id="results"') < page.index('id="saved"') < page.index('id="curves1"')
 

@@ -29,7 +29,10 @@ RELATION = {
         {"source": "semseg", "target": "depth", "helps": None, "relative": {"mean": -0.02, "low": None, "high": None}},
     ],
     "verdicts": [{"condition": "2-mirror", "words": f"depth helps semseg {EVIL}"}],
-    "recommended": {"semseg": {"inputs": ["rgb", "depth"], "why": "it helps"}, "depth": {"inputs": None, "why": "no"}},
+    "recommended": {
+        "semseg": {"inputs": ["rgb", "depth"], "keep": 0.9, "why": "it helps"},
+        "depth": {"inputs": None, "keep": "all", "why": "no"},
+    },
 }
 
 
@@ -206,7 +209,7 @@ def test_what_is_not_finished_is_named(runs, tmp_path):
 def test_a_line_that_a_crash_cut_ends_the_curve(runs):
     record = runs / "student/seed-0/metrics.jsonl"
     record.write_text(record.read_text() + '{"step": 99, "lo')
-    (student,) = [run for run in collect([runs]).runs if run.result["experiment"] == "student"]
+    (student,) = [run for run in collect([runs]).runs if run.result.experiment == "student"]
     assert [line["step"] for line in student.lines][-1] == 4
 
 
@@ -248,8 +251,8 @@ def test_how_verdicts_are_to_be_taken_stands_below_them(tmp_path):
 def test_runs_behind_a_relation_are_its_own(runs):
     shutil.move(runs / "teacher", runs / "relate" / "teacher")
     (runs / "relate" / "relation.json").write_text(json.dumps(RELATION))
-    assert [run.result["experiment"] for run in collect([runs]).runs] == ["student"]
-    assert [run.result["experiment"] for run in collect([runs / "relate"]).runs] == ["teacher"]
+    assert [run.result.experiment for run in collect([runs]).runs] == ["student"]
+    assert [run.result.experiment for run in collect([runs / "relate"]).runs] == ["teacher"]
 
 
 def test_refusals(runs, tmp_path):
@@ -263,7 +266,7 @@ def test_refusals(runs, tmp_path):
     with pytest.raises(UserError, match=r"empty/MANIFEST\.json: does not exist; make the data set"):
         write([runs], tmp_path / "r.html", data=[tmp_path / "empty"])
     (tmp_path / "relation.json").write_text("[]")
-    with pytest.raises(UserError, match=r"relation\.json: holds no relations of tasks; relate the tasks again"):
+    with pytest.raises(UserError, match=r"relation\.json: is not a relation of tasks: \[\] is not a mapping; relate"):
         write([tmp_path / "relation.json"], tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 

@@ -1,6 +1,7 @@
 """Differences between rows: paired by seed, in the right direction, and no surer than they are."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ from analysis.results.comparison import compare, verdict
 from analysis.results.interval import Interval
 from analysis.results.paper import Paper
 from analysis.results.table import tabulate
+from trainer.runs.result import Result
 
 PAPER = Paper.load()
 
 
-def row(experiment: str, seed: int, miou: float, rmse: float = 1.0, **changes: Any) -> dict[str, Any]:
-    return {
+def row(experiment: str, seed: int, miou: float, rmse: float = 1.0, **changes: Any) -> Result:
+    options = changes.pop("options", {})
+    entry = {
         "experiment": experiment,
         "dataset": "nyudv2",
         "seed": seed,
@@ -25,10 +28,11 @@ def row(experiment: str, seed: int, miou: float, rmse: float = 1.0, **changes: A
         "normalise": "labelled",
         "metrics": {"semseg": {"miou": miou}, "depth": {"rmse": rmse}},
         "steps": 100,
-    } | changes
+    }
+    return replace(Result.from_json(entry | changes), options=options)
 
 
-def found(results: list[dict[str, Any]]) -> list[dict[str, str]]:
+def found(results: list[Result]) -> list[dict[str, str]]:
     table = compare(results, PAPER)
     return [dict(zip(table.titles, line, strict=True)) for line in table.rows]
 
@@ -68,7 +72,7 @@ def test_differences_are_tested_together():
     values = {"ummt": (0.20, 0.30, 0.40), "ummt-ps": (0.21, 0.33, 0.42), "ummt-pu": (0.5, 0.1, 0.4)}
     values |= {"mmmt-d": (0.1, 0.9, 0.2), "ummt-d": (0.2, 0.1, 0.9), "ummt-pd": (0.9, 0.1, 0.3)}
     results = [row(name, seed, miou, miou) for name, of in values.items() for seed, miou in enumerate(of)]
-    few = found([each for each in results if each["experiment"] in ("ummt", "ummt-ps")])
+    few = found([each for each in results if each.experiment in ("ummt", "ummt-ps")])
     many = compare(results, PAPER)
     lines = [dict(zip(many.titles, line, strict=True)) for line in many.rows]
     student = next(line for line in lines if line["comparison"] == "ummt-ps − ummt")
@@ -161,11 +165,11 @@ def test_rows_that_were_measured_on_different_frames_are_not_compared():
     assert compared.rows == [] and compared.notes == [said]
     assert [line[table.titles.index("v")] for line in table.rows] == ["8", "3*"]
     assert "*: ummt-ps: measured on other frames than the other rows, so not comparable with them" in table.notes
-    assert compare([one, other | {"validation_set": "a"}], PAPER).rows
+    assert compare([one, replace(other, validation_set="a")], PAPER).rows
 
 
 def test_results_of_before_tell_by_their_pixels():
-    def measured(experiment: str, pixels: int) -> dict[str, Any]:
+    def measured(experiment: str, pixels: int) -> Result:
         return row(experiment, 0, 0.2, metrics={"semseg": {"miou": 0.2, "pixels": pixels}})
 
     assert compare([measured("ummt", 600), measured("ummt-ps", 600)], PAPER).rows

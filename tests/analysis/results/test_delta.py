@@ -1,6 +1,7 @@
 """ΔMTL: equation 10 by hand, against the right rows, and only where they are."""
 
 import math
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -13,14 +14,15 @@ from analysis.results.paper import Paper
 from analysis.results.table import tabulate
 from shards.tasks import Task, palette
 from trainer.metrics import Metrics
+from trainer.runs.result import Result
 
 
-def row(experiment: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
+def row(experiment: str, seed: int = 0, **changes: Any) -> Result:
     """A row of two tasks, or of those that ``miou`` and ``rmse`` give."""
     options = changes.pop("options", {})
     figures = {"semseg": {"miou": changes.pop("miou", None)}, "depth": {"rmse": changes.pop("rmse", None)}}
     metrics = {task: of for task, of in figures.items() if None not in of.values()}
-    return {
+    entry = {
         "experiment": experiment,
         "dataset": "nyudv2",
         "seed": seed,
@@ -31,8 +33,9 @@ def row(experiment: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
         "normalise": "labelled",
         "metrics": metrics,
         "steps": 100,
-        "options": {"model.decoder": "mti" if len(metrics) > 1 else "heads"} | options,
-    } | changes
+    }
+    decoder = {"model.decoder": "mti" if len(metrics) > 1 else "heads"}
+    return replace(Result.from_json(entry | changes), options=decoder | options)
 
 
 S, D = row("umst-s", miou=0.20), row("umst-d", rmse=0.80)
@@ -40,7 +43,7 @@ BOTH = row("ummt", miou=0.22, rmse=0.60)
 """+10 % and +25 %."""
 
 
-def cell(results: list[dict[str, Any]], experiment: str) -> str | None:
+def cell(results: list[Result], experiment: str) -> str | None:
     table = tabulate(results)
     if "ΔMTL %" not in table.titles:
         return None
@@ -88,7 +91,7 @@ def test_what_is_no_single_task_network_of_the_same_setting_is_no_baseline(other
 
 
 def test_a_baseline_is_known_by_what_it_is():
-    assert cell([S | {"experiment": "mine"}, D | {"experiment": "other"}, BOTH], "ummt") == "+17.50"
+    assert cell([replace(S, experiment="mine"), replace(D, experiment="other"), BOTH], "ummt") == "+17.50"
     weighed = row("weighed", miou=0.22, rmse=0.60, options={"loss.weights.semseg": 3.0})
     assert cell([S, D, weighed], "weighed") == "+17.50", "one loss has nothing to be weighed against"
 
@@ -108,7 +111,7 @@ def test_all_tasks_are_compared_with_one_decoder():
     assert cell([semseg, S, D, BOTH], "ummt") == "+17.50"
     assert "against umst-s, whose decoder is heads" in "".join(tabulate([semseg, S, D, BOTH]).notes)
     assert cell([semseg, depth, S, D, BOTH], "ummt") == "+75.00"
-    notes = tabulate([S, D, BOTH, BOTH | {"experiment": "ummt-d"}]).notes
+    notes = tabulate([S, D, BOTH, replace(BOTH, experiment="ummt-d")]).notes
     assert [note for note in notes if "ΔMTL of" in note] == [
         "ΔMTL of ummt, ummt-d: against umst-s, whose decoder is heads",
         "ΔMTL of ummt, ummt-d: against umst-d, whose decoder is heads",

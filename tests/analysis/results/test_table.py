@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import statistics
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from analysis.results.groups import collect
 from analysis.results.paper import Paper
 from analysis.results.table import Results, as_csv, as_markdown, as_rich, roles, tabulate
 from shards.errors import UserError
+from trainer.runs.result import Result
 
 
-def row(experiment: str, seed: int = 0, miou: float | None = 0.5, rmse: float | None = 1.0, **changes: Any) -> dict:
+def row(experiment: str, seed: int = 0, miou: float | None = 0.5, rmse: float | None = 1.0, **changes: Any) -> Result:
     tasks = changes.pop("tasks", ["semseg", "depth"])
     metrics = {"semseg": {"miou": miou}, "depth": {"rmse": rmse, "rmse_log": 0.25}}
-    return {
+    entry = {
         "experiment": experiment,
         "dataset": "nyudv2",
         "seed": seed,
@@ -29,7 +31,8 @@ def row(experiment: str, seed: int = 0, miou: float | None = 0.5, rmse: float | 
         "pseudo_labels": {},
         "normalise": "labelled",
         "metrics": {task: metrics.get(task, {"mean": 12.5}) for task in tasks},
-    } | changes
+    }
+    return Result.from_json(entry | changes)
 
 
 def cells(table: Results, experiment: str) -> dict[str, str]:
@@ -91,7 +94,7 @@ def test_f1_and_f2_are_the_papers(name, letters):
 def test_f1_and_f2_of_three_tasks_are_lists():
     three = row("a", tasks=["semseg", "depth", "normals"], labels={"semseg": 1, "depth": 2, "normals": 1})
     assert roles(three) == (["depth"], ["semseg", "normals"])
-    assert roles(three | {"labels": {"semseg": 1, "depth": 1, "normals": 1}}) == (["depth", "normals"], ["semseg"])
+    assert roles(replace(three, labels={"semseg": 1, "depth": 1, "normals": 1})) == (["depth", "normals"], ["semseg"])
 
 
 def test_seeds_become_mean_and_deviation():
@@ -154,10 +157,10 @@ def test_results_are_collected_from_runs_experiments_and_folders(tmp_path):
     for name, seed in (("b", 1), ("b", 0), ("a", 0)):
         folder = tmp_path / f"d/{name}/seed-{seed}"
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(row(name, seed)))
+        (folder / "result.json").write_text(json.dumps(row(name, seed).to_json()))
 
     def found(*paths) -> list[tuple[str, int]]:
-        return [(each["experiment"], each["seed"]) for each in collect(paths)]
+        return [(each.experiment, each.seed) for each in collect(paths)]
 
     assert found(tmp_path) == [("a", 0), ("b", 0), ("b", 1)]
     assert found(tmp_path / "d/b") == [("b", 0), ("b", 1)]
@@ -181,7 +184,9 @@ def test_runs_of_other_options_or_frames_are_no_seeds_of_it(tmp_path):
     for number, (rate, split) in enumerate((("0.1", "val"), ("0.2", "val"), ("0.2", "dev"))):
         folder = tmp_path / f"{number}"
         folder.mkdir()
-        (folder / "result.json").write_text(json.dumps(row("a", number, 0.1 * number, asked={"split": split})))
+        (folder / "result.json").write_text(
+            json.dumps(row("a", number, 0.1 * number, asked={"split": split}).to_json())
+        )
         (folder / "config.yaml").write_text(f"seed: {number}\ntrain: {{lr: {rate}, log_every: {number + 1}}}\n")
     table = tabulate(collect([tmp_path]))
     columns = [table.titles.index(title) for title in ("split", "train.lr", "mIoU")]
@@ -258,11 +263,11 @@ def test_settings_are_shown_where_an_experiment_has_several():
 
 def test_a_run_that_two_paths_lead_to_counts_once(tmp_path):
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "result.json").write_text(json.dumps(row("a")))
+    (tmp_path / "a" / "result.json").write_text(json.dumps(row("a").to_json()))
     assert len(collect([tmp_path, tmp_path / "a"])) == 1
 
 
 def test_a_damaged_result_is_named(tmp_path):
     (tmp_path / "result.json").write_text("{}")
-    with pytest.raises(UserError, match=r"result\.json: dataset: is no result"):
+    with pytest.raises(UserError, match=r"result\.json: experiment: is not a result"):
         collect([tmp_path])

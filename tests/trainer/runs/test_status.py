@@ -1,6 +1,7 @@
 """What ``status.json`` says of a run's last start, and who may say it."""
 
 import errno
+import json
 
 import pytest
 
@@ -27,7 +28,7 @@ from trainer.runs.status import Interrupted, LostRank, already_finished, recorde
 def test_how_a_stage_ends(tmp_path, error, state, why):
     def stage() -> None:
         with recorded(tmp_path, "train", "a"):
-            assert status.read(tmp_path)["state"] == "running"
+            assert status.read(tmp_path).state == "running"
             if error:
                 raise error
 
@@ -37,7 +38,7 @@ def test_how_a_stage_ends(tmp_path, error, state, why):
     else:
         stage()
     said = status.read(tmp_path)
-    assert (said["stage"], said["state"], said["why"]) == ("train", state, why) and said["ended"] >= said["began"]
+    assert (said.stage, said.state, said.why) == ("train", state, why) and said.ended >= said.began
 
 
 def test_one_that_was_replaced_leaves_the_newer_note_alone(tmp_path):
@@ -46,7 +47,7 @@ def test_one_that_was_replaced_leaves_the_newer_note_alone(tmp_path):
             with recorded(tmp_path, "train", "new"):
                 pass
             raise LeaseLost("was taken over")
-        assert status.read(tmp_path)["launch"] == "new" and status.read(tmp_path)["state"] == "finished"
+        assert status.read(tmp_path).launch == "new" and status.read(tmp_path).state == "finished"
 
 
 def test_a_rank_that_failed_is_not_excused_by_those_who_miss_it(tmp_path, monkeypatch):
@@ -56,14 +57,29 @@ def test_a_rank_that_failed_is_not_excused_by_those_who_miss_it(tmp_path, monkey
             raise UserError("is bad")
         monkeypatch.setenv("RANK", "0")
         raise LostRank("rank 0: another rank ended")
-    assert status.read(tmp_path)["state"] == "failed" and status.read(tmp_path)["why"] == "is bad"
+    assert status.read(tmp_path).state == "failed" and status.read(tmp_path).why == "is bad"
 
 
 def test_a_stage_that_had_nothing_left_to_do_is_finished(tmp_path):
     with pytest.raises(Interrupted), recorded(tmp_path, "train", "a"):
         raise Interrupted("finished, and stopped before anything else")
     already_finished(tmp_path, "train")
-    assert status.read(tmp_path)["state"] == "finished"
+    assert status.read(tmp_path).state == "finished"
     before = (tmp_path / status.NAME).stat().st_mtime_ns
     already_finished(tmp_path, "train")
     assert (tmp_path / status.NAME).stat().st_mtime_ns == before
+
+
+def test_what_an_older_version_wrote_is_read_and_what_is_damaged_is_named(tmp_path):
+    (tmp_path / status.NAME).write_text('{"stage": "train", "state": "running", "host": "n", "job": null, "more": 1}')
+    assert status.read(tmp_path) == status.Status(stage="train", state="running", host="n")
+    (tmp_path / status.NAME).write_text('{"stage": "train", "state": 3}')
+    with pytest.raises(UserError, match=r"status\.json: state: is not a status of a run: 3 is not text; delete it"):
+        status.read(tmp_path)
+
+
+def test_the_keys_and_their_order_are_those_of_before(tmp_path):
+    with recorded(tmp_path, "train", "a"):
+        pass
+    keys = ["stage", "state", "why", "launch", "host", "process", "ranks", "job", "began", "ended"]
+    assert list(json.loads((tmp_path / status.NAME).read_text())) == keys

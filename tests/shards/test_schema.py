@@ -1,0 +1,79 @@
+"""Dataclasses as JSON files: what is written, what is read, and what is said of another form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+
+from shards.errors import UserError
+from shards.schema import beside, from_json, to_json, unless
+
+
+@dataclass(frozen=True)
+class Part:
+    low: float | None
+    way: Literal["up", "down"] = "up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    name: str
+    size: tuple[int, int] | None = None
+    origin: str | bool | None = None
+    parts: list[Part] = field(default_factory=list)
+    values: Mapping[str, float] = field(default_factory=dict)
+    anything: Any = None
+    rare: int | None = unless(None)
+    folder: str = beside(default="")
+
+
+WHOLE = Whole(name="a", size=(3, 4), origin=False, parts=[Part(None), Part(1, "down")], values={"x": 0.5}, folder="f")
+JSON = {
+    "name": "a",
+    "size": [3, 4],
+    "origin": False,
+    "parts": [{"low": None, "way": "up"}, {"low": 1, "way": "down"}],
+    "values": {"x": 0.5},
+    "anything": None,
+}
+
+
+def read(entry: Any) -> Whole:
+    return from_json(Whole, entry, "is no whole", "w.json", "make it again")
+
+
+def test_it_is_written_in_the_order_of_its_fields_without_what_is_beside_it():
+    assert to_json(WHOLE) == JSON and list(to_json(WHOLE)) == list(JSON)
+    assert to_json(Whole(name="a", rare=3))["rare"] == 3
+
+
+def test_it_is_read_back_and_what_is_missing_or_more_does_no_harm():
+    assert read(JSON) == Whole(**{**vars(WHOLE), "folder": ""})
+    assert read({"name": "a"}) == Whole(name="a")
+    assert read({"name": "a", "folder": "elsewhere", "of tomorrow": [1]}) == Whole(name="a")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ([], "w.json: is no whole: [] is not a mapping; make it again"),
+        ({}, "w.json: name: is no whole: it is missing; make it again"),
+        ({"name": 3}, "w.json: name: is no whole: 3 is not text; make it again"),
+        ({"size": [3, 4, 5]}, "w.json: size: is no whole: [3, 4, 5] is not a list of 2; make it again"),
+        ({"size": [3, 0.5]}, "w.json: size.1: is no whole: 0.5 is not an integer; make it again"),
+        ({"rare": True}, "w.json: rare: is no whole: True is not an integer; make it again"),
+        ({"origin": 3}, "w.json: origin: is no whole: 3 is not true or false; make it again"),
+        ({"parts": [{"low": 1}, {}]}, "w.json: parts.1.low: is no whole: it is missing; make it again"),
+        (
+            {"parts": [{"low": 1, "way": "on"}]},
+            "w.json: parts.0.way: is no whole: 'on' is not up or down; make it again",
+        ),
+        ({"values": {"x": "1"}}, "w.json: values.x: is no whole: '1' is not a number; make it again"),
+        ({"values": [0] * 99}, f"w.json: values: is no whole: {str([0] * 99)[:37]}... is not a mapping; make it again"),
+    ],
+)
+def test_another_form_is_named_by_its_key(entry, said):
+    with pytest.raises(UserError) as caught:
+        read({"name": "a"} | entry if isinstance(entry, dict) and entry else entry)
+    assert str(caught.value) == said
