@@ -3,7 +3,7 @@
     python -m benchmarks.verdicts [--trials N] [--tasks N]
 
 Everything is drawn where nothing helps: gains of a normal distribution around zero, with the means, tests and Holm's
-method of :mod:`analysis.results.interval` and :mod:`analysis.relations.relation`. Deviations of a gain stand in units
+method of :mod:`analysis.results.interval` and :mod:`analysis.affinity.gains`. Deviations of a gain stand in units
 of LEAST, the smallest gain that counts, since its other question is whether a gain is less than that.
 """
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import t
 
-from analysis.relations.relation import LEAST, Gain, together
+from analysis.affinity.gains import LEAST, Gain, together
 from analysis.results.interval import LEVEL, interval
 
 
@@ -31,7 +31,7 @@ def until_it_helps(trials: int, first: int, last: int) -> float:
 
 
 def families(trials: int, tasks: int, seeds: int, deviation: float) -> tuple[float, float]:
-    """Share of relations of some tasks in which a source is said to help though none does: each pair tested alone, and
+    """Share of affinities of some tasks in which a source is said to help though none does: each pair tested alone, and
     all together."""
     pairs = list(permutations([f"task{number}" for number in range(tasks)], 2))
     random = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def families(trials: int, tasks: int, seeds: int, deviation: float) -> tuple[flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100_000, help="of one difference (default: 100,000)")
-    parser.add_argument("--tasks", type=int, default=3, help="that are related (default: 3)")
+    parser.add_argument("--tasks", type=int, default=3, help="of which none helps another (default: 3)")
     options = parser.parse_args()
     looks = Table("seeds", "looked at after", "called better", title="One difference of two equal networks")
     for first, last in ((3, 3), (3, 4), (3, 5), (3, 10), (3, 20), (3, 50)):

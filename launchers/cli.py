@@ -17,6 +17,8 @@ from trainer.ranks import ranks
 from trainer.runs.status import Interrupted, LostRank
 
 CONFIG = "configuration: a YAML file, or the name of a shipped one (nyudv2/ummt-ps)"
+_ONCE = {"relate": "affinity"}
+"""Commands that had another name before 0.2."""
 _BREAK = re.compile(r"\s*[\r\n]+\s*")
 
 
@@ -84,6 +86,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if given[:1] == ["prepare"] and ":" in "".join(given[1:2]):
         given.insert(1, "own")  # of a module of the user's, which no list of sources can hold
     top = parser()
+    named = next((word for word in given if not word.startswith("-")), "")
+    if named in _ONCE:
+        top.error(f"there is no command {named}: did you mean {_ONCE[named]}?")
     options, rest = top.parse_known_args(given)
     strangers = [each for each in rest if each.startswith("-") or "=" not in each]
     if strangers or (rest and not hasattr(options, "overrides")):
@@ -156,15 +161,17 @@ def parser() -> argparse.ArgumentParser:
     _takes_config(about)
     about.add_argument("--tsv", action="store_true", help="tab-separated, for scripts: with arguments, without titles")
     _job(commands)
-    relate = _command(commands, "relate", "launchers.relate:relate", "which task's labels help which other task")
-    _takes_config(relate)
-    relate.add_argument("--seeds", type=int, default=3, metavar="N", help="of every network (default: 3)")
-    relate.add_argument(
+    affinity = _command(
+        commands, "affinity", "launchers.affinity:affinity", "which task's labels help which other task"
+    )
+    _takes_config(affinity)
+    affinity.add_argument("--seeds", type=int, default=3, metavar="N", help="of every network (default: 3)")
+    affinity.add_argument(
         "--samples", type=int, metavar="N", help="frames to train on (default: all that show every task's label)"
     )
-    relate.add_argument("--out", metavar="FOLDER", help="of all runs (default: runs/DATASET/relate)")
+    affinity.add_argument("--out", metavar="FOLDER", help="of all runs (default: runs/DATASET/affinity)")
     judges = "judges: training frames that are set aside (default; dev=N says how many), or those that judge students"
-    relate.add_argument("--split", choices=("dev", "val"), default="dev", help=judges)
+    affinity.add_argument("--split", choices=("dev", "val"), default="dev", help=judges)
     _deploy(commands)
     table = _command(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
@@ -184,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
     picture.add_argument("--out", required=True, metavar="FILE.png")
     picture.add_argument("--frames", type=int, default=4)
     report = _command(commands, "report", "launchers.report:report", "runs as one HTML page: tables, curves, pictures")
-    report.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs; relation.json, curve.json")
+    report.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs; affinity.json, curve.json")
     report.add_argument("--out", required=True, metavar="FILE.html")
     report.add_argument("--frames", type=int, default=4, help="validation frames that are drawn (default: 4)")
     report.add_argument(

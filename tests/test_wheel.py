@@ -137,7 +137,7 @@ def test_trains_labels_evaluates_and_compares_without_any_extra(says, fails, tmp
         "predict model photos --out p --picture p.png": "report",
         "picture scenes/ummt-ps --out p.png": "report",
         "report runs --out r.html": "report",
-        "relate scenes/mmmt-d": "report",
+        "affinity scenes/mmmt-d": "report",
         "curve scenes/ummt-ps --labels 25,50": "report",
         "toy --picture p.png": "report",
     }.items(),

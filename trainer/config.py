@@ -289,10 +289,10 @@ class Config:
     dev: int = option(0, least=0, measured=True)
     """Training frames set aside, outside every budget, to tune on (evaluate.split=dev)."""
     pseudo: dict[str, Pseudo] = option(factory=dict, inherited=False, row=True)
-    """Pseudo-labels by task; or `pseudo: auto` for those that `tutelage relate` recommends."""
-    relation: str | None = option(None, path=True, decides=False, inherited=False)
-    """The relation.json that `pseudo: auto` follows; null for that of this data set."""
-    relation_split: str = option("dev", choices=("dev", "val"), decides=False, inherited=False)
+    """Pseudo-labels by task; or `pseudo: auto` for those that `tutelage affinity` recommends."""
+    affinity: str | None = option(None, path=True, decides=False, inherited=False, once="relation")
+    """The affinity.json that `pseudo: auto` follows; null for that of this data set."""
+    affinity_split: str = option("dev", choices=("dev", "val"), decides=False, inherited=False, once="relation_split")
     """What it was judged on: dev frames, or val, the validation frames, which then judge the student as well."""
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from shards.errors import UserError
+from trainer.affinity import located
 from trainer.config import Config
 from trainer.configdocs import documentation, meaning
 from trainer.configtext import as_written, expand_home, home
@@ -22,8 +23,7 @@ from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import first_networks
 from trainer.option import is_in, names
 from trainer.parsing import parse_keep
-from trainer.recommendation import AUTO, pseudo_labels, relation_folder
-from trainer.relation import NAME as RELATION
+from trainer.recommendation import AUTO, affinity_folder, pseudo_labels
 from trainer.renamed import new_spelling, renewed
 from trainer.shipped import find, resolve
 
@@ -196,14 +196,14 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
 def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path) -> Any:
     """Pseudo-labels come last, since ``auto`` depends on the rest. What stands after it changes what it stands for;
     null takes away all that stands before."""
-    named = config.relation
+    named = config.affinity
     gone = [number for number, (_, labels) in enumerate(layers) if labels is None]
     if gone:
-        named, config.relation, layers = None, None, layers[gone[-1] + 1 :]
+        named, config.affinity, layers = None, None, layers[gone[-1] + 1 :]
     for file, labels in layers:
         if labels == AUTO:
-            config.pseudo, config.relation = {}, named or str(relation_folder(config) / RELATION)
-            labels = pseudo_labels(config.relation, path, list(config.tasks), config.relation_split)
+            config.pseudo, config.affinity = {}, named or str(located(affinity_folder(config)))
+            labels = pseudo_labels(config.affinity, path, list(config.tasks), config.affinity_split)
         config = _merge(config, OmegaConf.create({"pseudo": labels}), file)
     return config
 

@@ -4,7 +4,7 @@
              └──────────────────────┴─> student ──> evaluate
 
 The one place that knows it: :mod:`trainer.stages` does the jobs one after another, a grid lists their networks,
-``tutelage status`` shows them, and ``slurm/`` submits them. A teacher may have teachers of its own. A ``relation.json``
+``tutelage status`` shows them, and ``slurm/`` submits them. A teacher may have teachers of its own. ``affinity.json``
 is no job of the graph, since a configuration with ``pseudo: auto`` cannot be read before it is there.
 """
 

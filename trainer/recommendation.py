@@ -1,6 +1,6 @@
-"""The pseudo-labels that ``tutelage relate`` recommends, and how ``pseudo: auto`` follows it.
+"""The pseudo-labels that ``tutelage affinity`` recommends, and how ``pseudo: auto`` follows it.
 
-``relation.json`` says under ``split`` what it was judged on, and under ``recommended``, for every task, which inputs
+``affinity.json`` says under ``split`` what it was judged on, and under ``recommended``, for every task, which inputs
 its teacher should see, or none::
 
     {"semseg": {"inputs": ["rgb", "depth"], "keep": 0.9, "why": "depth helps semseg by 31.0 % (12.1 to 49.9 %)"},
@@ -14,40 +14,43 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError
+from trainer.affinity import Affinity, Recommendation
 from trainer.config import Config
-from trainer.relation import Recommendation, Relation
 
 AUTO = "auto"
-_CURE = "run `tutelage relate CONFIG` first, or set relation to the relation.json of another data set"
+_CURE = "run `tutelage affinity CONFIG` first, or set affinity to the affinity.json of another data set"
 
 
-def relation_folder(config: Config) -> Path:
-    """Where ``tutelage relate`` writes, and ``pseudo: auto`` reads, unless they are told otherwise."""
-    return Path(config.run.root) / config.data.name / "relate"
+def affinity_folder(config: Config) -> Path:
+    """Where ``tutelage affinity`` writes, and ``pseudo: auto`` reads, unless they are told otherwise: ``affinity``, or
+    ``relate`` with the finished runs of before 0.2 where that is there and the other is not."""
+    folder = Path(config.run.root) / config.data.name
+    before = folder / "relate"
+    return before if before.exists() and not (folder / "affinity").exists() else folder / "affinity"
 
 
 def recommended(file: str | Path) -> Mapping[str, Recommendation]:
-    """What a ``relation.json`` recommends, by task.
+    """What an ``affinity.json`` recommends, by task.
 
     Raises:
         UserError: when there is none, or it holds no recommendation.
     """
-    return Relation.read(file, _CURE).recommended
+    return Affinity.read(file, _CURE).recommended
 
 
 def pseudo_labels(file: str | Path, student: Path, tasks: list[str], split: str) -> dict[str, dict[str, Any]]:
     """What stands for ``pseudo: auto`` in the configuration of a student that predicts ``tasks``.
 
     Args:
-        split: what the relation may have been judged on: ``dev``, or ``val`` for any frames.
+        split: what the affinity may have been judged on: ``dev``, or ``val`` for any frames.
 
     Raises:
         UserError: when it was judged on frames that measure the student, and that is not allowed.
     """
-    found = Relation.read(file, _CURE)
+    found = Affinity.read(file, _CURE)
     if split == "dev" and found.split != "dev":
         what = "was judged on validation frames, which would then judge the student that it chose a teacher for"
-        hint = "run `tutelage relate CONFIG` again, or set relation_split=val to follow it all the same"
+        hint = "run `tutelage affinity CONFIG` again, or set affinity_split=val to follow it all the same"
         raise UserError(what, file=file, key="split", hint=hint)
     return {
         task: {"teacher": str(student), "inputs": each.inputs, "keep": each.keep}

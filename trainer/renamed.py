@@ -13,7 +13,9 @@ from trainer.option import facts as facts_by_name
 _Options = TypeVar("_Options", bound=MutableMapping[str, Any])
 
 RENAMED = {
-    f"{name.rpartition('.')[0]}.{facts.once}": name for name, facts in facts_by_name(Config).items() if facts.once
+    f"{name.rpartition('.')[0]}.{facts.once}".removeprefix("."): name
+    for name, facts in facts_by_name(Config).items()
+    if facts.once
 }
 """New names by the old ones, both of the same section."""
 _BEFORE_KEEP = ("threshold", "quantile")
@@ -23,9 +25,10 @@ _BEFORE_KEEP = ("threshold", "quantile")
 def renewed(options: _Options) -> _Options:
     """A run's options, changed in place, under the names that they have now."""
     for old, new in RENAMED.items():
-        section, _, name = old.partition(".")
-        if name in (options.get(section) or {}):
-            options[section][new.partition(".")[2]] = options[section].pop(name)
+        section, _, name = old.rpartition(".")
+        owner = (options.get(section) or {}) if section else options
+        if name in owner:
+            owner[new.rpartition(".")[2]] = owner.pop(name)
     pseudo = options.get("pseudo")
     for entry in pseudo.values() if isinstance(pseudo, MutableMapping) else ():
         if any(name in entry for name in _BEFORE_KEEP):

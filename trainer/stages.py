@@ -25,9 +25,9 @@ def run(experiment: Experiment) -> Result:
         UserError: whatever a stage raises, or when an experiment teaches itself.
     """
     check(experiment)
-    if relation := experiment.config.relation:
-        for line in reasons(recommended(relation)):
-            say(f"{relation}: {line}")
+    if affinity := experiment.config.affinity:
+        for line in reasons(recommended(affinity)):
+            say(f"{affinity}: {line}")
     return _run(experiment)
 
 

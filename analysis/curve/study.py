@@ -115,9 +115,9 @@ class Study(Cells):
             f"seed={seed}",
             f"run.root={json.dumps(root)}",
         ]  # a string, whatever is in it
-        relation = self.config.relation if path == self.path and not own else None
-        if relation:  # of pseudo: auto, which is looked for under run.root
-            place.append(f"relation={json.dumps(str(relation))}")
+        affinity = self.config.affinity if path == self.path and not own else None
+        if affinity:  # of pseudo: auto, which is looked for under run.root
+            place.append(f"affinity={json.dumps(str(affinity))}")
         return Experiment(path, [*self.overrides, *own, *place])
 
     def _ordered(self) -> Iterator[Experiment]:

@@ -1,4 +1,4 @@
-"""What a report is made of: runs in groups of the same setting, the data set they belong to, relations of tasks, label
+"""What a report is made of: runs in groups of the same setting, the data set they belong to, task affinities, label
 curves."""
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.curve.labelcurve import FILE as CURVE
-from analysis.report import labelcurves, relations
+from analysis.report import affinity, labelcurves
 from analysis.results.groups import Group as Rows
 from analysis.results.groups import grouped, read_result, result_files, varying
 from analysis.results.paper import Paper
@@ -17,9 +17,10 @@ from shards.manifest import NAME as MANIFEST
 from shards.manifest import Manifest
 from shards.store import place
 from shards.tasks import Task
+from trainer.affinity import BEFORE, located
+from trainer.affinity import NAME as AFFINITY
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
-from trainer.relation import NAME as RELATION
 from trainer.runs import checkpoint, records, status
 from trainer.runs.result import NAME, Result
 from trainer.setting import same, word
@@ -117,34 +118,34 @@ class Collected:
 
     runs: list[Run]
     parts: list[Part]
-    relations: list[relations.Matrix]
+    affinities: list[affinity.Matrix]
     label_curves: list[labelcurves.Shown] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
 
 
 def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Collected:
-    """The runs under the given runs, experiments or whole folders, and the relations and label curves that lie among
+    """The runs under the given runs, experiments or whole folders, and the affinities and label curves that lie among
     them.
 
     Args:
         data: folders of data sets, for runs whose configuration names a place where theirs is not any more.
 
     Raises:
-        UserError: when a path holds neither a result nor a relation or label curve, one is damaged, or ``data`` names
+        UserError: when a path holds neither a result nor an affinity or label curve, one is damaged, or ``data`` names
             no data set.
     """
     moved = [Manifest.load(path) for path in data]
-    matrices: dict[Path, relations.Matrix] = {}
+    matrices: dict[Path, affinity.Matrix] = {}
     curves: dict[Path, labelcurves.Shown] = {}
     files: dict[Path, None] = {}
     begun: dict[Path, None] = {}
     for path in map(Path, paths):
-        found, curved = _named(path, RELATION), _named(path, CURVE)
-        matrices |= {file.resolve(): relations.read(file) for file in found}
+        found, curved = _affinities(path), _named(path, CURVE)
+        matrices |= {file.resolve(): affinity.read(file) for file in found}
         shown = [labelcurves.show(file) for file in curved]
         curves |= {each.file.resolve(): each for each in shown}
         if not (found or curved) or any(path.rglob(NAME)):
-            # the runs that a relation or curve was measured with are shown by it, unless they are asked for
+            # the runs that an affinity or curve was measured with are shown by it, unless they are asked for
             inner = [file.resolve().parent for file in found if file.parent != path]
             inner += [folder for each in shown for folder in each.folders]
             files |= {file: None for file in result_files([path]) if not any(map(file.is_relative_to, inner))}
@@ -153,6 +154,12 @@ def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Col
     runs = [Run(file.parent, read_result(file)) for file in files]
     unfinished = [_how_far(folder) for folder in begun if not (folder / NAME).exists()]
     return Collected(runs, _parts(runs, moved), list(matrices.values()), list(curves.values()), unfinished)
+
+
+def _affinities(path: Path) -> list[Path]:
+    """The files of task affinities under a path, or the path where it is one: of each folder the newer."""
+    found = [*_named(path, AFFINITY), *_named(path, BEFORE)]
+    return found if path in found else [file for file in found if file == located(file.parent)]
 
 
 def _named(path: Path, name: str) -> list[Path]:

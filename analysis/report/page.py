@@ -48,7 +48,7 @@ def write(paths: Sequence[str | Path], out: str | Path, *, frames: int = 4, data
     """Write the report of some runs.
 
     Args:
-        paths: runs, experiments, whole folders of runs, or files of relations and label curves.
+        paths: runs, experiments, whole folders of runs, or files of affinities and label curves.
         out: the HTML file.
         frames: validation frames that are shown with every network's predictions.
         data: where data sets are now that were moved since.
@@ -83,7 +83,7 @@ def render(collected: Collected, frames: int) -> str:
         tables=tables(results),
         groups=[group for part in collected.parts for group in part.groups],
         sections=[_section(part, frames) for part in collected.parts],
-        relations=collected.relations,
+        affinities=collected.affinities,
         label_curves=collected.label_curves,
         unfinished=collected.unfinished,
         environment=environments(collected.runs),

@@ -18,7 +18,7 @@ from shards.manifest import Manifest
 from trainer.runs.lease import turn
 
 COMMANDS = ["init", "prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
-COMMANDS += ["relate", "predict", "export", "table", "toy", "picture", "report"]
+COMMANDS += ["affinity", "predict", "export", "table", "toy", "picture", "report"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "own", "folder"]
 
 
@@ -48,6 +48,14 @@ def test_commands_are_functions_that_exist():
     assert len(found) == len(COMMANDS) - 1 + len(SOURCES) + len(["begin", "end", "stop"])  # questions of `job`
     for module, function in (each.split(":") for each in found):
         assert callable(getattr(import_module(module), function))
+
+
+def test_an_old_name_of_a_command_is_told_the_new_one(capsys):
+    for words in (["relate", "teacher.yaml"], ["--debug", "relate", "--seeds", "3"]):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert caught.value.code == 2
+        assert "there is no command relate: did you mean affinity?" in capsys.readouterr().err
 
 
 def test_a_module_of_the_same_name_is_the_same_command(python):
@@ -241,19 +249,19 @@ def test_picture_takes_overrides_anywhere(done):
     assert Image.open("a.png").height == Image.open("b.png").height == 166 + 26
 
 
-def test_relate_prints_gains_verdicts_and_what_follows(place, capsys):
-    assert main(["relate", "teacher.yaml", "--seeds", "1", "--samples", "4", "--out", "out", "train.steps=1"]) == 0
+def test_affinity_prints_gains_verdicts_and_what_follows(place, capsys):
+    assert main(["affinity", "teacher.yaml", "--seeds", "1", "--samples", "4", "--out", "out", "train.steps=1"]) == 0
     said = capsys.readouterr().out
     assert "3 networks × 1 seed on 4 frames, judged on training frames that are set aside (1): out" in said
     assert "fix the number of seeds before you look" in " ".join(said.split())
     assert all(f" {pair} " in said for pair in ("semseg → depth", "depth → semseg"))
     assert "semseg and depth: undetermined: whether semseg helps depth takes more than one seed" in said
     assert "pseudo-labels of semseg: none (depth may help semseg: " in said
-    relation = json.loads(Path("out/relation.json").read_text())
-    assert relation["samples"] == 4 and relation["tasks"]["depth"]["labels"] == 8
-    assert Image.open("out/relation.png").width > 300
-    assert main(["run", "student.yaml", "pseudo=auto", "relation=out/relation.json"]) == 0
-    assert "out/relation.json: pseudo-labels of depth: none (no frame lacks it" in capsys.readouterr().out
+    affinity = json.loads(Path("out/affinity.json").read_text())
+    assert affinity["samples"] == 4 and affinity["tasks"]["depth"]["labels"] == 8
+    assert Image.open("out/affinity.png").width > 300
+    assert main(["run", "student.yaml", "pseudo=auto", "affinity=out/affinity.json"]) == 0
+    assert "out/affinity.json: pseudo-labels of depth: none (no frame lacks it" in capsys.readouterr().out
 
 
 def test_prepare_adds_normals(scenes, tmp_path, capsys):

@@ -211,11 +211,11 @@ def test_what_keeps_frames_away_is_said(make, own, message):
         make("plain", *own).frames_to_train()
 
 
-def test_relating_tasks_that_no_frame_shows_together_is_told_so(make, tmp_path):
-    from analysis.relations.relate import relate
+def test_the_affinity_of_tasks_that_no_frame_shows_together_is_told_so(make, tmp_path):
+    from analysis.affinity.study import measure
 
     with pytest.raises(UserError, match=r"no training frame shows all of .*; set assignment=nested"):
-        relate(make("plain").path, [*ALL, "assignment=one"], out=tmp_path, seeds=1)
+        measure(make("plain").path, [*ALL, "assignment=one"], out=tmp_path, seeds=1)
 
 
 # A run's setting

@@ -37,7 +37,7 @@ def test_text_in_a_file_is_as_it_is_written_there(text, file):
     [
         ("experiment='007'", "experiment", "007"),
         ("data.size=null", "data.size", None),
-        ("relation=~", "relation", None),
+        ("affinity=~", "affinity", None),
         ("inputs=[rgb, 007, no]", "inputs", ["rgb", "007", "no"]),
         ("labels={no: 1}", "labels", {"no": 1}),
         ("data={path: 010}", "data.path", "010"),

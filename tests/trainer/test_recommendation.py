@@ -7,10 +7,10 @@ import pytest
 
 from shards.errors import UserError
 from trainer import stages
+from trainer.affinity import Recommendation
 from trainer.configfile import NO_PSEUDO, load, shared, teacher_call, to_dict, to_yaml
 from trainer.experiment import Experiment
-from trainer.recommendation import reasons, recommended
-from trainer.relation import Recommendation
+from trainer.recommendation import affinity_folder, reasons, recommended
 from trainer.stages import run
 
 NONE = {"inputs": None, "keep": "all", "why": "no frame lacks it and shows another task"}
@@ -18,39 +18,50 @@ SEMSEG = {"inputs": ["rgb", "depth"], "keep": 0.4, "why": "depth helps semseg: +
 
 
 @pytest.fixture
-def relation(tmp_path) -> Path:
-    """A relation that recommends a teacher of semseg, where ``pseudo: auto`` looks for that of this test's runs."""
-    path = tmp_path / "runs/scenes/relate/relation.json"
+def affinity(tmp_path) -> Path:
+    """An affinity that recommends a teacher of semseg, where ``pseudo: auto`` looks for that of this test's runs."""
+    path = tmp_path / "runs/scenes/affinity/affinity.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"split": "dev", "recommended": {"semseg": SEMSEG, "depth": NONE}}))
     return path
 
 
-def test_auto_stands_for_the_students_own_configuration_with_other_inputs(make, relation):
+def test_auto_stands_for_the_students_own_configuration_with_other_inputs(make, affinity):
     student = make("plain", "pseudo=auto", "train.lr=0.5")
     config = student.config
     assert [*config.pseudo] == ["semseg"]
     said = {"teacher": str(student.path), "inputs": ["rgb", "depth"], "keep": 0.4}
     assert to_dict(config)["pseudo"]["semseg"].items() >= said.items()
-    assert config.relation == str(relation)
+    assert config.affinity == str(affinity)
     teacher = student.teacher("semseg")
     assert (teacher.config.experiment, list(teacher.config.inputs)) == ("plain-rgb-depth", ["rgb", "depth"])
     assert not teacher.config.pseudo and teacher.folder != student.folder
     assert Experiment(teacher.path, teacher.overrides).config == teacher.config, "its command would name another"
     ours, theirs = to_dict(config), to_dict(teacher.config)
-    assert {key for key in ours if ours[key] != theirs[key]} == {"experiment", "inputs", "pseudo", "relation", "run"}
+    assert {key for key in ours if ours[key] != theirs[key]} == {"experiment", "inputs", "pseudo", "affinity", "run"}
 
 
-def test_a_relation_of_before_there_was_keep_is_followed(relation):
-    content = json.loads(relation.read_text())
+def test_an_affinity_of_before_there_was_keep_is_followed(affinity):
+    content = json.loads(affinity.read_text())
     for entry in content["recommended"].values():
         keep = entry.pop("keep")
         entry["threshold"] = None if keep == "all" else keep
-    relation.write_text(json.dumps(content))
-    assert recommended(relation) == {"semseg": Recommendation(**SEMSEG), "depth": Recommendation(**NONE)}
+    affinity.write_text(json.dumps(content))
+    assert recommended(affinity) == {"semseg": Recommendation(**SEMSEG), "depth": Recommendation(**NONE)}
 
 
-def test_auto_in_a_file_and_what_stands_after_it(configs, relation, tmp_path):
+def test_what_was_found_before_the_word_was_affinity_is_followed(make, affinity):
+    """In its folder of then, whose finished runs are not trained again."""
+    folder = affinity.parent.rename(affinity.parent.with_name("relate"))
+    file = (folder / affinity.name).rename(folder / "relation.json")
+    student = make("plain", "pseudo=auto")
+    assert student.config.affinity == str(file) and [*student.config.pseudo] == ["semseg"]
+    assert affinity_folder(student.config) == folder
+    affinity.parent.mkdir()
+    assert affinity_folder(student.config) == affinity.parent
+
+
+def test_auto_in_a_file_and_what_stands_after_it(configs, affinity, tmp_path):
     root = f"run.root={tmp_path / 'runs'}"
     file = tmp_path / "c.yaml"
     file.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: auto")
@@ -60,77 +71,79 @@ def test_auto_in_a_file_and_what_stands_after_it(configs, relation, tmp_path):
     assert load(*teacher_call(other, "semseg", [])).experiment == "teacher"
 
 
-def test_the_resolved_configuration_reads_back_as_itself(make, relation, tmp_path):
+def test_the_resolved_configuration_reads_back_as_itself(make, affinity, tmp_path):
     config = make("plain", "pseudo=auto").config
     (tmp_path / "again.yaml").write_text(to_yaml(config))
     assert to_dict(load(tmp_path / "again.yaml")) == to_dict(config)
 
 
-def test_relate_can_be_asked_of_a_student_that_will_follow_it(configs, tmp_path):
+def test_affinity_can_be_asked_of_a_student_that_will_follow_it(configs, tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: auto\nrelation: of-tomorrow.json")
     config = load(file, [NO_PSEUDO])
-    assert not config.pseudo and config.relation is None
+    assert not config.pseudo and config.affinity is None
 
 
-def test_a_task_that_is_not_predicted_gets_none(make, relation):
+def test_a_task_that_is_not_predicted_gets_none(make, affinity):
     assert not make("plain", "pseudo=auto", "tasks=[depth]").config.pseudo
 
 
-def test_another_relation_can_be_named(make, relation, tmp_path):
-    other = relation.rename(tmp_path / "other.json")
-    assert make("plain", "pseudo=auto", f"relation={other}").config.pseudo.semseg.inputs == ["rgb", "depth"]
-    assert shared(["pseudo=auto", "relation=x", "seed=3"]) == ["seed=3"], "what is the student's alone"
+def test_another_affinity_can_be_named(make, affinity, tmp_path):
+    other = affinity.rename(tmp_path / "other.json")
+    assert make("plain", "pseudo=auto", f"affinity={other}").config.pseudo.semseg.inputs == ["rgb", "depth"]
+    assert shared(["pseudo=auto", "affinity=x", "seed=3"]) == ["seed=3"], "what is the student's alone"
 
 
-def test_a_teachers_file_with_other_inputs_needs_no_relation(make):
+def test_a_teachers_file_with_other_inputs_needs_no_affinity(make):
     student = make("plain", f"pseudo.semseg.teacher={make('student').path}", "pseudo.semseg.inputs=[rgb, depth]")
     teacher = student.teacher("semseg")
     assert teacher.config.experiment == "student-rgb-depth" and not teacher.config.pseudo
-    assert student.config.relation is None
+    assert student.config.affinity is None
 
 
-def test_no_command_labels_with_such_a_teacher_alone(make, relation):
+def test_no_command_labels_with_such_a_teacher_alone(make, affinity):
     student = make("plain", "pseudo=auto")
     with pytest.raises(UserError, match=r"semseg: the teacher has not labelled; let `tutelage run \S+plain\.yaml`"):
         student.training_frames()
 
 
-def test_without_a_relation_it_says_what_to_run(make, tmp_path):
-    path = tmp_path / "runs/scenes/relate/relation.json"
+def test_without_an_affinity_it_says_what_to_run(make, tmp_path):
+    path = tmp_path / "runs/scenes/affinity/affinity.json"
     with pytest.raises(UserError) as caught:
         make("plain", "pseudo=auto")
-    assert str(caught.value).startswith(f"{path}: does not exist; run `tutelage relate CONFIG` first, or set relation")
+    assert str(caught.value).startswith(
+        f"{path}: does not exist; run `tutelage affinity CONFIG` first, or set affinity"
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[]", r"is not a relation of tasks: \[\] is not a mapping"),
-        ("{}", "recommended: is not a relation of tasks: it is missing"),
-        ('{"recommended": []}', r"recommended: is not a relation of tasks: \[\] is not a mapping"),
-        ('{"recommended": {"semseg": 3}}', r"recommended\.semseg: is not a relation of tasks: 3 is not a mapping"),
+        ("[]", r"is not a task affinity: \[\] is not a mapping"),
+        ("{}", "recommended: is not a task affinity: it is missing"),
+        ('{"recommended": []}', r"recommended: is not a task affinity: \[\] is not a mapping"),
+        ('{"recommended": {"semseg": 3}}', r"recommended\.semseg: is not a task affinity: 3 is not a mapping"),
         ('{"recommended": {"semseg": {"inputs": 3}}}', r"recommended\.semseg\.inputs: .*: 3 is not a list"),
         ('{"recommended": {"semseg": {"inputs": null}}}', r"recommended\.semseg\.keep: .*: it is missing"),
     ],
 )
 def test_a_file_that_recommends_nothing_is_named(tmp_path, content, said):
     (tmp_path / "r.json").write_text(content)
-    with pytest.raises(UserError, match=rf"r\.json: {said}; run `tutelage relate"):
+    with pytest.raises(UserError, match=rf"r\.json: {said}; run `tutelage affinity"):
         recommended(tmp_path / "r.json")
 
 
 @pytest.mark.parametrize("said", [{"split": "val"}, {}])
-def test_a_relation_that_was_judged_on_validation_frames_is_refused_unless_told(make, relation, said):
+def test_an_affinity_that_was_judged_on_validation_frames_is_refused_unless_told(make, affinity, said):
     """They would then judge the student. A file that does not say is older than the question."""
-    relation.write_text(json.dumps(said | {"recommended": {"semseg": SEMSEG, "depth": NONE}}))
+    affinity.write_text(json.dumps(said | {"recommended": {"semseg": SEMSEG, "depth": NONE}}))
     with pytest.raises(
-        UserError, match=r"relation\.json: split: was judged on validation frames, .*relation_split=val"
+        UserError, match=r"affinity\.json: split: was judged on validation frames, .*affinity_split=val"
     ):
         make("plain", "pseudo=auto")
-    student = make("plain", "pseudo=auto", "relation_split=val")
+    student = make("plain", "pseudo=auto", "affinity_split=val")
     assert student.config.pseudo.semseg.inputs == ["rgb", "depth"]
-    assert student.teacher("semseg").config.relation_split == "dev", "the student's alone"
+    assert student.teacher("semseg").config.affinity_split == "dev", "the student's alone"
 
 
 def test_another_word_is_no_pseudo_label(make):
@@ -140,27 +153,27 @@ def test_another_word_is_no_pseudo_label(make):
         make("plain", "pseudo=automatic")
 
 
-def test_reasons_are_plain_lines(relation):
-    assert list(reasons(recommended(relation))) == [
+def test_reasons_are_plain_lines(affinity):
+    assert list(reasons(recommended(affinity))) == [
         "pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps semseg: +31.0 % (+12.1 to +49.9))",
         "pseudo-labels of depth: none (no frame lacks it and shows another task)",
     ]
 
 
-def test_run_says_what_was_chosen_and_trains_it(make, relation, capsys):
+def test_run_says_what_was_chosen_and_trains_it(make, affinity, capsys):
     student = make("plain", "pseudo=auto", "train.steps=2", "train.trace=false")
     row = run(student)
     assert row.pseudo_labels == {"semseg": 8}
     said = capsys.readouterr().out
-    assert f"{relation}: pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps" in said
+    assert f"{affinity}: pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps" in said
     assert (student.folder.parents[1] / "plain-rgb-depth/seed-0/labels/train/MANIFEST.json").exists()
 
 
-def test_another_recommendation_does_not_continue_the_same_run(make, relation, monkeypatch):
+def test_another_recommendation_does_not_continue_the_same_run(make, affinity, monkeypatch):
     student = make("plain", "pseudo=auto", "train.steps=2")
     monkeypatch.setattr(stages, "_run", lambda experiment: None)
     run(student)
     (student.checkpoints / "last").mkdir(parents=True)
-    relation.write_text(json.dumps({"split": "dev", "recommended": {"semseg": NONE, "depth": NONE}}))
+    affinity.write_text(json.dumps({"split": "dev", "recommended": {"semseg": NONE, "depth": NONE}}))
     with pytest.raises(UserError, match=r"plain/seed-0: pseudo\.semseg\.holes: holds a run with False, not None"):
         run(Experiment(student.path, student.overrides))

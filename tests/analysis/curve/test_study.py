@@ -11,9 +11,9 @@ from analysis.curve.labelcurve import read
 from analysis.curve.study import Study
 from analysis.grid import FINISHED, OTHER, PENDING, state
 from shards.errors import UserError
+from trainer.affinity import NAME as AFFINITY
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
-from trainer.relation import NAME as RELATION
 from trainer.runs.status import Interrupted
 from trainer.stages import run
 
@@ -151,8 +151,8 @@ def test_runs_elsewhere(place):
 
 def test_auto_pseudo_labels_are_looked_for_where_the_configuration_says(place):
     recommended = {"semseg": {"inputs": ["rgb", "depth"], "keep": 0.5, "why": "it helps"}}
-    (place / "runs/scenes/relate").mkdir(parents=True)
-    (place / "runs/scenes/relate" / RELATION).write_text(json.dumps({"split": "dev", "recommended": recommended}))
+    (place / "runs/scenes/affinity").mkdir(parents=True)
+    (place / "runs/scenes/affinity" / AFFINITY).write_text(json.dumps({"split": "dev", "recommended": recommended}))
     (place / "auto.yaml").write_text("inherits: base.yaml\npseudo: auto")
     assert names(Study(place / "auto.yaml", [4], 1)) == [
         f"semseg 4: {name}, seed 0" for name in ("umst-s", "auto-rgb-depth", "auto")

@@ -26,7 +26,7 @@ PAPER = "getComputedStyle(document.body).backgroundColor"
 
 @pytest.fixture(scope="module")
 def report(finished_root, tmp_path_factory):
-    """A report with everything in it: long names, several seeds, relations."""
+    """A report with everything in it: long names, several seeds, affinities."""
     root = tmp_path_factory.mktemp("report")
     shutil.copytree(finished_root, root / "runs")
     runs = root / "runs" / "scenes"
@@ -45,8 +45,8 @@ def report(finished_root, tmp_path_factory):
         for b in ("depth", "semseg", "normals")
         if a != b
     ]
-    relation = {"seeds": [0, 1], "gains": gains, "verdicts": [], "recommended": {}}
-    (runs / "relation.json").write_text(json.dumps(relation))
+    affinity = {"seeds": [0, 1], "gains": gains, "verdicts": [], "recommended": {}}
+    (runs / "affinity.json").write_text(json.dumps(affinity))
     write([runs], root / "report.html", frames=2)
     return root / "report.html"
 

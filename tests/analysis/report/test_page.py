@@ -22,7 +22,7 @@ from trainer.experiment import Experiment
 from trainer.stages import run
 
 EVIL = '<script>alert("1")</script>'
-RELATION = {
+AFFINITY = {
     "seeds": [0, 1, 2],
     "gains": [
         {"source": "depth", "target": "semseg", "helps": True, "relative": {"mean": 0.31, "low": 0.12, "high": 0.5}},
@@ -130,7 +130,7 @@ def test_what_stands_in_runs_is_escaped(runs):
         edit(folder / "result.json", experiment=EVIL + folder.parent.name, dataset=EVIL, environment=environment)
         edit(folder / "result.json", command=["tutelage", EVIL])
         (folder / "config.yaml").write_text((folder / "config.yaml").read_text() + f"# </pre>{EVIL}\n")
-    (runs / "relation.json").write_text(json.dumps(RELATION))
+    (runs / "affinity.json").write_text(json.dumps(AFFINITY))
     page = page_of(runs)
     assert not page.all("script") and page.text.count(EVIL) > 8
 
@@ -229,9 +229,9 @@ def test_a_single_run_without_pseudo_labels(runs, make):
     assert "Pseudo-labels" not in page.text and "Outlined" not in page.text and page.all("article")
 
 
-def test_relations_alone(tmp_path):
-    (tmp_path / "relation.json").write_text(json.dumps(RELATION))
-    page = page_of(tmp_path / "relation.json")
+def test_an_affinity_alone(tmp_path):
+    (tmp_path / "affinity.json").write_text(json.dumps(AFFINITY))
+    page = page_of(tmp_path / "affinity.json")
     assert "+31.0 %" in page.text and "+12.0 % to +50.0 %" in page.text and "helps" in page.text
     assert "−2.0 %" in page.text and "one seed" in page.text
     assert "One way" in page.text and "mirror" not in page.text, (
@@ -240,19 +240,27 @@ def test_relations_alone(tmp_path):
     assert "from a teacher that sees rgb + depth (it helps)" in page.text and not page.all("script")
 
 
+def test_one_of_before_is_shown_unless_there_is_a_newer_one(tmp_path):
+    (tmp_path / "relation.json").write_text(json.dumps(AFFINITY))
+    for where in (tmp_path, tmp_path / "relation.json"):
+        assert "+31.0 %" in page_of(where).text
+    (tmp_path / "affinity.json").write_text(json.dumps(AFFINITY))
+    assert [matrix.file.name for matrix in collect([tmp_path]).affinities] == ["affinity.json"]
+
+
 def test_how_verdicts_are_to_be_taken_stands_below_them(tmp_path):
-    new = RELATION | {"level": 0.95, "looks": [2], "split": "val"}
-    (tmp_path / "relation.json").write_text(json.dumps(new))
-    page = page_of(tmp_path / "relation.json")
+    new = AFFINITY | {"level": 0.95, "looks": [2], "split": "val"}
+    (tmp_path / "affinity.json").write_text(json.dumps(new))
+    page = page_of(tmp_path / "affinity.json")
     assert "Holm's method over the 2 pairs" in page.text and "fix the number of seeds before you look" in page.text
     assert "looked at with 2 seeds before" in page.text and "judged on validation frames" in page.text
 
 
-def test_runs_behind_a_relation_are_its_own(runs):
-    shutil.move(runs / "teacher", runs / "relate" / "teacher")
-    (runs / "relate" / "relation.json").write_text(json.dumps(RELATION))
+def test_runs_behind_an_affinity_are_its_own(runs):
+    shutil.move(runs / "teacher", runs / "affinity" / "teacher")
+    (runs / "affinity" / "affinity.json").write_text(json.dumps(AFFINITY))
     assert [run.result.experiment for run in collect([runs]).runs] == ["student"]
-    assert [run.result.experiment for run in collect([runs / "relate"]).runs] == ["teacher"]
+    assert [run.result.experiment for run in collect([runs / "affinity"]).runs] == ["teacher"]
 
 
 def test_refusals(runs, tmp_path):
@@ -265,9 +273,9 @@ def test_refusals(runs, tmp_path):
         write([tmp_path / "empty"], tmp_path / "r.html")
     with pytest.raises(UserError, match=r"empty/MANIFEST\.json: does not exist; make the data set"):
         write([runs], tmp_path / "r.html", data=[tmp_path / "empty"])
-    (tmp_path / "relation.json").write_text("[]")
-    with pytest.raises(UserError, match=r"relation\.json: is not a relation of tasks: \[\] is not a mapping; relate"):
-        write([tmp_path / "relation.json"], tmp_path / "r.html")
+    (tmp_path / "affinity.json").write_text("[]")
+    with pytest.raises(UserError, match=r"affinity\.json: is not a task affinity: \[\] is not a mapping; measure"):
+        write([tmp_path / "affinity.json"], tmp_path / "r.html")
     assert not (tmp_path / "r.html").exists()
 
 

@@ -67,8 +67,9 @@ def first(trained):
         for name in names:
             del config[section][name]
     for old, new in RENAMED.items():
-        section, name = old.split(".")
-        config[section][name] = config[section].pop(new.split(".")[1])
+        section, _, name = old.rpartition(".")
+        owner = config[section] if section else config
+        owner[name] = owner.pop(new.rpartition(".")[2])
     path.write_text(yaml.safe_dump(config))
     return trained
 

@@ -1,6 +1,6 @@
-"""What ``tutelage relate`` leaves: ``relation.json``, which says which task's labels help which other task.
+"""What ``tutelage affinity`` leaves: ``affinity.json``, which says which task's labels help which other task.
 
-:mod:`analysis.relations.relate` writes it, :mod:`trainer.recommendation` and reports read it.
+:mod:`analysis.affinity.study` writes it, :mod:`trainer.recommendation` and reports read it.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,14 @@ from shards.errors import UserError
 from shards.schema import from_json, to_json
 from trainer.renamed import renewed
 
-NAME = "relation.json"
-_CURE = "relate the tasks again: `tutelage relate CONFIG`"
+NAME = "affinity.json"
+BEFORE = "relation.json"
+"""What the file was called before 0.2."""
+_CURE = "measure it again: `tutelage affinity CONFIG`"
 
 
 @dataclass(frozen=True)
-class RelatedTask:
+class MeasuredTask:
     """One of the tasks.
 
     Args:
@@ -115,7 +117,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relation:
+class Affinity:
     """One file. Of what was measured only ``recommended`` must be there; what has a default is not in the files of all
     versions.
 
@@ -138,7 +140,7 @@ class Relation:
     overrides: list[str] = field(default_factory=list)
     dataset: str = ""
     manifest: str = ""
-    tasks: Mapping[str, RelatedTask] = field(default_factory=dict)
+    tasks: Mapping[str, MeasuredTask] = field(default_factory=dict)
     backbone: str | None = None
     pretrained: str | bool | None = None
     size: tuple[int, int] | None = None
@@ -163,7 +165,7 @@ class Relation:
         return to_json(self)
 
     @classmethod
-    def from_json(cls, entry: Any, file: str | Path | None = None, hint: str = _CURE) -> "Relation":
+    def from_json(cls, entry: Any, file: str | Path | None = None, hint: str = _CURE) -> "Affinity":
         """What :meth:`to_json` gave, or an older version wrote.
 
         Raises:
@@ -171,16 +173,22 @@ class Relation:
         """
         if isinstance(entry, Mapping) and isinstance(entry.get("recommended"), Mapping):
             entry = {**entry, "recommended": {task: _renewed(each) for task, each in entry["recommended"].items()}}
-        return from_json(cls, entry, "is not a relation of tasks", file, hint)
+        return from_json(cls, entry, "is not a task affinity", file, hint)
 
     @classmethod
-    def read(cls, file: str | Path, hint: str = _CURE) -> "Relation":
-        """The relation in a file.
+    def read(cls, file: str | Path, hint: str = _CURE) -> "Affinity":
+        """The affinity in a file.
 
         Raises:
             UserError: when it is missing or damaged.
         """
         return cls.from_json(read_json(file, hint), file, hint)
+
+
+def located(folder: Path) -> Path:
+    """The file of a folder: that of before where there is no newer one."""
+    before = folder / BEFORE
+    return before if before.exists() and not (folder / NAME).exists() else folder / NAME
 
 
 def _renewed(recommendation: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Relations that are known beforehand, found again: of tasks that RGB tells nothing of, made of each other or not."""
+"""Affinities that are known beforehand, found again: of tasks that RGB tells nothing of, made of each other or not."""
 
 import json
 import shutil
@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from tiny import Tiny
 
-from analysis.relations import relate as module
-from analysis.relations.relate import relate
-from analysis.relations.words import caveats
+from analysis.affinity import study as module
+from analysis.affinity.study import measure
+from analysis.affinity.words import caveats
 from shards.errors import UserError
 from shards.manifest import Manifest
 from shards.pack import pack
 from shards.sources.base import Frame
 from shards.tasks import Task, palette
+from trainer.affinity import Affinity, Effect
 from trainer.experiment import Experiment
-from trainer.relation import Effect, Relation
 from trainer.runs.result import Result
 
 SIZE, BLOCK = (32, 64), 16
@@ -102,101 +102,101 @@ def configure(folder: Path, names: tuple[str, ...], **labels: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def related(tmp_path_factory) -> tuple[Path, Path, Relation]:
-    """Configuration, folder and relation of a task, a function of it, and one unrelated, over four seeds."""
+def measured(tmp_path_factory) -> tuple[Path, Path, Affinity]:
+    """Configuration, folder and affinity of a task, a function of it, and one unrelated, over four seeds."""
     names = ("level", "middle", "chance")
-    path = configure(tmp_path_factory.mktemp("related"), names, middle=16, chance=16)
-    folder, relation = relate(path, seeds=4)
-    return path, folder, relation
+    path = configure(tmp_path_factory.mktemp("measured"), names, middle=16, chance=16)
+    folder, affinity = measure(path, seeds=4)
+    return path, folder, affinity
 
 
-def gains(relation: Relation) -> dict[tuple[str, str], Effect]:
-    return {(each.source, each.target): each for each in relation.gains}
+def gains(affinity: Affinity) -> dict[tuple[str, str], Effect]:
+    return {(each.source, each.target): each for each in affinity.gains}
 
 
-def test_a_task_helps_its_function_and_not_the_reverse(related):
-    _, _, relation = related
-    found = gains(relation)
+def test_a_task_helps_its_function_and_not_the_reverse(measured):
+    _, _, affinity = measured
+    found = gains(affinity)
     assert found["level", "middle"].helps is True and found["level", "middle"].relative.low > 0.2
     assert found["middle", "level"].helps is not True
-    verdict = next(each for each in relation.verdicts if {each.one, each.other} == {"level", "middle"})
+    verdict = next(each for each in affinity.verdicts if {each.one, each.other} == {"level", "middle"})
     assert verdict.condition in ("one way", "undetermined") and "level helps middle" in verdict.words
-    assert all(each.p is not None and each.p >= 0 for each in relation.gains) and relation.looks == []
+    assert all(each.p is not None and each.p >= 0 for each in affinity.gains) and affinity.looks == []
 
 
-def test_what_is_unrelated_helps_nothing(related):
-    _, _, relation = related
-    chance = {pair: each for pair, each in gains(relation).items() if "chance" in pair}
+def test_what_is_unrelated_helps_nothing(measured):
+    _, _, affinity = measured
+    chance = {pair: each for pair, each in gains(affinity).items() if "chance" in pair}
     assert len(chance) == 4 and not any(each.helps for each in chance.values())
 
 
-def test_the_known_helper_is_recommended_and_nothing_else(related):
-    _, _, relation = related
-    inputs = {task: entry.inputs for task, entry in relation.recommended.items()}
+def test_the_known_helper_is_recommended_and_nothing_else(measured):
+    _, _, affinity = measured
+    inputs = {task: entry.inputs for task, entry in affinity.recommended.items()}
     assert inputs == {"level": None, "middle": ["rgb", "level"], "chance": None}
-    assert relation.recommended["level"].why == "no frame lacks it and shows another task"
-    assert "8 frames show level alone" in relation.recommended["middle"].why
+    assert affinity.recommended["level"].why == "no frame lacks it and shows another task"
+    assert "8 frames show level alone" in affinity.recommended["middle"].why
 
 
-def test_all_networks_saw_the_same_frames_as_often(related):
+def test_all_networks_saw_the_same_frames_as_often(measured):
     """Read from their own results: T + 1 networks a seed, which differ in their inputs alone."""
-    _, folder, relation = related
+    _, folder, affinity = measured
     rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*/seed-*/result.json"))]
     assert sorted(folder.glob("*/seed-*")) == sorted(
         folder / name / f"seed-{seed}" for name in ("rgb", "rgb-level", "rgb-middle", "rgb-chance") for seed in range(4)
     )
     facts = {key: {json.dumps(row[key]) for row in rows} for key in ("frames", "steps", "samples_seen", "tasks")}
     assert facts == {"frames": {"16"}, "steps": {"40"}, "samples_seen": {"160"}, "tasks": {json.dumps(list(TASKS)[:3])}}
-    assert relation.samples == 16 and relation.samples_seen == 160 and relation.validation_frames == 12
-    assert relation.split == "dev" and {row["asked"]["split"] for row in rows} == {"dev"}
+    assert affinity.samples == 16 and affinity.samples_seen == 160 and affinity.validation_frames == 12
+    assert affinity.split == "dev" and {row["asked"]["split"] for row in rows} == {"dev"}
     assert all({row["labels"][task] for task in row["labels"]} == {16} for row in rows)
 
 
-def test_figures_are_those_of_the_runs(related):
-    _, folder, relation = related
-    assert json.loads((folder / "relation.json").read_text()) == json.loads(json.dumps(relation.to_json()))
+def test_figures_are_those_of_the_runs(measured):
+    _, folder, affinity = measured
+    assert json.loads((folder / "affinity.json").read_text()) == json.loads(json.dumps(affinity.to_json()))
 
     def mean(name: str, task: str, metric: str) -> float:
         rows = [json.loads((folder / name / f"seed-{seed}/result.json").read_text()) for seed in range(4)]
         return float(np.mean([row["metrics"][task][metric] for row in rows]))
 
-    found = {pair: each.absolute.mean for pair, each in gains(relation).items()}
+    found = {pair: each.absolute.mean for pair, each in gains(affinity).items()}
     more = mean("rgb-level", "middle", "miou") - mean("rgb", "middle", "miou")
     less = mean("rgb", "level", "rmse") - mean("rgb-middle", "level", "rmse")
     assert (found["level", "middle"], found["middle", "level"]) == (pytest.approx(more), pytest.approx(less))
-    assert relation.tasks["level"].better == "lower" and relation.tasks["middle"].better == "higher"
+    assert affinity.tasks["level"].better == "lower" and affinity.tasks["middle"].better == "higher"
 
 
-def test_other_settings_are_refused_with_what_helps_here(related):
-    path, folder, _ = related
+def test_other_settings_are_refused_with_what_helps_here(measured):
+    path, folder, _ = measured
     with pytest.raises(UserError, match=r"labels\.chance: holds a run with 16, not 5; give another folder \(--out\)"):
-        relate(path, samples=5)
-    assert json.loads((folder / "relation.json").read_text())["samples"] == 16
+        measure(path, samples=5)
+    assert json.loads((folder / "affinity.json").read_text())["samples"] == 16
 
 
-def test_a_second_call_trains_nothing(related, monkeypatch):
-    path, _, relation = related
+def test_a_second_call_trains_nothing(measured, monkeypatch):
+    path, _, affinity = measured
     for name in ("trainer.trainstage.Trainer", "trainer.evaluate.evaluate_network"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("a finished network was built again"))
-    assert relate(path, seeds=4)[1] == relation
+    assert measure(path, seeds=4)[1] == affinity
 
 
-def test_another_number_of_seeds_is_another_look(related, monkeypatch, tmp_path):
+def test_another_number_of_seeds_is_another_look(measured, monkeypatch, tmp_path):
     """Who adds seeds until a verdict appears is told that it is less sure."""
-    path, folder, relation = related
+    path, folder, affinity = measured
     monkeypatch.setattr(module, "run", lambda experiment: Result.read(experiment.folder / "result.json"))
-    again = tmp_path / "relate"
+    again = tmp_path / "again"
     shutil.copytree(folder, again)
-    _, fewer = relate(path, seeds=2, out=again)
+    _, fewer = measure(path, seeds=2, out=again)
     assert fewer.looks == [4] and "looked at with 4 seeds before" in "".join(caveats(fewer))
-    assert "fix the number of seeds before you look" in "".join(caveats(relation))
-    assert "looked at" not in "".join(caveats(relation))
+    assert "fix the number of seeds before you look" in "".join(caveats(affinity))
+    assert "looked at" not in "".join(caveats(affinity))
 
 
-def test_auto_follows_what_was_found(related):
-    path, folder, _ = related
+def test_auto_follows_what_was_found(measured):
+    path, folder, _ = measured
     student = Experiment(path, ["pseudo=auto"])
-    assert student.config.relation == str(folder / "relation.json")
+    assert student.config.affinity == str(folder / "affinity.json")
     teachers = student.teachers()
     assert [list(each.config.inputs) for each in teachers.values()] == [["rgb", "level"]] and [*teachers] == ["middle"]
     _, mask = teachers["middle"].frames_to_label()
@@ -213,18 +213,18 @@ def config(tmp_path) -> Path:
 
 def test_refusals(config, monkeypatch):
     monkeypatch.setattr(module, "run", lambda experiment: pytest.fail("it was trained first"))
-    with pytest.raises(UserError, match=r"madeup\.yaml: tasks: names level alone; give the tasks to relate"):
-        relate(config, ["tasks=[level]"])
+    with pytest.raises(UserError, match=r"madeup\.yaml: tasks: names level alone; give two or more"):
+        measure(config, ["tasks=[level]"])
     with pytest.raises(UserError, match="--seeds: 0 seeds; give 1 or more"):
-        relate(config, seeds=0)
+        measure(config, seeds=0)
     with pytest.raises(UserError, match="--samples: 0 frames; give 1 or more"):
-        relate(config, samples=0)
+        measure(config, samples=0)
     with pytest.raises(UserError, match=r"labels\.level: 99 frames, where 24 carry the label besides the 12 set aside"):
-        relate(config, samples=99)
+        measure(config, samples=99)
     with pytest.raises(UserError, match=r"evaluate\.split: networks are measured on dev frames; say --split val, if"):
-        relate(config, ["evaluate.split=val"])
-    with pytest.raises(UserError, match="no training frame shows all of level, middle; relate fewer tasks"):
-        relate(config, ["labels.middle=0"])
+        measure(config, ["evaluate.split=val"])
+    with pytest.raises(UserError, match="no training frame shows all of level, middle; give fewer tasks"):
+        measure(config, ["labels.middle=0"])
 
 
 def test_frames_that_lack_a_label_are_not_trained_on(tiny_dataset, configs, monkeypatch, tmp_path):
@@ -234,11 +234,11 @@ def test_frames_that_lack_a_label_are_not_trained_on(tiny_dataset, configs, monk
     overrides = [f"data.path={tiny_dataset.folder}", f"run.root={tmp_path}"]
     overrides += ["labels.semseg=null", "labels.depth=null"]
     with pytest.raises(UserError, match=r"--samples: 5 of 6 train frames show all of semseg, depth; give fewer"):
-        relate(configs / "plain.yaml", overrides, samples=6)
+        measure(configs / "plain.yaml", overrides, samples=6)
     for split, trained, judging in (("dev", 5, 1), ("val", 6, 3)):
         rows.clear()
         with pytest.raises(AttributeError):  # nothing was run, so there is nothing to read
-            relate(configs / "plain.yaml", overrides, seeds=1, out=tmp_path / f"it's {split}", split=split)
+            measure(configs / "plain.yaml", overrides, seeds=1, out=tmp_path / f"it's {split}", split=split)
         assert len(rows) == 3 and {each.folder.parents[1].name for each in rows} == {f"it's {split}"}
         for each in rows:
             frames, judges = each.training_frames(), each.evaluation_frames()
@@ -268,16 +268,16 @@ def test_frames_that_judge_are_set_aside_unless_there_are_too_few(configs, tiny_
 
 
 @pytest.mark.long
-def test_every_known_relation_of_five_tasks(tmp_path):
+def test_every_known_affinity_of_five_tasks(tmp_path):
     """Two that follow from each other help each other, the more so the less noise there is between them."""
     path = configure(tmp_path, tuple(TASKS), middle=16, chance=16, mirror=16, noisy=16)
-    _, relation = relate(path, ["train.steps=60"], seeds=5)
-    found = gains(relation)
+    _, affinity = measure(path, ["train.steps=60"], seeds=5)
+    found = gains(affinity)
     for source, target in (("level", "mirror"), ("mirror", "level"), ("level", "noisy"), ("noisy", "level")):
         assert found[source, target].helps is True, (source, target)
     assert found["noisy", "level"].relative.mean < found["mirror", "level"].relative.mean
     assert found["mirror", "middle"].helps is True and found["middle", "mirror"].helps is not True
     assert not any(each.helps for pair, each in found.items() if "chance" in pair)
-    verdicts = {(each.one, each.other): each for each in relation.verdicts}
+    verdicts = {(each.one, each.other): each for each in affinity.verdicts}
     assert verdicts["level", "mirror"].condition == "1"
     assert verdicts["level", "mirror"].words == "level and mirror help each other"

@@ -1,4 +1,4 @@
-"""``tutelage relate``: which task's labels, given as an input, help to predict which other task.
+"""``tutelage affinity``: which task's labels, given as an input, help to predict which other task.
 
 For every seed one network sees RGB alone, and for every task one teacher sees that task's label beside RGB. **All of
 them predict all tasks**, as the paper's UMMT and MMMT do: two such networks differ in that one input and in nothing
@@ -8,12 +8,12 @@ losses already bring.
 
 All networks of a seed train on the same few frames, those that show every task's label, for the same number of steps,
 and are measured on the same training frames that are set aside and carry them all: on validation frames only if that is
-asked for, since those will judge the student. They are ordinary runs under the folder of the relation: finished ones
+asked for, since those will judge the student. They are ordinary runs under the folder of the affinity: finished ones
 are kept, and an interrupted one continues.
 
-    runs/DATASET/relate/
-      relation.json      figures, gains, verdicts and recommendations (analysis/relations/relation.py)
-      relation.png       the same as a matrix (analysis/relations/matrix.py)
+    runs/DATASET/affinity/
+      affinity.json      figures, gains, verdicts and recommendations (analysis/affinity/gains.py)
+      affinity.png       the same as a matrix (analysis/affinity/matrix.py)
       rgb/seed-K/  rgb-TASK/seed-K/
 """
 
@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.relations.matrix import draw
-from analysis.relations.relation import LEAST, Gain, Scores, gain, recommend, together, verdicts
+from analysis.affinity.gains import LEAST, Gain, Scores, gain, recommend, together, verdicts
+from analysis.affinity.matrix import draw
 from analysis.results.headlines import SMALLER_IS_BETTER, headline_of
 from analysis.results.interval import LEVEL, Interval
 from shards.assignment import NESTED
@@ -33,13 +33,13 @@ from shards.atomic import write_json
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.tasks import Task
+from trainer.affinity import NAME, Affinity, Bounds, Effect, MeasuredTask, Score, located
 from trainer.configfile import NO_PSEUDO
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import TRAIN, Experiment
 from trainer.progress import say
 from trainer.ranks import rank
-from trainer.recommendation import relation_folder
-from trainer.relation import NAME, Bounds, Effect, RelatedTask, Relation, Score
+from trainer.recommendation import affinity_folder
 from trainer.runs.folder import check_configuration, environment
 from trainer.runs.result import Result
 from trainer.stages import run
@@ -50,7 +50,7 @@ ASIDE, SHARE = 100, 5
 carry every label."""
 
 
-def relate(
+def measure(
     path: str | Path,
     overrides: Sequence[str] = (),
     *,
@@ -58,12 +58,12 @@ def relate(
     samples: int | None = None,
     out: str | Path | None = None,
     split: str = "dev",
-) -> tuple[Path, Relation]:
+) -> tuple[Path, Affinity]:
     """Train and measure all networks, and write what follows.
 
     Args:
-        path: a configuration, or the name of a shipped one, whose tasks are related. Its inputs, pseudo-labels and name
-            do not matter.
+        path: a configuration with the tasks, or the name of a shipped one. Its inputs, pseudo-labels and name do not
+            matter.
         overrides: ``key=value``.
         seeds: how many, from the configuration's on.
         samples: frames to train on; None for all that show every task's label within the budgets.
@@ -72,7 +72,7 @@ def relate(
             will measure the student as well.
 
     Returns:
-        The folder, and what its ``relation.json`` holds.
+        The folder, and what its ``affinity.json`` holds.
 
     Raises:
         UserError: fewer than two tasks, too few frames with all labels, or whatever a run raises.
@@ -80,7 +80,7 @@ def relate(
     own = Experiment(path, [*overrides, NO_PSEUDO])
     config, names = own.config, [task.name for task in own.tasks]
     if len(names) < 2:
-        hint = "give the tasks to relate: tasks=[semseg, depth]"
+        hint = "give two or more: tasks=[semseg, depth]"
         raise UserError(f"names {names[0]} alone", file=own.path, key="tasks", hint=hint)
     if seeds < 1:
         raise UserError(f"{seeds} seeds", key="--seeds", hint="give 1 or more; an interval takes 2")
@@ -89,23 +89,23 @@ def relate(
     if f"evaluate.split={split}" not in overrides and any(each.startswith("evaluate.split=") for each in overrides):
         hint = "say --split val, if the frames that will judge the student should judge its teacher too"
         raise UserError(f"networks are measured on {split} frames", file=COMMAND_LINE, key="evaluate.split", hint=hint)
-    folder = Path(out) if out else relation_folder(config)
+    folder = Path(out) if out else affinity_folder(config)
     study = Study(own, folder, samples, split)
     numbers = range(config.seed, config.seed + seeds)
     runs = f"{len(names) + 1} networks × {seeds} seed{'s' * (seeds > 1)}"
     judges = f"training frames that are set aside ({study.dev})" if split == "dev" else "validation frames"
-    say(f"relate {', '.join(names)}: {runs} on {study.samples} frames, judged on {judges}: {folder}")
+    say(f"affinity of {', '.join(names)}: {runs} on {study.samples} frames, judged on {judges}: {folder}")
     networks = {(source, seed): study.experiment(source, seed) for seed in numbers for source in (None, *names)}
     results = {place: run(experiment) for place, experiment in networks.items()}
-    relation = study.relation(results, list(numbers), _looks(folder / NAME, seeds))
+    affinity = study.affinity(results, list(numbers), _looks(located(folder), seeds))
     if rank() == 0:
-        write_json(folder / NAME, relation.to_json())
-        draw(relation, folder / "relation.png")
-    return folder, relation
+        write_json(folder / NAME, affinity.to_json())
+        draw(affinity, folder / "affinity.png")
+    return folder, affinity
 
 
 class Study:
-    """The networks that one relation is made of.
+    """The networks that one affinity is made of.
 
     Args:
         own: the configuration as it was given, whose budgets say which labels are scarce.
@@ -125,9 +125,9 @@ class Study:
         self.samples = samples or min(_complete(each, own.tasks) for each in (self.frames, left))
         if self.samples < 1:
             what = f"no training frame shows all of {', '.join(self.config.tasks)}"
-            hint = "relate fewer tasks: tasks=[...]"
+            hint = "give fewer tasks: tasks=[...]"
             if self.config.assignment != NESTED:
-                hint = "set assignment=nested, since related networks train on frames that show all labels"
+                hint = "set assignment=nested, since the networks train on frames that show all labels"
             raise UserError(what, file=own.manifest.path, key="tasks", hint=hint)
         self.val = self._val()
 
@@ -180,10 +180,10 @@ class Study:
             complete = _complete(frames, self.own.tasks)
             if complete < max(wanted, 1):
                 what = f"{complete} of {wanted} {frames.split} frames show all of {', '.join(self.config.tasks)}"
-                raise UserError(what, file=frames.manifest.path, key=key, hint="give fewer, or relate fewer tasks")
+                raise UserError(what, file=frames.manifest.path, key=key, hint="give fewer frames, or fewer tasks")
         return made
 
-    def relation(self, results: dict[tuple[str | None, int], Result], seeds: list[int], looks: list[int]) -> Relation:
+    def affinity(self, results: dict[tuple[str | None, int], Result], seeds: list[int], looks: list[int]) -> Affinity:
         """What follows from the results by source (None for RGB alone) and seed."""
 
         def scores(source: str | None, task: Task) -> Scores:
@@ -198,7 +198,7 @@ class Study:
             if target.name != source
         )
         first = results[None, seeds[0]]
-        return Relation(
+        return Affinity(
             config=self.own.spelling,
             overrides=list(self.own.overrides),
             dataset=self.config.data.name,
@@ -232,10 +232,10 @@ class Study:
             looks=looks,
         )
 
-    def _described(self, task: Task) -> RelatedTask:
+    def _described(self, task: Task) -> MeasuredTask:
         metric = headline_of(task)
         visible = int((self.frames.visible[task.name] & self.frames.chosen).sum())
-        return RelatedTask(task.kind, metric, "lower" if metric in SMALLER_IS_BETTER else "higher", visible)
+        return MeasuredTask(task.kind, metric, "lower" if metric in SMALLER_IS_BETTER else "higher", visible)
 
     def _labelable(self, source: str, target: str) -> int:
         """Frames that a teacher which sees the source could label with the target, within the budgets."""
@@ -243,10 +243,10 @@ class Study:
 
 
 def _looks(file: Path, seeds: int) -> list[int]:
-    """With how many seeds the same relation was judged before, each number once."""
+    """With how many seeds the same affinity was judged before, each number once."""
     if not file.exists():
         return []
-    before = Relation.read(file)
+    before = Affinity.read(file)
     return [count for count in [*(before.looks or []), len(before.seeds)] if count != seeds]
 
 

@@ -1,11 +1,11 @@
-"""The matrix of which task helps which, from a ``relation.json`` that ``tutelage relate`` wrote."""
+"""The matrix of which task helps which, from an ``affinity.json`` that ``tutelage affinity`` wrote."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.relations.words import caveats
+from analysis.affinity.words import caveats
 from analysis.results.headlines import signed
-from trainer.relation import Effect, Relation
+from trainer.affinity import Affinity, Effect
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,22 @@ class Matrix:
 
 
 def read(file: Path) -> Matrix:
-    """The relations in a file.
+    """The affinities in a file.
 
     Raises:
         UserError: when it is damaged.
     """
-    relation = Relation.read(file)
-    gains = {(each.source, each.target): _cell(each) for each in relation.gains}
+    affinity = Affinity.read(file)
+    gains = {(each.source, each.target): _cell(each) for each in affinity.gains}
     tasks = list(dict.fromkeys(name for pair in gains for name in pair))
     return Matrix(
         file,
         tasks,
         [[gains.get((source, target)) for target in tasks] for source in tasks],
-        len(relation.seeds),
-        [(_condition(each.condition), each.words) for each in relation.verdicts],
-        [(task, each.origin) for task, each in relation.recommended.items()],
-        [] if relation.looks is None else [*caveats(relation)],
+        len(affinity.seeds),
+        [(_condition(each.condition), each.words) for each in affinity.verdicts],
+        [(task, each.origin) for task, each in affinity.recommended.items()],
+        [] if affinity.looks is None else [*caveats(affinity)],
     )
 
 

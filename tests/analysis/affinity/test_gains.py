@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.relations.relation import FLOOR, LEAST, Gain, gain, percent, recommend, together, verdict, verdicts
-from analysis.relations.words import judged
+from analysis.affinity.gains import FLOOR, LEAST, Gain, gain, percent, recommend, together, verdict, verdicts
+from analysis.affinity.words import judged
 from analysis.results.interval import interval, needed
 from shards.errors import UserError
 from shards.tasks import Task, palette
-from trainer.relation import Recommendation, Relation
+from trainer.affinity import Affinity, Recommendation
 
 SEMSEG = Task("semseg", "classes", tuple("abc"), palette(3))
 DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
@@ -84,7 +84,7 @@ def test_what_one_task_does_to_another_does_not_depend_on_their_order():
     gains = {("a", "b"): made("a", "b", *GOOD), ("b", "a"): made("b", "a", *BAD)}
     found = [verdicts(gains, names)[0] for names in (["a", "b"], ["b", "a"])]
     assert [(each.condition, each.words) for each in found] == [("one way", "a helps b; b does not help a")] * 2
-    lines = [*judged(Relation(verdicts=found, recommended={}))]
+    lines = [*judged(Affinity(verdicts=found, recommended={}))]
     assert lines == ["a and b: a helps b; b does not help a", "b and a: a helps b; b does not help a"]
 
 

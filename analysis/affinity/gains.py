@@ -20,8 +20,8 @@ from analysis.results.interval import LEVEL, Interval, holm, interval, needed, p
 from shards.errors import UserError
 from shards.keep import ALL
 from shards.tasks import Task
+from trainer.affinity import Recommendation, Verdict
 from trainer.config import Pseudo
-from trainer.relation import Recommendation, Verdict
 
 Scores = Mapping[int, float]
 """A figure by seed."""

@@ -1,21 +1,21 @@
-"""The picture of a relation: what each task's label, as an input, brings each other task."""
+"""The picture of an affinity: what each task's label, as an input, brings each other task."""
 
 from pathlib import Path
 
 from analysis.results.headlines import HEADLINES, signed
 from shards.atomic import atomic_file
-from trainer.relation import Effect, Relation
+from trainer.affinity import Affinity, Effect
 
 _LEAST_SCALE = 0.05
 """Relative gain that the strongest colour stands for at least, so that noise looks as pale as it is."""
 
 
-def draw(relation: Relation, path: str | Path) -> None:
+def draw(affinity: Affinity, path: str | Path) -> None:
     """Write a PNG: a row for each source, a column for each target, blue where it helps and red where it harms, with
     relative gains and their intervals; hatched where undetermined. The diagonal holds what RGB alone reaches.
 
     Args:
-        relation: of two tasks or more (:func:`analysis.relations.relate.relate`).
+        affinity: of two tasks or more (:func:`analysis.affinity.study.measure`).
         path: of the PNG.
     """
     from matplotlib import colormaps  # a second to import, for one picture
@@ -24,15 +24,15 @@ def draw(relation: Relation, path: str | Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    tasks = relation.tasks
+    tasks = affinity.tasks
     place = {task: number for number, task in enumerate(tasks)}
-    most = max(_LEAST_SCALE, *(abs(each.relative.mean) for each in relation.gains))
+    most = max(_LEAST_SCALE, *(abs(each.relative.mean) for each in affinity.gains))
     colours, scale = colormaps["coolwarm_r"], Normalize(-most, most)
 
     figure = Figure(figsize=(2.2 + 1.7 * len(tasks), 1.7 + 1.1 * len(tasks)), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for each in relation.gains:
+    for each in affinity.gains:
         corner = place[each.target] - 0.5, place[each.source] - 0.5
         colour = colours(scale(each.relative.mean))
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="white", linewidth=2))
@@ -41,7 +41,7 @@ def draw(relation: Relation, path: str | Path) -> None:
         ink = "white" if sum(colour[:3]) < 1.35 else "black"
         axes.text(place[each.target], place[each.source], _cell(each), ha="center", va="center", color=ink)
     for task, number in place.items():
-        axes.text(number, number, _alone(relation, task), ha="center", va="center", color="dimgrey", fontsize=8)
+        axes.text(number, number, _alone(affinity, task), ha="center", va="center", color="dimgrey", fontsize=8)
     axes.set_xlim(-0.5, len(tasks) - 0.5)
     axes.set_ylim(len(tasks) - 0.5, -0.5)
     axes.set_xticks(list(place.values()), list(place))
@@ -50,7 +50,7 @@ def draw(relation: Relation, path: str | Path) -> None:
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicts (target)")
     axes.set_ylabel("a teacher that sees (source)")
-    axes.set_title(_title(relation), fontsize=9, loc="left")
+    axes.set_title(_title(affinity), fontsize=9, loc="left")
     with atomic_file(path) as file:
         figure.savefig(file, format="png")
 
@@ -62,19 +62,19 @@ def _cell(each: Effect) -> str:
     return f"{signed(100 * relative.mean, 1)} %\n({' to '.join(bounds) or 'one seed'})\n{answer}"
 
 
-def _alone(relation: Relation, task: str) -> str:
+def _alone(affinity: Affinity, task: str) -> str:
     """What the networks that see RGB alone reach, as a table shows it."""
-    title, factor, digits = HEADLINES[relation.tasks[task].metric]
-    scores = next(each.seeds for each in relation.scores if each.task == task and len(each.inputs) == 1)
+    title, factor, digits = HEADLINES[affinity.tasks[task].metric]
+    scores = next(each.seeds for each in affinity.scores if each.task == task and len(each.inputs) == 1)
     mean = factor * sum(scores.values()) / len(scores)
     return f"RGB alone:\n{title} {mean:.{digits}f}"
 
 
-def _title(relation: Relation) -> str:
-    seeds = len(relation.seeds)
-    judges = {"dev": "training frames set aside to judge", "val": "validation frames to judge"}[relation.split]
+def _title(affinity: Affinity) -> str:
+    seeds = len(affinity.seeds)
+    judges = {"dev": "training frames set aside to judge", "val": "validation frames to judge"}[affinity.split]
     return (
-        f"{relation.dataset}: gain over RGB alone, {relation.level:.0%} intervals over {seeds} seed"
-        f"{'s' * (seeds > 1)},\nverdicts of Holm's method over all\n{relation.samples} training frames, "
-        f"{relation.validation_frames} {judges}, {relation.samples_seen} samples seen"
+        f"{affinity.dataset}: gain over RGB alone, {affinity.level:.0%} intervals over {seeds} seed"
+        f"{'s' * (seeds > 1)},\nverdicts of Holm's method over all\n{affinity.samples} training frames, "
+        f"{affinity.validation_frames} {judges}, {affinity.samples_seen} samples seen"
     )

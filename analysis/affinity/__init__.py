@@ -1,0 +1,1 @@
+"""``tutelage affinity``: which task's labels help which other task."""

@@ -1,1 +1,0 @@
-"""``tutelage relate``: which task's labels help which other task."""
