@@ -33,7 +33,7 @@ def label(options: argparse.Namespace) -> None:
     for task, entry in kept.items():
         for name, fraction in entry.get("kept_by_class", {}).items():
             say(f"  {task} {name}: " + ("never predicted" if fraction is None else f"{fraction:.1%}"))
-    say(f"labels: {experiment.labels}")
+    say(f"labels: {experiment.labels}" + (f", and {experiment.label_store}" if experiment.label_store else ""))
     if merged:
         say(f"merged: {merge(experiment, merged).folder}")
 

@@ -10,12 +10,14 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from shards.cache import Item, Plan
 from shards.errors import UserError
 from shards.read import Readers
-from shards.stream import Batches
+
+if TYPE_CHECKING:  # it brings torch, which `inspect` need not wait for
+    from shards.stream import Batches
 
 Batch = TypeVar("Batch")
 
@@ -148,7 +150,7 @@ def followed(
     batches: Iterable[Batch],
     sources: Sequence[Readers],
     order: Planned,
-    cut: Batches,
+    cut: "Batches",
     start: int,
     stop: int,
 ) -> Iterator[Batch]:

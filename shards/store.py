@@ -169,6 +169,8 @@ class Remote:
                 if isinstance(error, OSError) and error.errno in _DISK:
                     raise
                 missing, hint = _final(error)
+                if missing and done == "written":
+                    missing, hint = False, "make the bucket or folder, or correct the URL"
                 if missing or hint:
                     kind, what = (Missing, "is missing") if missing else (UserError, f"cannot be {done}")
                     said = "" if missing else f" ({self._said(error)})"

@@ -24,7 +24,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("tutelage", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("tutelage")
 
-_PROCESSES = re.compile(r"\bsubprocess\b|\bmultiprocessing\b|\bPopen\b|jobs=[2-9]|\bDataLoader\b|\bLaunch\b|launched\(|chromium")
+_PROCESSES = re.compile(
+    r"\bsubprocess\b|\bmultiprocessing\b|\bPopen\b|jobs=[2-9]|\bDataLoader\b|\bLaunch\b|launched\(|chromium"
+)
 """What a test file contains whose tests start processes."""
 _TRAINS = frozenset({"finished", "finished_root", "reference", "process", "ran", "done", "python"})
 """Fixtures that start processes, or train networks."""

@@ -20,6 +20,7 @@ from trainer.parsing import (
     parse_every,
     parse_keep,
     parse_size,
+    url,
     zoom_factors,
 )
 
@@ -237,6 +238,9 @@ class Label:
     labels; 0 stores none."""
     soft_scale: int = option(2, least=1)
     """Soft labels are stored at this fraction of the frame's height and width."""
+    store: str | None = option(None, check=url)
+    """URL of a folder that the label shards are also written to when all are whole, such as
+    s3://bucket/labels/${experiment}/seed-${seed}; students read them there where the teacher's run is not at hand."""
     threshold: float = option(0.9, least=0, below=1, wrong="is no threshold", give=_CONFIDENCE)
     """Confidence whose kept fraction is reported (all labels are stored); in hundredths."""
 

@@ -16,7 +16,7 @@ from shards.keep import ALL, Keep
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
-from shards.store import Place, address, place
+from shards.store import Place, Remote, address, place
 from shards.tasks import Task
 from trainer.config import Config
 from trainer.configfile import load, teacher_call
@@ -103,8 +103,9 @@ class Experiment:
 
     def data(self) -> dict[str, Manifest]:
         """What training sees, by the option that names it; pseudo-labels that are not made yet are left out."""
-        labels = {f"pseudo.{task}": teacher.labels for task, teacher in self.teachers().items()}
-        made = {key: Manifest.load(at, kind="labels") for key, at in labels.items() if (at / NAME).exists()}
+        labels = {f"pseudo.{task}": teacher.made_labels() for task, teacher in self.teachers().items()}
+        cache = self.manifest.cache
+        made = {key: Manifest.load(at, kind="labels", cache=cache) for key, at in labels.items() if at is not None}
         return {"data.path": self.manifest, **made}
 
     @property
@@ -120,6 +121,19 @@ class Experiment:
     def labels(self) -> Path:
         """The sidecar that this network labels as a teacher."""
         return self.folder / "labels" / (f"{TRAIN}-all" if self.config.label.frames == "all" else TRAIN)
+
+    @property
+    def label_store(self) -> Remote | None:
+        """Where a copy of :attr:`labels` is kept, if it is asked for."""
+        store = self.config.label.store
+        return None if store is None else Remote(store)
+
+    def made_labels(self) -> Place | None:
+        """Where this network's labels are to be read: its own folder, or else the store; None before they are made."""
+        if (self.labels / NAME).exists():
+            return self.labels
+        store = self.label_store
+        return store if store is not None and (store / NAME).exists() else None
 
     def teacher(self, task: str) -> "Experiment":
         """The experiment whose network makes a task's pseudo-labels."""
@@ -191,11 +205,11 @@ class Experiment:
         )
         for task, teacher in self.teachers().items() if pseudo else ():
             entry = config.pseudo[task]
-            if not (teacher.labels / NAME).exists():
+            if (labels := teacher.made_labels()) is None:
                 own = "" if entry.inputs else f"label with it (`tutelage label {teacher.spelling}`), or "
                 hint = f"{own}let `tutelage run {self.spelling}` do it all"
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", hint=hint)
-            labelled = LabelShards(teacher.labels, self.manifest, TRAIN, self.manifest.task(task), self._keep(task))
+            labelled = LabelShards(labels, self.manifest, TRAIN, self.manifest.task(task), self._keep(task))
             frames.add_pseudo(labelled, holes=entry.holes)
         return frames
 

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from shards.errors import UserError
-from shards.manifest import NAME
 from shards.read import check_files
 from shards.stream import Batches
 from trainer.experiment import TRAIN, Experiment
@@ -105,7 +104,7 @@ def _check_frames(experiment: Experiment) -> None:
     if crop and size and (crop[0] > size[0] or crop[1] > size[1]):
         what = f"{crop[0]}x{crop[1]} is larger than the frames' {size[0]}x{size[1]}"
         raise UserError(what, file=experiment.path, key="data.crop", hint="crop no more than a frame has")
-    if all((teacher.labels / NAME).exists() for teacher in experiment.teachers().values()):
+    if all(teacher.made_labels() is not None for teacher in experiment.teachers().values()):
         _, mask = experiment.frames_to_train()
     else:  # as many as there can be, if the teachers label all that they can
         mask = experiment.training_frames(pseudo=False).with_inputs(config.inputs)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from shards.errors import UserError
 from shards.keep import Keep
-from shards.store import on_disk
+from shards.store import is_url, on_disk
 
 
 def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
@@ -41,6 +41,12 @@ def parse_bytes(text: str, key: str) -> int:
 def local(path: str | None, key: str) -> None:
     """Make sure that a path, if there is one, is no URL."""
     on_disk(path or "", key)
+
+
+def url(text: str | None, key: str) -> None:
+    """Make sure that a text, if there is one, is a URL."""
+    if text is not None and not is_url(text):
+        raise UserError(f"{text!r} is not a URL", key=key, hint="write one such as s3://bucket/labels")
 
 
 def parse_every(value: int | str, key: str = "checkpoint.every") -> tuple[int | None, float | None]:

@@ -10,7 +10,7 @@ from trainer.experiment import Experiment
 from trainer.foreseen import check_result, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
 from trainer.progress import say
-from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.labelling import check_store, label
 from trainer.recommendation import reasons, recommended
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
@@ -51,6 +51,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
     for teacher in teachers_of(experiment):
         check(teacher, (*students, experiment.folder))
         teacher.frames_to_label()
+        check_store(teacher)
 
 
 def _run(experiment: Experiment) -> Result:

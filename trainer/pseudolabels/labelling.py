@@ -27,6 +27,7 @@ from shards.frames import Frames
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.prefetch import Prefetch, sources_of
+from shards.publish import publish, published
 from shards.stream import Position
 from shards.write import EncodedSample, shard_info
 from trainer.averaging import outputs_of
@@ -47,6 +48,7 @@ from trainer.runtime import accelerator, device_name
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
+_OTHER = "delete what is there, or set another label.store"
 _AHEAD = 2
 """Shards of a store that are fetched while one is labelled; others may label them."""
 
@@ -63,6 +65,7 @@ def label(experiment: Experiment) -> dict[str, Any]:
     """
     folder = experiment.labels
     frames, mask = experiment.frames_to_label()
+    check_store(experiment)
     network, facts = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
     claim(experiment)
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
@@ -78,7 +81,34 @@ def label(experiment: Experiment) -> dict[str, Any]:
     else:
         already_finished(experiment.folder, "label")
     tidy(folder)
+    _publish(experiment)
     return _keep(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
+
+
+def check_store(experiment: Experiment) -> None:
+    """Make sure, before there are labels, that ``label.store`` takes them.
+
+    Raises:
+        UserError: when it cannot be read, is never written, or holds other labels.
+    """
+    store = experiment.label_store
+    if store is None:
+        return
+    store.check_writable()
+    there, made = published(store), experiment.labels / NAME
+    if there is not None and not (made.exists() and made.read_bytes() == there):
+        raise UserError("holds other labels", file=store, key="label.store", hint=_OTHER)
+
+
+def _publish(experiment: Experiment) -> None:
+    """Copy the labels into ``label.store``, by one process at a time."""
+    store, folder = experiment.label_store, experiment.labels
+    if store is None:
+        return
+    with turn(folder.parent, "store"):
+        shards = Manifest.load(folder, kind="labels").splits[TRAIN]
+        files = [file for shard in shards for file in (shard.file, shard.index_file)]
+        publish(folder, store, files, _OTHER)
 
 
 def labelled(experiment: Experiment) -> bool:
@@ -89,7 +119,10 @@ def labelled(experiment: Experiment) -> bool:
     """
     _, mask = experiment.frames_to_label()
     facts = checkpoint.exported(experiment.exported)
-    return facts is not None and _finished(experiment.labels, _job(experiment, facts, mask))
+    if facts is None or not _finished(experiment.labels, _job(experiment, facts, mask)):
+        return False
+    store = experiment.label_store
+    return store is None or published(store) == (experiment.labels / NAME).read_bytes()
 
 
 class _Pass:

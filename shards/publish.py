@@ -1,0 +1,50 @@
+"""Shards from a disk into a store, whole or not at all: a reader trusts the manifest alone, and it comes last."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from shards.errors import UserError
+from shards.manifest import NAME
+from shards.store import Missing, Remote
+
+THREADS = 8
+"""They wait for the network most of the time."""
+
+
+def publish(folder: Path, to: Remote, files: list[str], hint: str) -> bool:
+    """Copy finished shards into a store. What an interrupted call has copied is copied again.
+
+    Args:
+        folder: with a manifest.
+        to: the folder in the store.
+        files: names of shards and indexes.
+        hint: what to do where the store's folder holds other shards.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        UserError: when the folder in the store holds other shards, or cannot be written.
+    """
+    to.check_writable()
+    there = published(to)
+    if there is not None:
+        if there != (folder / NAME).read_bytes():
+            raise UserError("holds other shards", file=to, hint=hint)
+        return False
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda name: (to / name).put(folder / name), files))
+    (to / NAME).put(folder / NAME)
+    return True
+
+
+def published(to: Remote) -> bytes | None:
+    """The manifest of a folder in a store; None where there is none yet.
+
+    Raises:
+        UserError: when the store does not say.
+    """
+    try:
+        return (to / NAME).read_bytes()
+    except Missing:
+        return None

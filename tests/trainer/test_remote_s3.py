@@ -1,0 +1,178 @@
+"""Shards in an S3 server: read as from a disk, labels written whole or not at all, wrong credentials in one line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import assert_same_run
+from stores import S3
+
+from launchers.cli import main
+from shards import store
+from shards.cache import Cache
+from shards.dataset import PseudoLabels, ShardDataset
+from shards.errors import UserError
+from shards.manifest import Manifest
+from shards.publish import publish
+from shards.store import Remote
+from trainer.experiment import Experiment
+from trainer.pseudolabels.labelling import label, labelled
+from trainer.trainstage import train
+
+for module in ("s3fs", "moto", "boto3"):
+    pytest.importorskip(module, reason="the extras `remote` and `test` are not installed")
+
+
+@pytest.fixture(scope="module")
+def server(scenes_dataset):
+    with S3() as running:
+        running.copy(scenes_dataset.folder)
+        yield running
+
+
+@pytest.fixture
+def s3(server, monkeypatch):
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(store, "PAUSES", [0.02] * 2)
+    forget()
+    return server
+
+
+def forget() -> None:
+    """Connections with the credentials of before."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_an_epoch_is_that_of_the_disk(s3, scenes_dataset, tmp_path):
+    remote = ShardDataset(s3.url, cache=Cache(tmp_path / "cache"))
+    local = ShardDataset(scenes_dataset.folder)
+    loaders = [dataset.loader(4, seed=1, steps=12, shuffle_window=2) for dataset in (remote, local)]
+    for theirs, own in zip(*loaders, strict=True):
+        assert theirs["key"] == own["key"]
+        assert all(np.array_equal(theirs[name], own[name]) for name in own if name != "key")
+    assert remote.manifest.sha256 == local.manifest.sha256
+
+
+def test_a_run_from_s3_writes_its_labels_there(s3, configs, finished_root, tmp_path):
+    call = [sys.executable, "-m", "tutelage", "run", str(configs / "student.yaml"), f"run.root={tmp_path / 'runs'}"]
+    call += [f"data.path={s3.url}", f"data.cache={tmp_path / 'cache'}"]
+    call += ["label.store=s3://bucket/labels/${experiment}/seed-${seed}"]
+    done = subprocess.run(call, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    teacher, whole = tmp_path / "runs/scenes/teacher/seed-0", finished_root / "scenes/teacher/seed-0"
+    assert_same_run(teacher, whole)
+    roots = (tmp_path / "runs", finished_root)
+    results = [json.loads((root / "scenes/student/seed-0/result.json").read_text()) for root in roots]
+    assert results[0]["metrics"] == results[1]["metrics"]
+    stored = s3.files("labels/teacher/seed-0/")
+    assert {name: data for name, data in stored.items() if name != "MANIFEST.json"} == {
+        file.name: file.read_bytes() for file in (whole / "labels/train").glob("train-*")
+    }
+    assert stored["MANIFEST.json"] == (teacher / "labels/train/MANIFEST.json").read_bytes()
+
+    # a student elsewhere, without the teacher's run
+    shutil.rmtree(tmp_path / "runs")
+    done = subprocess.run([*call[:3], "train", *call[4:]], env=os.environ, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    own = tmp_path / "runs/scenes/student/seed-0"
+    assert (own / "order.jsonl").read_bytes() == (finished_root / "scenes/student/seed-0/order.jsonl").read_bytes()
+    pseudo = {"semseg": PseudoLabels("s3://bucket/labels/teacher/seed-0", keep=0.4)}
+    assert ShardDataset(s3.url, pseudo=pseudo, labels={"semseg": 8}, cache=Cache(tmp_path / "cache"))[0]["semseg"].any()
+
+
+def test_labels_are_in_the_store_whole_or_not_at_all(s3, finished, monkeypatch):
+    teacher: Experiment = finished("teacher", "label.store=s3://bucket/whole")
+    assert not labelled(teacher), "they are on the disk alone"
+    put = Remote.put
+
+    def failing(self, path):
+        if path.name == "train-000002.tar":
+            raise UserError("cannot be written", file=self)
+        put(self, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Remote, "put", failing)
+        with pytest.raises(UserError, match=r"train-000002.tar: cannot be written"):
+            label(teacher)
+    assert "MANIFEST.json" not in s3.files("whole/") and not labelled(teacher)
+    with pytest.raises(UserError, match=r"s3://bucket/whole/MANIFEST.json: does not exist"):
+        Manifest.load("s3://bucket/whole", kind="labels")
+    label(teacher)
+    assert labelled(teacher)
+    assert s3.files("whole/") == {file.name: file.read_bytes() for file in teacher.labels.glob("[MT]*")} | {
+        file.name: file.read_bytes() for file in teacher.labels.glob("train-*")
+    }
+    before = s3.client.head_object(Bucket="bucket", Key="whole/train-000000.tar")["LastModified"]
+    label(teacher)
+    assert s3.client.head_object(Bucket="bucket", Key="whole/train-000000.tar")["LastModified"] == before
+
+
+def test_other_labels_are_not_replaced(s3, finished, make, tmp_path):
+    teacher: Experiment = finished("teacher", "label.store=s3://bucket/taken")
+    label(teacher)
+    other = make(
+        "teacher", "label.store=s3://bucket/taken", f"run.root={tmp_path / 'other'}", "train.steps=2", "seed=1"
+    )
+    train(other)
+    with pytest.raises(UserError, match=r"s3://bucket/taken: label.store: holds other labels; delete what is there"):
+        label(other)
+    assert not list(other.labels.glob("*.tar")), "it is known before anything is labelled"
+    with pytest.raises(UserError, match="holds other shards"):
+        publish(teacher.manifest.folder, Remote("s3://bucket/taken"), [], "give another")
+
+
+def test_wrong_credentials_are_one_line(server, configs, tmp_path, monkeypatch, capsys):
+    missing = {name: value for name, value in server.environment.items() if "KEY" not in name}
+    for environment, what in (
+        (server.wrong, "cannot be read (PermissionError"),
+        (missing, "cannot be read (NoCredentialsError"),
+    ):
+        for name in server.environment:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        forget()
+        assert main(["inspect", server.url]) == 1
+        said = capsys.readouterr().err
+        assert what in said and said.startswith(f"tutelage: {server.url}/MANIFEST.json: ")
+        assert "give this store's usual credentials: AWS_PROFILE" in said and len(said.splitlines()) == 1
+        assert "wrong" not in said
+    call = [f"run.root={tmp_path / 'runs'}", "label.store=s3://bucket/never"]
+    assert main(["run", str(configs / "student.yaml"), *call]) == 1
+    assert "s3://bucket/never/MANIFEST.json: cannot be read" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").rglob("step-*")), "before the teacher is trained"
+
+
+def test_a_store_that_is_not_there(s3, make):
+    with pytest.raises(UserError, match=r"s3://none/x/f: cannot be written .*; make the bucket or folder"):
+        Remote("s3://none/x/f").put(Path(__file__))
+    with pytest.raises(UserError, match=r"label.store: 'labels' is not a URL; write one such as s3"):
+        make("teacher", "label.store=labels")
+    s3.client.put_object(Bucket="bucket", Key="other/MANIFEST.json", Body=b"{}")
+    with pytest.raises(UserError, match=r"s3://bucket/other/MANIFEST.json: is no manifest"):
+        Manifest.load("s3://bucket/other")
+
+
+def test_a_shard_that_was_replaced_in_the_store(s3, scenes_dataset, tmp_path):
+    shard = scenes_dataset.shards("val")[0]
+    data = bytearray((scenes_dataset.folder / shard.file).read_bytes())
+    data[700] ^= 1
+    s3.client.put_object(Bucket="bucket", Key=f"data/{shard.file}", Body=bytes(data))
+    dataset = ShardDataset(s3.url, "val", cache=Cache(tmp_path / "cache"))
+    with pytest.raises(
+        UserError, match=r"s3://bucket/data/val-000000.tar: \S+: cannot be read, 3 times in a row \(the bytes"
+    ):
+        dataset[0]
+    s3.client.upload_file(str(scenes_dataset.folder / shard.file), "bucket", f"data/{shard.file}")
+    assert dataset[0]
