@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,60 @@ try:
     import boto3
 except ImportError:  # its tests skip
     boto3 = None
+
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+_NGINX = """
+daemon off; master_process off; pid {place}/pid; error_log {place}/error.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log {place}/access.log; default_type application/octet-stream; types {{ application/json json; }}
+  client_body_temp_path {place}/body; proxy_temp_path {place}/proxy; fastcgi_temp_path {place}/fastcgi;
+  uwsgi_temp_path {place}/uwsgi; scgi_temp_path {place}/scgi;
+  gzip on; gzip_min_length 1; gzip_types application/json;
+  server {{ listen 127.0.0.1:{port}; root {root}; {more} }}
+}}
+"""
+
+
+class Nginx:
+    """An nginx that gives the files of a folder, JSON compressed as many sites have it. A context manager.
+
+    Args:
+        folder: whose files it gives.
+        place: a folder for its own files.
+        more: directives of its server.
+    """
+
+    def __init__(self, folder: Path, place: Path, more: str = "") -> None:
+        place.mkdir()
+        port = free_port()
+        self.place, self.url = place, f"http://127.0.0.1:{port}/{folder.name}"
+        config = place / "nginx.conf"
+        config.write_text(_NGINX.format(place=place, port=port, root=folder.parent, more=more))
+        assert NGINX
+        self.process = subprocess.Popen([NGINX, "-c", str(config), "-e", str(place / "error.log")])
+        while self.process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        assert self.process.poll() is None, (place / "error.log").read_text()
+
+    def requests(self) -> Counter[str]:
+        """How often each name was given."""
+        lines = (self.place / "access.log").read_text().splitlines()
+        names = [line.split('"')[1] for line in lines if '" 200 ' in line]
+        return Counter(name.split()[1].rpartition("/")[2] for name in names if name.startswith("GET"))
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> "Nginx":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
 
 class S3:
