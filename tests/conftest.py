@@ -25,7 +25,7 @@ hypothesis.settings.register_profile("tutelage", deadline=None)  # a busy machin
 hypothesis.settings.load_profile("tutelage")
 
 _PROCESSES = re.compile(
-    r"\bsubprocess\b|\bmultiprocessing\b|\bPopen\b|jobs=[2-9]|\bDataLoader\b|\bLaunch\b|launched\(|chromium"
+    r"\bsubprocess\b|\bmultiprocessing\b|\bPopen\b|jobs=[2-9]|\bDataLoader\b|\bLaunch\b|\bfrom ranks\b|chromium"
 )
 """What a test file contains whose tests start processes."""
 _TRAINS = frozenset({"finished", "finished_root", "reference", "process", "ran", "done", "python"})
