@@ -45,7 +45,8 @@ def test_commands_are_functions_that_exist():
                 yield from [command.get_default("command")] if command.get_default("command") else functions(command)
 
     found = list(functions(cli.parser()))
-    assert len(found) == len(COMMANDS) - 1 + len(SOURCES) + len(["begin", "end", "stop"])  # questions of `job`
+    questions = ["begin", "end", "stages", "stop"]  # of `job`
+    assert len(found) == len(COMMANDS) - 1 + len(SOURCES) + len(questions)
     for module, function in (each.split(":") for each in found):
         assert callable(getattr(import_module(module), function))
 

@@ -152,7 +152,7 @@ def test_at_the_labels_size_outputs_are_resized_and_not_labels(make):
     network_size = evaluate(experiment)
     at_label = make("plain", "data.size=32x32", "train.steps=2", "evaluate.resolution=label")
     row = evaluate(at_label)
-    assert network_size["metrics"]["depth"]["pixels"] == 6 * 32 * 32
+    assert network_size.metrics["depth"]["pixels"] == 6 * 32 * 32
     assert row.metrics["depth"]["pixels"] == 6 * 32 * 64
     assert row.asked.resolution == "label" and network_size.asked.resolution == "network"
     confusion, depths = np.zeros((17, 17)), []

@@ -79,7 +79,7 @@ def test_the_resolved_configuration_reads_back_as_itself(make, affinity, tmp_pat
 
 def test_affinity_can_be_asked_of_a_student_that_will_follow_it(configs, tmp_path):
     file = tmp_path / "c.yaml"
-    file.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: auto\nrelation: of-tomorrow.json")
+    file.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: auto\naffinity: of-tomorrow.json")
     config = load(file, [NO_PSEUDO])
     assert not config.pseudo and config.affinity is None
 
