@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
     _init(commands)
     _prepare(commands)
     inspect = _command(commands, "inspect", "launchers.inspect:inspect", "what a data set holds")
-    inspect.add_argument("dataset", metavar="DATASET", help="folder with MANIFEST.json")
+    inspect.add_argument("dataset", metavar="DATASET", help="folder with MANIFEST.json: its path or URL")
     inspect.add_argument("--verify", action="store_true", help="check every byte and decode every member")
     inspect.add_argument("--picture", metavar="FILE.png", help="draw a contact sheet")
     inspect.add_argument("--split", default="train", help="of the contact sheet (default: train)")

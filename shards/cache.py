@@ -62,15 +62,19 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True)
 class Cache:
-    """The cache in a folder.
+    """The cache in a folder, which all processes of a node may share.
 
     Args:
-        folder: on a disk of this node; made when it is first needed.
+        folder: on a disk of this node; made when it is first needed. By default ``$TUTELAGE_CACHE``, or a temporary one
+            in a Slurm job, or the user's.
         limit: bytes that its files may have together.
     """
 
     folder: Path = field(default_factory=default_folder)
     limit: int = LIMIT
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
 
     def open(self, item: Item) -> FileIO:
         """A file, fetched if need be, for reading. It is whole whatever becomes of its name.
@@ -224,7 +228,7 @@ class Cache:
         """Where each file stands in the plan that needs it soonest. Removes plans of dead processes."""
         found: dict[str, int] = {}
         for path in self.folder.glob(".*.plan"):
-            with suppress(FileNotFoundError, ValueError), path.open("rb") as file:
+            with suppress(FileNotFoundError, ValueError), path.open("r+b") as file:
                 if _take(file.fileno(), wait=False):
                     path.unlink(missing_ok=True)
                     continue

@@ -223,6 +223,14 @@ def address(at: str | Place) -> str:
     return at.url if isinstance(at, Remote) else str(at)
 
 
+def shown(text: str) -> str:
+    """A path, a URL, or an override ``key=URL`` as people may see it."""
+    key, mark, value = text.partition("=")
+    if is_url(text):
+        return str(Remote(text))
+    return f"{key}={Remote(value)}" if mark and is_url(value) else text
+
+
 def on_disk(path: str | Path, key: str) -> Path:
     """The path of what has to be on a disk.
 

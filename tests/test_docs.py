@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from ownframes import write_frames
 from PIL import Image
+from stores import S3, Web
 
 from launchers.cli import main, parse
 from shards.pack import pack
@@ -102,8 +104,20 @@ def test_commands_run(page, tmp_path, monkeypatch, capsys):
     if "photos" in whole:
         Path("photos").mkdir()
         Image.fromarray(np.asarray(Scenes(1, 0, SIZE).load("train", 0).rgb)).save("photos/room.png")
-    for command in todo:
-        execute(command)
+    with ExitStack() as stack:
+        if "data.example.org" in whole:
+            pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
+            server = stack.enter_context(Web(Path("data/scenes").resolve(), tmp_path / "control.json"))
+            todo = [command.replace("https://data.example.org/scenes", server.url) for command in todo]
+            monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
+        if "s3://bucket" in whole:
+            pytest.importorskip("moto", reason="the extra `test` is not installed")
+            bucket = stack.enter_context(S3())
+            bucket.copy(Path("data/scenes"), "scenes")
+            for name, value in bucket.environment.items():
+                monkeypatch.setenv(name, value)
+        for command in todo:
+            execute(command)
     for language, text in blocks(page):
         if language == "python":
             exec(compile(text.replace("96, 128", "{}, {}".format(*SIZE)), str(page), "exec"), {})

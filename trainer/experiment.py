@@ -16,7 +16,7 @@ from shards.keep import ALL, Keep
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
-from shards.store import Place, Remote, address, place
+from shards.store import Place, Remote, address, place, shown
 from shards.tasks import Task
 from trainer.config import Config
 from trainer.configfile import load, teacher_call
@@ -69,8 +69,8 @@ class Experiment:
 
     @property
     def command(self) -> list[str]:
-        """What to type to run this experiment with all it depends on."""
-        return ["tutelage", "run", self.spelling, *self.overrides]
+        """What to type to run this experiment with all it depends on, without what is secret of URLs."""
+        return ["tutelage", "run", self.spelling, *map(shown, self.overrides)]
 
     @cached_property
     def manifest(self) -> Manifest:

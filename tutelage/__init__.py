@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shards.cache import Cache
     from shards.dataset import PseudoLabels, ShardDataset
     from shards.errors import UserError
     from shards.keep import Keep
@@ -29,6 +30,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _PLACES = {
     "Augment": "trainer.config",
+    "Cache": "shards.cache",
     "Keep": "shards.keep",
     "Measurement": "trainer.measurement",
     "MultiTaskLoss": "trainer.losses",
@@ -45,6 +47,7 @@ _PLACES = {
 }
 __all__ = [
     "Augment",
+    "Cache",
     "Keep",
     "Measurement",
     "MultiTaskLoss",

@@ -32,6 +32,7 @@ from shards.assignment import NESTED
 from shards.atomic import write_json
 from shards.errors import UserError
 from shards.frames import Frames
+from shards.store import shown
 from shards.tasks import Task
 from trainer.affinity import NAME, Affinity, Bounds, Effect, MeasuredTask, Score, located
 from trainer.configfile import NO_PSEUDO
@@ -200,7 +201,7 @@ class Study:
         first = results[None, seeds[0]]
         return Affinity(
             config=self.own.spelling,
-            overrides=list(self.own.overrides),
+            overrides=[*map(shown, self.own.overrides)],
             dataset=self.config.data.name,
             manifest=self.own.manifest.sha256,
             tasks={task.name: self._described(task) for task in tasks},

@@ -21,6 +21,7 @@ from analysis.results.groups import read_result
 from analysis.results.headlines import HEADLINES
 from shards.atomic import atomic_file, disk_errors, write_json
 from shards.errors import UserError
+from shards.store import shown
 from trainer.config import Config
 from trainer.configfile import NO_PSEUDO, load, to_dict
 from trainer.configvalues import COMMAND_LINE
@@ -204,7 +205,7 @@ class Study(Cells):
         ]
         return {
             "config": spelling(self.path),
-            "overrides": self.overrides,
+            "overrides": [*map(shown, self.overrides)],
             "missing": len(self.cells) - len(runs),
             "runs": runs,
             "environment": environment(),

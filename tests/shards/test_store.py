@@ -16,7 +16,7 @@ from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.manifest import Manifest
-from shards.store import Missing, Remote, address, is_url, on_disk, place
+from shards.store import Missing, Remote, address, is_url, on_disk, place, shown
 
 pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
 
@@ -166,6 +166,13 @@ def test_credentials_come_from_the_url_or_netrc_and_are_not_shown(web, cache, mo
         (tmp_path / "netrc").chmod(0o600)
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
         assert ShardDataset(again.url, cache=cache)[5]
+
+
+def test_overrides_are_shown_without_secrets():
+    assert shown("data.path=https://ann:pw@host/b?sig=1") == "data.path=https://host/b"
+    assert shown("https://ann:pw@host/b?sig=1") == "https://host/b"
+    for plain in ("seed=1", "data.path=data/x?y", "run.root=/a=b", "train"):
+        assert shown(plain) == plain
 
 
 def test_names_are_joined_before_a_query_and_inside_an_archive():

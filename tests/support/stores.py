@@ -118,10 +118,10 @@ class S3:
         self.client.create_bucket(Bucket="bucket")
         self.url = "s3://bucket/data"
 
-    def copy(self, folder: Path) -> None:
-        """Put a folder's files to :attr:`url`."""
+    def copy(self, folder: Path, name: str = "data") -> None:
+        """Put a folder's files into one of the bucket, by default that of :attr:`url`."""
         for file in folder.iterdir():
-            self.client.upload_file(str(file), "bucket", f"data/{file.name}")
+            self.client.upload_file(str(file), "bucket", f"{name}/{file.name}")
 
     def files(self, prefix: str) -> dict[str, bytes]:
         """What lies under a prefix, by name."""

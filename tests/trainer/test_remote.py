@@ -49,7 +49,7 @@ def test_two_ranks_that_share_a_cache_train_as_on_a_disk(configs, web, scenes_da
 
 
 def test_teacher_labels_student_and_results_are_those_of_the_disk(configs, web, finished_root, tmp_path):
-    where = [f"run.root={tmp_path / 'runs'}", f"data.path={web.url}", f"data.cache={tmp_path / 'cache'}"]
+    where = [f"run.root={tmp_path / 'runs'}", f"data.path={web.url}?token=geheim", f"data.cache={tmp_path / 'cache'}"]
     done = command(["run", str(configs / "student.yaml"), *where])
     assert done.returncode == 0, done.stderr
     for name in ("teacher", "student"):
@@ -57,6 +57,8 @@ def test_teacher_labels_student_and_results_are_those_of_the_disk(configs, web, 
         assert_same_run(own, other) if name == "teacher" else None
         one, two = (json.loads((run / "result.json").read_text()) for run in (own, other))
         assert one["metrics"] == two["metrics"] and one["validation_set"] == two["validation_set"]
+    for note in [*(tmp_path / "runs").rglob("result.json"), *(tmp_path / "runs").rglob("labels/*/MANIFEST.json")]:
+        assert web.url in note.read_text() and "geheim" not in note.read_text()
     labels = {file.name: file.read_bytes() for file in (finished_root / "scenes/teacher/seed-0/labels/train").iterdir()}
     for shard in (name for name in labels if name.startswith("train-")):
         assert (tmp_path / "runs/scenes/teacher/seed-0/labels/train" / shard).read_bytes() == labels[shard]

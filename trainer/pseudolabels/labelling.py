@@ -28,6 +28,7 @@ from shards.labels import LabelledFrame, encode_frame, label_manifest, write_lab
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.prefetch import Prefetch, sources_of
 from shards.publish import publish, published
+from shards.store import shown
 from shards.stream import Position
 from shards.write import EncodedSample, shard_info
 from trainer.averaging import outputs_of
@@ -330,13 +331,22 @@ def _finish(
         "checkpoint_sha256": facts["sha256"],
         "step": facts["step"],
         "threads": made["threads"],
-        "config": to_dict(experiment.config),
+        "config": _shown_config(experiment),
     }
     source: Manifest = experiment.manifest
     manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher, soft_labels_of(experiment))
     check()
     _keep(experiment, merged)
     manifest.save()
+
+
+def _shown_config(experiment: Experiment) -> dict[str, Any]:
+    """The configuration, without what is secret of URLs: whoever reads the labels reads it too."""
+    config = to_dict(experiment.config)
+    config["data"]["path"] = shown(config["data"]["path"])
+    if config["label"]["store"] is not None:
+        config["label"]["store"] = shown(config["label"]["store"])
+    return config
 
 
 def _keep(experiment: Experiment, statistics: Mapping[str, Any]) -> dict[str, Any]:
