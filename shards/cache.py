@@ -13,7 +13,6 @@ open only while bytes are read from it, so that nothing that was removed goes on
 """
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -21,13 +20,14 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
 from shards.atomic import disk_errors
 from shards.errors import UserError
+from shards.flock import Busy, give_back, held, take, turn
 from shards.store import Remote
 
 LIMIT = 50_000_000_000
@@ -121,7 +121,7 @@ class Cache:
         """
         if self.has(item):
             return True
-        with suppress(_Busy):
+        with suppress(Busy):
             file = self._fetch(item, needed)
             if file is None:
                 return False
@@ -136,22 +136,22 @@ class Cache:
         with disk_errors(self.folder):
             self._make_folder()
             began, key = time.monotonic(), (self.folder, item.sha256)
-            with self._turn(item.sha256, wait=needed is None) as turn:
+            with self._turn(item.sha256, wait=needed is None) as lock:
                 with suppress(FileNotFoundError):  # whoever had the turn before fetched it,
                     return self._path(item).open("rb", buffering=0)
                 when, error = _failed.get(key, (0.0, None))
                 if error is not None and when > began:  # or could not
                     raise error
                 try:
-                    return self._fetched(item, needed, turn)
+                    return self._fetched(item, needed, lock)
                 except UserError as error:
                     _failed[key] = time.monotonic(), error
                     raise
 
-    def _fetched(self, item: Item, needed: int | None, turn: int) -> FileIO | None:
+    def _fetched(self, item: Item, needed: int | None, lock: int) -> FileIO | None:
         part = self.folder / f".{item.sha256}.part"
         while True:
-            if item.bytes is not None and not self._reserve(item, item.bytes, needed, turn):
+            if item.bytes is not None and not self._reserve(item, item.bytes, needed, lock):
                 return None
             try:
                 item.remote.fetch(part, item.sha256, item.bytes)
@@ -164,13 +164,13 @@ class Cache:
                 with self._locked():  # a disk or quota that holds less than the limit
                     if not self._evict(size, self._look()[0], needed):
                         raise self._no_room(item, os.strerror(error.errno).lower()) from error
-        if item.bytes is None and not self._reserve(item, part.stat().st_size, needed, turn):
+        if item.bytes is None and not self._reserve(item, part.stat().st_size, needed, lock):
             return None
         file = part.open("rb", buffering=0)
         part.rename(self._path(item))
         return file
 
-    def _reserve(self, item: Item, size: int, needed: int | None, turn: int) -> bool:
+    def _reserve(self, item: Item, size: int, needed: int | None, lock: int) -> bool:
         """Keep room for a file, once there is some."""
         while True:
             with self._locked():
@@ -179,7 +179,7 @@ class Cache:
                 free = disk.f_bavail * disk.f_frsize - unwritten
                 over = sum(size for _, size, _ in files) + pending + size - self.limit
                 if self._evict(max(over, size - free), files, needed):
-                    os.ftruncate(turn, size)
+                    os.ftruncate(lock, size)
                     return True
             if needed is not None:
                 return False
@@ -219,7 +219,7 @@ class Cache:
                             files.append((name, stat.st_size, stat.st_mtime))
                         {"lock": locks, "part": parts}.get(end, {})[name] = stat.st_size
         for name in locks.keys() | parts.keys():
-            with suppress(_Busy), self._turn(name, wait=False):
+            with suppress(Busy), self._turn(name, wait=False):
                 locks[name] = parts[name] = 0
         unwritten = sum(max(size - parts.get(name, 0), 0) for name, size in locks.items())
         return files, sum(locks.values()), unwritten
@@ -229,7 +229,7 @@ class Cache:
         found: dict[str, int] = {}
         for path in self.folder.glob(".*.plan"):
             with suppress(FileNotFoundError, ValueError), path.open("r+b") as file:
-                if _take(file.fileno(), wait=False):
+                if take(file.fileno(), wait=False):
                     path.unlink(missing_ok=True)
                     continue
                 for name, place in json.load(file):
@@ -245,45 +245,19 @@ class Cache:
     def _no_room(self, item: Item, why: str) -> UserError:
         return UserError(f"does not fit into the cache {self.folder} ({why})", file=str(item.remote), hint=_CURE)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         """The right to make room, for a moment."""
-        with (self.folder / ".lock").open("ab") as file:
-            _take(file.fileno())
-            try:
-                yield
-            finally:
-                fcntl.flock(file, fcntl.LOCK_UN)
+        return held(self.folder / ".lock")
 
     @contextmanager
     def _turn(self, name: str, wait: bool) -> Iterator[int]:
-        """The right to fetch a file, and the descriptor of its lock.
-
-        Raises:
-            _Busy: when another thread or process has it.
-        """
+        """The right to fetch a file, and the descriptor of its lock. Raises :class:`shards.flock.Busy`."""
         path = self.folder / f".{name}.lock"
-        while True:
-            turn = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            taken = False
+        with turn(path, wait) as lock:
             try:
-                if not _take(turn, wait):
-                    raise _Busy
-                with suppress(FileNotFoundError):
-                    taken = os.fstat(turn).st_ino == path.stat().st_ino  # else the one before removed it
+                yield lock
             finally:
-                if not taken:
-                    os.close(turn)
-            if taken:
-                break
-        try:
-            os.ftruncate(turn, 0)
-            yield turn
-        finally:
-            path.with_suffix(".part").unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            fcntl.flock(turn, fcntl.LOCK_UN)  # a forked process may have the descriptor too
-            os.close(turn)
+                path.with_suffix(".part").unlink(missing_ok=True)
 
 
 class Plan:
@@ -305,7 +279,7 @@ class Plan:
             with self.cache._locked():  # which all who read it hold
                 if self._file is None:
                     self._file = self._path.open("wb", buffering=0)
-                    _take(self._file.fileno())
+                    take(self._file.fileno())
                 self._file.seek(0)
                 self._file.truncate()
                 self._file.write(json.dumps([[item.sha256, place] for item, place in items]).encode())
@@ -314,23 +288,6 @@ class Plan:
         """Need nothing any more."""
         if self._file is not None:
             self._path.unlink(missing_ok=True)
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            give_back(self._file.fileno())
             self._file.close()
             self._file = None
-
-
-class _Busy(Exception):
-    """Another one has the turn."""
-
-
-def _take(descriptor: int, wait: bool = True) -> bool:
-    """Lock a file; whether that was possible without waiting, where that is asked."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-        raise UserError("the cache's disk has no locks", key="data.cache", hint=_CURE) from error
-    return True

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from shards.errors import UserError
 from shards.extras import need
+from shards.faults import Damaged, final, said
 
 Result = TypeVar("Result")
 
@@ -37,17 +38,10 @@ _REFUSED = ("reference",)
 """What fsspec opens by evaluating templates that a file holds."""
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _SERVER = "look at the store, and start the same command again"
-_ACCESS = (
-    "give this store's usual credentials: AWS_PROFILE, AWS_ACCESS_KEY_ID or ~/.aws for s3://, ~/.netrc for https://"
-)
 
 
 class Missing(UserError):
     """A file that a store does not have."""
-
-
-class _Damaged(Exception):
-    """What arrived is not what the manifest names."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +113,10 @@ class Remote:
             files.get_file(name, str(path))
             found = path.stat().st_size
             if size is not None and found != size:
-                raise _Damaged(f"{found} bytes arrived, where the manifest says {size}")
+                raise Damaged(f"{found} bytes arrived, where the manifest says {size}")
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                    raise _Damaged("the bytes that arrive differ from the sha256 that the manifest names")
+                    raise Damaged("the bytes that arrive differ from the sha256 that the manifest names")
 
         self._tried(get)
 
@@ -149,7 +143,7 @@ class Remote:
                 files.put_file(str(path), draft)
                 files.mv(draft, name)
             if (found := files.info(name).get("size")) not in (None, path.stat().st_size):
-                raise _Damaged(f"{found} bytes are there, where {path.stat().st_size} were written")
+                raise Damaged(f"{found} bytes are there, where {path.stat().st_size} were written")
 
         self._tried(put, "written")
 
@@ -168,7 +162,7 @@ class Remote:
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in _DISK:
                     raise
-                missing, hint = _final(error)
+                missing, hint = final(error)
                 if missing and done == "written":
                     missing, hint = False, "make the bucket or folder, or correct the URL"
                 if missing or hint:
@@ -182,16 +176,8 @@ class Remote:
         raise AssertionError("unreachable")
 
     def _said(self, error: BaseException) -> str:
-        """An error in a few words, none of which is a secret of the URL."""
-        status = _status(error)
-        text = f"HTTP status {status}" if status and _is_web(error) else f"{type(error).__name__}: {error}".rstrip(": ")
-        if isinstance(error, _Damaged):
-            text = str(error)
         parts = urlsplit(self.url)
-        text = text.replace(self.url, str(self))
-        for secret in filter(None, (parts.query, parts.password)):
-            text = text.replace(secret, "...").replace(unquote(secret), "...")
-        return " ".join(text.split())[:300]
+        return said(error, (parts.query, parts.password))
 
 
 Place = Path | Remote
@@ -287,40 +273,3 @@ def _options(protocol: str) -> dict[str, Any]:
         }
     theirs = conf.get(protocol, {})
     return {key: value | theirs.get(key, {}) for key, value in own.items()}
-
-
-def _status(error: BaseException | None) -> int | None:
-    """The HTTP status that an error, or what caused it, is about."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if isinstance(response, dict):
-            return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if isinstance(status := getattr(error, "status", None), int):
-            return status
-        error = error.__cause__
-    return None
-
-
-def _is_web(error: BaseException) -> bool:
-    return type(error).__module__.startswith("aiohttp")
-
-
-def _final(error: BaseException) -> tuple[bool, str | None]:
-    """Whether an error says that a file is missing; and what helps, where another try does not."""
-    status, kind = _status(error), type(error).__name__
-    if isinstance(error, FileNotFoundError):
-        cause = error.__cause__  # of some stores, whatever went wrong
-        again = cause is not None and not isinstance(cause, FileNotFoundError) and status not in (404, 410)
-        if not again:
-            return True, None
-        if status is None or status >= 500:
-            return False, None
-    if status in (404, 410):
-        return True, None
-    if isinstance(error, PermissionError) or status in (401, 403) or "Credential" in kind or "Token" in kind:
-        return False, _ACCESS
-    if status is not None and 400 <= status < 500 and status not in (408, 425, 429):
-        return False, "correct the URL"
-    if isinstance(error, ImportError | TypeError | AttributeError | NotImplementedError | ValueError):
-        return False, "correct the URL, or install what the store needs"
-    return False, None

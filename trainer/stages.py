@@ -10,7 +10,8 @@ from trainer.experiment import Experiment
 from trainer.foreseen import check_result, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
 from trainer.progress import say
-from trainer.pseudolabels.labelling import check_store, label
+from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.stored import check_store
 from trainer.recommendation import reasons, recommended
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim

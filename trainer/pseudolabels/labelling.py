@@ -27,12 +27,9 @@ from shards.frames import Frames
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.prefetch import Prefetch, sources_of
-from shards.publish import publish, published
-from shards.store import shown
 from shards.stream import Position
 from shards.write import EncodedSample, shard_info
 from trainer.averaging import outputs_of
-from trainer.configfile import to_dict
 from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.decision import soft_label
 from trainer.experiment import TRAIN, Experiment
@@ -41,6 +38,7 @@ from trainer.overlap import Background, map_ahead, threads_per_rank
 from trainer.progress import console, progress
 from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts, summary
 from trainer.pseudolabels.sharing import POLL, SharedShards, tidy
+from trainer.pseudolabels.stored import check_store, shown_config, store_labels, stored
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.lease import Lease, turn
@@ -49,7 +47,6 @@ from trainer.runtime import accelerator, device_name
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
-_OTHER = "delete what is there, or set another label.store"
 _AHEAD = 2
 """Shards of a store that are fetched while one is labelled; others may label them."""
 
@@ -82,34 +79,8 @@ def label(experiment: Experiment) -> dict[str, Any]:
     else:
         already_finished(experiment.folder, "label")
     tidy(folder)
-    _publish(experiment)
+    store_labels(experiment)
     return _keep(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
-
-
-def check_store(experiment: Experiment) -> None:
-    """Make sure, before there are labels, that ``label.store`` takes them.
-
-    Raises:
-        UserError: when it cannot be read, is never written, or holds other labels.
-    """
-    store = experiment.label_store
-    if store is None:
-        return
-    store.check_writable()
-    there, made = published(store), experiment.labels / NAME
-    if there is not None and not (made.exists() and made.read_bytes() == there):
-        raise UserError("holds other labels", file=store, key="label.store", hint=_OTHER)
-
-
-def _publish(experiment: Experiment) -> None:
-    """Copy the labels into ``label.store``, by one process at a time."""
-    store, folder = experiment.label_store, experiment.labels
-    if store is None:
-        return
-    with turn(folder.parent, "store"):
-        shards = Manifest.load(folder, kind="labels").splits[TRAIN]
-        files = [file for shard in shards for file in (shard.file, shard.index_file)]
-        publish(folder, store, files, _OTHER)
 
 
 def labelled(experiment: Experiment) -> bool:
@@ -120,10 +91,8 @@ def labelled(experiment: Experiment) -> bool:
     """
     _, mask = experiment.frames_to_label()
     facts = checkpoint.exported(experiment.exported)
-    if facts is None or not _finished(experiment.labels, _job(experiment, facts, mask)):
-        return False
-    store = experiment.label_store
-    return store is None or published(store) == (experiment.labels / NAME).read_bytes()
+    made = facts is not None and _finished(experiment.labels, _job(experiment, facts, mask))
+    return made and stored(experiment)
 
 
 class _Pass:
@@ -331,22 +300,13 @@ def _finish(
         "checkpoint_sha256": facts["sha256"],
         "step": facts["step"],
         "threads": made["threads"],
-        "config": _shown_config(experiment),
+        "config": shown_config(experiment),
     }
     source: Manifest = experiment.manifest
     manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher, soft_labels_of(experiment))
     check()
     _keep(experiment, merged)
     manifest.save()
-
-
-def _shown_config(experiment: Experiment) -> dict[str, Any]:
-    """The configuration, without what is secret of URLs: whoever reads the labels reads it too."""
-    config = to_dict(experiment.config)
-    config["data"]["path"] = shown(config["data"]["path"])
-    if config["label"]["store"] is not None:
-        config["label"]["store"] = shown(config["label"]["store"])
-    return config
 
 
 def _keep(experiment: Experiment, statistics: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""What went wrong with a store: whether another try may help, and how to say it."""
+
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+ACCESS = (
+    "give this store's usual credentials: AWS_PROFILE, AWS_ACCESS_KEY_ID or ~/.aws for s3://, ~/.netrc for https://"
+)
+
+
+class Damaged(Exception):
+    """What arrived is not what the manifest names."""
+
+
+def final(error: BaseException) -> tuple[bool, str | None]:
+    """Whether an error says that a file is missing; and what helps, where another try does not."""
+    status, kind = status_of(error), type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        cause = error.__cause__  # of some stores, whatever went wrong
+        again = cause is not None and not isinstance(cause, FileNotFoundError) and status not in (404, 410)
+        if not again:
+            return True, None
+        if status is None or status >= 500:
+            return False, None
+    if status in (404, 410):
+        return True, None
+    if isinstance(error, PermissionError) or status in (401, 403) or "Credential" in kind or "Token" in kind:
+        return False, ACCESS
+    if status is not None and 400 <= status < 500 and status not in (408, 425, 429):
+        return False, "correct the URL"
+    if isinstance(error, ImportError | TypeError | AttributeError | NotImplementedError | ValueError):
+        return False, "correct the URL, or install what the store needs"
+    return False, None
+
+
+def said(error: BaseException, secrets: Iterable[str | None]) -> str:
+    """An error in a few words, without the given ones."""
+    status = status_of(error)
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, Damaged):
+        text = str(error)
+    elif status and type(error).__module__.startswith("aiohttp"):
+        text = f"HTTP status {status}"
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "...").replace(unquote(secret), "...")
+    return " ".join(text.split())[:300]
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """The HTTP status that an error, or what caused it, is about."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if isinstance(status := getattr(error, "status", None), int):
+            return status
+        error = error.__cause__
+    return None
