@@ -28,7 +28,7 @@ def turn_of(image: Image.Image) -> Turn | None:
 
 
 def turned(array: np.ndarray, turn: Turn) -> np.ndarray:
-    """An array ``(H, W, ...)`` turned as :meth:`PIL.Image.Image.transpose` turns an image."""
+    """An array ``(H, W, ...)`` turned as ``PIL.Image.Image.transpose`` turns an image."""
     if turn in (Turn.ROTATE_90, Turn.ROTATE_270):
         result = np.rot90(array, 1 if turn == Turn.ROTATE_90 else -1)
     elif turn in (Turn.FLIP_LEFT_RIGHT, Turn.FLIP_TOP_BOTTOM):
