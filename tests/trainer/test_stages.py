@@ -9,19 +9,22 @@ from shards.errors import UserError
 from trainer import stages
 from trainer.experiment import Experiment
 from trainer.pipeline import teachers_of
+from trainer.runs.result import Result
 from trainer.stages import describe_kept, run
 
 
 def test_stages_come_in_their_order(make, monkeypatch):
     done: list[str] = []
-    for name, result in {"train": None, "label": {}, "evaluate": {"metrics": {}}}.items():
+    row = {"experiment": "student", "dataset": "d", "seed": 0, "inputs": [], "tasks": [], "labels": {}}
+    evaluated = Result.from_json(row | {"pseudo_labels": {}, "normalise": "all", "metrics": {}})
+    for name, result in {"train": None, "label": {}, "evaluate": evaluated}.items():
 
         def stage(experiment, name=name, result=result):
             done.append(f"{name} {experiment.config.experiment}")
             return result
 
         monkeypatch.setattr(stages, name, stage)
-    assert run(make("student")) == {"metrics": {}}
+    assert run(make("student")) is evaluated
     assert done == ["train teacher", "evaluate teacher", "label teacher", "train student", "evaluate student"]
 
 
