@@ -15,6 +15,7 @@ from shards.manifest import Manifest
 from shards.pack import pack
 from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
+from trainer.runs.result import Result
 from trainer.setting import decisive, setting
 from trainer.stages import check, run
 from trainer.trainstage import train
@@ -232,8 +233,8 @@ def test_an_assignment_is_part_of_a_runs_setting_and_result(make, scenes_dataset
     name, digest = result.assignment.split()
     assert name == "half.csv" and len(digest) == 8 and result.labels == {"semseg": 12, "depth": 12}
     assert setting(result)["assignment"] == result.assignment
-    old = {key: value for key, value in result.items() if key != "assignment"}
-    assert setting(old)["assignment"] == "nested", "runs of before there were assignments"
+    old = {key: value for key, value in result.to_json().items() if key != "assignment"}
+    assert setting(Result.from_json(old))["assignment"] == "nested", "runs of before there were assignments"
     assert decisive({"assignment": str(file)}) == {"assignment": "half.csv"}
 
     file.write_text("\n".join(lines[:-1]))  # another assignment under the same name

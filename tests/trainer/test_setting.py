@@ -1,8 +1,19 @@
 """What runs of one row have in common, from their results and configurations."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from trainer.runs.result import Result
 from trainer.setting import decisive, options_of, same, setting, word
+
+
+def row(options: dict[str, Any] | None = None, **changes: Any) -> Result:
+    """A result with little in it, and the options of the run that it is of."""
+    entry: dict[str, Any] = {"experiment": "e", "dataset": "d", "seed": 0, "inputs": ["rgb"], "tasks": ["depth"]}
+    entry |= {"labels": {}, "pseudo_labels": {}, "normalise": "labelled", "metrics": {}}
+    return replace(Result.from_json(entry | changes), options=options or {})
 
 
 def test_only_what_decides_figures_counts():
@@ -30,14 +41,14 @@ def test_runs_of_before_networks_had_versions_are_told_from_later_ones(tmp_path,
 
 def test_epochs_count_where_they_decide_the_steps():
     options = {"train.epochs": 100, "train.steps": None}
-    assert setting({"steps": 7, "options": options})["epochs"] == 100
-    assert setting({"steps": 7, "options": options | {"train.steps": 7}})["epochs"] is None
-    assert setting({"steps": 7})["epochs"] is None
+    assert setting(row(options, steps=7))["epochs"] == 100
+    assert setting(row(options | {"train.steps": 7}, steps=7))["epochs"] is None
+    assert setting(row(steps=7))["epochs"] is None
 
 
 def test_what_drew_the_validation_frames_keeps_runs_apart():
     def drawn(**asked) -> object:
-        return setting({"asked": asked})["val_seed"]
+        return setting(row(asked=asked))["val_seed"]
 
     assert drawn(split="val", val=395, val_seed=0) == 0
     assert drawn(split="val", val=395) == "each run's", "a run of before there was the option"
@@ -46,7 +57,7 @@ def test_what_drew_the_validation_frames_keeps_runs_apart():
 
 def test_where_the_first_weights_came_from():
     def pretrained(noted, option) -> str:
-        return word(setting({"pretrained": noted, "options": {"model.pretrained": option}})["pretrained"])
+        return word(setting(row({"model.pretrained": option}, pretrained=noted))["pretrained"])
 
     assert [pretrained(*of) for of in ((False, False), ("hub", True), ("1a2b3c4d", "x.safetensors"))] == [
         *("no", "hub", "1a2b3c4d")
