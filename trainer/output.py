@@ -25,7 +25,7 @@ _PLAIN |= {
 
 
 def plain(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of :mod:`codecs`: signs of ours in plain letters, all else as ``\\xNN`` or ``\\uNNNN``."""
+    """An error handler of ``codecs``: signs of ours in plain letters, all else as ``\\xNN`` or ``\\uNNNN``."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -42,8 +42,8 @@ class Lasting:
     as a full disk, is told once on standard error.
 
     Args:
-        name: of :mod:`sys`, ``stdout`` or ``stderr``.
-        stream: None for whatever :mod:`sys` has when something is written.
+        name: of ``sys``, ``stdout`` or ``stderr``.
+        stream: None for whatever ``sys`` has when something is written.
     """
 
     def __init__(self, name: str, stream: Any = None) -> None:

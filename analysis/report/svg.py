@@ -1,7 +1,7 @@
 """The little that all charts of a report share: a canvas of SVG that takes its colours from the page, axes, ticks.
 
 An inline SVG costs a few kilobytes, follows the page's light or dark colours through CSS classes, stays sharp in print,
-and needs no script: a ``<title>`` in a mark is its tooltip. All text goes through :class:`markupsafe.Markup`, which
+and needs no script: a ``<title>`` in a mark is its tooltip. All text goes through ``markupsafe.Markup``, which
 escapes it.
 """
 

@@ -79,7 +79,7 @@ class Stack:
     """Networks of ``HIDDEN`` layers of ``WIDTH`` rectified units, one a seed.
 
     Args:
-        generators: one a seed; first weights are drawn as :class:`torch.nn.Linear` draws them.
+        generators: one a seed; first weights are drawn as ``torch.nn.Linear`` draws them.
     """
 
     def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:

@@ -9,19 +9,20 @@ import logging
 import re
 from typing import Any
 
-from griffe import Alias, AliasResolutionError, Docstring, Extension, GriffeLoader, Module, Object
+from griffe import Alias, AliasResolutionError, CyclicAliasError, Docstring, Extension, GriffeLoader, Module, Object
 
 log = logging.getLogger("docs.roles")
+OWN = ("tutelage", "shards", "trainer", "analysis", "launchers")
 ROLE = re.compile(r":(?:class|func|meth|attr|data|mod|exc):`(~?)([\w.]+)`")
 LITERAL = re.compile(r"(?<=\S):(?=:$)|[ ]?::$", re.MULTILINE)
 """What goes of the end of such a paragraph: a colon behind a word, or both."""
 
 
 class Roles(Extension):
-    """Rewrites the docstrings of every package that is loaded."""
+    """Rewrites the docstrings of our own packages; others that a link leads to are loaded and left alone."""
 
     def on_package(self, *, pkg: Module, loader: GriffeLoader, **_: Any) -> None:
-        for place in _all(pkg):
+        for place in _all(pkg) if pkg.name in OWN else ():
             if place.docstring:
                 place.docstring.value = _rewritten(place.docstring, place, loader)
 
@@ -67,5 +68,5 @@ def _member(place: Object | Alias, names: list[str]) -> str | None:
         for name in names:
             place = place.all_members[name] if place.is_class else place.members[name]
         return place.canonical_path
-    except (KeyError, AliasResolutionError):
+    except (KeyError, AliasResolutionError, CyclicAliasError):
         return None
