@@ -75,8 +75,10 @@ def test_a_user_who_is_not_root(clone: Clone, tmp_path_factory: pytest.TempPathF
     else:
         pytest.skip("needs a Python with the packages, and a clone, that another user may read")
     (folder / "bin").mkdir()
-    for name, module in {"python": "", "accelerate": "-m accelerate.commands.accelerate_cli"}.items():
-        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {python} {module} "$@"\n')
+    # not accelerate's whole command line, which imports torchvision: packages on PYTHONPATH are not repaired
+    launch = f'shift\nexec {python} -m accelerate.commands.launch "$@"'
+    for name, line in {"python": f'exec {python} "$@"', "accelerate": launch}.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / "bin" / name).chmod(0o755)
     env = {"PATH": f"{folder}/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": path, "HOME": str(folder)}
     theirs = Clone(folder, clone.slurm)
