@@ -51,7 +51,7 @@ def test_nobody_else_asks_for_a_kind():
         "task.kind not in _LEARNING",
         "task.kind not in _LEARNING",
         "cannot be learnt",
-        'return {"kind": task.kind, ',
+        "MeasuredTask(task.kind, ",
     )  # the table, and what is noted of it
     assert [line for line in asked if not any(text in line for text in allowed)] == []
     assert len(asked) == len(allowed)
