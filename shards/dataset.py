@@ -117,8 +117,7 @@ class ShardDataset(Dataset[Sample]):
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        shard = int(np.searchsorted(self.frames.starts, number, side="right")) - 1
-        return shard, number - int(self.frames.starts[shard])
+        return self.frames.locate(number)
 
     def key(self, index: int) -> str:
         """The key of a sample, which names it in shards, predictions and errors."""

@@ -172,6 +172,11 @@ class Frames:
         bounds = zip(self.starts[:-1], self.starts[1:], strict=True)
         return [np.flatnonzero(mask[start:end]).astype(np.uint32) for start, end in bounds]
 
+    def locate(self, index: int) -> tuple[int, int]:
+        """The shard of a frame of the split, counted from 0, and its position there."""
+        shard = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return shard, int(index - self.starts[shard])
+
     def file_of(self, key: str) -> Place:
         """The shard that holds a key. For errors: it reads one index after the other until it finds it."""
         readers = (self.readers[number] for number in range(len(self.readers.shards)))
@@ -193,11 +198,12 @@ class Frames:
         key = reader.key(position)
         seen = {f"{name}.png" for name in tasks if self.visible[name][row]}
         arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."))
-        seen_holes = {name for name, of in self.holes.items() if name in tasks and of[row]}
         for name, source in self.sources.items():
-            if name in tasks and self.pseudo[name][row]:
+            if name not in tasks:
+                continue
+            if self.pseudo[name][row]:
                 arrays |= source.read_arrays(shard, key)
-            elif name in seen_holes:
+            elif name in self.holes and self.holes[name][row]:
                 found = source.read_arrays(shard, key)
                 arrays |= {f"{name}.{FILL}": found.pop(name)} | found
         if "rgb" not in arrays:
@@ -213,8 +219,8 @@ class Frames:
         rows = np.flatnonzero(mask)
         sizes = set()
         for row in rows[np.unique(np.linspace(0, len(rows) - 1, min(look, len(rows))).round().astype(int))]:
-            shard = int(np.searchsorted(self.starts, row, side="right")) - 1
-            found = self.readers[shard].read(int(row - self.starts[shard]), lambda name: name.startswith("rgb."))
+            shard, position = self.locate(row)
+            found = self.readers[shard].read(position, lambda name: name.startswith("rgb."))
             sizes |= {image_size(data, name.rpartition(".")[2]) for name, data in found.items()}
         return sizes.pop() if len(sizes) == 1 else None
 

@@ -31,7 +31,7 @@ def read_index(manifest: Manifest, shard: ShardInfo, allowed: Collection[str]) -
         data = path.read_bytes() if isinstance(path, Path) else manifest.cache.read(manifest.items(shard)[0])
     except FileNotFoundError:
         raise UserError("is missing", file=path, hint=CURE) from None
-    if hashlib.sha256(data).hexdigest() != shard.index_sha256 and not isinstance(path, Path):  # the cache's disk
+    if not isinstance(path, Path) and hashlib.sha256(data).hexdigest() != shard.index_sha256:  # the cache's disk
         manifest.cache.discard(manifest.items(shard)[0])
         data = manifest.cache.read(manifest.items(shard)[0])
     if hashlib.sha256(data).hexdigest() != shard.index_sha256:

@@ -105,12 +105,12 @@ def _check_frames(experiment: Experiment) -> None:
         what = f"{crop[0]}x{crop[1]} is larger than the frames' {size[0]}x{size[1]}"
         raise UserError(what, file=experiment.path, key="data.crop", hint="crop no more than a frame has")
     if all(teacher.made_labels() is not None for teacher in experiment.teachers().values()):
-        _, mask = experiment.frames_to_train()
+        frames, mask = experiment.frames_to_train()
     else:  # as many as there can be, if the teachers label all that they can
-        mask = experiment.training_frames(pseudo=False).with_inputs(config.inputs)
+        frames = experiment.training_frames(pseudo=False)
+        mask = frames.with_inputs(config.inputs)
     for task in experiment.tasks:
-        shown = experiment.training_frames(pseudo=False).visible[task.name]
-        if task.name not in config.pseudo and not (shown & mask).any():
+        if task.name not in config.pseudo and not (frames.visible[task.name] & mask).any():
             what = f"no training frame shows {task.name}, so it would be learnt from nothing"
             hint = f"take it out of tasks, give pseudo.{task.name}, or prepare frames with its labels"
             raise UserError(what, file=experiment.path, key="tasks", hint=hint)
