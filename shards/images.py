@@ -44,10 +44,7 @@ def read_picture(path: Path) -> tuple[np.ndarray | bytes, Turn | None]:
     Raises:
         UserError: as for :func:`read_rgb`.
     """
-    try:
-        return _upright_rgb(*_open(path))
-    except UserError as error:
-        raise type(error)(error.what, file=error.file or path, hint=error.hint) from error
+    return _upright_rgb(path, *_open(path))
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -57,17 +54,17 @@ def read_pixels(path: Path) -> np.ndarray:
         UserError: as for :func:`read_rgb`.
     """
     data, image = _open(path)
-    rgb, _ = _upright_rgb(data, image)
+    rgb, _ = _upright_rgb(path, data, image)
     return rgb if isinstance(rgb, np.ndarray) else np.asarray(image)
 
 
-def _upright_rgb(data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, Turn | None]:
+def _upright_rgb(path: Path, data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, Turn | None]:
     """An opened file's own bytes where they are upright 8-bit RGB, else its pixels, and how they were turned."""
     turn = turn_of(image)
     # Pillow opens 16-bit RGB PNG as 8-bit RGB without a word, so the header has to tell
     sixteen_bits = (image.format == "PNG" and _png_header(data)[0] == 16) or image.mode.startswith("I;16")
     if image.mode == "F":
-        raise UserError("holds floats, not colours", hint="write 8 bits a channel")
+        raise UserError("holds floats, not colours", file=path, hint="write 8 bits a channel")
     if image.mode == "RGB" and image.format in RGB_FORMATS.values() and not sixteen_bits and turn is None:
         return data, None
     pixels = _pixels(image)

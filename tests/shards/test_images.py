@@ -38,3 +38,5 @@ def test_floats_are_no_colours(tmp_path):
     Image.fromarray(np.zeros((4, 6), np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(UserError, match=r"a\.tif: holds floats, not colours; write 8 bits a channel"):
         read_rgb(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=r"a\.tif: holds floats"):
+        read_pixels(tmp_path / "a.tif")
