@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sealing import seal
 from tiny import DEPTH, NORMALS, SEMSEG, Tiny, dataset_of, png
 
 from shards.errors import UserError
@@ -21,7 +22,6 @@ from shards.inspect import verify
 from shards.manifest import NAME, Manifest
 from shards.pack import pack
 from shards.read import Readers, ShardReader
-from shards.write import sha256_of
 
 TASKS = (SEMSEG, DEPTH, NORMALS)
 TAR = "train-000001.tar"  # frames 3 (JPEG, semseg), 4 (PNG, semseg, depth) and 5 (JPEG, depth)
@@ -64,14 +64,9 @@ def change(path, place, value=None):
     path.write_bytes(data)
 
 
-def seal(folder):
-    """Make the manifest agree with whatever the files hold now."""
-    entry = json.loads((folder / NAME).read_text())
-    for shard in [shard for shards in entry["splits"].values() for shard in shards]:
-        tar = folder / shard["file"]
-        index = tar.with_suffix(".index.json")
-        shard.update(bytes=tar.stat().st_size, sha256=sha256_of(tar), index_sha256=sha256_of(index))
-    (folder / NAME).write_text(json.dumps(entry))
+def sealed(folder):
+    """The data set whose manifest agrees with whatever its files hold now."""
+    seal(folder)
     return Manifest.load(folder)
 
 
@@ -140,7 +135,7 @@ def test_a_refused_shard_is_closed_once(folder, monkeypatch):
 
 def test_a_tar_that_was_truncated_before_its_manifest_was_written(folder):
     os.truncate(folder / TAR, member(folder, "train-005.rgb.jpg")[1] + 100)
-    error = complaint(read_all, seal(folder))
+    error = complaint(read_all, sealed(folder))
     assert (error.file.name, error.key) == (TAR.replace(".tar", ".index.json"), "train-005")
     assert error.what == "lies outside its shard"
 
@@ -184,7 +179,7 @@ def test_a_flipped_bit_that_no_member_holds_is_found_by_verify(folder):
 )
 def test_a_tar_of_other_members_than_its_index(folder, edit, key):
     rewrite(folder / TAR, edit)
-    expect(seal(folder), TAR, key, "members differ from the index", [verify])
+    expect(sealed(folder), TAR, key, "members differ from the index", [verify])
 
 
 # --- a member that the manifest does not name ------------------------------------------------------------------------
@@ -197,7 +192,7 @@ def test_a_member_that_is_not_declared_and_not_listed(folder, tmp_path, extensio
     bomb = pickle.dumps(Bomb(tmp_path / "boom"))
     name = f"train-003.{extension}"
     rewrite(folder / TAR, lambda members: [*members, (name, bomb)])
-    manifest = seal(folder)
+    manifest = sealed(folder)
     expect(manifest, TAR, name, "is of a kind that the manifest does not declare", [verify])
     reader = ShardReader(manifest, manifest.shards("train")[1])
     assert all("rgb" in reader.decode(position) for position in range(3))  # by the index, which does not know it
@@ -318,7 +313,7 @@ def test_an_index_that_points_out_of_its_shard(folder, change):
     index = json.loads(path.read_text())
     index["samples"][2] |= change
     path.write_text(json.dumps(index))
-    expect(seal(folder), path.name, "train-005", "lies outside its shard")
+    expect(sealed(folder), path.name, "train-005", "lies outside its shard")
 
 
 def test_an_empty_split(tmp_path):

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sealing import seal
 from tiny import DEPTH, SEMSEG, Tiny
 
 from shards.dataset import ShardDataset
@@ -26,7 +27,6 @@ from shards.inspect import verify
 from shards.manifest import NAME, Manifest
 from shards.pack import pack
 from shards.stream import Batches
-from shards.write import sha256_of
 from trainer.config import Augment
 from trainer.trainingdata import TrainingData
 
@@ -99,16 +99,6 @@ def damage_json(value: Any, rng: random.Random) -> Any:
             else:
                 of[rng.choice(["x", "", "..", "rgb.png", "semseg"])] = of.pop(key)
     return value
-
-
-def seal(folder: Path) -> None:
-    """Make the manifest agree with the files."""
-    entry = json.loads((folder / NAME).read_text())
-    for shard in [shard for shards in entry["splits"].values() for shard in shards]:
-        tar = folder / shard["file"]
-        index = tar.with_suffix(".index.json")
-        shard.update(bytes=tar.stat().st_size, sha256=sha256_of(tar), index_sha256=sha256_of(index))
-    (folder / NAME).write_text(json.dumps(entry))
 
 
 def damage(folder: Path, seed: int) -> str:

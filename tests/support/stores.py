@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ranks import free_port
 
@@ -34,7 +34,23 @@ http {{
 """
 
 
-class Nginx:
+class Server:
+    """A server's process, which ends with the block that it is the context manager of."""
+
+    process: subprocess.Popen[Any]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+class Nginx(Server):
     """An nginx that gives the files of a folder, JSON compressed as many sites have it. A context manager.
 
     Args:
@@ -63,18 +79,8 @@ class Nginx:
         names = [line.split('"')[1] for line in lines if '" 200 ' in line]
         return Counter(name.split()[1].rpartition("/")[2] for name in names if name.startswith("GET"))
 
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
-    def __enter__(self) -> "Nginx":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-
-class S3:
+class S3(Server):
     """An S3 server with one bucket, ``bucket``, which asks for credentials. A context manager.
 
     Attributes:
@@ -131,18 +137,8 @@ class S3:
             entry["Key"].removeprefix(prefix): get(Bucket="bucket", Key=entry["Key"])["Body"].read() for entry in found
         }
 
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
-    def __enter__(self) -> "S3":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-
-class Web:
+class Web(Server):
     """A web server that misbehaves as it is told (:mod:`webserver`). A context manager.
 
     Args:
@@ -174,13 +170,6 @@ class Web:
         self.control.with_name(f"{self.control.name}.log").unlink(missing_ok=True)
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        super().end()
         assert self.process.stdout
         self.process.stdout.close()
-
-    def __enter__(self) -> "Web":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
