@@ -40,6 +40,7 @@ from trainer.runs.folder import claim
 from trainer.runs.records import Records
 from trainer.trainer import Trainer
 from trainer.trainingdata import TrainingData
+from trainer.trainstage import trainer_of
 
 EVERY = 10
 """Steps between the checkpoints whose cost is measured; none may take longer to write."""
@@ -244,26 +245,30 @@ def loader() -> None:
     print("answer:", json.dumps(seconds), flush=True)
 
 
-class TimedTrainer(Trainer):
-    """Notes how long each checkpoint holds the loop, and when it is being written."""
+Spans = list[tuple[float, float]]
 
-    def __init__(self, experiment: Experiment) -> None:
-        super().__init__(experiment)
-        self.held: list[float] = []
-        self.written: list[tuple[float, float]] = []
-        self.writer.close()
-        self.writer = TimedBackground(self.written)
 
-    def save(self, records: Records | None) -> None:
+def watch_checkpoints(trainer: Trainer) -> tuple[list[float], Spans]:
+    """Lists that will hold how long each checkpoint holds the loop, and when it began and ended being written."""
+    held: list[float] = []
+    written: Spans = []
+    trainer.writer.close()
+    trainer.writer = TimedBackground(written)
+    save = trainer.save
+
+    def timed_save(records: Records | None) -> None:
         began = time.perf_counter()
-        super().save(records)
-        self.held.append(time.perf_counter() - began)
+        save(records)
+        held.append(time.perf_counter() - began)
+
+    trainer.save = timed_save  # type: ignore[method-assign]
+    return held, written
 
 
 class TimedBackground(Background):
     """Notes when each call began and ended."""
 
-    def __init__(self, spans: list[tuple[float, float]]) -> None:
+    def __init__(self, spans: Spans) -> None:
         self.spans = spans
         super().__init__(limit=1)
 
@@ -283,7 +288,8 @@ def checkpoints() -> None:
     fixed = [f"train.steps={steps}", f"checkpoint.every={EVERY}", f"run.path={folder}/checkpoints"]
     experiment = Experiment(config, [*overrides, *fixed])
     claim(experiment)
-    trainer = TimedTrainer(experiment)
+    trainer = trainer_of(experiment)
+    held, written = watch_checkpoints(trainer)
     spans, began = [], time.perf_counter()
     for step in trainer.iterate():
         ended = time.perf_counter()
@@ -294,16 +300,16 @@ def checkpoints() -> None:
     beside: list[float] = []
     others: list[float] = []
     for began, ended in spans:
-        written = any(began < end and start < ended for start, end in trainer.written)
-        (beside if written else others).append(ended - began)
+        overlaps = any(began < end and start < ended for start, end in written)
+        (beside if overlaps else others).append(ended - began)
     usual = statistics.median(others or beside)
-    extra = sum(seconds - usual for seconds in beside) / len(trainer.written)
+    extra = sum(seconds - usual for seconds in beside) / len(written)
     found = {
-        "training loop held": trainer.held,
-        "being written, in the background": [end - start for start, end in trainer.written],
+        "training loop held": held,
+        "being written, in the background": [end - start for start, end in written],
         "a step meanwhile": beside,
         "any other step": others,
-        "what one costs the run in all (means)": [statistics.fmean(trainer.held) + extra],
+        "what one costs the run in all (means)": [statistics.fmean(held) + extra],
     }
     print("answer:", json.dumps(found), flush=True)
 

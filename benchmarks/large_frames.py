@@ -83,7 +83,7 @@ def lay_out(root: Path, train: int, val: int) -> None:
             ):
                 place = root / kind / split / "made"
                 place.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(image).save(place / f"{stem}_{ending}", compress_level=1)
+                Image.fromarray(np.asarray(image)).save(place / f"{stem}_{ending}", compress_level=1)
             place = root / "camera" / split / "made"
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{stem}_camera.json").write_text(json.dumps(camera))

@@ -27,7 +27,7 @@ from shards.dataset import ShardDataset
 from shards.pack import pack
 from shards.sources.scenes import Scenes
 from shards.stream import Batches
-from trainer.configvalues import parse_size
+from trainer.parsing import parse_size
 from trainer.trainingdata import TrainingData
 
 BATCH = 8

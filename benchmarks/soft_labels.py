@@ -53,7 +53,7 @@ def main() -> None:
 def cost(task: Task, output: torch.Tensor, kept: int, scale: int) -> tuple[float, float, float, float]:
     """Bytes, divergence in nats, mass that is not stored and share of equal classes of one frame's output."""
     data = encode_soft(soft_label(output, kept, scale)[0])
-    soft = resize_label(decode_soft(task, data, kept), tuple(output.shape[2:]))
+    soft = resize_label(decode_soft(task, data, kept), (output.shape[2], output.shape[3]))
     stored = distribution(soft, len(task.classes))
     p = output[0].softmax(0).permute(1, 2, 0).double().numpy()
     divergence = (p * (np.log(p.clip(1e-12)) - np.log(stored.clip(1e-4)))).sum(-1).mean()

@@ -40,7 +40,7 @@ def main() -> None:
         trainer = trainer_of(Experiment(options.config, [*options.overrides, *fixed]))
         bare = BareLoop(trainer)
         own, other = compare(trainer, bare, options.rounds, options.block)
-    batch = trainer.config.train.global_batch_size
+    batch = trainer.options.global_batch_size
     print(f"{torch.get_num_threads()} threads, {trainer.process.device}, batch {batch}, {len(own)} steps of each")
     for name, seconds in (("trainer", own), ("bare loop", other)):
         median = statistics.median(seconds)
@@ -53,27 +53,28 @@ class BareLoop:
     """Forward, loss, backward and optimizer step on batches that lie ready, as a reader would write it first."""
 
     def __init__(self, trainer: Trainer) -> None:
-        self.trainer, config = trainer, trainer.config
-        network = build(trainer.experiment.architecture)
+        self.trainer, options = trainer, trainer.options
+        assert trainer.architecture is not None  # the experiment's own
+        network = build(trainer.architecture)
         self.network = network.to(trainer.process.device, memory_format=trainer.updater.format).train()  # type: ignore[call-overload]
-        self.optimizer = make_optimizer(self.network, config.train)
-        batches = Batches(config.train.global_batch_size // config.train.gradient_accumulation_steps)
+        self.optimizer = make_optimizer(self.network, options)
+        batches = Batches(options.global_batch_size // options.gradient_accumulation_steps)
         ready = trainer.data.batches(batches, 0, 4)
         self.ready: list[Batch] = [batch.to(trainer.process.device) for batch in ready]
-        self.inputs = [batch.inputs(config.inputs, trainer.updater.format) for batch in self.ready]
+        self.inputs = [batch.inputs(trainer.inputs, trainer.updater.format) for batch in self.ready]
         self.step = 0
-        kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[config.train.precision]
-        self.mixed = torch.autocast(trainer.process.device.type, kind, enabled=config.train.precision != "fp32")
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
+        self.mixed = torch.autocast(trainer.process.device.type, kind, enabled=options.precision != "fp32")
 
     def __call__(self) -> None:
-        for _ in range(self.trainer.config.train.gradient_accumulation_steps):
+        for _ in range(self.trainer.options.gradient_accumulation_steps):
             batch, inputs = self.ready[self.step % 4], self.inputs[self.step % 4]
             with self.mixed:
                 predictions = self.network(inputs)
             loss = self.trainer.updater.criterion
             loss(predictions, batch.labels, loss.counts(batch.labels)).backward()
-        if self.trainer.config.train.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.trainer.config.train.max_grad_norm)
+        if self.trainer.options.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.trainer.options.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
