@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shards.codec import decode_png, encode_png
 from shards.images import read_values
 from shards.kinds.base import MISSING, Metric, Storage
 from trainer.fixedpoint import fixed_point_mean, fixed_point_sum
@@ -31,6 +30,7 @@ class AngleStorage(Storage):
     """In memory uint8 ``(H, W)``, degrees from 1 to 180; 0 for no label. In a shard and in a user's files the same."""
 
     kind = "angle"
+    mode = "L"
     channels = 2
     difference = "differ by more than 15°"
     metrics = (Metric("angle", "angle °", 1, 1, smaller_is_better=True, shown=True),)
@@ -41,11 +41,11 @@ class AngleStorage(Storage):
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return label != 0
 
-    def encode(self, label: np.ndarray) -> bytes:
-        return encode_png(label)
+    def to_stored(self, label: np.ndarray) -> np.ndarray:
+        return label
 
-    def decode(self, data: bytes) -> np.ndarray:
-        return decode_png(data, "L")
+    def from_stored(self, stored: np.ndarray) -> np.ndarray:
+        return stored
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
         return read_values(path).astype(np.uint8)

@@ -96,6 +96,7 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
             samples_per_shard=options.samples_per_shard,
             jobs=options.jobs,
             strict=options.strict,
+            profile=options.profile,
             progress=report,
             say=_say,
             set_aside=bad.append,

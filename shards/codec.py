@@ -17,6 +17,8 @@ MAX_PIXELS = 64_000_000
 RGB_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 CONFIDENCE_STEPS = 50_000
 """Steps of a stored confidence. Every threshold with up to four decimals lies between two of them."""
+MODES = {"L": ("uint8", 1), "I;16": ("uint16", 1), "RGB": ("uint8", 3)}
+"""By Pillow's name of them, the images that labels are stored as: type and channels."""
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -65,19 +67,6 @@ def open_image(data: bytes, image_format: str) -> Image.Image:
     return image
 
 
-def image_size(data: bytes, extension: str) -> tuple[int, int]:
-    """Height and width of a member ``KEY.rgb.EXTENSION``, by its header.
-
-    Raises:
-        UserError: when it has none.
-    """
-    try:
-        image = Image.open(io.BytesIO(data), formats=(RGB_FORMATS[extension],))
-    except Exception as error:
-        raise UserError(f"is no {RGB_FORMATS[extension]} image ({error})", hint="make it again") from error
-    return image.height, image.width
-
-
 def encode_rgb(rgb: np.ndarray) -> bytes:
     """JPEG at quality 95 without chroma subsampling, of ``(H, W, 3)`` uint8."""
     buffer = io.BytesIO()
@@ -102,7 +91,7 @@ def encode_png(array: np.ndarray) -> bytes:
 
 
 def decode_png(data: bytes, mode: str) -> np.ndarray:
-    """The numbers that a PNG of Pillow's ``L``, ``I;16`` or ``RGB`` stores.
+    """The numbers that a PNG of Pillow's ``L``, ``I;16`` or ``RGB`` stores (:data:`MODES`).
 
     Raises:
         UserError: when it does not decode, or has another mode.

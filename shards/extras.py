@@ -12,6 +12,7 @@ EXTRAS = {
     "exr": ("OpenEXR",),
     "nyudv2": ("h5py",),
     "remote": ("aiohttp", "fsspec", "s3fs"),
+    "tiles": ("imagecodecs", "tifffile"),
     "report": ("contourpy", "jinja2", "markupsafe", "matplotlib", "tensorboard"),
 }
 """By extra, the modules that are imported of it."""

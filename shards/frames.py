@@ -8,20 +8,21 @@ the first n frames of the queue that carry the label, so budgets nest, and are t
 A label that may not be seen is never read. It is the same as a label that does not exist.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from shards.assignment import NESTED, RULES, check_tasks, shown_by_file, shown_in_turn
-from shards.codec import image_size
 from shards.errors import UserError
 from shards.holes import FILL
 from shards.labels import LabelShards
 from shards.manifest import Manifest
+from shards.members import picture_size
 from shards.order import mix, mix_range
 from shards.read import Readers
 from shards.store import Place
+from shards.window import Window
 
 _BUDGET = 0xB0D6E7  # keeps the queue's random stream apart from the order's
 
@@ -60,7 +61,7 @@ class Frames:
         self.readers = Readers(manifest, split)
         self.starts = np.cumsum([0] + [shard.samples for shard in self.readers.shards])
         self.count = int(self.starts[-1])
-        carried = {task.name: self._carried(f"{task.name}.png") for task in manifest.tasks}
+        carried = {task.name: self._carried(task.name) for task in manifest.tasks}
         self.pseudo: dict[str, np.ndarray] = {}
         self.sources: dict[str, LabelShards] = {}
         self.holes: dict[str, np.ndarray] = {}
@@ -182,7 +183,13 @@ class Frames:
         readers = (self.readers[number] for number in range(len(self.readers.shards)))
         return next(reader.path for reader in readers if key in reader.positions)
 
-    def read(self, shard: int, position: int, tasks: Collection[str]) -> tuple[str, dict[str, np.ndarray]]:
+    def read(
+        self,
+        shard: int,
+        position: int,
+        tasks: Collection[str],
+        window: Callable[[tuple[int, int]], Window] | None = None,
+    ) -> tuple[str, dict[str, np.ndarray]]:
         """A frame's key, and its arrays at the size that they are stored in: RGB, and of the given tasks the label that
         may be seen, or a pseudo-label with what stands beside it (:meth:`LabelShards.read_arrays`), or both where it
         fills holes (:func:`shards.holes.filled`, to be called once they are of one size).
@@ -190,14 +197,18 @@ class Frames:
         Args:
             shard: its number.
             position: of the frame in it.
+            window: of the frame's height and width, what of it is wanted, so that nothing else need be decoded; None
+                for all. Of a frame with pseudo-labels it is not asked, and all of it is given.
 
         Raises:
             UserError: when bytes are not those that were written, or there is no RGB.
         """
         row, reader = self.starts[shard] + position, self.readers[shard]
         key = reader.key(position)
-        seen = {f"{name}.png" for name in tasks if self.visible[name][row]}
-        arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."))
+        seen = {self.manifest.label_member(name) for name in tasks if self.visible[name][row]}
+        if any(name in tasks and self._pseudo_at(name, row) for name in self.sources):
+            window = None
+        arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."), window)
         for name, source in self.sources.items():
             if name not in tasks:
                 continue
@@ -210,6 +221,10 @@ class Frames:
             raise UserError("has no RGB", file=reader.path, key=key, hint="prepare the data set again")
         return key, arrays
 
+    def _pseudo_at(self, name: str, row: int) -> bool:
+        """Whether a pseudo-label of a task is read of a frame."""
+        return bool(self.pseudo[name][row] or (name in self.holes and self.holes[name][row]))
+
     def common_size(self, mask: np.ndarray, look: int = 64) -> tuple[int, int] | None:
         """Height and width of a mask's frames, if those looked at, spread evenly, all have the same.
 
@@ -221,16 +236,16 @@ class Frames:
         for row in rows[np.unique(np.linspace(0, len(rows) - 1, min(look, len(rows))).round().astype(int))]:
             shard, position = self.locate(row)
             found = self.readers[shard].read(position, lambda name: name.startswith("rgb."))
-            sizes |= {image_size(data, name.rpartition(".")[2]) for name, data in found.items()}
+            sizes |= {picture_size(data, name.rpartition(".")[2]) for name, data in found.items()}
         return sizes.pop() if len(sizes) == 1 else None
 
     def counts(self, mask: np.ndarray, tasks: Sequence[str]) -> dict[str, int]:
         """How many frames of a mask show each task's ground truth."""
         return {task: int((self.visible[task] & mask).sum()) for task in tasks}
 
-    def _carried(self, member: str) -> np.ndarray:
-        """Frames that hold a member; indexes are read only where the manifest's counts do not tell."""
-        task = member.removesuffix(".png")
+    def _carried(self, task: str) -> np.ndarray:
+        """Frames that hold a task's label; indexes are read only where the manifest's counts do not tell."""
+        member = self.manifest.label_member(task)
         counts = [shard.labels.get(task, 0) for shard in self.readers.shards]
         if counts == [shard.samples for shard in self.readers.shards]:
             return np.broadcast_to(True, self.count)  # no memory, however many there are

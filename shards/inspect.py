@@ -81,7 +81,7 @@ def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
             found = tar.getnames()
     except (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError, MemoryError) as error:
         raise UserError(f"is no whole tar ({error})", file=reader.path, hint=CURE) from error
-    allowed = allowed_members(manifest.tasks, manifest.kind)
+    allowed = allowed_members(manifest.tasks, manifest.kind, manifest.label_format)
     for name in found:
         if name.partition(".")[2] not in allowed:
             raise UserError("is of a kind that the manifest does not declare", file=reader.path, key=name, hint=CURE)

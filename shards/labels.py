@@ -140,7 +140,7 @@ class LabelShards:
     def keys(self, shard: int) -> set[str]:
         """Keys of a source shard that have a pseudo-label of this task."""
         reader = self.readers[shard]
-        member = f"{self.task.name}.png"
+        member = self.readers.manifest.label_member(self.task.name)
         return {reader.key(position) for position in range(len(reader)) if member in reader.members(position)}
 
     def read(self, shard: int, key: str) -> np.ndarray:

@@ -10,6 +10,7 @@
       "splits": {"train": [{"file": "train-000000.tar", "samples": 256, "bytes": ..., "sha256": "...",
                             "index_sha256": "...", "labels": {"semseg": 256, "depth": 250}}, ...]},
       "statistics": {"train": {"semseg": {...}, "depth": {...}}},
+      "label_format": "tif",             where label members are not PNG (shards/members.py)
       "source": {...}                    options of the preparation, or the teacher of the labels
       "notes": {"source": ["..."], "train": {...}}    where there are any: what was left out, turned, converted or
     }                                                 looks wrong, of the source and by split (shards/notes.py)
@@ -29,6 +30,7 @@ from typing import Any
 from shards.atomic import parsed_json, read_json, write_json
 from shards.cache import Cache, Item
 from shards.errors import UserError
+from shards.members import LABEL_FORMATS
 from shards.statistics import merge
 from shards.store import Missing, Place, Remote, place
 from shards.tasks import Task
@@ -70,6 +72,7 @@ class Manifest:
     source: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     cache: Cache = field(default_factory=Cache)
+    label_format: str = "png"
 
     @property
     def path(self) -> Place:
@@ -102,6 +105,15 @@ class Manifest:
                 return task
         known = ", ".join(task.name for task in self.tasks)
         raise UserError(f"has no task {name!r}", file=self.path, hint=f"use one of its tasks: {known}")
+
+    def label_member(self, task: str) -> str:
+        """The extension of a task's label in a sample: ``semseg.png``."""
+        return f"{task}.{self.label_format}"
+
+    @property
+    def tiled(self) -> bool:
+        """Whether it is stored so that a window of a frame is decoded alone."""
+        return self.label_format == "tif"
 
     def shards(self, split: str) -> tuple[ShardInfo, ...]:
         """The shards of a split, in the order of their numbers.
@@ -142,6 +154,8 @@ class Manifest:
         hash(self.tasks)  # a list where a text is due
         if not all(math.isfinite(task.scale) for task in self.tasks):
             raise ValueError("a scale is not finite")
+        if self.label_format not in LABEL_FORMATS:
+            raise ValueError(f"label_format {self.label_format!r} is none of {', '.join(LABEL_FORMATS)}")
         files = [shard.file for shards in self.splits.values() for shard in shards]
         if len(set(files)) < len(files):
             raise ValueError("names a shard twice")
@@ -167,6 +181,7 @@ class Manifest:
             "source": self.source,
         }
         entry |= {"notes": self.notes} if self.notes else {}
+        entry |= {"label_format": self.label_format} if self.label_format != "png" else {}
         write_json(self.path, entry)
 
     @classmethod
@@ -206,6 +221,7 @@ class Manifest:
                 entry["source"],
                 entry.get("notes", {}),
                 cache or Cache(),
+                entry.get("label_format", "png"),
             ).checked()
             if data:  # those bytes, whatever the store holds later
                 manifest.__dict__["sha256"] = hashlib.sha256(data).hexdigest()

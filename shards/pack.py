@@ -22,9 +22,11 @@ from typing import Any
 
 from shards.atomic import sweep
 from shards.claim import claim
-from shards.codec import decode_rgb, encode_rgb, is_key, rgb_extension
+from shards.codec import decode_rgb, is_key, rgb_extension
 from shards.errors import BadFile, UserError
+from shards.extras import need
 from shards.manifest import Manifest, ShardInfo, shard_name, statistics_of
+from shards.members import Profile, encode_picture, label_format
 from shards.notes import about, collected, merged, note
 from shards.resize import resize_label, resize_rgb
 from shards.sources.base import Frame, FromFiles, Source, WithNotices
@@ -67,6 +69,7 @@ def pack(
     samples_per_shard: int = 256,
     jobs: int = 1,
     strict: bool = True,
+    profile: Profile = "archive",
     progress: Progress = lambda frames: None,
     say: Callable[[str], None] = lambda line: None,
     set_aside: Callable[[str], None] = lambda line: None,
@@ -82,6 +85,7 @@ def pack(
         samples_per_shard: frames a tar.
         jobs: worker processes.
         strict: the first file that cannot be read ends it; else its frame is left out.
+        profile: how images are stored; all but ``archive`` need the extra ``tiles``.
         progress: hears of finished frames, from this process.
         say: hears that there is nothing to do.
         set_aside: hears of each frame that is left out, and why.
@@ -95,8 +99,11 @@ def pack(
         "samples_per_shard": samples_per_shard,
         "tasks": {task.name: task.to_json() for task in source.tasks},
         "splits": {split: {"samples": len(keys), "keys": _hash(keys)} for split, keys in source.splits.items()},
+        **({} if profile == "archive" else {"profile": profile}),
         **source.options,
     }
+    if profile != "archive":
+        need(f"profile {profile}", "tifffile", "imagecodecs")
     _check(source, out, samples_per_shard)
     plans = plan(source, samples_per_shard)
     files = {each.file: _files(source, each) for each in plans} if isinstance(source, FromFiles) else None
@@ -106,7 +113,7 @@ def pack(
         say("already prepared: nothing to do" + (f"; {lacking} frames were left out" if lacking else ""))
         progress(sum(finished.samples(split) for split in finished.splits))
         return finished
-    make = partial(pack_shard, source, out, size, strict=strict)
+    make = partial(pack_shard, source, out, size, strict=strict, profile=profile)
     try:
         made = _in_order(plans, _run(make, plans, jobs), progress)
     finally:
@@ -133,6 +140,7 @@ def pack(
         statistics_of(statistics, source.tasks),
         job,
         _notes(source, notes),
+        label_format=label_format(profile),
     )
     manifest.save()
     return manifest
@@ -161,7 +169,14 @@ class Packed:
     bad: list[str]
 
 
-def pack_shard(source: Source, out: Path, size: tuple[int, int] | None, each: Plan, strict: bool = True) -> Packed:
+def pack_shard(
+    source: Source,
+    out: Path,
+    size: tuple[int, int] | None,
+    each: Plan,
+    strict: bool = True,
+    profile: Profile = "archive",
+) -> Packed:
     """Make one shard, or find it whole.
 
     Raises:
@@ -175,7 +190,7 @@ def pack_shard(source: Source, out: Path, size: tuple[int, int] | None, each: Pl
         for place in places:
             try:
                 with collected() as notes:
-                    sample = encode(source.load(each.split, place), keys[place], source.tasks, size)
+                    sample = encode(source.load(each.split, place), keys[place], source.tasks, size, profile)
             except BadFile as error:
                 if strict:
                     raise
@@ -196,13 +211,15 @@ def merge_samples(tasks: tuple[Task, ...], samples: list[dict[str, Any]]) -> dic
     return {task.name: merge(task, [of[task.name] for of in samples if task.name in of]) for task in tasks}
 
 
-def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int] | None) -> EncodedSample:
+def encode(
+    frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int] | None, profile: Profile = "archive"
+) -> EncodedSample:
     """A frame as the members of a shard.
 
     Raises:
         UserError: when an image does not decode, a label has another size than its image, or a class is out of range.
     """
-    data, extension = None, "jpg"
+    data, extension = None, ""
     if isinstance(frame.rgb, bytes):
         data, extension = frame.rgb, rgb_extension(frame.rgb) or ""
         with about("rgb", frame.files.get("rgb"), key):
@@ -212,9 +229,10 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
     else:
         rgb = frame.rgb
     original = rgb.shape[:2]
-    if data is None or (size and original != size):
-        data, extension = encode_rgb(resize_rgb(rgb, size) if size else rgb), "jpg"
-    members, statistics = {f"rgb.{extension}": data}, {}
+    if size and original != size:
+        rgb, data = resize_rgb(rgb, size), None
+    extension, data = encode_picture(rgb, data, extension, profile)
+    members, statistics, suffix = {f"rgb.{extension}": data}, {}, label_format(profile)
     for task in tasks:
         label = frame.labels.get(task.name)
         if label is None:
@@ -226,7 +244,7 @@ def encode(frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int
             if not task.storage.labelled(label).any():
                 note("not a pixel has a label: the frame counts as one without this label")
                 continue
-            members[f"{task.name}.png"] = task.storage.encode(label)
+            members[f"{task.name}.{suffix}"] = task.storage.encode(label, suffix)
         statistics[task.name] = task.storage.statistics(task.storage.storable(label))
     meta = {"original_size": [int(side) for side in original], **frame.meta}
     members["json"] = json.dumps(meta, separators=(",", ":")).encode()

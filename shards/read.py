@@ -18,25 +18,27 @@ from typing import Any
 
 import numpy as np
 
-from shards.codec import RGB_FORMATS, decode_confidence, decode_rgb
+from shards.codec import decode_confidence
 from shards.errors import UserError
 from shards.index import CURE, read_index
 from shards.manifest import Manifest, ShardInfo
+from shards.members import PICTURES, decode_picture, picture_size
 from shards.soft import MEMBER as SOFT
 from shards.soft import decode_soft
 from shards.store import Place
 from shards.tasks import Task
+from shards.window import Window
 
 CONFIDENCE = "conf"
 
 
-def allowed_members(tasks: Collection[Task], kind: str = "frames") -> frozenset[str]:
+def allowed_members(tasks: Collection[Task], kind: str = "frames", label_format: str = "png") -> frozenset[str]:
     """Extensions that a shard of these tasks may hold."""
-    labels = {f"{task.name}.png" for task in tasks}
+    labels = {f"{task.name}.{label_format}" for task in tasks}
     if kind == "labels":
         soft = {f"{task.name}.{SOFT}.png" for task in tasks if task.storage.distribution}
         return frozenset(labels | soft | {f"{task.name}.{CONFIDENCE}.png" for task in tasks})
-    return frozenset(labels | {"json"} | {f"rgb.{extension}" for extension in RGB_FORMATS})
+    return frozenset(labels | {"json"} | {f"rgb.{extension}" for extension in PICTURES})
 
 
 def soft_classes(manifest: Manifest) -> dict[str, int]:
@@ -100,7 +102,9 @@ class ShardReader:
         self.path = manifest.folder / shard.file
         self.tasks = {task.name: task for task in manifest.tasks}
         self.soft_classes = soft_classes(manifest) if manifest.kind == "labels" else {}
-        self._samples = read_index(manifest, shard, allowed_members(manifest.tasks, manifest.kind))
+        self._samples = read_index(
+            manifest, shard, allowed_members(manifest.tasks, manifest.kind, manifest.label_format)
+        )
         self._cache = manifest.cache
         self._item = None
         if not isinstance(self.path, Path):  # its file is fetched when it is read from
@@ -180,20 +184,31 @@ class ShardReader:
                 members[extension] = member
         return members
 
-    def decode(self, position: int, wanted: Callable[[str], bool] = lambda extension: True) -> dict[str, np.ndarray]:
+    def decode(
+        self,
+        position: int,
+        wanted: Callable[[str], bool] = lambda extension: True,
+        window: Callable[[tuple[int, int]], Window] | None = None,
+    ) -> dict[str, np.ndarray]:
         """The wanted members of a sample as arrays, by name: ``rgb``, a task's name, ``TASK.conf`` or ``TASK.soft``,
         which alone may have another size than the rest.
+
+        Args:
+            window: of a picture's height and width, what of ``rgb`` and labels is wanted; None for all.
 
         Raises:
             UserError: when a member does not decode, or its size is not its image's.
         """
         arrays: dict[str, np.ndarray] = {}
+        part: Window | None = None
         for extension, data in self.read(position, wanted).items():
             if extension == "json":
                 continue
             name = extension.rpartition(".")[0]
             try:
-                arrays[name] = self._decode(extension, data)
+                if name == "rgb" and window is not None:
+                    part = window(picture_size(data, extension.rpartition(".")[2]))
+                arrays[name] = self._decode(extension, data, part)
             except UserError as error:
                 key = f"{self.key(position)}.{extension}"
                 raise UserError(error.what, file=self.path, key=key, hint=error.hint) from error
@@ -203,16 +218,16 @@ class ShardReader:
             raise UserError(what, file=self.path, key=self.key(position), hint="prepare the data set again")
         return arrays
 
-    def _decode(self, extension: str, data: bytes) -> np.ndarray:
+    def _decode(self, extension: str, data: bytes, window: Window | None) -> np.ndarray:
         name, _, kind = extension.rpartition(".")
         if name == "rgb":
-            return decode_rgb(data, kind)
+            return decode_picture(data, kind, window)
         if name.endswith(f".{CONFIDENCE}"):
             return decode_confidence(data)
         if name.endswith(f".{SOFT}"):
             task = self.tasks[name.removesuffix(f".{SOFT}")]
             return decode_soft(task, data, self.soft_classes.get(task.name, 0))
-        return self.tasks[name].storage.decode(data)
+        return self.tasks[name].storage.decode(data, kind, window)
 
 
 class Readers:

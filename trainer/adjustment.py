@@ -28,7 +28,7 @@ def class_frequencies(frames: Frames, task: Task, most: int = FRAMES) -> np.ndar
     if len(rows):
         counted[rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]] = True
     counts = np.zeros(task.channels)
-    member = f"{task.name}.png"
+    member = frames.manifest.label_member(task.name)
     for shard, positions in enumerate(frames.by_shard(counted)):
         for position in positions:
             label = frames.readers[shard].decode(int(position), lambda name: name == member)[task.name]

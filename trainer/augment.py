@@ -32,6 +32,7 @@ from shards.errors import UserError
 from shards.labels import WEIGHT
 from shards.soft import STEPS
 from shards.tasks import Task
+from shards.window import Window
 from trainer.kinds import learning
 from trainer.vision import transforms as v2
 
@@ -39,16 +40,20 @@ Member = np.ndarray | Tensor
 ZOOM_WINDOWS = ("random", "centre")
 
 
-def _views(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:
-    """The sample's members in the shapes of the table above, sharing memory with its arrays where they can."""
+def _views(sample: Mapping[str, Member], tasks: Sequence[Task], window: Window | None = None) -> dict[str, Tensor]:
+    """The sample's members, or what a window of them holds, in the shapes of the table above, sharing memory with its
+    arrays where they can."""
     known = {task.name: task for task in tasks}
     planes = [name for name in sample if name not in known and name.partition(".")[0] in known]
     views = {}
     for name in ("rgb", *known, *planes):
         if name not in sample:
             continue
-        # A decoder's array may be read-only, which torch does not know.
-        view = torch.from_numpy(np.require(np.asarray(sample[name]), requirements=["C", "W"]))
+        array = np.asarray(sample[name])
+        array = array if window is None else window.cut(array)
+        if not array.flags.writeable:  # as a decoder's may be, which torch does not know
+            array = array.copy()
+        view = torch.from_numpy(array)
         views[name] = learning(known[name]).view(view) if name in known else view.permute(2, 0, 1)
     return views
 
@@ -115,23 +120,23 @@ class Augment:
         if not 0 <= self.jitter <= 1:
             raise UserError(f"{self.jitter} is outside 0 to 1", key="augment.jitter", hint="use 0 for none")
 
-    def __call__(self, sample: Mapping[str, Member], seed: int) -> dict[str, Tensor]:
-        """The augmented tensors of ``sample``, fresh ones.
+    def window(self, frame: tuple[int, int], seed: int) -> Window:
+        """The part of a frame, of a height and width, that :meth:`__call__` uses with this seed.
 
-        Args:
-            sample: see the top of this file.
-            seed: any integer that the caller derives from (seed, epoch, position).
+        Raises:
+            UserError: for a frame smaller than the crop.
         """
+        return self._drawn(frame, seed)[1]
+
+    def _drawn(self, frame: tuple[int, int], seed: int) -> tuple[random.Random, Window, float, bool]:
+        """The sample's random stream, and what it says first: a window, the zoom, and whether to mirror."""
         # Python's generator: fast to seed, no global state, and the one whose random() is promised never to
         # change. All draws are made whatever is switched on, so an option does not shift those of another.
         rng = random.Random(seed)
         mirrored = rng.random() < 0.5 and self.flip
         zoom = self.zoom[int(rng.random() * len(self.zoom))]
         down, across = rng.random(), rng.random()
-
-        views = _views(sample, self.tasks)
-        frame = views["rgb"].shape[-2:]
-        size = self.crop or tuple(frame)
+        size = self.crop or frame
         if size[0] > frame[0] or size[1] > frame[1]:
             what = f"{size[0]}×{size[1]} is larger than the frame's {frame[0]}×{frame[1]}"
             raise UserError(what, key="data.crop", hint="crop no more than the frame has")
@@ -139,11 +144,30 @@ class Augment:
         room = (height, width) if self.zoom_window == "random" else size
         top, left = int(down * (frame[0] - room[0] + 1)), int(across * (frame[1] - room[1] + 1))
         top, left = top + (room[0] - height) // 2, left + (room[1] - width) // 2
+        return rng, Window(top, left, height, width), zoom, mirrored
 
+    def __call__(
+        self, sample: Mapping[str, Member], seed: int, frame: tuple[int, int] | None = None
+    ) -> dict[str, Tensor]:
+        """The augmented tensors of ``sample``, fresh ones.
+
+        Args:
+            sample: see the top of this file.
+            seed: any integer that the caller derives from (seed, epoch, position).
+            frame: height and width of the frame of which the sample holds just the :meth:`window`; None where it
+                holds the whole frame.
+
+        Raises:
+            UserError: for a frame smaller than the crop.
+        """
+        height, width = sample["rgb"].shape[:2]
+        whole = frame or (height, width)
+        rng, window, zoom, mirrored = self._drawn(whole, seed)
+        size = self.crop or whole
         tensors = {}
-        for name, view in views.items():
-            tensor = view[..., top : top + height, left : left + width].clone(memory_format=torch.contiguous_format)
-            if (height, width) != size:
+        for name, view in _views(sample, self.tasks, window if frame is None else None).items():
+            tensor = view.clone(memory_format=torch.contiguous_format)
+            if tensor.shape[-2:] != size:
                 # "Nearest exact" samples at pixel centres, as the bilinear filter does for the image.
                 how = v2.InterpolationMode.BILINEAR if name == "rgb" else v2.InterpolationMode.NEAREST_EXACT
                 tensor = v2.functional.resize(tensor[None], list(size), how)[0]

@@ -12,6 +12,7 @@ from shards.holes import filled
 from shards.order import mix
 from shards.resize import resize_frame
 from shards.stream import Position
+from shards.window import Window
 from trainer.augment import Augment, to_tensors
 from trainer.batch import Batch, Collate
 
@@ -67,13 +68,25 @@ class FrameLoader:
             raise UserError(error.what, file=reader.path, key=key, hint=error.hint) from error
 
     def load(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
-        key, arrays = self.read(place)
-        return key, self.tensors(arrays, place)
+        if self.augment is None or self.size is not None or not self.frames.manifest.tiled:
+            key, arrays = self.read(place)
+            return key, self.tensors(arrays, place)
+        augment, seed = self.augment, self._augment_seed(place)
+        frame: list[tuple[int, int]] = []  # its size, where just a window of it is read
 
-    def read(self, place: Position) -> tuple[str, dict[str, np.ndarray]]:
-        """A frame's key and arrays, at the size that they are stored in."""
+        def window(size: tuple[int, int]) -> Window:
+            frame.append(size)
+            return augment.window(size, seed)
+
+        key, arrays = self.read(place, window)
+        return key, augment(arrays, seed, *frame) if frame else self.tensors(arrays, place)
+
+    def read(
+        self, place: Position, window: Callable[[tuple[int, int]], Window] | None = None
+    ) -> tuple[str, dict[str, np.ndarray]]:
+        """A frame's key and arrays at the size that they are stored in, or a window of them (:meth:`Frames.read`)."""
         position = int(self.chosen[place.shard][place.number])
-        return self.frames.read(place.shard, position, [task.name for task in self.tasks])
+        return self.frames.read(place.shard, position, [task.name for task in self.tasks], window)
 
     def tensors(self, arrays: Mapping[str, np.ndarray], place: Position) -> dict[str, torch.Tensor]:
         """A frame's arrays as the network learns from them or sees them."""
@@ -81,7 +94,10 @@ class FrameLoader:
         arrays = filled(resize_frame(arrays, size), self.tasks)
         if self.augment is None:
             return to_tensors(arrays, self.tasks)
-        return self.augment(arrays, mix(self.seed, _AUGMENT, place.epoch, place.position))
+        return self.augment(arrays, self._augment_seed(place))
+
+    def _augment_seed(self, place: Position) -> int:
+        return mix(self.seed, _AUGMENT, place.epoch, place.position)
 
 
 def load_batches(loader: FrameLoader, collate: Collate, places: Iterable[Position]) -> list[Batch]:

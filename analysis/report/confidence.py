@@ -154,9 +154,10 @@ def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
     chosen = [places[int(i)] for i in np.linspace(0, len(places) - 1, min(frames, len(places))).round()]
     found = Checked(task, None, [], len(places), len(chosen))
     metrics, measurement = Metrics([task]), teacher.measurement
+    member = split.manifest.label_member(task.name)
     for shard, position, key in chosen:
         label, confidence = labels.read_whole(shard, key)
-        truth = split.readers[shard].decode(position, lambda extension: extension == f"{task.name}.png").get(task.name)
+        truth = split.readers[shard].decode(position, member.__eq__).get(task.name)
         if truth is not None:
             truth = resize_label(truth, label.shape[:2])
             found.with_truth += 1

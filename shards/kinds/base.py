@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from shards.members import decode_label, encode_label
+from shards.window import Window
+
 if TYPE_CHECKING:
     from shards.tasks import Task
 
@@ -147,21 +150,42 @@ class Storage(ABC):
         done to predictions. Of raw labels they are errors of :meth:`encode`."""
         return label
 
+    @property
     @abstractmethod
-    def encode(self, label: np.ndarray) -> bytes:
-        """The member ``KEY.TASK.png`` of a label array, without loss where the kind does not say otherwise.
+    def mode(self) -> str:
+        """The image that labels are stored as, one of :data:`shards.codec.MODES`."""
+
+    @abstractmethod
+    def to_stored(self, label: np.ndarray) -> np.ndarray:
+        """The numbers of that image, ``(H, W)`` or ``(H, W, 3)``, without loss where the kind does not say otherwise.
 
         Raises:
             UserError: when a value cannot be stored.
         """
 
     @abstractmethod
-    def decode(self, data: bytes) -> np.ndarray:
-        """The label array of a member.
+    def from_stored(self, stored: np.ndarray) -> np.ndarray:
+        """The label array of such numbers; of any part of an image, that part's.
+
+        Raises:
+            UserError: when they hold what the task does not allow.
+        """
+
+    def encode(self, label: np.ndarray, extension: str = "png") -> bytes:
+        """The member ``KEY.TASK.png`` of a label array, or that of another of :data:`shards.members.LABEL_FORMATS`.
+
+        Raises:
+            UserError: when a value cannot be stored.
+        """
+        return encode_label(self.to_stored(label), extension)
+
+    def decode(self, data: bytes, extension: str = "png", window: Window | None = None) -> np.ndarray:
+        """The label array of a member, or what a window of it holds.
 
         Raises:
             UserError: when it does not decode, or holds what the task does not allow.
         """
+        return self.from_stored(decode_label(data, self.mode, extension, window))
 
     # Files of a user's folder
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from shards.codec import decode_png, encode_png
+from shards.codec import encode_png
 from shards.errors import UserError
 from shards.images import read_mask
 from shards.kinds.base import MISSING, Metric, is_whole, missing_share, percent
@@ -68,12 +68,16 @@ class BinaryStorage(NamedStorage):
                 found += [f"holds {where} in {split}: {', '.join(names)}"] if names else []
         return found
 
-    def encode(self, label: np.ndarray) -> bytes:
-        self._check(label)
-        return encode_png(label.astype(np.uint8 if self.channels <= _IN_BYTE else np.uint16))
+    @property
+    def mode(self) -> str:
+        return "L" if self.channels <= _IN_BYTE else "I;16"
 
-    def decode(self, data: bytes) -> np.ndarray:
-        label = decode_png(data, "L" if self.channels <= _IN_BYTE else "I;16").astype(np.int32)
+    def to_stored(self, label: np.ndarray) -> np.ndarray:
+        self._check(label)
+        return label.astype(np.uint8 if self.channels <= _IN_BYTE else np.uint16)
+
+    def from_stored(self, stored: np.ndarray) -> np.ndarray:
+        label = stored.astype(np.int32)
         self._check(label)
         return label.astype(np.int16)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.kinds.base import MISSING, Metric, percent
 from shards.kinds.classfile import IGNORE, declared_numbers, read_classes
@@ -20,6 +19,7 @@ class ClassStorage(NamedStorage):
     """A class index for each pixel. The task names ``classes`` in index order, and a colour for each."""
 
     kind = "classes"
+    mode = "L"
     options = ("classes", "colours", "ignore", "offset")
     parts = "classes"
     most = IGNORE
@@ -64,14 +64,13 @@ class ClassStorage(NamedStorage):
     def group_of(self, label: np.ndarray) -> np.ndarray:
         return label.astype(np.int64)
 
-    def encode(self, label: np.ndarray) -> bytes:
+    def to_stored(self, label: np.ndarray) -> np.ndarray:
         self._check(label)
-        return encode_png(label.astype(np.uint8, copy=False))
+        return label.astype(np.uint8, copy=False)
 
-    def decode(self, data: bytes) -> np.ndarray:
-        label = decode_png(data, "L")
-        self._check(label)
-        return label
+    def from_stored(self, stored: np.ndarray) -> np.ndarray:
+        self._check(stored)
+        return stored
 
     def _check(self, label: np.ndarray) -> None:
         wrong = ((label >= self.channels) | (label < 0)) & (label != IGNORE)

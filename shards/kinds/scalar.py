@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.extras import need
 from shards.kinds.base import MISSING, Metric, Storage, is_number, missing_share
@@ -31,6 +30,7 @@ class ScalarStorage(Storage):
     what an image that is enlarged, which shows things nearer, does with the values."""
 
     kind = "scalar"
+    mode = "I;16"
     options = ("scale", "unit", "zoom", "invalid", "range", "channel")
     suffixes = SUFFIXES
     channels = 1
@@ -99,7 +99,7 @@ class ScalarStorage(Storage):
     def storable(self, label: np.ndarray) -> np.ndarray:
         return self._values(np.clip(self._steps(label), 0, _MOST))
 
-    def encode(self, label: np.ndarray) -> bytes:
+    def to_stored(self, label: np.ndarray) -> np.ndarray:
         """Values that would round to 0 are stored as the smallest step, since 0 means "no measurement"."""
         steps = self._steps(label)
         if steps.max(initial=0) > _MOST:
@@ -109,7 +109,7 @@ class ScalarStorage(Storage):
             hint = f"{fits}say with range: [0, {_MOST * scale:g}] that what is beyond is no measurement"
             raise UserError(what, hint=hint)
         self._note_rounding(label, steps)
-        return encode_png(steps.astype(np.uint16))
+        return steps.astype(np.uint16)
 
     def _steps(self, label: np.ndarray) -> np.ndarray:
         """Whole steps, float64: 1 or more of what is measured, which may be more than can be stored."""
@@ -133,8 +133,8 @@ class ScalarStorage(Storage):
             what = f"steps of {scale:g} {unit} are coarse for these values; scale: {fits:g} is fine enough for floats"
             note(what, detail=f"rounding moves them by {100 * moved:.0f} %")
 
-    def decode(self, data: bytes) -> np.ndarray:
-        return self._values(decode_png(data, "I;16"))
+    def from_stored(self, stored: np.ndarray) -> np.ndarray:
+        return self._values(stored)
 
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shards.codec import decode_png, encode_png
 from shards.errors import UserError
 from shards.images import read_channels
 from shards.kinds.base import MISSING, Metric, Storage
@@ -27,6 +26,7 @@ class UnitVectorStorage(Storage):
     """A vector of length 1 for each pixel, such as a surface normal."""
 
     kind = "unit_vector"
+    mode = "RGB"
     channels = 3
     directional = True
     difference = f"differ by more than {ANGLE}°"
@@ -42,15 +42,14 @@ class UnitVectorStorage(Storage):
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return np.any(label != 0, axis=-1)
 
-    def encode(self, label: np.ndarray) -> bytes:
+    def to_stored(self, label: np.ndarray) -> np.ndarray:
         """1 to 255 for -1 to 1, so that the zero vector has 0 to itself."""
         steps = np.rint(label.astype(np.float64) * 127 + 128)
         if not ((steps >= 1) & (steps <= 255)).all():  # NaN as well
             raise UserError("a vector is longer than 1", hint="divide every vector by its length; zeros mean no label")
-        return encode_png(np.where(self.labelled(label)[..., None], steps, 0).astype(np.uint8))
+        return np.where(self.labelled(label)[..., None], steps, 0).astype(np.uint8)
 
-    def decode(self, data: bytes) -> np.ndarray:
-        stored = decode_png(data, "RGB")
+    def from_stored(self, stored: np.ndarray) -> np.ndarray:
         vectors = (stored.astype(np.float32) - 128) / 127
         vectors[(stored == 0).all(-1)] = 0
         return vectors

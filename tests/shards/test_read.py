@@ -50,7 +50,7 @@ def test_an_absent_label_is_an_absent_array(reader):
 
 def test_only_what_is_wanted_is_decoded(reader, monkeypatch):
     asked = []
-    monkeypatch.setattr(reader, "_decode", lambda extension, data: asked.append(extension) or np.zeros((1, 1)))
+    monkeypatch.setattr(reader, "_decode", lambda extension, data, window: asked.append(extension) or np.zeros((1, 1)))
     assert list(reader.decode(1, lambda extension: extension == "depth.png")) == ["depth"]
     assert asked == ["depth.png"]
     assert list(reader.read(1, lambda extension: extension == "json")) == ["json"]
@@ -58,7 +58,7 @@ def test_only_what_is_wanted_is_decoded(reader, monkeypatch):
 
 def test_allowed_members_follow_from_the_tasks():
     assert allowed_members([SEMSEG, DEPTH]) == {
-        *("rgb.jpg", "rgb.png", "rgb.webp", "json"),
+        *("rgb.jpg", "rgb.png", "rgb.webp", "rgb.tif", "json"),
         *("semseg.png", "depth.png"),
     }
     allowed = {"semseg.png", "semseg.conf.png", "semseg.soft.png", "depth.png", "depth.conf.png"}

@@ -277,8 +277,6 @@ def test_a_workers_error_keeps_its_text(make, scenes_dataset, tmp_path):
 def test_a_frame_without_rgb_is_named(tmp_path, make, scenes_dataset, monkeypatch):
     from shards import read
 
-    monkeypatch.setattr(
-        read.ShardReader, "decode", lambda reader, position, wanted=None: {"depth": np.ones(SIZE, np.float32)}
-    )
+    monkeypatch.setattr(read.ShardReader, "decode", lambda reader, position, *_: {"depth": np.ones(SIZE, np.float32)})
     with pytest.raises(UserError, match=r"train-00000\d\.tar: train_\d+: has no RGB; prepare the data set again"):
         batches_of(make("plain"), 1)

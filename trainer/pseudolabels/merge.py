@@ -64,7 +64,17 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
                         shutil.copyfileobj(data, file)
     statistics = dict(source.statistics)
     statistics |= statistics_of({TRAIN: [index["statistics"] for index in indexes]}, source.tasks)
-    manifest = Manifest(out, source.name, "frames", source.size, source.tasks, splits, statistics, job)
+    manifest = Manifest(
+        out,
+        source.name,
+        "frames",
+        source.size,
+        source.tasks,
+        splits,
+        statistics,
+        job,
+        label_format=source.label_format,
+    )
     manifest.save()
     return manifest
 
@@ -75,18 +85,18 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
     members = reader.read(position, lambda extension: extension.startswith("rgb.") or extension == "json")
     statistics = {}
     for task in frames.manifest.tasks:
-        member = f"{task.name}.png"
+        member = frames.manifest.label_member(task.name)
         if frames.visible[task.name][row]:
             members |= reader.read(position, lambda extension, member=member: extension == member)  # type: ignore[misc]
             label = reader.decode(position, lambda extension, member=member: extension == member)[task.name]  # type: ignore[misc]
             if task.name in frames.holes and frames.holes[task.name][row]:
                 pseudo = resize_label(frames.sources[task.name].read(number, key), label.shape[:2])
                 label = filled({task.name: label, f"{task.name}.{FILL}": pseudo}, [task])[task.name]
-                members[member] = task.storage.encode(label)
+                members[member] = task.storage.encode(label, frames.manifest.label_format)
         elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
             rgb = reader.decode(position, lambda extension: extension.startswith("rgb."))["rgb"]
             label = resize_label(frames.sources[task.name].read(number, key), rgb.shape[:2])  # data.size may differ
-            members[member] = task.storage.encode(label)
+            members[member] = task.storage.encode(label, frames.manifest.label_format)
         else:
             continue
         statistics[task.name] = task.storage.statistics(label)

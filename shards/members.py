@@ -1,0 +1,124 @@
+"""What a sample's members hold as bytes: pictures and the images of labels, in the formats that a data set may choose.
+
+Of tiled TIFF (:mod:`shards.tiles`) and JPEG with restart markers (:mod:`shards.restarts`) a window is decoded alone; of
+everything else the whole image is.
+"""
+
+import io
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from shards.codec import RGB_FORMATS, decode_png, decode_rgb, encode_png, encode_rgb
+from shards.errors import BadFile, UserError
+from shards.restarts import cut_jpeg, encode_restarts
+from shards.tiles import decode_tiles, encode_tiles, fast
+from shards.window import Window
+
+LABEL_FORMATS = ("png", "tif")
+"""Extensions of label members. A manifest that names none means PNG."""
+PICTURES = (*RGB_FORMATS, "tif")
+"""Extensions of ``KEY.rgb``."""
+
+Profile = Literal["archive", "train", "train-jpeg"]
+"""How ``prepare`` stores images.
+
+- ``archive``: pictures in their own bytes where they are not resized, else as JPEG; labels as PNG.
+- ``train``: the same pixels, for training on crops: labels and lossless pictures as tiled TIFF, resized pictures as
+  JPEG with restart markers. Pictures that are JPEG already keep their own bytes.
+- ``train-jpeg``: as ``train``, but lossless pictures become JPEG with restart markers, of quality 95.
+"""
+PROFILES = get_args(Profile)
+
+
+def label_format(profile: Profile) -> str:
+    """The extension of a profile's label members."""
+    return "png" if profile == "archive" else "tif"
+
+
+def encode_picture(rgb: np.ndarray, data: bytes | None, extension: str, profile: Profile) -> tuple[str, bytes]:
+    """Extension and bytes of ``KEY.rgb``.
+
+    Args:
+        rgb: ``(H, W, 3)`` uint8.
+        data: the file that holds just these pixels, of which ``extension`` is the format; None if there is none.
+    """
+    if profile == "archive":
+        return (extension, data) if data is not None else ("jpg", encode_rgb(rgb))
+    if data is None or (profile == "train-jpeg" and _lossless(data, extension)):
+        return "jpg", encode_restarts(rgb)
+    return ("tif", encode_tiles(rgb)) if _lossless(data, extension) else (extension, data)
+
+
+def _lossless(data: bytes, extension: str) -> bool:
+    return extension == "png" or (extension == "webp" and data[12:16] == b"VP8L")  # RFC 9649, section 2.6
+
+
+def decode_picture(data: bytes, extension: str, window: Window | None = None) -> np.ndarray:
+    """``(H, W, 3)`` uint8 of a member ``KEY.rgb.EXTENSION``, all of it or a window.
+
+    Raises:
+        UserError: when it does not decode, or is not 8-bit RGB.
+    """
+    if extension == "tif":
+        return decode_tiles(data, "RGB", window)
+    if window is not None and extension == "jpg":
+        part, within = cut_jpeg(data, window)
+        if part is not data and fast():
+            return within.cut(decode_jpeg(part))
+        data, window = part, within
+    rgb = decode_rgb(data, extension)
+    return rgb if window is None else window.cut(rgb)
+
+
+def decode_jpeg(data: bytes) -> np.ndarray:
+    """``(H, W, 3)`` uint8 of an RGB JPEG, by imagecodecs: the same pixels as Pillow's, which also has libjpeg-turbo,
+    without the copies that Pillow makes of them.
+
+    Raises:
+        UserError: when it does not decode, or is not RGB.
+    """
+    import imagecodecs
+
+    try:
+        rgb = imagecodecs.jpeg8_decode(data)
+    except Exception as error:  # of imagecodecs's own, which has no common name for them
+        raise BadFile(f"is not a JPEG that can be decoded ({error})", hint="replace it or make it again") from error
+    if rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise UserError("is not 8-bit RGB", hint="convert it to 8-bit RGB")
+    return rgb
+
+
+def encode_label(stored: np.ndarray, extension: str) -> bytes:
+    """``(H, W)`` uint8 or uint16, or ``(H, W, 3)`` uint8, without loss."""
+    return encode_tiles(stored) if extension == "tif" else encode_png(stored)
+
+
+def decode_label(data: bytes, mode: str, extension: str, window: Window | None = None) -> np.ndarray:
+    """The numbers that an image stores, all or those of a window.
+
+    Args:
+        mode: what it is due to be, of :data:`shards.codec.MODES`.
+
+    Raises:
+        UserError: when it does not decode, or has another mode.
+    """
+    if extension == "tif":
+        return decode_tiles(data, mode, window)
+    stored = decode_png(data, mode)
+    return stored if window is None else window.cut(stored)
+
+
+def picture_size(data: bytes, extension: str) -> tuple[int, int]:
+    """Height and width of a member ``KEY.rgb.EXTENSION``, by its header.
+
+    Raises:
+        UserError: when it has none.
+    """
+    name = RGB_FORMATS.get(extension, "TIFF")
+    try:
+        image = Image.open(io.BytesIO(data), formats=(name,))
+    except Exception as error:  # Pillow meets damage with nearly any
+        raise UserError(f"is not a {name} image ({error})", hint="make it again") from error
+    return image.height, image.width

@@ -1,0 +1,27 @@
+"""A part of a frame: what a crop needs, so that nothing else has to be decoded."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels of a frame."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """A view of what an array ``(H, W, ...)`` holds there."""
+        return array[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def blocks(self, height: int, width: int) -> tuple[range, range]:
+        """Rows and columns of the blocks, ``height`` by ``width`` pixels each, that the window touches."""
+        rows = range(self.top // height, (self.top + self.height - 1) // height + 1)
+        return rows, range(self.left // width, (self.left + self.width - 1) // width + 1)
+
+    def within(self, rows: range, columns: range, height: int, width: int) -> "Window":
+        """The same window, counted from the first of those blocks."""
+        return Window(self.top - rows.start * height, self.left - columns.start * width, self.height, self.width)

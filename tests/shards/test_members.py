@@ -1,0 +1,241 @@
+"""Images that are stored for crops: a window of them is the window of the whole, and nothing else is decoded."""
+
+import io
+import random
+
+import numpy as np
+import pytest
+import tifffile
+import webdataset
+from PIL import Image
+from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, png
+
+from launchers.sources import PROFILES as CHOICES
+from shards import members, tiles
+from shards.codec import decode_rgb, encode_rgb
+from shards.dataset import ShardDataset
+from shards.errors import UserError
+from shards.extras import EXTRAS
+from shards.inspect import verify
+from shards.manifest import Manifest
+from shards.members import PROFILES, decode_label, decode_picture, encode_label, encode_picture, picture_size
+from shards.pack import pack
+from shards.read import Readers
+from shards.restarts import cut_jpeg, encode_restarts
+from shards.stream import Batches
+from shards.window import Window
+from trainer.data import FrameLoader
+from trainer.trainingdata import TrainingData
+
+SHAPES = [(7, 9), (96, 128), (97, 131), (300, 520), (33, 1000)]
+IMAGES = {"L": ("uint8", ()), "I;16": ("uint16", ()), "RGB": ("uint8", (3,))}
+
+
+def noise(shape, mode="RGB", seed=0):
+    """Smooth and rough parts, so that every code occurs."""
+    dtype, channels = IMAGES[mode]
+    values = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (*shape, *channels), dtype=dtype)
+    values[: shape[0] // 2] = np.linspace(0, 200, shape[1]).astype(dtype).reshape(-1, *(1 for _ in channels))
+    return values
+
+
+def windows(shape, seed=0, count=12):
+    rng = random.Random(seed)
+    yield Window(0, 0, *shape)
+    yield Window(shape[0] - 1, shape[1] - 1, 1, 1)
+    for _ in range(count):
+        top, left = rng.randrange(shape[0]), rng.randrange(shape[1])
+        yield Window(top, left, rng.randint(1, shape[0] - top), rng.randint(1, shape[1] - left))
+
+
+@pytest.mark.parametrize("mode", IMAGES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("by_tile", [True, False], ids=["tiles", "pillow"])
+def test_a_window_of_tiles_is_that_of_the_image(shape, mode, by_tile, monkeypatch):
+    image = noise(shape, mode)
+    monkeypatch.setattr(tiles, "fast", lambda: by_tile)
+    data = encode_label(image, "tif")
+    assert np.array_equal(decode_label(data, mode, "tif"), image)
+    for window in windows(shape):
+        assert np.array_equal(decode_label(data, mode, "tif", window), window.cut(image))
+
+
+def test_a_crop_decodes_only_the_tiles_it_touches(monkeypatch):
+    data = bytearray(encode_label(noise((1024, 1024)), "tif"))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        places = [slice(at, at + size) for at, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    for number, place in enumerate(places):
+        if number not in (9, 13):
+            data[place] = bytes(place.stop - place.start)  # nothing that could be decoded
+    window = Window(260, 300, 200, 200)
+    assert np.array_equal(decode_label(bytes(data), "RGB", "tif", window), window.cut(noise((1024, 1024))))
+    with pytest.raises(UserError):
+        decode_label(bytes(data), "RGB", "tif", Window(200, 300, 200, 200))
+
+
+def test_tiles_are_a_tiff_of_anyone():
+    image = noise((300, 520), "I;16")
+    with Image.open(io.BytesIO(encode_label(image, "tif"))) as opened:
+        assert opened.format == "TIFF"
+        assert np.array_equal(np.asarray(opened), image)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("fast", [True, False], ids=["imagecodecs", "pillow"])
+def test_a_window_of_a_jpeg_is_that_of_the_image(shape, fast, monkeypatch):
+    monkeypatch.setattr(members, "fast", lambda: fast)
+    image = noise(shape)
+    data = encode_restarts(image)
+    whole = decode_rgb(data, "jpg")
+    assert np.array_equal(whole, decode_rgb(encode_rgb(image), "jpg")), "the same pixels as without markers"
+    for window in windows(shape):
+        part, within = cut_jpeg(data, window)
+        assert np.array_equal(within.cut(decode_rgb(part, "jpg")), window.cut(whole))
+        assert np.array_equal(decode_picture(data, "jpg", window), window.cut(whole))
+
+
+def test_a_crop_decodes_only_the_blocks_it_touches():
+    data = encode_restarts(noise((1024, 2048)))
+    part, within = cut_jpeg(data, Window(100, 300, 200, 500))
+    assert picture_size(part, "jpg") == (208, 576)
+    assert within == Window(4, 44, 200, 500)
+    assert len(part) < len(data) / 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": 2, "restart_marker_blocks": 2},
+        {"subsampling": 0, "progressive": True, "restart_marker_blocks": 2},
+        {"subsampling": 0},
+        {"subsampling": 0, "restart_marker_blocks": 3},  # not a whole number of them in a row
+    ],
+    ids=["subsampled", "progressive", "no markers", "odd"],
+)
+def test_other_jpegs_are_decoded_whole(options):
+    image = Image.fromarray(noise((48, 64)))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **options)
+    window = Window(8, 8, 20, 30)
+    assert cut_jpeg(buffer.getvalue(), window) == (buffer.getvalue(), window)
+    whole = decode_rgb(buffer.getvalue(), "jpg")
+    assert np.array_equal(decode_picture(buffer.getvalue(), "jpg", window), window.cut(whole))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_images_are_errors_and_nothing_else(seed):
+    rng = random.Random(seed)
+    image = noise((64, 96))
+    for extension, data in (("jpg", encode_restarts(image)), ("tif", encode_label(image, "tif"))):
+        damaged = bytearray(data)
+        for _ in range(rng.randint(1, 8)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        damaged = bytes(damaged[: rng.choice([len(data), rng.randrange(len(data))])])
+        for window in (None, Window(8, 40, 30, 40)):
+            try:
+                found = decode_picture(damaged, extension, window)
+            except UserError:
+                continue
+            assert found.dtype == np.uint8 and found.ndim == 3
+
+
+def test_profiles_say_which_bytes_are_kept():
+    image = noise((40, 56))
+    lossless, lossy = png(image), encode_rgb(image)
+    assert encode_picture(image, lossless, "png", "archive") == ("png", lossless)
+    assert encode_picture(image, lossless, "png", "train")[0] == "tif"
+    assert encode_picture(image, lossless, "png", "train-jpeg")[0] == "jpg"
+    for profile in PROFILES:
+        assert encode_picture(image, lossy, "jpg", profile) == ("jpg", lossy)
+        assert encode_picture(image, None, "", profile)[0] == "jpg"
+    buffers = {}
+    for name, how in (("lossless", {"lossless": True}), ("lossy", {"quality": 60})):
+        buffers[name] = io.BytesIO()
+        Image.fromarray(image).save(buffers[name], "WEBP", **how)
+    assert encode_picture(image, buffers["lossless"].getvalue(), "webp", "train")[0] == "tif"
+    assert encode_picture(image, buffers["lossy"].getvalue(), "webp", "train")[0] == "webp"
+    assert CHOICES == PROFILES, "what the command offers"
+
+
+@pytest.fixture(scope="module", params=["train", "train-jpeg"])
+def pair(request, tiny_dataset, tmp_path_factory):
+    """The same frames as an archive, and for training."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return tiny_dataset, pack(Tiny(), folder, samples_per_shard=3, profile=request.param), request.param
+
+
+def test_a_data_set_for_training_holds_the_same_values(pair):
+    archive, train, profile = pair
+    assert Manifest.load(train.folder) == train
+    assert train.label_format == "tif" and train.source["profile"] == profile
+    assert train.statistics == archive.statistics
+    assert verify(train) == verify(archive)
+    for split in ("train", "val"):
+        one, other = Readers(archive, split), Readers(train, split)
+        for shard in range(len(one.shards)):
+            for position in range(len(one[shard])):
+                expected, found = one[shard].decode(position), other[shard].decode(position)
+                assert expected.keys() == found.keys()
+                for name in expected:
+                    if name != "rgb" or profile == "train":
+                        assert np.array_equal(expected[name], found[name])
+
+
+def test_plain_webdataset_reads_it(pair):
+    _, train, profile = pair
+    samples = list(webdataset.WebDataset(str(train.folder / "train-000000.tar"), shardshuffle=False))
+    assert len(samples) == 3
+    depth = np.asarray(Image.open(io.BytesIO(samples[0]["depth.tif"])))
+    assert depth.shape == SIZE and depth.dtype == np.uint16
+    assert ("rgb.tif" in samples[0]) == (profile == "train")
+
+
+@pytest.mark.parametrize("crop", [None, (16, 24)])
+def test_training_sees_the_same_whichever_way_it_is_stored(pair, crop, monkeypatch):
+    archive, train, profile = pair
+    asked = []
+    read = FrameLoader.read
+    monkeypatch.setattr(
+        FrameLoader, "read", lambda self, place, *window: asked.append(window) or read(self, place, *window)
+    )
+    batches = []
+    for manifest in (archive, train):
+        data = TrainingData(ShardDataset(manifest), ["rgb"], ["semseg", "depth"], crop=crop, seed=3)
+        batches.append(list(data.batches(Batches(4), 0, 6)))
+    assert asked, "windows are read"
+    for one, other in zip(*batches, strict=True):
+        assert one.keys == other.keys
+        for name, labels in one.labels.items():
+            assert labels.equal(other.labels[name])
+        if profile == "train":
+            assert one.rgb.equal(other.rgb)
+
+
+def test_a_folder_keeps_its_profile(tmp_path):
+    pack(Tiny(train=2, val=1), tmp_path, profile="train")
+    with pytest.raises(UserError, match="profile"):
+        pack(Tiny(train=2, val=1), tmp_path)
+
+
+def test_what_is_not_installed_is_said_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("shards.extras.installed", lambda module: module not in EXTRAS["tiles"])
+    with pytest.raises(UserError, match=r"needs tifffile.*tutelage\[tiles\]"):
+        pack(Tiny(), tmp_path / "out", profile="train")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("task", [SEMSEG, DEPTH, NORMALS], ids=lambda task: task.name)
+def test_every_kind_decodes_a_window(task):
+    shape = (50, 70)
+    label = {
+        "semseg": np.random.default_rng(0).integers(0, 4, shape, dtype=np.uint8),
+        "depth": np.linspace(0.5, 9, 3500).reshape(shape).astype(np.float32),
+        "normals": np.broadcast_to(np.float32([0, 0.6, -0.8]), (*shape, 3)).copy(),
+    }[task.name]
+    label[:3] = task.storage.empty(3, 70)
+    whole = task.storage.decode(task.storage.encode(label))
+    for extension in ("png", "tif"):
+        data = task.storage.encode(label, extension)
+        for window in windows(shape):
+            assert np.array_equal(task.storage.decode(data, extension, window), window.cut(whole))
