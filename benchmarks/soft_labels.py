@@ -3,9 +3,10 @@
     python -m benchmarks.soft_labels RUN_FOLDER [--frames N] [--classes 1,2,4,8] [--scales 1,2,4]
 
 The teacher of a finished run says what it thinks of frames that it would label; each of its distributions is stored as
-label shards store it and read again (shards/soft.py). Prints, averaged over pixels, the divergence KL(teacher ‖ stored)
-in nats, stored probabilities raised to 1e-4, the mass that is spread evenly since its class is not stored, and how
-often the most probable class stays the same; beside them the bytes of hard label and confidence.
+label shards store it and read again (shards/soft.py). Prints, averaged over pixels, the information that is lost in
+nats (the divergence of the teacher's distribution from one in which the classes that are not stored share their mass
+evenly), their mass, and how often the most probable class stays the same; beside them the bytes of hard label and
+confidence.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import torch
 from benchmarks.outputs import outputs_on
 from shards.codec import encode_confidence
 from shards.resize import resize_label
-from shards.soft import decode_soft, distribution, encode_soft
+from shards.soft import STEPS, decode_soft, encode_soft
 from shards.tasks import Task
 from trainer.decision import soft_label
 from trainer.experiment import Experiment
@@ -40,7 +41,7 @@ def main() -> None:
     own = np.mean([len(encode_confidence(of[0].numpy())) for of in sure if of is not None])
     print(f"{len(outputs)} frames of {outputs[0].shape[2]}x{outputs[0].shape[3]}, {len(task.classes)} classes")
     print(f"hard label {hard / 1000:.1f} kB, confidence {own / 1000:.1f} kB a frame\n")
-    print("| k | scale | kB a frame | KL, nats | mass not stored | same class |")
+    print("| k | scale | kB a frame | nats lost | mass not stored | same class |")
     print("|---|---|---|---|---|---|")
     for scale in map(int, options.scales.split(",")):
         for kept in map(int, options.classes.split(",")):
@@ -54,12 +55,21 @@ def cost(task: Task, output: torch.Tensor, kept: int, scale: int) -> tuple[float
     """Bytes, divergence in nats, mass that is not stored and share of equal classes of one frame's output."""
     data = encode_soft(soft_label(output, kept, scale)[0])
     soft = resize_label(decode_soft(task, data, kept), (output.shape[2], output.shape[3]))
-    stored = distribution(soft, len(task.classes))
+    stored = spread(soft, len(task.classes))
     p = output[0].softmax(0).permute(1, 2, 0).double().numpy()
     divergence = (p * (np.log(p.clip(1e-12)) - np.log(stored.clip(1e-4)))).sum(-1).mean()
-    lost = 1 - soft[..., kept:].sum(-1, dtype=np.int64).mean() / 255
+    lost = 1 - soft[..., kept:].sum(-1, dtype=np.int64).mean() / STEPS
     same = (soft[..., 0] == p.argmax(-1)).mean()
     return len(data), float(divergence), float(lost), float(same)
+
+
+def spread(soft: np.ndarray, classes: int) -> np.ndarray:
+    """``(h, w, 2k)`` to ``(h, w, classes)`` float64, the classes that are not named sharing the rest evenly."""
+    named, steps = np.split(soft, 2, axis=-1)
+    rest = STEPS - steps.sum(-1, dtype=np.int64, keepdims=True)
+    whole = np.repeat(rest / max(classes - named.shape[-1], 1), classes, axis=-1)
+    np.put_along_axis(whole, named.astype(np.int64), steps.astype(np.float64), axis=-1)
+    return whole / STEPS
 
 
 if __name__ == "__main__":

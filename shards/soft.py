@@ -2,8 +2,8 @@
 
 Of each pixel the k most probable classes are stored and their probabilities, in steps of 1/255, at a scale of the
 teacher's choosing, as one 8-bit grayscale PNG of ``(2k·h, w)``: k planes of class numbers, the most probable first,
-over k planes of steps. What is not stored, the rest of the mass, is taken to be spread evenly over the other classes:
-:func:`distribution` says so in numbers, and the student's loss is exact for it (:mod:`trainer.losses`).
+over k planes of steps. Of the other classes only the rest of the mass is known, what they have together, and no more
+than that is learnt of them (:meth:`trainer.kinds.classes.ClassLearning.loss`).
 """
 
 import io
@@ -36,16 +36,6 @@ def quantise(classes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     sums = np.rint(np.cumsum(probabilities.astype(np.float64), axis=-1) * STEPS).clip(0, STEPS)
     steps = np.diff(sums, axis=-1, prepend=0).astype(np.uint8)
     return np.concatenate([classes, steps], axis=-1)
-
-
-def distribution(soft: np.ndarray, classes: int) -> np.ndarray:
-    """The whole distribution that a stored soft label stands for: ``(h, w, 2k)`` to ``(h, w, classes)`` float64."""
-    named, steps = np.split(soft, 2, axis=-1)
-    kept = named.shape[-1]
-    rest = STEPS - steps.sum(-1, dtype=np.int64, keepdims=True)
-    whole = np.repeat(rest / max(classes - kept, 1), classes, axis=-1)
-    np.put_along_axis(whole, named.astype(np.int64), steps.astype(np.float64), axis=-1)
-    return whole / STEPS
 
 
 def encode_soft(soft: np.ndarray) -> bytes:

@@ -41,7 +41,8 @@ class ClassLearning(Learning):
         return ClassesEncoder(self.task.channels, validity)
 
     def loss(self, prediction: Tensor, target: Tensor, soft: Tensor | None = None) -> Tensor:
-        """Cross-entropy in nats (the paper's L_S); against the whole distribution where labels are soft."""
+        """Cross-entropy in nats (the paper's L_S); where labels are soft, against what they store: the probability of
+        each class that is named, and that of all others together."""
         target = target.long()
         if soft is not None:
             return _soft_cross_entropy(prediction, target, soft)
@@ -101,13 +102,15 @@ class ClassLearning(Learning):
 
 
 def _soft_cross_entropy(logits: Tensor, target: Tensor, soft: Tensor) -> Tensor:
-    """−Σ t·log p over all classes, t as :func:`shards.soft.distribution`; where there are no steps, of the target."""
+    """−Σ t·log p over the classes that are named, and all others as one class more; where there are no steps, of the
+    target."""
     log_p = logits.permute(0, 2, 3, 1).log_softmax(-1)
     named, steps = soft.permute(0, 2, 3, 1).chunk(2, -1)
-    others = log_p.shape[-1] - named.shape[-1]
-    steps = steps.to(log_p.dtype)
-    even = (STEPS - steps.sum(-1, keepdim=True)) / others if others else torch.zeros_like(steps[..., :1])
-    loss = -((steps - even) * log_p.gather(-1, named.long())).sum(-1) - even[..., 0] * log_p.sum(-1)
+    named, steps = named.long(), steps.to(log_p.dtype)
+    loss = -(steps * log_p.gather(-1, named)).sum(-1)
+    if named.shape[-1] < log_p.shape[-1]:
+        others = log_p.scatter(-1, named, -torch.inf).logsumexp(-1)
+        loss = loss - (STEPS - steps.sum(-1)) * others
     hard = -log_p.gather(-1, target.clamp(max=log_p.shape[-1] - 1).unsqueeze(-1))[..., 0]
     return torch.where(target != IGNORE, torch.where(steps.any(-1), loss / STEPS, hard), 0)
 
