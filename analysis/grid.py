@@ -147,7 +147,7 @@ def folder_of(dataset: str) -> Path:
     known = sorted({path.name for path in own.glob("*/") if any(rows_of(path))} | {*folders()} - {"engine"})
     near = difflib.get_close_matches(dataset, known, 1) or known
     hint = f"did you mean {' or '.join(near)}?" if near else "give a folder of configurations"
-    raise UserError("is no folder of configurations", file=dataset, hint=hint)
+    raise UserError("is not a folder of configurations", file=dataset, hint=hint)
 
 
 def rows_of(folder: Path) -> list[Path]:

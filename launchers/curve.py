@@ -83,4 +83,4 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise UserError(f"{text} is no list of budgets", key="--labels", hint="write --labels 25,50,100") from None
+        raise UserError(f"{text} is not a list of budgets", key="--labels", hint="write --labels 25,50,100") from None

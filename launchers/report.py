@@ -21,7 +21,7 @@ def table(options: argparse.Namespace) -> None:
         one, _, other = asked.partition(",")
         if one not in names or other not in names:
             hint = f"name two, such as {names[0]},{names[-1]}; there are {', '.join(names)}"
-            raise UserError(f"{asked} is no pair of experiments", key="--compare", hint=hint)
+            raise UserError(f"{asked} is not a pair of experiments", key="--compare", hint=hint)
         pairs.append((one, other))
     show_results(results, options.format, pairs)
 

@@ -1,7 +1,7 @@
 """From arrays to the bytes of a shard's members and back, by explicit decoders only. Labels: :mod:`shards.kinds`.
 
 Which decoder runs follows from the member's name and the manifest's tasks, never from the bytes: a member that
-is no PNG where a PNG is due is an error, and nothing is ever unpickled.
+is not a PNG where a PNG is due is an error, and nothing is ever unpickled.
 """
 
 import io
@@ -61,7 +61,7 @@ def open_image(data: bytes, image_format: str) -> Image.Image:
         raise
     except Exception as error:  # Pillow meets damage with nearly any exception
         raise BadFile(
-            f"is no {image_format} image that can be decoded ({error})",
+            f"is not a {image_format} image that can be decoded ({error})",
             hint="replace the file or make it again",
         ) from error
     return image

@@ -30,7 +30,7 @@ def read_exr(path: Path, channel: str | None = None) -> np.ndarray:
     try:
         height, width, (top, left) = _windows(OpenEXR.File(str(path), header_only=True, num_threads=0).header())
     except Exception as error:  # bindings of C++ raise nearly any
-        raise BadFile("is no EXR file that can be read", file=path, hint="render or copy it again") from error
+        raise BadFile("is not an EXR file that can be read", file=path, hint="render or copy it again") from error
     if height * width > MAX_PIXELS:
         what = f"{height * width} pixels are over the limit of {MAX_PIXELS}"
         raise UserError(what, file=path, hint="resize the frame before it is packed")
@@ -38,7 +38,7 @@ def read_exr(path: Path, channel: str | None = None) -> np.ndarray:
         file = OpenEXR.File(str(path), separate_channels=True, num_threads=0)
         found = {name: each.pixels for name, each in file.channels().items()}  # raises where pixels are damaged
     except Exception as error:
-        raise BadFile("is no EXR file that can be decoded", file=path, hint="render or copy it again") from error
+        raise BadFile("is not an EXR file that can be decoded", file=path, hint="render or copy it again") from error
     if len(file.parts) != 1:
         raise UserError(f"has {len(file.parts)} parts", file=path, hint="write one part, with a channel of the values")
     pixels = found[_choose(path, found, channel)].astype(np.float32)

@@ -52,7 +52,9 @@ def read_index(manifest: Manifest, shard: ShardInfo, allowed: Collection[str]) -
         strangers = sample["members"].keys() - allowed
         if strangers or not is_key(key):
             what = (
-                f"holds a member .{min(strangers)}, which the manifest does not declare" if strangers else "is no key"
+                f"holds a member .{min(strangers)}, which the manifest does not declare"
+                if strangers
+                else "is not a key"
             )
             raise UserError(what, file=path, key=key, hint="declare it as a task, or prepare the data again")
         if key in keys:

@@ -80,7 +80,7 @@ def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
         with reader.open() as file, tarfile.open(fileobj=file, mode="r:") as tar:
             found = tar.getnames()
     except (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError, MemoryError) as error:
-        raise UserError(f"is no whole tar ({error})", file=reader.path, hint=CURE) from error
+        raise UserError(f"is not a whole tar ({error})", file=reader.path, hint=CURE) from error
     allowed = allowed_members(manifest.tasks, manifest.kind, manifest.label_format)
     for name in found:
         if name.partition(".")[2] not in allowed:

@@ -82,7 +82,7 @@ class Keep:
             raise UserError(f"{value!r} is unknown", key="keep", hint=hint) from None
         if not 0 <= threshold < 1:
             hint = "give a confidence of at least 0 and less than 1, or all"
-            raise UserError(f"{threshold} is no threshold", key="keep", hint=hint)
+            raise UserError(f"{threshold} is not a threshold", key="keep", hint=hint)
         return cls(threshold, **more)
 
     @property

@@ -229,7 +229,7 @@ class Manifest:
         except UserError as error:
             raise UserError(error.what, file=path, key=error.key, hint=error.hint or _PREPARE) from error
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            what = f"is no manifest of format {FORMAT} ({type(error).__name__}: {error})"
+            what = f"is not a manifest of format {FORMAT} ({type(error).__name__}: {error})"
             raise UserError(what, file=path, hint=_PREPARE) from error
 
 

@@ -287,7 +287,7 @@ def _check(source: Source, out: Path, samples_per_shard: int) -> None:
             raise UserError(f"stands twice in {split}", key=twice, hint="rename one of the two files")
         wrong = next((key for key in keys if not is_key(key)), None)
         if wrong is not None:
-            raise UserError(f"{wrong!r} is no key", key=split, hint="use letters, digits, _ and - only")
+            raise UserError(f"{wrong!r} is not a key", key=split, hint="use letters, digits, _ and - only")
     if not any(source.splits.values()):
         raise UserError("no frames were found", file=out, hint="check the source's path and its split files")
 

@@ -61,7 +61,7 @@ class Task:
         if not self.zoom:
             object.__setattr__(self, "zoom", (self.unit and zoom_of(self.name, self.unit)) or "divide")
         if not self.name.replace("_", "").isalnum() or self.name != self.name.lower() or self.name in RESERVED:
-            problem = f"{self.name!r} is no task name (lower-case letters, digits, _; not {sorted(RESERVED)})"
+            problem = f"{self.name!r} is not a task name (lower-case letters, digits, _; not {sorted(RESERVED)})"
         elif kinds.storage_of(self.kind) is None:
             problem = f"kind {self.kind!r} is none of {', '.join(kinds.known())}"
         elif self.zoom != "divide" and "zoom" not in self.storage.options:

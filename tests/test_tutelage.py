@@ -100,7 +100,7 @@ def test_a_folder_of_another_run_is_refused(tiny_dataset, tmp_path):
     trainer(**few).fit()
     with pytest.raises(tt.UserError, match=r"mine: lr: holds a run with 0\.0001, not 0\.5; give another out"):
         trainer(**few, lr=0.5).fit()
-    with pytest.raises(tt.UserError, match=r"learning_rate: is no option of training; did you mean"):
+    with pytest.raises(tt.UserError, match=r"learning_rate: is not an option of training; did you mean"):
         trainer(learning_rate=1)
     assert trainer(**few, log_every=3).fit().name == "last"
 

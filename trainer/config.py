@@ -176,7 +176,7 @@ class Train:
     warmup_steps: int = option(0, least=0, once="warmup")
     """Steps over which the learning rate rises linearly before the schedule's own factor counts."""
     max_grad_norm: float | None = option(
-        None, above=0, wrong="is no norm", give="more than 0, or null for no limit", once="clip"
+        None, above=0, wrong="is not a norm", give="more than 0, or null for no limit", once="clip"
     )
     """Largest norm of the gradient; null for no limit."""
     ema: float | None = option(None, above=0, below=1, wrong="is not a decay", give=_DECAY)
@@ -241,7 +241,7 @@ class Label:
     store: str | None = option(None, check=url)
     """URL of a folder that the label shards are also written to when all are whole, such as
     s3://bucket/labels/${experiment}/seed-${seed}; students read them there where the teacher's run is not at hand."""
-    threshold: float = option(0.9, least=0, below=1, wrong="is no threshold", give=_CONFIDENCE)
+    threshold: float = option(0.9, least=0, below=1, wrong="is not a threshold", give=_CONFIDENCE)
     """Confidence whose kept fraction is reported (all labels are stored); in hundredths."""
 
 

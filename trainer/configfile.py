@@ -140,7 +140,7 @@ def read_yaml(path: Path, hint: str) -> Any:
     except FileNotFoundError:
         raise
     except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
-        raise UserError(f"is no configuration ({_first_line(error)})", file=path, hint=hint) from error
+        raise UserError(f"is not a configuration ({_first_line(error)})", file=path, hint=hint) from error
 
 
 def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]:
@@ -168,7 +168,7 @@ def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]
 def _parse(override: str) -> DictConfig:
     key, equals, written = override.partition("=")
     if not equals or not key:
-        raise UserError(f"{override!r} is no override", file=COMMAND_LINE, hint="write key=value")
+        raise UserError(f"{override!r} is not an override", file=COMMAND_LINE, hint="write key=value")
     try:
         return typed_override(key, written)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
@@ -189,7 +189,7 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
         place = getattr(error, "full_key", None)
         if place and "is not a ListConfig" in str(error):
             hint = f"write {place}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, place)}]"
-            raise UserError("is no list", file=file, key=place, hint=hint) from None
+            raise UserError("is not a list", file=file, key=place, hint=hint) from None
         raise UserError(_first_line(error), file=file, key=place, hint=meaning(place) or "correct the value") from None
 
 

@@ -78,7 +78,7 @@ class Experiment:
         at = place(data.path)
         if isinstance(at, Path) and not (at / NAME).exists():
             hint = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
-            raise UserError("is no prepared data set", file=data.path, key="data.path", hint=hint)
+            raise UserError("is not a prepared data set", file=data.path, key="data.path", hint=hint)
         limit = parse_bytes(data.cache_size, "data.cache_size")
         manifest = Manifest.load(at, cache=Cache(Path(data.cache) if data.cache else default_folder(), limit))
         model = self.config.model
@@ -240,7 +240,7 @@ class Experiment:
         """
         if not self.targets:
             what = "predicts nothing but its own inputs, so it can label nothing"
-            raise UserError(what, file=self.path, key="tasks", hint="give a teacher a task that is no input")
+            raise UserError(what, file=self.path, key="tasks", hint="give a teacher a task that is not an input")
         frames = self.training_frames(pseudo=False)
         targets = [task.name for task in self.targets]
         mask = frames.to_label(self.config.inputs, targets, shown=self.config.label.frames == "all")

@@ -139,7 +139,7 @@ class MultiTaskLoss:
             if name not in names:
                 raise UserError("no such task is trained", key=f"loss.weights.{name}", hint=f"use {', '.join(names)}")
             if not (weight >= 0 and math.isfinite(weight)):
-                raise UserError(f"{weight} is no weight", key=f"loss.weights.{name}", hint="use a number from 0 up")
+                raise UserError(f"{weight} is not a weight", key=f"loss.weights.{name}", hint="use a number from 0 up")
         if normalise not in get_args(Normalise):
             hint = f"use {' or '.join(get_args(Normalise))}"
             raise UserError(f"{normalise!r} is unknown", key="loss.normalise", hint=hint)

@@ -15,13 +15,13 @@ def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
     """``"96x128"`` → (96, 128), height first.
 
     Raises:
-        UserError: when it is no size.
+        UserError: when it is not a size.
     """
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)[x×](\d+)", text)
     if not match or not all(int(side) for side in match.groups()):
-        raise UserError(f"{text!r} is no size", key=key, hint="write HEIGHTxWIDTH, such as 480x640")
+        raise UserError(f"{text!r} is not a size", key=key, hint="write HEIGHTxWIDTH, such as 480x640")
     return int(match[1]), int(match[2])
 
 
@@ -29,7 +29,7 @@ def parse_bytes(text: str, key: str) -> int:
     """``"50GB"`` → 50,000,000,000.
 
     Raises:
-        UserError: when it is no number of bytes, or 0.
+        UserError: when it is not a number of bytes, or 0.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B?", text)
     size = int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " ")) if match else 0
@@ -58,7 +58,7 @@ def parse_every(value: int | str, key: str = "checkpoint.every") -> tuple[int | 
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(value))
     if not match or not float(match[1]) or not (match[2] or match[1].isdigit()):
         hint = "give a number of steps from 1 up, or minutes such as 30m"
-        raise UserError(f"{value!r} is no interval", key=key, hint=hint)
+        raise UserError(f"{value!r} is not an interval", key=key, hint=hint)
     return (None, 60 * float(match[1])) if match[2] else (int(match[1]), None)
 
 

@@ -24,7 +24,7 @@ console = _console()
 
 
 def show(table: RenderableType) -> None:
-    """Print a table, once for all ranks: as wide as it is where the output is no terminal, so that nothing is cut."""
+    """Print a table, once for all ranks: as wide as it is where that is not a terminal."""
     if rank() == 0:
         (console if console.is_terminal else _console(240)).print(table)
 
@@ -48,7 +48,7 @@ def progress(title: str, total: int, *, done: int = 0, show: bool = True, every:
     Args:
         total, done: of whatever is counted.
         show: False for ranks that stay silent.
-        every: seconds between the plain lines that stand in for the bar where the output is no terminal.
+        every: seconds between the plain lines that stand in for the bar where the output is not a terminal.
     """
     if not show:
         yield lambda advance, figures="": None

@@ -38,7 +38,7 @@ def options_of(folder: Path, hint: str = "restore it, or delete it") -> dict[str
     the run have the value that says what it did, or their default.
 
     Raises:
-        UserError: when that is no configuration.
+        UserError: when that is not a configuration.
     """
     path = folder / "config.yaml"
     if not path.exists():

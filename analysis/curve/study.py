@@ -221,7 +221,7 @@ def _scarce(config: Config, path: Path, task: str | None) -> str:
     if task is None and len(known) == 1:
         return known[0]
     if task not in known:
-        what = f"{task} is no task with pseudo-labels" if task else "several tasks have pseudo-labels"
+        what = f"{task} is not a task with pseudo-labels" if task else "several tasks have pseudo-labels"
         raise UserError(what, file=path, key="--task", hint=f"give one of {', '.join(known)}")
     return task
 
@@ -229,7 +229,9 @@ def _scarce(config: Config, path: Path, task: str | None) -> str:
 def _budgets(labels: Sequence[int]) -> list[int]:
     if not labels or min(labels) < 1:
         hint = "give numbers of frames, 1 or more: --labels 25,50,100"
-        raise UserError(f"{', '.join(map(str, labels)) or 'nothing'} is no list of budgets", key="--labels", hint=hint)
+        raise UserError(
+            f"{', '.join(map(str, labels)) or 'nothing'} is not a list of budgets", key="--labels", hint=hint
+        )
     return sorted(set(labels))
 
 

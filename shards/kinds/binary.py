@@ -96,7 +96,7 @@ class BinaryStorage(NamedStorage):
             raise UserError("masks are missing", hint="give a list of names, in the order of the bits")
         ignore = entry.get("ignore", _ignored(len(masks)))
         if not is_whole(ignore) or not 0 <= ignore < 2**16:
-            raise UserError(f"ignore {ignore!r} is no stored number", hint="give a whole number in 0..65535")
+            raise UserError(f"ignore {ignore!r} is not a stored number", hint="give a whole number in 0..65535")
         twice = next((name for name in masks if masks.count(name) > 1), None)
         if twice is not None:
             raise UserError(f"mask {twice!r} stands twice", hint="give every mask a name of its own")

@@ -28,7 +28,7 @@ def declared_numbers(entry: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[st
     named, stored = _names(entry)
     wrong = next((name for name in named if not isinstance(name, str)), None)
     if wrong is not None:
-        raise UserError(f"class name {wrong!r} is no text to YAML", hint="put it in quotes")
+        raise UserError(f"class name {wrong!r} is not a text to YAML", hint="put it in quotes")
     if "" in named:
         raise UserError("a class has an empty name", hint="name every class")
     names = tuple(dict.fromkeys(named))  # several numbers of one name are one class
@@ -38,7 +38,7 @@ def declared_numbers(entry: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[st
     ignore = [each for each in given if not is_list(each)]
     for number in (*stored, *ignore):
         if not is_whole(number) or not 0 <= number < _VALUES:
-            raise UserError(f"{number!r} is no stored number", hint=f"give whole numbers in 0..{_VALUES - 1}")
+            raise UserError(f"{number!r} is not a stored number", hint=f"give whole numbers in 0..{_VALUES - 1}")
     if not all(map(is_colour, colours)):
         raise UserError(f"ignore {given!r} is neither numbers nor colours", hint="a colour is [r, g, b] in 0..255")
     both = next((number for number in stored if number in ignore), None)
@@ -123,7 +123,7 @@ def _names(entry: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     if is_whole(classes) or is_list(classes):
         names = tuple(classes) if is_list(classes) else tuple(f"class {index}" for index in range(classes))
         if not is_whole(offset):
-            raise UserError(f"offset {offset!r} is no whole number", hint="give the stored number of class 0")
+            raise UserError(f"offset {offset!r} is not a whole number", hint="give the stored number of class 0")
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             hint = f"write {{number: name, ...}} to give one class several numbers: {{3: {twice}, 7: {twice}}}"

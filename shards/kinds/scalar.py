@@ -139,7 +139,7 @@ class ScalarStorage(Storage):
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if not is_number(entry.get("scale")):
-            raise UserError("scale is no number", hint="give the value of one stored step: 0.001 for mm in m")
+            raise UserError("scale is not a number", hint="give the value of one stored step: 0.001 for mm in m")
         unit = str(entry.get("unit", "m"))
         metres = LENGTHS.get(unit, 1.0)  # losses, limits of metrics and weights of tasks are meant for metres
         fields = {"scale": float(entry["scale"]) * metres, "unit": "m" if unit in LENGTHS else unit}

@@ -30,7 +30,7 @@ def declared_how(entry: Mapping[str, Any], unit: str = "m") -> dict[str, Any]:
     Limits are brought to metres, and ``unit`` is there for a unit of length that is not the metre.
 
     Raises:
-        UserError: when they are not numbers, the range is empty, or the channel is no name.
+        UserError: when they are not numbers, the range is empty, or the channel is not a name.
     """
     how: dict[str, Any] = {}
     if "invalid" in entry:
@@ -49,7 +49,7 @@ def declared_how(entry: Mapping[str, Any], unit: str = "m") -> dict[str, Any]:
         how["unit"] = unit
     if "channel" in entry:
         if not isinstance(entry["channel"], str):
-            raise UserError(f"channel {entry['channel']!r} is no name", hint="name a channel of the EXR files: Z")
+            raise UserError(f"channel {entry['channel']!r} is not a name", hint="name a channel of the EXR files: Z")
         how["channel"] = entry["channel"]
     return how
 
@@ -129,7 +129,7 @@ def _load_npy(path: Path) -> np.ndarray:
         array = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except (OSError, ValueError, TokenError) as error:
         hint = "write it again with numpy.save"
-        raise BadFile(f"is no array that can be read ({error})", file=path, hint=hint) from error
+        raise BadFile(f"is not an array that can be read ({error})", file=path, hint=hint) from error
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise UserError("is no (height, width) array of numbers", file=path, hint="save one number a pixel")
     if array.size > MAX_PIXELS:

@@ -173,7 +173,7 @@ def _load(path: Path) -> Mapping[str, Any]:
         reason = " ".join(str(error).split())
         raise UserError(f"is no YAML that can be read ({reason})", file=path, hint="correct the file") from error
     if not isinstance(spec, Mapping):
-        raise UserError("is no mapping", file=path, hint=f"give its keys: {', '.join(_KEYS)}")
+        raise UserError("is not a mapping", file=path, hint=f"give its keys: {', '.join(_KEYS)}")
     return spec
 
 
@@ -190,7 +190,7 @@ def _check_keys(where: Path, parent: str, entry: Mapping[Any, Any], known: Seque
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             hint = f"did you mean {near}? known: {', '.join(known)}"
-            raise UserError("is no key", file=where, key=f"{parent}.{key}".lstrip("."), hint=hint)
+            raise UserError("is not a key", file=where, key=f"{parent}.{key}".lstrip("."), hint=hint)
 
 
 def _is_camera(value: Any) -> bool:

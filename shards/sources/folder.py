@@ -120,7 +120,7 @@ class Folder:
         self.tasks = tuple(each.task for each in self._formats)
         if declared.images == IMAGES and not (self.root / "rgb").is_dir():
             hint = f"make it, or say in {FILE} where images lie, such as images: 'color/{{name}}'"
-            raise UserError("is no folder", file=self.root / "rgb", hint=hint)
+            raise UserError("is not a folder", file=self.root / "rgb", hint=hint)
         pictures = declared.images.find(self.root, RGB_SUFFIXES)
         found = {each.task.name: each.pattern.find(self.root, each.task.storage.suffixes) for each in self._formats}
         images = self._images(declared.images, pictures, found.values())

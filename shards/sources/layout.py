@@ -50,7 +50,7 @@ class Pattern:
         fields = _FIELD.findall(self.text)
         hint = "write {name} once, and {split} at most once: '{split}/images/{name}'"
         if sorted(fields) not in (["name"], ["name", "split"]) or "{" in _FIELD.sub("", self.text):
-            raise UserError(f"{self.text!r} is no pattern", hint=hint)
+            raise UserError(f"{self.text!r} is not a pattern", hint=hint)
         if PurePosixPath(self.text).is_absolute() or ".." in PurePosixPath(self.text).parts:
             raise UserError(f"{self.text!r} leaves the folder", hint="name files inside it")
 

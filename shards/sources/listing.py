@@ -22,7 +22,7 @@ def files_by_stem(
         UserError: when there is no folder, one cannot be read, or two files have the same stem.
     """
     if not folder.is_dir():
-        raise UserError("is no folder", file=folder, hint="make it, or correct the path")
+        raise UserError("is not a folder", file=folder, hint="make it, or correct the path")
     names = []
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         own = Path(parent).resolve()

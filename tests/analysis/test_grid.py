@@ -64,7 +64,7 @@ def test_a_folder_by_its_name_or_its_path(tmp_path, monkeypatch):
         "configs/nyudv2",
         "mine",
     ]
-    with pytest.raises(UserError, match=r"nyud: is no folder of configurations; did you mean nyudv2\?"):
+    with pytest.raises(UserError, match=r"nyud: is not a folder of configurations; did you mean nyudv2\?"):
         folder_of("nyud")
     with pytest.raises(UserError, match="mine: holds no configuration of a row"):
         Grid("mine")
@@ -114,7 +114,7 @@ def test_what_would_fail_is_said_before_anything_is_run(configs, ran, tmp_path, 
 
 
 def test_what_keeps_every_run_from_starting_is_one_error(made, ran, tmp_path):
-    with pytest.raises(UserError, match=r"nowhere: data\.path: is no prepared data set"):
+    with pytest.raises(UserError, match=r"nowhere: data\.path: is not a prepared data set"):
         made(None, 2, f"data.path={tmp_path / 'nowhere'}").run()
     assert not ran
 

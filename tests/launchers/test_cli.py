@@ -228,7 +228,7 @@ def test_table_compares_whatever_is_asked_for(done, capsys):
     assert line.split(",")[2] == f"{difference:+.2f}".replace("-", "−") and line.endswith("undetermined: one seed")
     for wrong in ("student", "student,", "student,nobody", "student,teacher,student"):
         assert main(["table", "runs", "--compare", wrong]) == 1
-        said = f"--compare: {wrong} is no pair of experiments; name two, such as student,teacher; there are"
+        said = f"--compare: {wrong} is not a pair of experiments; name two, such as student,teacher; there are"
         assert said in capsys.readouterr().err
 
 

@@ -73,7 +73,7 @@ def test_a_mistyped_key(fails, place):
 
 def test_a_data_set_that_does_not_exist(fails, place):
     for command in ("train", "run"):
-        fails(f"{command} teacher.yaml data.path=nowhere", "nowhere: data.path: is no prepared data set; prepare")
+        fails(f"{command} teacher.yaml data.path=nowhere", "nowhere: data.path: is not a prepared data set; prepare")
     fails("inspect nowhere", "nowhere/MANIFEST.json: does not exist; make the data set with `tutelage prepare`")
 
 
@@ -84,7 +84,7 @@ def test_what_predict_and_export_cannot_do(fails, place):
     fails("predict nowhere photos --out p --picture q.jpg", "--picture: q.jpg does not end in .png; name a .png file")
     fails("predict nowhere photos --out p --picture photos/more/q.png", "would be one of the pictures in photos; draw")
     fails("export nowhere --out network.onnx", "--out: network.onnx does not end in .pt2; name a .pt2 file")
-    fails("export nowhere --out network.pt2 --size 96", "--size: '96' is no size")
+    fails("export nowhere --out network.pt2 --size 96", "--size: '96' is not a size")
     assert not Path("p").exists()
 
 
@@ -123,7 +123,7 @@ def test_sources_that_are_not_there(fails, place):
 
 
 def test_options_of_prepare_out_of_range(fails, place):
-    fails("prepare scenes out --size big", "--size: 'big' is no size; write HEIGHTxWIDTH")
+    fails("prepare scenes out --size big", "--size: 'big' is not a size; write HEIGHTxWIDTH")
     fails("prepare scenes out --jobs 0", "--jobs: 0 processes; give 1 or more")
     fails("prepare scenes out --window 5", "--window: is of normals, which are not asked for; give --normals too")
     fails("prepare scenes out --normals --window 4", "--window: 4 pixels; give an odd number from 3 up")

@@ -150,7 +150,7 @@ def test_a_flipped_bit_in_a_member_names_it(folder, name):
 @pytest.mark.parametrize(
     ("name", "within", "what", "key"),
     [
-        ("train-003.rgb.jpg", 0, "is no whole tar", None),
+        ("train-003.rgb.jpg", 0, "is not a whole tar", None),
         ("train-004.rgb.png", 0, "members differ from the index", "train-004.rgb.png"),
         ("train-004.depth.png", 150, "members differ from the index", "train-004.depth.png"),  # the header's checksum
         ("train-005.json", 500, "members differ from the index", "train-005.json"),  # the header's padding
@@ -241,11 +241,11 @@ def huge():
 @pytest.mark.parametrize(
     ("extension", "data", "what"),
     [
-        ("rgb.png", RGB[:45], "is no PNG image that can be decoded"),
-        ("rgb.jpg", RGB, "is no JPEG image that can be decoded"),
+        ("rgb.png", RGB[:45], "is not a PNG image that can be decoded"),
+        ("rgb.jpg", RGB, "is not a JPEG image that can be decoded"),
         ("rgb.png", png(CLASSES), "is a L image, not 8-bit RGB"),
-        ("semseg.png", b"", "is no PNG image that can be decoded"),
-        ("semseg.png", png(CLASSES)[:45], "is no PNG image that can be decoded"),
+        ("semseg.png", b"", "is not a PNG image that can be decoded"),
+        ("semseg.png", png(CLASSES)[:45], "is not a PNG image that can be decoded"),
         ("semseg.png", huge(), "8001x8000 pixels are over the limit of 64000000"),
         ("semseg.png", png(CLASSES + 4), "class 4 is out of range (0..3, 255 for none)"),
         ("semseg.png", png(CLASSES.astype(np.uint16)), "is a I;16 image, where L is due"),
@@ -280,7 +280,7 @@ def test_a_label_of_another_size_than_its_image(tmp_path, extension, label):
 @pytest.mark.parametrize("key", ["a.b", "../../etc/passwd", "a/b", "", "a b"])
 def test_a_key_that_is_none(tmp_path, key):
     manifest = dataset_of(tmp_path, {key: {"rgb.png": RGB}}, TASKS)
-    expect(manifest, "train-000000.index.json", key, "is no key")
+    expect(manifest, "train-000000.index.json", key, "is not a key")
 
 
 # --- a missing or changed file ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Labels and images survive storage, and what is no image of its kind is refused."""
+"""Labels and images survive storage, and what is not an image of its kind is refused."""
 
 import io
 import struct
@@ -139,9 +139,9 @@ def test_other_bytes_are_no_rgb(data):
 
 
 def test_the_decoder_follows_from_the_name_and_not_from_the_bytes():
-    with pytest.raises(UserError, match="is no PNG image that can be decoded"):
+    with pytest.raises(UserError, match="is not a PNG image that can be decoded"):
         decode_rgb(rgb_bytes("JPEG"), "png")
-    with pytest.raises(UserError, match="is no PNG image that can be decoded"):
+    with pytest.raises(UserError, match="is not a PNG image that can be decoded"):
         SEMSEG.storage.decode(rgb_bytes("JPEG", "L"))
 
 

@@ -63,7 +63,9 @@ def test_several_channels_that_could_be_meant(write):
 def test_a_damaged_file(write, keep):
     path = write({"Z": Z})
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(BadFile, match=r"z\.exr: is no EXR file that can be (read|decoded); render or copy it again"):
+    with pytest.raises(
+        BadFile, match=r"z\.exr: is not an EXR file that can be (read|decoded); render or copy it again"
+    ):
         read_exr(path)
 
 

@@ -256,10 +256,10 @@ def test_a_zoom_is_declared_and_written_back(root):
 
 
 def test_missing_folders_are_errors(root):
-    with pytest.raises(UserError, match=r"normals: is no folder"):
+    with pytest.raises(UserError, match=r"normals: is not a folder"):
         declare(root, "tasks: {normals: {kind: unit_vector}}")
         Folder(root)
-    with pytest.raises(UserError, match=r"elsewhere/rgb: is no folder"):
+    with pytest.raises(UserError, match=r"elsewhere/rgb: is not a folder"):
         Folder(root / "elsewhere", classes=3)
 
 
@@ -331,7 +331,7 @@ def test_metric_labels_may_be_npy(root):
 def test_npy_files_are_never_unpickled(root):
     (root / "depth/0002.png").unlink()
     np.save(root / "depth/0002.npy", np.array([[{}]]), allow_pickle=True)
-    with pytest.raises(UserError, match=r"0002.npy: is no array that can be read .*; write it again"):
+    with pytest.raises(UserError, match=r"0002.npy: is not an array that can be read .*; write it again"):
         warehouse(root, depth_scale=1).load("train", 0)
 
 
@@ -339,7 +339,7 @@ def test_npy_files_are_never_unpickled(root):
 def test_a_broken_npy_is_an_error(root, content):
     (root / "depth/0002.png").unlink()
     (root / "depth/0002.npy").write_bytes(content)
-    with pytest.raises(UserError, match=r"0002.npy: is no array"):
+    with pytest.raises(UserError, match=r"0002.npy: is not an array"):
         warehouse(root, depth_scale=1).load("train", 0)
 
 
@@ -444,23 +444,32 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("taks: {}", r"dataset.yaml: taks: is no key; did you mean tasks\? known: name, images, val_fraction, tasks"),
-        ("tasks: {depth: {kind: scalar, scal: 1}}", r"tasks.depth.scal: is no key; did you mean scale\?"),
+        (
+            "taks: {}",
+            r"dataset.yaml: taks: is not a key; did you mean tasks\? known: name, images, val_fraction, tasks",
+        ),
+        ("tasks: {depth: {kind: scalar, scal: 1}}", r"tasks.depth.scal: is not a key; did you mean scale\?"),
         ("tasks: {semseg: {kind: classes, classes: 3, colors: []}}", r"semseg.colors: .* did you mean colours\?"),
-        ("tasks: {depth: {kind: scalar, classes: 3}}", r"tasks.depth.classes: is no key"),
+        ("tasks: {depth: {kind: scalar, classes: 3}}", r"tasks.depth.classes: is not a key"),
         ("tasks: {depth: {scale: 1}}", r"tasks.depth: has no kind; give kind: classes, scalar, unit_vector"),
         ("tasks: {depth: {kind: metrik}}", r"tasks.depth: has no kind"),
         ("tasks: {depth: {kind: [scalar]}}", r"tasks.depth: has no kind"),
-        ("tasks: {depth: {kind: scalar}}", r"tasks.depth: scale is no number; give the value of one stored step"),
+        ("tasks: {depth: {kind: scalar}}", r"tasks.depth: scale is not a number; give the value of one stored step"),
         ("tasks: {depth: {kind: scalar, scale: -1}}", r"tasks.depth: scale -1.0 is not positive; "),
         ("tasks: {depth: {kind: scalar, scale: 1, zoom: up}}", r"tasks.depth: zoom 'up' is none of divide, multiply"),
-        ("tasks: {Depth: {kind: unit_vector}}", r"tasks.Depth: 'Depth' is no task name"),
+        ("tasks: {Depth: {kind: unit_vector}}", r"tasks.Depth: 'Depth' is not a task name"),
         ("tasks: {semseg: {kind: classes}}", r"tasks.semseg: classes are missing; give a list"),
-        ("tasks: {semseg: {kind: classes, classes: [yes, no]}}", r"class name True is no text to YAML; put it in quo"),
+        (
+            "tasks: {semseg: {kind: classes, classes: [yes, no]}}",
+            r"class name True is not a text to YAML; put it in quo",
+        ),
         ("tasks: {semseg: {kind: classes, classes: [a, b], ignore: 1}}", r"stored 1 is both ignored and class 1 \(b"),
-        ("tasks: {semseg: {kind: classes, classes: [a], ignore: x}}", r"'x' is no stored number; give whole numbers"),
-        ("tasks: {semseg: {kind: classes, classes: [a], offset: -1}}", r"tasks.semseg: -1 is no stored number"),
-        ("tasks: {semseg: {kind: classes, classes: [a], offset: 1.5}}", r"offset 1.5 is no whole number"),
+        (
+            "tasks: {semseg: {kind: classes, classes: [a], ignore: x}}",
+            r"'x' is not a stored number; give whole numbers",
+        ),
+        ("tasks: {semseg: {kind: classes, classes: [a], offset: -1}}", r"tasks.semseg: -1 is not a stored number"),
+        ("tasks: {semseg: {kind: classes, classes: [a], offset: 1.5}}", r"offset 1.5 is not a whole number"),
         ("tasks: {semseg: {kind: classes, classes: {1: a}, offset: 1}}", r"offset beside classes that have stored"),
         ("tasks: {semseg: {kind: classes, classes: [a], colours: [red]}}", r"colours are no list of \[r, g, b\]"),
         ("tasks: {semseg: {kind: classes, classes: 2, colours: [[1, 2, 3]]}}", r"1 colours for 2 classes; "),
@@ -472,7 +481,7 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
         ("intrinsics: {fx: 1, fy: 1, cx: .nan, cy: 0}", r"intrinsics: {.*nan.*}; give fx, fy, cx, cy in pixels"),
         ("intrinsics: 525", r"intrinsics: 525; give fx, fy, cx, cy in pixels"),
         ("name: [", r"dataset.yaml: is no YAML that can be read .*line 1.*; correct the file"),
-        ("- a", r"dataset.yaml: is no mapping; give its keys: name"),
+        ("- a", r"dataset.yaml: is not a mapping; give its keys: name"),
         ("!!python/object/apply:os.system [true]", r"is no YAML that can be read"),
     ],
 )

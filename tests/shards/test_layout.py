@@ -92,7 +92,9 @@ def test_what_tests_validates_where_nothing_else_does():
 
 @pytest.mark.parametrize("text", ["rgb", "{name}/{name}", "{file}", "{name}{", "/data/{name}", "../{name}", "{split}"])
 def test_what_is_no_pattern(text):
-    with pytest.raises(UserError, match=r"is no pattern; write \{name\} once|leaves the folder; name files inside it"):
+    with pytest.raises(
+        UserError, match=r"is not a pattern; write \{name\} once|leaves the folder; name files inside it"
+    ):
         Pattern(text)
 
 
@@ -113,8 +115,8 @@ def test_what_is_no_pattern(text):
             "images: 'color/{name}'\nval_fraction: 0.5\ntasks: {semseg: {CLASSES, files: 'color/{name}_M'}}",
             "semseg.files: color.* no file",
         ),
-        ("images: 'colour/{name}'\ntasks: {semseg: {CLASSES, files: 'color/{name}'}}", "colour: is no folder"),
-        ("tasks: {semseg: {CLASSES}}", "rgb: is no folder; make it, or say in dataset.yaml where images lie"),
+        ("images: 'colour/{name}'\ntasks: {semseg: {CLASSES, files: 'color/{name}'}}", "colour: is not a folder"),
+        ("tasks: {semseg: {CLASSES}}", "rgb: is not a folder; make it, or say in dataset.yaml where images lie"),
     ],
 )
 def test_errors_name_the_key(save, tmp_path: Path, text, message):

@@ -1,4 +1,4 @@
-"""Files by stem: what counts, what is passed over, and what is no folder that can be read."""
+"""Files by stem: what counts, what is passed over, and what is not a folder that can be read."""
 
 import os
 
@@ -25,7 +25,7 @@ def test_files_of_folders_within_and_behind_links(tmp_path):
 
 
 def test_refusals(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="nowhere: is no folder; make it"):
+    with pytest.raises(UserError, match="nowhere: is not a folder; make it"):
         files_by_stem(tmp_path / "nowhere", {".jpg"})
     for name in ("a.jpg", "a.png"):
         (tmp_path / name).touch()

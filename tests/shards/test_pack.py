@@ -321,7 +321,7 @@ def test_a_worker_that_the_system_kills_is_one_line():
     ("splits", "what", "key"),
     [
         ({"train": ["a", "b", "a"]}, "stands twice in train", "a"),
-        ({"train": ["a", "b.c"]}, "'b.c' is no key", "train"),
+        ({"train": ["a", "b.c"]}, "'b.c' is not a key", "train"),
         ({"train": [], "val": []}, "no frames were found", None),
     ],
 )
@@ -412,7 +412,7 @@ FILES = {name: Path(f"raw/{name}.png") for name in ("rgb", "semseg", "depth", "n
     ("rgb", "labels", "member", "what"),
     [
         (b"GIF89a", {}, "rgb", "rgb is neither JPEG, PNG nor WebP; convert"),
-        (png(RGB)[:40], {}, "rgb", "rgb is no PNG image that can be decoded .*; replace"),
+        (png(RGB)[:40], {}, "rgb", "rgb is not a PNG image that can be decoded .*; replace"),
         (png(RGB[..., 0]), {}, "rgb", "rgb is a L image, not 8-bit RGB; convert"),
         (RGB, {"semseg": np.zeros((6, 4), np.uint8)}, "semseg", "semseg is 6x4, its image 4x6; give every label"),
         (RGB, {"depth": np.ones((4, 5), np.float32)}, "depth", "depth is 4x5, its image 4x6; register it"),
@@ -470,7 +470,7 @@ def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path):
     made = pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=said.append)
     assert [(split, made.samples(split)) for split in ("train", "val")] == [("train", 10), ("val", 3)]
     assert verify(made) == 13 and len(said) == 4
-    assert said[0].startswith("raw/train/2.png: train-002: rgb is no PNG image that can be decoded")
+    assert said[0].startswith("raw/train/2.png: train-002: rgb is not a PNG image that can be decoded")
     keys = {reader.key(i) for reader in (Readers(made, "train")[n] for n in range(4)) for i in range(len(reader))}
     assert keys == {f"train-{i:03d}" for i in range(12) if i not in Unreadable.bad}
     again: list[str] = []
@@ -479,7 +479,7 @@ def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path):
 
 
 def test_a_strict_call_ends_at_the_first(tmp_path):
-    with pytest.raises(UserError, match=r"raw/train/2\.png: train-002: rgb is no PNG image"):
+    with pytest.raises(UserError, match=r"raw/train/2\.png: train-002: rgb is not a PNG image"):
         pack(Unreadable(), tmp_path / "d", samples_per_shard=3)
     said: list[str] = []
     pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=said.append)

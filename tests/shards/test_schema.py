@@ -40,7 +40,7 @@ JSON = {
 
 
 def read(entry: Any) -> Whole:
-    return from_json(Whole, entry, "is no whole", "w.json", "make it again")
+    return from_json(Whole, entry, "is not a whole", "w.json", "make it again")
 
 
 def test_it_is_written_in_the_order_of_its_fields_without_what_is_beside_it():
@@ -57,20 +57,23 @@ def test_it_is_read_back_and_what_is_missing_or_more_does_no_harm():
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ([], "w.json: is no whole: [] is not a mapping; make it again"),
-        ({}, "w.json: name: is no whole: it is missing; make it again"),
-        ({"name": 3}, "w.json: name: is no whole: 3 is not text; make it again"),
-        ({"size": [3, 4, 5]}, "w.json: size: is no whole: [3, 4, 5] is not a list of 2; make it again"),
-        ({"size": [3, 0.5]}, "w.json: size.1: is no whole: 0.5 is not an integer; make it again"),
-        ({"rare": True}, "w.json: rare: is no whole: True is not an integer; make it again"),
-        ({"origin": 3}, "w.json: origin: is no whole: 3 is not true or false; make it again"),
-        ({"parts": [{"low": 1}, {}]}, "w.json: parts.1.low: is no whole: it is missing; make it again"),
+        ([], "w.json: is not a whole: [] is not a mapping; make it again"),
+        ({}, "w.json: name: is not a whole: it is missing; make it again"),
+        ({"name": 3}, "w.json: name: is not a whole: 3 is not text; make it again"),
+        ({"size": [3, 4, 5]}, "w.json: size: is not a whole: [3, 4, 5] is not a list of 2; make it again"),
+        ({"size": [3, 0.5]}, "w.json: size.1: is not a whole: 0.5 is not an integer; make it again"),
+        ({"rare": True}, "w.json: rare: is not a whole: True is not an integer; make it again"),
+        ({"origin": 3}, "w.json: origin: is not a whole: 3 is not true or false; make it again"),
+        ({"parts": [{"low": 1}, {}]}, "w.json: parts.1.low: is not a whole: it is missing; make it again"),
         (
             {"parts": [{"low": 1, "way": "on"}]},
-            "w.json: parts.0.way: is no whole: 'on' is not up or down; make it again",
+            "w.json: parts.0.way: is not a whole: 'on' is not up or down; make it again",
         ),
-        ({"values": {"x": "1"}}, "w.json: values.x: is no whole: '1' is not a number; make it again"),
-        ({"values": [0] * 99}, f"w.json: values: is no whole: {str([0] * 99)[:37]}... is not a mapping; make it again"),
+        ({"values": {"x": "1"}}, "w.json: values.x: is not a whole: '1' is not a number; make it again"),
+        (
+            {"values": [0] * 99},
+            f"w.json: values: is not a whole: {str([0] * 99)[:37]}... is not a mapping; make it again",
+        ),
     ],
 )
 def test_another_form_is_named_by_its_key(entry, said):

@@ -241,8 +241,8 @@ WRONG = {
     "negative workers": ("data: {path: d, num_workers: -1}", "data.num_workers: -1", "give 0 or more"),
     "not a number": (DATA + "train: {lr: .nan}", "train.lr: nan", "give 0 or more"),
     "negative budget": (DATA + "labels: {depth: -1}", "labels.depth: -1 frames", "give 0 or more"),
-    "size": ("data: {path: d, size: 12}", "data.size: '12' is no size", "write HEIGHTxWIDTH"),
-    "empty size": ("data: {path: d, crop: 00x4}", "data.crop: '00x4' is no size", "write HEIGHTxWIDTH"),
+    "size": ("data: {path: d, size: 12}", "data.size: '12' is not a size", "write HEIGHTxWIDTH"),
+    "empty size": ("data: {path: d, crop: 00x4}", "data.crop: '00x4' is not a size", "write HEIGHTxWIDTH"),
     "no inputs": (DATA + "inputs: []", "inputs: [] is empty", "name each one once"),
     "no pretrained inputs": (
         DATA + "model: {pretrained_inputs: []}",
@@ -257,22 +257,26 @@ WRONG = {
     ),
     "threshold": (
         DATA + "pseudo: {semseg: {teacher: t, keep: 1}}",
-        "pseudo.semseg.keep: 1.0 is no threshold",
+        "pseudo.semseg.keep: 1.0 is not a threshold",
         "give a confidence",
     ),
-    "label threshold": (DATA + "label: {threshold: 1.5}", "label.threshold: 1.5 is no threshold", "give a confidence"),
+    "label threshold": (
+        DATA + "label: {threshold: 1.5}",
+        "label.threshold: 1.5 is not a threshold",
+        "give a confidence",
+    ),
     "interpolation": (
         "data: {path: '${nowhere}'}",
         "data.path: Interpolation key 'nowhere'",
         "correct the interpolation",
     ),
     "environment": ("data: {path: '${oc.env:TUTELAGE_NOT_SET}'}", "data.path: KeyError", "correct the interpolation"),
-    "grammar": ("data: {path: '${'}", "is no configuration", "correct it"),
-    "syntax": ("seed: 1\nval: ]", "is no configuration (line 2: ", "correct it"),
-    "key twice": (DATA + "val: 1\nval: 2", "is no configuration (line 3: found duplicate key val)", "correct it"),
-    "no list": (DATA + "augment: {zoom: 1.5}", "augment.zoom: is no list", "write augment.zoom: [1.5]"),
+    "grammar": ("data: {path: '${'}", "is not a configuration", "correct it"),
+    "syntax": ("seed: 1\nval: ]", "is not a configuration (line 2: ", "correct it"),
+    "key twice": (DATA + "val: 1\nval: 2", "is not a configuration (line 3: found duplicate key val)", "correct it"),
+    "no list": (DATA + "augment: {zoom: 1.5}", "augment.zoom: is not a list", "write augment.zoom: [1.5]"),
     "list": ("- a", "holds no keys", "write `key: value`"),
-    "number": ("3", "is no configuration", "correct it"),
+    "number": ("3", "is not a configuration", "correct it"),
     "inherits a number": (DATA + "inherits: 3", "inherits: 3 names no file", "name one file"),
     "inherits nothing": (DATA + "inherits:", "inherits: None names no file", "name one file"),
     "inherits itself": (DATA + "inherits: c.yaml", "inherits: inherits itself", "break the circle"),
@@ -297,17 +301,17 @@ def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, what, hint):
 @pytest.mark.parametrize(
     ("override", "message"),
     {
-        "train.lr": "command line: 'train.lr' is no override; write key=value",
-        "=3": "command line: '=3' is no override; write key=value",
+        "train.lr": "command line: 'train.lr' is not an override; write key=value",
+        "=3": "command line: '=3' is not an override; write key=value",
         "train.lr=fast": "command line: train.lr: Value 'fast'",
         "train.lr=[": "command line: train.lr: ",
         "train.precision=fp8": "command line: train.precision: 'fp8' is unknown",
         "seed=99999999999999999999": "command line: seed: 99999999999999999999 is too large; give less than 2^63",
         "seed=-1": "command line: seed: -1 is less than 0",
-        "train.max_grad_norm=-1": "command line: train.max_grad_norm: -1.0 is no norm; give more than 0, or null",
-        "train.max_grad_norm=0": "command line: train.max_grad_norm: 0.0 is no norm",
-        "inputs=rgb": "command line: inputs: is no list; write inputs=[rgb]",
-        "data.size=big": "command line: data.size: 'big' is no size",
+        "train.max_grad_norm=-1": "command line: train.max_grad_norm: -1.0 is not a norm; give more than 0, or null",
+        "train.max_grad_norm=0": "command line: train.max_grad_norm: 0.0 is not a norm",
+        "inputs=rgb": "command line: inputs: is not a list; write inputs=[rgb]",
+        "data.size=big": "command line: data.size: 'big' is not a size",
     }.items(),
 )
 def test_a_wrong_override_names_the_command_line(tmp_path, override, message):
@@ -329,7 +333,7 @@ def test_a_missing_file_names_a_near_one(tmp_path):
 
 def test_what_is_no_text_is_no_configuration(tmp_path):
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00\x81")
-    assert "is no configuration" in error_of(tmp_path / "c.yaml")
+    assert "is not a configuration" in error_of(tmp_path / "c.yaml")
     assert "is a folder; name one of its configurations" in error_of(tmp_path)
 
 
@@ -337,5 +341,5 @@ def test_sizes():
     assert parse_size(None, "data.size") is None
     assert parse_size("96x128", "data.size") == (96, 128)
     for wrong in ("96", "96x", "x96", "96x128x3", "0x128", "-1x5", "axb"):
-        with pytest.raises(UserError, match=r"data\.size: .* is no size; write HEIGHTxWIDTH"):
+        with pytest.raises(UserError, match=r"data\.size: .* is not a size; write HEIGHTxWIDTH"):
             parse_size(wrong, "data.size")

@@ -82,5 +82,5 @@ def test_a_compiled_network_under_an_engine_that_takes_it_apart(make, monkeypatc
 def test_an_engine_that_is_not_known(monkeypatch):
     network = torch.nn.Linear(1, 1)
     process: Any = SimpleNamespace(distributed_type=DistributedType.MEGATRON_LM)
-    with pytest.raises(UserError, match=r"distributed_type: MEGATRON_LM is no engine of this trainer; use one of"):
+    with pytest.raises(UserError, match=r"distributed_type: MEGATRON_LM is not an engine of this trainer; use one of"):
         choose(process, network, torch.optim.Adam(network.parameters()))

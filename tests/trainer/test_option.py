@@ -79,7 +79,7 @@ def test_a_structured_configuration_has_the_defaults_and_its_values_are_found_wi
         (Facts(least=1), 0, 1, ("0 is less than 1", "give 1 or more")),
         (Facts(least=0, below=2**63), 2**63, 2**63 - 1, (f"{2**63} is too large", "give less than 2^63")),
         (Facts(least=0, most=1, wrong="is not a share"), 1.5, 1, ("1.5 is not a share", "give 0 to 1")),
-        (Facts(above=0, wrong="is no norm", give="more than 0"), 0, None, ("0 is no norm", "give more than 0")),
+        (Facts(above=0, wrong="is not a norm", give="more than 0"), 0, None, ("0 is not a norm", "give more than 0")),
         (Facts(least=0), float("nan"), None, ("nan is less than 0", "give 0 or more")),
         (Facts(above=0), 0, 1, ("0 is out of range", "give more than 0")),
         (Facts(above=0, below=1), 1, 0.5, ("1 is out of range", "give more than 0 and less than 1")),
@@ -150,5 +150,5 @@ def test_no_other_place_lists_options():
 
 
 def test_a_wrong_form_names_the_option():
-    with pytest.raises(UserError, match="'big' is no size"):
+    with pytest.raises(UserError, match="'big' is not a size"):
         facts(Outer)["inner.size"].check("big", "inner.size")  # type: ignore[misc]

@@ -160,7 +160,7 @@ def test_a_store_that_is_not_there(s3, make):
     with pytest.raises(UserError, match=r"label.store: 'labels' is not a URL; write one such as s3"):
         make("teacher", "label.store=labels")
     s3.client.put_object(Bucket="bucket", Key="other/MANIFEST.json", Body=b"{}")
-    with pytest.raises(UserError, match=r"s3://bucket/other/MANIFEST.json: is no manifest"):
+    with pytest.raises(UserError, match=r"s3://bucket/other/MANIFEST.json: is not a manifest"):
         Manifest.load("s3://bucket/other")
 
 

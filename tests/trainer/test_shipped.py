@@ -87,7 +87,7 @@ def test_a_folder_of_rows_by_name():
     assert folder_of("mine") == Path("configs/mine")
     write("nyudv2/own.yaml")
     assert folder_of("nyudv2") == Path("nyudv2"), "a path wins"
-    with pytest.raises(UserError, match=r"scnes: is no folder of configurations; did you mean scenes\?"):
+    with pytest.raises(UserError, match=r"scnes: is not a folder of configurations; did you mean scenes\?"):
         folder_of("scnes")
 
 

@@ -419,7 +419,7 @@ def test_global_batch_and_accumulation_must_fit(make):
 
 
 def test_no_prepared_data_set(make, tmp_path):
-    with pytest.raises(UserError, match=r"data\.path: is no prepared data set; prepare the data set"):
+    with pytest.raises(UserError, match=r"data\.path: is not a prepared data set; prepare the data set"):
         train(make("plain", f"data.path={tmp_path / 'nowhere'}"))
 
 

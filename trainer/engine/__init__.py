@@ -60,4 +60,4 @@ def choose(
 
         return Plain(*arguments)
     hint = "use one of configs/engine"
-    raise UserError(f"{kind.value} is no engine of this trainer", key="distributed_type", hint=hint)
+    raise UserError(f"{kind.value} is not an engine of this trainer", key="distributed_type", hint=hint)

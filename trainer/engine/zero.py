@@ -171,7 +171,7 @@ def _obey(settings: dict[str, Any], clip: float | None) -> None:
     settings["train_micro_batch_size_per_gpu"] = 1  # what it reports is made from this, and nothing else
     if settings.get("zero_optimization", {}).get("stage") not in (1, 2, 3):
         hint = "use 1, 2 or 3, or configs/engine/ddp.yaml"
-        raise UserError("is no stage of ZeRO", key="deepspeed_config_file: zero_optimization.stage", hint=hint)
+        raise UserError("is not a stage of ZeRO", key="deepspeed_config_file: zero_optimization.stage", hint=hint)
 
 
 def _load_partition(parameter: Any, weight: Tensor, moments: dict[str, Tensor]) -> None:

@@ -227,7 +227,7 @@ def _read_weights(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Ten
     try:
         weights = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"is no whole safetensors file ({error})", file=path, hint=_DELETE) from error
+        raise UserError(f"is not a whole safetensors file ({error})", file=path, hint=_DELETE) from error
     hint = "use the configuration that it was trained with, or another run.path"
     for name in sorted(shapes.keys() | weights.keys()):
         if name not in weights or name not in shapes:

@@ -31,7 +31,7 @@ def with_options(train: Train, options: dict[str, Any]) -> Train:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, cutoff=0.3)
             hint = f"did you mean {near[0]}?" if near else f"use {', '.join(known)}"
-            raise UserError("is no option of training", key=name, hint=hint)
+            raise UserError("is not an option of training", key=name, hint=hint)
     return replace(train, **options)
 
 

@@ -163,10 +163,10 @@ def test_auto_pseudo_labels_are_looked_for_where_the_configuration_says(place):
     ("said", "call"),
     [
         (r"umst-s\.yaml: pseudo: names no pseudo-labels; give a student's", {"name": "umst-s"}),
-        (r"--labels: 0, 4 is no list of budgets", {"labels": [0, 4]}),
-        (r"--labels: nothing is no list of budgets", {"labels": []}),
+        (r"--labels: 0, 4 is not a list of budgets", {"labels": [0, 4]}),
+        (r"--labels: nothing is not a list of budgets", {"labels": []}),
         (r"--seeds: 0 seeds", {"seeds": 0}),
-        (r"--task: depth is no task with pseudo-labels; give one of semseg", {"task": "depth"}),
+        (r"--task: depth is not a task with pseudo-labels; give one of semseg", {"task": "depth"}),
         (rf"{COMMAND_LINE}: labels\.semseg: is what a curve varies", {"overrides": ["labels.semseg=3"]}),
         (rf"{COMMAND_LINE}: loss\.deep: a teacher of a row would not take it over", {"overrides": ["loss.deep=0"]}),
     ],

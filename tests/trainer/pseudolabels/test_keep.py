@@ -80,8 +80,8 @@ def test_a_share_keeps_its_value_as_text(quantile):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (1, "1.0 is no threshold; give a confidence of at least 0 and less than 1, or all"),
-        (float("nan"), "nan is no threshold"),
+        (1, "1.0 is not a threshold; give a confidence of at least 0 and less than 1, or all"),
+        (float("nan"), "nan is not a threshold"),
         ("0%", "0% is not a share; give more than 0% and at most 100%"),
         ("101%", "101% is not a share"),
         ("most", "'most' is unknown; give a confidence, all, a share such as 50%, or my.module:name"),

@@ -178,7 +178,7 @@ def test_weights_of_a_package_are_told_apart_from_the_hubs_and_from_files(make, 
 
 def test_a_configuration_that_cannot_be_read_is_named(make, trained):
     (trained.folder / "config.yaml").write_bytes(b"\xff\x00garbage")
-    with pytest.raises(UserError, match=r"seed-0/config\.yaml: is no configuration .*; delete it, if this run was"):
+    with pytest.raises(UserError, match=r"seed-0/config\.yaml: is not a configuration .*; delete it, if this run was"):
         claim(make("plain"))
 
 
