@@ -2,12 +2,16 @@
 
 Menon et al., "Long-tail learning via logit adjustment" (ICLR 2021), eq. 10: the loss sees logits plus τ·log π, with π
 the frequencies of the classes, so that the network's own logits do without the advantage of being frequent.
+
+A student of soft labels needs more of it than its teacher. It sees less, is less sure, and where it is unsure the
+frequent classes of what it learnt from win: with τ′·log π′ in the loss, π′ the mean soft label, they do not.
 """
 
 import numpy as np
 import torch
 
 from shards.frames import Frames
+from shards.soft import MEMBER as SOFT
 from shards.tasks import Task
 
 FRAMES = 512
@@ -23,22 +27,62 @@ def class_frequencies(frames: Frames, task: Task, most: int = FRAMES) -> np.ndar
         task: of a kind whose outputs are distributions over classes.
         most: frames that are counted.
     """
-    rows = np.flatnonzero(frames.visible[task.name])
-    counted = np.zeros(frames.count, bool)
-    if len(rows):
-        counted[rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]] = True
     counts = np.zeros(task.channels)
     member = frames.manifest.label_member(task.name)
-    for shard, positions in enumerate(frames.by_shard(counted)):
+    for shard, positions in enumerate(frames.by_shard(_spread(frames.visible[task.name], most))):
         for position in positions:
             label = frames.readers[shard].decode(int(position), lambda name: name == member)[task.name]
             counts += task.storage.statistics(label)["pixels"]
-    even = max(counts.sum(), 1) / task.channels
+    return _smooth(counts)
+
+
+def soft_frequencies(frames: Frames, task: Task, most: int = FRAMES) -> np.ndarray:
+    """The share of each class among what soft labels name, ``(C,)`` float64; as :func:`class_frequencies`."""
+    labels, pseudo = frames.sources[task.name], frames.pseudo[task.name]
+    counts = np.zeros(task.channels)
+    for shard, positions in enumerate(frames.by_shard(_spread(pseudo, most))):
+        for position in positions:
+            key = frames.readers[shard].key(int(position))
+            named, steps = np.split(labels.read_arrays(shard, key)[f"{task.name}.{SOFT}"], 2, axis=-1)
+            counts += np.bincount(named.ravel(), steps.ravel(), minlength=task.channels)
+    return _smooth(counts)
+
+
+def _spread(mask: np.ndarray, most: int) -> np.ndarray:
+    """Rows of a mask, spread evenly, so many at most."""
+    rows = np.flatnonzero(mask)
+    chosen = np.zeros(len(mask), bool)
+    if len(rows):
+        chosen[rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]] = True
+    return chosen
+
+
+def _smooth(counts: np.ndarray) -> np.ndarray:
+    even = max(counts.sum(), 1) / len(counts)
     smooth = counts + _SMOOTHING * even
     return smooth / smooth.sum()
 
 
-def logit_offsets(frames: Frames, tasks: tuple[Task, ...], strength: float) -> dict[str, torch.Tensor]:
-    """τ·log π of every task that has classes, ``(C,)`` float32; nothing where the strength τ is 0."""
-    wanted = [task for task in tasks if task.storage.distribution] if strength else []
-    return {task.name: torch.from_numpy(strength * np.log(class_frequencies(frames, task))).float() for task in wanted}
+def logit_offsets(
+    frames: Frames, tasks: tuple[Task, ...], strength: float, of_soft: float = 0.0
+) -> dict[str, torch.Tensor]:
+    """What the loss adds to logits of every task that has classes, ``(2, C)`` float32: under ground truth and under
+    soft labels. Nothing where there is nothing to add.
+
+    Args:
+        strength: τ. Under ground truth τ·log π is added, π being the classes' frequencies.
+        of_soft: τ′. Of a task with soft labels τ′·log π′ is added everywhere, π′ being their mean.
+    """
+    offsets = {}
+    for task in tasks:
+        labels = frames.sources.get(task.name)
+        soft = of_soft if labels is not None and labels.keep.soft else 0.0
+        if not task.storage.distribution or not (strength or soft):
+            continue
+        offset = np.zeros((2, task.channels))
+        if strength:
+            offset[0] = strength * np.log(class_frequencies(frames, task))
+        if soft:
+            offset += soft * np.log(soft_frequencies(frames, task))
+        offsets[task.name] = torch.from_numpy(offset).float()
+    return offsets

@@ -151,9 +151,12 @@ class Experiment:
         """Make sure that the teachers' labels will hold what is asked of them, before they are made.
 
         Raises:
-            UserError: soft labels of what is not classes or of a teacher that stores none, or a confidence that
-                there will not be.
+            UserError: soft labels of what is not classes or of a teacher that stores none, a confidence that there
+                will not be, or an adjustment of soft labels where none are learnt.
         """
+        if self.config.loss.soft_adjustment and "soft" not in {of.target for of in self.config.pseudo.values()}:
+            hint = "set pseudo.TASK.target=soft, or leave it out"
+            raise UserError("no task has soft labels", file=self.path, key="loss.soft_adjustment", hint=hint)
         for name, teacher in self.teachers().items():
             entry, key = self.config.pseudo[name], f"pseudo.{name}"
             kind, label = self.manifest.task(name).storage, teacher.config.label

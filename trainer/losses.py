@@ -90,13 +90,13 @@ def _sum(prediction: Tensor, targets: Mapping[str, Tensor], task: Task, offset: 
 
 
 def _adjusted(prediction: Tensor, offset: Tensor, soft: Tensor | None) -> Tensor:
-    """Logits with an offset of each class, ``(C,)``, where the label is a single class: a soft label is a teacher's who
-    learnt with the offset, and so knows of no frequencies."""
-    shift = offset.to(prediction.device)[:, None, None]
-    if soft is not None:
-        steps = soft[:, soft.shape[1] // 2 :]
-        shift = shift * ~(steps != 0).any(1, keepdim=True)
-    return prediction + shift
+    """Logits with an offset of each class, of ``(2, C)`` the first where the label is a single class and the second
+    where it is soft: that is a teacher's who learnt with the first, and so knows of no frequencies."""
+    single, of_soft = offset.to(prediction.device)[:, :, None, None]
+    if soft is None:
+        return prediction + single
+    steps = soft[:, soft.shape[1] // 2 :]
+    return prediction + torch.where((steps != 0).any(1, keepdim=True), of_soft, single)
 
 
 class MultiTaskLoss:
@@ -114,8 +114,8 @@ class MultiTaskLoss:
             the paper words its UMMT-D).
         deep: the weight of every initial prediction's loss; 0 trains on final predictions alone.
         deep_cells: scales whose map has fewer cells along its shorter side are not supervised.
-        offsets: by task what is added to the logits of each class in the loss of single-class labels, ``(C,)``
-            (:mod:`trainer.adjustment`).
+        offsets: by task what is added to the logits of each class in the loss, ``(2, C)``: of single-class labels, and
+            of soft ones (:mod:`trainer.adjustment`).
 
     Raises:
         UserError: for a weight that is negative or of no task, or another ``normalise``.

@@ -58,7 +58,7 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
     config = experiment.config
     process = process or accelerator(config.train.precision, config.train.timeout)
     frames, _ = experiment.frames_to_train()
-    offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment)
+    offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment, config.loss.soft_adjustment)
     loss = loss_of(experiment, {name: of.to(process.device) for name, of in offsets.items()})
     torch.manual_seed(config.seed)
     network = network_of(experiment)

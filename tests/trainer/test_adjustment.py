@@ -8,7 +8,7 @@ from tiny import SEMSEG
 
 from shards.errors import UserError
 from shards.tasks import IGNORE
-from trainer.adjustment import class_frequencies, logit_offsets
+from trainer.adjustment import class_frequencies, logit_offsets, soft_frequencies
 from trainer.losses import MultiTaskLoss, loss_sums
 from trainer.trainstage import train
 
@@ -27,29 +27,58 @@ def test_frequencies_are_of_the_labels_within_the_budget(make):
     assert not np.allclose(class_frequencies(frames, task, most=2), expected, rtol=1e-3)
     offsets = logit_offsets(frames, experiment.tasks, 0.5)
     assert list(offsets) == ["semseg"]
-    np.testing.assert_allclose(offsets["semseg"], 0.5 * np.log(expected), rtol=1e-5)
+    np.testing.assert_allclose(offsets["semseg"][0], 0.5 * np.log(expected), rtol=1e-5)
+    assert not offsets["semseg"][1].any(), "soft labels are learnt by plain logits"
     assert logit_offsets(frames, experiment.tasks, 0) == {}
 
 
-def test_the_loss_sees_adjusted_logits_of_ground_truth_and_plain_ones_of_soft_labels():
+def test_soft_labels_are_counted_by_their_probabilities(finished):
+    student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.keep=all", "loss.soft_adjustment=0.25")
+    frames, task = student.training_frames(), student.manifest.task("semseg")
+    labels, counts = frames.sources["semseg"], np.zeros(task.channels)
+    for shard in range(3):
+        for key in labels.keys(shard):
+            row = frames.starts[shard] + frames.readers[shard].positions[key]
+            if frames.pseudo["semseg"][row]:
+                soft = labels.read_arrays(shard, key)["semseg.soft"].astype(int)
+                for named, steps in zip(*(part.reshape(-1, 4) for part in np.split(soft, 2, -1)), strict=True):
+                    counts[named] += steps
+    expected = (counts + 1e-3 * counts.sum() / task.channels) / (counts.sum() * 1.001)
+    np.testing.assert_allclose(soft_frequencies(frames, task), expected)
+    offsets = logit_offsets(frames, student.tasks, 0.5, 0.25)["semseg"].double().numpy()
+    np.testing.assert_allclose(offsets[1], 0.25 * np.log(expected), rtol=1e-5)
+    np.testing.assert_allclose(offsets[0] - offsets[1], 0.5 * np.log(class_frequencies(frames, task)), rtol=1e-4)
+
+
+def test_an_adjustment_of_soft_labels_that_there_are_not_is_refused(make):
+    with pytest.raises(
+        UserError, match=r"loss\.soft_adjustment: no task has soft labels; set pseudo\.TASK\.target=soft"
+    ):
+        make("student", "loss.soft_adjustment=0.5").check_pseudo()
+    with pytest.raises(UserError, match=r"loss\.soft_adjustment: no task has soft labels"):
+        make("plain", "loss.soft_adjustment=0.5").check_pseudo()
+
+
+def test_the_loss_sees_the_offsets_of_ground_truth_and_of_soft_labels():
     torch.manual_seed(0)
     classes = len(SEMSEG.classes)
     logits = torch.randn(2, classes, 4, 5)
     target = torch.randint(0, classes, (2, 4, 5), dtype=torch.uint8)
     target[0, 0, :2] = IGNORE
-    offset = torch.linspace(-3, 0, classes)
+    offset, of_soft = torch.linspace(-3, 0, classes), torch.linspace(1, -1, classes)
+    offsets = {"semseg": torch.stack([offset, of_soft])}
     expected = F.cross_entropy(logits + offset[:, None, None], target.long(), ignore_index=IGNORE, reduction="sum")
     targets = {"semseg": target}
-    found = loss_sums({"semseg": logits}, targets, [SEMSEG], {"semseg": offset})
+    found = loss_sums({"semseg": logits}, targets, [SEMSEG], offsets)
     torch.testing.assert_close(found[0], expected)
     soft = torch.zeros(2, 4, 4, 5, dtype=torch.uint8)  # two classes and their steps
     soft[1, 1] = 1
     soft[1, 2], soft[1, 3] = 200, 55
-    log_p = logits[1].log_softmax(0)
-    plain = -(200 * log_p[0] + 55 * log_p[1]).sum() / 255
+    log_p = (logits[1] + of_soft[:, None, None]).log_softmax(0)
+    of_teacher = -(200 * log_p[0] + 55 * log_p[1]).sum() / 255
     hard = F.cross_entropy(logits[:1] + offset[:, None, None], target[:1].long(), ignore_index=IGNORE, reduction="sum")
-    found = loss_sums({"semseg": logits}, targets | {"semseg.soft": soft}, [SEMSEG], {"semseg": offset})
-    torch.testing.assert_close(found[0], hard + plain)
+    found = loss_sums({"semseg": logits}, targets | {"semseg.soft": soft}, [SEMSEG], offsets)
+    torch.testing.assert_close(found[0], hard + of_teacher)
 
 
 def test_an_adjusted_network_names_rare_classes_more_often():
@@ -59,7 +88,7 @@ def test_an_adjusted_network_names_rare_classes_more_often():
     offset = torch.full((len(SEMSEG.classes),), -9.0)
     offset[:2] = torch.tensor([0.9, 0.1]).log()
     learnt = {}
-    for name, offsets in (("plain", {}), ("adjusted", {"semseg": offset})):
+    for name, offsets in (("plain", {}), ("adjusted", {"semseg": offset.repeat(2, 1)})):
         bias = torch.zeros(len(SEMSEG.classes), requires_grad=True)
         loss = MultiTaskLoss([SEMSEG], offsets=offsets)
         optimizer = torch.optim.SGD([bias], 1.0)
