@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-.PHONY: install demo test test-quick test-long test-cluster test-cluster-long lint docs clean
+.PHONY: install demo test test-quick test-long test-cluster test-cluster-long lint docs bench-peers clean
 
 install: $(STAMP)
 
@@ -57,5 +57,12 @@ lint: .venv/linted
 docs: .venv/documented
 	$(BIN)/python docs/site/build.py
 
+# loaders of others, in an environment of their own: .peers/bin/python -m benchmarks.peers
+bench-peers:
+	$(PYTHON) -m venv .peers
+	.peers/bin/pip install --quiet --constraint constraints.txt --editable '.[tiles]' --requirement benchmarks/peers/requirements.txt
+	.peers/bin/pip install --quiet --no-deps mosaicml-streaming==0.13.0
+	.peers/bin/python -m trainer.torchvision_repair
+
 clean:
-	rm -rf .venv build *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .peers build *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,161 @@
+"""Our loader beside its peers: samples a second, first batch, memory, on the same files.
+
+    python -m benchmarks.peers [--quick] [--photos FOLDER] [--rounds N] [--workers N] [--out REPORT.md]
+
+In turn, each in a process of its own and in an environment that has all of them (``make bench-peers``): webdataset over
+the same tars, torch's DataLoader over loose files, mosaicml-streaming, litdata, Grain (threads, processes), SPDL, and
+two bounds, decoding from memory and reading alone. Workloads: frames of 480×640 (JPEG and two PNG); frames of 2048×1024
+as PNG, of which crops of 512×1024 are taken; frames of 96×128, which are overhead alone. All loaders decode the same
+bytes into the same tensors; ours also from shards that are stored for crops. Prints, and writes, a report.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.frames import workloads
+from shards.manifest import Manifest
+from shards.members import PROFILES
+from shards.pack import pack
+from shards.read import Readers
+from shards.sources.base import Source
+
+BOUNDS = ("bounds:decode", "bounds:read")
+LOADERS = ("ours", "webdataset_", "files", "streaming_", "litdata_", "grain_:threads", "grain_:processes", "spdl_")
+CROPPED = ("ours:train", "ours:train-jpeg")
+SEEK = ("ours", "grain_", "streaming_")
+"""Those that can begin at any step without having been there."""
+NAMES = {
+    "ours": "**ours**",
+    "ours:train": "**ours**, `--profile train`",
+    "ours:train-jpeg": "**ours**, `--profile train-jpeg`",
+    "webdataset_": "webdataset, the same tars",
+    "files": "loose files, torch's DataLoader",
+    "streaming_": "mosaicml-streaming",
+    "litdata_": "litdata",
+    "grain_:threads": "Grain, threads",
+    "grain_:processes": "Grain, processes",
+    "spdl_": "SPDL, threads",
+    "bounds:decode": "*bound: decode from memory*",
+    "bounds:read": "*bound: read, decode nothing*",
+}
+PACKAGES = ("torch", "pillow", "webdataset", "mosaicml-streaming", "litdata", "grain", "spdl", "imagecodecs")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--photos", type=Path, metavar="FOLDER")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    arguments.add_argument("--quick", action="store_true", help="fewer frames, one round")
+    arguments.add_argument("--only", help="names of loaders, separated by commas")
+    arguments.add_argument("--out", type=Path, metavar="REPORT.md")
+    options = arguments.parse_args()
+    rounds = 1 if options.quick else options.rounds
+    report = [
+        f"{datetime.date.today()}, {rounds} rounds in turn, {options.workers} workers, {platform.platform()}.",
+        "",
+    ]
+    report += [", ".join(f"{name} {version(name)}" for name in PACKAGES), ""]
+    with tempfile.TemporaryDirectory() as name:
+        for workload, source in workloads(options.photos, options.quick).items():
+            folder = Path(name, workload)
+            crop = [512, 1024] if workload == "large" else None
+            batch = {"frames": 8, "large": 2, "tiny": 32}[workload]
+            chosen = [*LOADERS, *(CROPPED if crop else ()), *BOUNDS]
+            if options.only:
+                chosen = [loader for loader in chosen if loader in options.only.split(",")]
+            lay_out(source, folder, PROFILES if crop else ("archive",))
+            found = measure(folder, {"batch": batch, "crop": crop}, chosen, options.workers, rounds)
+            report += table(workload, source, batch, found)
+            print("\n".join(report), flush=True)
+            if options.out:
+                options.out.write_text("\n".join(report) + "\n", encoding="utf-8")
+
+
+def lay_out(source: Source, folder: Path, profiles: tuple[str, ...]) -> None:
+    """Eight shards of each profile, and the archive's files loose."""
+    count = sum(map(len, source.splits.values()))
+    for profile in profiles:
+        pack(source, folder / profile, samples_per_shard=count // 8, jobs=os.cpu_count() or 1, profile=profile)  # type: ignore[arg-type]
+    readers = Readers(Manifest.load(folder / "archive"), "train")
+    (folder / "loose").mkdir()
+    for number in range(len(readers.shards)):
+        for position in range(len(readers[number])):
+            for extension, data in readers[number].read(position, lambda name: name != "json").items():
+                (folder / "loose" / f"{readers[number].key(position)}.{extension}").write_bytes(data)
+
+
+def measure(
+    folder: Path, workload: dict[str, Any], loaders: list[str], workers: int, rounds: int
+) -> dict[str, list[dict[str, Any]]]:
+    """What each loader did in every round; the first, which also warms the cache and writes their own formats, is not
+    counted."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for number in range(rounds + 1):
+        for loader in loaders:
+            said = call(folder, workload, loader, workers)
+            if number:
+                again = (
+                    call(folder, workload, loader, workers, resume=7)
+                    if loader.startswith(("ours", "grain", "stream"))
+                    else None
+                )
+                said["resume"] = again["first"] if again else None
+                found[loader].append(said)
+    forms = {one["form"] for of in found.values() for one in of}
+    if len(forms) > 1:
+        raise SystemExit(f"loaders give different tensors: {forms}")
+    return found
+
+
+def call(folder: Path, workload: dict[str, Any], loader: str, workers: int, resume: int = 0) -> dict[str, Any]:
+    words = [sys.executable, "-m", "benchmarks.peers.readers", loader, str(folder), json.dumps(workload), str(workers)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*words, str(resume)], env=environment, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise SystemExit(f"{loader}: {done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(workload: str, source: Source, batch: int, found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    frames = sum(len(keys) for keys in source.splits.values())
+    lines = [f"## {workload}: {frames} frames of {source.name}, batches of {batch}", ""]
+    lines += [
+        "| loader | samples/s, median (spread) | of the decode bound | first batch after | in mid-epoch | memory |"
+    ]
+    lines += ["|---|---|---|---|---|---|"]
+    bound = found.get("bounds:decode")
+    for loader, of in found.items():
+        rates = [one["rate"] for one in of]
+        share = "–"
+        if bound:
+            ratios = [one["rate"] / other["rate"] for one, other in zip(of, bound, strict=True)]
+            share = f"{statistics.median(ratios):.2f}"
+        resumed = [one["resume"] for one in of if one["resume"] is not None]
+        again = f"{statistics.median(resumed):.2f} s" if resumed else "–" if loader in BOUNDS else "cannot"
+        first, memory = (statistics.median(one[name] for one in of) for name in ("first", "memory"))
+        rate = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
+        lines.append(f"| {NAMES[loader]} | {rate} | {share} | {first:.2f} s | {again} | {memory:.0f} MB |")
+    return [*lines, ""]
+
+
+def version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "–"
+
+
+if __name__ == "__main__":
+    main()
