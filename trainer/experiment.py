@@ -154,7 +154,8 @@ class Experiment:
             UserError: soft labels of what is not classes or of a teacher that stores none, a confidence that there
                 will not be, or an adjustment of soft labels where none are learnt.
         """
-        if self.config.loss.soft_adjustment and "soft" not in {of.target for of in self.config.pseudo.values()}:
+        targets = {entry.target for entry in self.config.pseudo.values()}
+        if self.config.loss.soft_adjustment and targets == {"hard"}:  # none at all is a student's baseline
             hint = "set pseudo.TASK.target=soft, or leave it out"
             raise UserError("no task has soft labels", file=self.path, key="loss.soft_adjustment", hint=hint)
         for name, teacher in self.teachers().items():

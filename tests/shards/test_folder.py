@@ -420,7 +420,7 @@ def test_a_cut_image_is_an_error_that_names_it(root, suffix):
     path = root / f"rgb/0009.{suffix}"
     path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
     (root / "val.txt").write_text("0009\n")
-    with pytest.raises(UserError, match=r"is no \w+ image that can be decoded") as caught:
+    with pytest.raises(UserError, match=r"is not a \w+ image that can be decoded") as caught:
         warehouse(root).load("val", 0)
     assert caught.value.file == path
     assert caught.value.hint
