@@ -14,6 +14,7 @@ import yaml
 from ownframes import write_frames
 from PIL import Image
 from stores import S3, Web
+from warm import python
 
 from launchers.cli import main, parse
 from shards.pack import pack
@@ -141,7 +142,7 @@ def why_not(page: Path, command: str) -> str | None:
 def execute(command: str) -> None:
     words = shlex.split(command, comments=True)
     if words[0] in ("accelerate", "python"):
-        words[0] = str(Path(sys.executable).parent / words[0])
+        words[0] = python() if words[0] == "python" else str(Path(sys.executable).parent / words[0])
         if "--rounds" in words:  # how often something is timed
             place = words.index("--rounds") + 1
             words[place] = str(min(1, int(words[place])))

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from warm import python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -30,7 +30,7 @@ def installed(tmp_path) -> dict[str, str]:
 
 
 def tutelage(*words: object, env: dict[str, str], status: int = 0) -> str:
-    call = [sys.executable, "-m", "tutelage", *map(str, words)]
+    call = [python(), "-m", "tutelage", *map(str, words)]
     done = subprocess.run(call, env=env, capture_output=True, text=True)
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr

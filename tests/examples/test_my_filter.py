@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from warm import python
 
 from shards.labels import LabelShards
 from trainer.configfile import load
@@ -20,7 +20,7 @@ def test_a_filter_of_ones_own_decides_what_a_student_learns(make, monkeypatch, n
     monkeypatch.chdir(EXAMPLES)
     keep = f"my_filter:{name}"
     student = make("student", f"pseudo.semseg.keep={keep}", "train.steps=3")
-    call = [sys.executable, "-m", "tutelage", "run", str(student.path), *student.overrides]
+    call = [python(), "-m", "tutelage", "run", str(student.path), *student.overrides]
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(call, cwd=EXAMPLES, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from warm import python
 
 from shards.errors import UserError
 from shards.tasks import Task
@@ -22,7 +22,7 @@ NAME = "my_network:MLPDecoder"
 
 
 def tutelage(*words: object, here: Path = EXAMPLES) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "tutelage", *map(str, words)]
+    call = [python(), "-m", "tutelage", *map(str, words)]
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1"}
     return subprocess.run(call, cwd=here, env=environment, capture_output=True, text=True)
 

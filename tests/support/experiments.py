@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from runs import LONG
+from warm import python
 
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
 from shards.manifest import Manifest, statistics_of
@@ -93,10 +93,11 @@ def finished(finished_root: Path, make: Make, tmp_path: Path) -> Make:
 
 @pytest.fixture
 def process(configs: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """``process("train", "plain", ...)`` starts a real ``python -m tutelage`` on an experiment of ``make``."""
+    """``process("train", "plain", ...)`` starts a real ``python -m tutelage`` on an experiment of ``make``, which has
+    imported what it needs (:mod:`warm`)."""
 
     def start(command: str, name: str, *overrides: str) -> subprocess.Popen[str]:
-        call = [sys.executable, "-m", "tutelage", command, str(configs / f"{name}.yaml")]
+        call = [python(), "-m", "tutelage", command, str(configs / f"{name}.yaml")]
         call += [f"run.root={tmp_path / 'runs'}", *overrides]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.Popen(call, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

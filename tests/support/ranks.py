@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+from warm import python
 
 _MARK = "TUTELAGE_TEST_RANKS"
 
@@ -32,14 +33,22 @@ class Ranks(subprocess.Popen[str]):
         words: a script and its arguments, or ``-m`` and a module.
         config: of accelerate (its ``--config_file``); without one, plain data parallel on the CPU.
         env: what the environment holds besides this process's.
+        warm: have launcher and ranks forked (:mod:`warm`); not where ranks are looked for, to be killed.
     """
 
     def __init__(
-        self, ranks: int, *words: str, config: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        ranks: int,
+        *words: str,
+        config: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        warm: bool = False,
     ) -> None:
         port = str(free_port())
         self.mark = f"{os.getpid()}-{port}"
-        call = [sys.executable, "-m", "accelerate.commands.launch"]
+        executable = python() if warm else sys.executable
+        call = [executable, "-m", "accelerate.commands.launch"]
+        words = ("--no_python", executable, *words) if warm else words
         if config:
             call += ["--config_file", str(config)]
         elif ranks > 1:  # accelerate refuses it for a single one
@@ -83,7 +92,7 @@ def launch(
     Raises:
         subprocess.TimeoutExpired: after ``timeout`` seconds, with what the ranks said as a note; none of them lives on.
     """
-    process = start(ranks, *words, config=config, env=env)
+    process = Ranks(ranks, *words, config=config, env=env, warm=True)
     try:
         out, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as error:

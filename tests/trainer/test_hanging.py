@@ -3,12 +3,12 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm import python
 
 from trainer.runs import checkpoint
 
@@ -28,7 +28,7 @@ def nobody_is_left() -> Iterator[None]:
 
 
 def start(out: Path, data: Path, workers: int, at: int, where: str = "train") -> subprocess.Popen[str]:
-    call = [sys.executable, str(SCRIPT), str(out), str(data), str(workers), str(at), where]
+    call = [python(), str(SCRIPT), str(out), str(data), str(workers), str(at), where]
     process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     _started.append(process)
     return process

@@ -3,13 +3,13 @@
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ranks import launch
 from runs import assert_same_run, lines
+from warm import python
 
 from trainer.runs import checkpoint
 from trainer.trainstage import train
@@ -42,7 +42,7 @@ def attempt(configs: Path, tmp_path: Path) -> Callable[..., bool]:
         call = [SCRIPT, str(who), when, str(configs / "plain.yaml"), *options]
         call += [f"run.root={tmp_path / 'runs'}", f"experiment={name}"]
         if ranks == 1:
-            done = subprocess.run([sys.executable, *call], text=True, capture_output=True)
+            done = subprocess.run([python(), *call], text=True, capture_output=True)
         else:
             done = launch(ranks, *call, config=ENGINES / f"{engine}.yaml" if engine else None)
         finished = done.returncode == 0

@@ -4,13 +4,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from ranks import launch
 from runs import LONG, assert_same_run
 from stores import Web
+from warm import python
 
 from launchers.cli import main
 from trainer.configfile import to_dict
@@ -28,7 +28,7 @@ def web(scenes_dataset, tmp_path):
 
 def command(words: list[str], **options) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    call = [sys.executable, "-m", "tutelage", *words]
+    call = [python(), "-m", "tutelage", *words]
     return subprocess.run(call, env=environment, text=True, capture_output=True, timeout=200, **options)
 
 
@@ -72,7 +72,7 @@ def test_teacher_labels_student_and_results_are_those_of_the_disk(configs, web, 
 def test_a_server_that_disappears_in_mid_epoch(configs, web, scenes_dataset, reference, tmp_path):
     size = sum(shard.bytes for shard in scenes_dataset.shards("train")) * 2 // 3
     where = [f"run.root={tmp_path / 'runs'}", f"data.cache={tmp_path / 'cache'}", f"data.cache_size={size}"]
-    call = [sys.executable, "-m", "tutelage", "train", str(configs / "plain.yaml"), *LONG, *where]
+    call = [python(), "-m", "tutelage", "train", str(configs / "plain.yaml"), *LONG, *where]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*call, f"data.path={web.url}"], env=environment, stderr=subprocess.PIPE, text=True)
     run = tmp_path / "runs/scenes/plain/seed-0"

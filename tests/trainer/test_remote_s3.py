@@ -4,13 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from runs import assert_same_run
 from stores import S3
+from warm import python
 
 from launchers.cli import main
 from shards import store
@@ -64,7 +64,7 @@ def test_an_epoch_is_that_of_the_disk(s3, scenes_dataset, tmp_path):
 
 
 def test_a_run_from_s3_writes_its_labels_there(s3, configs, finished_root, tmp_path):
-    call = [sys.executable, "-m", "tutelage", "run", str(configs / "student.yaml"), f"run.root={tmp_path / 'runs'}"]
+    call = [python(), "-m", "tutelage", "run", str(configs / "student.yaml"), f"run.root={tmp_path / 'runs'}"]
     call += [f"data.path={s3.url}", f"data.cache={tmp_path / 'cache'}"]
     call += ["label.store=s3://bucket/labels/${experiment}/seed-${seed}"]
     done = subprocess.run(call, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=250)
