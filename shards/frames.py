@@ -8,7 +8,7 @@ the first n frames of the queue that carry the label, so budgets nest, and are t
 A label that may not be seen is never read. It is the same as a label that does not exist.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from shards.manifest import Manifest
 from shards.members import picture_size
 from shards.order import mix, mix_range
 from shards.read import Readers
+from shards.resize import resize_label
 from shards.store import Place
-from shards.window import Window
+from shards.window import Chosen
 
 _BUDGET = 0xB0D6E7  # keeps the queue's random stream apart from the order's
 
@@ -188,7 +189,7 @@ class Frames:
         shard: int,
         position: int,
         tasks: Collection[str],
-        window: Callable[[tuple[int, int]], Window] | None = None,
+        window: Chosen | None = None,
     ) -> tuple[str, dict[str, np.ndarray]]:
         """A frame's key, and its arrays at the size that they are stored in: RGB, and of the given tasks the label that
         may be seen, or a pseudo-label with what stands beside it (:meth:`LabelShards.read_arrays`), or both where it
@@ -197,8 +198,8 @@ class Frames:
         Args:
             shard: its number.
             position: of the frame in it.
-            window: of the frame's height and width, what of it is wanted, so that nothing else need be decoded; None
-                for all. Of a frame with pseudo-labels it is not asked, and all of it is given.
+            window: what of the frame is wanted, so that nothing else need be decoded; None for all. Pseudo-labels then
+                have the frame's resolution.
 
         Raises:
             UserError: when bytes are not those that were written, or there is no RGB.
@@ -206,24 +207,20 @@ class Frames:
         row, reader = self.starts[shard] + position, self.readers[shard]
         key = reader.key(position)
         seen = {self.manifest.label_member(name) for name in tasks if self.visible[name][row]}
-        if any(name in tasks and self._pseudo_at(name, row) for name in self.sources):
-            window = None
         arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."), window)
         for name, source in self.sources.items():
             if name not in tasks:
                 continue
-            if self.pseudo[name][row]:
-                arrays |= source.read_arrays(shard, key)
-            elif name in self.holes and self.holes[name][row]:
-                found = source.read_arrays(shard, key)
-                arrays |= {f"{name}.{FILL}": found.pop(name)} | found
+            fills = name in self.holes and self.holes[name][row]
+            if not (fills or self.pseudo[name][row]):
+                continue
+            found = source.read_arrays(shard, key)
+            if window and window.window and window.frame:
+                found = {of: window.window.cut(resize_label(array, window.frame)) for of, array in found.items()}
+            arrays |= {f"{name}.{FILL}": found.pop(name)} | found if fills else found
         if "rgb" not in arrays:
             raise UserError("has no RGB", file=reader.path, key=key, hint="prepare the data set again")
         return key, arrays
-
-    def _pseudo_at(self, name: str, row: int) -> bool:
-        """Whether a pseudo-label of a task is read of a frame."""
-        return bool(self.pseudo[name][row] or (name in self.holes and self.holes[name][row]))
 
     def common_size(self, mask: np.ndarray, look: int = 64) -> tuple[int, int] | None:
         """Height and width of a mask's frames, if those looked at, spread evenly, all have the same.

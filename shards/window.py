@@ -1,5 +1,6 @@
 """A part of a frame: what a crop needs, so that nothing else has to be decoded."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,3 +26,23 @@ class Window(NamedTuple):
     def within(self, rows: range, columns: range, height: int, width: int) -> "Window":
         """The same window, counted from the first of those blocks."""
         return Window(self.top - rows.start * height, self.left - columns.start * width, self.height, self.width)
+
+
+class Chosen:
+    """A window that is chosen when the size of its frame is known.
+
+    Args:
+        choose: gives the window of a frame of some height and width.
+
+    Attributes:
+        frame: height and width, once it has been called.
+    """
+
+    def __init__(self, choose: Callable[[tuple[int, int]], Window]) -> None:
+        self.choose = choose
+        self.frame: tuple[int, int] | None = None
+        self.window: Window | None = None
+
+    def __call__(self, frame: tuple[int, int]) -> Window:
+        self.frame, self.window = frame, self.choose(frame)
+        return self.window

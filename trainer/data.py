@@ -12,7 +12,7 @@ from shards.holes import filled
 from shards.order import mix
 from shards.resize import resize_frame
 from shards.stream import Position
-from shards.window import Window
+from shards.window import Chosen
 from trainer.augment import Augment, to_tensors
 from trainer.batch import Batch, Collate
 
@@ -72,18 +72,11 @@ class FrameLoader:
             key, arrays = self.read(place)
             return key, self.tensors(arrays, place)
         augment, seed = self.augment, self._augment_seed(place)
-        frame: list[tuple[int, int]] = []  # its size, where just a window of it is read
-
-        def window(size: tuple[int, int]) -> Window:
-            frame.append(size)
-            return augment.window(size, seed)
-
+        window = Chosen(lambda frame: augment.window(frame, seed))
         key, arrays = self.read(place, window)
-        return key, augment(arrays, seed, *frame) if frame else self.tensors(arrays, place)
+        return key, augment(filled(arrays, self.tasks), seed, window.frame)
 
-    def read(
-        self, place: Position, window: Callable[[tuple[int, int]], Window] | None = None
-    ) -> tuple[str, dict[str, np.ndarray]]:
+    def read(self, place: Position, window: Chosen | None = None) -> tuple[str, dict[str, np.ndarray]]:
         """A frame's key and arrays at the size that they are stored in, or a window of them (:meth:`Frames.read`)."""
         position = int(self.chosen[place.shard][place.number])
         return self.frames.read(place.shard, position, [task.name for task in self.tasks], window)

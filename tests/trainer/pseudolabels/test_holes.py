@@ -8,6 +8,7 @@ from shards.pack import pack
 from shards.sources.base import Frame
 from shards.sources.scenes import Scenes
 from shards.stream import Position
+from trainer.augment import Augment
 from trainer.data import FrameLoader
 from trainer.experiment import Experiment
 from trainer.pseudolabels.merge import merge
@@ -73,3 +74,28 @@ def test_merged_data_are_filled_too(student, tmp_path):
     )
     made = merge(teacher, tmp_path / "merged").statistics["train"]["semseg"]
     assert (made["frames"], sum(made["pixels"])) == (12, 12 * 32 * 64)
+
+
+@pytest.mark.parametrize("holes", [True, False])
+def test_crops_of_tiles_hold_what_crops_of_whole_frames_hold(configs, tmp_path, holes):
+    """With ground truth, pseudo-labels in its place, soft labels of another scale, and pseudo-labels in its holes."""
+    tiled = pack(Sparse(16, 4, SIZE), tmp_path / "tiled", size=SIZE, samples_per_shard=8, profile="train")
+    own = [f"run.root={tmp_path / 'runs'}", f"data.path={tiled.folder}", "labels.semseg=6", "labels.depth=12"]
+    own += ["pseudo.semseg.keep=all", "pseudo.semseg.target=soft", f"pseudo.semseg.holes={holes}", "data.crop=20x40"]
+    student = Experiment(configs / "student.yaml", [*own, "train.steps=1"])
+    run(student)
+    frames, _ = student.frames_to_train()
+    augment = Augment(student.tasks, crop=(20, 40), jitter=0.2)
+    loader = FrameLoader(frames, frames.by_shard(frames.chosen), ["rgb"], student.config.tasks, augment=augment, seed=4)
+    seen = set()
+    for number in range(16):
+        place = Position(0, number, number // 8, number % 8)
+        key, found = loader(place)
+        same, arrays = loader.read(place)
+        expected = loader.tensors(arrays, place)
+        assert key == same and expected.keys() == found.keys()
+        for name, tensor in expected.items():
+            assert tensor.equal(found[name]), name
+        seen.add(tuple(sorted(arrays)))
+    assert any("semseg.soft" in names for names in seen)
+    assert any("semseg.fill" in names for names in seen) == holes
