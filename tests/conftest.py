@@ -1,5 +1,6 @@
 """Fixtures that tests of several packages share."""
 
+import inspect
 import os
 import re
 import signal
@@ -28,6 +29,8 @@ _PROCESSES = re.compile(
     r"\bsubprocess\b|\bmultiprocessing\b|\bPopen\b|jobs=[2-9]|\bDataLoader\b|\bLaunch\b|\bfrom ranks\b|chromium"
 )
 """What a test file contains whose tests start processes."""
+_WORKS = re.compile(r"\b(train|run|label|merge|main|goes|curve|study|tutelage|compile|batches_of|evaluate)\(")
+"""What a test contains that trains, or has a command do its work."""
 _TRAINS = frozenset({"finished", "finished_root", "reference", "process", "ran", "done", "python"})
 """Fixtures that start processes, or train networks."""
 
@@ -38,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path not in starts:
             starts[item.path] = _PROCESSES.search(item.path.read_text("utf-8")) is not None
-        if starts[item.path] or not _TRAINS.isdisjoint(getattr(item, "fixturenames", ())):
+        body = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
+        if starts[item.path] or not _TRAINS.isdisjoint(getattr(item, "fixturenames", ())) or _WORKS.search(body):
             item.add_marker(pytest.mark.slow)
 
 

@@ -11,6 +11,8 @@ from PIL import Image
 
 from trainer import shipped
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("setuptools", reason="builds a wheel, which takes setuptools")
 pytest.importorskip("pip", reason="installs a wheel, which takes pip")
 

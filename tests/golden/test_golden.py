@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from record import FACTS, ROWS, experiments, machine, networks
 
+pytestmark = pytest.mark.slow
+
 RECORDED: dict[str, Any] = json.loads(FACTS.read_text())
 SAME_MACHINE = machine() == RECORDED["machine"]
 """Where sums round alike, everything is compared exactly."""

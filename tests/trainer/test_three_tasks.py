@@ -19,6 +19,8 @@ from trainer.experiment import Experiment
 from trainer.runs.result import Result
 from trainer.stages import run
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = {
     "base": """
         data: {name: scenes, path: DATASET, num_workers: 0}

@@ -23,6 +23,8 @@ from trainer.affinity import Affinity, Effect
 from trainer.experiment import Experiment
 from trainer.runs.result import Result
 
+pytestmark = pytest.mark.slow
+
 SIZE, BLOCK = (32, 64), 16
 
 

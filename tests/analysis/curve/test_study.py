@@ -17,6 +17,8 @@ from trainer.experiment import Experiment
 from trainer.runs.status import Interrupted
 from trainer.stages import run
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = {
     "base": """
         data: {name: scenes, path: DATASET, num_workers: 0}

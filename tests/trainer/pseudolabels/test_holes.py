@@ -14,6 +14,8 @@ from trainer.experiment import Experiment
 from trainer.pseudolabels.merge import merge
 from trainer.stages import run
 
+pytestmark = pytest.mark.slow
+
 IGNORE, SIZE = 255, (32, 64)
 
 
