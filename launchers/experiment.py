@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from shards.errors import UserError
+from shards.extras import EXTRAS, need
 from shards.store import on_disk
 from trainer.configfile import load, to_yaml
 from trainer.progress import console, say, show
@@ -27,6 +28,8 @@ def label(options: argparse.Namespace) -> None:
 
     experiment = _experiment(options)
     merged = on_disk(options.merge, "--merge") if options.merge else None
+    if merged and experiment.manifest.tiled:
+        need("label --merge", *EXTRAS["tiles"])
     kept = label(experiment)
     for line in describe_kept(kept):
         say(line)

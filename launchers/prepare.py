@@ -8,7 +8,7 @@ from pathlib import Path
 from launchers.inspect import summary
 from shards.atomic import disk_errors
 from shards.errors import UserError
-from shards.extras import need
+from shards.extras import EXTRAS, need
 from shards.manifest import NAME
 from shards.pack import pack
 from shards.sources.base import Source
@@ -77,6 +77,8 @@ def own(options: argparse.Namespace) -> None:
 
 
 def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None, window: int = 31) -> None:
+    if options.profile != "archive":
+        need(f"--profile {options.profile}", *EXTRAS["tiles"])
     if options.jobs < 1:
         raise UserError(f"{options.jobs} processes", key="--jobs", hint="give 1 or more")
     if options.normals:

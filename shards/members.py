@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from shards.codec import RGB_FORMATS, decode_png, decode_rgb, encode_png, encode_rgb
+from shards.codec import MAX_PIXELS, RGB_FORMATS, decode_png, decode_rgb, encode_png, encode_rgb
 from shards.errors import BadFile, UserError
 from shards.restarts import cut_jpeg, encode_restarts
 from shards.tiles import decode_tiles, encode_tiles, fast
@@ -24,9 +24,9 @@ PICTURES = (*RGB_FORMATS, "tif")
 Profile = Literal["archive", "train", "train-jpeg"]
 """How ``prepare`` stores images.
 
-- ``archive``: pictures in their own bytes where they are not resized, else as JPEG; labels as PNG.
-- ``train``: the same pixels, for training on crops: labels and lossless pictures as tiled TIFF, resized pictures as
-  JPEG with restart markers. Pictures that are JPEG already keep their own bytes.
+- ``archive``: pictures in their own bytes where they come as a file and need no change, else as JPEG; labels as PNG.
+- ``train``: the same pixels, for training on crops: labels and lossless pictures as tiled TIFF, what ``archive`` makes
+  JPEG as JPEG with restart markers. Lossy pictures keep their own bytes.
 - ``train-jpeg``: as ``train``, but lossless pictures become JPEG with restart markers, of quality 95.
 """
 PROFILES = get_args(Profile)
@@ -52,7 +52,14 @@ def encode_picture(rgb: np.ndarray, data: bytes | None, extension: str, profile:
 
 
 def _lossless(data: bytes, extension: str) -> bool:
-    return extension == "png" or (extension == "webp" and data[12:16] == b"VP8L")  # RFC 9649, section 2.6
+    """Whether a file is a PNG, or a WebP with a chunk of lossless pixels (RFC 9649, section 2)."""
+    place = 12
+    while extension == "webp" and place + 8 <= len(data):
+        name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+        if name in (b"VP8L", b"VP8 "):
+            return name == b"VP8L"
+        place += 8 + size + size % 2
+    return extension == "png"
 
 
 def decode_picture(data: bytes, extension: str, window: Window | None = None) -> np.ndarray:
@@ -63,6 +70,8 @@ def decode_picture(data: bytes, extension: str, window: Window | None = None) ->
     """
     if extension == "tif":
         return decode_tiles(data, "RGB", window)
+    if window is not None:
+        window.check(picture_size(data, extension))
     if window is not None and extension == "jpg":
         part, within = cut_jpeg(data, window)
         if part is not data and fast():
@@ -107,18 +116,24 @@ def decode_label(data: bytes, mode: str, extension: str, window: Window | None =
     if extension == "tif":
         return decode_tiles(data, mode, window)
     stored = decode_png(data, mode)
-    return stored if window is None else window.cut(stored)
+    if window is None:
+        return stored
+    window.check((stored.shape[0], stored.shape[1]))
+    return window.cut(stored)
 
 
 def picture_size(data: bytes, extension: str) -> tuple[int, int]:
     """Height and width of a member ``KEY.rgb.EXTENSION``, by its header.
 
     Raises:
-        UserError: when it has none.
+        UserError: when it has none, or too many pixels.
     """
     name = RGB_FORMATS.get(extension, "TIFF")
     try:
         image = Image.open(io.BytesIO(data), formats=(name,))
     except Exception as error:  # Pillow meets damage with nearly any
         raise UserError(f"is not a {name} image ({error})", hint="make it again") from error
+    if image.width * image.height > MAX_PIXELS:
+        what = f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}"
+        raise UserError(what, hint="resize the image")
     return image.height, image.width

@@ -24,7 +24,7 @@ from shards.atomic import sweep
 from shards.claim import claim
 from shards.codec import decode_rgb, is_key, rgb_extension
 from shards.errors import BadFile, UserError
-from shards.extras import need
+from shards.extras import EXTRAS, need
 from shards.manifest import Manifest, ShardInfo, shard_name, statistics_of
 from shards.members import Profile, encode_picture, label_format
 from shards.notes import about, collected, merged, note
@@ -103,7 +103,7 @@ def pack(
         **source.options,
     }
     if profile != "archive":
-        need(f"profile {profile}", "tifffile", "imagecodecs")
+        need(f"--profile {profile}", *EXTRAS["tiles"])
     _check(source, out, samples_per_shard)
     plans = plan(source, samples_per_shard)
     files = {each.file: _files(source, each) for each in plans} if isinstance(source, FromFiles) else None

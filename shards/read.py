@@ -201,9 +201,11 @@ class ShardReader:
         """
         arrays: dict[str, np.ndarray] = {}
         part: Window | None = None
-        for extension, data in self.read(position, wanted).items():
+        members = self.read(position, wanted)
+        for extension in sorted(members, key=lambda name: not name.startswith("rgb.")):  # which says the size
             if extension == "json":
                 continue
+            data = members[extension]
             name = extension.rpartition(".")[0]
             try:
                 if name == "rgb" and window is not None:

@@ -38,7 +38,7 @@ def cut_jpeg(data: bytes, window: Window) -> tuple[bytes, Window]:
     What cannot be cut (other encodings than :func:`encode_restarts`'s, which any JPEG may have) comes back whole.
     """
     frame = _parse(data)
-    if frame is None:
+    if frame is None or window.top + window.height > frame.height or window.left + window.width > frame.width:
         return data, window
     width = frame.interval * _BLOCK
     per_row = frame.across // frame.interval
@@ -92,7 +92,7 @@ def _parse(data: bytes) -> _Frame | None:
             interval = int.from_bytes(body[:2], "big")
         elif marker == _SCAN:
             frame = _Frame(size, place + 2 + length, height, width, interval)
-            fits = size and interval and components == body[0] and height and width
+            fits = size and interval and body[:1] == bytes([components]) and height and width
             return frame if fits and frame.across % interval == 0 else None
         place += 2 + length
     return None

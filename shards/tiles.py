@@ -1,23 +1,34 @@
 """Lossless images in tiles, of which a crop decodes only those that it touches: TIFF 6.0 with Zstandard.
 
 Any reader of TIFF opens them (compression 50000; horizontal differencing, predictor 2, of pictures and quantities).
-Pillow decodes them whole, with no more installed than Tutelage; writing them, and decoding single tiles, is
-imagecodecs' and tifffile's (``tutelage[tiles]``).
+Pillow decodes them whole, with no more installed than Tutelage; writing them is tifffile's, and decoding single tiles
+imagecodecs' (``tutelage[tiles]``). Of all that TIFF can be, only what is written here is read.
 """
 
 import io
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from shards.codec import MAX_PIXELS, MODES, open_image
+from shards.codec import MAX_PIXELS, MODES
 from shards.errors import BadFile, UserError
-from shards.extras import installed
 from shards.window import Window
 
 _TILE = (128, 256)
 _LEVEL = 9
+_STEP = 16  # that the sides of a tile are multiples of (TIFF 6.0, section 15)
+_BROKEN = "replace the file or make it again"
+_TAGS = {  # number: (name, what is written, what an absent one means)
+    259: ("compression", (50000,), 1),
+    262: ("photometric interpretation", (1, 2), None),
+    274: ("orientation", (1,), 1),
+    284: ("planar configuration", (1,), 1),
+    317: ("predictor", (1, 2), 1),
+    339: ("sample format", (1,), 1),
+}
 
 
 def encode_tiles(array: np.ndarray) -> bytes:
@@ -28,7 +39,8 @@ def encode_tiles(array: np.ndarray) -> bytes:
     tifffile.imwrite(
         buffer,
         array,
-        tile=[min(most, -(-side // 16) * 16) for most, side in zip(_TILE, array.shape[:2], strict=True)],
+        byteorder="<",
+        tile=[min(most, _rounded(side)) for most, side in zip(_TILE, array.shape[:2], strict=True)],
         photometric="rgb" if array.ndim == 3 else "minisblack",
         compression="zstd",
         compressionargs={"level": _LEVEL},
@@ -43,62 +55,107 @@ def decode_tiles(data: bytes, mode: str, window: Window | None = None) -> np.nda
     """The numbers that such a file stores of Pillow's ``L``, ``I;16`` or ``RGB``, all or those of a window.
 
     Raises:
-        UserError: when it does not decode, or has another mode.
+        UserError: when it does not decode, has another mode or another size than the window's frame, or is another TIFF
+            than :func:`encode_tiles` writes.
     """
-    if window is not None and fast():
-        return _decode_window(data, mode, window)
-    image = open_image(data, "TIFF")
+    try:
+        image = Image.open(io.BytesIO(data), formats=("TIFF",))
+        header = _header(image)
+    except UserError:
+        raise
+    except Exception as error:  # Pillow meets damage with nearly any
+        raise BadFile(f"is not a TIFF image that can be decoded ({error})", hint=_BROKEN) from error
     if image.mode != mode:
         raise UserError(f"is a {image.mode} image, where {mode} is due", hint="prepare the data set again")
+    if window is not None:
+        window.check((header.height, header.width))
+    try:
+        if window is not None and fast():
+            return header.window(data, mode, window)
+        image.load()
+    except Exception as error:
+        raise BadFile(f"is not a TIFF image that can be decoded ({error})", hint=_BROKEN) from error
     array = np.asarray(image)
     return array if window is None else window.cut(array)
 
 
 @cache
 def fast() -> bool:
-    """Whether the extra is installed with which a window is decoded alone."""
-    return installed("tifffile") and installed("imagecodecs")
-
-
-def _decode_window(data: bytes, mode: str, window: Window) -> np.ndarray:
-    import tifffile
-
+    """Whether the extra is installed with which a window is decoded alone, and works."""
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            return window_of(file.pages[0], data, mode, window)
-    except UserError:
-        raise
-    except Exception as error:  # bytes that are no TIFF raise nearly any
-        hint = "replace the file or make it again"
-        raise BadFile(f"is not a TIFF that can be decoded ({error})", hint=hint) from error
+        import imagecodecs
+
+        return imagecodecs.zstd_decode(imagecodecs.zstd_encode(b"tile")) == b"tile"
+    except Exception:
+        return False
 
 
-def window_of(page: Any, data: bytes, mode: str, window: Window) -> np.ndarray:
-    """What a page of a TIFF holds in a window.
+@dataclass(frozen=True)
+class _Header:
+    """Where the tiles of an image lie."""
+
+    height: int
+    width: int
+    tile: tuple[int, int]
+    differences: bool
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def window(self, data: bytes, mode: str, window: Window) -> np.ndarray:
+        """What the tiles that a window touches hold there."""
+        import imagecodecs
+
+        height, width = self.tile
+        kind, channels = MODES[mode]
+        of_pixel = (channels,) if channels > 1 else ()
+        rows, columns = window.blocks(height, width)
+        across = -(-self.width // width)
+        found = np.empty((len(rows) * height, len(columns) * width, *of_pixel), kind)
+        bytes_of_tile = height * width * channels * found.itemsize
+        for row in rows:
+            for column in columns:
+                number = row * across + column
+                start, size = self.offsets[number], self.sizes[number]
+                tile = np.frombuffer(imagecodecs.zstd_decode(data[start : start + size], out=bytes_of_tile), kind)
+                tile = tile.reshape(height, width, *of_pixel)
+                top, left = (row - rows.start) * height, (column - columns.start) * width
+                part = found[top : top + height, left : left + width]
+                if self.differences:
+                    imagecodecs.delta_decode(tile, axis=1, out=part)
+                else:
+                    part[...] = tile
+        return window.within(rows, columns, height, width).cut(found)
+
+
+def _header(image: Image.Image) -> _Header:
+    """The header of an opened TIFF.
 
     Raises:
-        UserError: when it has another mode, or ends before the window does.
+        UserError: when it is not one that is written here.
     """
-    dtype, channels = MODES[mode]
-    if page.dtype != dtype or page.samplesperpixel != channels or not page.is_tiled:
-        what = f"holds {page.samplesperpixel} channels of {page.dtype}, where {channels} of {dtype} are due"
-        raise UserError(what, hint="prepare the data set again")
-    height, width = page.tilelength, page.tilewidth
-    if max(page.imagelength * page.imagewidth, height * width) > MAX_PIXELS:
-        raise UserError(f"has more than the limit of {MAX_PIXELS} pixels", hint="resize the image")
-    if window.top + window.height > page.imagelength or window.left + window.width > page.imagewidth:
-        what = f"is {page.imagelength}x{page.imagewidth}, smaller than the window"
-        raise UserError(what, hint="prepare the data set again")
-    rows, columns = window.blocks(height, width)
-    across = -(-page.imagewidth // width)
-    shape = (len(rows) * height, len(columns) * width, *([channels] if channels > 1 else []))
-    found = np.empty(shape, dtype)
-    for row in rows:
-        for column in columns:
-            number = row * across + column
-            offset, size = page.dataoffsets[number], page.databytecounts[number]
-            tile, _, _ = page.decode(data[offset : offset + size], number)
-            tile = tile.reshape(tile.shape[1 : 1 + found.ndim])
-            top, left = (row - rows.start) * height, (column - columns.start) * width
-            found[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    return window.within(rows, columns, height, width).cut(found)
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    if image.width * image.height > MAX_PIXELS:
+        what = f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}"
+        raise UserError(what, hint="resize the image")
+    for number, (name, written, absent) in _TAGS.items():
+        value = tags.get(number, absent)
+        of_each = value if isinstance(value, tuple) else (value,)
+        if not set(of_each) <= set(written):
+            raise UserError(f"is a TIFF of {name} {value}, which is not read", hint="prepare the data set again")
+    if 322 not in tags or tags.prefix != b"II":
+        raise UserError("is a TIFF without tiles, or big-endian, which is not read", hint="prepare the data set again")
+    tile = (tags[323], tags[322])
+    offsets, sizes = (value if isinstance(value, tuple) else (value,) for value in (tags[324], tags[325]))
+    sides = (image.height, image.width)
+    count = 1
+    for part, side in zip(tile, sides, strict=True):
+        if not 0 < part <= _rounded(side):
+            raise UserError(f"has tiles of {tile[0]}x{tile[1]}", hint="prepare the data set again")
+        count *= -(-side // part)
+    if not len(offsets) == len(sizes) == count:
+        raise UserError(f"lists {len(offsets)} tiles, where it has {count}", hint="prepare the data set again")
+    return _Header(image.height, image.width, tile, tags.get(317, 1) == 2, offsets, sizes)
+
+
+def _rounded(side: int) -> int:
+    return -(-side // _STEP) * _STEP

@@ -5,18 +5,32 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shards.errors import UserError
+
 
 class Window(NamedTuple):
-    """A rectangle of pixels of a frame."""
+    """A rectangle of pixels of a frame; ``frame`` is the frame's height and width, where they are known."""
 
     top: int
     left: int
     height: int
     width: int
+    frame: tuple[int, int] | None = None
 
     def cut(self, array: np.ndarray) -> np.ndarray:
         """A view of what an array ``(H, W, ...)`` holds there."""
         return array[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Make sure that an image of a height and width is one of the window's frame.
+
+        Raises:
+            UserError: when it is not.
+        """
+        frame = self.frame or (self.top + self.height, self.left + self.width)
+        if size != frame if self.frame else size[0] < frame[0] or size[1] < frame[1]:
+            what = f"is {size[0]}x{size[1]}, its image {frame[0]}x{frame[1]}"
+            raise UserError(what, hint="prepare the data set again")
 
     def blocks(self, height: int, width: int) -> tuple[range, range]:
         """Rows and columns of the blocks, ``height`` by ``width`` pixels each, that the window touches."""

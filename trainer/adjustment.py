@@ -11,7 +11,11 @@ import numpy as np
 import torch
 
 from shards.frames import Frames
+from shards.holes import FILL, filled
+from shards.labels import WEIGHT
+from shards.resize import resize_label
 from shards.soft import MEMBER as SOFT
+from shards.soft import STEPS
 from shards.tasks import Task
 
 FRAMES = 512
@@ -37,15 +41,29 @@ def class_frequencies(frames: Frames, task: Task, most: int = FRAMES) -> np.ndar
 
 
 def soft_frequencies(frames: Frames, task: Task, most: int = FRAMES) -> np.ndarray:
-    """The share of each class among what soft labels name, ``(C,)`` float64; as :func:`class_frequencies`."""
-    labels, pseudo = frames.sources[task.name], frames.pseudo[task.name]
+    """The share of each class among what soft labels name, ``(C,)`` float64; as :func:`class_frequencies`. Pixels count
+    as they are learnt: those that are kept, by their weight, and in holes of ground truth those that it leaves open."""
+    taught = frames.pseudo[task.name] | frames.holes.get(task.name, False)
     counts = np.zeros(task.channels)
-    for shard, positions in enumerate(frames.by_shard(_spread(pseudo, most))):
+    for shard, positions in enumerate(frames.by_shard(_spread(taught, most))):
         for position in positions:
-            key = frames.readers[shard].key(int(position))
-            named, steps = np.split(labels.read_arrays(shard, key)[f"{task.name}.{SOFT}"], 2, axis=-1)
-            counts += np.bincount(named.ravel(), steps.ravel(), minlength=task.channels)
+            counts += _soft_counts(frames, task, shard, int(position))
     return _smooth(counts)
+
+
+def _soft_counts(frames: Frames, task: Task, shard: int, position: int) -> np.ndarray:
+    """What one frame's soft labels name, by class."""
+    reader, name = frames.readers[shard], task.name
+    arrays = frames.sources[name].read_arrays(shard, reader.key(position))
+    if not frames.pseudo[name][frames.starts[shard] + position]:
+        truth = reader.decode(position, frames.manifest.label_member(name).__eq__)[name]
+        arrays = {of: resize_label(array, truth.shape[:2]) for of, array in arrays.items()}
+        arrays = filled(arrays | {name: truth, f"{name}.{FILL}": arrays[name]}, [task])
+    label = arrays[name]
+    named, steps = np.split(resize_label(arrays[f"{name}.{SOFT}"], label.shape[:2]), 2, axis=-1)
+    weight = resize_label(arrays[f"{name}.{WEIGHT}"], label.shape[:2]) / STEPS if f"{name}.{WEIGHT}" in arrays else 1
+    learnt = steps * weight * task.storage.labelled(label)[..., None]
+    return np.bincount(named.ravel(), learnt.ravel(), minlength=task.channels)
 
 
 def _spread(mask: np.ndarray, most: int) -> np.ndarray:

@@ -144,7 +144,7 @@ class Augment:
         room = (height, width) if self.zoom_window == "random" else size
         top, left = int(down * (frame[0] - room[0] + 1)), int(across * (frame[1] - room[1] + 1))
         top, left = top + (room[0] - height) // 2, left + (room[1] - width) // 2
-        return rng, Window(top, left, height, width), zoom, mirrored
+        return rng, Window(top, left, height, width, frame), zoom, mirrored
 
     def __call__(
         self, sample: Mapping[str, Member], seed: int, frame: tuple[int, int] | None = None

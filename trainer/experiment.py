@@ -156,7 +156,7 @@ class Experiment:
         """
         targets = {entry.target for entry in self.config.pseudo.values()}
         if self.config.loss.soft_adjustment and targets == {"hard"}:  # none at all is a student's baseline
-            hint = "set pseudo.TASK.target=soft, or leave it out"
+            hint = "set pseudo.TASK.target=soft, or loss.soft_adjustment=0"
             raise UserError("no task has soft labels", file=self.path, key="loss.soft_adjustment", hint=hint)
         for name, teacher in self.teachers().items():
             entry, key = self.config.pseudo[name], f"pseudo.{name}"

@@ -106,11 +106,7 @@ def measure(
         for loader in loaders:
             said = call(folder, workload, loader, workers)
             if number:
-                again = (
-                    call(folder, workload, loader, workers, resume=7)
-                    if loader.startswith(("ours", "grain", "stream"))
-                    else None
-                )
+                again = call(folder, workload, loader, workers, resume=7) if loader.startswith(SEEK) else None
                 said["resume"] = again["first"] if again else None
                 found[loader].append(said)
     forms = {one["form"] for of in found.values() for one in of}

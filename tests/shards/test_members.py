@@ -1,5 +1,6 @@
 """Images that are stored for crops: a window of them is the window of the whole, and nothing else is decoded."""
 
+import contextlib
 import io
 import random
 
@@ -8,7 +9,7 @@ import pytest
 import tifffile
 import webdataset
 from PIL import Image
-from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, png
+from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, dataset_of, png
 
 from launchers.sources import PROFILES as CHOICES
 from shards import members, tiles
@@ -140,6 +141,60 @@ def test_damaged_images_are_errors_and_nothing_else(seed):
             assert found.dtype == np.uint8 and found.ndim == 3
 
 
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        ({"compression": "deflate"}, "compression 32946"),
+        ({"compression": "zstd", "planarconfig": "separate"}, "planar configuration 2"),
+        ({"compression": "zstd", "photometric": "ycbcr"}, "photometric interpretation 6"),
+        ({"compression": "zstd", "byteorder": ">"}, "big-endian"),
+        ({"compression": "zstd", "tile": None}, "without tiles"),
+        ({"compression": "zstd", "tile": (16, 1 << 20)}, "tiles of 16x1048576"),
+        ({"compression": "zstd", "extratags": [(274, "H", 1, 6, True)]}, "orientation 6"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("window", [None, Window(8, 8, 20, 30)], ids=["whole", "window"])
+def test_of_all_that_tiff_can_be_only_ours_is_read(how, what, window):
+    """Whether a part or all of it is wanted, and so with or without the extra."""
+    image, buffer = noise((48, 64)), io.BytesIO()
+    pixels = image.transpose(2, 0, 1) if "planarconfig" in how else image
+    with contextlib.suppress(Exception):  # what tifffile itself refuses to write need not be refused
+        tifffile.imwrite(buffer, pixels, **{"tile": (16, 16), "photometric": "rgb", "metadata": None} | how)
+    if not buffer.getvalue():
+        pytest.skip("not written by this tifffile")
+    with pytest.raises(UserError, match=what):
+        decode_label(buffer.getvalue(), "RGB", "tif", window)
+
+
+def test_a_jpeg_whose_scan_says_nothing_is_decoded_whole_and_refused():
+    data = encode_restarts(noise((48, 64)))
+    scan = data.index(b"\xff\xda")
+    length = int.from_bytes(data[scan + 2 : scan + 4], "big")
+    forged = data[: scan + 2] + b"\x00\x02" + data[scan + 2 + length :]
+    with pytest.raises(UserError, match="is not a JPEG image that can be decoded"):
+        decode_picture(forged, "jpg", Window(8, 8, 20, 30))
+
+
+@pytest.mark.parametrize("extension", ["png", "tif"])
+@pytest.mark.parametrize("shape", [(40, 64), (48, 60), (96, 128)])
+def test_a_window_of_another_size_than_its_picture_is_refused(extension, shape):
+    data = encode_label(noise(shape, "L"), extension)
+    with pytest.raises(UserError, match=f"is {shape[0]}x{shape[1]}, its image 48x64"):
+        decode_label(data, "L", extension, Window(0, 0, 20, 30, (48, 64)))
+
+
+@pytest.mark.parametrize("profile", ["archive", "train"])
+def test_members_may_stand_in_any_order(profile, tmp_path):
+    rgb, label = noise((40, 56)), noise((40, 56), "L") % 4
+    suffix = "png" if profile == "archive" else "tif"
+    members = {f"semseg.{suffix}": SEMSEG.storage.encode(label, suffix), "rgb.png": png(rgb), "json": b"{}"}
+    manifest = dataset_of(tmp_path, {"a": members}, (SEMSEG,), label_format=suffix)
+    window = Window(3, 5, 20, 30, (40, 56))
+    found = Readers(manifest, "train")[0].decode(0, window=lambda size: window)
+    assert np.array_equal(found["rgb"], window.cut(rgb)) and np.array_equal(found["semseg"], window.cut(label))
+
+
 def test_profiles_say_which_bytes_are_kept():
     image = noise((40, 56))
     lossless, lossy = png(image), encode_rgb(image)
@@ -155,6 +210,10 @@ def test_profiles_say_which_bytes_are_kept():
         Image.fromarray(image).save(buffers[name], "WEBP", **how)
     assert encode_picture(image, buffers["lossless"].getvalue(), "webp", "train")[0] == "tif"
     assert encode_picture(image, buffers["lossy"].getvalue(), "webp", "train")[0] == "webp"
+    extended = io.BytesIO()
+    Image.fromarray(image).save(extended, "WEBP", lossless=True, exif=Image.Exif().tobytes(), icc_profile=b"x" * 128)
+    assert extended.getvalue()[12:16] == b"VP8X"
+    assert encode_picture(image, extended.getvalue(), "webp", "train")[0] == "tif"
     assert CHOICES == PROFILES, "what the command offers"
 
 
@@ -220,7 +279,7 @@ def test_a_folder_keeps_its_profile(tmp_path):
 
 def test_what_is_not_installed_is_said_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr("shards.extras.installed", lambda module: module not in EXTRAS["tiles"])
-    with pytest.raises(UserError, match=r"needs tifffile.*tutelage\[tiles\]"):
+    with pytest.raises(UserError, match=r"--profile train: needs imagecodecs, tifffile; pip install"):
         pack(Tiny(), tmp_path / "out", profile="train")
     assert not (tmp_path / "out").exists()
 

@@ -87,7 +87,9 @@ def png(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def dataset_of(folder: Path, members: Mapping[str, Mapping[str, bytes]], tasks: tuple[Task, ...]) -> Manifest:
+def dataset_of(
+    folder: Path, members: Mapping[str, Mapping[str, bytes]], tasks: tuple[Task, ...], label_format: str = "png"
+) -> Manifest:
     """A data set of one shard that holds exactly these members, by key and extension, however wrong they are.
 
     Its hashes are right: what is refused of it is refused for what it is.
@@ -96,6 +98,7 @@ def dataset_of(folder: Path, members: Mapping[str, Mapping[str, bytes]], tasks: 
     samples = [EncodedSample(key, dict(of), {}) for key, of in members.items()]
     index = write_shard(folder / "train-000000.tar", samples, lambda of: statistics)
     splits = {"train": (shard_info(folder, index),)}
-    manifest = Manifest(folder, "forged", "frames", None, tasks, splits, {"train": statistics})
+    entries = {"train": statistics}
+    manifest = Manifest(folder, "forged", "frames", None, tasks, splits, entries, label_format=label_format)
     manifest.save()
     return manifest

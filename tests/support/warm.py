@@ -59,7 +59,7 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     while len(data) < size:
         part = connection.recv(size - len(data))
         if not part:
-            raise SystemExit("the server of warm processes is gone")
+            raise EOFError("the other end is gone")
         data += part
     return data
 
@@ -99,10 +99,16 @@ class Server:
             _send(pid, signal.SIGKILL)
 
     def fork(self, connection: socket.socket) -> None:
-        size, ancillary, *_ = connection.recvmsg(LENGTH.size, socket.CMSG_SPACE(3 * 4))
         files = array.array("i")
-        files.frombytes(ancillary[0][2])
-        wanted = json.loads(_exactly(connection, LENGTH.unpack(size)[0]))
+        try:
+            size, ancillary, *_ = connection.recvmsg(LENGTH.size, socket.CMSG_SPACE(3 * 4))
+            files.frombytes(ancillary[0][2])
+            wanted = json.loads(_exactly(connection, LENGTH.unpack(size)[0]))
+        except (OSError, IndexError, struct.error, EOFError):  # whoever asked was killed
+            for file in files:
+                os.close(file)
+            connection.close()
+            return
         pid = os.fork()
         if not pid:
             self.become(wanted, files)
@@ -110,7 +116,8 @@ class Server:
             os.close(file)
         self.children[pid] = connection
         self.selector.register(connection, selectors.EVENT_READ)
-        connection.sendall(LENGTH.pack(pid))
+        with suppress(OSError):  # that it is gone is noticed then
+            connection.sendall(LENGTH.pack(pid))
 
     def become(self, wanted: dict[str, object], files: "array.array[int]") -> None:
         """What a forked process does; it never returns."""
@@ -155,6 +162,8 @@ class Server:
 
     def abandoned(self, connection: socket.socket) -> None:
         """Whoever waited is gone, perhaps by kill -9, and takes its process along."""
+        if connection not in self.children.values():  # reaped in the same breath
+            return
         self.selector.unregister(connection)
         for pid, its in self.children.items():
             if its is connection:

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from shards.holes import filled
 from shards.manifest import Manifest
 from shards.pack import pack
+from shards.resize import resize_frame
 from shards.sources.base import Frame
 from shards.sources.scenes import Scenes
 from shards.stream import Position
+from trainer.adjustment import soft_frequencies
 from trainer.augment import Augment
 from trainer.data import FrameLoader
 from trainer.experiment import Experiment
@@ -99,5 +102,17 @@ def test_crops_of_tiles_hold_what_crops_of_whole_frames_hold(configs, tmp_path, 
         for name, tensor in expected.items():
             assert tensor.equal(found[name]), name
         seen.add(tuple(sorted(arrays)))
+    task = student.manifest.task("semseg")
+    if holes:
+        frames.pseudo["semseg"] &= False  # soft labels in holes alone
+        counts = np.zeros(task.channels)
+        for number in np.flatnonzero(frames.holes["semseg"]):
+            arrays = loader.read(Position(0, number, number // 8, number % 8))[1]
+            learnt = filled(resize_frame(arrays, SIZE), student.tasks)["semseg.soft"].astype(int)
+            for plane in range(4):
+                np.add.at(counts, learnt[..., plane].ravel(), learnt[..., 4 + plane].ravel())
+        assert counts.sum() > 0
+        smooth = (counts + 1e-3 * counts.sum() / task.channels) / (counts.sum() * 1.001)
+        np.testing.assert_allclose(soft_frequencies(frames, task), smooth)
     assert any("semseg.soft" in names for names in seen)
     assert any("semseg.fill" in names for names in seen) == holes
