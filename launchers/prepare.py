@@ -8,8 +8,9 @@ from pathlib import Path
 from launchers.inspect import summary
 from shards.atomic import disk_errors
 from shards.errors import UserError
-from shards.extras import EXTRAS, need
+from shards.extras import need
 from shards.manifest import NAME
+from shards.members import need_profile
 from shards.pack import pack
 from shards.sources.base import Source
 from shards.store import on_disk
@@ -77,8 +78,7 @@ def own(options: argparse.Namespace) -> None:
 
 
 def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None, window: int = 31) -> None:
-    if options.profile != "archive":
-        need(f"--profile {options.profile}", *EXTRAS["tiles"])
+    need_profile(options.profile)  # before anything is made of the folder
     if options.jobs < 1:
         raise UserError(f"{options.jobs} processes", key="--jobs", hint="give 1 or more")
     if options.normals:

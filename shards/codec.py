@@ -43,6 +43,17 @@ def rgb_extension(data: bytes) -> str | None:
     return None
 
 
+def check_pixels(image: Image.Image) -> None:
+    """Make sure, by an opened image's header, that it has no more pixels than :data:`MAX_PIXELS`.
+
+    Raises:
+        UserError: when it has.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        what = f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}"
+        raise UserError(what, hint="resize the image")
+
+
 def open_image(data: bytes, image_format: str) -> Image.Image:
     """Open, decode and size-check an image of one given format.
 
@@ -51,11 +62,7 @@ def open_image(data: bytes, image_format: str) -> Image.Image:
     """
     try:
         image = Image.open(io.BytesIO(data), formats=(image_format,))
-        if image.width * image.height > MAX_PIXELS:
-            raise UserError(
-                f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}",
-                hint="resize the image",
-            )
+        check_pixels(image)
         image.load()
     except UserError:
         raise

@@ -10,8 +10,9 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from shards.codec import MAX_PIXELS, RGB_FORMATS, decode_png, decode_rgb, encode_png, encode_rgb
+from shards.codec import RGB_FORMATS, check_pixels, decode_png, decode_rgb, encode_png, encode_rgb
 from shards.errors import BadFile, UserError
+from shards.extras import EXTRAS, need
 from shards.restarts import cut_jpeg, encode_restarts
 from shards.tiles import decode_tiles, encode_tiles, fast
 from shards.window import Window
@@ -30,6 +31,16 @@ Profile = Literal["archive", "train", "train-jpeg"]
 - ``train-jpeg``: as ``train``, but lossless pictures become JPEG with restart markers, of quality 95.
 """
 PROFILES = get_args(Profile)
+
+
+def need_profile(profile: Profile) -> None:
+    """Make sure, before any work is done, that what a profile needs is installed.
+
+    Raises:
+        UserError: naming what is missing, and what to install.
+    """
+    if profile != "archive":
+        need(f"--profile {profile}", *EXTRAS["tiles"])
 
 
 def label_format(profile: Profile) -> str:
@@ -70,15 +81,15 @@ def decode_picture(data: bytes, extension: str, window: Window | None = None) ->
     """
     if extension == "tif":
         return decode_tiles(data, "RGB", window)
-    if window is not None:
-        window.check(picture_size(data, extension))
     if window is not None and extension == "jpg":
         part, within = cut_jpeg(data, window)
-        if part is not data and fast():
-            return within.cut(decode_jpeg(part))
-        data, window = part, within
+        if part is not data:
+            return within.cut(decode_jpeg(part) if fast() else decode_rgb(part, extension))
     rgb = decode_rgb(data, extension)
-    return rgb if window is None else window.cut(rgb)
+    if window is None:
+        return rgb
+    window.check((rgb.shape[0], rgb.shape[1]))
+    return window.cut(rgb)
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
@@ -133,7 +144,5 @@ def picture_size(data: bytes, extension: str) -> tuple[int, int]:
         image = Image.open(io.BytesIO(data), formats=(name,))
     except Exception as error:  # Pillow meets damage with nearly any
         raise UserError(f"is not a {name} image ({error})", hint="make it again") from error
-    if image.width * image.height > MAX_PIXELS:
-        what = f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}"
-        raise UserError(what, hint="resize the image")
+    check_pixels(image)
     return image.height, image.width

@@ -24,9 +24,8 @@ from shards.atomic import sweep
 from shards.claim import claim
 from shards.codec import decode_rgb, is_key, rgb_extension
 from shards.errors import BadFile, UserError
-from shards.extras import EXTRAS, need
 from shards.manifest import Manifest, ShardInfo, shard_name, statistics_of
-from shards.members import Profile, encode_picture, label_format
+from shards.members import Profile, encode_picture, label_format, need_profile
 from shards.notes import about, collected, merged, note
 from shards.resize import resize_label, resize_rgb
 from shards.sources.base import Frame, FromFiles, Source, WithNotices
@@ -102,8 +101,7 @@ def pack(
         **({} if profile == "archive" else {"profile": profile}),
         **source.options,
     }
-    if profile != "archive":
-        need(f"--profile {profile}", *EXTRAS["tiles"])
+    need_profile(profile)
     _check(source, out, samples_per_shard)
     plans = plan(source, samples_per_shard)
     files = {each.file: _files(source, each) for each in plans} if isinstance(source, FromFiles) else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from shards.codec import MAX_PIXELS
 from shards.window import Window
 
 _BLOCK = 8
@@ -35,10 +36,11 @@ def encode_restarts(rgb: np.ndarray, quality: int = 95) -> bytes:
 def cut_jpeg(data: bytes, window: Window) -> tuple[bytes, Window]:
     """A smaller JPEG that holds a window of another's pixels, unchanged, and where the window lies in it.
 
-    What cannot be cut (other encodings than :func:`encode_restarts`'s, which any JPEG may have) comes back whole.
+    What cannot be cut (other encodings than :func:`encode_restarts`'s, which any JPEG may have), is over the limit of
+    pixels or is not of the window's frame comes back whole: whoever decodes it says what is wrong.
     """
     frame = _parse(data)
-    if frame is None or window.top + window.height > frame.height or window.left + window.width > frame.width:
+    if frame is None or frame.height * frame.width > MAX_PIXELS or not window.fits((frame.height, frame.width)):
         return data, window
     width = frame.interval * _BLOCK
     per_row = frame.across // frame.interval

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shards.codec import MAX_PIXELS, MODES
+from shards.codec import MODES, check_pixels
 from shards.errors import BadFile, UserError
 from shards.window import Window
 
@@ -134,9 +134,7 @@ def _header(image: Image.Image) -> _Header:
         UserError: when it is not one that is written here.
     """
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
-    if image.width * image.height > MAX_PIXELS:
-        what = f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}"
-        raise UserError(what, hint="resize the image")
+    check_pixels(image)
     for number, (name, written, absent) in _TAGS.items():
         value = tags.get(number, absent)
         of_each = value if isinstance(value, tuple) else (value,)

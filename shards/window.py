@@ -21,15 +21,21 @@ class Window(NamedTuple):
         """A view of what an array ``(H, W, ...)`` holds there."""
         return array[self.top : self.top + self.height, self.left : self.left + self.width]
 
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether an image of a height and width can be of the window's frame."""
+        if self.frame:
+            return size == self.frame
+        return size[0] >= self.top + self.height and size[1] >= self.left + self.width
+
     def check(self, size: tuple[int, int]) -> None:
-        """Make sure that an image of a height and width is one of the window's frame.
+        """Make sure that an image of a height and width can be of the window's frame.
 
         Raises:
-            UserError: when it is not.
+            UserError: when it cannot.
         """
-        frame = self.frame or (self.top + self.height, self.left + self.width)
-        if size != frame if self.frame else size[0] < frame[0] or size[1] < frame[1]:
-            what = f"is {size[0]}x{size[1]}, its image {frame[0]}x{frame[1]}"
+        if not self.fits(size):
+            height, width = self.frame or (self.top + self.height, self.left + self.width)
+            what = f"is {size[0]}x{size[1]}, its image {height}x{width}"
             raise UserError(what, hint="prepare the data set again")
 
     def blocks(self, height: int, width: int) -> tuple[range, range]:
@@ -46,17 +52,21 @@ class Chosen:
     """A window that is chosen when the size of its frame is known.
 
     Args:
-        choose: gives the window of a frame of some height and width.
+        choose: gives the window of a frame of some height and width, which names that frame.
 
     Attributes:
-        frame: height and width, once it has been called.
+        window: it, once it has been chosen.
     """
 
     def __init__(self, choose: Callable[[tuple[int, int]], Window]) -> None:
         self.choose = choose
-        self.frame: tuple[int, int] | None = None
         self.window: Window | None = None
 
     def __call__(self, frame: tuple[int, int]) -> Window:
-        self.frame, self.window = frame, self.choose(frame)
+        self.window = self.choose(frame)
         return self.window
+
+    @property
+    def frame(self) -> tuple[int, int] | None:
+        """Height and width of the frame, once they are known."""
+        return self.window.frame if self.window else None

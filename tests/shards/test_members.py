@@ -176,6 +176,18 @@ def test_a_jpeg_whose_scan_says_nothing_is_decoded_whole_and_refused():
         decode_picture(forged, "jpg", Window(8, 8, 20, 30))
 
 
+@pytest.mark.parametrize("extension", ["jpg", "png"])
+def test_a_picture_of_another_size_or_too_many_pixels_is_refused_in_part_too(extension, monkeypatch):
+    rgb = noise((48, 64))
+    data = encode_restarts(rgb) if extension == "jpg" else png(rgb)
+    with pytest.raises(UserError, match="is 48x64, its image 48x72"):
+        decode_picture(data, extension, Window(0, 0, 20, 30, (48, 72)))
+    for module in ("codec", "restarts"):
+        monkeypatch.setattr(f"shards.{module}.MAX_PIXELS", 3000)
+    with pytest.raises(UserError, match="64x48 pixels are over the limit of 3000"):
+        decode_picture(data, extension, Window(0, 0, 20, 30, (48, 64)))
+
+
 @pytest.mark.parametrize("extension", ["png", "tif"])
 @pytest.mark.parametrize("shape", [(40, 64), (48, 60), (96, 128)])
 def test_a_window_of_another_size_than_its_picture_is_refused(extension, shape):
