@@ -118,7 +118,7 @@ class Loss:
     logit_adjustment: float = option(0.0, least=0)
     """How far the loss of ground-truth classes makes up for their frequencies, 0 (not) to 1 (wholly): τ of Menon et al.
     (2021). More rare classes are found, and fewer pixels are right."""
-    soft_adjustment: float = option(0.0, least=0, inherited=False)
+    soft_adjustment: float = option(0.0, least=0, inherited=False, row=True)
     """The same for the frequencies of classes among soft labels, in a student's loss. It is less sure than its teacher,
     and more often falls back on what is frequent."""
     normalise: str = option("labelled", choices=("labelled", "all"), row=True, column="normalise")
