@@ -82,7 +82,7 @@ def test_a_server_that_disappears_in_mid_epoch(configs, web, scenes_dataset, ref
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 1
     last = errors.strip().splitlines()[-1]
-    shard = rf"tutelage: {re.escape(web.url)}/(train|val)-00000\d\.(tar|index\.json): (scene-\S+: )?"
+    shard = rf"tutelage: {re.escape(web.url)}/(train|val)-00000\d\.(tar|index\.json): (\S+: )?"
     assert re.match(shard + "cannot be read, 6 times in a row", last), last
     with Web(scenes_dataset.folder, tmp_path / "again.json") as again:
         done = subprocess.run([*call, f"data.path={again.url}"], env=environment, capture_output=True, text=True)
