@@ -60,7 +60,8 @@ docs: .venv/documented
 # loaders of others, in an environment of their own: .peers/bin/python -m benchmarks.peers
 bench-peers:
 	$(PYTHON) -m venv .peers
-	.peers/bin/pip install --quiet --constraint constraints.txt --editable '.[tiles]' --requirement benchmarks/peers/requirements.txt
+	grep -vE '^(filelock|tzdata)\b' constraints.txt > .peers/constraints.txt  # Energon wants older ones
+	.peers/bin/pip install --quiet --constraint .peers/constraints.txt --editable '.[tiles]' --requirement benchmarks/peers/requirements.txt
 	.peers/bin/pip install --quiet --no-deps mosaicml-streaming==0.13.0
 	.peers/bin/python -m trainer.torchvision_repair
 

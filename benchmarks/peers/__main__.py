@@ -2,11 +2,12 @@
 
     python -m benchmarks.peers [--quick] [--photos FOLDER] [--rounds N] [--workers N] [--out REPORT.md]
 
-In turn, each in a process of its own and in an environment that has all of them (``make bench-peers``): webdataset over
-the same tars, torch's DataLoader over loose files, mosaicml-streaming, litdata, Grain (threads, processes), SPDL, and
-two bounds, decoding from memory and reading alone. Workloads: frames of 480×640 (JPEG and two PNG); frames of 2048×1024
-as PNG, of which crops of 512×1024 are taken; frames of 96×128, which are overhead alone. All loaders decode the same
-bytes into the same tensors; ours also from shards that are stored for crops. Prints, and writes, a report.
+In turn, each in a process of its own and in an environment that has all of them (``make bench-peers``): webdataset
+over the same tars, torch's DataLoader over loose files, mosaicml-streaming, litdata, Megatron-Energon, Grain (threads,
+processes), SPDL, and two bounds, decoding from memory and reading alone. Workloads: frames of 480×640 (JPEG and two
+PNG); frames of 2048×1024 as PNG, of which crops of 512×1024 are taken; frames of 96×128, which are overhead alone. All
+loaders decode the same bytes into the same tensors; ours also from shards that are stored for crops. Prints, and
+writes, a report.
 """
 
 import argparse
@@ -31,7 +32,17 @@ from shards.read import Readers
 from shards.sources.base import Source
 
 BOUNDS = ("bounds:decode", "bounds:read")
-LOADERS = ("ours", "webdataset_", "files", "streaming_", "litdata_", "grain_:threads", "grain_:processes", "spdl_")
+LOADERS = (
+    "ours",
+    "webdataset_",
+    "files",
+    "streaming_",
+    "litdata_",
+    "energon_",
+    "grain_:threads",
+    "grain_:processes",
+    "spdl_",
+)
 CROPPED = ("ours:train", "ours:train-jpeg")
 SEEK = ("ours", "grain_", "streaming_")
 """Those that can begin at any step without having been there."""
@@ -43,13 +54,24 @@ NAMES = {
     "files": "loose files, torch's DataLoader",
     "streaming_": "mosaicml-streaming",
     "litdata_": "litdata",
+    "energon_": "Megatron-Energon, the same tars",
     "grain_:threads": "Grain, threads",
     "grain_:processes": "Grain, processes",
     "spdl_": "SPDL, threads",
     "bounds:decode": "*bound: decode from memory*",
     "bounds:read": "*bound: read, decode nothing*",
 }
-PACKAGES = ("torch", "pillow", "webdataset", "mosaicml-streaming", "litdata", "grain", "spdl", "imagecodecs")
+PACKAGES = (
+    "torch",
+    "pillow",
+    "webdataset",
+    "mosaicml-streaming",
+    "litdata",
+    "megatron-energon",
+    "grain",
+    "spdl",
+    "imagecodecs",
+)
 
 
 def main() -> None:
@@ -99,8 +121,8 @@ def lay_out(source: Source, folder: Path, profiles: tuple[str, ...]) -> None:
 def measure(
     folder: Path, workload: dict[str, Any], loaders: list[str], workers: int, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """What each loader did in every round; the first, which also warms the cache and writes their own formats, is not
-    counted."""
+    """What each loader did in every round; the first, in which they write their own formats, is not counted. ``cold``
+    is of one more round, from files that the kernel was told to forget."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds + 1):
         for loader in loaders:
@@ -109,10 +131,22 @@ def measure(
                 again = call(folder, workload, loader, workers, resume=7) if loader.startswith(SEEK) else None
                 said["resume"] = again["first"] if again else None
                 found[loader].append(said)
+    for loader in loaders:
+        forget(folder)
+        found[loader][0]["cold"] = call(folder, workload, loader, workers)["rate"]
     forms = {one["form"] for of in found.values() for one in of}
     if len(forms) > 1:
         raise SystemExit(f"loaders give different tensors: {forms}")
     return found
+
+
+def forget(folder: Path) -> None:
+    """Have the kernel drop the pages of all files."""
+    os.sync()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def call(folder: Path, workload: dict[str, Any], loader: str, workers: int, resume: int = 0) -> dict[str, Any]:
@@ -127,10 +161,8 @@ def call(folder: Path, workload: dict[str, Any], loader: str, workers: int, resu
 def table(workload: str, source: Source, batch: int, found: dict[str, list[dict[str, Any]]]) -> list[str]:
     frames = sum(len(keys) for keys in source.splits.values())
     lines = [f"## {workload}: {frames} frames of {source.name}, batches of {batch}", ""]
-    lines += [
-        "| loader | samples/s, median (spread) | of the decode bound | first batch after | in mid-epoch | memory |"
-    ]
-    lines += ["|---|---|---|---|---|---|"]
+    heads = ("loader", "samples/s, median (spread)", "of the decode bound", "cold", "first batch after", "in mid-epoch")
+    lines += [f"| {' | '.join(heads)} | memory |", "|---|---|---|---|---|---|---|"]
     bound = found.get("bounds:decode")
     for loader, of in found.items():
         rates = [one["rate"] for one in of]
@@ -142,7 +174,8 @@ def table(workload: str, source: Source, batch: int, found: dict[str, list[dict[
         again = f"{statistics.median(resumed):.2f} s" if resumed else "–" if loader in BOUNDS else "cannot"
         first, memory = (statistics.median(one[name] for one in of) for name in ("first", "memory"))
         rate = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
-        lines.append(f"| {NAMES[loader]} | {rate} | {share} | {first:.2f} s | {again} | {memory:.0f} MB |")
+        cells = (NAMES[loader], rate, share, f"{of[0]['cold']:.0f}", f"{first:.2f} s", again, f"{memory:.0f} MB")
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 
