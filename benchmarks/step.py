@@ -1,6 +1,6 @@
 """What the trainer adds to a step: its loop on streamed data against a bare loop on ready tensors.
 
-    python -m benchmarks.step CONFIG [key=value ...] [--rounds N] [--block N]
+    python -m benchmarks.step CONFIG [key=value ...] [--rounds N] [--block N] [--profile]
 
 Both loops run in one process and in turn, a block of steps each, on networks of the same architecture: the trainer's
 with its loader, losses over the global batch, log lines, records and progress; the bare one with nothing but forward,
@@ -8,9 +8,13 @@ the same loss, backward and optimizer step on tensors that lie ready. Prints the
 means of the steps without the slowest tenth (on a machine that others use too, single steps take several times as long;
 a log line every 10 steps is in both). Loader workers run on while the bare loop is timed until their queue is full,
 so blocks should be longer than the queue (4 batches a worker).
+
+With ``--profile``: where the time of the trainer's step goes instead, by part and operator, and the most memory that
+the process had.
 """
 
 import argparse
+import resource
 import statistics
 import tempfile
 import time
@@ -18,6 +22,7 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks.stepprofile import report
 from shards.stream import Batches
 from trainer.data import Batch
 from trainer.experiment import Experiment
@@ -33,20 +38,35 @@ def main() -> None:
     arguments.add_argument("overrides", nargs="*", metavar="key=value")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--block", type=int, default=20, help="steps of each loop in a round")
+    arguments.add_argument("--profile", action="store_true", help="where the time of BLOCK steps goes")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        steps = (options.rounds + 1) * options.block
+        steps = 3 + 2 * options.block if options.profile else (options.rounds + 1) * options.block
         fixed = [f"run.path={folder}", f"train.steps={steps}", f"checkpoint.every={steps + 1}"]
         trainer = trainer_of(Experiment(options.config, [*options.overrides, *fixed]))
+        if options.profile:
+            print("\n".join([described(trainer), "", *report(trainer, options.block), "", memory()]))
+            return
         bare = BareLoop(trainer)
         own, other = compare(trainer, bare, options.rounds, options.block)
     batch = trainer.options.global_batch_size
-    print(f"{torch.get_num_threads()} threads, {trainer.process.device}, batch {batch}, {len(own)} steps of each")
+    print(f"{described(trainer)}, {len(own)} steps of each")
     for name, seconds in (("trainer", own), ("bare loop", other)):
         median = statistics.median(seconds)
         print(f"{name:9} {1000 * median:8.1f} ms a step (median)  {batch / median:7.1f} samples/s")
     ratio, trimmed = statistics.median(own) / statistics.median(other), typical(own) / typical(other)
     print(f"ratio {ratio:.3f} of the medians, {trimmed:.3f} of the means without the slowest tenth")
+
+
+def described(trainer: Trainer) -> str:
+    batch = trainer.options.global_batch_size
+    return f"{torch.get_num_threads()} threads, {trainer.process.device}, batch {batch}"
+
+
+def memory() -> str:
+    if torch.cuda.is_available():
+        return f"{torch.cuda.max_memory_allocated() / 1e9:.2f} GB on the device at the most"
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f} GB at the most"  # from KiB
 
 
 class BareLoop:

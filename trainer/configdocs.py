@@ -5,6 +5,7 @@ import ast
 import inspect
 import re
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -31,10 +32,10 @@ def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
 
 def values_in_words(schema: type = Config) -> dict[str, str]:
     """The default of every dotted key, and what else it may be where that is declared, such as ``1; 0 or more``."""
-    found = {}
+    found, known = {}, documentation(schema)
     for key, each in facts(schema).items():
         default = _default(schema, key.split("."))
-        if key in documentation(schema):
+        if key in known:
             found[key] = "; ".join(part for part in (default, each.allowed) if part)
     return found
 
@@ -63,6 +64,7 @@ def meaning(key: str | None) -> str:
     return ""
 
 
+@cache
 def _texts(schema: type) -> dict[str, str]:
     definition = ast.parse(inspect.getsource(schema)).body[0]
     assert isinstance(definition, ast.ClassDef)

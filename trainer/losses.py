@@ -20,7 +20,8 @@ may stand beside a task's labels, if they do so in all batches of a run:
   loss over the sum of weights, which are integers, and so the same however the batch is cut.
 
 Predictions are ``(B, channels, H, W)`` of any floating type. Nothing here waits for the device. What remains in memory
-for the backward pass is one float32 tensor of the logits' size for each term, so do not hold on to predictions.
+for the backward pass is one float32 tensor of the final logits' size, and of each scale's initial ones at its own size
+(:mod:`trainer.earlygradient`), so do not hold on to predictions.
 
 Deep supervision adds the loss of every scale's initial predictions, upsampled to full size, as MTI-Net does. A scale
 whose map has very few cells says hardly more than what the frame shows on average, and yet has the largest gradient of
@@ -39,6 +40,7 @@ from shards.labels import WEIGHT
 from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS
 from shards.tasks import Task
+from trainer.earlygradient import with_gradients
 from trainer.kinds import learning
 
 if TYPE_CHECKING:
@@ -167,11 +169,21 @@ class MultiTaskLoss:
         sums = loss_sums(predictions.final, targets, self.tasks, self.offsets)
         for scale, initial in enumerate(predictions.initial):
             if self.deep and min(initial[self.tasks[0].name].shape[-2:]) >= self.deep_cells:
-                sums = sums + self.deep * loss_sums(predictions.at_full_size(scale), targets, self.tasks, self.offsets)
+                sums = sums + self.deep * self._of_scale(predictions, scale, targets)
             else:  # a sum of nothing: its zero gradient tells engines that the parameters were used
                 sums = sums + torch.stack([initial[task.name].float().flatten()[:0].sum() for task in self.tasks])
         shares = sums / denominators.to(sums.device, non_blocking=True).clamp(min=1)
         return torch.stack([weight * share for weight, share in zip(self.weights, shares, strict=True)])
+
+    def _of_scale(self, predictions: "Predictions", scale: int, targets: Mapping[str, Tensor]) -> Tensor:
+        """:func:`loss_sums` of one scale's initial predictions."""
+        names = [task.name for task in self.tasks]
+
+        def sums_of(values: Sequence[Tensor]) -> Tensor:
+            full = predictions.at_full_size(scale, dict(zip(names, values, strict=True)))
+            return loss_sums(full, targets, self.tasks, self.offsets)
+
+        return with_gradients(sums_of, [predictions.initial[scale][name] for name in names])
 
     def __call__(self, predictions: "Predictions", targets: Mapping[str, Tensor], denominators: Tensor) -> Tensor:
         """The micro-batch's share of the global loss: the sum of :meth:`terms`."""

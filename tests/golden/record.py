@@ -88,29 +88,35 @@ def networks() -> dict[str, str]:
         "inverse_depth": Task("inverse_depth", "scalar", scale=0.001, unit="1/m"),
         "normals": Task("normals", "unit_vector"),
     }
-    found = {}
+    found: dict[str, str] = {}
+    made: dict[str, str] = {}  # many rows have the same network
     for path in sorted((REPOSITORY / "configs").glob("*/*.yaml")):
         if path.stem == "base" or path.stem.startswith("base-") or path.parent.name == "engine":
             continue
         config = load(path)
         model, seen = config.model, tuple(known[name] for name in config.inputs if name != "rgb")
+        description: dict[str, Any] = {
+            "backbone": model.backbone,
+            "inputs": config.inputs,
+            "tasks": [known[name] for name in config.tasks],
+            "input_tasks": seen,
+            "statistics": {task.name: (1.0, 1.0) for task in seen if task.storage.quantity},
+            "fusion": model.fusion,
+            "decoder": model.decoder,
+            "widths": None if model.widths is None else tuple(model.widths),
+            "version": model.version,
+        }
+        row = f"{path.parent.name}/{path.stem}"
+        if repr(description) in made:
+            found[row] = made[repr(description)]
+            continue
         with torch.device("meta"):
-            network = create_model(
-                backbone=model.backbone,
-                inputs=config.inputs,
-                tasks=[known[name] for name in config.tasks],
-                input_tasks=seen,
-                statistics={task.name: (1.0, 1.0) for task in seen if task.storage.quantity},
-                fusion=model.fusion,
-                decoder=model.decoder,
-                widths=None if model.widths is None else tuple(model.widths),
-                version=model.version,
-            )
+            network = create_model(**description)
         tensors = network.state_dict()
         names = "\n".join(f"{name} {list(tensor.shape)}" for name, tensor in sorted(tensors.items()))
         parameters = sum(parameter.numel() for parameter in network.parameters())
         digest = hashlib.sha256(names.encode()).hexdigest()[:16]
-        found[f"{path.parent.name}/{path.stem}"] = f"{parameters} parameters, {len(tensors)} tensors, {digest}"
+        found[row] = made[repr(description)] = f"{parameters} parameters, {len(tensors)} tensors, {digest}"
     return found
 
 

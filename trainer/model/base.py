@@ -33,10 +33,11 @@ class Predictions(NamedTuple):
     initial: list[TaskTensors]
     weighting: torch.Tensor | None = None
 
-    def at_full_size(self, scale: int) -> TaskTensors:
-        """The initial predictions of one scale, counted from the finest, as ``final`` has them:
-        ``(B, task.channels, H, W)``."""
-        return {task: to_full_size(x, self.final[task].shape[-2:]) for task, x in self.initial[scale].items()}
+    def at_full_size(self, scale: int, values: Mapping[str, torch.Tensor] | None = None) -> TaskTensors:
+        """The initial predictions of one scale, counted from the finest, or ``values`` in their place, as ``final`` has
+        them: ``(B, task.channels, H, W)``."""
+        values = self.initial[scale] if values is None else values
+        return {task: to_full_size(x, self.final[task].shape[-2:]) for task, x in values.items()}
 
 
 class Network(nn.Module, ABC):

@@ -1,0 +1,80 @@
+"""Sums whose gradient is taken at once, against autograd's own."""
+
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shards.tasks import Task, palette
+from trainer.earlygradient import with_gradients
+from trainer.losses import MultiTaskLoss, loss_sums
+from trainer.model.network import Predictions
+
+SIDE = 64
+TASKS = (Task("semseg", "classes", tuple("abcde"), palette(5)), Task("depth", "scalar", scale=0.001, unit="m"))
+
+
+def sums_of(values: list[Tensor]) -> Tensor:
+    """Of values of any size, at full size."""
+    full = [F.interpolate(value, (SIDE, SIDE), mode="bilinear") for value in values]
+    return torch.stack([full[0].square().sum(), full[1].sin().sum()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sums_and_gradients_are_those_of_autograd(dtype):
+    own = [torch.randn(2, 3, 8, 8).to(dtype).requires_grad_() for _ in range(2)]
+    other = [value.detach().clone().requires_grad_() for value in own]
+    factors = torch.tensor([4.0, -0.5])  # powers of two: another order of products rounds alike
+    sums, expected = with_gradients(sums_of, own), sums_of([value.float() for value in other])
+    assert torch.equal(sums, expected)
+    (sums * factors).sum().backward()
+    (expected * factors).sum().backward()
+    for one, two in zip(own, other, strict=True):
+        assert one.grad is not None and one.grad.dtype == dtype
+        assert torch.equal(one.grad, two.grad)
+
+
+def test_without_gradients_none_are_computed():
+    seen = []
+
+    def spy(values: list[Tensor]) -> Tensor:
+        seen.append(torch.is_grad_enabled())
+        return sums_of(values)
+
+    with torch.no_grad():
+        sums = with_gradients(spy, [torch.randn(2, 3, 8, 8, requires_grad=True) for _ in range(2)])
+    assert seen == [False] and not sums.requires_grad
+
+
+def test_deep_supervision_keeps_nothing_of_full_size_for_the_backward_pass():
+    targets = {"semseg": torch.randint(0, 5, (2, SIDE, SIDE), dtype=torch.uint8), "depth": torch.rand(2, 1, SIDE, SIDE)}
+
+    def logits(side: int) -> dict[str, Tensor]:
+        return {task.name: torch.randn(2, task.channels, side, side, requires_grad=True) for task in TASKS}
+
+    predictions = Predictions(logits(SIDE), [logits(SIDE // 4), logits(SIDE // 8)])
+    criterion = MultiTaskLoss(TASKS)
+
+    def kept(deep: bool) -> int:
+        """Bytes of what is still saved when the loss is there, each memory counted once."""
+        saved: list[weakref.ref[Tensor]] = []
+
+        def keep(tensor: Tensor) -> Tensor:
+            wrapper = tensor.view_as(tensor)  # lives as long as the graph's node
+            saved.append(weakref.ref(wrapper))
+            return wrapper
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            if deep:
+                terms = criterion.terms(predictions, targets, criterion.counts(targets))
+            else:
+                terms = loss_sums(predictions.final, targets, TASKS)
+            left = [tensor.untyped_storage() for ref in saved if (tensor := ref()) is not None]
+        assert terms.requires_grad
+        return sum({memory.data_ptr(): memory.nbytes() for memory in left}.values())
+
+    scales = sum(x.numel() * x.element_size() for initial in predictions.initial for x in initial.values())
+    full = 2 * 5 * SIDE * SIDE * 4
+    assert kept(deep=True) - kept(deep=False) < 2 * scales < full
