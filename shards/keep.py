@@ -1,7 +1,9 @@
 """What a student takes of pseudo-labels when it reads them: all, some by their confidence, or a filter's choice."""
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from shards.errors import UserError
+from shards.owncode import name_of, own_code
 from shards.soft import STEPS
 from shards.tasks import Task
 
@@ -67,7 +70,9 @@ class Keep:
         if isinstance(value, Keep):
             return value
         if callable(value):
-            return cls(filter=value() if isinstance(value, type) else value, **more)
+            with own_code(value, "keep"):
+                made = value() if isinstance(value, type) else value
+            return cls(filter=_checked(made), **more)
         if value is None or value == ALL:
             return cls(**more)
         if isinstance(value, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?) *%", value.strip())):
@@ -112,7 +117,8 @@ class Keep:
             UserError: when it gives neither a mask nor weights in 0..1 for the frame's pixels.
         """
         assert self.filter is not None
-        found = np.asarray(self.filter(task, label, confidence, statistics))
+        with own_code(self.filter, "keep"):
+            found = np.asarray(self.filter(task, label, confidence, statistics))
         due = label.shape[:2]
         if found.shape != due:
             what = f"the filter gives an array of shape {found.shape}, where {due} is due"
@@ -126,6 +132,23 @@ class Keep:
             what = f"the filter gives weights from {found.min():g} to {found.max():g}"
             raise UserError(what, key="keep", hint="give finite weights in 0..1")
         return found.astype(np.float64)
+
+
+def _checked(filter: Any) -> Filter:
+    """A filter, made sure that it can be called: it would be noticed only when labels are there.
+
+    Raises:
+        UserError: when it takes other arguments.
+    """
+    what = f"{name_of(filter)} cannot be called with (task, label, confidence, statistics)"
+    if not callable(filter):
+        raise UserError(what, key="keep", hint="give its class a method __call__(self, task, label, ...)")
+    with suppress(ValueError):  # what is written in C may not say what it takes
+        try:
+            inspect.signature(filter).bind(None, None, None, None)
+        except TypeError as error:
+            raise UserError(f"{what} ({error})", key="keep", hint="take these four arguments") from None
+    return filter
 
 
 def steps_of(weight: np.ndarray) -> np.ndarray:

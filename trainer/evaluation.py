@@ -20,6 +20,7 @@ from trainer.engine.base import as_built
 from trainer.kinds import learning
 from trainer.measurement import DEFAULT, MeasuredBatch, Measurement, loading
 from trainer.metrics import Metrics
+from trainer.model.checked import check_tasks, predictions_of
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
 from trainer.runtime import accelerator
@@ -70,6 +71,7 @@ def evaluate(
     if isinstance(data, ShardDataset):
         size = size or data.size
         data = data.frames
+    check_tasks(tasks, data.manifest.tasks, data.manifest.path)
     mask = data.with_inputs(inputs)
     if not mask.any():
         hint = "give frames that carry the inputs"
@@ -94,7 +96,8 @@ def evaluate(
         for number, loaded in zip(own, map_ahead(load, own, _THREADS, _THREADS + 2), strict=True):
             ahead.at(every.order, 0, number * batch_size, (1, 0))
             for batch, truths in loaded:
-                final = network(batch.to(process.device).inputs(inputs, torch.channels_last)).final
+                seen = batch.to(process.device).inputs(inputs, torch.channels_last)
+                final = predictions_of(network, seen, tasks).final
                 labels, targets, outputs = {}, {}, {}
                 for task in tasks:
                     truth = truths[task.name].to(process.device)

@@ -1,5 +1,6 @@
 """Classes and functions that a configuration or a call names: built-in ones by name, a user's as ``my.module:Name``."""
 
+import difflib
 import importlib
 import sys
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def named(name: str, builtin: Mapping[str, type[_T]], base: type[_T], key: str) 
     if not (isinstance(found, type) and issubclass(found, base)):
         module, _, attribute = name.partition(":")
         hint = f"derive it from {base.__module__}.{base.__name__}"
-        raise UserError(f"{attribute} of {module} is no {base.__name__}", key=key, hint=hint)
+        raise UserError(f"{attribute} of {module} is not a {base.__name__}", key=key, hint=hint)
     return found
 
 
@@ -46,27 +47,38 @@ def called(name: str, key: str) -> Any:
     """
     found = imported(name, key)
     if not callable(found):
-        module, _, attribute = name.partition(":")
-        what = f"{module} has no function {attribute}"
+        what = f"{name} is a {type(found).__name__}, which cannot be called"
         raise UserError(what, key=key, hint="write MODULE:NAME of a function, or of a class whose objects are called")
     return found
 
 
 def imported(name: str, key: str) -> Any:
-    """What ``MODULE:NAME`` stands for, or None where the module has no such name.
+    """What ``MODULE:NAME`` stands for.
 
     The working directory stays where Python looks for modules, since worker processes, which are handed objects of such
     classes, look where this one does.
 
     Raises:
-        UserError: when the module cannot be imported.
+        UserError: when the module cannot be imported, or has no such name.
     """
     module, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
-        return getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        hint = "install it, or put it into the folder in which the command is started"
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        hint = f"its file is there, and imports {error.name}: install that"
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            hint = "install it, or put it into the folder in which the command is started"
         raise UserError(f"{module} cannot be imported ({error})", key=key, hint=hint) from error
+    except Exception as error:  # whatever a user's file does when it is loaded
+        text = " ".join(str(error).split())
+        what = f"{module} cannot be imported ({type(error).__name__}: {text})"
+        raise UserError(what, key=key, hint="import it in Python to see the whole traceback") from error
+    if not hasattr(found, attribute):
+        near = difflib.get_close_matches(attribute, vars(found), 1)
+        hint = f"did you mean {near[0]}?" if near else "if that is another file, give yours another name"
+        file = getattr(found, "__file__", None) or "a module of Python's own"
+        raise UserError(f"{module} ({file}) has no {attribute}", key=key, hint=hint)
+    return getattr(found, attribute)

@@ -59,10 +59,28 @@ def label_counts(targets: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor
 
 
 def _count(targets: Mapping[str, Tensor], task: Task) -> Tensor:
-    mask, weight = learning(task).labelled(targets[task.name]), targets.get(f"{task.name}.{WEIGHT}")
+    mask, weight = learning(task).labelled(_labels(targets, task)), targets.get(f"{task.name}.{WEIGHT}")
     if weight is None:
         return mask.sum()
     return weight.where(mask if mask.ndim == weight.ndim else mask.unsqueeze(-3), 0).sum()
+
+
+def _labels(targets: Mapping[str, Tensor], task: Task) -> Tensor:
+    """A task's labels.
+
+    Raises:
+        UserError: when there are none, or they have another form: torch would spread a missing dimension over others.
+    """
+    labels = targets.get(task.name)
+    if labels is None:
+        what = f"the batch has no labels of it, only {', '.join(targets) or 'none'}"
+        raise UserError(what, key=task.name, hint="read them with the data, or leave the task out of the loss")
+    due = learning(task).blank(1, 1).shape[:-2]
+    if labels.ndim != len(due) + 3 or labels.shape[1:-2] != due:
+        form = ", ".join(["batch", *map(str, due), "height", "width"])
+        what = f"its labels have the shape {tuple(labels.shape)}, where ({form}) is due"
+        raise UserError(what, key=task.name, hint="give them as trainer.augment.to_tensors makes them")
+    return labels
 
 
 def loss_sums(
@@ -86,7 +104,7 @@ def _sum(prediction: Tensor, targets: Mapping[str, Tensor], task: Task, offset: 
     if offset is not None:
         prediction = _adjusted(prediction, offset, targets.get(f"{task.name}.{SOFT}"))
     # A sum of its own over pixels: a reduction="sum" would add with atomics on a GPU, another sum on every run.
-    loss = learning(task).loss(prediction, targets[task.name], targets.get(f"{task.name}.{SOFT}"))
+    loss = learning(task).loss(prediction, _labels(targets, task), targets.get(f"{task.name}.{SOFT}"))
     weight = targets.get(f"{task.name}.{WEIGHT}")
     return loss.sum() if weight is None else (loss * weight.reshape(loss.shape)).sum()
 
@@ -146,12 +164,14 @@ class MultiTaskLoss:
             hint = f"use {' or '.join(get_args(Normalise))}"
             raise UserError(f"{normalise!r} is unknown", key="loss.normalise", hint=hint)
         self.weights = tuple(float(weights.get(name, 1.0)) for name in names)
+        if self.tasks and not any(self.weights):
+            raise UserError("weighs every task with 0", key="loss.weights", hint="give one of them a weight over 0")
 
     def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
         """A micro-batch's share of the denominators, ``(tasks,)`` int64: add up over micro-batches and ranks."""
         if self.normalise == "labelled":
             return label_counts(targets, self.tasks)
-        shapes = [targets[task.name].shape for task in self.tasks]
+        shapes = [_labels(targets, task).shape for task in self.tasks]
         pixels = [batch * height * width for batch, *_, height, width in shapes]
         steps = [STEPS if f"{task.name}.{WEIGHT}" in targets else 1 for task in self.tasks]
         counts = [of * step for of, step in zip(pixels, steps, strict=True)]

@@ -17,10 +17,13 @@ from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.stream import Batches
 from shards.threads import Stopped
+from trainer.agreement import check_ranks
 from trainer.batch import Batch
+from trainer.components import check_components
 from trainer.config import Checkpoint, Train
 from trainer.losses import MultiTaskLoss
 from trainer.measurement import DEFAULT
+from trainer.model.checked import check_tasks
 from trainer.model.network import described
 from trainer.model.size import size_of
 from trainer.optim import learning_rate
@@ -35,6 +38,7 @@ from trainer.runtime import StopRequest, accelerator, broadcast
 from trainer.trainingdata import TrainingData
 from trainer.updater import Updater
 from trainer.validation import Validation, headline
+from trainer.weighting import LossWeighting
 
 _FRAME = (480, 640)
 """What a network's cost is told for where frames have sizes of their own."""
@@ -62,6 +66,7 @@ class Trainer:
         norm: how batch norm is trained, see ``model.norm`` of :class:`trainer.config.Model`.
         name: in progress lines; by default that of ``out``.
         process: this rank among the others; None makes one for this launch.
+        weighting: of the losses, a :class:`trainer.weighting.LossWeighting` for as many tasks; the model has it then.
         options: single fields of :class:`trainer.config.Train`, such as ``global_batch_size``, ``steps``, ``epochs``,
             ``lr``, ``precision``, ``ema``.
 
@@ -72,7 +77,7 @@ class Trainer:
         due: whether the first rank's clock asks for a checkpoint.
 
     Raises:
-        UserError: for an option that there is not, or a batch that the ranks cannot share.
+        UserError: for an option that there is not, data of other tasks, or a batch that the ranks cannot share.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Trainer:
         norm: str = "batch",
         name: str | None = None,
         process: Accelerator | None = None,
+        weighting: LossWeighting | None = None,
         **options: Any,
     ) -> None:
         self.out, self.seed, self.name = Path(out), seed, name or Path(out).name
@@ -101,6 +107,10 @@ class Trainer:
         self.tasks = [task.name for task in loss.tasks]
         if isinstance(data, ShardDataset):
             data = TrainingData(data, self.inputs, self.tasks, seed=seed)
+        check_components(data, val, weighting)
+        check_tasks(loss.tasks, data.tasks, data.frames.manifest.path)
+        if weighting is not None:
+            model.weighting = weighting
         self.data = data
         self.process = process or accelerator(self.options.precision, self.options.timeout)
         self.main = self.process.is_main_process
@@ -216,7 +226,7 @@ class Trainer:
                         micro = [next(batches) for _ in range(options.gradient_accumulation_steps)]
                     done = self.optimise(micro)
                     if first:
-                        self.updater.check_ranks()
+                        check_ranks(self.updater.engine, self.updater.statistics, self.process)
                         first = False
                     speed.samples += options.global_batch_size
                     if options.trace:
@@ -314,11 +324,14 @@ class Trainer:
 
     def figures(self) -> dict[str, Any]:
         """The figures of the steps since the last log line."""
-        loss = self.updater.mean_loss()
+        losses = self.updater.mean_loss() or []
         return {
             "epoch": self.step / self.steps_per_epoch,
             "lr": learning_rate(self.step - 1, self.steps, self.options),
-            **({"loss": {"total": sum(loss), **dict(zip(self.tasks, loss, strict=True))}} if loss else {}),
+            **{
+                name: {"total": sum(loss), **dict(zip(self.tasks, loss, strict=True))}
+                for name, loss in zip(("loss", "weighed"), losses, strict=False)
+            },
         }
 
     def after_step(self, records: Records | None) -> None:

@@ -16,6 +16,7 @@ from trainer.model.base import Network
 from trainer.model.network import build
 from trainer.progress import say
 from trainer.runs import checkpoint
+from trainer.runs.code import note_code
 from trainer.runs.folder import claim
 from trainer.runs.result import Metrics
 from trainer.runs.running import running
@@ -43,10 +44,12 @@ def train(experiment: Experiment) -> Path:
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     if broadcast(process, checkpoint.exported(last)):
         claim(experiment)
+        note_code(experiment)
         already_finished(experiment.folder, "train")
         return last
     with running(experiment.folder, process) as held:
         claim(experiment)
+        note_code(experiment)
         if not broadcast(process, checkpoint.exported(last)):  # by the one that held it until now
             check_training(experiment)
             trainer_of(experiment, process).run(held)

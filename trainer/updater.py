@@ -11,7 +11,9 @@ from torch import nn
 
 from shards.errors import UserError
 from shards.order import mix
+from shards.owncode import name_of, own_code
 from shards.tasks import Task
+from trainer.agreement import check_reached
 from trainer.batch import Batch
 from trainer.config import Train
 from trainer.ema import AveragedWeights
@@ -19,12 +21,14 @@ from trainer.engine import choose
 from trainer.kinds import learning
 from trainer.losses import MultiTaskLoss
 from trainer.model.backbone import STRIDES
+from trainer.model.checked import predictions_of
 from trainer.model.network import Predictions
 from trainer.model.norm import Statistics, prepare_norm, train_mode
 from trainer.optim import make_optimizer, set_learning_rate
+from trainer.progress import say
 from trainer.runs import checkpoint
 from trainer.runtime import agree, queued
-from trainer.weighting import LossWeighting
+from trainer.weighting import KEY, LossWeighting, forgotten, values_of, weighed
 
 _NOISE = 0x401  # keeps the network's random stream (dropout, if it has any) apart from the others
 _SKIPS = 3
@@ -54,7 +58,8 @@ class Updater:
 
     Attributes:
         average: of the weights, if the options want one.
-        loss: of each task, ``(T,)``, summed over all ranks and the steps since the last log line.
+        loss: of each task, summed over all ranks and the steps since the last log line, ``(1, T)``; with a weighting
+            ``(2, T)``, the second as the weighting has it.
         summed: the steps of that sum.
         skipped: steps in a row, up to the last one, that were skipped since something was not finite.
 
@@ -92,8 +97,9 @@ class Updater:
             hint = "leave it out, or use ddp, zero1 or zero2"
             raise UserError(f"{self.engine.name} does not train a compiled network", key="train.compile", hint=hint)
         self.average = AveragedWeights(self.engine.held(), options.ema) if options.ema is not None else None
-        self.loss = torch.zeros(len(loss.tasks), device=process.device)
+        self.loss = torch.zeros(2 if self.weighting else 1, len(loss.tasks), device=process.device)
         self.summed = self.skipped = 0
+        self.told = self.reached = False
 
     def train_mode(self) -> None:
         train_mode(self.engine.network, self.norm)
@@ -122,21 +128,25 @@ class Updater:
                 predictions = self.predict(batch)
                 terms = self.criterion.terms(predictions, batch.labels, denominators)
                 weighed = self.weigh(terms, predictions, 1 / (len(micro) * self.process.num_processes))
-                own = torch.cat([terms.detach(), asked])
-                agreed = self.process.reduce(own, "sum")  # also what is not finite stays so in a sum
-                loss, known = agreed[: len(terms)], agreed.tolist()  # the one place that waits for the device
-                raised = [before or bool(now) for before, now in zip(raised, known[len(terms) :], strict=True)]
+                parts = [terms.detach(), weighed.detach()] if self.weighting else [terms.detach()]
+                agreed = self.process.reduce(torch.cat([*parts, asked]), "sum")  # what is not finite stays so in a sum
+                loss = agreed[: self.loss.numel()].view_as(self.loss)
+                known = agreed.tolist()  # the one place that waits for the device
+                raised = [before or bool(now) for before, now in zip(raised, known[loss.numel() :], strict=True)]
                 if not all(map(math.isfinite, known)):
                     self.engine.discard()
                     return self.skip(raised)
                 self.engine.backward(weighed.sum())
             total += loss
+        if not self.reached:
+            check_reached(self.engine)
+            self.reached = True
         if not self.engine.step():
             # fp16 looks for its loss scale that way
             return self.skip(raised, count=self.options.precision != "fp16")
         self.statistics.average(self.process)
         if self.weighting:
-            self.weighting.observe(total, number // self.steps_per_epoch)
+            self.observe(total[0], number // self.steps_per_epoch)
         if self.average:
             self.average.update(number)
         self.loss += total
@@ -153,9 +163,26 @@ class Updater:
         if self.weighting is None:
             return terms
         if predictions.weighting is None:
+            values_of(self.weighting)  # which may give nothing itself
             what, hint = "the network does not compute it", "return self.predictions(...) from the network's forward"
-            raise UserError(what, key="loss.weighting", hint=hint)
-        return self.weighting.weigh(terms, predictions.weighting, share)
+            raise UserError(what, key=KEY, hint=hint)
+        if not isinstance(predictions.weighting, torch.Tensor):
+            values_of(self.weighting)
+        return weighed(self.weighting, terms, predictions.weighting, share)
+
+    def observe(self, total: torch.Tensor, epoch: int) -> None:
+        """Show the weighting a step's losses, and say once if it remembers them where a checkpoint does not look."""
+        assert self.weighting
+        before = forgotten(self.weighting)
+        with own_code(self.weighting, KEY):
+            self.weighting.observe(total, epoch)
+        changed = [name for name, value in forgotten(self.weighting).items() if before.get(name) != value]
+        if changed and not self.told:
+            self.told = True
+            say(
+                f"note: {name_of(self.weighting)} changes {', '.join(changed)} in observe, which a run that continues "
+                "forgets: make it a buffer (self.register_buffer)"
+            )
 
     def skip(self, raised: list[bool], count: bool = True) -> Outcome:
         self.statistics.restore()
@@ -175,43 +202,30 @@ class Updater:
         """Whether so many steps in a row were skipped that the next ones would be as well."""
         return self.skipped >= _SKIPS
 
-    def check_ranks(self) -> None:
-        """Make sure that the ranks are those that were started, and hold the same network: a launch that accelerate
-        understood in another way trains several networks that know nothing of each other.
-
-        Raises:
-            UserError: the same on all ranks.
-        """
-        parameters = [p.detach() for p in self.engine.network.parameters() if not self.engine.sharded]
-        bits = [tensor.view(torch.int32).sum(dtype=torch.int64) for tensor in [*parameters, self.statistics.flat]]
-        mine = torch.stack([torch.full_like(bits[0], self.rank), torch.stack(bits).sum()])
-        ranks, sums = self.process.gather(mine[None]).T.tolist()
-        if ranks != list(range(self.process.num_processes)) or len(set(sums)) > 1:
-            what = f"after a step, ranks {ranks} hold networks that differ (their bits add up to {sums})"
-            hint = "launch with one of configs/engine, one process a device"
-            raise UserError(what, key="launch", hint=hint)
-
     def predict(self, batch: Batch) -> Predictions:
         """The network's output for a micro-batch.
 
         Raises:
             UserError: when a feature map has a single value, which batch norm cannot normalise.
         """
+        own = own_code(self.weighting, KEY, within=True) if self.weighting else nullcontext()
         try:
-            return self.engine.network(batch.inputs(self.inputs, self.format))
-        except ValueError as error:
+            with own:
+                return predictions_of(self.engine.network, batch.inputs(self.inputs, self.format), self.criterion.tasks)
+        except (ValueError, UserError) as error:  # the latter of a network of the user's own
             if "more than 1 value per channel" not in str(error):
                 raise
             what = f"{len(batch.keys)} frame of {batch.rgb.shape[2]}x{batch.rgb.shape[3]} is too little for batch norm"
             hint = "give each micro-batch 2 frames or more, or make data.crop (data.size) larger"
             raise UserError(what, key="train.global_batch_size", hint=hint) from error
 
-    def mean_loss(self) -> list[float] | None:
-        """Each task's loss, the mean of the steps since the last call; None if all were skipped."""
+    def mean_loss(self) -> list[list[float]] | None:
+        """Each task's loss, the mean of the steps since the last call, and with a weighting also as that has it; None
+        if all were skipped."""
         total = self.loss.tolist()
         steps, self.summed = self.summed, 0
         self.loss.zero_()
-        return [value / steps for value in total] if steps else None
+        return [[value / steps for value in values] for values in total] if steps else None
 
     def state(self, step: int) -> checkpoint.State | None:
         """What a checkpoint of ``step`` finished steps holds, on the main process."""
@@ -234,6 +248,8 @@ class Updater:
             self.engine.load(state.average, state.moments)
             self.average.restart()
         self.engine.load(state.weights, state.moments)
+        if state.loss.shape != self.loss.shape:  # of a run from before the weighed ones were kept
+            state.loss = state.loss.expand_as(self.loss).clone()
         self.loss = state.loss.to(self.loss.device)
         self.summed, self.skipped = state.counters["summed"], state.counters["skipped"]
         if self.process.scaler and state.scaler:
@@ -256,6 +272,6 @@ class Updater:
         for _ in range(2):
             with self.engine.micro_batch(last=True):
                 predictions = self.predict(batch)
-                terms = self.criterion.terms(predictions, batch.labels, torch.ones(len(self.loss)))
+                terms = self.criterion.terms(predictions, batch.labels, torch.ones(len(self.criterion.tasks)))
                 self.engine.backward(self.weigh(terms, predictions, 1.0).sum())
             self.engine.discard()

@@ -11,11 +11,18 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from shards.errors import UserError
+from shards.owncode import name_of, own_code
 from trainer.extension import named
+
+KEY = "loss.weighting"
 
 
 class LossWeighting(nn.Module, ABC):
-    """Weighs the losses of ``count`` tasks.
+    """Weighs the losses of ``count`` tasks, in the order of ``tasks`` in the configuration.
+
+    What changes in training must be a parameter (:class:`torch.nn.Parameter`), which the optimizer moves, or a buffer
+    (``self.register_buffer``), which :meth:`observe` changes: checkpoints hold these alone.
 
     Args:
         count: how many tasks there are.
@@ -35,15 +42,16 @@ class LossWeighting(nn.Module, ABC):
         """The terms whose sum is minimised, ``(count,)``.
 
         Args:
-            losses: a micro-batch's part of each task's loss: those of all micro-batches of all ranks add up to the
-                global batch's.
+            losses: a micro-batch's part of each task's loss, times its ``loss.weights``: those of all micro-batches of
+                all ranks add up to the global batch's. A task without a label in the global batch has exactly 0.
             values: what :meth:`forward` gave.
             share: this micro-batch's part of what does not depend on data, 1 / (ranks × accumulation).
         """
 
     def observe(self, losses: Tensor, epoch: int) -> None:
-        """Take note of the global batch's losses ``(count,)`` after a step; the same on all ranks. What is remembered
-        must be a buffer, or a run that continues forgets it."""
+        """Take note of the global batch's losses ``(count,)``, those that :meth:`weigh` gets, after a step; the same on
+        all ranks. A task without a label in the batch has exactly 0, which says nothing of how well it is learnt. What
+        is remembered must be a buffer, or a run that continues forgets it."""
 
 
 class Uncertainty(LossWeighting):
@@ -110,4 +118,50 @@ def weighting_of(name: str, count: int) -> LossWeighting | None:
     """
     if name == FIXED:
         return None
-    return named(name, WEIGHTINGS, LossWeighting, "loss.weighting")(count)  # type: ignore[type-abstract]
+    kind = named(name, WEIGHTINGS, LossWeighting, KEY)  # type: ignore[type-abstract]
+    with own_code(kind, KEY):
+        weighting = kind(count)
+    if "_parameters" not in vars(weighting) or "count" not in vars(weighting):
+        raise UserError(f"{name} is not initialised", key=KEY, hint="call super().__init__(count) in its __init__")
+    return weighting
+
+
+def values_of(weighting: nn.Module) -> Tensor:
+    """What a weighting's forward gives, in the network's.
+
+    Raises:
+        UserError: when that is not a tensor.
+    """
+    with own_code(weighting, KEY):
+        values = weighting()
+    if not isinstance(values, Tensor):
+        what = f"{name_of(weighting)}.forward gives a {type(values).__name__}"
+        raise UserError(what, key=KEY, hint="return what the weights follow from as one tensor")
+    return values
+
+
+def weighed(weighting: LossWeighting, losses: Tensor, values: Tensor, share: float) -> Tensor:
+    """What :meth:`LossWeighting.weigh` makes of losses ``(T,)``.
+
+    Raises:
+        UserError: when that is not ``(T,)``, or follows from no loss.
+    """
+    with own_code(weighting, KEY):
+        found = weighting.weigh(losses, values, share)
+    if not isinstance(found, Tensor) or found.shape != losses.shape:
+        form = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        what = f"{name_of(weighting)}.weigh gives {form}, where {tuple(losses.shape)} is due"
+        raise UserError(what, key=KEY, hint="give one term for each task, in the order of the losses")
+    if losses.requires_grad and not found.requires_grad:
+        hint = "multiply the losses themselves, not what .detach() or .item() made of them"
+        raise UserError(f"{name_of(weighting)}.weigh gives terms without a gradient", key=KEY, hint=hint)
+    return found
+
+
+def forgotten(weighting: LossWeighting) -> dict[str, tuple[int, int | str]]:
+    """What stands for the values of its plain attributes, which no checkpoint holds; for :func:`changed`."""
+    plain = {name: value for name, value in vars(weighting).items() if not name.startswith("_") and name != "training"}
+    return {
+        name: (id(value), value._version if isinstance(value, Tensor) else repr(value)[:1000])
+        for name, value in plain.items()
+    }

@@ -12,7 +12,7 @@ from analysis.report.collect import Group, Part, Run
 from analysis.results.headlines import HEADLINES, SMALLER_IS_BETTER
 
 X_TITLE = "step"
-_NOT_VALIDATION = ("step", "epoch", "lr", "loss", "speed", "skipped")
+_NOT_VALIDATION = ("step", "epoch", "lr", "loss", "weighed", "speed", "skipped")
 
 
 @dataclass

@@ -1,9 +1,12 @@
 """A network in one call, for those who come without a configuration."""
 
+import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from shards.errors import UserError
 from shards.tasks import Task
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.network import Network, build
@@ -44,6 +47,15 @@ def create_model(
     Raises:
         UserError: for a name that is not known, values that contradict each other, or weights that cannot be had.
     """
+    for task in (*tasks, *input_tasks):
+        if not isinstance(task, Task):
+            hint = "give tasks as a data set has them: ShardDataset(...).tasks"
+            raise UserError(f"holds {task!r}, a {type(task).__name__}", key="tasks", hint=hint)
+    known = {field.name for field in fields(Architecture)}
+    for option in options.keys() - known:
+        near = difflib.get_close_matches(option, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(sorted(known))}"
+        raise UserError("is not an option of networks", key=option, hint=hint)
     seen = {task.name: task for task in (*tasks, *input_tasks)}
     given = tuple(seen[name] for name in inputs if name in seen)
     architecture = Architecture(

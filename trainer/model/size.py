@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainer.kinds import learning
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.backbone import STRIDES
+from trainer.model.checked import predictions_of
 from trainer.model.network import network_of
 
 
@@ -47,7 +48,7 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
         inputs = {task.name: learning(task).blank(height, width)[None].to("meta") for task in architecture.input_tasks}
         inputs[RGB] = torch.empty(1, 3, height, width)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(inputs)
+        predictions_of(network, inputs, architecture.tasks)
     total = counter.get_total_flops() // 2
     of_backbones = sum(sum(counts.values()) for name, counts in counter.get_flop_counts().items() if _is_backbone(name))
     parameters = sum(p.numel() for p in network.parameters())

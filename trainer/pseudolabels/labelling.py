@@ -34,6 +34,7 @@ from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.decision import soft_label
 from trainer.experiment import TRAIN, Experiment
 from trainer.kinds import learning
+from trainer.model.checked import predictions_of
 from trainer.overlap import Background, map_ahead, threads_per_rank
 from trainer.progress import console, progress
 from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts, summary
@@ -180,7 +181,7 @@ class _Pass:
                 yield LabelledFrame(key, _row(labels, row), _row(sure, row), _row(soft, row))
 
     def final(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return self.network(inputs).final
+        return predictions_of(self.network, inputs, self.targets).final
 
     def encode(self, frame: LabelledFrame) -> EncodedSample:
         sample = encode_frame(frame, self.targets)

@@ -47,7 +47,7 @@ class State:
         weights: parameters and buffers by name.
         moments: of the optimizer, by parameter: ``{"exp_avg": ..., "exp_avg_sq": ..., "step": ...}``.
         counters: of the training loop.
-        loss: since the last log line, summed over steps and ranks, ``(T,)``.
+        loss: since the last log line, summed over steps and ranks: ``(1, T)``, and with a weighting ``(2, T)``.
         scaler: the loss scale's state under fp16.
         best: the value of the best evaluation so far, and what it measured.
         average: of weights and buffers by name, where the run keeps one.

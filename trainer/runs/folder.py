@@ -4,6 +4,7 @@ runs/DATASET/EXPERIMENT/seed-K/
   config.yaml      the resolved configuration
   data.json        hashes of the manifests of what it trains on, and of the files that say which labels frames show and
                    what its weights start from
+  code.json        hashes of the user's own modules that it is made of, if any
   metrics.jsonl    figures of training and validation, by step
   tensorboard/     the same for TensorBoard
   order.jsonl      the keys of every global batch (train.trace)

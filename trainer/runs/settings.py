@@ -6,12 +6,13 @@ Runs of configuration files have :mod:`trainer.runs.folder` for that.
 import difflib
 import hashlib
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from shards.claim import Note, differing
 from shards.errors import UserError
 from trainer.config import Train
-from trainer.option import names
+from trainer.option import facts, names
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
@@ -24,14 +25,22 @@ def with_options(train: Train, options: dict[str, Any]) -> Train:
     """The options of optimisation with some of them replaced.
 
     Raises:
-        UserError: for one that there is not.
+        UserError: for one that there is not, or a value that it cannot have.
     """
     known = [field.name for field in fields(Train)]
-    for name in options:
+    hints, declared = get_type_hints(Train), facts(Train)
+    for name, value in options.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, cutoff=0.3)
             hint = f"did you mean {near[0]}?" if near else f"use {', '.join(known)}"
             raise UserError("is not an option of training", key=name, hint=hint)
+        kinds = get_args(hints[name]) or (hints[name],)
+        number = isinstance(value, int) and not isinstance(value, bool) and float in kinds
+        if not (number or type(value) in kinds):
+            words = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+            raise UserError(f"is {value!r}", key=name, hint=f"give {words}")
+        if problem := declared[name].problem(value):
+            raise UserError(problem[0], key=name, hint=problem[1])
     return replace(train, **options)
 
 

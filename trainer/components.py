@@ -1,0 +1,26 @@
+"""What :class:`trainer.trainer.Trainer` is made of, checked: components, not their names or paths."""
+
+from types import NoneType
+
+from shards.dataset import ShardDataset
+from shards.errors import UserError
+from trainer.trainingdata import TrainingData
+from trainer.validation import Validation
+from trainer.weighting import LossWeighting
+
+
+def check_components(data: object, val: object, weighting: object) -> None:
+    """Make sure that components are given, and not their names or paths.
+
+    Raises:
+        UserError: naming the argument.
+    """
+    for name, value, kinds in (
+        ("data", data, (TrainingData,)),
+        ("val", val, (ShardDataset, Validation, NoneType)),
+        ("weighting", weighting, (LossWeighting, NoneType)),
+    ):
+        if not isinstance(value, kinds):
+            due = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+            due = due.replace("TrainingData", "ShardDataset or TrainingData")
+            raise UserError(f"is {value!r}, a {type(value).__name__}", key=name, hint=f"give a {due}")
