@@ -76,7 +76,7 @@ def _labels(targets: Mapping[str, Tensor], task: Task) -> Tensor:
         what = f"the batch has no labels of it, only {', '.join(targets) or 'none'}"
         raise UserError(what, key=task.name, hint="read them with the data, or leave the task out of the loss")
     due = learning(task).blank(1, 1).shape[:-2]
-    if labels.ndim != len(due) + 3 or labels.shape[1:-2] != due:
+    if labels.ndim - len(due) not in (2, 3) or labels.shape[labels.ndim - len(due) - 2 : -2] != due:
         form = ", ".join(["batch", *map(str, due), "height", "width"])
         what = f"its labels have the shape {tuple(labels.shape)}, where ({form}) is due"
         raise UserError(what, key=task.name, hint="give them as trainer.augment.to_tensors makes them")

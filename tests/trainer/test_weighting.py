@@ -108,8 +108,8 @@ def test_ones_own_is_named_by_its_module(make, monkeypatch):
     [
         ("gradnorm", "'gradnorm' is unknown; use fixed, uncertainty, dwa, or my.module:Name"),
         ("no_such_module:Name", "no_such_module cannot be imported"),
-        ("json:JSONDecoder", "JSONDecoder of json is no LossWeighting; derive it from trainer.weighting.LossWeighting"),
-        ("json:Nothing", "Nothing of json is no LossWeighting"),
+        ("json:JSONDecoder", "JSONDecoder of json is not a LossWeighting; derive it from trainer.weighting.LossWeighting"),
+        ("json:Nothing", r"json \(.*\) has no Nothing"),
     ],
 )
 def test_what_is_no_weighting_is_refused(make, name, said):
