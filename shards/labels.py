@@ -20,7 +20,7 @@ import numpy as np
 
 from shards.codec import CONFIDENCE_STEPS, encode_confidence
 from shards.errors import UserError
-from shards.keep import Filter, Keep, quantile_limits, steps_of
+from shards.keep import HUNDREDTHS, Filter, Keep, quantile_limits, steps_of
 from shards.manifest import Manifest, ShardInfo
 from shards.pack import merge_samples
 from shards.read import CONFIDENCE, Readers, soft_classes
@@ -130,6 +130,16 @@ class LabelShards:
                 raise UserError(what, file=manifest.path, hint=f"set pseudo.{task.name}.keep=all")
             self._limits = quantile_limits(counts, self.keep.quantile)
         self.readers = Readers(manifest, split)
+
+    @property
+    def kept(self) -> float | None:
+        """The share of the labelled pixels whose confidence is above the threshold, to hundredths of it; None where
+        something else decides, or it is not known."""
+        counts, limit = self._statistics.get(COUNTS), self.keep.threshold
+        if limit is None or not counts or self.keep.filter is not None:
+            return None
+        by_confidence = np.asarray(counts, np.int64).reshape(-1, HUNDREDTHS).sum(0)
+        return float(by_confidence[int(limit * HUNDREDTHS + 1e-6) :].sum() / max(by_confidence.sum(), 1))
 
     @property
     def planes(self) -> dict[str, int]:

@@ -91,5 +91,5 @@ def describe_kept(kept: dict[str, Any]) -> Iterator[str]:
     for task, entry in kept.items():
         line = f"{task}: {entry['frames']} frames"
         if "kept" in entry:
-            line += f", {entry['kept']:.1%} of the pixels above {entry['threshold']}"
+            line += f", {entry['kept']:.1%} of the pixels above {entry['threshold']} (label.threshold)"
         yield line

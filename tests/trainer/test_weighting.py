@@ -108,7 +108,7 @@ def test_ones_own_is_named_by_its_module(make, monkeypatch):
     [
         ("gradnorm", "'gradnorm' is unknown; use fixed, uncertainty, dwa, or my.module:Name"),
         ("no_such_module:Name", "no_such_module cannot be imported"),
-        ("json:JSONDecoder", "JSONDecoder of json is not a LossWeighting; derive it from trainer.weighting.LossWeighting"),
+        ("json:JSONDecoder", "JSONDecoder of json is not a LossWeighting; derive it from trainer.weighting"),
         ("json:Nothing", r"json \(.*\) has no Nothing"),
     ],
 )

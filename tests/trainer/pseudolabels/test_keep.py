@@ -16,6 +16,7 @@ from trainer.pseudolabels.labelling import label
 from trainer.setting import options_of
 from trainer.stages import run
 from trainer.trainingdata import TrainingData
+from trainer.trainstage import trainer_of
 
 FILTERS = """
 import numpy as np
@@ -165,6 +166,13 @@ def test_a_filter_is_given_from_python_too(filters, finished, scenes_dataset):
     assert found and all((weight == 128).all() for weight in found)
 
 
+@pytest.mark.parametrize(("keep", "told"), [("0.99", True), ("0.01", False)])
+def test_labels_of_which_nothing_is_kept_are_told(finished, capsys, keep, told):
+    label(finished("teacher"))
+    trainer_of(finished("student", f"pseudo.semseg.keep={keep}"))
+    assert ("note: pseudo.semseg.keep=0.99 keeps no pixel of the teacher's labels" in capsys.readouterr().out) == told
+
+
 @pytest.mark.parametrize("more", [(), ("pseudo.semseg.weight=confidence",), ("pseudo.semseg.target=soft",)])
 def test_weights_reach_the_loss_whatever_ranks_share_the_batch(filters, finished, more):
     """The sum of weight × loss over the sum of weights, of the global batch."""
@@ -203,7 +211,7 @@ def test_weights_reach_the_loss_whatever_ranks_share_the_batch(filters, finished
     [
         ("nowhere:f", r"pseudo\.semseg\.keep: nowhere cannot be imported"),
         ("keeping:absent", r"pseudo\.semseg\.keep: keeping \(.*keeping.py\) has no absent"),
-        ("keeping:NOTHING", r"pseudo\.semseg\.keep: keeping:NOTHING is a .*, which cannot be called; write MODULE:NAME"),
+        ("keeping:NOTHING", r"pseudo\.semseg\.keep: keeping:NOTHING is a .*, which cannot be called; write"),
     ],
 )
 def test_a_filter_that_there_is_not_is_told_before_the_teacher_is_trained(filters, make, tmp_path, name, message):
