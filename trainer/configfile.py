@@ -5,6 +5,7 @@ files, later ones win), relative to itself, or by the name of a shipped one (:mo
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
         return OmegaConf.merge(config, content)
     except ConfigKeyError as error:
         key = str(error.full_key or error.key)
-        near = difflib.get_close_matches(key, _known_keys(key), 1, cutoff=0.3)
+        near = _near(key)
         hint = f"did you mean {near[0]}?" if near else "see `tutelage config --keys`"
         hint = new_spelling(key, content, "=" if file == COMMAND_LINE else ": ") or hint
         raise UserError("is no such option", file=file, key=key, hint=hint) from None
@@ -190,7 +191,10 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> Any:
         if place and "is not a ListConfig" in str(error):
             hint = f"write {place}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, place)}]"
             raise UserError("is not a list", file=file, key=place, hint=hint) from None
-        raise UserError(_first_line(error), file=file, key=place, hint=meaning(place) or "correct the value") from None
+        what, hint = _in_plain_words(error), meaning(place) or "correct the value"
+        if place and place.startswith("pseudo.") and "not a section" in what:
+            hint = f"write {place}: {{teacher: FILE}}"
+        raise UserError(what, file=file, key=place, hint=hint) from None
 
 
 def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path) -> Any:
@@ -213,6 +217,25 @@ def _known_keys(wrong: str) -> list[str]:
     task = wrong.split(".")[1] if wrong.startswith("pseudo.") else "TASK"
     keys = [key.replace("TASK", task) for key in documentation()]
     return keys + sorted({key.rpartition(".")[0] for key in keys} - {""})
+
+
+def _near(wrong: str) -> list[str]:
+    """The option that somebody may have meant: of a similar name, or called so in some section."""
+    known, last = _known_keys(wrong), wrong.rpartition(".")[2]
+    by_end = {key.rpartition(".")[2]: key for key in known}
+    similar = difflib.get_close_matches(wrong, known, 1, cutoff=0.7)
+    return similar or [by_end[end] for end in difflib.get_close_matches(last, by_end, 1, cutoff=0.7)]
+
+
+def _in_plain_words(error: Exception) -> str:
+    """What is wrong with a value, without the terms of omegaconf."""
+    text = _first_line(error)
+    if found := re.search(r"Value (.*) of type '.*' could not be converted to (\w+)", text):
+        kinds = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
+        return f"{found[1]} is not {kinds.get(found[2], found[2])}"
+    if found := re.search(r"(\w+) is not a subclass of \w+\. value: (.*)", text):
+        return f"{found[2]} is a {found[1]}, not a section of options"
+    return text
 
 
 def _first_line(error: Exception) -> str:

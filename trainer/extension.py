@@ -77,7 +77,7 @@ def imported(name: str, key: str) -> Any:
         what = f"{module} cannot be imported ({type(error).__name__}: {text})"
         raise UserError(what, key=key, hint="import it in Python to see the whole traceback") from error
     if not hasattr(found, attribute):
-        near = difflib.get_close_matches(attribute, vars(found), 1)
+        near = difflib.get_close_matches(attribute, vars(found), 1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else "if that is another file, give yours another name"
         file = getattr(found, "__file__", None) or "a module of Python's own"
         raise UserError(f"{module} ({file}) has no {attribute}", key=key, hint=hint)

@@ -68,8 +68,8 @@ def find(config: str | PurePath, folder: Path = Path()) -> Path:
         raise UserError("is a folder", file=folder / config, hint=hint)
     if path.exists():
         return path
-    files = [each.name for each in path.parent.glob("*.yaml")]
-    near = [str(path.parent / name) for name in difflib.get_close_matches(path.name, files, 1)]
+    files = [each.stem for each in path.parent.glob("*.yaml")]
+    near = [str(path.parent / f"{name}.yaml") for name in difflib.get_close_matches(path.stem, files, 1, cutoff=0.7)]
     near += difflib.get_close_matches(str(config).removesuffix(".yaml"), names(), 1)
     known = "give the path of a configuration, or the name of a shipped one (`tutelage config --list`)"
     raise UserError("does not exist", file=path, hint=f"did you mean {' or '.join(near)}?" if near else known)

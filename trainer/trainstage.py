@@ -64,8 +64,8 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
     for name, labels in frames.sources.items():
         if labels.kept == 0:
             say(
-                f"note: pseudo.{name}.keep={labels.keep.threshold:g} keeps no pixel of the teacher's labels, so nothing "
-                "is learnt from them: lower it, or keep a share of them, such as 50%"
+                f"note: pseudo.{name}.keep={labels.keep.threshold:g} keeps no pixel of the teacher's labels, so "
+                "nothing is learnt from them: lower it, or keep a share of them, such as 50%"
             )
     offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment, config.loss.soft_adjustment)
     loss = loss_of(experiment, {name: of.to(process.device) for name, of in offsets.items()})

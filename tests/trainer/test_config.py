@@ -224,8 +224,8 @@ def test_a_mistyped_override_names_the_command_line(tmp_path):
 
 
 WRONG = {
-    "type": (DATA + "train: {epochs: many}", "train.epochs: Value 'many'", "Passes over the frames"),
-    "type of a budget": (DATA + "labels: {semseg: few}", "labels.semseg: Value 'few'", "Budget"),
+    "type": (DATA + "train: {epochs: many}", "train.epochs: 'many' is not an integer", "Passes over the frames"),
+    "type of a budget": (DATA + "labels: {semseg: few}", "labels.semseg: 'few' is not an integer", "Budget"),
     "null": (DATA + "train: {epochs: null}", "train.epochs: ", "Passes"),
     "list for a mapping": (DATA + "labels: [1, 2]", "", "correct the value"),
     "scalar for a section": ("data: d", "", "correct the value"),
@@ -303,7 +303,7 @@ def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, what, hint):
     {
         "train.lr": "command line: 'train.lr' is not an override; write key=value",
         "=3": "command line: '=3' is not an override; write key=value",
-        "train.lr=fast": "command line: train.lr: Value 'fast'",
+        "train.lr=fast": "command line: train.lr: 'fast' is not a number",
         "train.lr=[": "command line: train.lr: ",
         "train.precision=fp8": "command line: train.precision: 'fp8' is unknown",
         "seed=99999999999999999999": "command line: seed: 99999999999999999999 is too large; give less than 2^63",
