@@ -32,7 +32,7 @@ demo: install
 
 # a test file for each processor; those that start several ranks have one thread each
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder
 
 # what starts no process beside pytest's own and trains no network
 test-quick: install

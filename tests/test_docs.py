@@ -142,13 +142,25 @@ def why_not(page: Path, command: str) -> str | None:
 def execute(command: str) -> None:
     words = shlex.split(command, comments=True)
     if words[0] in ("accelerate", "python"):
-        words[0] = python() if words[0] == "python" else str(Path(sys.executable).parent / words[0])
+        if words[0] == "accelerate":  # launcher and ranks are forked
+            place = words.index("-m")
+            words = [
+                python(),
+                "-m",
+                "accelerate.commands.launch",
+                *words[2:place],
+                "--no_python",
+                python(),
+                *words[place:],
+            ]
+        else:
+            words[0] = python()
         if "--rounds" in words:  # how often something is timed
             place = words.index("--rounds") + 1
             words[place] = str(min(1, int(words[place])))
         if "benchmarks.backbones" in words:  # of two in small, not all at full size
             words += ["--size", "64x96", "--", "mobilenetv3_small_050", "resnet18"]
-        words += TINY if any(map(is_config, words[words.index("-m") :])) else []
+        words += TINY if any(map(is_config, words[-words[::-1].index("-m") :])) else []
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr[-3000:]
