@@ -168,6 +168,7 @@ def limited(monkeypatch: pytest.MonkeyPatch):
 UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=UNHURRIED, database=None)
 @given(seed=st.integers(0, 2**32))
 def test_damage_is_one_line(whole, tmp_path, limited, seed):

@@ -347,6 +347,7 @@ def compare_statistics(manifest: dict[str, Any], reading: Reading) -> None:
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=SLOW)
 @given(cases())
 def test_shards_hold_what_a_plain_reading_of_the_folder_gives(case):

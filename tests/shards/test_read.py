@@ -65,6 +65,7 @@ def test_allowed_members_follow_from_the_tasks():
     assert allowed_members([SEMSEG, DEPTH], kind="labels") == allowed
 
 
+@pytest.mark.slow
 def test_readers_keep_as_many_files_open_as_they_may(tiny_dataset):
     before = open_files()
     readers = Readers(tiny_dataset, "train", keep=2)

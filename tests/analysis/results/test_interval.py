@@ -72,6 +72,7 @@ def test_of_tests_that_are_made_together_the_smallest_is_held_to_the_most():
     assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([0.02]) == [0.02] and holm([]) == []
 
 
+@pytest.mark.slow
 def test_tests_that_are_made_together_are_together_wrong_as_seldom_as_one():
     """Of twelve questions whose answers are all no; one by one, four of ten families would have a false yes."""
     draws = np.random.default_rng(0).normal(size=(3000, 12, 4))
