@@ -1,18 +1,24 @@
 """``tutelage prepare SOURCE``: raw frames → shards, with a progress bar, and a summary of what was made."""
 
 import argparse
+import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from launchers.inspect import summary
 from shards.atomic import disk_errors
 from shards.errors import UserError
 from shards.extras import need
+from shards.form import a_type
 from shards.manifest import NAME
 from shards.members import need_profile
 from shards.pack import pack
 from shards.sources.base import Source
+from shards.sources.checked import checked
+from shards.sources.origin import Origin
 from shards.store import on_disk
 from trainer.extension import imported
 from trainer.parsing import parse_size
@@ -66,21 +72,60 @@ def folder(options: argparse.Namespace) -> None:
 
 def own(options: argparse.Namespace) -> None:
     module, _, name = options.own.partition(":")
-    kind = imported(options.own, "SOURCE")
+    try:
+        kind = imported(options.own, "SOURCE")
+    except UserError as error:
+        origin = Origin(_file_of(module), module)
+        if error.__cause__ is None or not origin.path:
+            raise
+        where = origin.place(error.__cause__)
+        raise UserError(error.what, file=where, key=error.key, hint=error.hint) from error
+    origin = Origin(_file_of(module), module, name)
     if not callable(kind):
-        raise UserError(f"{module} has no {name}", key="SOURCE", hint="name a class of it: my.module:Source")
-    source = kind(*options.arguments)
-    lacks = [each for each in ("name", "tasks", "splits", "options", "load") if not hasattr(source, each)]
-    if lacks:
-        hint = "give it what shards.sources.base.Source lists"
-        raise UserError(f"{name} of {module} lacks {', '.join(lacks)}", key="SOURCE", hint=hint)
+        what, hint = f"is {a_type(kind)}, which cannot be called", "name a class: my.module:Source"
+        raise UserError(what, file=origin.file, key=name, hint=hint)
+    _check_arguments(kind, options, origin)
+    with origin.blamed("its constructor", name, "correct the arguments after OUT, or the constructor"):
+        source = kind(*options.arguments)
     _pack(source, options)
+
+
+def _file_of(module: str) -> str:
+    """The file of a module, which may be one that cannot be imported; empty where it is not known."""
+    with suppress(Exception):  # of a package that it lies in
+        spec = find_spec(module)
+        return (spec.origin or "") if spec and spec.has_location else ""
+    return ""
+
+
+def _check_arguments(kind: Any, options: argparse.Namespace, origin: Origin) -> None:
+    """Make sure that a class takes as many arguments as were given.
+
+    Raises:
+        UserError: when it does not.
+    """
+    try:
+        signature = inspect.signature(kind)
+    except (TypeError, ValueError):  # of a built-in class, which does not tell
+        return
+    try:
+        signature.bind(*options.arguments)
+    except TypeError as error:
+        words = [
+            name.upper() if each.default is each.empty else f"[{name.upper()}]"
+            for name, each in signature.parameters.items()
+            if each.kind not in (each.KEYWORD_ONLY, each.VAR_KEYWORD)
+        ]
+        hint = f"call prepare {options.own} {' '.join(['OUT', *words])}"
+        what = f"cannot be made of {len(options.arguments)} arguments ({error})"
+        raise UserError(what, file=origin.file, key=origin.name, hint=hint) from error
 
 
 def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None, window: int = 31) -> None:
     need_profile(options.profile)  # before anything is made of the folder
     if options.jobs < 1:
         raise UserError(f"{options.jobs} processes", key="--jobs", hint="give 1 or more")
+    source = checked(source)
     if options.normals:
         from shards.sources.normals import WithNormals
 
@@ -145,4 +190,4 @@ def _intrinsics(text: str | None) -> dict[str, float] | None:
 
 
 def _say(line: str) -> None:
-    console.print(line, soft_wrap=True)
+    console.print(line, soft_wrap=True, markup=False, highlight=False)

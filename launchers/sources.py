@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 from launchers.words import add
 
@@ -11,8 +11,17 @@ PROFILES = ("archive", "train", "train-jpeg")
 
 
 def prepare_options(commands: Any) -> None:
-    prepare = commands.add_parser("prepare", help="raw frames → shards", description="Raw frames → shards.")
+    prepare: argparse.ArgumentParser = commands.add_parser(
+        "prepare", help="raw frames → shards", description="Raw frames → shards."
+    )
     sources = prepare.add_subparsers(title="sources", required=True, metavar="SOURCE")
+    refuse = prepare.error
+
+    def error(message: str) -> NoReturn:
+        own = "a source of your own is named with a colon: my.module:Source"
+        refuse(f"{message}; {own}" if "invalid choice" in message else message)
+
+    prepare.error = error  # type: ignore[method-assign]
 
     def source(name: str, text: str, raw: str | None, first: str = "source") -> argparse.ArgumentParser:
         command = add(sources, name, f"launchers.prepare:{name}", text)
@@ -47,7 +56,8 @@ def prepare_options(commands: Any) -> None:
     own = source(
         "own", "a source of your own, by its class: prepare my.module:Source OUT [ARGUMENT ...]", "MODULE:CLASS", "own"
     )
-    own.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="what its class is made with")
+    made = "what its class is made with"
+    own.add_argument("arguments", nargs="*", default=[], metavar="ARGUMENT", help=made)  # or they would be required
     folder = source("folder", "your own frames: ROOT/rgb, ROOT/TASK, and ROOT/dataset.yaml or the options", "ROOT")
     folder.add_argument("--name", help="of the data set (default: the folder's)")
     folder.add_argument("--val-fraction", type=float, metavar="F", help="share of the frames that validate")

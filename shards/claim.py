@@ -15,6 +15,9 @@ from shards.errors import UserError
 from shards.manifest import NAME, Manifest, index_name, same_json
 
 JOB = ".job.json"
+CODE = "source_sha256"
+"""In a job: the hash of the file that a source of one's own is written in. A finished data set stays the job's when it
+changes (:func:`edited`); of an unfinished one every shard is made again."""
 _CURE = "give another folder, or delete this one"
 
 
@@ -55,8 +58,14 @@ def occupied(out: Path) -> bool:
     return out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir()))
 
 
+def edited(held: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    """Whether a source's file is another one now; not where that was not written down."""
+    return None not in (held.get(CODE), job.get(CODE)) and held[CODE] != job[CODE]
+
+
 def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = None) -> Manifest | None:
-    """Make a folder a job's own; of an unfinished job, forget the shards whose raw files have changed.
+    """Make a folder a job's own; of an unfinished job, forget the shards whose raw files have changed, or
+    all of them where the source's file has.
 
     Args:
         out: the folder; made if need be.
@@ -87,8 +96,9 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
             return manifest
     elif held:
         _compare(out, "an unfinished data set", held["job"], job)
-        for shard in changed:
-            (out / index_name(shard)).unlink(missing_ok=True)
+        lost = out.glob(index_name("*")) if edited(held["job"], job) else [out / index_name(each) for each in changed]
+        for index in lost:
+            index.unlink(missing_ok=True)
     elif occupied(out):
         raise UserError("is not empty", file=out, hint=_CURE)
     sweep(out)
@@ -99,5 +109,5 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
 
 def _compare(out: Path, what: str, held: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     """Refuse a folder of another job, naming the options that differ."""
-    if keys := differing(held, job):
+    if keys := [key for key in differing(held, job) if key != CODE]:
         raise UserError(f"holds {what} of other options", file=out, key=", ".join(keys), hint=_CURE)

@@ -14,7 +14,7 @@ RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".ti
 _OTHER_FORMATS = {".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM"}  # read, and stored as JPEG
 _GREY = 0  # PNG colour type
 _DARK = 64  # stored values of an image that fills 14 of 16 bits
-_CONVERTED = {
+CONVERTED = {
     "L": "grey: made RGB",
     "1": "black and white: made RGB",
     "P": "a palette image: made RGB",
@@ -22,6 +22,7 @@ _CONVERTED = {
     "LA": "grey with alpha: made RGB without it",
     "CMYK": "CMYK: made RGB",
 }
+"""What is said of pictures of other modes, by Pillow's name of them, that are made RGB."""
 
 
 def read_rgb(path: Path) -> np.ndarray | bytes:
@@ -78,7 +79,7 @@ def _upright_rgb(path: Path, data: bytes, image: Image.Image) -> tuple[np.ndarra
     elif image.format not in RGB_FORMATS.values():
         note(f"{image.format} file: made plain RGB", detail=image.mode)
     elif image.mode != "RGB":
-        note(_CONVERTED.get(image.mode, "made RGB"), detail=image.mode)
+        note(CONVERTED.get(image.mode, "made RGB"), detail=image.mode)
     return pixels, turn
 
 

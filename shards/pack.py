@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from shards.atomic import sweep
-from shards.claim import claim
-from shards.codec import decode_rgb, is_key, rgb_extension
+from shards.claim import CODE, claim, edited
+from shards.codec import decode_rgb, rgb_extension
 from shards.errors import BadFile, UserError
-from shards.manifest import Manifest, ShardInfo, shard_name, statistics_of
+from shards.manifest import Manifest, ShardInfo, index_name, shard_name, statistics_of
 from shards.members import Profile, encode_picture, label_format, need_profile
 from shards.notes import about, collected, merged, note
 from shards.resize import resize_label, resize_rgb
-from shards.sources.base import Frame, FromFiles, Source, WithNotices
+from shards.sources.base import Frame, Source
+from shards.sources.checked import Checked, checked
 from shards.statistics import merge
 from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
@@ -86,12 +87,15 @@ def pack(
         strict: the first file that cannot be read ends it; else its frame is left out.
         profile: how images are stored; all but ``archive`` need the extra ``tiles``.
         progress: hears of finished frames, from this process.
-        say: hears that there is nothing to do.
+        say: hears that there is nothing to do, and that the source's file has changed since it was done.
         set_aside: hears of each frame that is left out, and why.
 
     Raises:
-        UserError: bad input, a full disk, or a folder that holds something else, or raw files as they no longer are.
+        UserError: bad input, a source that is none (:mod:`shards.sources.checked`), a full disk, or a folder that holds
+            something else, or raw files as they no longer are.
     """
+    source = checked(source)
+    code = source.origin.sha256()
     job = {
         "name": source.name,
         "size": list(size) if size else None,
@@ -100,17 +104,25 @@ def pack(
         "splits": {split: {"samples": len(keys), "keys": _hash(keys)} for split, keys in source.splits.items()},
         **({} if profile == "archive" else {"profile": profile}),
         **source.options,
+        **({CODE: code} if code else {}),
     }
     need_profile(profile)
-    _check(source, out, samples_per_shard)
+    if samples_per_shard < 1:
+        raise UserError(f"{samples_per_shard} samples a shard", key="--samples-per-shard", hint="give 1 or more")
+    if jobs > 1:
+        source.need_pickling()
     plans = plan(source, samples_per_shard)
-    files = {each.file: _files(source, each) for each in plans} if isinstance(source, FromFiles) else None
+    files = {each.file: _files(source, each) for each in plans} if source.from_files else None
     finished = claim(out, job, files)
     if finished:
-        lacking = sum(len(keys) - finished.samples(split) for split, keys in source.splits.items())
-        say("already prepared: nothing to do" + (f"; {lacking} frames were left out" if lacking else ""))
+        left = sum(len(keys) - finished.samples(split) for split, keys in source.splits.items())
+        say("already prepared: nothing to do" + (f"; {left} frames were left out" if left else ""))
+        if edited(finished.source, job):
+            what = f"note: {source.origin.file} has changed since: the data set is as the former code made it"
+            say(f"{what}; to prepare it anew, give another folder, or delete {out}")
         progress(sum(finished.samples(split) for split in finished.splits))
         return finished
+    entries: dict[str, Any] = {"source": source.notices()}
     make = partial(pack_shard, source, out, size, strict=strict, profile=profile)
     try:
         made = _in_order(plans, _run(make, plans, jobs), progress)
@@ -127,7 +139,11 @@ def pack(
             set_aside(why)
     for split, keys in source.splits.items():
         if keys and not sum(info.samples for info in splits[split]):
-            raise UserError(f"no frame of {split} can be read", file=out, hint="restore the raw files")
+            lacking = [(each, packed) for each, packed in zip(plans, made, strict=True) if packed.bad]
+            for each, _ in lacking:
+                (out / index_name(each.file)).unlink()  # or it would pass for whole when all is tried again
+            first = next(packed.bad[0] for each, packed in lacking if each.split == split)
+            raise UserError(f"no frame of {split} can be read: {first}", file=out)
     manifest = Manifest(
         out,
         source.name,
@@ -137,17 +153,11 @@ def pack(
         {split: tuple(shards) for split, shards in splits.items()},
         statistics_of(statistics, source.tasks),
         job,
-        _notes(source, notes),
+        {name: of for name, of in (entries | {split: merged(of) for split, of in notes.items()}).items() if of},
         label_format=label_format(profile),
     )
     manifest.save()
     return manifest
-
-
-def _notes(source: Source, splits: dict[str, list[Any]]) -> dict[str, Any]:
-    """The manifest's ``notes``: of the source, and of the frames of every split, where there are any."""
-    entries = {"source": source.notices() if isinstance(source, WithNotices) else []}
-    return {name: of for name, of in (entries | {split: merged(of) for split, of in splits.items()}).items() if of}
 
 
 @dataclass(frozen=True)
@@ -168,7 +178,7 @@ class Packed:
 
 
 def pack_shard(
-    source: Source,
+    source: Checked,
     out: Path,
     size: tuple[int, int] | None,
     each: Plan,
@@ -187,7 +197,7 @@ def pack_shard(
     def samples() -> Iterator[EncodedSample]:
         for place in places:
             try:
-                with collected() as notes:
+                with collected() as notes, source.named(each.split, place):
                     sample = encode(source.load(each.split, place), keys[place], source.tasks, size, profile)
             except BadFile as error:
                 if strict:
@@ -265,7 +275,7 @@ def _hash(keys: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
-def _files(source: FromFiles, each: Plan) -> str:
+def _files(source: Checked, each: Plan) -> str:
     """A hash of names, sizes and times of change of a shard's raw files."""
     digest = hashlib.sha256()
     for place in range(each.start, each.start + each.count):
@@ -274,20 +284,6 @@ def _files(source: FromFiles, each: Plan) -> str:
             line = f"{role} {path.name} {stat.st_size} {stat.st_mtime_ns}\n"
             digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _check(source: Source, out: Path, samples_per_shard: int) -> None:
-    if samples_per_shard < 1:
-        raise UserError(f"{samples_per_shard} samples a shard", key="--samples-per-shard", hint="give 1 or more")
-    for split, keys in source.splits.items():
-        if len(set(keys)) != len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise UserError(f"stands twice in {split}", key=twice, hint="rename one of the two files")
-        wrong = next((key for key in keys if not is_key(key)), None)
-        if wrong is not None:
-            raise UserError(f"{wrong!r} is not a key", key=split, hint="use letters, digits, _ and - only")
-    if not any(source.splits.values()):
-        raise UserError("no frames were found", file=out, hint="check the source's path and its split files")
 
 
 def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[tuple[Plan, Any]]:

@@ -14,13 +14,14 @@ learnt and measured; nothing in the project asks for a task by name.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 from shards import kinds
 from shards.errors import UserError
 from shards.kinds import Storage
 from shards.kinds.classes import IGNORE
-from shards.kinds.named import palette
+from shards.kinds.named import is_colour, is_list, palette
 from shards.kinds.zoom import zoom_of
 
 __all__ = ["IGNORE", "RESERVED", "Task", "palette"]
@@ -36,7 +37,7 @@ class Task:
         name: the member name of its labels (``KEY.NAME.png``); lower-case letters, digits and ``_``.
         kind: one of the table of :mod:`shards.tasks`.
         classes: names of the classes in index order, or of the masks (kinds ``classes`` and ``binary`` only).
-        colours: one ``(r, g, b)`` in 0..255 for each of them.
+        colours: one ``(r, g, b)`` in 0..255 for each of them; by default those of :func:`palette`.
         scale: units per stored step (kind ``scalar`` only): value = stored × scale.
         unit: the unit's symbol (kind ``scalar`` only).
         zoom: what an image that is enlarged by a factor, which shows things nearer, does with the values (kind
@@ -45,7 +46,7 @@ class Task:
         options: what else a kind wants to know, as pairs of a name and a hashable value.
 
     Raises:
-        UserError: for a name or a declaration that makes no task.
+        UserError: for a name or a declaration that makes no task, or a field of another type.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Task:
     options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
+        for field, value in _typed(self).items():
+            object.__setattr__(self, field, value)
         if not self.zoom:
             object.__setattr__(self, "zoom", (self.unit and zoom_of(self.name, self.unit)) or "divide")
         if not self.name.replace("_", "").isalnum() or self.name != self.name.lower() or self.name in RESERVED:
@@ -97,3 +100,29 @@ class Task:
         word = kinds.FORMER.get(entry["kind"], entry["kind"])
         kind = kinds.storage_of(word)
         return cls(name, word, **(kind.fields(entry) if kind else {}))
+
+
+def _typed(task: Task) -> dict[str, Any]:
+    """The fields of a task in the types that are declared: tuples for lists, a float for NumPy's.
+
+    Raises:
+        UserError: for a field of another type.
+    """
+    key = f"task {task.name}"
+    for field in ("name", "kind", "unit", "zoom"):
+        if not isinstance(getattr(task, field), str):
+            raise UserError(f"{field} {getattr(task, field)!r} is not text", key=key, hint=f"give {field} in quotes")
+    if not is_list(task.classes) or not all(isinstance(name, str) for name in task.classes):
+        hint = "give them in index order: ('floor', 'shelf'); of one: ('floor',)"
+        raise UserError(f"classes {task.classes!r} is not a tuple of names", key=key, hint=hint)
+    scale: Any = task.scale
+    if not isinstance(scale, Real) or isinstance(scale, bool):
+        raise UserError(f"scale {scale!r} is not a number", key=key, hint="give the units of one step: 0.001")
+    if not is_list(task.colours) or not all(map(is_colour, task.colours)):
+        hint = "give one (r, g, b) in 0..255 for each class, or none for a palette"
+        raise UserError(f"colours {task.colours!r} is not a tuple of colours", key=key, hint=hint)
+    return {
+        "classes": tuple(task.classes),
+        "colours": tuple(map(tuple, task.colours)) or palette(len(task.classes)),
+        "scale": scale if isinstance(scale, int | float) else float(scale),
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from shards.form import check_array
 from shards.members import decode_label, encode_label
 from shards.window import Window
 
@@ -104,6 +105,19 @@ class Storage(ABC):
     @abstractmethod
     def labelled(self, label: np.ndarray) -> np.ndarray:
         """Which pixels have a label, bool ``(H, W)``."""
+
+    def check(self, label: Any) -> None:
+        """Make sure that what somebody gives as a label array is one: its axes, and the sort of its numbers.
+
+        Raises:
+            UserError: when it is not. Its values are looked at when they are stored.
+        """
+        check_array(label, self.empty(0, 0))
+
+    def examined(self, label: np.ndarray) -> np.ndarray:
+        """A label array that did not come from :meth:`read_file`, with the same care: values that mean "no label"
+        become it, and what looks wrong is noted."""
+        return label
 
     def keep(self, label: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """The label array with "no label" where ``kept``, bool ``(H, W)``, is False."""

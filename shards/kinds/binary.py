@@ -44,6 +44,13 @@ class BinaryStorage(NamedStorage):
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return label != 0
 
+    def check(self, label: Any) -> None:
+        """Also that it is not a mask itself, whose False would mean "no label" and whose True "no mask"."""
+        if isinstance(label, np.ndarray) and label.dtype == bool:
+            hint = "give 1 + the sum of 2^k of the masks k that hold, 0 for no label; of one mask: 1 + mask.astype(int)"
+            raise UserError("is a bool array, where a number for each pixel is due", hint=hint)
+        super().check(label)
+
     def masks(self, label: np.ndarray) -> np.ndarray:
         """Each mask, bool ``(H, W, K)``; False where there is no label."""
         bits = (label.astype(np.int64)[..., None] - 1) >> np.arange(self.channels) & 1

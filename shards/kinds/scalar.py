@@ -12,14 +12,13 @@ import numpy as np
 from shards.errors import UserError
 from shards.extras import need
 from shards.kinds.base import MISSING, Metric, Storage, is_number, missing_share
-from shards.kinds.scalarfile import SUFFIXES, declared_how, read_scalar
+from shards.kinds.scalarfile import MOST, SUFFIXES, declared_how, examined, read_scalar
 from shards.kinds.zoom import LENGTHS, ZOOMS, zoom_of
 from shards.notes import note
 from shards.statistics import mean_and_deviation
 
 RATIO = 1.25
 """The factor of δ1, from which on two values count as different."""
-_MOST = 65535  # steps that 16 bits hold
 _SMALL, _LARGE = 0.01, 1000  # metres between which the mean of a length is taken for granted
 _ANGLES = frozenset({"deg", "°", "rad"})
 _COARSE = 0.02  # of a value, from which mean change by rounding on a word is said
@@ -65,6 +64,10 @@ class ScalarStorage(Storage):
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return label > 0
 
+    def examined(self, label: np.ndarray) -> np.ndarray:
+        """0 in place of NaN, infinite and negative values."""
+        return examined(label, self.task)
+
     def statistics(self, label: np.ndarray) -> dict[str, Any]:
         """Of the labelled values also ``sum``, ``squares``, ``min`` and ``max``, in the unit."""
         values = label[self.labelled(label)].astype(np.float64)
@@ -97,16 +100,17 @@ class ScalarStorage(Storage):
         return found
 
     def storable(self, label: np.ndarray) -> np.ndarray:
-        return self._values(np.clip(self._steps(label), 0, _MOST))
+        return self._values(np.clip(self._steps(label), 0, MOST))
 
     def to_stored(self, label: np.ndarray) -> np.ndarray:
         """Values that would round to 0 are stored as the smallest step, since 0 means "no measurement"."""
         steps = self._steps(label)
-        if steps.max(initial=0) > _MOST:
-            unit, scale, most = self.task.unit, self.task.scale, float(label[steps > _MOST].max())
-            what = f"holds {most:g} {unit}, over the {_MOST * scale:g} {unit} that 16 bits hold in steps of {scale:g}"
-            fits = f"floats fit with scale: {_round_up(most / _MOST):g}, or " if np.isfinite(most) else ""
-            hint = f"{fits}say with range: [0, {_MOST * scale:g}] that what is beyond is no measurement"
+        if steps.max(initial=0) > MOST:
+            unit, scale, most = self.task.unit, self.task.scale, float(label[steps > MOST].max())
+            what = f"holds {most:g} {unit}, over the {MOST * scale:g} {unit} that 16 bits hold in steps of {scale:g}"
+            fits = f"floats fit with scale: {_round_up(most / MOST):g}, or " if np.isfinite(most) else ""
+            hint = f"{fits}say with range: [0, {MOST * scale:g}] that what is beyond is no measurement"
+            hint += f" (a source of your own: give values in {unit or 'the unit'}, 0 where there is none)"
             raise UserError(what, hint=hint)
         self._note_rounding(label, steps)
         return steps.astype(np.uint16)
@@ -129,7 +133,7 @@ class ScalarStorage(Storage):
             note(f"values under half a step are stored as one step, {scale:g} {unit}", small)
         moved = np.abs(steps[measured] * scale - values).mean() / values.mean()
         if moved > _COARSE:
-            fits = _round_up(values.max() / _MOST)
+            fits = _round_up(values.max() / MOST)
             what = f"steps of {scale:g} {unit} are coarse for these values; scale: {fits:g} is fine enough for floats"
             note(what, detail=f"rounding moves them by {100 * moved:.0f} %")
 

@@ -1,4 +1,4 @@
-"""Label files of the kind ``scalar``: measurements as whole numbers or floats, and what looks wrong about them."""
+"""What somebody gives as labels of the kind ``scalar``, in files or arrays, and what looks wrong about it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from shards.tasks import Task
 
 SUFFIXES = frozenset({".png", ".npy", ".tif", ".tiff", ".exr"})
+MOST = 65535
+"""Steps that 16 bits hold."""
 _MUCH = 0.01  # of the pixels that store the largest number of their bits, from which on it looks like "no measurement"
 _FLAT = 0.05  # of the measured pixels that share the largest value, from which on it looks like a limit or the sky
 
@@ -67,9 +69,7 @@ def read_scalar(path: Path, task: "Task", how: Mapping[str, Any]) -> np.ndarray:
         values = (stored * np.float32(factor)).astype(np.float32)
     if "unit" in how:
         note(f"declared in {how['unit']}: stored, learnt and reported in m")
-    measured = np.isfinite(stored) & (stored > 0)
-    if negative := _count(stored < 0):
-        note("negative numbers count as no measurement: this kind stores positive values", negative)
+    measured = _measured(stored)
     if "invalid" in how:
         invalid = np.isin(stored, np.asarray(how["invalid"], np.float64 if whole else stored.dtype))
         if count := _count(invalid & measured):
@@ -81,9 +81,41 @@ def read_scalar(path: Path, task: "Task", how: Mapping[str, Any]) -> np.ndarray:
         if count := _count(measured & ~inside):
             note(f"outside the declared range of {low:g} to {high:g} {task.unit}: no measurement", count)
         measured &= inside
+    found = np.where(measured, values, np.float32(0))
     if measured.any():
-        _look(stored, measured, values, task)
-    return np.where(measured, values, np.float32(0))
+        _look(stored, measured, found, task)
+    return found
+
+
+def examined(label: np.ndarray, task: "Task") -> np.ndarray:
+    """An array of a source of one's own with the care that a file is read with.
+
+    Args:
+        label: ``(H, W)`` numbers in the task's unit.
+
+    Returns:
+        The same, 0 where values are NaN, infinite or negative. What looks wrong is noted.
+    """
+    low, top = label.min(), label.max()  # NaN where there is one
+    if not (low >= 0 and np.isfinite(top)):
+        label = np.where(_measured(label), label, label.dtype.type(0))
+        top = label.max()
+    if top <= 0:
+        return label
+    share = _count(label == top) / label.size
+    if share >= _MUCH and round(float(top) / task.scale) == MOST:
+        what = f"{top:g} {task.unit}, the largest value that can be stored, counts as a measurement"
+        note(f"{what}; if it means none, give 0 there", round(share * label.size), f"{100 * share:.0f} % of it")
+    else:
+        _look_for_limit(label, task, "give 0 there")
+    return label
+
+
+def _measured(values: np.ndarray) -> np.ndarray:
+    """Where there is a measurement. Negative numbers are noted."""
+    if negative := _count(values < 0):
+        note("negative numbers count as no measurement: this kind stores positive values", negative)
+    return np.isfinite(values) & (values > 0)
 
 
 def _count(mask: np.ndarray) -> int:
@@ -91,10 +123,10 @@ def _count(mask: np.ndarray) -> int:
 
 
 def _look(stored: np.ndarray, measured: np.ndarray, values: np.ndarray, task: "Task") -> None:
-    """Note what suggests that numbers do not mean what was declared."""
+    """Note what suggests that numbers of a file do not mean what was declared; values are 0 where not measured."""
     if stored.dtype == np.uint8:
         what = f"8 bits hold 255 steps of {task.scale:g} {task.unit} at most: is this a picture of the values?"
-        note(what, detail=f"up to {values[measured].max():g} {task.unit}")
+        note(what, detail=f"up to {values.max():g} {task.unit}")
     if stored.dtype in (np.uint8, np.uint16):
         top = np.iinfo(stored.dtype).max
         share = _count((stored == top) & measured) / stored.size
@@ -102,15 +134,19 @@ def _look(stored: np.ndarray, measured: np.ndarray, values: np.ndarray, task: "T
             what = f"{top}, the largest number of its bits, counts as a measurement; if it means none: invalid: [{top}]"
             note(what, round(share * stored.size), f"{100 * share:.0f} % of it")
             return
-    found = values[measured]
-    top = found.max()
-    count = _count(found == top)
-    if _FLAT * found.size <= count < found.size:
-        second = found[found < top].max()
-        if second < 0.8 * top or count >= 10 * _count(found == second):
+    _look_for_limit(values, task, "declare invalid or range")
+
+
+def _look_for_limit(values: np.ndarray, task: "Task", cure: str) -> None:
+    """Note a largest value that many pixels share; values are 0 or less where there is no measurement."""
+    top = values.max()
+    count, found = _count(values == top), _count(values > 0)
+    if _FLAT * found <= count < found:
+        second = values[values < top].max()
+        if second < 0.8 * top or count >= 10 * _count(values == second):
             what = "many pixels share the largest value, as where a limit or the sky is meant"
-            detail = f"{top:g} {task.unit} in {100 * count / found.size:.0f} % of the measured pixels"
-            note(f"{what}; if it means no measurement, declare invalid or range", count, detail)
+            detail = f"{top:g} {task.unit} in {100 * count / found:.0f} % of the measured pixels"
+            note(f"{what}; if it means no measurement, {cure}", count, detail)
 
 
 def _load(path: Path, how: Mapping[str, Any]) -> np.ndarray:

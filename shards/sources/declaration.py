@@ -78,8 +78,11 @@ def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
         given: the same keys as in the file; these win.
 
     Raises:
-        UserError: a file that is no YAML mapping, unknown keys, or values that make no task.
+        UserError: no folder, a file that is no YAML mapping, unknown keys, or values that make no task.
     """
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise UserError(what, file=root, hint="give the folder that holds your frames")
     path = root / FILE
     spec = _merge(_load(path) if path.exists() else {}, given)
     where = path if path.exists() else root

@@ -5,7 +5,8 @@ from typing import Any
 
 from shards.errors import UserError
 from shards.normals import normals_of
-from shards.sources.base import Frame, FromFiles, Source, WithNotices
+from shards.sources.base import Frame, Source
+from shards.sources.checked import checked
 from shards.tasks import Task
 
 NORMALS = Task("normals", "unit_vector")
@@ -24,6 +25,7 @@ class WithNormals:
     """
 
     def __init__(self, source: Source, window: int = 3) -> None:
+        source = checked(source)
         if window < 3 or window % 2 == 0:
             raise UserError(f"{window} pixels", key="--window", hint="give an odd number from 3 up")
         metric = [task.name for task in source.tasks if task.storage.quantity and task.zoom == "divide"]
@@ -40,11 +42,11 @@ class WithNormals:
 
     def notices(self) -> list[str]:
         """The source's own."""
-        return self.source.notices() if isinstance(self.source, WithNotices) else []
+        return self.source.notices()
 
     def files(self, split: str, position: int) -> dict[str, Path]:
         """The source's own raw files; none where it has none."""
-        return dict(self.source.files(split, position)) if isinstance(self.source, FromFiles) else {}
+        return self.source.files(split, position)
 
     def load(self, split: str, position: int) -> Frame:
         """The source's frame with its normals.
@@ -56,7 +58,7 @@ class WithNormals:
         if self.depth in frame.labels:
             if "intrinsics" not in frame.meta:
                 what = "normals need the camera's intrinsics, which are not known"
-                hint = "give --intrinsics FX,FY,CX,CY, in pixels of the frames as they are"
+                hint = "give --intrinsics FX,FY,CX,CY, in pixels of the frames as they are; a source: in Frame.meta"
                 raise UserError(what, file=frame.files.get(self.depth), key=self.splits[split][position], hint=hint)
             frame.labels[NORMALS.name] = normals_of(frame.labels[self.depth], frame.meta["intrinsics"], self.window)
         return frame

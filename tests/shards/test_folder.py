@@ -259,8 +259,14 @@ def test_missing_folders_are_errors(root):
     with pytest.raises(UserError, match=r"normals: is not a folder"):
         declare(root, "tasks: {normals: {kind: unit_vector}}")
         Folder(root)
-    with pytest.raises(UserError, match=r"elsewhere/rgb: is not a folder"):
-        Folder(root / "elsewhere", classes=3)
+    for options in ({}, {"classes": 3}):
+        with pytest.raises(UserError, match=r"elsewhere: does not exist; give the folder that holds your frames"):
+            Folder(root / "elsewhere", **options)
+    with pytest.raises(UserError, match=r"train.txt: is not a folder"):
+        Folder(root / "train.txt")
+    (root / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty/rgb: is not a folder"):
+        Folder(root / "empty", classes=3)
 
 
 # label files

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from tiny import Tiny
+from tiny import SEMSEG, Tiny
 
 from shards.errors import UserError
 from shards.normals import normals_of
@@ -176,6 +176,6 @@ def test_what_cannot_be_is_said_with_its_cure():
     with pytest.raises(UserError, match="the scalar tasks are none"):
         WithNormals(inverse)
     with pytest.raises(UserError, match="the scalar tasks are none"):
-        WithNormals(Tiny(tasks=()))
+        WithNormals(Tiny(tasks=(SEMSEG,)))
     with pytest.raises(UserError, match="the data have normals of their own"):
         WithNormals(WithNormals(Tiny()))

@@ -168,21 +168,22 @@ def test_leftovers_are_gone_before_anything_is_written(tmp_path):
 
 def test_whole_shards_are_kept_and_damaged_ones_made_again(tmp_path):
     out, loaded = tmp_path / "out", []
-    with pytest.raises(KeyboardInterrupt):
-        pack(Tiny(at=10, act=interrupt), out, samples_per_shard=2)
-    damaged = out / "train-000001.tar"
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    (out / "train-000002.index.json").write_text("{")
-    (out / "train-000003.index.json").unlink()
 
     class Counting(Tiny):
         def load(self, split, position):
             loaded.append((split, position))
             return super().load(split, position)
 
+    with pytest.raises(KeyboardInterrupt):
+        pack(Counting(at=10, act=interrupt), out, samples_per_shard=2)
+    loaded.clear()
+    damaged = out / "train-000001.tar"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    (out / "train-000002.index.json").write_text("{")
+    (out / "train-000003.index.json").unlink()
     pack(Counting(), out, samples_per_shard=2)
     assert loaded == [("train", i) for i in (2, 3, 4, 5, 6, 7, 10, 11)] + [("val", i) for i in range(5)]
-    assert contents(out) == contents(pack(Tiny(), tmp_path / "whole", samples_per_shard=2).folder)
+    assert contents(out) == contents(pack(Counting(), tmp_path / "whole", samples_per_shard=2).folder)
 
 
 def test_a_finished_data_set_is_not_made_again(tiny_dataset):
@@ -320,16 +321,16 @@ def test_a_worker_that_the_system_kills_is_one_line():
 @pytest.mark.parametrize(
     ("splits", "what", "key"),
     [
-        ({"train": ["a", "b", "a"]}, "stands twice in train", "a"),
-        ({"train": ["a", "b.c"]}, "'b.c' is not a key", "train"),
-        ({"train": [], "val": []}, "no frames were found", None),
+        ({"train": ["a", "b", "a"]}, "stands twice in train", "Wrong: a"),
+        ({"train": ["a", "b.c"]}, "'b.c' is not a key", "Wrong: train"),
+        ({"train": [], "val": []}, "no frames were found", "Wrong"),
     ],
 )
 def test_a_source_that_cannot_be_packed_is_refused(tmp_path, splits, what, key):
     out = tmp_path / "out"
     with pytest.raises(UserError, match=what) as caught:
         pack(type("Wrong", (Tiny,), {"splits": splits})(), out)
-    assert caught.value.key == key and caught.value.hint
+    assert caught.value.key == key and caught.value.hint and str(caught.value.file).endswith("test_pack.py")
     assert not out.exists()
 
 
@@ -499,5 +500,6 @@ class Wrong(Tiny):
 
 
 def test_a_split_of_which_nothing_can_be_read_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="no frame of val can be read; restore the raw files"):
+    with pytest.raises(UserError, match=r"d: no frame of val can be read: raw/val/0.png: val-000: rgb is not a PNG"):
         pack(Unreadable(12, 1), tmp_path / "d", strict=False)
+    assert pack(Tiny(12, 1), tmp_path / "d").samples("val") == 1, "restored, they are read"

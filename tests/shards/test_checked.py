@@ -1,0 +1,399 @@
+"""A source of one's own that gives something else than it should, or raises: one line that names where."""
+
+import dataclasses
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import DEPTH, NORMALS, SEMSEG, Tiny, png
+
+from shards.errors import BadFile, UserError
+from shards.inspect import remarks
+from shards.pack import pack
+from shards.read import ShardReader
+from shards.sources.base import Frame
+from shards.sources.checked import Checked, checked
+from shards.sources.normals import WithNormals
+from shards.sources.scenes import Scenes
+from shards.tasks import Task, palette
+
+SHAPE = (8, 10)
+RGB = np.full((*SHAPE, 3), 7, np.uint8)
+CLASSES = np.zeros(SHAPE, np.uint8)
+METRES = np.linspace(1, 5, 80, dtype=np.float32).reshape(SHAPE)
+MASKS = Task("ground", "binary", classes=("drivable",))
+GOOD = Frame(RGB, {"semseg": CLASSES, "depth": METRES})
+HERE = r"(tests/shards/)?test_checked\.py"
+
+
+class Own:
+    """Two frames for training and one for validation, each of them ``gives``."""
+
+    name, options = "own", {}
+    tasks = (SEMSEG, DEPTH, NORMALS, MASKS)
+
+    def __init__(self, gives=GOOD, **parts):
+        self.gives = gives
+        self.splits = {"train": ["a", "b"], "val": ["c"]}
+        self.__dict__.update(parts)
+
+    def load(self, split, position):
+        return self.gives() if callable(self.gives) else self.gives
+
+
+def frame(rgb=RGB, meta=None, files=None, **labels):
+    return Frame(rgb, labels, meta or {}, files or {})
+
+
+def said_of(source, **options):
+    """The one line."""
+    with pytest.raises(UserError) as caught:
+        checked(source).load("train", 0)
+    assert caught.value.__cause__ is not None, "no traceback for --debug"
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+LONG = np.zeros((*SHAPE, 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("gives", "what"),
+    [
+        (frame(RGB / np.float32(255)), r"rgb is float32 \(8, 10, 3\), where uint8 \(H, W, 3\) is due; scale"),
+        (frame(RGB.astype(np.uint16)), r"rgb is uint16 .*; scale its values to 0..255 and give array.astype\(numpy.u"),
+        (frame(RGB.transpose(2, 0, 1)), r"rgb is uint8 \(3, 8, 10\), .*; give array.transpose\(1, 2, 0\)"),
+        (frame(np.zeros((8, 10, 4), np.uint8)), r"rgb is uint8 \(8, 10, 4\), .*; give array\[..., :3\]"),
+        (frame(RGB[:0]), "rgb 0x10 pixels are none; leave the frame out"),
+        (frame(RGB.tolist()), "rgb is a list, where an array is due, uint8"),
+        (frame(None), "rgb is None, where an array is due"),
+        (frame(depth=LONG), r"depth is float32 \(8, 10, 1\), where float32 \(H, W\) is due; give array\[..., 0\]"),
+        (frame(depth=METRES[None]), r"depth is float32 \(1, 8, 10\), .*; give array\[0\]"),
+        (frame(depth=METRES > 2), r"depth is bool .*; give array.astype\(numpy.float32\)"),
+        (frame(depth=METRES.astype(object)), "depth is object"),
+        (frame(semseg=CLASSES.astype(np.float32)), r"semseg is float32 .*; give array.astype\(numpy.uint8\)"),
+        (frame(semseg=CLASSES.astype(np.uint64)), r"semseg is uint64"),
+        (frame(semseg=CLASSES.tolist()), r"semseg is a list, .*; give numpy.asarray\(array, numpy.uint8\)"),
+        (
+            frame(normals=METRES),
+            r"normals is float32 \(8, 10\), where float32 \(H, W, 3\) is due; give 3 values for each",
+        ),
+        (frame(normals=np.zeros((3, 8, 10), np.float32)), r"normals .*; give array.transpose\(1, 2, 0\)"),
+        (frame(ground=CLASSES > 0), r"ground is a bool array.*; give 1 \+ the sum"),
+        (frame(semsec=CLASSES), r"has a label 'semsec', which is not one of its tasks; did you mean semseg\?"),
+        (frame(meta={"file": Path("a")}), r"meta\['file'\] is a PosixPath, which JSON does not have; .*str\(path\)"),
+        (frame(meta={"k": [1, np.float32(2)]}), r"meta\['k'\]\[1\] is a float32, which JSON does not have"),
+        (frame(meta={"fx": float("nan")}), r"meta\['fx'\] is nan, which JSON does not have"),
+        (Frame(RGB, [CLASSES]), "labels is a list, not a dict"),
+        (Frame(RGB, {}, None), "meta is None, not a dict"),
+        (Frame(RGB, {}, {}, [Path("a")]), "files is a list, not a dict"),
+        ({"rgb": RGB}, r"load returned a dict, not a Frame; return shards.sources.base.Frame\(rgb, labels\)"),
+        ((RGB, {}), "load returned a tuple, not a Frame"),
+        (lambda: None, "load returned None, not a Frame"),
+    ],
+)
+def test_a_frame_that_is_none_names_split_key_and_label(gives, what):
+    assert re.match(rf"{HERE}: train/a: {what}", said_of(Own(gives)))
+
+
+@pytest.mark.parametrize("label", ["semseg", "depth"])
+def test_a_raw_file_is_named_where_it_is_known(label):
+    gives = frame(files={label: Path("raw/7.png")}, **{label: CLASSES[..., None] / 2})
+    assert said_of(Own(gives)).startswith(f"raw/7.png: a: {label} is float64 (8, 10, 1), where")
+
+
+SOURCE = """
+import numpy as np
+from shards.sources.base import Frame
+from shards.tasks import Task
+
+class Mine:
+    name, tasks, options = "mine", (Task("depth", "scalar", scale=0.001, unit="m"),), {}
+    splits = {"train": ["a", "b"], "val": ["c"]}
+
+    def load(self, split, position):
+        if split == "train" and position == 1:
+            FAILS
+        return Frame(np.full((4, 6, 3), VALUE, np.uint8), {"depth": np.full((4, 6), VALUE, np.float32)})
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """``mine(value)``: a source whose file holds this value."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def mine(value, fails=""):
+        (tmp_path / "minesource.py").write_text(
+            SOURCE.replace("VALUE", str(value)).replace("FAILS", f"raise {fails}" if fails else "pass")
+        )
+        sys.modules.pop("minesource", None)
+        importlib.invalidate_caches()
+        module = importlib.import_module("minesource")
+        return module.Mine()
+
+    return mine
+
+
+class Typed(Own):
+    @property
+    def splits(self):
+        return {}["none"]
+
+    @splits.setter
+    def splits(self, value):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        (Own(tasks={"depth": DEPTH}), r"tasks is a dict, not a tuple of shards.tasks.Task; .*: \(task,\)"),
+        (Own(tasks=DEPTH), "tasks is a Task, not a tuple"),
+        (Own(tasks=()), "tasks is empty; declare"),
+        (Own(tasks=(DEPTH, DEPTH)), "tasks: 'depth' stands twice; give each a name of its own"),
+        (Own(tasks=(Task("semseg", "classes", ("b", "b")),)), "semseg: 'b' stands twice"),
+        (Own(splits={"train": [1, 2]}), r"train: 1 is not a key; .*key_of\(path.stem\)"),
+        (Own(splits={"train": "ab"}), r"splits\['train'\] is a str, not a list of keys"),
+        (Own(splits={"train": (x for x in "ab")}), r"splits\['train'\] is a generator, not a list of keys"),
+        (Own(splits=["a"]), "splits is a list, not a dict"),
+        (Own(splits={1: ["a"]}), "split 1 is not a name; name the splits train and val"),
+        (Own(splits={"train": ["a"], "val": ["b", "a"]}), "a: stands in both train and val; list each frame in one"),
+        (Own(splits=lambda: {}), "splits is a method, where its value is due; write @property"),
+        (Typed(), "splits raised KeyError: 'none'; correct it"),
+        (Own(options=None), "options is None, not a dict; give {}"),
+        (Own(options={"root": Path("a")}), r"options\['root'\] is a PosixPath, which JSON does not have"),
+        (Own(options={"scale": np.float32(2)}), r"options\['scale'\] is a float32"),
+        (Own(name=Path("a")), r"name .*Path\('a'\) is not a name"),
+        (Own(name=""), "name '' is not a name"),
+        (Own(load=lambda position: GOOD), "load does not take a split and a position .*; write def load"),
+    ],
+)
+def test_a_source_that_is_none_names_its_file_and_class(tmp_path, source, what):
+    with pytest.raises(UserError) as caught:
+        pack(source, tmp_path / "out", jobs=2)
+    assert re.match(rf"{HERE}(:\d+)?: (Own|Typed): {what}", str(caught.value)) and not (tmp_path / "out").exists()
+
+
+def test_what_a_source_lacks_is_listed():
+    with pytest.raises(
+        UserError, match="builtins: list: lacks name, tasks, splits, options, load; give it what shards"
+    ):
+        checked([])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_frame_whose_loading_raises_is_left_out_and_named_with_the_line(tmp_path, mine, jobs):
+    said: list[str] = []
+    source = mine(1, fails="KeyError('depth')")
+    made = pack(source, tmp_path / "out", jobs=jobs, strict=False, set_aside=said.append)
+    assert made.samples("train") == 1 and made.samples("val") == 1 and len(said) == 1
+    assert re.fullmatch(r"\S*minesource.py:12: train/b: load raised KeyError: 'depth'; correct load, or .*", said[0])
+    with pytest.raises(BadFile, match="train/b: load raised KeyError: 'depth'"):
+        pack(source, tmp_path / "strict", jobs=jobs)
+
+
+def test_where_no_frame_loads_it_is_said_why_and_a_corrected_source_begins_anew(tmp_path):
+    def torn():
+        raise OSError("image file is truncated")
+
+    with pytest.raises(
+        UserError, match=r"no frame of train can be read: .*train/a: load raised OSError: image file is t"
+    ):
+        pack(Own(torn), tmp_path / "out", strict=False)
+    assert pack(Own(), tmp_path / "out").samples("train") == 2
+
+
+def test_an_error_of_the_sources_own_passes():
+    def wrong():
+        raise UserError("is upside down", file="raw/1.png")
+
+    with pytest.raises(UserError, match=r"^raw/1\.png: is upside down$") as caught:
+        checked(Own(wrong)).load("train", 0)
+    assert not isinstance(caught.value, BadFile)
+
+
+def test_memory_that_is_short_is_no_bad_frame():
+    def much():
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        checked(Own(much)).load("train", 0)
+
+
+def test_what_cannot_be_sent_to_workers_is_told_before_any_work(tmp_path):
+    source = Own(handle=iter([]), gives=lambda: GOOD)
+    with pytest.raises(
+        UserError, match=r"Own: pickling it for worker processes raised .*; open files in load .*--jobs 1"
+    ):
+        pack(source, tmp_path / "out", jobs=2)
+    assert not (tmp_path / "out").exists()
+    assert pack(source, tmp_path / "out").samples("train") == 2
+
+
+def test_the_checks_are_not_made_twice():
+    source = checked(Own())
+    assert isinstance(source, Checked) and checked(source) is source
+    assert source.load("val", 0).labels.keys() == {"semseg", "depth"}
+
+
+def test_a_wrapped_source_is_named_by_the_inner_one():
+    source = WithNormals(Own(lambda: {}[0], tasks=(DEPTH,)))
+    assert re.match(rf"{HERE}:\d+: train/a: load raised KeyError: 0", said_of(source))
+
+
+# What looks wrong is told as of files
+
+
+@pytest.fixture
+def told(tmp_path):
+    """``told(frame, **parts)``: what is said of a data set of this frame, and its first frame's arrays."""
+
+    def told(gives, **parts):
+        manifest = pack(Own(gives, **({"tasks": (SEMSEG, DEPTH)} | parts)), tmp_path / "out")
+        reader = ShardReader(manifest, manifest.shards("train")[0])
+        return "\n".join(remarks(manifest)), reader.decode(0)
+
+    return told
+
+
+def with_value(value, rows=3):
+    depth = METRES.copy()
+    depth[:rows] = value
+    return frame(depth=depth)
+
+
+def test_the_largest_value_that_can_be_stored_is_told(told):
+    said, arrays = told(with_value(65.535))
+    assert "train: depth: 65.535 m, the largest value that can be stored, counts as a measurement; if it" in said
+    assert "give 0 there (2 frames, 60 pixels; the first is a: 38 % of it)" in said
+    assert arrays["depth"][0, 0] == np.float32(65.535)
+
+
+def test_a_largest_value_that_many_pixels_share_is_told(told):
+    said, _ = told(with_value(40))
+    assert (
+        "many pixels share the largest value, as where a limit or the sky is meant; if it means no measurement, give"
+        in said
+    )
+
+
+def test_negative_values_are_no_measurement_and_told(told):
+    said, arrays = told(with_value(-1))
+    assert (
+        "depth: negative numbers count as no measurement: this kind stores positive values (2 frames, 60 pixels" in said
+    )
+    assert not arrays["depth"][:3].any() and arrays["depth"][3:].all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_infinite_is_no_measurement(told, value):
+    given = with_value(value)
+    before = given.labels["depth"].copy()
+    _, arrays = told(given)
+    assert not arrays["depth"][:3].any()
+    np.testing.assert_allclose(arrays["depth"][3:], METRES[3:], atol=0.0006)
+    np.testing.assert_array_equal(given.labels["depth"], before, "the source's own array was changed")
+
+
+def test_nothing_is_said_of_what_is_right(told):
+    said, _ = told(GOOD)
+    assert said == "semseg: no pixel of train is of 3 of the classes: wall, person, shelf\n" + said.split("\n")[1]
+
+
+def test_shipped_sources_are_taken_as_they_are():
+    frame = Scenes(1, 1, (16, 24)).load("train", 0)
+    depth = checked(Scenes(1, 1, (16, 24))).load("train", 0).labels["depth"]
+    np.testing.assert_array_equal(depth, frame.labels["depth"])
+
+
+def test_a_grey_image_is_made_rgb_and_told(told):
+    said, arrays = told(frame(np.full(SHAPE, 9, np.uint8), depth=METRES))
+    assert "train: rgb: grey: made RGB (2 frames; the first is a: L)" in said
+    assert arrays["rgb"].shape == (*SHAPE, 3)
+
+
+@pytest.mark.parametrize(
+    "splits", [{"train": ["a"]}, {"train": ["a"], "validation": ["b"]}, {"train": ["a"], "val": []}]
+)
+def test_a_split_that_no_run_finds_is_told(told, splits):
+    parts = {"splits": splits, "notices": lambda: ["two rooms are left out"]}
+    said, _ = told(GOOD, **parts)
+    assert said.startswith("two rooms are left out\n")
+    source = WithNormals(Own(GOOD, tasks=(DEPTH,), **parts))
+    assert len(checked(source).notices()) == 2, "none of them is said twice"
+    assert "splits: val has no frames, so nothing can be measured on it; the splits of a run are train and val" in said
+
+
+# The source's file
+
+
+def test_a_source_that_was_edited_since_is_told_and_not_refused(tmp_path, mine):
+    said: list[str] = []
+    made = pack(mine(1), tmp_path / "out")
+    assert pack(mine(1), tmp_path / "out", say=said.append) == made
+    assert said == ["already prepared: nothing to do"]
+    assert pack(mine(22), tmp_path / "out", say=said.append) == made
+    assert re.match(
+        r"note: \S*minesource.py has changed since: .*; to prepare it anew, give another folder, or", said[-1]
+    )
+
+
+def test_a_manifest_without_the_hash_is_read_as_before(tmp_path, mine):
+    made = pack(mine(1), tmp_path / "out")
+    source = {key: value for key, value in made.source.items() if key != "source_sha256"}
+    assert len(source) == len(made.source) - 1
+    dataclasses.replace(made, source=source).save()
+    said: list[str] = []
+    pack(mine(22), tmp_path / "out", say=said.append)
+    assert said == ["already prepared: nothing to do"]
+    assert "source_sha256" not in pack(Scenes(1, 1, (16, 24)), tmp_path / "scenes").source
+
+
+def test_an_unfinished_data_set_of_an_edited_source_is_made_anew(tmp_path, mine):
+    with pytest.raises(KeyboardInterrupt):
+        pack(mine(1, fails="KeyboardInterrupt"), tmp_path / "out", samples_per_shard=1)
+    assert (tmp_path / "out/train-000000.index.json").exists()
+    made = pack(mine(22), tmp_path / "out", samples_per_shard=1)
+    arrays = ShardReader(made, made.shards("train")[0]).decode(0)
+    np.testing.assert_allclose(arrays["depth"], 22)
+
+
+# Tasks
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (
+            {"kind": "classes", "classes": 3},
+            r"task semseg: classes 3 is not a tuple of names; give them in index order",
+        ),
+        ({"kind": "classes", "classes": "floor"}, "classes 'floor' is not a tuple of names"),
+        (
+            {"kind": "classes", "classes": ("a",), "colours": ((1, 2, 300),)},
+            r"colours .* is not a tuple of colours; give",
+        ),
+        ({"kind": "scalar", "scale": ".001"}, r"scale '.001' is not a number; give the units of one step: 0.001"),
+        ({"kind": "scalar", "scale": 1.0, "unit": None}, "unit None is not text"),
+        ({"kind": None}, "kind None is not text"),
+    ],
+)
+def test_a_task_of_other_types_is_refused(options, what):
+    with pytest.raises(UserError, match=what):
+        Task("semseg", **options)
+
+
+def test_a_task_takes_lists_numpys_numbers_and_no_colours():
+    task = Task("semseg", "classes", ["a", "b"])
+    assert task.classes == ("a", "b") and task.colours == palette(2) and hash(task)
+    assert Task("depth", "scalar", scale=np.float32(0.5)).scale == 0.5
+
+
+def test_bytes_are_kept():
+    data = png(RGB)
+    assert checked(Own(frame(data))).load("train", 0).rgb is data
+    assert checked(Tiny()).load("train", 0).labels.keys() == {"semseg", "depth"}
