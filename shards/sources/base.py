@@ -1,4 +1,4 @@
-"""What every source of raw frames gives to :mod:`shards.pack`."""
+"""What every source of raw frames gives to :mod:`shards.pack`; :mod:`shards.sources.checked` looks whether it does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,14 @@ class Frame:
     """One raw frame at its original size.
 
     Args:
-        rgb: 8-bit RGB ``(H, W, 3)``, or the source file's own bytes (JPEG, PNG or WebP), which are kept as
-            they are unless the frame is resized.
+        rgb: uint8 ``(H, W, 3)``, or the source file's own bytes (JPEG, PNG or WebP of 8-bit RGB), which are kept as
+            they are unless the frame is resized: :func:`shards.images.read_rgb` gives either of any image file. Of
+            grey, uint8 ``(H, W)``, three equal channels are stored.
         labels: by task name, those labels that the frame has, as arrays in the form that
-            :mod:`shards.tasks` lists. A frame without a label lacks its entry.
-        meta: provenance and camera intrinsics, as JSON values.
-        files: the raw file of ``rgb`` and of each label where it has one of its own, for error messages.
+            :mod:`shards.tasks` lists, of the image's height and width. A frame without a label lacks its entry.
+        meta: provenance and camera intrinsics, as JSON values: ``{"intrinsics": {"fx": ..., "fy": ..., "cx": ...,
+            "cy": ...}}`` in pixels of the frame, where ``--normals`` shall be made.
+        files: the raw file of ``rgb`` and of each label where it has one of its own, which errors then name.
     """
 
     rgb: np.ndarray | bytes
@@ -46,7 +48,7 @@ class Source(Protocol):
     @property
     def splits(self) -> Mapping[str, Sequence[str]]:
         """Keys of every split (``train``, ``val``), in a fixed order that follows from the data alone. Keys are
-        unique over a split and match ``[A-Za-z0-9_-]+`` (:func:`shards.codec.key_of` makes one of a file's stem)."""
+        unique over all splits and match ``[A-Za-z0-9_-]+`` (:func:`shards.codec.key_of` makes one of a file's stem)."""
         ...
 
     @property
@@ -59,7 +61,9 @@ class Source(Protocol):
         """The frame of ``splits[split][position]``.
 
         Raises:
-            UserError: when a file is missing, unreadable or contradicts itself.
+            BadFile: (:mod:`shards.errors`) when a file cannot be read: its frame is left out, named and counted. So it
+                is with any other exception but a ``MemoryError``.
+            UserError: for what is wrong of all frames, such as a declaration: the preparation ends.
         """
         ...
 

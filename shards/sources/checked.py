@@ -122,6 +122,9 @@ class Checked:
         Raises:
             UserError: when it cannot.
         """
+        if self.origin.module == "__main__" and not self.origin.path:  # of a notebook or a prompt
+            what = "is in no file that worker processes could import"
+            raise UserError(what, file=self.origin.name, hint="write it into a module, or give jobs=1")
         hint = "open files in load and not in the constructor, or give --jobs 1"
         with self.origin.blamed("pickling it for worker processes", self.origin.name, hint):
             pickle.dumps(self.source)

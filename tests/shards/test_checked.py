@@ -234,6 +234,13 @@ def test_what_cannot_be_sent_to_workers_is_told_before_any_work(tmp_path):
     assert pack(source, tmp_path / "out").samples("train") == 2
 
 
+def test_a_class_of_a_notebook_is_told_before_workers_look_for_it(tmp_path, monkeypatch):
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    source = type("Cell", (Own,), {"__module__": "__main__"})()
+    with pytest.raises(UserError, match="Cell: is in no file that worker processes could import; write it into a mod"):
+        pack(source, tmp_path / "out", jobs=2)
+
+
 def test_the_checks_are_not_made_twice():
     source = checked(Own())
     assert isinstance(source, Checked) and checked(source) is source
