@@ -15,10 +15,10 @@ from shards.extras import need
 from shards.form import a_type
 from shards.manifest import NAME
 from shards.members import need_profile
+from shards.origin import Origin
 from shards.pack import pack
 from shards.sources.base import Source
 from shards.sources.checked import checked
-from shards.sources.origin import Origin
 from shards.store import on_disk
 from trainer.extension import imported
 from trainer.parsing import parse_size

@@ -19,8 +19,8 @@ from shards.errors import BadFile, UserError
 from shards.form import a_type, check_array, check_json
 from shards.images import CONVERTED
 from shards.notes import about, note
+from shards.origin import Origin
 from shards.sources.base import Frame, FromFiles, Source, WithNotices
-from shards.sources.origin import Origin
 from shards.sources.parts import check_load, splits_of, tasks_of
 from shards.tasks import Task
 

@@ -138,11 +138,11 @@ def modules(tmp_path, monkeypatch):
         ("Wide", r"mynet:Wide gives semseg as \(\d, 34, 32, 64\), where \(\d, 17, 32, 64\) is due"),
         ("Flat", r"mynet:Flat gives semseg as \(\d, 32, 64\)"),
         ("Small", r"mynet:Small gives semseg as \(\d, 17, 16, 32\)"),
-        ("Broken", r"mynet:Broken raises AttributeError: .*nonsense.*look at line \d+ of .*mynet.py"),
+        ("Broken", "mynet:Broken raised AttributeError: .*nonsense"),
     ],
 )
 def test_a_network_whose_output_is_wrong_is_not_trained(make, name, says):
-    with pytest.raises(UserError, match=f"model.name: {says}"):
+    with pytest.raises(UserError, match=f"(mynet.py:\\d+: )?model.name: {says}"):
         train(make("plain", f"model.name=mynet:{name}"))
 
 
@@ -163,13 +163,13 @@ def test_a_good_one_is_trained_and_evaluated(make):
         ("Sum", r"myweigh:Sum.weigh gives a tensor of shape \(\), where \(2,\) is due"),
         ("Detached", "myweigh:Detached.weigh gives terms without a gradient"),
         ("Nothing", "myweigh:Nothing.forward gives a NoneType"),
-        ("Raises", r"myweigh:Raises raises AttributeError: .*meen.*look at line \d+"),
-        ("Observes", "myweigh:Observes raises TypeError: "),
+        ("Raises", "myweigh:Raises raised AttributeError: .*meen"),
+        ("Observes", "myweigh:Observes raised TypeError: "),
         ("Nope", r"myweigh \(.*myweigh.py\) has no Nope"),
     ],
 )
 def test_a_weighting_that_is_wrong_is_told(make, name, says):
-    with pytest.raises(UserError, match=f"loss.weighting: {says}"):
+    with pytest.raises(UserError, match=f"(myweigh.py:\\d+: )?loss.weighting: {says}"):
         train(make("plain", f"loss.weighting=myweigh:{name}"))
 
 
@@ -187,7 +187,7 @@ def test_a_filter_is_tried_before_there_are_labels(modules, monkeypatch):
     ):
         Keep.of(myfilter.three)
     keep = Keep.of(myfilter.boom)
-    with pytest.raises(UserError, match=r"keep: myfilter:boom raises IndexError: .*look at line 2 of .*myfilter.py"):
+    with pytest.raises(UserError, match=r"myfilter.py:2: keep: myfilter:boom raised IndexError: "):
         keep.filtered(Task("depth", "scalar", scale=0.001, unit="m"), torch.zeros(4, 4).numpy(), None, {})
 
 

@@ -39,7 +39,10 @@ def _files(experiment: Experiment) -> dict[str, tuple[Path, str]]:
         module, colon, _ = name.partition(":")
         if not colon:
             continue
-        spec = importlib.util.find_spec(module)
+        try:
+            spec = importlib.util.find_spec(module)
+        except ModuleNotFoundError:  # which is told when it is used
+            continue
         if spec and spec.origin and Path(spec.origin).is_file():
             found[name] = Path(spec.origin), sha256_of(Path(spec.origin))
     return found

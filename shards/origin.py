@@ -1,4 +1,4 @@
-"""Where a source is written, so that what its code raises is one line that names that place."""
+"""Where code of a user's own is written, so that what it raises is one line that names that place."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from shards.errors import UserError
 
-_HERE = "shards."
+_SHIPPED = frozenset({"tutelage", "launchers", "analysis", "trainer", "shards"})
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,18 @@ class Origin:
         """Of a source's class; of one that wraps another, the inner one's."""
         while _shipped(type(source).__module__) and hasattr(source, "source"):
             source = source.source
-        module, name = type(source).__module__, type(source).__qualname__.rpartition(".")[2]
+        return cls.written(type(source))
+
+    @classmethod
+    def written(cls, thing: Any) -> "Origin":
+        """Of a class or a function, or of an object's class."""
+        of = thing if hasattr(thing, "__qualname__") else type(thing)
+        module, name = of.__module__, of.__qualname__.rpartition(".")[2]
         return cls(getattr(sys.modules.get(module), "__file__", None) or "", module, name)
+
+    def __str__(self) -> str:
+        """``my.module:Name``, as a configuration names it."""
+        return f"{self.module}:{self.name}"
 
     @property
     def shipped(self) -> bool:
@@ -91,14 +101,18 @@ class Origin:
 
     def place(self, error: BaseException) -> str:
         """The file, and the last of its lines that an error came through."""
-        lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if self._is(frame.f_code.co_filename)]
+        lines = self.lines(error)
         if isinstance(error, SyntaxError) and error.filename and self._is(error.filename) and error.lineno:
             lines.append(error.lineno)
         return f"{self.file}:{lines[-1]}" if lines and not self.shipped else self.file
+
+    def lines(self, error: BaseException) -> list[int]:
+        """Those of the file that an error came through, the innermost last."""
+        return [line for frame, line in traceback.walk_tb(error.__traceback__) if self._is(frame.f_code.co_filename)]
 
     def _is(self, file: str) -> bool:
         return bool(self.path) and Path(file).resolve() == Path(self.path).resolve()
 
 
 def _shipped(module: str) -> bool:
-    return f"{module}.".startswith(_HERE)
+    return module.partition(".")[0] in _SHIPPED
