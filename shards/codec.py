@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from shards.errors import BadFile, UserError
+from shards.fastdecode import fast_jpeg, fast_png
 
 MAX_PIXELS = 64_000_000
 """Images over this are refused: a few kilobytes of PNG can claim to be gigabytes of pixels."""
@@ -83,6 +84,11 @@ def encode_rgb(rgb: np.ndarray) -> bytes:
 
 def decode_rgb(data: bytes, extension: str) -> np.ndarray:
     """``(H, W, 3)`` uint8 of a member ``KEY.rgb.EXTENSION``."""
+    array = fast_jpeg(data, MAX_PIXELS) if extension == "jpg" else None
+    if extension == "png":
+        array = fast_png(data, "RGB", MAX_PIXELS)
+    if array is not None:
+        return array
     image = open_image(data, RGB_FORMATS[extension])
     if image.mode != "RGB":
         raise UserError(f"is a {image.mode} image, not 8-bit RGB", hint="convert it to 8-bit RGB")
@@ -103,6 +109,9 @@ def decode_png(data: bytes, mode: str) -> np.ndarray:
     Raises:
         UserError: when it does not decode, or has another mode.
     """
+    array = fast_png(data, mode, MAX_PIXELS)
+    if array is not None:
+        return array
     image = open_image(data, "PNG")
     if image.mode != mode:
         raise UserError(f"is a {image.mode} image, where {mode} is due", hint="prepare the data set again")

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from shards.codec import RGB_FORMATS, check_pixels, decode_png, decode_rgb, encode_png, encode_rgb
-from shards.errors import BadFile, UserError
+from shards.errors import UserError
 from shards.extras import EXTRAS, need
 from shards.restarts import cut_jpeg, encode_restarts
-from shards.tiles import decode_tiles, encode_tiles, fast
+from shards.tiles import decode_tiles, encode_tiles
 from shards.window import Window
 
 LABEL_FORMATS = ("png", "tif")
@@ -84,30 +84,12 @@ def decode_picture(data: bytes, extension: str, window: Window | None = None) ->
     if window is not None and extension == "jpg":
         part, within = cut_jpeg(data, window)
         if part is not data:
-            return within.cut(decode_jpeg(part) if fast() else decode_rgb(part, extension))
+            return within.cut(decode_rgb(part, extension))
     rgb = decode_rgb(data, extension)
     if window is None:
         return rgb
     window.check((rgb.shape[0], rgb.shape[1]))
     return window.cut(rgb)
-
-
-def decode_jpeg(data: bytes) -> np.ndarray:
-    """``(H, W, 3)`` uint8 of an RGB JPEG, by imagecodecs: the same pixels as Pillow's, which also has libjpeg-turbo,
-    without the copies that Pillow makes of them.
-
-    Raises:
-        UserError: when it does not decode, or is not RGB.
-    """
-    import imagecodecs
-
-    try:
-        rgb = imagecodecs.jpeg8_decode(data)
-    except Exception as error:  # of imagecodecs's own, which has no common name for them
-        raise BadFile(f"is not a JPEG that can be decoded ({error})", hint="replace it or make it again") from error
-    if rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise UserError("is not 8-bit RGB", hint="convert it to 8-bit RGB")
-    return rgb
 
 
 def encode_label(stored: np.ndarray, extension: str) -> bytes:

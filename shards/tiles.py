@@ -7,7 +7,6 @@ imagecodecs' (``tutelage[tiles]``). Of all that TIFF can be, only what is writte
 
 import io
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 
 from shards.codec import MODES, check_pixels
 from shards.errors import BadFile, UserError
+from shards.fastdecode import fast
 from shards.window import Window
 
 _TILE = (128, 256)
@@ -77,17 +77,6 @@ def decode_tiles(data: bytes, mode: str, window: Window | None = None) -> np.nda
         raise BadFile(f"is not a TIFF image that can be decoded ({error})", hint=_BROKEN) from error
     array = np.asarray(image)
     return array if window is None else window.cut(array)
-
-
-@cache
-def fast() -> bool:
-    """Whether the extra is installed with which a window is decoded alone, and works."""
-    try:
-        import imagecodecs
-
-        return imagecodecs.zstd_decode(imagecodecs.zstd_encode(b"tile")) == b"tile"
-    except Exception:
-        return False
 
 
 @dataclass(frozen=True)

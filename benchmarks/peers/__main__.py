@@ -34,6 +34,7 @@ from shards.sources.base import Source
 BOUNDS = ("bounds:decode", "bounds:read")
 LOADERS = (
     "ours",
+    "ours:pillow",
     "webdataset_",
     "files",
     "streaming_",
@@ -48,6 +49,7 @@ SEEK = ("ours", "grain_", "streaming_")
 """Those that can begin at any step without having been there."""
 NAMES = {
     "ours": "**ours**",
+    "ours:pillow": "ours, without the extra `tiles`",
     "ours:train": "**ours**, `--profile train`",
     "ours:train-jpeg": "**ours**, `--profile train-jpeg`",
     "webdataset_": "webdataset, the same tars",

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.peers.readers import Sample
+from shards import fastdecode
 from shards.dataset import ShardDataset
 from shards.stream import Batches
 from trainer.config import Augment
@@ -14,16 +13,24 @@ from trainer.trainingdata import TrainingData
 
 
 def variant(text: str) -> dict[str, Any]:
-    return {"profile": text or "archive"}
+    return {"pillow": True} if text == "pillow" else {"profile": text or "archive"}
 
 
 def batches(
-    folder: Path, size: int, workers: int, crop: tuple[int, int] | None, *, resume: int = 0, profile: str = "archive"
+    folder: Path,
+    size: int,
+    workers: int,
+    crop: tuple[int, int] | None,
+    *,
+    resume: int = 0,
+    profile: str = "archive",
+    pillow: bool = False,
 ) -> Iterator[Sample]:
+    if pillow:
+        fastdecode.fast = lambda: False  # type: ignore[assignment]
     train = ShardDataset(folder / profile)
     none = Augment(flip=False, zoom=[1.0], jitter=0.0)
     data = TrainingData(train, ["rgb"], ["depth", "semseg"], crop=crop, augment=none, num_workers=workers)
     steps = data.samples // size
     for batch in data.batches(Batches(size), resume, resume + steps):
-        depth = batch.labels["depth"][:, 0]
-        yield {"rgb": batch.rgb, "depth": depth.to(torch.int32), "semseg": batch.labels["semseg"]}
+        yield {"rgb": batch.rgb, "depth": batch.labels["depth"][:, 0], "semseg": batch.labels["semseg"]}

@@ -2,9 +2,10 @@
 
     python -m benchmarks.peers.readers LOADER FOLDER WORKLOAD WORKERS [RESUME]
 
-Prints a JSON line. Every loader reads the same encoded bytes, decodes them with Pillow (ours with its own decoders
-where the bytes are its own), cuts the same size out of them and gives batches of the same tensors: ``rgb`` uint8
-``(B, 3, H, W)``, ``depth`` int32 and ``semseg`` uint8 ``(B, H, W)``. Which samples follow each other is the loader's.
+Prints a JSON line. Every loader reads the same encoded bytes, decodes them with Pillow (ours as it does, with
+imagecodecs where that is installed, and with Pillow as well), cuts the same size out of them and gives batches of the
+same tensors: ``rgb`` uint8 ``(B, 3, H, W)``, ``depth`` float32 in metres and ``semseg`` uint8 ``(B, H, W)``. Which
+samples follow each other is the loader's.
 """
 
 import hashlib
@@ -27,6 +28,8 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 MEMBERS = {"rgb": ("rgb.jpg", "rgb.png"), "depth": ("depth.png",), "semseg": ("semseg.png",)}
+STEP = 0.001
+"""Metres of a stored step of depth."""
 Sample = dict[str, torch.Tensor]
 
 
@@ -43,7 +46,10 @@ def decode(files: Mapping[str, bytes], crop: tuple[int, int] | None) -> Sample:
                 random.randrange(array.shape[1] - crop[1] + 1),
             )
             array = array[window[0] : window[0] + crop[0], window[1] : window[1] + crop[1]]
-        tensor = torch.from_numpy(np.array(array, dtype=np.int32 if name == "depth" else np.uint8))
+        if name == "depth":
+            tensor = torch.from_numpy(array.astype(np.float32) * np.float32(STEP))
+        else:
+            tensor = torch.from_numpy(np.array(array))
         found[name] = tensor.permute(2, 0, 1).contiguous() if tensor.ndim == 3 else tensor
     return found
 

@@ -73,6 +73,8 @@ class ClassStorage(NamedStorage):
         return stored
 
     def _check(self, label: np.ndarray) -> None:
+        if label.dtype == np.uint8 and (label + np.uint8(1)).max(initial=0) <= self.channels:  # 255 becomes 0
+            return
         wrong = ((label >= self.channels) | (label < 0)) & (label != IGNORE)
         if wrong.any():
             what = f"class {label[wrong][0]} is out of range (0..{self.channels - 1}, {IGNORE} for none)"

@@ -12,8 +12,8 @@ from PIL import Image
 from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, dataset_of, png
 
 from launchers.sources import PROFILES as CHOICES
-from shards import members, tiles
-from shards.codec import decode_rgb, encode_rgb
+from shards import fastdecode, tiles
+from shards.codec import decode_png, decode_rgb, encode_png, encode_rgb
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.extras import EXTRAS
@@ -85,7 +85,7 @@ def test_tiles_are_a_tiff_of_anyone():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("fast", [True, False], ids=["imagecodecs", "pillow"])
 def test_a_window_of_a_jpeg_is_that_of_the_image(shape, fast, monkeypatch):
-    monkeypatch.setattr(members, "fast", lambda: fast)
+    monkeypatch.setattr(fastdecode, "fast", lambda: fast)
     image = noise(shape)
     data = encode_restarts(image)
     whole = decode_rgb(data, "jpg")
@@ -94,6 +94,41 @@ def test_a_window_of_a_jpeg_is_that_of_the_image(shape, fast, monkeypatch):
         part, within = cut_jpeg(data, window)
         assert np.array_equal(within.cut(decode_rgb(part, "jpg")), window.cut(whole))
         assert np.array_equal(decode_picture(data, "jpg", window), window.cut(whole))
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGB"])
+def test_pngs_decode_alike_with_and_without_imagecodecs(mode, monkeypatch):
+    image = {
+        "L": noise((37, 53))[..., 0],
+        "I;16": noise((37, 53))[..., 0].astype(np.uint16) * 257,
+        "RGB": noise((37, 53)),
+    }
+    data = encode_png(image[mode])
+    if fastdecode.fast():
+        assert fastdecode.fast_png(data, mode, 10**6) is not None
+    for fast in (fastdecode.fast(), False):
+        monkeypatch.setattr(fastdecode, "fast", lambda fast=fast: fast)
+        found = decode_png(data, mode)
+        assert found.dtype == image[mode].dtype and np.array_equal(found, image[mode])
+
+
+def test_what_is_not_surely_right_is_pillows_to_judge():
+    """Another mode, damage, a size over the limit, JPEGs that end early or hold other colours."""
+    rgb = noise((32, 48))
+    png, jpeg = encode_png(rgb), encode_rgb(rgb)
+    grey = io.BytesIO()
+    Image.fromarray(rgb[..., 0]).save(grey, "JPEG")
+    palette = io.BytesIO()
+    Image.fromarray(rgb).quantize(8).save(palette, "PNG")
+    for data, mode in ((png, "L"), (png[:-40], "RGB"), (palette.getvalue(), "L"), (jpeg, "RGB"), (b"", "L")):
+        assert fastdecode.fast_png(data, mode, 10**6) is None
+    damaged = bytearray(png)
+    damaged[len(png) // 2] ^= 0xFF
+    assert fastdecode.fast_png(bytes(damaged), "RGB", 10**6) is None
+    assert fastdecode.fast_png(png, "RGB", 32 * 48 - 1) is None
+    for data in (jpeg[: len(jpeg) // 2], grey.getvalue(), png, b"", jpeg[:2] + jpeg[-2:]):
+        assert fastdecode.fast_jpeg(data, 10**6) is None
+    assert fastdecode.fast_jpeg(jpeg, 32 * 48 - 1) is None
 
 
 def test_a_crop_decodes_only_the_blocks_it_touches():

@@ -49,6 +49,8 @@ class ScalarLearning(Learning):
         return target != 0
 
     def augmented(self, tensor: Tensor, zoom: float, mirrored: bool) -> Tensor:
+        if zoom == 1:
+            return tensor
         if self.task.zoom == "divide":
             return tensor.div_(zoom)
         return tensor.mul_(zoom) if self.task.zoom == "multiply" else tensor
