@@ -1,0 +1,58 @@
+"""A label curve from rows that outlived their runs (``python -m benchmarks.rows``): its table, and its picture.
+
+    python -m benchmarks.labelcurve ROWS.csv [--roles umst-s,umst-ps,mmst] [--task semseg] [--out CURVE.png]
+
+What ``tutelage curve`` prints of finished runs, from their lines of CSV. Budgets where a network is missing have its
+columns empty; the baseline's own count for what the others are as good as.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point
+from analysis.curve.picture import draw
+from analysis.curve.table import tabulate
+from analysis.results.headlines import HEADLINES
+from analysis.results.table import as_rich
+from trainer.progress import say, show
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("rows", type=Path)
+    arguments.add_argument("--roles", default="umst-s,umst-ps,mmst", help="baseline, student, teacher")
+    arguments.add_argument("--task", default="semseg")
+    arguments.add_argument("--out", type=Path)
+    options = arguments.parse_args()
+    curve = curve_of(options.rows, options.roles.split(","), options.task)
+    for table in tabulate(curve):
+        show(as_rich(table))
+        for note in table.notes:
+            say(note)
+    if options.out:
+        draw(curve, options.out)
+
+
+def curve_of(path: Path, roles: list[str], task: str) -> LabelCurve:
+    """The curves of a task's headline metrics, by role over budgets and seeds."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["experiment"] in roles]
+    budgets = sorted({int(row[f"labels {task}"]) for row in rows})
+    baseline, student, teacher = roles
+
+    def metric_curve(metric: str) -> MetricCurve:
+        def values(role: str, count: int) -> dict[int, float]:
+            of = [row for row in rows if row["experiment"] == role and int(row[f"labels {task}"]) == count]
+            return {int(row["seed"]): float(row[f"{task} {metric}"]) for row in of}
+
+        points = tuple(Point(count, *(values(role, count) for role in roles)) for count in budgets)
+        return MetricCurve(task, metric, student, baseline, teacher, points)
+
+    metrics = tuple(metric_curve(metric) for metric in HEADLINES if f"{task} {metric}" in rows[0])
+    seeds = tuple(sorted({int(row["seed"]) for row in rows}))
+    return LabelCurve(rows[0]["dataset"], task, student, tuple(budgets), seeds, metrics)
+
+
+if __name__ == "__main__":
+    main()
