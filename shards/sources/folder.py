@@ -65,7 +65,7 @@ from shards.orientation import upright
 from shards.sources.base import Frame
 from shards.sources.declaration import FILE, IMAGES, Declaration, LabelFormat, declare
 from shards.sources.layout import Files, Pattern, by_folder
-from shards.sources.listing import stem_of
+from shards.sources.listing import composed, stem_of
 from shards.sources.sequences import by_hash, divided
 
 
@@ -268,8 +268,8 @@ class Folder:
             lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot be read ({error})", file=path, hint="save it as UTF-8 text") from error
-        image_of = set(images.values())
-        stems = [stem_of(line) if line in image_of else line for line in lines if line]
+        image_of = set(map(composed, images.values()))
+        stems = [stem_of(line) if line in image_of else line for line in map(composed, lines) if line]
         lost = [stem for stem in stems if stem not in images]
         if lost:
             what = f"names {len(lost)} frames without an image, the first is {lost[0]}"

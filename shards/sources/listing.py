@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -53,5 +54,10 @@ def _refuse(error: OSError) -> None:
 
 
 def stem_of(name: str) -> str:
-    """``site_a/0001`` of ``site_a/0001.jpg``."""
-    return name.removesuffix(PurePosixPath(name).suffix)
+    """``site_a/0001`` of ``site_a/0001.jpg``, with letters and their accents in one (NFC of Unicode's annex 15): some
+    systems write them apart, and the names of a frame's files look alike and differ."""
+    return composed(name.removesuffix(PurePosixPath(name).suffix))
+
+
+def composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -4,6 +4,7 @@ import io
 import pickle
 import struct
 import textwrap
+import unicodedata
 import zlib
 from typing import Any
 
@@ -206,6 +207,20 @@ def test_splits_must_be_given_and_given_once(root):
 
 
 # files
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_letters_and_their_accents_are_the_same_in_one_or_apart(root, form):
+    """As macOS and archives that were made there write them."""
+    for task, file in (("rgb", "0000.png"), ("semseg", "0000.png")):
+        name = unicodedata.normalize("NFD" if task == "rgb" else "NFC", "café.png")
+        (root / task / file).rename(root / task / name)
+    listed = unicodedata.normalize(form, "café")
+    suffix = ".png" if form == "NFD" else ""  # which a list may name
+    (root / "train.txt").write_text(f"0002\n{listed}{suffix}\n0001\n", "utf-8")
+    source = warehouse(root)
+    assert source.splits["train"] == ["0002", "caf_", "0001"]
+    assert source.load("train", 1).labels.keys() == {"semseg"}
 
 
 def test_two_files_of_one_stem_are_an_error(root):
