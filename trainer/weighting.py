@@ -159,7 +159,8 @@ def weighed(weighting: LossWeighting, losses: Tensor, values: Tensor, share: flo
 
 
 def forgotten(weighting: LossWeighting) -> dict[str, tuple[int, int | str]]:
-    """What stands for the values of its plain attributes, which no checkpoint holds; for :func:`changed`."""
+    """What stands for the values of its plain attributes, which no checkpoint holds: what differs
+    after a call has been changed by it."""
     plain = {name: value for name, value in vars(weighting).items() if not name.startswith("_") and name != "training"}
     return {
         name: (id(value), value._version if isinstance(value, Tensor) else repr(value)[:1000])
