@@ -76,14 +76,11 @@ class Bare:
 
     @torch.no_grad()
     def __call__(self) -> None:
-        done, flip = 0, self.experiment.config.label.flip
-        for number in range(self.frames):
+        flip = self.experiment.config.label.flip
+        for number, start in enumerate(range(0, self.frames, self.size)):
             inputs = self.ready[number % len(self.ready)]
-            inputs = {name: x[: self.frames - done] for name, x in inputs.items()}
+            inputs = {name: x[: self.frames - start] for name, x in inputs.items()}
             outputs_of(lambda x: self.network(x).final, inputs, self.experiment.targets, self.tasks, flip=flip)
-            done += min(self.size, self.frames - done)
-            if done == self.frames:
-                break
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 

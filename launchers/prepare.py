@@ -3,8 +3,7 @@
 import argparse
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib.util import find_spec
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +71,8 @@ def folder(options: argparse.Namespace) -> None:
 
 def own(options: argparse.Namespace) -> None:
     module, _, name = options.own.partition(":")
-    try:
-        kind = imported(options.own, "SOURCE")
-    except UserError as error:
-        origin = Origin(_file_of(module), module)
-        if error.__cause__ is None or not origin.path:
-            raise
-        where = origin.place(error.__cause__)
-        raise UserError(error.what, file=where, key=error.key, hint=error.hint) from error
-    origin = Origin(_file_of(module), module, name)
+    kind = imported(options.own, "SOURCE")
+    origin = Origin.of_module(module, name)
     if not callable(kind):
         what, hint = f"is {a_type(kind)}, which cannot be called", "name a class: my.module:Source"
         raise UserError(what, file=origin.file, key=name, hint=hint)
@@ -88,14 +80,6 @@ def own(options: argparse.Namespace) -> None:
     with origin.blamed("its constructor", name, "correct the arguments after OUT, or the constructor"):
         source = kind(*options.arguments)
     _pack(source, options)
-
-
-def _file_of(module: str) -> str:
-    """The file of a module, which may be one that cannot be imported; empty where it is not known."""
-    with suppress(Exception):  # of a package that it lies in
-        spec = find_spec(module)
-        return (spec.origin or "") if spec and spec.has_location else ""
-    return ""
 
 
 def _check_arguments(kind: Any, options: argparse.Namespace, origin: Origin) -> None:

@@ -84,8 +84,10 @@ def encode_rgb(rgb: np.ndarray) -> bytes:
 
 def decode_rgb(data: bytes, extension: str) -> np.ndarray:
     """``(H, W, 3)`` uint8 of a member ``KEY.rgb.EXTENSION``."""
-    array = fast_jpeg(data, MAX_PIXELS) if extension == "jpg" else None
-    if extension == "png":
+    array = None
+    if extension == "jpg":
+        array = fast_jpeg(data, MAX_PIXELS)
+    elif extension == "png":
         array = fast_png(data, "RGB", MAX_PIXELS)
     if array is not None:
         return array

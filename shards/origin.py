@@ -5,8 +5,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ class Origin:
         of = thing if hasattr(thing, "__qualname__") else type(thing)
         module, name = of.__module__, of.__qualname__.rpartition(".")[2]
         return cls(getattr(sys.modules.get(module), "__file__", None) or "", module, name)
+
+    @classmethod
+    def of_module(cls, module: str, name: str = "") -> "Origin":
+        """Of a module that may not have been imported, and may not be there."""
+        spec = None
+        with suppress(ImportError, ValueError):  # of a package that it lies in
+            spec = find_spec(module)
+        return cls(spec.origin or "" if spec and spec.has_location else "", module, name)
 
     def __str__(self) -> str:
         """``my.module:Name``, as a configuration names it."""

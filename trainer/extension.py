@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shards.errors import UserError
+from shards.origin import Origin
 
 _T = TypeVar("_T")
 
@@ -71,14 +72,21 @@ def imported(name: str, key: str) -> Any:
         hint = f"its file is there, and imports {error.name}: install that"
         if error.name and f"{module}.".startswith(f"{error.name}."):
             hint = "install it, or put it into the folder in which the command is started"
-        raise UserError(f"{module} cannot be imported ({error})", key=key, hint=hint) from error
+        what = f"{module} cannot be imported ({error})"
+        raise UserError(what, file=_place(module, error), key=key, hint=hint) from error
     except Exception as error:  # whatever a user's file does when it is loaded
         text = " ".join(str(error).split())
-        what = f"{module} cannot be imported ({type(error).__name__}: {text})"
-        raise UserError(what, key=key, hint="import it in Python to see the whole traceback") from error
+        what, hint = f"{module} cannot be imported ({type(error).__name__}: {text})", "tutelage --debug shows where"
+        raise UserError(what, file=_place(module, error), key=key, hint=hint) from error
     if not hasattr(found, attribute):
         near = difflib.get_close_matches(attribute, vars(found), 1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else "if that is another file, give yours another name"
         file = getattr(found, "__file__", None) or "a module of Python's own"
         raise UserError(f"{module} ({file}) has no {attribute}", key=key, hint=hint)
     return getattr(found, attribute)
+
+
+def _place(module: str, error: Exception) -> str | None:
+    """The line of a module's file that could not be loaded; None where there is no file."""
+    origin = Origin.of_module(module)
+    return origin.place(error) if origin.path else None

@@ -11,6 +11,7 @@ from torch import nn
 
 from shards.errors import UserError
 from shards.order import mix
+from shards.origin import Origin
 from shards.owncode import name_of, own_code
 from shards.tasks import Task
 from trainer.agreement import check_reached
@@ -99,7 +100,8 @@ class Updater:
         self.average = AveragedWeights(self.engine.held(), options.ema) if options.ema is not None else None
         self.loss = torch.zeros(2 if self.weighting else 1, len(loss.tasks), device=process.device)
         self.summed = self.skipped = 0
-        self.told = self.reached = False
+        self.reached = False
+        self.told = self.weighting is None or Origin.written(self.weighting).shipped
 
     def train_mode(self) -> None:
         train_mode(self.engine.network, self.norm)
@@ -173,11 +175,13 @@ class Updater:
     def observe(self, total: torch.Tensor, epoch: int) -> None:
         """Show the weighting a step's losses, and say once if it remembers them where a checkpoint does not look."""
         assert self.weighting
-        before = forgotten(self.weighting)
+        before = {} if self.told else forgotten(self.weighting)
         with own_code(self.weighting, KEY):
             self.weighting.observe(total, epoch)
+        if self.told:
+            return
         changed = [name for name, value in forgotten(self.weighting).items() if before.get(name) != value]
-        if changed and not self.told:
+        if changed:
             self.told = True
             say(
                 f"note: {name_of(self.weighting)} changes {', '.join(changed)} in observe, which a run that continues "

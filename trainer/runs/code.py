@@ -4,11 +4,10 @@ A changed module may be a corrected comment, or another network, so a run goes o
 figures would otherwise pass for those of the file that is there now.
 """
 
-import importlib.util
 from pathlib import Path
 
 from shards.claim import Note
-from shards.write import sha256_of
+from shards.origin import Origin
 from trainer.experiment import Experiment
 from trainer.progress import say
 from trainer.ranks import rank
@@ -37,12 +36,7 @@ def _files(experiment: Experiment) -> dict[str, tuple[Path, str]]:
     found = {}
     for name in named:
         module, colon, _ = name.partition(":")
-        if not colon:
-            continue
-        try:
-            spec = importlib.util.find_spec(module)
-        except ModuleNotFoundError:  # which is told when it is used
-            continue
-        if spec and spec.origin and Path(spec.origin).is_file():
-            found[name] = Path(spec.origin), sha256_of(Path(spec.origin))
+        origin = Origin.of_module(module)
+        if colon and (sha256 := origin.sha256()):  # a module that is not there is told when it is used
+            found[name] = Path(origin.path), sha256
     return found
