@@ -6,7 +6,6 @@ chroma subsampling no block's pixels depend on another's: the smaller image's pi
 """
 
 import io
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +16,6 @@ from shards.window import Window
 
 _BLOCK = 8
 _INTERVAL = 8
-_MARKER = re.compile(rb"\xff[\xd0-\xd7]")
-_MARKERS = [bytes([0xFF, 0xD0 + number]) for number in range(8)]
 _BASELINE, _RESTART, _SCAN, _END = 0xC0, 0xDD, 0xDA, b"\xff\xd9"
 
 
@@ -44,19 +41,30 @@ def cut_jpeg(data: bytes, window: Window) -> tuple[bytes, Window]:
         return data, window
     width = frame.interval * _BLOCK
     per_row = frame.across // frame.interval
-    segments = _MARKER.split(data[frame.scan : -len(_END)])
-    if len(segments) != per_row * -(-frame.height // _BLOCK):
+    markers = np.append(_markers(data, frame.scan), len(data) - len(_END))  # one after each segment
+    if len(markers) != per_row * -(-frame.height // _BLOCK):
         return data, window
     rows, columns = window.blocks(_BLOCK, width)
-    chosen = [segments[row * per_row + column] for row in rows for column in columns]
     size = [min(rows.stop * _BLOCK, frame.height) - rows.start * _BLOCK]
     size += [min(columns.stop * width, frame.width) - columns.start * width]
-    head = bytearray(data[: frame.scan])
-    head[frame.size : frame.size + 4] = size[0].to_bytes(2, "big") + size[1].to_bytes(2, "big")
-    joined = [bytes(head), chosen[0]]
-    for number, segment in enumerate(chosen[1:]):
-        joined += [_MARKERS[number % 8], segment]
-    return b"".join([*joined, _END]), window.within(rows, columns, _BLOCK, width)
+    first = np.append(frame.scan, markers[:-1] + len(_END)).reshape(-1, per_row)[rows.start : rows.stop, columns.start]
+    markers = markers.reshape(-1, per_row)[rows.start : rows.stop, columns.start : columns.stop]
+    after = markers[:, -1] + len(_END)
+    parts = [data[start:end] for start, end in zip(first.tolist(), after.tolist(), strict=True)]
+    cut = np.frombuffer(bytearray().join([data[: frame.scan], *parts]), np.uint8)
+    cut[frame.size : frame.size + 4] = [*size[0].to_bytes(2, "big"), *size[1].to_bytes(2, "big")]
+    moved = frame.scan + np.cumsum(after - first) - after  # how far each row of blocks has moved
+    numbered = (markers + moved[:, None]).ravel() + 1
+    cut[numbered] = 0xD0 + np.arange(len(numbered)) % 8
+    cut[-1] = _END[-1]
+    return cut.tobytes(), window.within(rows, columns, _BLOCK, width)
+
+
+def _markers(data: bytes, start: int) -> np.ndarray:
+    """Where restart markers stand in entropy-coded data from a byte on: FF, which 00 follows where it is data."""
+    coded = np.frombuffer(data, np.uint8, len(data) - len(_END) - start, start)
+    at = np.flatnonzero(coded[:-1] == 0xFF)
+    return start + at[coded[at + 1] & 0xF8 == 0xD0]
 
 
 @dataclass(frozen=True)
