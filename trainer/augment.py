@@ -5,7 +5,7 @@ A sample is a mapping of ``rgb``, uint8 ``(H, W, 3)``, and those labels that it 
 
 | member | tensor | no label |
 |---|---|---|
-| rgb | uint8 ``(3, H, W)`` | |
+| rgb | uint8 ``(3, H, W)``, a pixel's three numbers together in memory where nothing was resized | |
 | classes | uint8 ``(H, W)`` | 255 |
 | scalar | float32 ``(1, H, W)`` | 0 |
 | unit_vector | float32 ``(3, H, W)`` | the zero vector |
@@ -40,9 +40,11 @@ Member = np.ndarray | Tensor
 ZOOM_WINDOWS = ("random", "centre")
 
 
-def _views(sample: Mapping[str, Member], tasks: Sequence[Task], window: Window | None = None) -> dict[str, Tensor]:
-    """The sample's members, or what a window of them holds, in the shapes of the table above, sharing memory with its
-    arrays where they can."""
+def _views(
+    sample: Mapping[str, Member], tasks: Sequence[Task], window: Window | None = None, fresh: bool = False
+) -> dict[str, Tensor]:
+    """The sample's members, or what a window of them holds, in the shapes of the table above, as copies or sharing
+    memory with its arrays where they can."""
     known = {task.name: task for task in tasks}
     planes = [name for name in sample if name not in known and name.partition(".")[0] in known]
     views = {}
@@ -51,10 +53,13 @@ def _views(sample: Mapping[str, Member], tasks: Sequence[Task], window: Window |
             continue
         array = np.asarray(sample[name])
         array = array if window is None else window.cut(array)
-        if not array.flags.writeable:  # as a decoder's may be, which torch does not know
+        if fresh or not array.flags.writeable:  # torch knows none that may not be written
             array = array.copy()
         view = torch.from_numpy(array)
-        views[name] = learning(known[name]).view(view) if name in known else view.permute(2, 0, 1)
+        view = learning(known[name]).view(view) if name in known else view.permute(2, 0, 1)
+        # A picture keeps the layout in which decoders give pixels and convolutions want them (channels_last): to turn
+        # it here, and back for the network, takes milliseconds.
+        views[name] = view if name == "rgb" else view.contiguous()
     return views
 
 
@@ -66,7 +71,7 @@ def no_plane(name: str, channels: int, height: int, width: int) -> Tensor:
 
 def to_tensors(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:
     """The sample as it is, for evaluation and labelling. The result may share its memory."""
-    return {name: view.contiguous() for name, view in _views(sample, tasks).items()}
+    return _views(sample, tasks)
 
 
 @dataclass(frozen=True)
@@ -165,8 +170,7 @@ class Augment:
         rng, window, zoom, mirrored = self._drawn(whole, seed)
         size = self.crop or whole
         tensors = {}
-        for name, view in _views(sample, self.tasks, window if frame is None else None).items():
-            tensor = view.clone(memory_format=torch.contiguous_format)
+        for name, tensor in _views(sample, self.tasks, window if frame is None else None, fresh=True).items():
             if tensor.shape[-2:] != size:
                 # "Nearest exact" samples at pixel centres, as the bilinear filter does for the image.
                 how = v2.InterpolationMode.BILINEAR if name == "rgb" else v2.InterpolationMode.NEAREST_EXACT
@@ -179,7 +183,7 @@ class Augment:
             tensors["rgb"] = self._jittered(tensors["rgb"], rng)
         if self.grey or self.blur:
             tensors["rgb"] = self._degraded(tensors["rgb"], random.Random(~seed))  # how many draws jitter makes varies
-        return {name: tensor.contiguous() for name, tensor in tensors.items()}
+        return tensors
 
     def _jittered(self, rgb: Tensor, rng: random.Random) -> Tensor:
         adjust = v2.functional

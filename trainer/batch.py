@@ -18,7 +18,7 @@ class Batch:
     """A micro-batch of B frames.
 
     Args:
-        rgb: uint8 ``(B, 3, H, W)``.
+        rgb: uint8 ``(B, 3, H, W)``, in memory as ``channels_last``.
         labels: by task, in the form :func:`trainer.losses.loss_sums` takes; frames without a label hold "no label".
         keys: of the frames, in position order.
     """
@@ -70,12 +70,12 @@ class Collate:
             what = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(set(sizes)))
             hint = "set data.size or data.crop to HEIGHTxWIDTH"
             raise UserError(what, file=self.file_of(key) if self.file_of else None, key=key, hint=hint)
-        batch = {"rgb": torch.stack([tensors["rgb"] for _, tensors in samples])}
+        rgb = torch.stack([tensors["rgb"].permute(1, 2, 0) for _, tensors in samples]).permute(0, 3, 1, 2)
+        batch = {}
         for task in self.labels:
             nothing = learning(task).blank(*size)
             batch[task.name] = torch.stack([tensors.get(task.name, nothing) for _, tensors in samples])
         for name, channels in self.planes.items():
             nothing = no_plane(name, channels, *size)
             batch[name] = torch.stack([tensors.get(name, nothing) for _, tensors in samples])
-        rgb = batch.pop("rgb")
         return Batch(rgb, batch, keys)

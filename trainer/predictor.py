@@ -122,7 +122,7 @@ class Predictor(nn.Module):
         (shape,) = own
         size = self.size or shape
         tensors = to_tensors(resize_frame(given, size), self.labels)
-        tensors = {name: tensor[None].to(self.device) for name, tensor in tensors.items()}
+        tensors = {name: tensor[None].contiguous().to(self.device) for name, tensor in tensors.items()}
         answers = self(tensors, None if size == shape else shape, sure)
         return {name: answer[0].cpu().numpy() for name, answer in answers.items()}
 
