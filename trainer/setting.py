@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,18 @@ def options_of(folder: Path, hint: str = "restore it, or delete it") -> dict[str
     path = folder / "config.yaml"
     if not path.exists():
         return {}
-    defaults = OmegaConf.to_container(OmegaConf.structured(Config))
     own = decisive(renewed(read_yaml(path, hint)))
     for task in {key.split(".")[1] for key in own if key.startswith("pseudo.")}:
         entry = {field.name: field.default for field in fields(Pseudo) if field.name != "teacher"}
         own = {f"pseudo.{task}.{name}": value for name, value in entry.items()} | own
     older = {} if "model.version" in own else first_version(own.get("tasks", ()))
-    return decisive(defaults) | older | own
+    return _defaults() | older | own
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Nobody changes it."""
+    return decisive(OmegaConf.to_container(OmegaConf.structured(Config)))
 
 
 def setting(result: Result) -> dict[str, Any]:
