@@ -103,7 +103,7 @@ class Experiment:
 
     def data(self) -> dict[str, Manifest]:
         """What training sees, by the option that names it; pseudo-labels that are not made yet are left out."""
-        labels = {f"pseudo.{task}": teacher.made_labels() for task, teacher in self.teachers().items()}
+        labels = {f"pseudo.{task}": teacher.made_labels() for task, teacher in self.teachers.items()}
         cache = self.manifest.cache
         made = {key: Manifest.load(at, kind="labels", cache=cache) for key, at in labels.items() if at is not None}
         return {"data.path": self.manifest, **made}
@@ -143,6 +143,7 @@ class Experiment:
             raise UserError(what, file=teacher.path, key=f"pseudo.{task}.teacher", hint="name another teacher")
         return teacher
 
+    @cached_property
     def teachers(self) -> dict[str, "Experiment"]:
         """The teacher of each task that has pseudo-labels."""
         return {task: self.teacher(task) for task in self.config.pseudo}
@@ -158,7 +159,7 @@ class Experiment:
         if self.config.loss.soft_adjustment and targets == {"hard"}:  # none at all is a student's baseline
             hint = "set pseudo.TASK.target=soft, or loss.soft_adjustment=0"
             raise UserError("no task has soft labels", file=self.path, key="loss.soft_adjustment", hint=hint)
-        for name, teacher in self.teachers().items():
+        for name, teacher in self.teachers.items():
             entry, key = self.config.pseudo[name], f"pseudo.{name}"
             kind, label = self.manifest.task(name).storage, teacher.config.label
             if entry.target == "soft" and not (kind.distribution and label.soft):
@@ -207,7 +208,7 @@ class Experiment:
             dev=config.dev,
             only=config.frames,
         )
-        for task, teacher in self.teachers().items() if pseudo else ():
+        for task, teacher in self.teachers.items() if pseudo else ():
             entry = config.pseudo[task]
             if (labels := teacher.made_labels()) is None:
                 own = "" if entry.inputs else f"label with it (`tutelage label {teacher.spelling}`), or "

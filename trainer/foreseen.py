@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from shards.errors import UserError
 from shards.read import check_files
@@ -12,6 +11,7 @@ from trainer.experiment import TRAIN, Experiment
 from trainer.metrics import Metrics
 from trainer.model import packages
 from trainer.model.network import build
+from trainer.model.shapes import shapes_alone
 from trainer.parsing import parse_size
 from trainer.ranks import ranks
 from trainer.runs import checkpoint
@@ -104,7 +104,7 @@ def _check_frames(experiment: Experiment) -> None:
     if crop and size and (crop[0] > size[0] or crop[1] > size[1]):
         what = f"{crop[0]}x{crop[1]} is larger than the frames' {size[0]}x{size[1]}"
         raise UserError(what, file=experiment.path, key="data.crop", hint="crop no more than a frame has")
-    if all(teacher.made_labels() is not None for teacher in experiment.teachers().values()):
+    if all(teacher.made_labels() is not None for teacher in experiment.teachers.values()):
         frames, mask = experiment.frames_to_train()
     else:  # as many as there can be, if the teachers label all that they can
         frames = experiment.training_frames(pseudo=False)
@@ -130,6 +130,6 @@ def _check_files(experiment: Experiment) -> None:
 def _check_network(experiment: Experiment) -> None:
     architecture = experiment.architecture
     if (said := str(architecture.to_json())) not in _built:
-        with torch.device("meta"):
+        with shapes_alone():
             build(architecture)
         _built.add(said)

@@ -73,7 +73,7 @@ def jobs(experiment: "Experiment") -> list[Job]:
 
 def teachers_of(experiment: "Experiment") -> list["Experiment"]:
     """The experiment's teachers, each once."""
-    return list({teacher.folder: teacher for teacher in experiment.teachers().values()}.values())
+    return list({teacher.folder: teacher for teacher in experiment.teachers.values()}.values())
 
 
 def networks(experiment: "Experiment") -> list["Experiment"]:

@@ -171,7 +171,7 @@ class Study(Cells):
             return student
         if role == "baseline":
             return next((each for each in self.baseline[place] if _predicts(each, task)), None)
-        teachers = student.teachers()
+        teachers = student.teachers
         order = [teachers[task]] if task in teachers else list(teachers.values())
         return next((each for each in order if _predicts(each, task)), None)
 

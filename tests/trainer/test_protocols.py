@@ -105,7 +105,7 @@ def test_a_row_sees_what_the_protocol_shows(protocol, name, data, tmp_path):
     assert frames.counts(mask, config.tasks) == expected
     shown = np.sum(list(frames.visible.values()), axis=0)
     assert set(shown.tolist()) == ({1, 2} if "random" in protocol else {1})
-    for task, teacher in experiment.teachers().items():
+    for task, teacher in experiment.teachers.items():
         assert teacher.frames_to_label()[1].sum() == (THIRD if name == "ummt-ps" else FRAMES - expected[task])
 
 

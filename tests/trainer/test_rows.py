@@ -94,7 +94,7 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
         truth = {"semseg": MANY}  # every frame's
     assert (config.inputs, config.tasks) == (inputs, tasks)
 
-    teachers = experiment.teachers()
+    teachers = experiment.teachers
     suffix = name.endswith("-l")
     names = {task: teacher.replace("mmmt-d", "mmmt") + "-l" if suffix else teacher for task, teacher in pseudo.items()}
     assert {task: teacher.config.experiment for task, teacher in teachers.items()} == names

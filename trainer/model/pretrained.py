@@ -23,6 +23,7 @@ from shards.write import sha256_of
 from trainer.model import packages
 from trainer.model.architecture import IMAGENET_MEAN, IMAGENET_STD, RGB, Architecture
 from trainer.model.packages import PACKAGE
+from trainer.model.shapes import shapes_alone
 
 OWN_PREFIX = "backbones.rgb."
 """Where a checkpoint of this project keeps the weights that another network can start from."""
@@ -207,7 +208,7 @@ def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, p
             raise refuse(f"has shape {tuple(weight.shape)}, where {name} has {tuple(current.shape)}", key)
         current.copy_(weight)
     if given:
-        with torch.device("meta"):
+        with shapes_alone():
             classifier = {_flat(key) for key in timm.create_model(name).state_dict()}
         for flat, (key, _) in given.items():
             if flat not in classifier:

@@ -1,6 +1,6 @@
 """How large a network is: parameters and multiply-adds, counted without computing anything."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -10,6 +10,9 @@ from trainer.model.architecture import RGB, Architecture
 from trainer.model.backbone import STRIDES
 from trainer.model.checked import predictions_of
 from trainer.model.network import network_of
+from trainer.model.shapes import shapes_alone
+
+_found: dict[tuple[str, int, int], "Size"] = {}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
     The frame is padded to a multiple of the coarsest stride, as the network does.
     """
     height, width = (side + -side % STRIDES[-1] for side in frame)
-    with torch.device("meta"):
+    known = (str(architecture.to_json()), height, width)
+    if known in _found:
+        return replace(_found[known], frame=frame)
+    with shapes_alone():
         network = network_of(architecture).eval()
         inputs = {task.name: learning(task).blank(height, width)[None].to("meta") for task in architecture.input_tasks}
         inputs[RGB] = torch.empty(1, 3, height, width)
@@ -53,7 +59,8 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
     of_backbones = sum(sum(counts.values()) for name, counts in counter.get_flop_counts().items() if _is_backbone(name))
     parameters = sum(p.numel() for p in network.parameters())
     own = sum(p.numel() for p in network.backbones.parameters())
-    return Size(own, parameters - own, (of_backbones // 2, total - of_backbones // 2), frame)
+    _found[known] = Size(own, parameters - own, (of_backbones // 2, total - of_backbones // 2), frame)
+    return _found[known]
 
 
 def _is_backbone(name: str) -> bool:

@@ -199,7 +199,7 @@ def test_auto_follows_what_was_found(measured):
     path, folder, _ = measured
     student = Experiment(path, ["pseudo=auto"])
     assert student.config.affinity == str(folder / "affinity.json")
-    teachers = student.teachers()
+    teachers = student.teachers
     assert [list(each.config.inputs) for each in teachers.values()] == [["rgb", "level"]] and [*teachers] == ["middle"]
     _, mask = teachers["middle"].frames_to_label()
     assert mask.sum() == 8

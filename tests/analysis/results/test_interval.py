@@ -75,7 +75,7 @@ def test_of_tests_that_are_made_together_the_smallest_is_held_to_the_most():
 @pytest.mark.slow
 def test_tests_that_are_made_together_are_together_wrong_as_seldom_as_one():
     """Of twelve questions whose answers are all no; one by one, four of ten families would have a false yes."""
-    draws = np.random.default_rng(0).normal(size=(3000, 12, 4))
+    draws = np.random.default_rng(0).normal(size=(750, 12, 4))
     families = [[p_either(interval(values)) for values in family] for family in draws.tolist()]
     single = np.mean([min(family) <= 0.05 for family in families])
     together = np.mean([min(holm(family)) <= 0.05 for family in families])
