@@ -25,7 +25,13 @@ from trainer.shipped import names
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")])
 SIZE = (32, 64)
-TINY = ["train.steps=2", "model.backbone=mobilenetv3_small_050", "model.pretrained=false", "data.num_workers=0"]
+TINY = [
+    "train.steps=2",
+    "model.backbone=test_efficientnet",
+    "model.widths=[8,8,16,16]",
+    "model.pretrained=false",
+    "data.num_workers=0",
+]
 TINY += ["train.global_batch_size=2", "labels.semseg=4", "labels.depth=10", "frames=null", "val=null", "data.crop=null"]
 CANNOT_RUN = {
     "make": "installs, or is the test suite itself",

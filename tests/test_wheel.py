@@ -16,7 +16,13 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("setuptools", reason="builds a wheel, which takes setuptools")
 pytest.importorskip("pip", reason="installs a wheel, which takes pip")
 
-TINY = ["train.steps=2", "train.global_batch_size=2", "model.backbone=test_efficientnet", "model.pretrained=false"]
+TINY = [
+    "train.steps=2",
+    "train.global_batch_size=2",
+    "model.backbone=test_efficientnet",
+    "model.widths=[8,8,16,16]",
+    "model.pretrained=false",
+]
 TINY += ["labels.semseg=4", "labels.depth=8", "data.num_workers=0", "evaluate.batch_size=2"]
 FRAMES = ["--train", "8", "--val", "4", "--size", "32x64", "--jobs", "1"]
 

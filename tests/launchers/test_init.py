@@ -17,7 +17,13 @@ from shards.sources.folder import Folder
 from trainer.configfile import load
 from trainer.shipped import ROOT
 
-TINY = ["train.epochs=1", "train.global_batch_size=2", "model.backbone=test_efficientnet", "model.pretrained=false"]
+TINY = [
+    "train.epochs=1",
+    "train.global_batch_size=2",
+    "model.backbone=test_efficientnet",
+    "model.widths=[8,8,16,16]",
+    "model.pretrained=false",
+]
 SMALL = {
     "prepare": ["--size", "32x64", "--jobs", "1"],
     "run": [*TINY, "data.num_workers=0"],

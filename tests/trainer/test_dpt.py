@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from experiments import DEFAULT_WIDTHS
 from safetensors.torch import save_file
 from torch import nn
 
@@ -190,7 +191,7 @@ def test_weights_of_another_transformer_are_refused(tmp_path):
 
 
 def test_a_run_starts_from_the_transformer_of_another(make):
-    options = ("model.name=dpt", "model.backbone=test_vit", "train.steps=1")
+    options = ("model.name=dpt", "model.backbone=test_vit", DEFAULT_WIDTHS, "train.steps=1")
     first: Experiment = make("plain", *options, "experiment=first")
     last = train(first)
     second = make("teacher", *options, f"model.pretrained={last / 'model.safetensors'}", "evaluate.every=0")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from experiments import DEFAULT_WIDTHS
 from ranks import launch
 from runs import LONG, assert_same_run
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -152,7 +153,7 @@ def test_a_description_without_a_name_is_mtinets():
 
 
 def options(name: str) -> list[str]:
-    return [f"model.name={name}", f"model.backbone={BACKBONES[name]}"]
+    return [f"model.name={name}", f"model.backbone={BACKBONES[name]}", DEFAULT_WIDTHS]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -239,7 +240,7 @@ def test_it_compiles_to_the_same(name):
 )
 def test_options_that_a_network_does_not_have(configs, overrides, said):
     with pytest.raises(UserError, match=said):
-        load(configs / "plain.yaml", overrides)
+        load(configs / "plain.yaml", [DEFAULT_WIDTHS, *overrides])
     given = dict(override.removeprefix("model.").split("=") for override in overrides)
     if given.get("decoder"):
         with pytest.raises(UserError, match="decoder: is an option of mtinet alone"):

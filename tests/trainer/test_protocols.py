@@ -81,7 +81,7 @@ def made(protocol: str, name: str, data: dict[str, Manifest], root: Path, *own: 
     overrides = [f"run.root={root}", f"data.path={data[protocol].folder}", "model.pretrained=false", *own]
     return Experiment(
         CONFIGS / protocol / f"{name}.yaml",
-        ["model.backbone=test_efficientnet", "train.global_batch_size=4", *overrides],
+        ["model.backbone=test_efficientnet", "model.widths=[8,8,16,16]", "train.global_batch_size=4", *overrides],
     )
 
 

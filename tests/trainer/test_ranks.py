@@ -18,7 +18,7 @@ from shards.pack import pack
 CONFIG = """
     data: {name: tiny, path: DATASET, num_workers: 0}
     labels: {semseg: 4}
-    model: {backbone: test_efficientnet}
+    model: {backbone: test_efficientnet, widths: [8, 8, 16, 16]}
     train: {global_batch_size: 12, steps: 4, log_every: 4, trace: true}
 """
 CHECKS: dict[int, dict[str, Any]] = {

@@ -82,7 +82,7 @@ def test_every_row_is_tested():
 @pytest.mark.parametrize(("data", "name", "row"), CELLS, ids=lambda word: word)
 def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, write_labels):
     overrides = [f"run.root={tmp_path}", f"data.path={scenes_dataset.folder}", "data.num_workers=0", "data.crop=null"]
-    overrides += ["model.backbone=test_efficientnet", "model.pretrained=false"]
+    overrides += ["model.backbone=test_efficientnet", "model.widths=[8,8,16,16]", "model.pretrained=false"]
     experiment = Experiment(small / data / f"{name}.yaml", overrides)
     config = experiment.config
     few, many = FEW_MANY[f"{data}-l" if name.endswith("-l") else data]

@@ -26,7 +26,7 @@ CONFIGS = {
         data: {name: scenes, path: DATASET, num_workers: 0}
         tasks: [semseg, depth, normals]
         labels: {semseg: 6, depth: 12, normals: 6}
-        model: {backbone: test_efficientnet}
+        model: {backbone: test_efficientnet, widths: [8, 8, 16, 16]}
         train: {global_batch_size: 4, steps: 4, lr: 1.0e-3, log_every: 2}
         evaluate: {batch_size: 4}
     """,

@@ -76,7 +76,7 @@ def test_the_traced_order_is_the_contracts(reference):
 
 
 def test_the_loss_goes_down(reference):
-    assert losses(reference)[-1] < 0.9 * losses(reference)[0]
+    assert losses(reference)[-1] < 0.97 * losses(reference)[0]
 
 
 def test_metrics_stand_at_their_steps(reference):

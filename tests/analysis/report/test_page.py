@@ -345,7 +345,8 @@ class Three(Tiny):
 def test_a_third_task_joins_everywhere(tmp_path, flip):
     """With ``flip`` its labels have a confidence, which is not a softmax of classes."""
     pack(Three(train=6, val=2, tasks=(SEMSEG, DEPTH, NORMALS)), tmp_path / "data", samples_per_shard=6)
-    base = f"data: {{name: three, path: {tmp_path / 'data'}, num_workers: 0}}\nmodel: {{backbone: test_efficientnet}}\n"
+    base = f"data: {{name: three, path: {tmp_path / 'data'}, num_workers: 0}}\n"
+    base += "model: {backbone: test_efficientnet, widths: [8, 8, 16, 16]}\n"
     base += (
         "train: {global_batch_size: 2, steps: 2, log_every: 1}\nevaluate: {every: 1}\ntasks: [semseg, depth, normals]\n"
     )

@@ -26,7 +26,7 @@ CONFIG = """
 data: {name: scenes, path: DATASET, num_workers: 0}
 inputs: [rgb, depth]
 labels: {semseg: 4, depth: 28}
-model: {backbone: test_efficientnet}
+model: {backbone: test_efficientnet, widths: [8, 8, 16, 16]}
 train: {global_batch_size: 2, steps: 2}
 evaluate: {every: 0}
 label: {batch_size: 2, threshold: 0.1}
