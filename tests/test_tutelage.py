@@ -72,6 +72,7 @@ def test_the_page_trains_evaluates_and_predicts(scenes_small):
     def run(*launcher: str) -> list[str]:
         command = [sys.executable, *launcher, "mine.py"]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+        environment["PYTHONUNBUFFERED"] = ""  # the lines of ranks that share an output stay whole
         done = subprocess.run(command, cwd=scenes_small, env=environment, capture_output=True, text=True, check=False)
         assert not done.returncode, done.stderr
         return [line for line in done.stdout.splitlines() if line.startswith(("0.", "(32"))]
