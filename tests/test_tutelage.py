@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from warm import python
 
 import tutelage as tt
 from shards.pack import pack
@@ -70,7 +71,7 @@ def test_the_page_trains_evaluates_and_predicts(scenes_small):
     )
 
     def run(*launcher: str) -> list[str]:
-        command = [sys.executable, *launcher, "mine.py"]
+        command = [python(), *launcher, "mine.py"]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         environment["PYTHONUNBUFFERED"] = ""  # the lines of ranks that share an output stay whole
         done = subprocess.run(command, cwd=scenes_small, env=environment, capture_output=True, text=True, check=False)
@@ -84,7 +85,8 @@ def test_the_page_trains_evaluates_and_predicts(scenes_small):
     assert run() == first and weights.stat().st_mtime_ns == written, "finished, and loaded"
     shutil.rmtree(scenes_small / "runs")
     ddp = str(REPOSITORY / "configs/engine/ddp.yaml")
-    both = run("-m", "accelerate.commands.launch", "--config_file", ddp, "--num_processes", "2")
+    launch = ("-m", "accelerate.commands.launch", "--config_file", ddp, "--num_processes", "2")
+    both = run(*launch, "--no_python", python())
     assert len(both) == 4 and len(set(both)) == 2, "two ranks that say the same"
 
 

@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from warm import python
+
 from launchers.cli import main
 from trainer.shipped import CONFIGS, ROOT
 
 
 def run(folder: Path, *call: str, **env: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{Path(python()).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment |= {"PATH": path, "PYTHONPATH": str(ROOT), **env}
     return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm import python
 
 from trainer.experiment import Experiment
 from trainer.pipeline import jobs
@@ -38,7 +39,7 @@ def test_every_job_survives_and_keeps_its_log(script):
 
 
 def run(*call: str, **env: str) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{Path(python()).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     environment |= {"PATH": path, "PYTHONPATH": str(ROOT), **env}
     return subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True)
