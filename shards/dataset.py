@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -124,13 +124,20 @@ class ShardDataset(Dataset[Sample]):
         shard, position = self.place(index)
         return self.frames.readers[shard].key(position)
 
-    def __getitem__(self, index: int) -> Sample:
-        """A sample. A label that it does not have, or may not show, is an absent name. Beside pseudo-labels stands what
-        :meth:`shards.labels.LabelShards.read_arrays` gives with them.
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        """A sample, or those of a slice. A label that it does not have, or may not show, is an absent name. Beside
+        pseudo-labels stands what :meth:`shards.labels.LabelShards.read_arrays` gives with them.
 
         Raises:
             UserError: when its bytes are not those that were written.
         """
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
         _, arrays = self.frames.read(*self.place(index), [task.name for task in self.tasks])
         return filled(resize_frame(arrays, self.size or arrays["rgb"].shape[:2]), self.tasks)
 

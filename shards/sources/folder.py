@@ -272,7 +272,7 @@ class Folder:
         stems = [stem_of(line) if line in image_of else line for line in map(composed, lines) if line]
         lost = [stem for stem in stems if stem not in images]
         if lost:
-            what = f"names {len(lost)} frames without an image, the first is {lost[0]}"
+            what = f"names frames without an image: {len(lost)}, the first is {lost[0]}"
             hint = f"put it into {self._folders['rgb']}, or take it off the list"
             raise UserError(what, file=path, hint=hint)
         return stems

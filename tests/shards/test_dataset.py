@@ -32,6 +32,9 @@ def test_samples_are_those_of_the_shards(tiny_dataset):
     for wrong in (12, -13):
         with pytest.raises(IndexError, match=f"sample {wrong} of 12"):
             train[wrong]
+    last = train[-2:]
+    assert len(train[:]) == 12 and train[12:] == [] and len(last) == 2
+    assert all(np.array_equal(last[1][name], array) for name, array in train[11].items())
 
 
 def test_tasks_and_size_can_be_chosen(tiny_dataset):

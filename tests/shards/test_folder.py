@@ -178,7 +178,7 @@ def test_folders_within_make_part_of_the_key(root):
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ("0000\n0007\n0008\n", r"train.txt: names 2 frames without an image, the first is 0007; "),
+        ("0000\n0007\n0008\n", r"train.txt: names frames without an image: 2, the first is 0007; "),
         ("\n", r"no frame of 4 is in split train; list some in train.txt"),
         ("0000\n0000\n", r"0000: is listed twice; "),
         ("0000\n0003\n", r"0003: is listed twice; list a frame once, in one split"),
