@@ -252,16 +252,17 @@ def watch_checkpoints(trainer: Trainer) -> tuple[list[float], Spans]:
     """Lists that will hold how long each checkpoint holds the loop, and when it began and ended being written."""
     held: list[float] = []
     written: Spans = []
-    trainer.writer.close()
-    trainer.writer = TimedBackground(written)
-    save = trainer.save
+    keeper = trainer.keeper
+    keeper.writer.close()
+    keeper.writer = TimedBackground(written)
+    save = keeper.save
 
-    def timed_save(records: Records | None) -> None:
+    def timed_save(step: int, records: Records | None) -> None:
         began = time.perf_counter()
-        save(records)
+        save(step, records)
         held.append(time.perf_counter() - began)
 
-    trainer.save = timed_save  # type: ignore[method-assign]
+    keeper.save = timed_save  # type: ignore[method-assign]
     return held, written
 
 
@@ -296,7 +297,7 @@ def checkpoints() -> None:
         if step > EVERY and step % EVERY:  # without the steps at whose end a checkpoint is made
             spans.append((began, ended))
         began = time.perf_counter()
-    trainer.writer.close()
+    trainer.keeper.writer.close()
     beside: list[float] = []
     others: list[float] = []
     for began, ended in spans:

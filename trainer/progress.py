@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -116,6 +116,16 @@ class Speed:
         }
         self.__init__()  # type: ignore[misc]
         return figures
+
+
+def figures_line(entry: Mapping[str, Any]) -> str:
+    """A log entry of training for the progress line."""
+    losses = " ".join(f"{name} {value:.3f}" for name, value in entry.get("loss", {}).items() if name != "total")
+    speed = entry["speed"]
+    return (
+        f"{losses} · {speed['samples_per_second']:.1f} samples/s · {speed['waiting_for_data']:.0%} waiting for data · "
+        f"{speed['memory_megabytes'] / 1000:.1f} GB"
+    )
 
 
 def clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, parse_flag_from_env
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 
 from shards.errors import UserError
 from shards.extras import need
@@ -184,6 +184,16 @@ def broadcast(process: Accelerator, value: Any) -> Any:
 
 
 @torch.no_grad()
+def keys_of_all(micro: Sequence[Sequence[str]]) -> list[str]:
+    """The keys of a global batch in position order, by micro-batch and then by rank; to be called by all ranks.
+
+    Args:
+        micro: those of this rank's micro-batches.
+    """
+    parts_of_ranks = gather_object([micro])
+    return [key for parts in zip(*parts_of_ranks, strict=True) for part in parts for key in part]
+
+
 def agree(network: torch.nn.Module, process: Accelerator) -> None:
     """Let all ranks begin with the main process's weights and buffers."""
     if process.num_processes > 1:

@@ -1,18 +1,14 @@
 """The training loop: from the newest checkpoint to the last step, and what is written down on the way."""
 
-import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 
-from shards.atomic import sweep
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.stream import Batches
@@ -21,20 +17,18 @@ from trainer.agreement import check_ranks
 from trainer.batch import Batch
 from trainer.components import check_components
 from trainer.config import Checkpoint, Train
+from trainer.keeping import Keeper
 from trainer.losses import MultiTaskLoss
-from trainer.measurement import DEFAULT
 from trainer.model.checked import check_tasks
 from trainer.model.network import described
 from trainer.model.size import size_of
 from trainer.optim import learning_rate
-from trainer.overlap import Background
-from trainer.parsing import parse_every
-from trainer.progress import Speed, progress, say
+from trainer.progress import Speed, figures_line, progress, say
 from trainer.runs import checkpoint, settings
 from trainer.runs.records import Records
 from trainer.runs.running import Held, running
 from trainer.runs.status import Interrupted
-from trainer.runtime import StopRequest, accelerator, broadcast
+from trainer.runtime import StopRequest, accelerator, broadcast, keys_of_all
 from trainer.trainingdata import TrainingData
 from trainer.updater import Updater
 from trainer.validation import Validation, headline
@@ -134,14 +128,18 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
         )
         self.validation = Validation.on(val, self) if isinstance(val, ShardDataset) else val
-        self.saving = checkpoint or Checkpoint()
-        self.every, self.seconds = parse_every(self.saving.every)
+        self.keeper = Keeper(
+            self.out,
+            self.updater,
+            self.process,
+            checkpoint or Checkpoint(),
+            architecture=self.architecture,
+            data=data,
+            measured=self.validation.facts if self.validation else None,
+        )
         self.step = 0
-        self.best: float | None = None
-        self.held = Held(StopRequest(), None)
+        self.request = StopRequest()
         self.asked = self.due = False
-        self.saved, self.saved_step = time.monotonic(), -1
-        self.writer = Background(limit=1)
 
     def fit(self) -> Path:
         """Train to the last step, from the newest checkpoint if there is one, and export the network, whose weights
@@ -156,7 +154,7 @@ class Trainer:
             Interrupted: on SIGINT, SIGTERM or SIGUSR1, with a checkpoint written.
             LostRank: when another rank has ended.
         """
-        last = self.checkpoints / "last"
+        last = self.keeper.folder / "last"
         with running(self.out, self.process) as held:
             settings.claim(self)
             if not broadcast(self.process, checkpoint.exported(last)):
@@ -169,19 +167,19 @@ class Trainer:
 
     def run(self, held: Held) -> None:
         """Train what is left, in a folder that is held, and export the network as ``checkpoints/last``."""
-        self.held = held
+        self.request, self.keeper.lease = held
         try:
-            self.resume()
+            self.step = self.keeper.resume()
             if self.main and not self.step and self.architecture:
                 say(f"{self.name}: {size_of(self.architecture, self.data.frame or _FRAME)}")
             for _ in self.iterate():
                 pass
-            self.export("last")
+            self.keeper.export("last", self.step)
         except Stopped:
             where = f"{self.out}: stopped by {self.signal} while it waited for validation data after step {self.step}"
             raise Interrupted(f"{where}; start the same command again to continue") from None
         finally:
-            self.writer.close()
+            self.keeper.writer.close()
         if self.asked_to_stop():
             raise Interrupted(f"{self.out}: finished, and stopped by {self.signal} before anything else")
 
@@ -189,34 +187,14 @@ class Trainer:
         """The network with whole weights, which an engine may hold in parts; to be called by all ranks."""
         return self.updater.engine.replica()
 
-    @property
-    def checkpoints(self) -> Path:
-        return self.out / "checkpoints"
-
-    def resume(self) -> None:
-        """Continue where the newest whole checkpoint stands, if there is one."""
-        if self.main:
-            sweep(self.checkpoints)
-        path = broadcast(self.process, checkpoint.newest(self.checkpoints) if self.main else None)
-        if path is None:
-            return
-        state = checkpoint.read(path, self.updater.shapes)
-        self.updater.load(state)
-        self.step = state.step
-        best = state.best
-        if best and self.validation and DEFAULT.to_json() | best == {"value": best["value"], **self.validation.facts}:
-            self.best = best["value"]
-        if self.main:
-            say(f"continuing {self.out} at step {self.step}")
-
     def iterate(self) -> Generator[int]:
         """Do the steps that are left, and give each one's number when it is finished, logged and saved."""
         options = self.options
         pin = self.process.device.type == "cuda"
         batches = self.data.batches(self.batches, self.step, self.steps, pin=pin)
-        if self.process.num_processes == 1 and self.held.request.signal:
+        if self.process.num_processes == 1 and self.request.signal:
             raise Interrupted(f"{self.out}: stopped before its first step by {self.signal}")
-        records = Records(self.out, self.step, options.trace, self.check_lease) if self.main else None
+        records = Records(self.out, self.step, options.trace, self.keeper.check_lease) if self.main else None
         self.updater.train_mode()
         speed, first = Speed(), True
         try:
@@ -236,7 +214,7 @@ class Trainer:
                     figures = ""
                     if self.step % options.log_every == 0 or self.step == self.steps:
                         entry = self.figures() | {"speed": speed.read()}
-                        figures = _line(entry)
+                        figures = figures_line(entry)
                         if records:
                             records.step(self.step, entry)
                     self.after_step(records)
@@ -244,7 +222,6 @@ class Trainer:
                     yield self.step
                     if self.step < self.steps and self.stopping():
                         self.save(records)
-                        self.writer.wait()
                         self.process.wait_for_everyone()  # the launcher ends all ranks soon after the first
                         where = f"{self.out}: stopped at step {self.step} by {self.signal}"
                         raise Interrupted(f"{where}; start the same command again to continue")
@@ -266,16 +243,14 @@ class Trainer:
             kept = self.step > 0 and self.process.num_processes == 1
             if kept:
                 self.save(records)
-                self.writer.wait()
             where = f"{self.out}: stopped at step {self.step} by {self.signal} while it waited for data"
             newest = "" if kept or not self.step else ", from the newest checkpoint"
             raise Interrupted(f"{where}; start the same command again to continue{newest}") from None
 
     def optimise(self, micro: list[Batch]) -> bool:
         """One optimizer step on this rank's micro-batches of a global batch; False if it was skipped."""
-        due = self.seconds is not None and self.main and time.monotonic() - self.saved > self.seconds
         rate = learning_rate(self.step, self.steps, self.options)
-        flags = [self.held.request.signal is not None, due]
+        flags = [self.request.signal is not None, self.main and self.keeper.overdue]
         done, (self.asked, self.due) = self.updater.step(self.step, micro, rate, flags)
         self.step += 1
         return done
@@ -286,7 +261,7 @@ class Trainer:
         Raises:
             UserError: the same on all ranks.
         """
-        keys = self.keys(micro)
+        keys = keys_of_all([batch.keys for batch in micro])
         if records:
             records.step(self.step, {"skipped": {"keys": keys}})
             say(f"{self.out}: step {self.step}: loss or gradient not finite; skipped")
@@ -300,25 +275,20 @@ class Trainer:
 
     def stopping(self) -> bool:
         """Whether all ranks stop after this step."""
-        return self.held.request.signal is not None if self.process.num_processes == 1 else self.asked
+        return self.request.signal is not None if self.process.num_processes == 1 else self.asked
 
     @property
     def signal(self) -> str:
         """What asked for a stop, in words."""
-        return self.held.request.signal.name if self.held.request.signal else "a signal to another rank"
+        return self.request.signal.name if self.request.signal else "a signal to another rank"
 
     def asked_to_stop(self) -> bool:
         """Whether any rank has been asked to stop; to be called by all of them."""
-        asked = torch.tensor([self.held.request.signal is not None], dtype=torch.int64, device=self.process.device)
+        asked = torch.tensor([self.request.signal is not None], dtype=torch.int64, device=self.process.device)
         return bool(self.process.reduce(asked, "sum"))
 
-    def keys(self, micro: list[Batch]) -> list[str]:
-        """The keys of the global batch in position order: by micro-batch, then by rank."""
-        parts_of_ranks = gather_object([[batch.keys for batch in micro]])
-        return [key for parts in zip(*parts_of_ranks, strict=True) for part in parts for key in part]
-
     def trace(self, micro: list[Batch], records: Records | None) -> None:
-        keys = self.keys(micro)
+        keys = keys_of_all([batch.keys for batch in micro])
         if records:
             records.keys(self.step, (self.step - 1) // self.steps_per_epoch, keys)
 
@@ -339,9 +309,14 @@ class Trainer:
         every = self.validation.every * self.steps_per_epoch if self.validation else 0
         if every and (self.step % every == 0 or self.step == self.steps):
             self.evaluate(records)
-        due = self.step % self.every == 0 if self.every else self.due
+        due = self.step % self.keeper.every == 0 if self.keeper.every else self.due
         if due and self.step < self.steps and not self.updater.skipped:  # what led there may be no good
-            self.save(records)
+            self.keeper.save(self.step, records)
+
+    def save(self, records: Records | None) -> None:
+        """Write a checkpoint, and wait until it is there."""
+        self.keeper.save(self.step, records)
+        self.keeper.writer.wait()
 
     def evaluate(self, records: Records | None) -> None:
         """Validation figures, and the best checkpoint if this is it."""
@@ -353,49 +328,10 @@ class Trainer:
         if records:
             records.step(self.step, {validation.split: metrics})
         try:
-            value, better = headline(metrics, validation.best, self.best)
+            value, better = headline(metrics, validation.best, self.keeper.best)
         except UserError:  # of another evaluate.best the run can go on from here
             self.save(records)
-            self.writer.wait()
             raise
         if better:
-            self.best = value
-            self.export("best", value=value, **validation.facts)
-
-    def save(self, records: Records | None) -> None:
-        """Write a checkpoint while training goes on, or wait for the one that is being written."""
-        if self.step == self.saved_step:
-            return
-        state = self.updater.state(self.step)
-        self.saved, self.saved_step = time.monotonic(), self.step
-        if state:
-            if self.best is not None and self.validation:
-                state.best = {"value": self.best, **self.validation.facts}
-            if records:
-                records.sync()  # what lies before a checkpoint is never written again
-            keep, folder = self.saving.keep, self.checkpoints
-            self.writer.submit(partial(checkpoint.save, folder, state, keep, self.check_lease))
-
-    def check_lease(self) -> None:
-        if self.held.lease:
-            self.held.lease.check()
-
-    def export(self, name: str, **facts: object) -> None:
-        with self.updater.to_be_used():
-            weights = self.updater.engine.weights()
-        if self.main:
-            weights = {key: tensor for key, tensor in weights.items() if not key.startswith("weighting.")}
-            facts |= {"size": self.data.whole_frame}
-            path = self.checkpoints / name
-            checkpoint.export(path, weights, self.architecture, self.step, self.check_lease, **facts)
-        self.process.wait_for_everyone()
-
-
-def _line(entry: dict) -> str:
-    """A log entry for the progress line."""
-    losses = " ".join(f"{name} {value:.3f}" for name, value in entry.get("loss", {}).items() if name != "total")
-    speed = entry["speed"]
-    return (
-        f"{losses} · {speed['samples_per_second']:.1f} samples/s · {speed['waiting_for_data']:.0%} waiting for data · "
-        f"{speed['memory_megabytes'] / 1000:.1f} GB"
-    )
+            self.keeper.best = value
+            self.keeper.export("best", self.step, value=value, **validation.facts)

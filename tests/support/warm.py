@@ -185,6 +185,7 @@ def run(words: list[str]) -> int:
     torch.seed()
     sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout.reconfigure(write_through=bool(os.environ.get("PYTHONUNBUFFERED")))  # type: ignore[union-attr]
     try:
         if words[0] == "-m":
             sys.argv = words[1:]
@@ -234,7 +235,7 @@ def python() -> str:
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     place = folder / "socket"
     call = [sys.executable, __file__, "serve", str(place)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}  # which a process says for itself
     server = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     assert server.stdout and "ready\n" in server.stdout, "no server of warm processes"
     script = folder / "python"

@@ -1,0 +1,128 @@
+"""What a run keeps of its network: checkpoints to continue from, and exported networks."""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from shards.atomic import sweep
+from trainer.config import Checkpoint
+from trainer.measurement import DEFAULT
+from trainer.model.architecture import Architecture
+from trainer.overlap import Background
+from trainer.parsing import parse_every
+from trainer.progress import say
+from trainer.runs import checkpoint
+from trainer.runs.lease import Lease
+from trainer.runs.records import Records
+from trainer.runtime import broadcast
+from trainer.trainingdata import TrainingData
+from trainer.updater import Updater
+
+
+class Keeper:
+    """Writes checkpoints while training goes on, reads the newest one, and exports networks.
+
+    Args:
+        out: the run's folder.
+        updater: of the network; checkpoints hold its state.
+        process: this rank among the others.
+        options: when checkpoints are written, and how many are kept.
+        architecture: of the network, which exported ones name; None for one of another origin.
+        data: what it learns from: exported networks name the size of its frames.
+        measured: what validation says of how it measures; None without one.
+
+    Attributes:
+        best: the best validation figure so far, of those measured so.
+        every: steps between checkpoints; 0 where the clock decides.
+        lease: on the run's folder, without which nothing gets its final name.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        updater: Updater,
+        process: Accelerator,
+        options: Checkpoint,
+        *,
+        architecture: Architecture | None,
+        data: TrainingData,
+        measured: Mapping[str, Any] | None,
+    ) -> None:
+        self.out, self.updater, self.process, self.keep = out, updater, process, options.keep
+        self.architecture, self.data, self.measured = architecture, data, measured
+        self.every, self.seconds = parse_every(options.every)
+        self.best: float | None = None
+        self.lease: Lease | None = None
+        self.saved, self.saved_step = time.monotonic(), -1
+        self.writer = Background(limit=1)
+
+    @property
+    def folder(self) -> Path:
+        return self.out / "checkpoints"
+
+    @property
+    def overdue(self) -> bool:
+        """Whether this rank's clock asks for a checkpoint."""
+        return self.seconds is not None and time.monotonic() - self.saved > self.seconds
+
+    def resume(self) -> int:
+        """Load the newest whole checkpoint, if there is one.
+
+        Returns:
+            The steps that it has done.
+        """
+        main = self.process.is_main_process
+        if main:
+            sweep(self.folder)
+        path = broadcast(self.process, checkpoint.newest(self.folder) if main else None)
+        if path is None:
+            return 0
+        state = checkpoint.read(path, self.updater.shapes)
+        self.updater.load(state)
+        best, measured = state.best, self.measured
+        if best and measured is not None and DEFAULT.to_json() | best == {"value": best["value"], **measured}:
+            self.best = best["value"]
+        if main:
+            say(f"continuing {self.out} at step {state.step}")
+        return state.step
+
+    def save(self, step: int, records: Records | None) -> None:
+        """Write a checkpoint while training goes on, or wait for the one that is being written; to be called by all
+        ranks.
+
+        Args:
+            records: of the run, on the first rank: what lies before a checkpoint is never written again.
+        """
+        if step == self.saved_step:
+            return
+        state = self.updater.state(step)
+        self.saved, self.saved_step = time.monotonic(), step
+        if state:
+            if self.best is not None and self.measured is not None:
+                state.best = {"value": self.best, **self.measured}
+            if records:
+                records.sync()
+            self.writer.submit(partial(checkpoint.save, self.folder, state, self.keep, self.check_lease))
+
+    def export(self, name: str, step: int, **facts: object) -> None:
+        """Write the network as it is used, as ``checkpoints/NAME``; to be called by all ranks."""
+        with self.updater.to_be_used():
+            weights = self.updater.engine.weights()
+        if self.process.is_main_process:
+            weights = {key: tensor for key, tensor in weights.items() if not key.startswith("weighting.")}
+            facts |= {"size": self.data.whole_frame}
+            checkpoint.export(self.folder / name, weights, self.architecture, step, self.check_lease, **facts)
+        self.process.wait_for_everyone()
+
+    def check_lease(self) -> None:
+        """Make sure that this process still holds the folder.
+
+        Raises:
+            LeaseLost: when another does.
+        """
+        if self.lease:
+            self.lease.check()
