@@ -36,7 +36,6 @@ CONFIGS = {
         evaluate: {batch_size: 4}
         label: {batch_size: 3, threshold: 0.4}
     """,
-    "wide": "inherits: base.yaml",
     "plain": "inherits: base.yaml\nmodel: {widths: [8, 8, 16, 16]}",  # half the time of a run
     "teacher": "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {steps: 20, lr: 3.0e-3}\nevaluate: {every: 5}",
     "student": "inherits: plain.yaml\npseudo: {semseg: {teacher: teacher.yaml, keep: 0.4}}",

@@ -77,8 +77,8 @@ def first(trained):
 def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, first):
     as_it_was = "model.version=1"
     with pytest.raises(UserError, match=rf"model\.version: holds a run with 1, not 2; add {as_it_was} to go on"):
-        claim(make("wide", "experiment=plain"))
-    claim(make("wide", "experiment=plain", *as_it_was.split()))
+        claim(make("base", "experiment=plain"))
+    claim(make("base", "experiment=plain", *as_it_was.split()))
 
 
 def test_a_students_hint_reaches_its_teacher_too(make):
