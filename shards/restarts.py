@@ -62,7 +62,7 @@ def cut_jpeg(data: bytes, window: Window) -> tuple[bytes, Window]:
 
 def _markers(data: bytes, start: int) -> np.ndarray:
     """Where restart markers stand in entropy-coded data from a byte on: FF, which 00 follows where it is data."""
-    coded = np.frombuffer(data, np.uint8, len(data) - len(_END) - start, start)
+    coded = np.frombuffer(data[start : -len(_END)], np.uint8)  # nothing where a damaged header leads beyond the end
     at = np.flatnonzero(coded[:-1] == 0xFF)
     return start + at[coded[at + 1] & 0xF8 == 0xD0]
 

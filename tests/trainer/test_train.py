@@ -75,8 +75,10 @@ def test_the_traced_order_is_the_contracts(reference):
 # What a run leaves behind
 
 
-def test_the_loss_goes_down(reference):
-    assert losses(reference)[-1] < 0.97 * losses(reference)[0]
+def test_the_loss_goes_down(make):
+    run = make("base", *LONG, "evaluate.every=0")
+    train(run)
+    assert losses(run)[-1] < 0.9 * losses(run)[0]
 
 
 def test_metrics_stand_at_their_steps(reference):
