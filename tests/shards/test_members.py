@@ -159,6 +159,15 @@ def test_other_jpegs_are_decoded_whole(options):
     assert np.array_equal(decode_picture(buffer.getvalue(), "jpg", window), window.cut(whole))
 
 
+@pytest.mark.parametrize("length", [b"\x00\x0e", b"\x7f\xff"], ids=["to the end", "beyond it"])
+def test_a_header_that_leads_beyond_the_file_is_not_cut(length):
+    whole = encode_restarts(noise((64, 128)))
+    scan = whole.index(b"\xff\xda")
+    damaged = whole[: scan + 2] + length + whole[scan + 4 : scan + 14] + b"\xff\xd9"
+    window = Window(8, 8, 16, 16)
+    assert cut_jpeg(damaged, window) == (damaged, window)
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_damaged_images_are_errors_and_nothing_else(seed):
     rng = random.Random(seed)
