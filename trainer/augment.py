@@ -40,11 +40,9 @@ Member = np.ndarray | Tensor
 ZOOM_WINDOWS = ("random", "centre")
 
 
-def _views(
-    sample: Mapping[str, Member], tasks: Sequence[Task], window: Window | None = None, fresh: bool = False
-) -> dict[str, Tensor]:
-    """The sample's members, or what a window of them holds, in the shapes of the table above, as copies or sharing
-    memory with its arrays where they can."""
+def _views(sample: Mapping[str, Member], tasks: Sequence[Task], window: Window | None = None) -> dict[str, Tensor]:
+    """The sample's members, or what a window of them holds, in the shapes of the table above, sharing memory with its
+    arrays where they can."""
     known = {task.name: task for task in tasks}
     planes = [name for name in sample if name not in known and name.partition(".")[0] in known]
     views = {}
@@ -53,14 +51,20 @@ def _views(
             continue
         array = np.asarray(sample[name])
         array = array if window is None else window.cut(array)
-        if fresh or not array.flags.writeable:  # torch knows none that may not be written
+        if not array.flags.writeable:  # as a decoder's may be, which torch does not know
             array = array.copy()
         view = torch.from_numpy(array)
-        view = learning(known[name]).view(view) if name in known else view.permute(2, 0, 1)
-        # A picture keeps the layout in which decoders give pixels and convolutions want them (channels_last): to turn
-        # it here, and back for the network, takes milliseconds.
-        views[name] = view if name == "rgb" else view.contiguous()
+        views[name] = learning(known[name]).view(view) if name in known else view.permute(2, 0, 1)
     return views
+
+
+def _dense(name: str, view: Tensor, fresh: bool) -> Tensor:
+    """A member without gaps in memory, as a copy or sharing it where it can. A picture keeps the layout in which
+    decoders give pixels and convolutions want them (channels_last): to turn it here, and back for the network, takes
+    milliseconds."""
+    if name == "rgb":
+        return _dense("", view.permute(1, 2, 0), fresh).permute(2, 0, 1)
+    return view.clone(memory_format=torch.contiguous_format) if fresh else view.contiguous()
 
 
 def no_plane(name: str, channels: int, height: int, width: int) -> Tensor:
@@ -71,7 +75,7 @@ def no_plane(name: str, channels: int, height: int, width: int) -> Tensor:
 
 def to_tensors(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:
     """The sample as it is, for evaluation and labelling. The result may share its memory."""
-    return _views(sample, tasks)
+    return {name: _dense(name, view, fresh=False) for name, view in _views(sample, tasks).items()}
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,8 @@ class Augment:
         rng, window, zoom, mirrored = self._drawn(whole, seed)
         size = self.crop or whole
         tensors = {}
-        for name, tensor in _views(sample, self.tasks, window if frame is None else None, fresh=True).items():
+        for name, view in _views(sample, self.tasks, window if frame is None else None).items():
+            tensor = _dense(name, view, fresh=True)
             if tensor.shape[-2:] != size:
                 # "Nearest exact" samples at pixel centres, as the bilinear filter does for the image.
                 how = v2.InterpolationMode.BILINEAR if name == "rgb" else v2.InterpolationMode.NEAREST_EXACT

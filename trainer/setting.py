@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from trainer.config import Config, Pseudo
-from trainer.configfile import first_version, flat, read_yaml
+from trainer.configfile import defaults, first_version, flat, read_yaml
 from trainer.option import facts as facts_by_name
 from trainer.option import is_in, matches, names
 from trainer.renamed import renewed
@@ -55,7 +55,7 @@ def options_of(folder: Path, hint: str = "restore it, or delete it") -> dict[str
 @cache
 def _defaults() -> dict[str, Any]:
     """Nobody changes it."""
-    return decisive(OmegaConf.to_container(OmegaConf.structured(Config)))
+    return decisive(OmegaConf.to_container(defaults()))
 
 
 def setting(result: Result) -> dict[str, Any]:

@@ -81,10 +81,15 @@ def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, first):
     claim(make("base", "experiment=plain", *as_it_was.split()))
 
 
-def test_a_students_hint_reaches_its_teacher_too(make):
-    student = make("student", "model.version=1")
-    for config, widths in ((student.config, [8, 8, 16, 16]), (student.teacher("semseg").config, None)):
-        assert (config.model.decoder, config.model.widths, config.loss.deep_cells) == ("mti", widths, 1)
+def test_a_students_hint_reaches_its_teacher_too(make, configs, tmp_path):
+    path = tmp_path / "student.yaml"
+    path.write_text(
+        f"inherits: {configs}/base.yaml\npseudo: {{semseg: {{teacher: {configs}/teacher.yaml, keep: 0.4}}}}"
+    )
+    student = Experiment(path, [f"run.root={tmp_path / 'runs'}", "model.version=1"])
+    for each in (student, student.teacher("semseg")):
+        config = each.config
+        assert (config.model.decoder, config.model.widths, config.loss.deep_cells) == ("mti", None, 1)
     assert make("plain", "model.version=1", "tasks=[semseg]").config.model.decoder == "heads"
     assert make("plain", "model.version=1", "loss.deep_cells=5").config.loss.deep_cells == 5
 
