@@ -252,17 +252,17 @@ def watch_checkpoints(trainer: Trainer) -> tuple[list[float], Spans]:
     """Lists that will hold how long each checkpoint holds the loop, and when it began and ended being written."""
     held: list[float] = []
     written: Spans = []
-    keeper = trainer.keeper
-    keeper.writer.close()
-    keeper.writer = TimedBackground(written)
-    save = keeper.save
+    checkpointer = trainer.checkpointer
+    checkpointer.writer.close()
+    checkpointer.writer = TimedBackground(written)
+    save = checkpointer.save
 
     def timed_save(step: int, records: Records | None) -> None:
         began = time.perf_counter()
         save(step, records)
         held.append(time.perf_counter() - began)
 
-    keeper.save = timed_save  # type: ignore[method-assign]
+    checkpointer.save = timed_save  # type: ignore[method-assign]
     return held, written
 
 
@@ -297,7 +297,7 @@ def checkpoints() -> None:
         if step > EVERY and step % EVERY:  # without the steps at whose end a checkpoint is made
             spans.append((began, ended))
         began = time.perf_counter()
-    trainer.keeper.writer.close()
+    trainer.checkpointer.writer.close()
     beside: list[float] = []
     others: list[float] = []
     for began, ended in spans:

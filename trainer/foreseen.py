@@ -10,8 +10,8 @@ from shards.stream import Batches
 from trainer.experiment import TRAIN, Experiment
 from trainer.metrics import Metrics
 from trainer.model import packages
+from trainer.model.meta import on_meta
 from trainer.model.network import build
-from trainer.model.shapes import shapes_alone
 from trainer.parsing import parse_size
 from trainer.ranks import ranks
 from trainer.runs import checkpoint
@@ -130,6 +130,6 @@ def _check_files(experiment: Experiment) -> None:
 def _check_network(experiment: Experiment) -> None:
     architecture = experiment.architecture
     if (said := str(architecture.to_json())) not in _built:
-        with shapes_alone():
+        with on_meta():
             build(architecture)
         _built.add(said)

@@ -15,9 +15,9 @@ from shards.stream import Batches
 from shards.threads import Stopped
 from trainer.agreement import check_ranks
 from trainer.batch import Batch
+from trainer.checkpointing import Checkpointer
 from trainer.components import check_components
 from trainer.config import Checkpoint, Train
-from trainer.keeping import Keeper
 from trainer.losses import MultiTaskLoss
 from trainer.model.checked import check_tasks
 from trainer.model.network import described
@@ -128,7 +128,7 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
         )
         self.validation = Validation.on(val, self) if isinstance(val, ShardDataset) else val
-        self.keeper = Keeper(
+        self.checkpointer = Checkpointer(
             self.out,
             self.updater,
             self.process,
@@ -154,7 +154,7 @@ class Trainer:
             Interrupted: on SIGINT, SIGTERM or SIGUSR1, with a checkpoint written.
             LostRank: when another rank has ended.
         """
-        last = self.keeper.folder / "last"
+        last = self.checkpointer.folder / "last"
         with running(self.out, self.process) as held:
             settings.claim(self)
             if not broadcast(self.process, checkpoint.exported(last)):
@@ -167,19 +167,19 @@ class Trainer:
 
     def run(self, held: Held) -> None:
         """Train what is left, in a folder that is held, and export the network as ``checkpoints/last``."""
-        self.request, self.keeper.lease = held
+        self.request, self.checkpointer.lease = held
         try:
-            self.step = self.keeper.resume()
+            self.step = self.checkpointer.resume()
             if self.main and not self.step and self.architecture:
                 say(f"{self.name}: {size_of(self.architecture, self.data.frame or _FRAME)}")
             for _ in self.iterate():
                 pass
-            self.keeper.export("last", self.step)
+            self.checkpointer.export("last", self.step)
         except Stopped:
             where = f"{self.out}: stopped by {self.signal} while it waited for validation data after step {self.step}"
             raise Interrupted(f"{where}; start the same command again to continue") from None
         finally:
-            self.keeper.writer.close()
+            self.checkpointer.writer.close()
         if self.asked_to_stop():
             raise Interrupted(f"{self.out}: finished, and stopped by {self.signal} before anything else")
 
@@ -194,7 +194,7 @@ class Trainer:
         batches = self.data.batches(self.batches, self.step, self.steps, pin=pin)
         if self.process.num_processes == 1 and self.request.signal:
             raise Interrupted(f"{self.out}: stopped before its first step by {self.signal}")
-        records = Records(self.out, self.step, options.trace, self.keeper.check_lease) if self.main else None
+        records = Records(self.out, self.step, options.trace, self.checkpointer.check_lease) if self.main else None
         self.updater.train_mode()
         speed, first = Speed(), True
         try:
@@ -250,7 +250,7 @@ class Trainer:
     def optimise(self, micro: list[Batch]) -> bool:
         """One optimizer step on this rank's micro-batches of a global batch; False if it was skipped."""
         rate = learning_rate(self.step, self.steps, self.options)
-        flags = [self.request.signal is not None, self.main and self.keeper.overdue]
+        flags = [self.request.signal is not None, self.main and self.checkpointer.overdue]
         done, (self.asked, self.due) = self.updater.step(self.step, micro, rate, flags)
         self.step += 1
         return done
@@ -309,14 +309,14 @@ class Trainer:
         every = self.validation.every * self.steps_per_epoch if self.validation else 0
         if every and (self.step % every == 0 or self.step == self.steps):
             self.evaluate(records)
-        due = self.step % self.keeper.every == 0 if self.keeper.every else self.due
+        due = self.step % self.checkpointer.every == 0 if self.checkpointer.every else self.due
         if due and self.step < self.steps and not self.updater.skipped:  # what led there may be no good
-            self.keeper.save(self.step, records)
+            self.checkpointer.save(self.step, records)
 
     def save(self, records: Records | None) -> None:
         """Write a checkpoint, and wait until it is there."""
-        self.keeper.save(self.step, records)
-        self.keeper.writer.wait()
+        self.checkpointer.save(self.step, records)
+        self.checkpointer.writer.wait()
 
     def evaluate(self, records: Records | None) -> None:
         """Validation figures, and the best checkpoint if this is it."""
@@ -328,10 +328,10 @@ class Trainer:
         if records:
             records.step(self.step, {validation.split: metrics})
         try:
-            value, better = headline(metrics, validation.best, self.keeper.best)
+            value, better = headline(metrics, validation.best, self.checkpointer.best)
         except UserError:  # of another evaluate.best the run can go on from here
             self.save(records)
             raise
         if better:
-            self.keeper.best = value
-            self.keeper.export("best", self.step, value=value, **validation.facts)
+            self.checkpointer.best = value
+            self.checkpointer.export("best", self.step, value=value, **validation.facts)

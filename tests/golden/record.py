@@ -81,7 +81,7 @@ def networks() -> dict[str, str]:
     from shards.tasks import Task, palette
     from trainer.configfile import load
     from trainer.model.create import create_model
-    from trainer.model.shapes import shapes_alone
+    from trainer.model.meta import on_meta
 
     known = {
         "semseg": Task("semseg", "classes", tuple(map(str, range(40))), palette(40)),
@@ -111,7 +111,7 @@ def networks() -> dict[str, str]:
         if repr(description) in made:
             found[row] = made[repr(description)]
             continue
-        with shapes_alone():
+        with on_meta():
             network = create_model(**description)
         tensors = network.state_dict()
         names = "\n".join(f"{name} {list(tensor.shape)}" for name, tensor in sorted(tensors.items()))

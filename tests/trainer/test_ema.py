@@ -52,7 +52,7 @@ def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
         for name, tensor in held.items():
             if tensor.is_floating_point():
                 average[name] = kept * average[name] + (1 - kept) * tensor
-    trainer.keeper.export("last", trainer.step)
+    trainer.checkpointer.export("last", trainer.step)
     exported = load_file(experiment.checkpoints / "last/model.safetensors")
     moved = 0
     for name, tensor in average.items():

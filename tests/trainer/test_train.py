@@ -141,8 +141,8 @@ def test_values_of_another_metric_or_other_frames_are_not_compared(make, referen
     run = make("plain", *LONG, *([changed] if changed else []))
     shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last"))
     trainer = trainer_of(run)
-    trainer.keeper.resume()
-    assert (trainer.keeper.best is None) == bool(changed)
+    trainer.checkpointer.resume()
+    assert (trainer.checkpointer.best is None) == bool(changed)
 
 
 def test_a_best_value_from_before_there_were_ways_to_measure_is_of_the_default_one(make, reference):
@@ -154,8 +154,8 @@ def test_a_best_value_from_before_there_were_ways_to_measure_is_of_the_default_o
             del state["best"][name]
         path.write_text(json.dumps(state))
     trainer = trainer_of(run)
-    trainer.keeper.resume()
-    assert trainer.keeper.best is not None
+    trainer.checkpointer.resume()
+    assert trainer.checkpointer.best is not None
 
 
 def test_another_log_every_on_continuing_keeps_the_mean(make, reference):
@@ -395,7 +395,7 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
 def test_a_checkpoint_every_so_many_minutes(make, monkeypatch):
     run = make("plain", "train.steps=6", "checkpoint.every=2m", "checkpoint.keep=9")
     times = iter(range(0, 10_000, 50))  # seconds between two looks at the clock
-    monkeypatch.setattr("trainer.keeping.time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr("trainer.checkpointing.time", SimpleNamespace(monotonic=lambda: next(times)))
     train(run)
     assert [path.name for path in sorted(run.checkpoints.glob("step-*"))] == ["step-00000003"]
 

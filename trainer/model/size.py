@@ -9,8 +9,8 @@ from trainer.kinds import learning
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.backbone import STRIDES
 from trainer.model.checked import predictions_of
+from trainer.model.meta import on_meta
 from trainer.model.network import network_of
-from trainer.model.shapes import shapes_alone
 
 _found: dict[tuple[str, int, int], "Size"] = {}
 
@@ -49,7 +49,7 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
     known = (str(architecture.to_json()), height, width)
     if known in _found:
         return replace(_found[known], frame=frame)
-    with shapes_alone():
+    with on_meta():
         network = network_of(architecture).eval()
         inputs = {task.name: learning(task).blank(height, width)[None].to("meta") for task in architecture.input_tasks}
         inputs[RGB] = torch.empty(1, 3, height, width)

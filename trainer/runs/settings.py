@@ -51,7 +51,7 @@ def claim(trainer: "Trainer") -> None:
         UserError: when the folder holds another run, naming what differs.
     """
     note, asked = Note(trainer.out / NAME, "delete the folder"), _of(trainer)
-    old = note.read() if any(trainer.keeper.folder.glob("[!.]*")) else None
+    old = note.read() if any(trainer.checkpointer.folder.glob("[!.]*")) else None
     if old is not None and (keys := sorted(differing(old, asked))):
         key, hint = keys[0], "give another out, or delete this one"
         if {*keys} <= {"steps", "epochs"}:

@@ -23,7 +23,7 @@ from trainer.trainingdata import TrainingData
 from trainer.updater import Updater
 
 
-class Keeper:
+class Checkpointer:
     """Writes checkpoints while training goes on, reads the newest one, and exports networks.
 
     Args:

@@ -30,7 +30,7 @@ _FILLS = frozenset(
 
 
 @contextmanager
-def shapes_alone() -> Iterator[None]:
+def on_meta() -> Iterator[None]:
     """What is built within stands on ``meta``: its shapes are right, at the cost of none of the numbers."""
     with torch.device("meta"), _NoInitialisation():
         yield
