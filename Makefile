@@ -1,4 +1,4 @@
-# Two commands: `make demo` runs the main job end to end, `make test` runs every test. Both install what is missing.
+# `make demo` runs the teacher-student loop end to end, `make test` runs every test. Both install what is missing.
 
 PYTHON ?= python3
 BIN := .venv/bin
