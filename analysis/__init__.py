@@ -1,4 +1,4 @@
-"""What is made of runs: tables, comparisons, reports, label curves, task affinity, the paper's toy example.
+"""Analyses of runs: tables, comparisons, reports, label curves, task affinity, the paper's toy example.
 
-Reads finished runs, and may start them; nothing in ``trainer`` or ``shards`` imports it.
+They read finished runs and may start new ones; nothing in ``trainer`` or ``shards`` imports this package.
 """

@@ -1,7 +1,7 @@
 """A whole table: every row of a folder of configurations, for several seeds.
 
-A row is an experiment, and a row that teaches others is trained once: its students find it finished. What is finished
-is kept, and what was interrupted continues (:mod:`trainer.stages`), so a grid can be ended and started again.
+A row is an experiment. A row that teaches others is trained once, before its students. Finished runs are kept and
+interrupted ones continue (:mod:`trainer.stages`), so a grid can be stopped and started again.
 """
 
 import difflib
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from shards.errors import UserError
-from trainer.configfile import load, shared, to_dict
+from trainer.configfile import load, shared_overrides, to_dict
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
 from trainer.pipeline import networks, teachers_of
-from trainer.progress import say
+from trainer.progress import log
 from trainer.ranks import ranks
 from trainer.runs import checkpoint
 from trainer.runs.folder import check_configuration
@@ -25,63 +25,63 @@ from trainer.shipped import folders, shipped
 from trainer.stages import check, run
 
 NO_ROWS = ("base", "pretrain")
-"""Configurations that are no rows begin with one of these."""
+"""Names of configurations that are not rows begin with one of these."""
 FINISHED, INTERRUPTED, PENDING, OTHER = "finished", "interrupted", "pending", "other settings"
 
 
 class Cells:
-    """Experiments to be run one after another, each after its teachers, which join them.
+    """Experiments to run one after another, each after its teachers, which are added to the list.
 
     Args:
-        experiments: in the order in which they are run; one that is there already is not run twice.
+        experiments: in the order in which they are run; one that occurs twice is run once.
 
     Raises:
-        UserError: a bad configuration of a teacher, or two that would be kept in one folder.
+        UserError: a bad configuration of a teacher, or two experiments that would share a folder.
     """
 
     def __init__(self, experiments: Iterable[Experiment]) -> None:
         seen: dict[Path, Experiment] = {}
-        self.cells = [cell for each in experiments for cell in _with_teachers(each, seen)]
+        self.cells = [cell for experiment in experiments for cell in _with_teachers(experiment, seen)]
 
     def name(self, cell: Experiment) -> str:
-        """A cell in words."""
+        """Return the display name of a cell: its experiment and seed."""
         return f"{cell.config.experiment}, seed {cell.config.seed}"
 
     def teachers(self, cell: Experiment) -> list[Experiment]:
-        """The cells that teach one."""
-        wanted = {teacher.folder for teacher in teachers_of(cell)}
-        return [each for each in self.cells if each.folder in wanted]
+        """Return the cells that are teachers of a cell."""
+        folders = {teacher.folder for teacher in teachers_of(cell)}
+        return [other for other in self.cells if other.folder in folders]
 
     def run(self) -> dict[Path, str]:
-        """Run every cell. One that fails is reported, and so are its students; the others are run.
+        """Run every cell. A failure is reported and its students are skipped; the other cells are run.
 
         Returns:
-            Why a cell failed, by its folder.
+            The reason of each failure, by the cell's folder.
 
         Raises:
-            UserError: what keeps every cell from being run, such as data that are not there.
+            UserError: when one reason keeps every cell from running, such as missing data.
             Interrupted: when a signal asks for a stop; started again, the grid continues.
         """
         failed: dict[Path, str] = {}
         for cell in self.cells:
             try:
                 check(cell)
-            except UserError as error:  # now, and not after hours
+            except UserError as error:  # report it now rather than after hours of training
                 failed[cell.folder] = str(error)
                 if len(failed) == len(self.cells) and len(set(failed.values())) == 1:
                     raise
         for reason in dict.fromkeys(failed.values()):
             names = (self.name(cell) for cell in self.cells if failed.get(cell.folder) == reason)
-            say(f"{'; '.join(names)} cannot be run: {reason}")
+            log(f"{'; '.join(names)} cannot be run: {reason}")
         for number, cell in enumerate(self.cells, 1):
             if cell.folder in failed:
                 continue
-            say(f"\n{number} of {len(self.cells)}: {self.name(cell)}")
-            lost = [self.name(each) for each in self.teachers(cell) if each.folder in failed]
-            why = f"its teacher failed ({', '.join(lost)})" if lost else _run(cell)
-            if why:
-                failed[cell.folder] = why
-                say(f"{self.name(cell)} failed: {why}")
+            log(f"\n{number} of {len(self.cells)}: {self.name(cell)}")
+            failed_teachers = [self.name(teacher) for teacher in self.teachers(cell) if teacher.folder in failed]
+            failure = f"its teacher failed ({', '.join(failed_teachers)})" if failed_teachers else _run(cell)
+            if failure:
+                failed[cell.folder] = failure
+                log(f"{self.name(cell)} failed: {failure}")
         return failed
 
 
@@ -90,13 +90,13 @@ class Grid(Cells):
 
     Args:
         dataset: the path of a folder of configurations, or the name of one under ``configs`` or of a shipped one.
-        rows: names of configurations; their teachers join them. None for all.
-        seeds: how many, from ``seed`` up (0 where the configurations or overrides say nothing else).
+        rows: names of configurations; their teachers are added. None for all.
+        seeds: number of seeds, counted up from ``seed`` (by default 0).
         overrides: ``key=value`` for every row.
 
     Raises:
-        UserError: no such folder or row, a bad configuration, two that would be kept in one folder, or an override
-            that would not reach the teachers.
+        UserError: no such folder or row, a bad configuration, two runs that would share a folder, or an override that
+            would not reach the teachers.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class Grid(Cells):
         folder = folder_of(dataset)
         paths = [folder / f"{name}.yaml" for name in rows] if rows is not None else rows_of(folder)
         if not paths:
-            other = f", or configs/{dataset} for the shipped one" if shipped(dataset) else ""
-            hint = f"give a folder of configurations{other}"
+            shipped_hint = f", or configs/{dataset} for the shipped one" if shipped(dataset) else ""
+            hint = f"give a folder of configurations{shipped_hint}"
             raise UserError("holds no configuration of a row", file=folder, hint=hint)
         self.seeds = seeds_from(load(paths[0], overrides).seed, seeds)
         # every row for the first seed, then for the next
@@ -115,19 +115,19 @@ class Grid(Cells):
 
 
 def check_overrides(overrides: Iterable[str]) -> None:
-    """Refuse overrides that would hold for a row and not for its teachers."""
+    """Raise a UserError for an override that would apply to a row but not to its teachers."""
     for override in overrides:
-        if not shared([override]):
+        if not shared_overrides([override]):
             key = override.partition("=")[0]
-            hint = "write it into a configuration of its own, which is then another row"
-            raise UserError("a teacher of a row would not take it over", file=COMMAND_LINE, key=key, hint=hint)
+            hint = "write it into a separate configuration, which is then another row"
+            raise UserError("a teacher of a row would not inherit it", file=COMMAND_LINE, key=key, hint=hint)
 
 
 def seeds_from(first: int, count: int) -> list[int]:
-    """As many seeds, from the first up.
+    """Return ``count`` consecutive seeds from ``first`` on.
 
     Raises:
-        UserError: when there would be none.
+        UserError: when ``count`` is less than 1.
     """
     if count < 1:
         raise UserError(f"{count} seeds", key="--seeds", hint="give 1 or more")
@@ -135,73 +135,73 @@ def seeds_from(first: int, count: int) -> list[int]:
 
 
 def folder_of(dataset: str) -> Path:
-    """The folder of configurations that a path or name means; a path wins.
+    """Resolve a path or a name to a folder of configurations; a path takes precedence.
 
     Raises:
         UserError: when there is none.
     """
-    own = Path("configs")
-    for folder in (Path(dataset), own / dataset, shipped(dataset)):
+    local = Path("configs")
+    for folder in (Path(dataset), local / dataset, shipped(dataset)):
         if folder and folder.is_dir():
             return folder
-    known = sorted({path.name for path in own.glob("*/") if any(rows_of(path))} | {*folders()} - {"engine"})
-    near = difflib.get_close_matches(dataset, known, 1) or known
-    hint = f"did you mean {' or '.join(near)}?" if near else "give a folder of configurations"
+    names = sorted({path.name for path in local.glob("*/") if any(rows_of(path))} | {*folders()} - {"engine"})
+    candidates = difflib.get_close_matches(dataset, names, 1) or names
+    hint = f"did you mean {' or '.join(candidates)}?" if candidates else "give a folder of configurations"
     raise UserError("is not a folder of configurations", file=dataset, hint=hint)
 
 
 def rows_of(folder: Path) -> list[Path]:
-    """A folder's configurations that are rows."""
+    """Return the configurations in a folder that are rows, sorted by name."""
     rows = [path for path in folder.glob("*.yaml") if not path.stem.startswith(NO_ROWS)]
     return sorted(rows, key=lambda path: path.stem)
 
 
 def state(cell: Experiment) -> str:
-    """How far a cell is, by what stands in its folder; where that is of other settings, it cannot be run there."""
+    """Return the state of a cell from the contents of its folder: ``OTHER`` if that holds a run of other settings."""
     try:
         check_configuration(cell)
     except UserError:
         return OTHER
     if (cell.folder / NAME).exists():
         return FINISHED
-    begun = checkpoint.newest(cell.checkpoints) or checkpoint.exported(cell.checkpoints / "last")
-    return INTERRUPTED if begun else PENDING
+    started = checkpoint.newest(cell.checkpoints) or checkpoint.read_exported(cell.checkpoints / "last")
+    return INTERRUPTED if started else PENDING
 
 
 def samples(cell: Experiment) -> str:
-    """How many samples a cell's training sees; of epochs, which depend on the data, how many."""
+    """Return the number of samples that training sees, or of epochs, whose samples depend on the data."""
     train = cell.config.train
     return f"{train.epochs} epochs" if train.steps is None else f"{train.steps * train.global_batch_size:,}"
 
 
 def _with_teachers(experiment: Experiment, seen: dict[Path, Experiment]) -> Iterator[Experiment]:
-    """A row after its teachers, as far as none of them was seen.
+    """Yield the teachers of a row, then the row, without those in ``seen``, to which they are added.
 
     Raises:
-        UserError: when another run has the folder of one of them.
+        UserError: when one of them would share its folder with another run.
     """
-    for each in networks(experiment):
-        known = seen.setdefault(each.folder, each)
-        if known is each:
-            yield each
-        elif decisive(to_dict(known.config)) != decisive(to_dict(each.config)):
-            if known.path == each.path:
-                what = f"two runs of other settings would both be kept in {each.folder}"
-                hint = "leave it out: by itself it names the experiment and the seed"
-                raise UserError(what, file=each.path, key="run.path", hint=hint)
-            what = f"has the name of {known.path}, and so would be the same run"
-            hint = "give it another, or leave it away to have the file's"
-            raise UserError(what, file=each.path, key="experiment", hint=hint)
+    for network in networks(experiment):
+        previous = seen.setdefault(network.folder, network)
+        if previous is network:
+            yield network
+        elif decisive(to_dict(previous.config)) != decisive(to_dict(network.config)):
+            if previous.path == network.path:
+                message = f"two runs of different settings would share {network.folder}"
+                hint = "leave it out: by default it contains the experiment and the seed"
+                raise UserError(message, file=network.path, key="run.path", hint=hint)
+            message = f"has the name of {previous.path}, and so would be the same run"
+            hint = "give it another, or leave it out to use the file's name"
+            raise UserError(message, file=network.path, key="experiment", hint=hint)
 
 
 def _run(cell: Experiment) -> str | None:
-    """Run a cell; why it failed, if it did."""
+    """Run a cell. Return the reason if it failed, else None."""
     try:
         run(cell)
     except (Interrupted, LostRank):
         raise
     except Exception as error:
-        if ranks() > 1:  # the others may not have met it, and wait
+        if ranks() > 1:  # other ranks may not have raised it and would wait forever
             raise
         if not isinstance(error, UserError):
             traceback.print_exc()

@@ -1,1 +1,1 @@
-"""Measurements, run by hand with ``python -m benchmarks.NAME``. They print figures and assert none."""
+"""Measurements, run by hand with ``python -m benchmarks.NAME``. They print figures and make no assertions."""

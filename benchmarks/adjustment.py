@@ -1,9 +1,9 @@
-"""What the frequencies of classes cost: metrics of finished runs when logits are adjusted before a class is chosen.
+"""Logit adjustment after training: metrics of finished runs with logits adjusted by class frequency.
 
     python -m benchmarks.adjustment RUN_FOLDER ... [--strengths 0,0.25,0.5,0.75,1]
 
-Of each network's logits τ·log π is taken off, π being the mean of its own predicted probabilities over the frames it
-is measured on (no label is looked at), as in Menon et al., "Long-tail learning via logit adjustment" (ICLR 2021), eq.
+τ·log π is subtracted from each network's logits, where π is the mean of its own predicted probabilities over the frames
+it is measured on (labels are not used), as in Menon et al., "Long-tail learning via logit adjustment" (ICLR 2021), eq.
 9. To train with the adjustment instead: ``loss.logit_adjustment``.
 """
 
@@ -29,18 +29,18 @@ def main() -> None:
         experiment = Experiment.of_run(run)
         task = next(task for task in experiment.targets if task.storage.distribution)
         frames = experiment.evaluation_frames()
-        said = list(outputs_on(experiment, task, frames, frames.with_inputs(experiment.config.inputs)))
-        prior = torch.cat([output.softmax(1).mean((2, 3)) for output, _ in said]).mean(0)
+        outputs = list(outputs_on(experiment, task, frames, frames.with_inputs(experiment.config.inputs)))
+        prior = torch.cat([output.softmax(1).mean((2, 3)) for output, _ in outputs]).mean(0)
         for strength in map(float, options.strengths.split(",")):
             metrics = Metrics([task])
             offset = strength * prior.log()[:, None, None]
-            for output, truth in said:
+            for output, truth in outputs:
                 metrics.update({task.name: learning(task).decide(output - offset)}, {task.name: truth})
-            found = metrics.compute()[task.name]
-            values = (found[name] for name in ("miou", "pixel_accuracy", "mean_accuracy"))
+            scores = metrics.compute()[task.name]
+            values = (scores[name] for name in ("miou", "pixel_accuracy", "mean_accuracy"))
             labels, name = experiment.config.labels.get(task.name), experiment.config.experiment
-            shown = " | ".join(f"{100 * value:.2f}" for value in values)
-            print(f"| {name}, {labels} labels | {strength:g} | {shown} |")
+            cells = " | ".join(f"{100 * value:.2f}" for value in values)
+            print(f"| {name}, {labels} labels | {strength:g} | {cells} |")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""What a network costs with different backbones: parameters, multiply-adds, and latency on this machine's processors.
+"""Cost of networks with different backbones: parameters, multiply-adds, and latency on this machine's processors.
 
     python -m benchmarks.backbones [BACKBONE ...] [--size HEIGHTxWIDTH] [--classes N] [--rounds N] [--own-widths]
         [--decoders DECODER ...]
 
-Networks of RGB → segmentation + depth, by default with both decoders of mtinet, mti and heads; fpn and dpt are networks
-of their own, dpt for backbones that are vision transformers. Sizes are counted, not computed with
+Networks of RGB → segmentation + depth, by default with both decoders of mtinet, mti and heads; fpn and dpt are separate
+networks, dpt for backbones that are vision transformers. Sizes are counted without running the network
 (trainer/model/size.py). Latency is the median time of a forward pass on one frame in evaluation, with channels-last
-memory and all threads; the networks take turns, so that a disturbance meets all of them. ``--rounds 0`` counts
-alone, and ``--own-widths`` gives the decoder the backbone's widths (model.widths=null). Prints a Markdown table.
+memory and all threads; the networks are timed in turn, so that disturbances affect all of them. ``--rounds 0`` only
+counts, and ``--own-widths`` gives the decoder the backbone's widths (model.widths=null). Prints a Markdown table.
 """
 
 import argparse
@@ -56,12 +56,12 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, one frame of {options.size}, {options.classes} classes and depth\n")
     print("| backbone | decoder | parameters: backbone | decoder | multiply-adds: backbone | decoder | latency |")
     print("|---|---|---|---|---|---|---|")
-    for number, each in enumerate(descriptions):
-        found = size_of(each, size)
-        counts = [f"{number / 1e6:.2f} M" for number in (found.backbone, found.decoder)]
-        counts += [f"{number / 1e9:.2f} G" for number in found.multiply_adds]
+    for number, description in enumerate(descriptions):
+        size_counts = size_of(description, size)
+        counts = [f"{number / 1e6:.2f} M" for number in (size_counts.backbone, size_counts.decoder)]
+        counts += [f"{number / 1e9:.2f} G" for number in size_counts.multiply_adds]
         latency = f"{milliseconds[number]:.0f} ms" if milliseconds else "–"
-        print(f"| `{each.backbone}` | {decoder_of(each)} | {' | '.join(counts)} | {latency} |")
+        print(f"| `{description.backbone}` | {decoder_of(description)} | {' | '.join(counts)} | {latency} |")
 
 
 def _network(decoder: str) -> dict[str, str]:
@@ -69,22 +69,22 @@ def _network(decoder: str) -> dict[str, str]:
 
 
 def decoder_of(description: Architecture) -> str:
-    """What stands behind the backbone, in a word."""
+    """Return the name of the decoder, or of a network other than mtinet."""
     return description.decoder if description.name == "mtinet" else description.name
 
 
 @torch.inference_mode()
 def latencies(descriptions: list[Architecture], rgb: torch.Tensor, rounds: int) -> list[float]:
-    """The median milliseconds of each network's forward pass; the first round warms up."""
-    networks = [network_of(each).eval().to(memory_format=torch.channels_last) for each in descriptions]  # type: ignore[call-overload]
-    taken: list[list[float]] = [[] for _ in networks]
+    """Return the median milliseconds of each network's forward pass; the first round is a warm-up."""
+    networks = [network_of(description).eval().to(memory_format=torch.channels_last) for description in descriptions]  # type: ignore[call-overload]
+    times: list[list[float]] = [[] for _ in networks]
     for number in range(rounds + 1):
-        for network, seconds in zip(networks, taken, strict=True):
-            began = time.perf_counter()
+        for network, seconds in zip(networks, times, strict=True):
+            start = time.perf_counter()
             network({"rgb": rgb})
             if number:
-                seconds.append(time.perf_counter() - began)
-    return [1000 * statistics.median(seconds) for seconds in taken]
+                seconds.append(time.perf_counter() - start)
+    return [1000 * statistics.median(seconds) for seconds in times]
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
-"""What a data set and a number of nodes ask of storage, network and time: formulas for your figures.
+"""Storage, network and time needed for a data set and a number of nodes: formulas for your figures.
 
     python -m benchmarks.capacity [--frames N] [--labelled N] [--nodes 1,2,4] [--gpus N] [--step-ms MS] ...
 
-Formulas (F frames in all, L of them in an epoch of the teacher, N nodes of G GPUs, R = N·G ranks, B frames of a rank in
-a step):
+Formulas (F frames in total, L of them in an epoch of the teacher, N nodes of G GPUs, R = N·G ranks, B frames per rank
+and step):
 
-    storage          F · bytes of a frame
-    shards           F / samples of a shard, two files each
+    storage          F · bytes per frame
+    shards           F / samples per shard, two files each
     step             t + t_allreduce · (1 − overlap), t of one rank alone
     t_allreduce      2·(G−1)/G · P/w_node  +  2·(N−1)/N · P/w_net  +  latency · 2·(G−1 + N−1), P = 4 · parameters bytes:
                      a ring in each node, then one over the nodes (Patarasuk and Yuan, "Bandwidth optimal all-reduce
                      algorithms for clusters of workstations", JPDC 2009)
     samples/s        R · B / step
-    reading          samples/s · bytes of a frame, over all nodes
-    decoding         samples/s of a node · time to decode a frame: cores that are busy with it
-    labelling        (F − L) / (R · frames a rank labels in a second)
-    checkpoint       3 · P (weights, two moments), written by one node every so many minutes
+    reading          samples/s · bytes per frame, over all nodes
+    decoding         samples/s per node · time to decode a frame = busy cores
+    labelling        (F − L) / (R · frames that a rank labels per second)
+    checkpoint       3 · P (weights, two moments), written by one node at an interval of minutes
 
-Simulated, not measured: a cluster has stragglers, shared disks and other users, of which this knows nothing.
+Simulated, not measured: stragglers, shared disks and other users of a cluster are not modelled.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from rich.table import Table
 
 @dataclass
 class Site:
-    """What is known of data, network and machines. Bytes, seconds."""
+    """Properties of data, network and machines, in bytes and seconds."""
 
     frames: int
     labelled: int
@@ -49,7 +49,7 @@ class Site:
 
 
 def allreduce(site: Site, nodes: int) -> float:
-    """Seconds to sum the gradients of all ranks."""
+    """Return the seconds of an all-reduce of the gradients."""
     size, gpus = 4 * site.parameters, site.gpus
     inside = 2 * (gpus - 1) / gpus * size / site.within
     across = 2 * (nodes - 1) / nodes * size / site.between
@@ -57,7 +57,7 @@ def allreduce(site: Site, nodes: int) -> float:
 
 
 def row(site: Site, nodes: int) -> dict[str, float]:
-    """Everything that depends on the number of nodes."""
+    """Return everything that depends on the number of nodes."""
     ranks = nodes * site.gpus
     waiting = allreduce(site, nodes)
     step = site.step + waiting * (1 - site.overlap)
@@ -79,42 +79,42 @@ def row(site: Site, nodes: int) -> dict[str, float]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = arguments.add_argument
-    add("--frames", type=int, default=22_973, help="in the data set (default: Cityscapes, fine and coarse)")
-    add("--labelled", type=int, default=2_975, help="that the teacher trains on")
-    add("--frame-mb", type=float, default=3.0, help="of a frame in the shards (python -m benchmarks.loader)")
+    add("--frames", type=int, default=22_973, help="frames in the data set (default: Cityscapes, fine and coarse)")
+    add("--labelled", type=int, default=2_975, help="frames that the teacher trains on")
+    add("--frame-mb", type=float, default=3.0, help="MB per frame in the shards (python -m benchmarks.loader)")
     add("--samples-per-shard", type=int, default=256)
-    add("--decode-ms", type=float, default=100.0, help="of one core for a frame (python -m benchmarks.loader)")
-    add("--parameters", type=float, default=23.8e6, help="of the network")
-    add("--batch", type=int, default=2, help="frames of a rank in a step")
-    add("--step-ms", type=float, required=True, help="of one GPU alone (python -m benchmarks.step)")
-    add("--label-fps", type=float, required=True, help="frames that one GPU labels in a second")
+    add("--decode-ms", type=float, default=100.0, help="time of one core per frame (python -m benchmarks.loader)")
+    add("--parameters", type=float, default=23.8e6, help="parameters of the network")
+    add("--batch", type=int, default=2, help="frames per rank and step")
+    add("--step-ms", type=float, required=True, help="step time of a single GPU (python -m benchmarks.step)")
+    add("--label-fps", type=float, required=True, help="frames that one GPU labels per second")
     add("--within-gb", type=float, default=100.0, help="GB/s between the GPUs of a node")
     add("--between-gb", type=float, default=12.5, help="GB/s between nodes (12.5: 100 Gbit/s)")
-    add("--latency-us", type=float, default=20.0, help="of a message")
+    add("--latency-us", type=float, default=20.0, help="latency of a message")
     add("--overlap", type=float, default=0.5, help="share of the all-reduce hidden behind the backward pass")
     add("--nodes", default="1,2,4,8,16,32,64,128")
-    add("--gpus", type=int, default=8, help="of a node")
+    add("--gpus", type=int, default=8, help="GPUs per node")
     add("--epochs", type=int, default=100)
     add("--checkpoint-minutes", type=float, default=10.0)
-    o = arguments.parse_args()
+    options = arguments.parse_args()
     site = Site(
-        frames=o.frames,
-        labelled=o.labelled,
-        frame_bytes=o.frame_mb * 1e6,
-        samples_per_shard=o.samples_per_shard,
-        decode=o.decode_ms / 1e3,
-        parameters=o.parameters,
-        batch=o.batch,
-        step=o.step_ms / 1e3,
-        label_rate=o.label_fps,
-        within=o.within_gb * 1e9,
-        between=o.between_gb * 1e9,
-        latency=o.latency_us / 1e6,
-        overlap=o.overlap,
-        gpus=o.gpus,
-        epochs=o.epochs,
+        frames=options.frames,
+        labelled=options.labelled,
+        frame_bytes=options.frame_mb * 1e6,
+        samples_per_shard=options.samples_per_shard,
+        decode=options.decode_ms / 1e3,
+        parameters=options.parameters,
+        batch=options.batch,
+        step=options.step_ms / 1e3,
+        label_rate=options.label_fps,
+        within=options.within_gb * 1e9,
+        between=options.between_gb * 1e9,
+        latency=options.latency_us / 1e6,
+        overlap=options.overlap,
+        gpus=options.gpus,
+        epochs=options.epochs,
     )
-    report(site, [int(nodes) for nodes in o.nodes.split(",")], o.checkpoint_minutes)
+    report(site, [int(nodes) for nodes in options.nodes.split(",")], options.checkpoint_minutes)
 
 
 def report(site: Site, nodes: list[int], minutes: float) -> None:

@@ -1,4 +1,4 @@
-"""Have the losses flattened? The training curves of runs as a picture, and the last tenth against the tenth before.
+"""Convergence of training losses: the curves of runs as a picture, and the last tenth against the tenth before.
 
     python -m benchmarks.curves RUN [RUN ...] --out curves.png
 
@@ -36,14 +36,14 @@ def main() -> None:
 
 
 def curve(run: Path) -> tuple[list[int], list[float]]:
-    """Steps and total training losses of a run's ``metrics.jsonl``."""
+    """Return steps and total training losses from a run's ``metrics.jsonl``."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     lines = [line for line in lines if "loss" in line]
     return [line["step"] for line in lines], [line["loss"]["total"] for line in lines]
 
 
 def smooth(values: list[float], width: int = 9) -> list[float]:
-    """A running mean, shorter at the ends."""
+    """Return a running mean, with a shorter window at the ends."""
     half = width // 2
     return [fmean(values[max(i - half, 0) : i + half + 1]) for i in range(len(values))]
 

@@ -1,9 +1,9 @@
-"""A label curve from rows that outlived their runs (``python -m benchmarks.rows``): its table, and its picture.
+"""A label curve from the CSV of ``python -m benchmarks.rows``, without the runs: its table and its picture.
 
     python -m benchmarks.labelcurve ROWS.csv [--roles umst-s,umst-ps,mmst] [--task semseg] [--out CURVE.png]
 
-What ``tutelage curve`` prints of finished runs, from their lines of CSV. Budgets where a network is missing have its
-columns empty; the baseline's own count for what the others are as good as.
+Prints the same as ``tutelage curve`` for finished runs. Columns of a network are empty for budgets where it is missing;
+the other networks are compared with all budgets of the baseline.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from analysis.curve.picture import draw
 from analysis.curve.table import tabulate
 from analysis.results.headlines import HEADLINES
 from analysis.results.table import as_rich
-from trainer.progress import say, show
+from trainer.progress import log, show
 
 
 def main() -> None:
@@ -29,13 +29,13 @@ def main() -> None:
     for table in tabulate(curve):
         show(as_rich(table))
         for note in table.notes:
-            say(note)
+            log(note)
     if options.out:
         draw(curve, options.out)
 
 
 def curve_of(path: Path, roles: list[str], task: str) -> LabelCurve:
-    """The curves of a task's headline metrics, by role over budgets and seeds."""
+    """Return the curves of a task's headline metrics, by role over budgets and seeds."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["experiment"] in roles]
     budgets = sorted({int(row[f"labels {task}"]) for row in rows})
@@ -43,8 +43,8 @@ def curve_of(path: Path, roles: list[str], task: str) -> LabelCurve:
 
     def metric_curve(metric: str) -> MetricCurve:
         def values(role: str, count: int) -> dict[int, float]:
-            of = [row for row in rows if row["experiment"] == role and int(row[f"labels {task}"]) == count]
-            return {int(row["seed"]): float(row[f"{task} {metric}"]) for row in of}
+            seed_rows = [row for row in rows if row["experiment"] == role and int(row[f"labels {task}"]) == count]
+            return {int(row["seed"]): float(row[f"{task} {metric}"]) for row in seed_rows}
 
         points = tuple(Point(count, *(values(role, count) for role in roles)) for count in budgets)
         return MetricCurve(task, metric, student, baseline, teacher, points)

@@ -1,10 +1,10 @@
-"""What a labelling pass takes beside its network's forward passes: frames a second of both, in turn.
+"""Overhead of a labelling pass over its network's forward passes: frames per second of both, in turn.
 
     python -m benchmarks.labelling CONFIG [key=value ...] [--rounds N]
 
-CONFIG is a teacher that is trained. A pass reads, decodes, computes, decides, encodes and writes, as ``tutelage label``
-does, into a folder that is deleted afterwards; the bare forward passes are of as many frames, in batches of the same
-size that lie ready. The first round warms up and is not counted.
+CONFIG is a trained teacher. A pass reads, decodes, computes, decides, encodes and writes, as ``tutelage label`` does,
+into a folder that is deleted afterwards; the bare forward passes run on the same number of frames, in preloaded batches
+of the same size. The first round is a warm-up and is not counted.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from trainer.pseudolabels.labelling import label
 from trainer.runs import checkpoint
 
 READY = 4
-"""Batches that the bare forward passes go over again and again."""
+"""Number of preloaded batches, over which the bare forward passes cycle."""
 
 
 def main() -> None:
@@ -37,27 +37,27 @@ def main() -> None:
         run = Path(name) / "run"
         shutil.copytree(Experiment(options.config, options.overrides).folder, run)
         experiment = Experiment(options.config, [*options.overrides, f"run.path={run}"])
-        bare = Bare(experiment)
+        bare = BareForward(experiment)
         ratios, rates = [], []
         for number in range(options.rounds + 1):
             shutil.rmtree(experiment.labels, ignore_errors=True)
-            began = time.perf_counter()
+            start = time.perf_counter()
             label(experiment)
-            between = time.perf_counter()
+            labelled_at = time.perf_counter()
             bare()
-            passes, forward = between - began, time.perf_counter() - between
+            label_seconds, forward_seconds = labelled_at - start, time.perf_counter() - labelled_at
             if number:
-                ratios.append(forward / passes)
-                rates.append((bare.frames / passes, bare.frames / forward))
-    own, other = (statistics.median(of) for of in zip(*rates, strict=True))
+                ratios.append(forward_seconds / label_seconds)
+                rates.append((bare.frames / label_seconds, bare.frames / forward_seconds))
+    label_rate, forward_rate = (statistics.median(values) for values in zip(*rates, strict=True))
     low, high = min(ratios), max(ratios)
     print(f"{torch.get_num_threads()} threads, {bare.frames} frames, batches of {bare.size}, {options.rounds} rounds")
-    print(f"label {own:.1f} frames/s, bare forward passes {other:.1f} frames/s (medians)")
+    print(f"label {label_rate:.1f} frames/s, bare forward passes {forward_rate:.1f} frames/s (medians)")
     print(f"ratio {statistics.median(ratios):.3f}, median of the rounds ({low:.3f} to {high:.3f})")
 
 
-class Bare:
-    """The forward passes of a labelling pass, on inputs that lie ready."""
+class BareForward:
+    """The forward passes of a labelling pass, on preloaded inputs."""
 
     def __init__(self, experiment: Experiment) -> None:
         frames, mask = experiment.frames_to_label()
@@ -68,9 +68,9 @@ class Bare:
         loader = FrameLoader(frames, frames.by_shard(mask), experiment.config.inputs, [], size=experiment.size)
         self.tasks = loader.tasks
         count = min(READY * self.size, self.frames)
-        places = [Position(0, place, 0, place) for place in range(count)]
+        places = [Position(0, index, 0, index) for index in range(count)]
         batches = [places[start : start + self.size] for start in range(0, count, self.size)]
-        ready = [batch for of in batches for batch in load_batches(loader, Collate(loader.tasks), of)]
+        ready = [batch for positions in batches for batch in load_batches(loader, Collate(loader.tasks), positions)]
         inputs = experiment.config.inputs
         self.ready = [batch.to(torch.device(device)).inputs(inputs, torch.channels_last) for batch in ready]
 

@@ -1,12 +1,10 @@
-"""Cityscapes-sized frames: one teacher step on 512x1024 windows and one labelling step on whole frames, time and
-memory.
+"""Time and memory for frames of Cityscapes' size: a teacher step on 512x1024 windows, and labelling of whole frames.
 
     python -m benchmarks.large_frames [--backbone NAME] [--threads N]
 
-Renders a few rooms at 1024x2048, lays them out as Cityscapes lays out its download (labelIds, disparity, camera),
-prepares them with ``tutelage prepare cityscapes``, and runs configs/cityscapes/mmmt-d.yaml. The frames are made;
-their size, members and file formats are Cityscapes' own. Each stage is a process of its own, so that its peak memory
-is its own.
+Renders a few rooms at 1024x2048 in the layout of the Cityscapes download (labelIds, disparity, camera), prepares them
+with ``tutelage prepare cityscapes``, and runs configs/cityscapes/mmmt-d.yaml. The frames are synthetic; their size,
+members and file formats are those of Cityscapes. Each stage runs in a separate process, to measure its peak memory.
 """
 
 import argparse
@@ -45,30 +43,30 @@ def main() -> None:
         config = "configs/cityscapes/mmmt-d.yaml"
         raw, packed = str(folder / "raw"), str(folder / "shards")
         stage("prepare 7 frames", ["prepare", "cityscapes", raw, packed, "--jobs", "1"], options.threads)
-        one = stage("train 1 step of 2", ["train", config, *settings, "train.steps=1"], options.threads)
-        again = [*settings, "train.steps=3", f"run.path={folder / 'longer'}"]
-        three = stage("train 3 steps of 2", ["train", config, *again], options.threads)
+        one_step = stage("train 1 step of 2", ["train", config, *settings, "train.steps=1"], options.threads)
+        longer = [*settings, "train.steps=3", f"run.path={folder / 'longer'}"]
+        three_steps = stage("train 3 steps of 2", ["train", config, *longer], options.threads)
         stage("label 2 whole frames", ["label", config, *settings, "train.steps=1"], options.threads)
-        print(f"a step without start-up: {(three - one) / 2:.1f} s")
+        print(f"a step without start-up: {(three_steps - one_step) / 2:.1f} s")
 
 
 def stage(title: str, words: list[str], threads: int) -> float:
-    """Run a command of tutelage in a process of its own and print its time and peak memory."""
-    began = time.perf_counter()
-    measured = "import resource, sys; from launchers.cli import main; status = main(sys.argv[1:]); "
-    measured += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(status)"
+    """Run a command of tutelage in a new process and print its time and peak memory."""
+    start = time.perf_counter()
+    script = "import resource, sys; from launchers.cli import main; status = main(sys.argv[1:]); "
+    script += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(status)"
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run([sys.executable, "-c", measured, *words], env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    seconds = time.perf_counter() - began
-    megabytes = int(done.stdout.split()[-1]) / 1e3
+    process = subprocess.run([sys.executable, "-c", script, *words], env=environment, capture_output=True, text=True)
+    if process.returncode:
+        sys.exit(process.stderr)
+    seconds = time.perf_counter() - start
+    megabytes = int(process.stdout.split()[-1]) / 1e3
     print(f"{title}: {seconds:.1f} s with start-up, peak {megabytes:.0f} MB, {threads} threads", flush=True)
     return seconds
 
 
 def lay_out(root: Path, train: int, val: int) -> None:
-    """Rendered rooms in the folders and formats of the official download."""
+    """Write rendered rooms in the folders and formats of the official download."""
     source = Scenes(train, val, SIZE)
     camera = {"extrinsic": {"baseline": BASELINE}, "intrinsic": {"fx": FX, "fy": FX, "u0": 1024.0, "v0": 512.0}}
     for split, keys in source.splits.items():
@@ -81,12 +79,12 @@ def lay_out(root: Path, train: int, val: int) -> None:
                 ("gtFine", "gtFine_labelIds.png", IDS[frame.labels["semseg"]]),
                 ("disparity", "disparity.png", disparity),
             ):
-                place = root / kind / split / "made"
-                place.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(np.asarray(image)).save(place / f"{stem}_{ending}", compress_level=1)
-            place = root / "camera" / split / "made"
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{stem}_camera.json").write_text(json.dumps(camera))
+                folder = root / kind / split / "made"
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.asarray(image)).save(folder / f"{stem}_{ending}", compress_level=1)
+            folder = root / "camera" / split / "made"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{stem}_camera.json").write_text(json.dumps(camera))
 
 
 if __name__ == "__main__":

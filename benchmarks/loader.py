@@ -1,9 +1,9 @@
-"""How many frames a second one thread reads, decodes and augments, and what a frame weighs on the disk.
+"""Frames per second that one thread reads, decodes and augments, and the size of a frame on the disk.
 
     python -m benchmarks.loader CONFIG [key=value ...] [--seconds N]
 
-In this process, with one thread and no network; the first batches, which open the shards, do not count. Files come from
-the operating system's cache where it has them: a cold disk or a network adds its own time, which runs beside.
+Runs in this process, with one thread and no neural network; the first batches, which open the shards, are not counted.
+Files may come from the operating system's cache: a cold disk or a network adds its own time, in parallel.
 """
 
 import argparse
@@ -32,14 +32,14 @@ def main() -> None:
     batches = TrainingData.of(config, experiment.training_frames()).batches(Batches(size), 0, 10**9)
     for batch in itertools.islice(batches, WARM_UP):
         shape = tuple(batch.rgb.shape[2:])
-    began, count = time.perf_counter(), 0
-    while (seconds := time.perf_counter() - began) < options.seconds:
+    start, count = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - start) < options.seconds:
         next(batches)
         count += size
     shards = experiment.manifest.shards(TRAIN)
-    weight = sum(shard.bytes for shard in shards) / sum(shard.samples for shard in shards)
+    frame_bytes = sum(shard.bytes for shard in shards) / sum(shard.samples for shard in shards)
     print(f"{count / seconds:.1f} frames/s, {1000 * seconds / count:.1f} ms a frame of {shape[0]}x{shape[1]}")
-    print(f"{weight / 1e6:.3f} MB a frame in the shards, {weight * count / seconds / 1e6:.1f} MB/s read")
+    print(f"{frame_bytes / 1e6:.3f} MB a frame in the shards, {frame_bytes * count / seconds / 1e6:.1f} MB/s read")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What it brings to keep the memory of freed tensors: training steps with and without :mod:`trainer.memory`.
+"""Benefit of keeping the memory of freed tensors: training steps with and without :mod:`trainer.memory`.
 
     python -m benchmarks.memory CONFIG [key=value ...] [--rounds N] [--steps N]
 
-Every round starts two trainings, one after the other. Prints the median step and the largest memory of both, and their
-ratios.
+Every round starts two trainings, one after the other. Prints the median step time and the peak memory of both, and
+their ratios.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from itertools import pairwise
 from trainer.experiment import Experiment
 from trainer.trainstage import trainer_of
 
-ENVIRONMENT = {"given back": {"MALLOC_ARENA_TEST": "8"}, "kept": {}}  # glibc's own value: said, so it stays
+ENVIRONMENT = {"given back": {"MALLOC_ARENA_TEST": "8"}, "kept": {}}  # glibc's default: setting it keeps it fixed
 
 
 def main() -> None:
@@ -34,22 +34,24 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(options.config, options.overrides, options.steps)))
         return
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ENVIRONMENT}
+    figures: dict[str, list[tuple[float, float]]] = {way: [] for way in ENVIRONMENT}
     for _ in range(options.rounds):
         for way, setting in ENVIRONMENT.items():
             command = [sys.executable, "-m", "benchmarks.memory", *sys.argv[1:], "--measure"]
             out = subprocess.run(command, env=os.environ | setting, check=True, stdout=subprocess.PIPE).stdout
-            found[way].append(json.loads(out.splitlines()[-1]))
-    medians = {way: [statistics.median(figures) for figures in zip(*of, strict=True)] for way, of in found.items()}
+            figures[way].append(json.loads(out.splitlines()[-1]))
+    medians = {
+        way: [statistics.median(values) for values in zip(*pairs, strict=True)] for way, pairs in figures.items()
+    }
     for way, (seconds, gigabytes) in medians.items():
-        rounds = " ".join(f"{1000 * seconds:.0f}" for seconds, _ in found[way])
+        rounds = " ".join(f"{1000 * seconds:.0f}" for seconds, _ in figures[way])
         print(f"{way:10} {1000 * seconds:7.0f} ms a step (rounds: {rounds}), {gigabytes:.2f} GB")
-    time_ratio, memory_ratio = (kept / back for kept, back in zip(medians["kept"], medians["given back"], strict=True))
+    time_ratio, memory_ratio = (a / b for a, b in zip(medians["kept"], medians["given back"], strict=True))
     print(f"kept / given back: {time_ratio:.2f} of the time, {memory_ratio:.2f} of the memory")
 
 
 def measure(config: str, overrides: list[str], steps: int) -> tuple[float, float]:
-    """The median seconds of a training step after the first four, and the largest memory of the process, in GB."""
+    """Return the median seconds of a training step after the first four, and the peak memory of the process in GB."""
     with tempfile.TemporaryDirectory() as folder:
         fixed = [f"run.path={folder}", f"train.steps={steps}", f"checkpoint.every={steps + 1}"]
         trainer = trainer_of(Experiment(config, [*overrides, *fixed]))

@@ -1,14 +1,14 @@
-"""What the order of samples costs on data sets of any size, and how well a window of shards shuffles.
+"""Cost of the sample order on data sets of any size, and quality of the shuffling by a window of shards.
 
     python -m benchmarks.order [--samples N] [--shards N] [--window N]
 
-The cost: seconds to the first position of a run (from the shards' counts, as a rank has them), to any other
-position of that epoch, to a position of any other epoch, and to the next position; each the least and the median of
-several, since other jobs on a machine only ever add to a time. Memory is a fresh process's: its peak less its peak
-after ``import numpy``.
+Cost: time to the first position of a run (from the shards' counts, as a rank has them), to any other position of that
+epoch, to a position of any other epoch, and to the next position; each as the minimum and the median of several, since
+other jobs on a machine only ever add to a time. Memory is measured in a new process: its peak minus its peak after
+``import numpy``.
 
-The shuffling, on a million samples in a thousand shards: where samples end up that stand together in storage, for
-several windows and for a window of all shards, which is a permutation of all samples.
+Shuffling, on a million samples in a thousand shards: the positions of samples that are adjacent in storage, for several
+windows and for a window of all shards, which is a permutation of all samples.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from shards.order import Order
 
 BATCH = 64
 SIZE, SHARDS = 1_000_000, 1000
-"""What shuffling is measured on: every position of an epoch."""
+"""Samples and shards with which shuffling is measured, at every position of an epoch."""
 
-# VmHWM, because ru_maxrss starts at what the process weighed that started this one
+# VmHWM, because ru_maxrss starts at the size of the parent process
 MEMORY = """
 import sys
 import numpy as np
@@ -60,12 +60,12 @@ def main() -> None:
 
 
 def counts_of(samples: int, shards: int) -> np.ndarray:
-    """Samples of each shard, as even as they go. int64 ``(shards,)``."""
+    """Return the samples of each shard, as even as possible. int64 ``(shards,)``."""
     return np.arange(1, shards + 1) * samples // shards - np.arange(shards) * samples // shards
 
 
 def cost(samples: int, shards: int, window: int) -> Table:
-    """Time and memory of :class:`Order`."""
+    """Return a table of time and memory of :class:`Order`."""
     counts = counts_of(samples, shards)
     random = np.random.default_rng(0)
     order = Order(counts, 1, window=window)
@@ -79,59 +79,59 @@ def cost(samples: int, shards: int, window: int) -> Table:
     def other_epoch() -> None:
         order.locate(int(random.integers(1, 2**31)), int(random.integers(samples)))
 
-    def following() -> None:  # a thousand, because one is too short for the clock
+    def following() -> None:  # a thousand, because a single one is too short to time
         for position in range(start, start + 1000):
             order.locate(0, position % samples)
 
     table = Table(title=f"{samples:,} samples in {shards:,} shards, windows of {window}")
     for name in ("", "least", "median", "slowest"):
         table.add_column(name, justify="right" if name else "left")
-    first_row = timed(first, 20)
+    first_row = time_calls(first, 20)
     order.locate(0, 0)
     rows = [
         ("first position of a run", first_row, 1),
-        ("any position of that epoch", timed(anywhere, 200), 1),
-        ("any position of another epoch", timed(other_epoch, 20), 1),
+        ("any position of that epoch", time_calls(anywhere, 200), 1),
+        ("any position of another epoch", time_calls(other_epoch, 20), 1),
     ]
     start = int(random.integers(samples))
     order.locate(0, start % samples)
-    rows.append(("the next position (mean of 1000)", timed(following, 50), 1000))
-    for name, seconds, each in rows:
+    rows.append(("the next position (mean of 1000)", time_calls(following, 50), 1000))
+    for name, seconds, calls in rows:
         figures = (min(seconds), statistics.median(seconds), max(seconds))
-        table.add_row(name, *(f"{1000 * figure / each:.4g} ms" for figure in figures))
-    words = [sys.executable, "-c", MEMORY, *map(str, (samples, shards, window))]
-    imports, used = map(int, subprocess.run(words, check=True, capture_output=True, text=True).stdout.split())
+        table.add_row(name, *(f"{1000 * figure / calls:.4g} ms" for figure in figures))
+    command = [sys.executable, "-c", MEMORY, *map(str, (samples, shards, window))]
+    imports, used = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     table.add_section()
     table.add_row("memory of the order", f"{used / 1000:.3g} MB", "", "")
     table.add_row("memory of what is imported for it", f"{imports / 1000:.3g} MB", "", "")
     return table
 
 
-def timed(call: Callable[[], None], times: int) -> list[float]:
-    """Seconds of each call."""
+def time_calls(call: Callable[[], None], times: int) -> list[float]:
+    """Return the seconds of each call."""
     seconds = []
     for _ in range(times):
-        began = time.perf_counter()
+        start = time.perf_counter()
         call()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
     return seconds
 
 
 def shuffling(windows: list[int]) -> Table:
-    """What a window leaves of the order in storage."""
+    """Return a table of how much of the storage order remains after shuffling with each window."""
     title = f"shuffling {SIZE:,} samples in {SHARDS:,} shards (travel and spread as shares of the epoch, means)"
     table = Table(title=title)
     columns = ("window", "travel", "a shard's spread", "neighbours that stay", f"shards in {BATCH} samples", "fewest")
     for name in columns:
         table.add_column(name, justify="right")
-    for window in [*(each for each in windows if each < SHARDS), SHARDS]:
-        shards, numbers = storage(window)
+    for window in [*(size for size in windows if size < SHARDS), SHARDS]:
+        shards, numbers = storage_positions(window)
         place = shards * (SIZE // SHARDS) + numbers
         travelled = np.abs(place - np.arange(SIZE)) / SIZE
         stay = int((np.abs(np.diff(place)) == 1).sum())
         batches = np.sort(shards[: SIZE // BATCH * BATCH].reshape(-1, BATCH))
         distinct = 1 + (np.diff(batches) != 0).sum(axis=1)
-        by_shard = np.argsort(shards, kind="stable").reshape(SHARDS, -1)  # positions of each shard's samples, rising
+        by_shard = np.argsort(shards, kind="stable").reshape(SHARDS, -1)  # ascending positions of each shard's samples
         spread = (by_shard[:, -1] - by_shard[:, 0]).mean() / SIZE
         table.add_row(
             str(window) if window < SHARDS else "all: a full permutation",
@@ -144,11 +144,11 @@ def shuffling(windows: list[int]) -> Table:
     return table
 
 
-def storage(window: int) -> tuple[np.ndarray, np.ndarray]:
-    """Shard and number within the shard of every position of an epoch."""
+def storage_positions(window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return shard and number within the shard of every position of an epoch."""
     order = Order(counts_of(SIZE, SHARDS), 1, window=window)
-    places = np.array([order.locate(0, position) for position in range(SIZE)])
-    return places[:, 0], places[:, 1]
+    located = np.array([order.locate(0, position) for position in range(SIZE)])
+    return located[:, 0], located[:, 1]
 
 
 if __name__ == "__main__":

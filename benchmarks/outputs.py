@@ -1,4 +1,4 @@
-"""What a finished run's network says of frames, for benchmarks that look at its probabilities."""
+"""Outputs of a finished run's network, for benchmarks of its probabilities."""
 
 from collections.abc import Iterator
 
@@ -24,21 +24,21 @@ def outputs_on(
     flip: bool = False,
     count: int | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Output ``(1, C, H, W)`` and truth of each frame of a mask, one at a time.
+    """Yield output ``(1, C, H, W)`` and truth of each frame of a mask, one at a time.
 
     Args:
         flip: whether the mirrored frame is averaged in, as a teacher labels with ``label.flip``.
-        count: of the first frames; None for all.
+        count: number of first frames; None for all.
     """
     config = experiment.config
     network, _ = checkpoint.load_exported(experiment.exported, config.model.name)
     network.eval()
     chosen = frames.by_shard(mask)
     loader = FrameLoader(frames, chosen, config.inputs, [task.name], size=experiment.size)
-    collate, every = Collate(loader.tasks), InOrder([len(of) for of in chosen])
-    inputs = [known for known in loader.tasks if known.name in config.inputs]
-    for place in range(len(every) if count is None else min(count, len(every))):
-        for batch in load_batches(loader, collate, [every[place]]):
-            seen = batch.inputs(config.inputs, torch.channels_last)
-            outputs, _ = outputs_of(lambda x: network(x).final, seen, [task], inputs, flip=flip)
+    collate, order = Collate(loader.tasks), InOrder([len(positions) for positions in chosen])
+    inputs = [other for other in loader.tasks if other.name in config.inputs]
+    for index in range(len(order) if count is None else min(count, len(order))):
+        for batch in load_batches(loader, collate, [order[index]]):
+            batch_inputs = batch.inputs(config.inputs, torch.channels_last)
+            outputs, _ = outputs_of(lambda x: network(x).final, batch_inputs, [task], inputs, flip=flip)
             yield outputs[task.name], batch.labels[task.name]

@@ -1,12 +1,12 @@
-"""What ``prepare --profile`` brings: samples a second and bytes of large frames from which crops are taken, one thread.
+"""Benefit of ``prepare --profile``: samples per second and bytes of large frames with crops, on one thread.
 
     python -m benchmarks.profiles [--photos FOLDER] [--frames N] [--rounds N]
 
-Frames of 2048×1024 as Cityscapes stores them (RGB, 16-bit depth and classes as PNG), of which training takes crops of
-512×1024: rendered rooms with a sensor's noise, or mosaics of a folder's own photographs (``rgb``, ``depth`` and
-``semseg`` of one size). For each profile an epoch of the training loader, augmentation off, beside webdataset that
-decodes the same PNG whole and crops it; all in turn, in one process, from the system's cache. What both give is
-compared first.
+Frames of 2048×1024 as stored by Cityscapes (RGB, 16-bit depth and classes as PNG), from which training takes crops of
+512×1024: rendered rooms with sensor noise, or mosaics of the photographs in a folder (``rgb``, ``depth`` and ``semseg``
+of one size). For each profile, an epoch of the training loader without augmentation is compared with webdataset, which
+decodes the same PNG completely and crops it; in turn, in one process, from the system's cache. The batches are first
+checked to be equal.
 """
 
 import argparse
@@ -40,7 +40,7 @@ DEPTH = Task("depth", "scalar", scale=1 / 128, unit="m")
 
 
 class Rooms:
-    """Rendered rooms, RGB as PNG, with the noise that a sensor has."""
+    """Rendered rooms with sensor noise, RGB as PNG."""
 
     name = "rooms"
 
@@ -57,7 +57,7 @@ class Rooms:
 
 
 class Photos:
-    """Mosaics of a folder's photographs: the statistics of real pictures, at the size of a large one."""
+    """Mosaics of a folder's photographs: large frames with the statistics of real pictures."""
 
     name = "photos"
 
@@ -71,8 +71,8 @@ class Photos:
         def mosaic(kind: str) -> np.ndarray:
             first = read(self.path(kind, 0))
             down, across = (-(-side // part) for side, part in zip(SIZE, first.shape[:2], strict=True))
-            of = [read(self.path(kind, position * down * across + part)) for part in range(down * across)]
-            rows = [np.concatenate(of[row * across : (row + 1) * across], 1) for row in range(down)]
+            photos = [read(self.path(kind, position * down * across + part)) for part in range(down * across)]
+            rows = [np.concatenate(photos[row * across : (row + 1) * across], 1) for row in range(down)]
             return np.concatenate(rows)[: SIZE[0], : SIZE[1]]
 
         rng = np.random.default_rng(position)
@@ -96,66 +96,72 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     options = arguments.parse_args()
     torch.set_num_threads(1)
-    keep_freed_memory()  # as in training, for all that is compared
+    keep_freed_memory()  # as in training, for all readers
     source = Photos(options.photos, options.frames) if options.photos else Rooms(options.frames)
     with tempfile.TemporaryDirectory() as folder:
-        made = {profile: pack(source, Path(folder, profile), profile=profile) for profile in PROFILES}
-        data = {profile: training(manifest) for profile, manifest in made.items()}
-        compare(*(next(ours(data[profile])) for profile in ("archive", "train")))
-        ways: dict[str, Callable[[], Iterator[object]]] = {"webdataset, PNG": lambda: plain(made["archive"])}
-        ways |= {f"--profile {profile}": lambda profile=profile: ours(data[profile]) for profile in PROFILES}  # type: ignore[misc]
-        seconds = {name: [] for name in ways}  # type: dict[str, list[float]]
+        manifests = {profile: pack(source, Path(folder, profile), profile=profile) for profile in PROFILES}
+        data = {profile: training_data(manifest) for profile, manifest in manifests.items()}
+        check_equal(*(next(tutelage_batches(data[profile])) for profile in ("archive", "train")))
+        readers: dict[str, Callable[[], Iterator[object]]] = {
+            "webdataset, PNG": lambda: webdataset_batches(manifests["archive"])
+        }
+        readers |= {
+            f"--profile {profile}": lambda profile=profile: tutelage_batches(data[profile])  # type: ignore[misc]
+            for profile in PROFILES
+        }
+        seconds = {name: [] for name in readers}  # type: dict[str, list[float]]
         for number in range(options.rounds + 1):
-            for name, way in ways.items():
-                began = time.perf_counter()
-                for _ in way():
+            for name, reader in readers.items():
+                start = time.perf_counter()
+                for _ in reader():
                     pass
-                seconds[name] += [time.perf_counter() - began] if number else []
+                seconds[name] += [time.perf_counter() - start] if number else []
         print(f"| {source.name} | ms a frame | spread | samples/s | as much as webdataset | MB a frame |")
         print("|---|---|---|---|---|---|")
-        for name, found in seconds.items():
-            taken = [1000 * each / options.frames for each in found]
-            manifest = made[name.partition(" ")[2]] if name.startswith("--") else made["archive"]
-            weight = sum(shard.bytes for shard in manifest.shards("train")) / options.frames / 1e6
-            middle = statistics.median(taken)
-            times = statistics.median(one / other for one, other in zip(seconds["webdataset, PNG"], found, strict=True))
-            spread = f"{min(taken):.1f} to {max(taken):.1f}"
-            print(f"| {name} | {middle:.1f} | {spread} | {1000 / middle:.1f} | {times:.1f}× | {weight:.2f} |")
+        for name, reader_seconds in seconds.items():
+            milliseconds = [1000 * value / options.frames for value in reader_seconds]
+            manifest = manifests[name.partition(" ")[2]] if name.startswith("--") else manifests["archive"]
+            megabytes = sum(shard.bytes for shard in manifest.shards("train")) / options.frames / 1e6
+            median = statistics.median(milliseconds)
+            pairs = zip(seconds["webdataset, PNG"], reader_seconds, strict=True)
+            speedup = statistics.median(reference / measured for reference, measured in pairs)
+            spread = f"{min(milliseconds):.1f} to {max(milliseconds):.1f}"
+            print(f"| {name} | {median:.1f} | {spread} | {1000 / median:.1f} | {speedup:.1f}× | {megabytes:.2f} |")
 
 
-def training(manifest: Manifest) -> TrainingData:
+def training_data(manifest: Manifest) -> TrainingData:
     names = [task.name for task in manifest.tasks]
     none = Augment(flip=False, zoom=[1.0], jitter=0.0)
     return TrainingData(ShardDataset(manifest), ["rgb"], names, crop=CROP, augment=none, num_workers=0)
 
 
-def ours(data: TrainingData) -> Iterator[object]:
+def tutelage_batches(data: TrainingData) -> Iterator[object]:
     return data.batches(Batches(2), 0, data.samples // 2)
 
 
-def plain(manifest: Manifest) -> Iterator[object]:
-    """What a reader of PNG writes with webdataset alone: whole images, then batches of crops."""
+def webdataset_batches(manifest: Manifest) -> Iterator[object]:
+    """Yield batches of crops as read with plain webdataset, which decodes whole PNG images."""
     rng = np.random.default_rng(0)
     tars = [str(manifest.folder / shard.file) for shard in manifest.shards("train")]
     batch: list[dict[str, torch.Tensor]] = []
     for sample in webdataset.WebDataset(tars, shardshuffle=False):
         top, left = (int(rng.integers(whole - part + 1)) for whole, part in zip(SIZE, CROP, strict=True))
-        cut: dict[str, torch.Tensor] = {}
+        crop: dict[str, torch.Tensor] = {}
         for name in ("rgb", *(task.name for task in manifest.tasks)):
             array = np.asarray(Image.open(io.BytesIO(sample[f"{name}.png"])))
             part = array[top : top + CROP[0], left : left + CROP[1]]
-            cut[name] = torch.from_numpy(np.ascontiguousarray(part if name != "depth" else part * np.float32(1 / 128)))
-        batch.append(cut)
+            crop[name] = torch.from_numpy(np.ascontiguousarray(part if name != "depth" else part * np.float32(1 / 128)))
+        batch.append(crop)
         if len(batch) == 2:
-            yield {name: torch.stack([each[name] for each in batch]) for name in batch[0]}
+            yield {name: torch.stack([crops[name] for crops in batch]) for name in batch[0]}
             batch = []
 
 
-def compare(one: object, other: object) -> None:
-    """Make sure that two batches are equal, bit for bit."""
-    assert one.rgb.equal(other.rgb)  # type: ignore[attr-defined]
-    for name, labels in one.labels.items():  # type: ignore[attr-defined]
-        assert labels.equal(other.labels[name]), name  # type: ignore[attr-defined]
+def check_equal(first: object, second: object) -> None:
+    """Check that two batches are equal, bit for bit."""
+    assert first.rgb.equal(second.rgb)  # type: ignore[attr-defined]
+    for name, labels in first.labels.items():  # type: ignore[attr-defined]
+        assert labels.equal(second.labels[name]), name  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Frames a second from a web server at some distance, with and without prefetch, against those from the disk.
+"""Frames per second from a web server at some distance, with and without prefetch, compared with the disk.
 
     python -m benchmarks.remote [--frames N] [--size HxW] [--samples-per-shard N] [--window N] [--latency MS ...]
 
-Makes a data set of rendered rooms, gives it away by a server in a process of its own, and reads one epoch of it from an
-empty cache, as training does with one thread, for each latency. The server behaves as one at that round-trip time does:
-it waits one before it answers, and sends as much between two waits as TCP would, from 10 segments on and twice as much
-each time up to ``--rate`` MB/s. Its first batch is counted apart, since nothing can be fetched before it is asked for.
+Makes a data set of rendered rooms, serves it from another process, and reads one epoch of it from an empty cache, as
+training does with one thread, for each latency. The server simulates that round-trip time: it waits once before it
+answers, and between two waits sends as much as TCP would, starting with 10 segments and doubling up to ``--rate`` MB/s.
+The first batch is counted separately, since prefetch cannot start before it is requested.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
-    window = _SEGMENTS  # of a connection, which grows with each answer
+    window = _SEGMENTS  # of a connection; it grows with each answer
 
     def do_GET(self) -> None:
         time.sleep(self.server.latency)
@@ -66,17 +66,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def epoch(data: str | Path, cache: Path, window: int) -> tuple[float, float]:
-    """Frames a second of an epoch after its first batch, and the seconds until that."""
-    began = time.perf_counter()
+    """Return the frames per second of an epoch after its first batch, and the seconds to the first batch."""
+    start = time.perf_counter()
     frames = ShardDataset(data, cache=Cache(cache))
     tasks = [task.name for task in frames.tasks]
     training = TrainingData(frames, ["rgb"], tasks, num_workers=1, shuffle_window=window)
     steps = training.samples // BATCH
     batches = training.batches(Batches(BATCH), 0, steps)
     next(batches)
-    first = time.perf_counter()
+    after_first = time.perf_counter()
     count = sum(len(batch.keys) for batch in itertools.islice(batches, steps - 1))
-    return count / (time.perf_counter() - first), first - began
+    return count / (time.perf_counter() - after_first), after_first - start
 
 
 def main() -> None:
@@ -86,8 +86,10 @@ def main() -> None:
     arguments.add_argument("--samples-per-shard", type=int, default=16, metavar="N")
     arguments.add_argument("--window", type=int, default=4, help="shards whose samples are mixed (data.shuffle_window)")
     arguments.add_argument("--latency", type=float, nargs="+", default=[1, 10, 50], metavar="MS", help="round trips")
-    arguments.add_argument("--rate", type=float, default=100, metavar="MB", help="a second, of each connection")
-    arguments.add_argument("--rounds", type=int, default=1, metavar="N", help="the best of so many epochs each")
+    arguments.add_argument("--rate", type=float, default=100, metavar="MB", help="MB per second of each connection")
+    arguments.add_argument(
+        "--rounds", type=int, default=1, metavar="N", help="number of epochs, of which the best counts"
+    )
     arguments.add_argument("--serve", nargs=2, metavar=("FOLDER", "MS"), help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.serve:
@@ -95,36 +97,36 @@ def main() -> None:
             print(server.server_address[1], flush=True)
             server.serve_forever()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as place:
-        measure(options, Path(place))
+    with tempfile.TemporaryDirectory() as workspace:
+        measure(options, Path(workspace))
 
 
-def measure(options: argparse.Namespace, place: Path) -> None:
-    size, folder, window = parse_size(options.size, "--size"), place / "data", options.window
+def measure(options: argparse.Namespace, workspace: Path) -> None:
+    size, folder, window = parse_size(options.size, "--size"), workspace / "data", options.window
     assert size is not None
     source = Scenes(options.frames, 2, size)
     shards = pack(source, folder, size=size, samples_per_shard=options.samples_per_shard).shards("train")
-    weight = sum(shard.bytes for shard in shards) / 1e6
-    print(f"{options.frames} frames of {options.size} in {len(shards)} shards, {weight:.0f} MB; window {window}")
+    megabytes = sum(shard.bytes for shard in shards) / 1e6
+    print(f"{options.frames} frames of {options.size} in {len(shards)} shards, {megabytes:.0f} MB; window {window}")
     threads = prefetch.THREADS
-    epoch(folder, place, window)  # imports, and the system's cache of files
-    found: dict[str, list[tuple[float, float]]] = {}
-    for number in range(options.rounds):  # all in turn, since what else the machine does changes
-        found.setdefault("disk", []).append(epoch(folder, place, window))
-        for latency, ahead in itertools.product(options.latency, (True, False)):
-            name = f"{latency:g} ms, {'prefetch' if ahead else 'none'}"
-            prefetch.THREADS = threads if ahead else 0
-            with served(folder, latency, options.rate) as url:
-                found.setdefault(name, []).append(epoch(url, place / f"cache {name} {number}", window))
-    local = max(found["disk"])[0]
-    for name, measured in found.items():
-        speed, first = max(measured)
+    epoch(folder, workspace, window)  # warms up imports and the system's file cache
+    figures: dict[str, list[tuple[float, float]]] = {}
+    for number in range(options.rounds):  # all in turn, since the load of the machine changes
+        figures.setdefault("disk", []).append(epoch(folder, workspace, window))
+        for latency, with_prefetch in itertools.product(options.latency, (True, False)):
+            name = f"{latency:g} ms, {'prefetch' if with_prefetch else 'none'}"
+            prefetch.THREADS = threads if with_prefetch else 0
+            with serve(folder, latency, options.rate) as url:
+                figures.setdefault(name, []).append(epoch(url, workspace / f"cache {name} {number}", window))
+    local = max(figures["disk"])[0]
+    for name, rounds in figures.items():
+        speed, first = max(rounds)
         print(f"{name:18} {speed:8.1f} frames/s  {speed / local:4.2f}x   first batch after {first:.2f} s")
 
 
 @contextmanager
-def served(folder: Path, latency: float, rate: float) -> Iterator[str]:
-    """The URL of a folder that a server gives at a distance."""
+def serve(folder: Path, latency: float, rate: float) -> Iterator[str]:
+    """Serve a folder from another process at a distance, and yield its URL."""
     call = [sys.executable, "-m", "benchmarks.remote", "--serve", str(folder), str(latency), "--rate", str(rate)]
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout

@@ -1,8 +1,8 @@
-"""Every finished run under some folders as a line of CSV, so that what was measured outlives the machine.
+"""Every finished run under some folders as a line of CSV, to keep the results without the runs.
 
     python -m benchmarks.rows RUNS ... > docs/results/NAME.csv
 
-Columns: the budget of each task, experiment, seed, steps and samples, every scalar metric, and what it was run with.
+Columns: the budget of each task, experiment, seed, steps and samples, every scalar metric, and versions.
 """
 
 import argparse
@@ -19,15 +19,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("runs", nargs="+", type=Path)
     options = arguments.parse_args()
-    rows = sorted(map(row, collect(options.runs)), key=lambda each: [str(value) for value in each.values()])
-    columns = dict.fromkeys(name for each in rows for name in each)
+    rows = sorted(map(row, collect(options.runs)), key=lambda entry: [str(value) for value in entry.values()])
+    columns = dict.fromkeys(name for entry in rows for name in entry)
     writer = csv.DictWriter(sys.stdout, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
 def row(result: Result) -> dict[str, Any]:
-    """One run, budgets first, so that rows to be compared stand together."""
+    """Return the columns of a run, budgets first, so that comparable rows are adjacent."""
     budget = {f"labels {task}": count for task, count in (result.budget or {}).items()}
     facts: dict[str, Any] = {"experiment": result.experiment, "seed": result.seed, "dataset": result.dataset}
     facts |= {"split": result.asked.split, "frames": result.validation_frames, "steps": result.steps}

@@ -1,20 +1,20 @@
-"""Samples a second of training and of labelling on several ranks against one, and what the machine itself allows.
+"""Samples per second of training and labelling on several ranks compared with one, and the limit of the machine.
 
     python -m benchmarks.scaling CONFIG [key=value ...] [--ranks 1,2] [--steps N] [--rounds N] [--strong]
 
-Real processes on processors (GPUs are hidden from them), one thread a rank, every arrangement in turn in each round:
+Real processes on CPUs (GPUs are hidden from them), one thread per rank, every arrangement in turn in each round:
 
-one rank           the measure of the others
-N ranks            training by ``accelerate launch``; labelling by N commands that join the same pass
-N apart            N single ranks at the same time that know nothing of each other: the machine's own ceiling, which
-                   is below N where cores share their units, their caches or the memory's bandwidth
+one rank           the reference
+N ranks            training with ``accelerate launch``; labelling by N commands that join the same pass
+N apart            N independent single ranks at the same time: the ceiling of the machine, which is below N where
+                   cores share execution units, caches or memory bandwidth
 
 By default ``train.global_batch_size`` grows with the ranks, so that each has the same micro-batch (weak scaling). With
-``--strong`` it stays, and micro-batches shrink. Apart, each has the batch of one rank.
+``--strong`` it is constant, and micro-batches shrink. In N apart, each has the batch of one rank.
 
-Start-up does not count. Training is timed from the first of ten log lines to the last; labelling, of a teacher of two
-steps, from a quarter of the shards to the last that was finished while all had something to do; N apart are timed
-while all of them were at it. CONFIG must label something (a teacher), and its data set should have 32 shards or more.
+Start-up is not counted. Training is timed from the first of ten log lines to the last; labelling, by a teacher of two
+steps, from a quarter of the shards to the last that was finished while all processes had work; N apart are timed while
+all of them were active. CONFIG must label something (a teacher), and its data set should have 32 shards or more.
 """
 
 import argparse
@@ -42,11 +42,11 @@ from trainer.experiment import Experiment
 LINES = 10
 """Log lines of a training run."""
 SPEED = "speed/samples_per_second"
-"""The figure of each log line by which TensorBoard's events, which have a time, are found."""
+"""The tag that identifies the TensorBoard event of each log line, which carries its time."""
 _MARK = "TUTELAGE_BENCHMARK"
 
 Timeline = list[tuple[float, int]]
-"""When how many samples were finished, from the end of a warm-up on."""
+"""Times and the numbers of samples finished by then, from the end of a warm-up on."""
 
 
 def main() -> None:
@@ -54,9 +54,11 @@ def main() -> None:
     arguments.add_argument("config")
     arguments.add_argument("overrides", nargs="*", metavar="key=value")
     arguments.add_argument("--ranks", default="1,2", help="numbers of ranks (default: 1,2)")
-    arguments.add_argument("--steps", type=int, default=100, help="of a training run (default: 100)")
-    arguments.add_argument("--rounds", type=int, default=3, help="every arrangement once in each (default: 3)")
-    arguments.add_argument("--strong", action="store_true", help="keep train.global_batch_size on all numbers of ranks")
+    arguments.add_argument("--steps", type=int, default=100, help="steps of a training run (default: 100)")
+    arguments.add_argument("--rounds", type=int, default=3, help="rounds, each with every arrangement (default: 3)")
+    arguments.add_argument(
+        "--strong", action="store_true", help="keep train.global_batch_size for all numbers of ranks"
+    )
     options = arguments.parse_intermixed_args()
     end_like_ctrl_c()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -83,7 +85,7 @@ def main() -> None:
 
 
 def rows(arrangements: Sequence[tuple[int, bool]], rounds: list[list[float]]) -> Iterator[list[str]]:
-    """A stage's rows of the table: ratios are taken within a round, so that slow changes of the machine cancel."""
+    """Yield a stage's rows of the table. Ratios are taken within a round, so that slow drifts of the machine cancel."""
     speeds = np.array(rounds)
     ratios = speeds / speeds[:, :1]
     for number, (count, together) in enumerate(arrangements):
@@ -97,13 +99,13 @@ def rows(arrangements: Sequence[tuple[int, bool]], rounds: list[list[float]]) ->
 
 
 class Training:
-    """Measures training: called with a number of ranks, and whether they train one network or one each."""
+    """Measurement of training: called with a number of ranks, and whether they train together or one network each."""
 
     def __init__(self, folder: Path, config: str, overrides: Sequence[str], steps: int, strong: bool) -> None:
         self.folder, self.config, self.strong = folder, config, strong
-        every = max(steps // LINES, 1)
-        steps = every * LINES
-        fixed = [f"train.steps={steps}", f"train.log_every={every}", f"checkpoint.every={steps + 1}"]
+        log_every = max(steps // LINES, 1)
+        steps = log_every * LINES
+        fixed = [f"train.steps={steps}", f"train.log_every={log_every}", f"checkpoint.every={steps + 1}"]
         self.overrides = [*overrides, *fixed, "evaluate.every=0"]
         self.batch = Experiment(config, overrides).config.train.global_batch_size
 
@@ -112,20 +114,20 @@ class Training:
         words = ["-m", "tutelage", "train", self.config, *self.overrides, f"train.global_batch_size={batch}"]
         folders = [self.folder / f"train-{number}" for number in range(1 if together else count)]
         ranks = count if together else 1
-        run_all([[*words, f"run.path={at}"] for at in folders], ranks)
-        speed = rate([trained(folder, batch) for folder in folders])
+        run_all([[*words, f"run.path={folder}"] for folder in folders], ranks)
+        speed = rate([training_timeline(folder, batch) for folder in folders])
         for folder in folders:
             shutil.rmtree(folder)
         return speed
 
 
 class Labelling:
-    """Measures labelling: called with a number of processes, and whether they share a pass or do one each."""
+    """Measurement of labelling: called with a number of processes, and whether they share a pass or run one each."""
 
     def __init__(self, folder: Path, config: str, overrides: Sequence[str]) -> None:
         self.folder, self.config, self.teacher = folder, config, folder / "teacher"
         self.overrides = [*overrides, "train.steps=2", "evaluate.every=0", "evaluate.checkpoint=last"]
-        Experiment(config, overrides).frames_to_label()  # or says at once that there are none
+        Experiment(config, overrides).frames_to_label()  # raises now if there are none
         run_all([["-m", "tutelage", "train", config, *self.overrides, f"run.path={self.teacher}"]])
 
     def __call__(self, count: int, together: bool) -> float:
@@ -134,15 +136,15 @@ class Labelling:
             shutil.copytree(self.teacher, folder)
         words = ["-m", "tutelage", "label", self.config, *self.overrides]
         places = folders * count if together else folders
-        run_all([[*words, f"run.path={at}"] for at in places])
-        speed = rate([labelled(folder / "labels/train", count if together else 1) for folder in folders])
+        run_all([[*words, f"run.path={folder}"] for folder in places])
+        speed = rate([labelling_timeline(folder / "labels/train", count if together else 1) for folder in folders])
         for folder in folders:
             shutil.rmtree(folder)
         return speed
 
 
-def trained(folder: Path, batch: int) -> Timeline:
-    """Samples since the start of a run at each of its log lines."""
+def training_timeline(folder: Path, batch: int) -> Timeline:
+    """Return the samples since the start of a run at each of its log lines."""
     from tensorboard.backend.event_processing import event_file_loader as loader  # type: ignore[import-untyped]
 
     events = [
@@ -152,11 +154,11 @@ def trained(folder: Path, batch: int) -> Timeline:
     return sorted((line.wall_time, line.step * batch) for line in lines)
 
 
-def labelled(folder: Path, processes: int) -> Timeline:
-    """Samples since the start of a pass when each shard was finished, without the first quarter.
+def labelling_timeline(folder: Path, processes: int) -> Timeline:
+    """Return the samples since the start of a pass when each shard was finished, without the first quarter.
 
-    Ends before a process may have found nothing left to do, and after a multiple of ``processes`` shards: processes in
-    step finish theirs by turns, and a part of a turn would count what had been begun before.
+    It ends before a process may have run out of work, and after a multiple of ``processes`` shards: processes finish
+    their shards in rounds, and a partial round would count work that began before.
     """
     files = sorted(folder.glob("*.index.json"), key=lambda file: file.stat().st_mtime_ns)
     times = [file.stat().st_mtime_ns / 1e9 for file in files]
@@ -169,14 +171,14 @@ def labelled(folder: Path, processes: int) -> Timeline:
 
 
 def rate(timelines: Sequence[Timeline]) -> float:
-    """Samples a second of all together, while each was at work."""
+    """Return the samples per second of all together, while all were active."""
     start = max(timeline[0][0] for timeline in timelines)
     end = min(timeline[-1][0] for timeline in timelines)
     if start >= end:
         sys.exit("the processes were not at work at the same time: give more --steps, or a larger data set")
     samples = 0.0
     for timeline in timelines:
-        before, after = np.interp([start, end], [time for time, _ in timeline], [done for _, done in timeline])
+        before, after = np.interp([start, end], [time for time, _ in timeline], [count for _, count in timeline])
         samples += after - before
     return samples / (end - start)
 
@@ -184,12 +186,12 @@ def rate(timelines: Sequence[Timeline]) -> float:
 class Job:
     """A Python process, or ranks under ``accelerate launch``, with one thread each.
 
-    A context manager that leaves nobody behind: ranks stand in sessions of their own and outlive a launcher that is
-    killed, so all that is started carries a mark in its environment, by which it is found.
+    A context manager that leaves no process behind: ranks have their own sessions and outlive a launcher that is
+    killed, so all processes carry a mark in their environment, by which they are found.
 
     Args:
-        words: a script and its arguments, ``-m`` and a module, or ``-c`` and a text.
-        ranks: under a launcher; None for a process without one.
+        words: a script and its arguments, ``-m`` and a module, or ``-c`` and code.
+        ranks: number of ranks under a launcher; None for a process without one.
     """
 
     def __init__(self, *words: str, ranks: int | None = None) -> None:
@@ -197,8 +199,8 @@ class Job:
         environment = os.environ | {"OMP_NUM_THREADS": "1", _MARK: self.mark}
         call = [sys.executable]
         if ranks:
-            several = ["--multi_gpu"] if ranks > 1 else []  # accelerate refuses it for a single one
-            call += ["-m", "accelerate.commands.launch", *several, "--num_processes", str(ranks)]
+            multi_gpu = ["--multi_gpu"] if ranks > 1 else []  # accelerate refuses it for a single one
+            call += ["-m", "accelerate.commands.launch", *multi_gpu, "--num_processes", str(ranks)]
             call += ["--main_process_port", str(_free_port())]
             environment["ACCELERATE_USE_CPU"] = "true"
         self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -207,24 +209,24 @@ class Job:
         )
 
     def members(self) -> list[psutil.Process]:
-        """What lives of the process and of what it started."""
-        found = []
+        """Return the living processes of the job."""
+        members = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.environ().get(_MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+                    members.append(process)
+        return members
 
-    def said(self) -> str:
-        """All that was printed so far."""
+    def read_output(self) -> str:
+        """Return all that was printed so far."""
         self.output.seek(0)
         return self.output.read()
 
     def finish(self) -> str:
-        """Wait for the end, and return what was printed; ends this program if it was no success."""
+        """Wait for the end, and return what was printed; exit this program if the job failed."""
         if self.process.wait():
-            sys.exit(f"{' '.join(map(str, self.process.args))}\n{self.said()}")  # type: ignore[arg-type]
-        return self.said()
+            sys.exit(f"{' '.join(map(str, self.process.args))}\n{self.read_output()}")  # type: ignore[arg-type]
+        return self.read_output()
 
     def __enter__(self) -> "Job":
         return self
@@ -240,14 +242,14 @@ class Job:
 
 
 def run_all(calls: Sequence[Sequence[str]], ranks: int | None = None) -> None:
-    """Start jobs at the same time, and wait for all of them."""
+    """Start jobs at the same time, and wait for all of them to finish."""
     with ExitStack() as stack:
         for job in [stack.enter_context(Job(*words, ranks=ranks)) for words in calls]:
             job.finish()
 
 
 def end_like_ctrl_c() -> None:
-    """Have SIGTERM end this program as Ctrl-C does: with what it started, and its temporary files."""
+    """Make SIGTERM end this program as Ctrl-C does, with its child processes and temporary files."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -256,9 +258,9 @@ def end_like_ctrl_c() -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
+    with socket.socket() as connection:
+        connection.bind(("localhost", 0))
+        return connection.getsockname()[1]
 
 
 if __name__ == "__main__":

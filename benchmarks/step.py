@@ -1,16 +1,15 @@
-"""What the trainer adds to a step: its loop on streamed data against a bare loop on ready tensors.
+"""Overhead of the trainer: its loop on streamed data compared with a bare loop on preloaded tensors.
 
     python -m benchmarks.step CONFIG [key=value ...] [--rounds N] [--block N] [--profile]
 
 Both loops run in one process and in turn, a block of steps each, on networks of the same architecture: the trainer's
-with its loader, losses over the global batch, log lines, records and progress; the bare one with nothing but forward,
-the same loss, backward and optimizer step on tensors that lie ready. Prints the ratio of the median steps, and of the
-means of the steps without the slowest tenth (on a machine that others use too, single steps take several times as long;
-a log line every 10 steps is in both). Loader workers run on while the bare loop is timed until their queue is full,
-so blocks should be longer than the queue (4 batches a worker).
+with its loader, losses over the global batch, log lines, records and progress; the bare one with only forward, the same
+loss, backward and optimizer step on preloaded tensors. Prints the ratio of the median steps, and of the means of the
+steps without the slowest tenth (on a shared machine, single steps take several times as long; a log line every 10 steps
+is in both). While the bare loop is timed, loader workers continue until their queue is full, so blocks should be longer
+than the queue (4 batches per worker).
 
-With ``--profile``: where the time of the trainer's step goes instead, by part and operator, and the most memory that
-the process had.
+With ``--profile``: the time of the trainer's step by part and operator instead, and the peak memory of the process.
 """
 
 import argparse
@@ -38,39 +37,42 @@ def main() -> None:
     arguments.add_argument("overrides", nargs="*", metavar="key=value")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--block", type=int, default=20, help="steps of each loop in a round")
-    arguments.add_argument("--profile", action="store_true", help="where the time of BLOCK steps goes")
+    arguments.add_argument("--profile", action="store_true", help="show the time of BLOCK steps by part and operator")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         steps = 3 + 2 * options.block if options.profile else (options.rounds + 1) * options.block
         fixed = [f"run.path={folder}", f"train.steps={steps}", f"checkpoint.every={steps + 1}"]
         trainer = trainer_of(Experiment(options.config, [*options.overrides, *fixed]))
         if options.profile:
-            print("\n".join([described(trainer), "", *report(trainer, options.block), "", memory()]))
+            print("\n".join([describe(trainer), "", *report(trainer, options.block), "", peak_memory()]))
             return
         bare = BareLoop(trainer)
-        own, other = compare(trainer, bare, options.rounds, options.block)
+        trainer_seconds, bare_seconds = compare(trainer, bare, options.rounds, options.block)
     batch = trainer.options.global_batch_size
-    print(f"{described(trainer)}, {len(own)} steps of each")
-    for name, seconds in (("trainer", own), ("bare loop", other)):
+    print(f"{describe(trainer)}, {len(trainer_seconds)} steps of each")
+    for name, seconds in (("trainer", trainer_seconds), ("bare loop", bare_seconds)):
         median = statistics.median(seconds)
         print(f"{name:9} {1000 * median:8.1f} ms a step (median)  {batch / median:7.1f} samples/s")
-    ratio, trimmed = statistics.median(own) / statistics.median(other), typical(own) / typical(other)
+    ratio, trimmed = (
+        statistics.median(trainer_seconds) / statistics.median(bare_seconds),
+        trimmed_mean(trainer_seconds) / trimmed_mean(bare_seconds),
+    )
     print(f"ratio {ratio:.3f} of the medians, {trimmed:.3f} of the means without the slowest tenth")
 
 
-def described(trainer: Trainer) -> str:
+def describe(trainer: Trainer) -> str:
     batch = trainer.options.global_batch_size
     return f"{torch.get_num_threads()} threads, {trainer.process.device}, batch {batch}"
 
 
-def memory() -> str:
+def peak_memory() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.max_memory_allocated() / 1e9:.2f} GB on the device at the most"
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f} GB at the most"  # from KiB
 
 
 class BareLoop:
-    """Forward, loss, backward and optimizer step on batches that lie ready, as a reader would write it first."""
+    """Forward, loss, backward and optimizer step on preloaded batches, as in a minimal training loop."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, options = trainer, trainer.options
@@ -101,29 +103,29 @@ class BareLoop:
 
 
 def compare(trainer: Trainer, bare: BareLoop, rounds: int, block: int) -> tuple[list[float], list[float]]:
-    """Seconds of every step of the trainer and of the bare loop, done in turn; the first round warms up."""
+    """Return the seconds of each step of the trainer and of the bare loop, in turn; the first round is a warm-up."""
     run = trainer.iterate()
-    own: list[float] = []
-    other: list[float] = []
+    trainer_seconds: list[float] = []
+    bare_seconds: list[float] = []
     for number in range(rounds + 1):
-        for step, seconds in ((lambda: next(run), own), (bare, other)):
-            taken = [timed(step) for _ in range(block)]
-            seconds += taken if number else []
+        for step, seconds in ((lambda: next(run), trainer_seconds), (bare, bare_seconds)):
+            block_seconds = [time_call(step) for _ in range(block)]
+            seconds += block_seconds if number else []
     run.close()
-    return own, other
+    return trainer_seconds, bare_seconds
 
 
-def timed(step: Callable[[], object]) -> float:
-    """Seconds of a call, to the end of what it started on the device."""
-    began = time.perf_counter()
+def time_call(step: Callable[[], object]) -> float:
+    """Return the seconds of a call, including its work on the device."""
+    start = time.perf_counter()
     step()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def typical(seconds: list[float]) -> float:
-    """The mean without the slowest tenth."""
+def trimmed_mean(seconds: list[float]) -> float:
+    """Return the mean without the slowest tenth."""
     return statistics.fmean(sorted(seconds)[: max(len(seconds) * 9 // 10, 1)])
 
 

@@ -1,8 +1,8 @@
-"""The training loss of finished runs on their validation frames: a judge of small differences, where mIoU is noise.
+"""The training loss of finished runs on their validation frames, which shows smaller differences than mIoU does.
 
     python -m benchmarks.validation_loss RUN_FOLDER ...
 
-A class that is rare decides as much of mIoU as the floor does; of the cross-entropy every pixel decides the same.
+A rare class has the same weight in mIoU as a frequent one; in the cross-entropy every pixel has the same weight.
 Prints for every run the mean loss of each task over all labelled pixels of the frames of ``evaluate.split``, of the
 final predictions.
 """
@@ -29,7 +29,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def validation_loss(experiment: Experiment) -> dict[str, float]:
-    """The mean loss of each task, in nats for classes and in the unit for quantities."""
+    """Return the mean loss of each task, in nats for classes and in the task's unit for quantities."""
     config, tasks = experiment.config, experiment.tasks
     network, _ = checkpoint.load_exported(experiment.exported, config.model.name)
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -37,11 +37,11 @@ def validation_loss(experiment: Experiment) -> dict[str, float]:
     chosen = frames.by_shard(frames.with_inputs(config.inputs))
     loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
     collate = Collate(loader.tasks)
-    every = InOrder([len(of) for of in chosen])
+    order = InOrder([len(positions) for positions in chosen])
     sums, counts = torch.zeros(len(tasks), dtype=torch.float64), torch.zeros(len(tasks), dtype=torch.int64)
-    for start in range(0, len(every), config.evaluate.batch_size):
-        places = range(start, min(start + config.evaluate.batch_size, len(every)))
-        for batch in load_batches(loader, collate, map(every.__getitem__, places)):
+    for start in range(0, len(order), config.evaluate.batch_size):
+        places = range(start, min(start + config.evaluate.batch_size, len(order)))
+        for batch in load_batches(loader, collate, map(order.__getitem__, places)):
             predictions = network(batch.inputs(config.inputs, torch.channels_last))
             sums += loss_sums(predictions.final, batch.labels, tasks).double()
             counts += label_counts(batch.labels, tasks)

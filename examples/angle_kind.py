@@ -1,13 +1,13 @@
-"""A kind of one's own: an undirected angle for each pixel, such as the orientation of a grasp.
+"""A custom kind of label: an undirected angle for each pixel, such as the orientation of a grasp.
 
-Tutelage finds it by two entry points of whatever package it is in, whose names are the kind's::
+Tutelage finds it by two entry points of the package that contains it, which have the kind's name::
 
     [project.entry-points."tutelage.storage"]
     angle = "angle_kind:AngleStorage"
     [project.entry-points."tutelage.learning"]
     angle = "angle_kind:AngleLearning"
 
-Then ``dataset.yaml`` may say ``tasks: {grasp: {kind: angle}}``, and its labels are prepared, learnt, measured, drawn.
+Then ``dataset.yaml`` may say ``tasks: {grasp: {kind: angle}}``, and all commands work on such labels.
 """
 
 import colorsys
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from shards.images import read_values
@@ -27,7 +28,7 @@ from trainer.model.encoders import Encoder, pad
 
 
 class AngleStorage(Storage):
-    """In memory uint8 ``(H, W)``, degrees from 1 to 180; 0 for no label. In a shard and in a user's files the same."""
+    """In memory uint8 ``(H, W)``, degrees from 1 to 180; 0 for no label. The same in shards and in a user's files."""
 
     kind = "angle"
     mode = "L"
@@ -58,21 +59,21 @@ class AngleStorage(Storage):
         return f"orientations, the median {np.median(label[label != 0]):.0f}°" if label.any() else "no label"
 
     def score(self, label: np.ndarray, truth: np.ndarray) -> str:
-        return f"{_apart(label, truth)[truth != 0].mean():.0f}° off" if truth.any() else ""
+        return f"{_difference(label, truth)[truth != 0].mean():.0f}° off" if truth.any() else ""
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return _apart(one, other) > 15
+        return _difference(one, other) > 15
 
 
 class AngleEncoder(Encoder):
-    """The doubled angle as a vector, and where there is one."""
+    """The doubled angle as a unit vector, and a channel that marks where there is a label."""
 
     channels = 3
 
     def forward(self, labels: Tensor) -> Tensor:
         labels = pad(labels)
-        known = (labels != 0).float()
-        return torch.stack([*(part * known for part in _doubled(labels)), known], 1)
+        labelled = (labels != 0).float()
+        return torch.stack([*(part * labelled for part in _double_angle(labels)), labelled], 1)
 
 
 class AngleLearning(Learning):
@@ -94,8 +95,8 @@ class AngleLearning(Learning):
         return AngleEncoder()
 
     def loss(self, prediction: Tensor, target: Tensor, soft: Tensor | None = None) -> Tensor:
-        """One minus the cosine of twice the angle between them."""
-        cosine = torch.nn.functional.cosine_similarity(prediction, torch.stack(_doubled(target), 1), dim=1, eps=1e-4)
+        """One minus the cosine of twice the angle between prediction and target."""
+        cosine = F.cosine_similarity(prediction, torch.stack(_double_angle(target), 1), dim=1, eps=1e-4)
         return torch.where(target != 0, 1 - cosine, 0)
 
     def decide(self, output: Tensor) -> Tensor:
@@ -103,24 +104,24 @@ class AngleLearning(Learning):
         return ((degrees.round() - 1) % 180 + 1).to(torch.uint8)
 
     def mean_of_two(self, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = (torch.nn.functional.normalize(of, dim=1) for of in (one, other))
+        a, b = F.normalize(one, dim=1), F.normalize(other, dim=1)
         return a + b, (1 + (a * b).sum(1)) / 2
 
     def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
         where = target != 0
-        apart = torch.from_numpy(_apart(decision.cpu().numpy(), target.cpu().numpy())).to(target.device)
-        return torch.cat([where.sum()[None], fixed_point_sum(apart, where)])
+        error = torch.from_numpy(_difference(decision.cpu().numpy(), target.cpu().numpy())).to(target.device)
+        return torch.cat([where.sum()[None], fixed_point_sum(error, where)])
 
     def report(self, sums: list[int]) -> dict[str, Any]:
         return {"angle": fixed_point_mean(sums[1:], sums[0]) if sums[0] else None, "pixels": sums[0]}
 
 
-def _doubled(degrees: Tensor) -> tuple[Tensor, Tensor]:
+def _double_angle(degrees: Tensor) -> tuple[Tensor, Tensor]:
     radians = (2 * degrees.float()).deg2rad()
     return radians.cos(), radians.sin()
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The angle between two undirected ones, 0 to 90 degrees."""
-    apart = np.abs(one.astype(np.float64) - other) % 180
-    return np.minimum(apart, 180 - apart)
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the difference of two undirected angles, 0 to 90 degrees."""
+    difference = np.abs(a.astype(np.float64) - b) % 180
+    return np.minimum(difference, 180 - difference)

@@ -1,4 +1,4 @@
-"""A network of one's own: SegFormer's decoder on any backbone, by ``model.name: my_network:MLPDecoder``.
+"""A custom network: SegFormer's decoder on any backbone, by ``model.name: my_network:MLPDecoder``.
 
 Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers" (NeurIPS 2021), section
 3.2: each scale is projected to one width, all are upsampled to the finest and joined, and two linear layers for each
@@ -17,7 +17,7 @@ from trainer.model.pyramid import PyramidNetwork
 
 
 class MLPDecoder(PyramidNetwork):
-    """What it is derived from has the backbones, their weights, and several inputs."""
+    """The base class provides backbones, their pretrained weights, and several inputs."""
 
     WIDTH = 64
 
@@ -34,7 +34,7 @@ class MLPDecoder(PyramidNetwork):
         return self.predictions({task: to_full_size(head(joined), size) for task, head in self.heads.items()})
 
     def last_layers(self, task: str) -> Iterable[nn.Module]:
-        return [self.heads[task][-1]]  # its bias starts at the mean of a quantity
+        return [self.heads[task][-1]]  # whose bias starts at the mean of a quantity
 
     def _head(self, outputs: int) -> nn.Sequential:
         mix = nn.Conv2d(self.WIDTH * len(self.projections), self.WIDTH, 1, bias=False)

@@ -1,7 +1,7 @@
-"""A source of one's own: ``tutelage prepare my_source:Arrays OUT FOLDER`` packs a folder of NumPy archives.
+"""A custom source of frames: ``tutelage prepare my_source:Arrays OUT FOLDER`` packs a folder of NumPy archives.
 
-Each ``FOLDER/SPLIT/NAME.npz`` holds ``rgb``, uint8 ``(H, W, 3)``, and perhaps ``semseg``, uint8 ``(H, W)``, the index
-of a class, 255 for none; and ``depth``, float32 ``(H, W)`` in metres, 0 where nothing was measured.
+Each ``FOLDER/SPLIT/NAME.npz`` holds ``rgb``, uint8 ``(H, W, 3)``, and optionally ``semseg``, uint8 ``(H, W)``, class
+indices, 255 for none, and ``depth``, float32 ``(H, W)`` in metres, 0 where nothing was measured.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ CLASSES = {"floor": (128, 64, 128), "wall": (70, 70, 70), "thing": (220, 20, 60)
 
 
 class Arrays:
-    """What :class:`shards.sources.base.Source` asks for, and ``files``, so that archives that change are seen."""
+    """Implements :class:`shards.sources.base.Source`, with ``files``, so that changed archives are noticed."""
 
     tasks = (
         Task("semseg", "classes", classes=tuple(CLASSES), colours=tuple(CLASSES.values())),  # colours: or a palette
@@ -37,7 +37,7 @@ class Arrays:
 
     def load(self, split: str, position: int) -> Frame:
         path = self.paths[split][position]
-        with np.load(path, allow_pickle=False) as arrays:  # what it raises of a damaged file leaves that frame out
+        with np.load(path, allow_pickle=False) as arrays:  # an error for a damaged file leaves that frame out
             if "rgb" not in arrays:
                 raise UserError("has no array named rgb", file=path, hint="save one: numpy.savez(path, rgb=...)")
             labels = {task.name: arrays[task.name] for task in self.tasks if task.name in arrays}

@@ -1,7 +1,7 @@
-"""A loss weighting of one's own: random weights at every step, by ``loss.weighting: my_weighting:RandomWeights``.
+"""A custom loss weighting: random weights at every step, by ``loss.weighting: my_weighting:RandomWeights``.
 
 Lin et al., "Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning" (TMLR 2022): weights
-are drawn anew at each step from a softmax of normal numbers, and are on average alike.
+are drawn at each step as the softmax of normal random numbers, and are equal on average.
 """
 
 import torch
@@ -11,7 +11,7 @@ from trainer.weighting import LossWeighting
 
 
 class RandomWeights(LossWeighting):
-    """Draws from a generator whose state follows from the number of steps, so that a run that continues goes on."""
+    """Draws from a generator seeded by the number of steps, so that a resumed run continues the same sequence."""
 
     steps: Tensor
 

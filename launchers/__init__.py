@@ -1,1 +1,1 @@
-"""The commands, and how processes start. Nothing imports this package."""
+"""The command line and the start of processes. No other package imports this one."""

@@ -2,21 +2,21 @@
 
 import argparse
 
-from analysis.affinity.words import caveats, judged
+from analysis.affinity.words import caveats, verdict_lines
 from analysis.results.headlines import HEADLINES, signed
 from analysis.results.table import Results, as_rich
 from shards.extras import need
 from trainer.affinity import NAME, Affinity
-from trainer.progress import say, show
+from trainer.progress import log, show
 from trainer.ranks import rank
 from trainer.recommendation import reasons
 
 
 def affinity(options: argparse.Namespace) -> None:
-    need("affinity", "matplotlib")  # it draws, after hours
+    need("affinity", "matplotlib")  # fail now rather than when it draws, hours later
     from analysis.affinity.study import measure
 
-    folder, found = measure(
+    folder, result = measure(
         options.config,
         options.overrides,
         seeds=options.seeds,
@@ -25,27 +25,27 @@ def affinity(options: argparse.Namespace) -> None:
         split=options.split,
     )
     if rank() == 0:
-        show(as_rich(tabulate(found)))
-    for line in judged(found):
-        say(line)
-    for line in reasons(found.recommended):
-        say(line)
-    for line in caveats(found):
-        say(line)
-    say(f"written: {folder / NAME}, {folder / 'affinity.png'}")
+        show(as_rich(tabulate(result)))
+    for line in verdict_lines(result):
+        log(line)
+    for line in reasons(result.recommended):
+        log(line)
+    for line in caveats(result):
+        log(line)
+    log(f"written: {folder / NAME}, {folder / 'affinity.png'}")
 
 
 def tabulate(affinity: Affinity) -> Results:
-    """A row for every ordered pair: the target's figure without and with the source's label, and the gain."""
-    scores = {(tuple(each.inputs), each.task): list(each.seeds.values()) for each in affinity.scores}
+    """Return a row for every ordered pair: the target's metric without and with the source's label, and the gain."""
+    scores = {(tuple(score.inputs), score.task): list(score.seeds.values()) for score in affinity.scores}
     rows = []
-    for each in affinity.gains:
-        source, target, relative = each.source, each.target, each.relative
+    for effect in affinity.gains:
+        source, target, relative = effect.source, effect.target, effect.relative
         title, factor, digits = HEADLINES[affinity.tasks[target].metric]
         figures = [scores[inputs, target] for inputs in (("rgb",), ("rgb", source))]
-        means = [f"{factor * sum(of) / len(of):.{digits}f}" for of in figures]
+        means = [f"{factor * sum(values) / len(values):.{digits}f}" for values in figures]
         bounds = ["–" if bound is None else signed(100 * bound, 1) for bound in (relative.low, relative.high)]
-        helps = {True: "yes", False: "no", None: "undetermined"}[each.helps]
+        helps = {True: "yes", False: "no", None: "undetermined"}[effect.helps]
         gain = f"{signed(100 * relative.mean, 1)} % ({bounds[0]} to {bounds[1]})"
-        rows.append([f"{source} → {target}", title, *means, gain, f"{each.p:.2g}", helps])
+        rows.append([f"{source} → {target}", title, *means, gain, f"{effect.p:.2g}", helps])
     return Results(["source → target", "metric", "RGB", "RGB + source", "gain", "p (Holm)", "helps"], rows)

@@ -1,4 +1,4 @@
-"""``tutelage curve CONFIG``: how many labels pseudo-labels save, in this process or as jobs of a cluster."""
+"""``tutelage curve CONFIG``: the labels saved by pseudo-labels, measured in this process or as jobs of a cluster."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -8,10 +8,10 @@ from rich.table import Table
 
 from analysis.grid import samples, state
 from analysis.results.table import as_rich
-from launchers.grid import compare_samples, submit, tell_failures
+from launchers.grid import note_unequal_samples, raise_failures, submit
 from shards.errors import UserError
 from shards.extras import need
-from trainer.progress import say, show
+from trainer.progress import log, show
 from trainer.ranks import rank
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def curve(options: argparse.Namespace) -> None:
     if not (options.sbatch or options.dry_run):
-        need("curve", "matplotlib")  # it draws, after hours
+        need("curve", "matplotlib")  # fail now rather than when it draws, hours later
     from analysis.curve.study import Study  # scipy takes a second to import
 
     study = Study(
         options.config,
-        _numbers(options.labels),
+        _parse_numbers(options.labels),
         options.seeds,
         options.overrides,
         task=options.task,
@@ -33,7 +33,7 @@ def curve(options: argparse.Namespace) -> None:
         roots=options.runs,
         out=options.out,
     )
-    _describe(study)
+    _show_plan(study)
     if options.sbatch:
         submit(study, dry=options.dry_run)
     elif not options.dry_run:
@@ -41,7 +41,7 @@ def curve(options: argparse.Namespace) -> None:
 
 
 def _run(study: "Study") -> None:
-    """Run it here, and show and write what it gave.
+    """Run all cells in this process, then show and write the curve.
 
     Raises:
         UserError: at the end, when a run failed.
@@ -49,18 +49,18 @@ def _run(study: "Study") -> None:
     from analysis.curve.table import tabulate
 
     failed = study.run()
-    found = study.curve()
-    if found.metrics and rank() == 0:  # where no student is finished there is nothing to draw
-        for table in tabulate(found):
+    result = study.curve()
+    if result.metrics and rank() == 0:  # there are no metrics to draw until a student is finished
+        for table in tabulate(result):
             show(as_rich(table))
             for note in table.notes:
-                say(note)
-        say(f"written: {', '.join(map(str, study.write(found)))}")
-    tell_failures(study, failed)
+                log(note)
+        log(f"written: {', '.join(map(str, study.write(result)))}")
+    raise_failures(study, failed)
 
 
-def _describe(study: "Study") -> None:
-    """What will be run, and how far it is."""
+def _show_plan(study: "Study") -> None:
+    """Show the runs and their states."""
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     titles = [f"{study.task} labels", "run", "teacher", "samples", *(f"seed {seed}" for seed in study.seeds), "root"]
     for title in titles:
@@ -68,18 +68,18 @@ def _describe(study: "Study") -> None:
     rows: dict[tuple[int, str], list[str]] = {}
     for cell in study.cells:
         name = cell.config.experiment
-        teachers = ", ".join(each.config.experiment for each in study.teachers(cell)) or "–"
+        teachers = ", ".join(teacher.config.experiment for teacher in study.teachers(cell)) or "–"
         row = rows.setdefault((study.budget(cell), name), [str(study.budget(cell)), name, teachers, samples(cell)])
         row.append(state(cell))
     roots = {study.budget(cell): str(cell.config.run.root) for cell in study.cells}
     for (budget, _), row in sorted(rows.items(), key=lambda item: item[0][0]):
         table.add_row(*row, roots[budget])
     show(table)
-    compare_samples(row[3] for row in rows.values())
+    note_unequal_samples(row[3] for row in rows.values())
 
 
-def _numbers(text: str) -> list[int]:
-    """``25,50,100``."""
+def _parse_numbers(text: str) -> list[int]:
+    """Parse a list of numbers such as ``25,50,100``."""
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:

@@ -1,4 +1,4 @@
-"""The commands that put a trained network to use: predict and export."""
+"""The commands that deploy a trained network: predict and export."""
 
 import argparse
 import statistics
@@ -9,7 +9,7 @@ from shards.errors import UserError
 from shards.extras import need
 from trainer.memory import keep_freed_memory
 from trainer.parsing import parse_size
-from trainer.progress import progress, say
+from trainer.progress import log, progress
 
 if TYPE_CHECKING:
     from trainer.predictor import Predictor
@@ -25,39 +25,40 @@ def predict(options: argparse.Namespace) -> None:
     if options.frames < 1:
         raise UserError(f"{options.frames} frames", key="--frames", hint="give 1 or more")
     _check_suffix("--picture", options.picture, ".png")
-    for place in options.pictures if options.picture else ():
-        if Path(options.picture).resolve().is_relative_to(Path(place).resolve()):
-            hint = "draw it outside of what is read"
-            raise UserError(f"{options.picture} would be one of the pictures in {place}", key="--picture", hint=hint)
+    for source in options.pictures if options.picture else ():
+        if Path(options.picture).resolve().is_relative_to(Path(source).resolve()):
+            hint = "choose a path outside of the pictures that are read"
+            raise UserError(f"{options.picture} would be one of the pictures in {source}", key="--picture", hint=hint)
     predictor, out = _predictor(options), Path(options.out)
-    found = pictures(options.pictures, [out / task.name for task in predictor.tasks])
-    if found.others:
-        say(f"left out {len(found.others)} files that are no JPEG, PNG or WebP, the first is {found.others[0]}")
+    inputs = pictures(options.pictures, [out / task.name for task in predictor.tasks])
+    if inputs.others:
+        log(f"left out {len(inputs.others)} files that are not JPEG, PNG or WebP, the first is {inputs.others[0]}")
     if torch.cuda.is_available():
         predictor.cuda()
     else:
         keep_freed_memory()
-    with progress("predict", len(found.files)) as report:
-        done = predict(predictor, found.files, out, report, strict=options.strict)
-    for change, number in done.changed.items():
-        say(f"{number} of the pictures are {change}")
+    with progress("predict", len(inputs.files)) as report:
+        result = predict(predictor, inputs.files, out, report, strict=options.strict)
+    for change, count in result.changed.items():
+        log(f"{count} of the pictures are {change}")
     if predictor.size is None:
-        say("the network was trained on frames of many sizes: it sees pictures as they are, unless --size is given")
-    count = len(done.seconds)
-    old = len(found.files) - count - len(done.bad)
-    speed = f"{1000 * statistics.median(done.seconds):.1f} ms each (median) on {predictor.device.type}" if count else ""
-    kept = f"{old} had their labels already" if old else ""
-    say(f"wrote {out}: labels of {count} pictures{''.join(f', {part}' for part in (speed, kept) if part)}")
-    whole = {name: path for name, path in found.files.items() if name not in done.bad}
-    if options.picture and whole:
-        draw(predictor, whole, options.picture, options.frames)
-        say(f"wrote {options.picture}")
-    for error in done.bad.values():
-        say(f"set aside: {error}")
-    if done.bad:
-        what = f"{len(done.bad)} of {len(found.files)} pictures could not be read and have no labels"
+        log("the network was trained on frames of many sizes: pictures keep their sizes unless --size is given")
+    written = len(result.seconds)
+    existing = len(inputs.files) - written - len(result.bad)
+    device = predictor.device.type
+    speed = f"{1000 * statistics.median(result.seconds):.1f} ms each (median) on {device}" if written else ""
+    note = f"{existing} had their labels already" if existing else ""
+    log(f"wrote {out}: labels of {written} pictures{''.join(f', {text}' for text in (speed, note) if text)}")
+    readable = {name: path for name, path in inputs.files.items() if name not in result.bad}
+    if options.picture and readable:
+        draw(predictor, readable, options.picture, options.frames)
+        log(f"wrote {options.picture}")
+    for error in result.bad.values():
+        log(f"set aside: {error}")
+    if result.bad:
+        message = f"{len(result.bad)} of {len(inputs.files)} pictures could not be read and have no labels"
         hint = "replace them and start the same command again, which keeps the others' labels"
-        raise UserError(what, file=next(iter(done.bad.values())).file, hint=hint)
+        raise UserError(message, file=next(iter(result.bad.values())).file, hint=hint)
 
 
 def export(options: argparse.Namespace) -> None:
@@ -66,7 +67,7 @@ def export(options: argparse.Namespace) -> None:
     predictor.export(options.out)
     assert predictor.size, "export raises without one"
     height, width = predictor.size
-    say(f"wrote {options.out}: takes {' and '.join(predictor.inputs)} of {height}x{width}")
+    log(f"wrote {options.out}: takes {' and '.join(predictor.inputs)} of {height}x{width}")
 
 
 def _predictor(options: argparse.Namespace) -> "Predictor":

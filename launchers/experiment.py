@@ -7,7 +7,7 @@ from shards.errors import UserError
 from shards.extras import EXTRAS, need
 from shards.store import on_disk
 from trainer.configfile import load, to_yaml
-from trainer.progress import console, say, show
+from trainer.progress import console, log, show
 from trainer.runs.result import NAME
 from trainer.shipped import find, names
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> None:
     from trainer.trainstage import train
 
-    say(f"trained: {train(_experiment(options))}")
+    log(f"trained: {train(_experiment(options))}")
 
 
 def label(options: argparse.Namespace) -> None:
@@ -30,15 +30,15 @@ def label(options: argparse.Namespace) -> None:
     merged = on_disk(options.merge, "--merge") if options.merge else None
     if merged and experiment.manifest.tiled:
         need("label --merge", *EXTRAS["tiles"])
-    kept = label(experiment)
-    for line in describe_kept(kept):
-        say(line)
-    for task, entry in kept.items():
+    statistics = label(experiment)
+    for line in describe_kept(statistics):
+        log(line)
+    for task, entry in statistics.items():
         for name, fraction in entry.get("kept_by_class", {}).items():
-            say(f"  {task} {name}: " + ("never predicted" if fraction is None else f"{fraction:.1%}"))
-    say(f"labels: {experiment.labels}" + (f", and {experiment.label_store}" if experiment.label_store else ""))
+            log(f"  {task} {name}: " + ("never predicted" if fraction is None else f"{fraction:.1%}"))
+    log(f"labels: {experiment.labels}" + (f", and {experiment.label_store}" if experiment.label_store else ""))
     if merged:
-        say(f"merged: {merge(experiment, merged).folder}")
+        log(f"merged: {merge(experiment, merged).folder}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -47,15 +47,15 @@ def evaluate(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
     result = evaluate(experiment)
     for name, metrics in result.checkpoints.items():
-        say(f"{experiment.config.experiment}, {name} checkpoint:")
+        log(f"{experiment.config.experiment}, {name} checkpoint:")
         for line in describe(metrics):
-            say(f"  {line}")
+            log(f"  {line}")
     for task in experiment.tasks:
-        of_classes = result.metrics[task.name].get("iou")
-        if of_classes:
-            for name, value in zip(task.classes, of_classes, strict=True):
-                say(f"    {name}: " + ("does not occur" if value is None else f"IoU {value:.4f}"))
-    say(f"written: {experiment.folder / NAME}")
+        class_ious = result.metrics[task.name].get("iou")
+        if class_ious:
+            for name, value in zip(task.classes, class_ious, strict=True):
+                log(f"    {name}: " + ("does not occur" if value is None else f"IoU {value:.4f}"))
+    log(f"written: {experiment.folder / NAME}")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
     result = run(experiment)
     show(as_rich(tabulate([result])))
-    say(f"written: {experiment.folder / NAME}")
+    log(f"written: {experiment.folder / NAME}")
 
 
 def config(options: argparse.Namespace) -> None:

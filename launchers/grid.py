@@ -1,4 +1,4 @@
-"""``tutelage grid DATASET``: a whole table, in this process or as jobs of a cluster."""
+"""``tutelage grid DATASET``: all rows of a table, in this process or as jobs of a cluster."""
 
 import argparse
 import shlex
@@ -13,86 +13,86 @@ from analysis.grid import FINISHED, Cells, Grid, samples, state
 from analysis.results.groups import collect
 from launchers.report import show_results
 from shards.errors import UserError
-from trainer.progress import say, show
+from trainer.progress import log, show
 
 PIPELINE = Path("slurm/pipeline.sh")
 
 
 def grid(options: argparse.Namespace) -> None:
     rows = [row.strip() for row in options.rows.split(",")] if options.rows is not None else None
-    found = Grid(options.dataset, rows, options.seeds, options.overrides)
-    _describe(found)
+    plan = Grid(options.dataset, rows, options.seeds, options.overrides)
+    _show_plan(plan)
     if options.sbatch:
-        submit(found, dry=options.dry_run)
+        submit(plan, dry=options.dry_run)
     elif not options.dry_run:
-        _run(found)
+        _run(plan)
 
 
-def _run(found: Grid) -> None:
-    """Run it here, and show what it gave.
+def _run(plan: Grid) -> None:
+    """Run all cells in this process, then show the results.
 
     Raises:
         UserError: at the end, when a run failed.
     """
-    failed = found.run()
-    finished = [cell.folder for cell in found.cells if state(cell) == FINISHED]
+    failed = plan.run()
+    finished = [cell.folder for cell in plan.cells if state(cell) == FINISHED]
     if finished:
         show_results(collect(finished))
-    tell_failures(found, failed)
+    raise_failures(plan, failed)
 
 
-def tell_failures(found: Cells, failed: Mapping[Path, str]) -> None:
-    """The end of a command some of whose runs failed.
+def raise_failures(plan: Cells, failed: Mapping[Path, str]) -> None:
+    """Report failed runs at the end of a command.
 
     Raises:
-        UserError: when one did.
+        UserError: when a run failed.
     """
     if failed:
-        lost = "; ".join(found.name(cell) for cell in found.cells if cell.folder in failed)
+        names = "; ".join(plan.name(cell) for cell in plan.cells if cell.folder in failed)
         hint = "see above why, and start the same command again: what is finished is kept"
-        raise UserError(f"{len(failed)} of {len(found.cells)} runs failed: {lost}", hint=hint)
+        raise UserError(f"{len(failed)} of {len(plan.cells)} runs failed: {names}", hint=hint)
 
 
-def _describe(found: Grid) -> None:
-    """What will be run, and how far it is."""
+def _show_plan(plan: Grid) -> None:
+    """Show the runs and their states."""
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for title in ("row", "teacher", "samples", *(f"seed {seed}" for seed in found.seeds)):
+    for title in ("row", "teacher", "samples", *(f"seed {seed}" for seed in plan.seeds)):
         table.add_column(title)
     rows: dict[str, list[str]] = {}
-    for cell in found.cells:
-        teachers = ", ".join(each.config.experiment for each in found.teachers(cell)) or "–"
+    for cell in plan.cells:
+        teachers = ", ".join(teacher.config.experiment for teacher in plan.teachers(cell)) or "–"
         row = rows.setdefault(cell.config.experiment, [cell.config.experiment, teachers, samples(cell)])
         row.append(state(cell))
     for row in rows.values():
         table.add_row(*row)
     show(table)
-    compare_samples(row[2] for row in rows.values())
+    note_unequal_samples(row[2] for row in rows.values())
 
 
-def compare_samples(seen: Iterable[str]) -> None:
-    """Say so where networks do not see as many samples, or it depends on their frames whether they do."""
-    found = {*seen}
-    if len(found) > 1 or any("epochs" in each for each in found):
-        say("rows differ in the samples that their networks see: compare only those that see as many")
+def note_unequal_samples(samples: Iterable[str]) -> None:
+    """Print a note if networks may see different numbers of samples."""
+    distinct = {*samples}
+    if len(distinct) > 1 or any("epochs" in text for text in distinct):
+        log("rows differ in the samples that their networks see: compare only rows with equal numbers of samples")
 
 
-def submit(found: Cells, *, dry: bool) -> None:
-    """Hand every row that teaches no other to the cluster's pipeline, which brings its teachers along.
+def submit(plan: Cells, *, dry: bool) -> None:
+    """Submit every row that is not a teacher to the cluster's pipeline, which includes its teachers.
 
     Raises:
-        UserError: without the script, or when a submission failed.
+        UserError: when the script is missing, or a submission failed.
     """
     if not PIPELINE.exists():
         hint = "start this in a clone, or in a project of `tutelage init`"
         raise UserError("does not exist", file=PIPELINE, hint=hint)
-    teachers = {each.folder for cell in found.cells for each in found.teachers(cell)}
-    lost = []
-    for cell in found.cells:
+    teachers = {teacher.folder for cell in plan.cells for teacher in plan.teachers(cell)}
+    failed = []
+    for cell in plan.cells:
         if cell.folder in teachers:
             continue
         call = [str(PIPELINE), cell.spelling, *cell.overrides]
         print(shlex.join(call), flush=True)
         if not dry and subprocess.run(call, check=False).returncode:
-            lost.append(found.name(cell))
-    if lost:
-        raise UserError(f"not submitted: {'; '.join(lost)}", hint="see above why, and start the same command again")
+            failed.append(plan.name(cell))
+    if failed:
+        raise UserError(f"not submitted: {'; '.join(failed)}", hint="see above why, and start the same command again")

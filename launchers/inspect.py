@@ -1,4 +1,4 @@
-"""``tutelage inspect DATASET``: what is in it, whether it is whole, what it looks like."""
+"""``tutelage inspect DATASET``: the contents of a data set, their verification, and a contact sheet."""
 
 import argparse
 
@@ -20,14 +20,14 @@ def inspect(options: argparse.Namespace) -> None:
         total = sum(manifest.samples(split) for split in manifest.splits)
         with progress("verify", total) as report:
             checked = verify(manifest, report)
-        console.print(f"{checked} samples verified: every byte is the manifest's, every member decodes")
+        console.print(f"{checked} samples verified: all bytes match the manifest, all members decode")
     if options.picture:
         contact_sheet(manifest, options.split, options.picture, options.frames)
         console.print(f"wrote {options.picture}", soft_wrap=True)
 
 
 def summary(manifest: Manifest) -> None:
-    """Print samples and labels by split, class frequencies, ranges, and what there is to know or to doubt."""
+    """Print samples and labels by split, class frequencies, value ranges, and remarks."""
     size = f"{manifest.size[0]}x{manifest.size[1]}" if manifest.size else "own sizes"
     size += ", stored for crops" if manifest.tiled else ""
     names = [task.name for task in manifest.tasks]

@@ -1,11 +1,11 @@
-"""What a job script asks between its launches: may it start, how did it end, and how are the ranks told to stop.
+"""The queries of a job script between its launches: whether to start, how a launch ended, and stopping the ranks.
 
-A launcher's exit status says only that something ended. What says more is there in the run's folder: what the stage
-makes, ``status.json``, and the note that :func:`begin` leaves for one job and stage::
+A launcher's exit status does not tell why it ended. The run's folder does: the output of the stage, ``status.json``,
+and the note that :func:`begin` writes for one job and stage::
 
     .restarts-train-4711.json    {"progress": 500, "without": 0, "status": {...}}
 
-The shell reads one word from standard output; what is for people goes to standard error.
+The shell reads one word from standard output; messages for users go to standard error.
 """
 
 import argparse
@@ -29,10 +29,10 @@ FINISHED, START, AGAIN, FAILED = "finished", "start", "again", "failed"
 
 
 def begin(options: argparse.Namespace) -> None:
-    """Answer ``start``, or ``finished`` if nothing is left to do.
+    """Print ``start``, or ``finished`` if there is nothing left to do.
 
     Raises:
-        UserError: what would fail again and again; or too many restarts of this job came no further.
+        UserError: for an error that restarts cannot fix, or after too many restarts without progress.
     """
     from trainer.runs.folder import claim
 
@@ -42,63 +42,64 @@ def begin(options: argparse.Namespace) -> None:
         print(FINISHED)
         return
     stage.check()
-    path, limit = _note(stage), int(os.environ.get("RESTARTS", "3"))
-    last = read_json(path, "delete it") if path.exists() else {"progress": -1, "without": 0}
+    path, limit = _note_path(stage), int(os.environ.get("RESTARTS", "3"))
+    last_start = read_json(path, "delete it") if path.exists() else {"progress": -1, "without": 0}
     progress = stage.progress()
-    without = 0 if progress > last["progress"] else last["without"] + 1
-    if without > limit:
-        what = f"was started {without + 1} times and came no further than {progress}"
+    fruitless_starts = 0 if progress > last_start["progress"] else last_start["without"] + 1
+    if fruitless_starts > limit:
+        message = f"was started {fruitless_starts + 1} times and came no further than {progress}"
         hint = "see above, and in status.json, how it ended each time; then submit it again"
-        raise UserError(what, file=stage.experiment.folder, key=stage.name, hint=hint)
-    before = status.read(stage.experiment.folder)
-    write_json(path, {"progress": progress, "without": without, "status": before.to_json() if before else {}})
+        raise UserError(message, file=stage.experiment.folder, key=stage.name, hint=hint)
+    last_status = status.read(stage.experiment.folder)
+    entry = last_status.to_json() if last_status else {}
+    write_json(path, {"progress": progress, "without": fruitless_starts, "status": entry})
     print(START)
 
 
 def end(options: argparse.Namespace) -> None:
-    """Answer ``finished``; ``failed`` if it would fail again; or ``again`` if the job should be started again."""
+    """Print ``finished``, ``failed`` if it would fail again, or ``again`` if the job should be restarted."""
     stage = _stage(options)
-    path, said = _note(stage), status.read(stage.experiment.folder)
-    if said and (said.job != os.environ.get("SLURM_JOB_ID") or said == _before(path)):
-        said = None  # of another job, or of an earlier launch
+    path, last_status = _note_path(stage), status.read(stage.experiment.folder)
+    if last_status and (last_status.job != os.environ.get("SLURM_JOB_ID") or last_status == _status_at_start(path)):
+        last_status = None  # it belongs to another job or an earlier launch
     if stage.finished():
-        answer, why = FINISHED, str(stage.experiment.folder)
-    elif said and said.state == status.FAILED:
-        answer, why = FAILED, str(said.why)
+        answer, reason = FINISHED, str(stage.experiment.folder)
+    elif last_status and last_status.state == status.FAILED:
+        answer, reason = FAILED, str(last_status.why)
     else:
-        answer, why = AGAIN, (said.why or "killed") if said else "ended before it began"
+        answer, reason = AGAIN, (last_status.why or "killed") if last_status else "ended before it began"
     if answer != AGAIN:
         path.unlink()
-    print(f"tutelage: {stage.name} {answer}: {why}", file=sys.stderr)
+    print(f"tutelage: {stage.name} {answer}: {reason}", file=sys.stderr)
     print(answer)
 
 
 def stages(options: argparse.Namespace) -> None:
-    """Answer the stages that a job does, one after the other, in one line."""
+    """Print the stages that a job runs, in their order, on one line."""
     from trainer.pipeline import STAGES
 
     print(*STAGES[options.job])
 
 
 def stop(options: argparse.Namespace) -> None:
-    """Ask this job's ranks on this host to stop: SIGUSR1 to each, and to nobody else."""
+    """Ask this job's ranks on this host to stop: send SIGUSR1 to each of them, and to no other process."""
     for rank in _ranks(os.environ.get("SLURM_JOB_ID", "")):
         with suppress(ProcessLookupError):
             os.kill(rank, signal.SIGUSR1)
 
 
 def show(options: argparse.Namespace) -> None:
-    """Print where the jobs of an experiment stand: a table or, for scripts, tab-separated words in the order of its
+    """Print the states of an experiment's jobs: as a table or, for scripts, as tab-separated words in the order of its
     columns, without titles."""
-    from launchers.stage import standing
+    from launchers.stage import job_states
     from trainer.experiment import Experiment
 
     rows = []
-    for number, (job, state, said) in enumerate(standing(Experiment(options.config, options.overrides))):
+    for number, (job, state, state_reason) in enumerate(job_states(Experiment(options.config, options.overrides))):
         folder = job.experiment.folder if job.stages else job.experiment.config.data.path
-        after, why = ",".join(map(str, job.after)) or "-", " ".join(said.split())
+        dependencies, reason = ",".join(map(str, job.after)) or "-", " ".join(state_reason.split())
         call = [job.experiment.spelling, *job.experiment.overrides]
-        rows.append((str(number), job.name, state, str(folder), why, after, call))
+        rows.append((str(number), job.name, state, str(folder), reason, dependencies, call))
     if options.tsv:
         for _, *words, call in rows:
             print(*words, *call, sep="\t")
@@ -112,17 +113,17 @@ def show(options: argparse.Namespace) -> None:
 
 
 def _ranks(job: str) -> Iterator[int]:
-    """Processes that a launcher started: they carry its mark, and their parents (it, or a container) do not."""
-    marked, parents = set(), {}
+    """Return the processes started by a launcher: they have its variables in their environment, their parents not."""
+    launched, parents = set(), {}
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended, or is another user's
-            words = (folder / "environ").read_bytes().split(b"\0")
+        with suppress(OSError):  # the process ended, or belongs to another user
+            environment = (folder / "environ").read_bytes().split(b"\0")
             fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
             parents[int(folder.name)] = int(fields[1])
-            names = [word.partition(b"=")[0] for word in words]
-            if b"ACCELERATE_MIXED_PRECISION" in names and f"SLURM_JOB_ID={job}".encode() in words:
-                marked.add(int(folder.name))
-    return (each for each in marked if parents[each] not in marked)
+            names = [variable.partition(b"=")[0] for variable in environment]
+            if b"ACCELERATE_MIXED_PRECISION" in names and f"SLURM_JOB_ID={job}".encode() in environment:
+                launched.add(int(folder.name))
+    return (pid for pid in launched if parents[pid] not in launched)
 
 
 def _stage(options: argparse.Namespace) -> Any:
@@ -132,11 +133,11 @@ def _stage(options: argparse.Namespace) -> Any:
     return Stage(options.stage, Experiment(options.config, options.overrides))
 
 
-def _before(note: Path) -> status.Status | None:
-    """The status that :func:`begin` found."""
-    found = read_json(note, "submit the job again")["status"]
-    return status.Status.from_json(found, note) if found else None
+def _status_at_start(note: Path) -> status.Status | None:
+    """Return the status that :func:`begin` recorded."""
+    entry = read_json(note, "submit the job again")["status"]
+    return status.Status.from_json(entry, note) if entry else None
 
 
-def _note(stage: Any) -> Path:
+def _note_path(stage: Any) -> Path:
     return stage.experiment.folder / f".restarts-{stage.name}-{os.environ.get('SLURM_JOB_ID', '0')}.json"

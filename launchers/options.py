@@ -1,76 +1,79 @@
-"""All commands and their options. What a command does stands in its own module, which is imported when it is called."""
+"""All commands and their options. Each command is implemented in its own module, imported when it is called."""
 
 import argparse
 from typing import Any
 
-from launchers.sources import prepare_options
-from launchers.words import CONFIG, add, takes_config
+from launchers.sources import add_prepare
+from launchers.words import CONFIG, add, add_config
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
-    top = argparse.ArgumentParser(
+    """Return the parser of all commands and their options."""
+    root = argparse.ArgumentParser(
         prog="tutelage", description="Multi-task learning for robot perception with imbalanced labels."
     )
-    top.add_argument("--debug", action="store_true", help="show a traceback after an error")
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _init(commands)
-    prepare_options(commands)
-    inspect = add(commands, "inspect", "launchers.inspect:inspect", "what a data set holds")
+    root.add_argument("--debug", action="store_true", help="show a traceback after an error")
+    commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_init(commands)
+    add_prepare(commands)
+    inspect = add(commands, "inspect", "launchers.inspect:inspect", "the contents of a data set")
     inspect.add_argument("dataset", metavar="DATASET", help="folder with MANIFEST.json: its path or URL")
     inspect.add_argument("--verify", action="store_true", help="check every byte and decode every member")
     inspect.add_argument("--picture", metavar="FILE.png", help="draw a contact sheet")
-    inspect.add_argument("--split", default="train", help="of the contact sheet (default: train)")
-    inspect.add_argument("--frames", type=int, default=8, help="on the contact sheet (default: 8)")
+    inspect.add_argument("--split", default="train", help="split of the contact sheet (default: train)")
+    inspect.add_argument("--frames", type=int, default=8, help="frames on the contact sheet (default: 8)")
     for name, text in {
         "train": "train the network of a configuration",
         "label": "write pseudo-labels with a trained teacher",
         "evaluate": "measure a trained network",
-        "run": "teacher, labels, student, evaluation: whatever is not finished",
+        "run": "teacher, labels, student, evaluation: all that is not finished",
         "config": "print the resolved configuration",
     }.items():
         command = add(commands, name, f"launchers.experiment:{name}", text)
-        takes_config(command, optional=name == "config")
+        add_config(command, optional=name == "config")
         if name == "label":
             command.add_argument(
                 "--merge", metavar="OUT", help="also write stand-alone shards of frames and all labels"
             )
         if name == "config":
             command.add_argument("--keys", action="store_true", help="explain every key")
-            command.add_argument("--list", action="store_true", help="the names of the shipped configurations")
-            command.add_argument("--path", action="store_true", help="print where the file is, and stop")
+            command.add_argument("--list", action="store_true", help="print the names of the shipped configurations")
+            command.add_argument("--path", action="store_true", help="print the path of the file and exit")
     grid = add(commands, "grid", "launchers.grid:grid", "every row of a table, for several seeds")
     grid.add_argument("dataset", metavar="DATASET", help="a folder of configurations: its path, or its name (nyudv2)")
     grid.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of every row's configuration")
     grid.add_argument("--rows", metavar="A,B,C", help="only these, with their teachers (default: all)")
-    grid.add_argument("--seeds", type=int, default=3, metavar="N", help="how many, from `seed` up (default: 3)")
-    grid.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
+    grid.add_argument("--seeds", type=int, default=3, metavar="N", help="number of seeds, from `seed` up (default: 3)")
+    grid.add_argument("--dry-run", action="store_true", help="print what would be run and exit")
     grid.add_argument("--sbatch", action="store_true", help="submit it to Slurm; with --dry-run print the calls")
-    _curve(commands)
-    about = add(commands, "status", "launchers.jobs:show", "which stages of an experiment are finished, and why not")
-    takes_config(about)
-    about.add_argument("--tsv", action="store_true", help="tab-separated, for scripts: with arguments, without titles")
-    _job(commands)
+    _add_curve(commands)
+    status = add(commands, "status", "launchers.jobs:show", "the states of an experiment's stages, and their reasons")
+    add_config(status)
+    status.add_argument("--tsv", action="store_true", help="tab-separated, for scripts: with arguments, without titles")
+    _add_job(commands)
     affinity = add(commands, "affinity", "launchers.affinity:affinity", "which task's labels help which other task")
-    takes_config(affinity)
-    affinity.add_argument("--seeds", type=int, default=3, metavar="N", help="of every network (default: 3)")
+    add_config(affinity)
+    affinity.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of every network (default: 3)")
     affinity.add_argument(
         "--samples", type=int, metavar="N", help="frames to train on (default: all that show every task's label)"
     )
-    affinity.add_argument("--out", metavar="FOLDER", help="of all runs (default: runs/DATASET/affinity)")
-    judges = "judges: training frames that are set aside (default; dev=N says how many), or those that judge students"
-    affinity.add_argument("--split", choices=("dev", "val"), default="dev", help=judges)
-    _deploy(commands)
+    affinity.add_argument("--out", metavar="FOLDER", help="folder of all runs (default: runs/DATASET/affinity)")
+    split = "measure on training frames set aside (default; dev=N sets how many) or on validation frames"
+    affinity.add_argument("--split", choices=("dev", "val"), default="dev", help=split)
+    _add_deploy(commands)
     table = add(commands, "table", "launchers.report:table", "results of runs, mean ± deviation over seeds")
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
-    also = "also show the difference of two experiments, seed by seed; may be given several times"
-    table.add_argument("--compare", metavar="A,B", action="append", default=[], help=also)
+    compare = "also show the difference of two experiments, seed by seed; may be repeated"
+    table.add_argument("--compare", metavar="A,B", action="append", default=[], help=compare)
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
     toy = add(commands, "toy", "launchers.toy:toy", "the paper's toy example: do pseudo-labels bring knowledge?")
     toy.add_argument(
-        "--functions", choices=("paper", "nested"), default="paper", help="the paper's, or a pair of which f2 needs f1"
+        "--functions",
+        choices=("paper", "nested"),
+        default="paper",
+        help="those of the paper, or a pair in which f2 needs f1",
     )
-    toy.add_argument("--seeds", type=int, default=50, metavar="N", help="trained together (default: 50)")
+    toy.add_argument("--seeds", type=int, default=50, metavar="N", help="number of seeds (default: 50)")
     toy.add_argument("--picture", metavar="FILE.png", help="draw what the first seed's networks learnt")
     toy.add_argument("--format", choices=("text", "md"), default="text")
     picture = add(commands, "picture", "launchers.report:picture", "RGB, truth and predictions side by side")
@@ -81,64 +84,66 @@ def parser() -> argparse.ArgumentParser:
     report = add(commands, "report", "launchers.report:report", "runs as one HTML page: tables, curves, pictures")
     report.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs; affinity.json, curve.json")
     report.add_argument("--out", required=True, metavar="FILE.html")
-    report.add_argument("--frames", type=int, default=4, help="validation frames that are drawn (default: 4)")
+    report.add_argument("--frames", type=int, default=4, help="validation frames to draw (default: 4)")
     report.add_argument(
-        "--data", metavar="DATASET", action="append", default=[], help="where a data set is that was moved"
+        "--data", metavar="DATASET", action="append", default=[], help="present folder of a data set that was moved"
     )
-    return top
+    return root
 
 
-def _deploy(commands: Any) -> None:
+def _add_deploy(commands: Any) -> None:
     predict = add(commands, "predict", "launchers.deploy:predict", "labels of picture files, by a trained network")
     export = add(commands, "export", "launchers.deploy:export", "a trained network for torch alone")
     for command in (predict, export):
         command.add_argument("model", metavar="MODEL", help="a run's checkpoints/last, or the model.safetensors in it")
-        command.add_argument("--size", metavar="HxW", help="what the network sees (default: its training frames' size)")
+        command.add_argument(
+            "--size", metavar="HxW", help="input size of the network (default: its training frames' size)"
+        )
         command.add_argument("--network", metavar="my.module:Name", help="the network's class, where it is your own")
     predict.add_argument("pictures", metavar="PICTURE", nargs="+", help="files, or folders of them")
     predict.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the labels")
     predict.add_argument("--strict", action="store_true", help="end at the first picture that cannot be read")
     predict.add_argument("--picture", metavar="FILE.png", help="draw some of them beside their RGB")
-    predict.add_argument("--frames", type=int, default=8, help="on that picture (default: 8)")
+    predict.add_argument("--frames", type=int, default=8, help="frames on that picture (default: 8)")
     export.add_argument("--out", required=True, metavar="FILE.pt2", help="a torch.export archive")
 
 
-def _curve(commands: Any) -> None:
+def _add_curve(commands: Any) -> None:
     curve = add(commands, "curve", "launchers.curve:curve", "how many labels pseudo-labels save: a label curve")
-    takes_config(curve)
+    add_config(curve)
     curve.add_argument("--labels", required=True, metavar="N,N,N", help="training frames that show the scarce label")
-    curve.add_argument("--seeds", type=int, default=3, metavar="N", help="how many, from `seed` up (default: 3)")
-    curve.add_argument("--task", help="the scarce one, where several have pseudo-labels")
-    without = "umst-s.yaml beside CONFIG, or CONFIG without pseudo-labels"
-    compared = f"what the student is compared with; may be given several times (default: {without})"
-    curve.add_argument("--baseline", metavar="CONFIG", action="append", help=compared)
+    curve.add_argument("--seeds", type=int, default=3, metavar="N", help="number of seeds, from `seed` up (default: 3)")
+    curve.add_argument("--task", help="the scarce task, if several have pseudo-labels")
+    default = "umst-s.yaml beside CONFIG, or CONFIG without pseudo-labels"
+    baseline = f"network to compare the student with; may be repeated (default: {default})"
+    curve.add_argument("--baseline", metavar="CONFIG", action="append", help=baseline)
     root = "run.root of a number of labels, with {labels} in its place (default: runs/DATASET/curve/TASK-{labels})"
     curve.add_argument("--runs", metavar="PATTERN", help=root)
-    curve.add_argument("--out", metavar="FOLDER", help="of the curve (default: runs/DATASET/curve/TASK/STUDENT)")
-    curve.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
+    curve.add_argument("--out", metavar="FOLDER", help="folder of the curve (default: runs/DATASET/curve/TASK/STUDENT)")
+    curve.add_argument("--dry-run", action="store_true", help="print what would be run and exit")
     curve.add_argument("--sbatch", action="store_true", help="submit it to Slurm; with --dry-run print the calls")
 
 
-def _job(commands: Any) -> None:
+def _add_job(commands: Any) -> None:
     job = commands.add_parser(
-        "job", help="what the scripts in slurm/ ask", description="What the scripts in slurm/ ask."
+        "job", help="queries of the scripts in slurm/", description="Queries of the scripts in slurm/."
     )
     questions = job.add_subparsers(title="questions", required=True, metavar="QUESTION")
     for name, text in {
-        "begin": "whether a stage may start: answers start or finished",
-        "end": "how a stage ended: answers finished, failed or again",
+        "begin": "whether a stage may start: prints start or finished",
+        "end": "how a stage ended: prints finished, failed or again",
     }.items():
         question = add(questions, name, f"launchers.jobs:{name}", text)
         question.add_argument("stage", choices=("train", "label", "evaluate"))
-        takes_config(question)
-    question = add(questions, "stages", "launchers.jobs:stages", "which stages a job does")
+        add_config(question)
+    question = add(questions, "stages", "launchers.jobs:stages", "the stages of a job")
     question.add_argument("job", choices=("teacher", "label", "student", "evaluate"))
     add(questions, "stop", "launchers.jobs:stop", "ask this job's ranks on this host to stop")
 
 
-def _init(commands: Any) -> None:
+def _add_init(commands: Any) -> None:
     init = add(commands, "init", "launchers.init:init", "a project of your own: configurations, scripts, a README")
-    init.add_argument("folder", metavar="FOLDER", help="of the project; what is in it already is left as it is")
-    init.add_argument("--name", help="of the data set (default: the folder's)")
-    classes = "of the segmentation, in the order of their numbers (default: some to be replaced)"
+    init.add_argument("folder", metavar="FOLDER", help="folder of the project; existing files are kept")
+    init.add_argument("--name", help="name of the data set (default: the folder's)")
+    classes = "segmentation classes in the order of their numbers (default: placeholders)"
     init.add_argument("--classes", default="floor,wall,shelf,person", metavar="NAME,NAME,...", help=classes)

@@ -1,4 +1,4 @@
-"""``tutelage prepare SOURCE``: raw frames → shards, with a progress bar, and a summary of what was made."""
+"""``tutelage prepare SOURCE``: raw frames → shards, with a progress bar and a summary of the data set."""
 
 import argparse
 import inspect
@@ -17,12 +17,12 @@ from shards.members import need_profile
 from shards.origin import Origin
 from shards.pack import pack
 from shards.sources.base import Source
-from shards.sources.checked import checked
+from shards.sources.checked import check_source
 from shards.store import on_disk
-from trainer.extension import imported
+from trainer.extension import import_name
 from trainer.parsing import parse_size
 from trainer.progress import console, progress
-from trainer.runs.lease import turn
+from trainer.runs.lease import hold_lease
 
 
 def scenes(options: argparse.Namespace) -> None:
@@ -58,12 +58,12 @@ def folder(options: argparse.Namespace) -> None:
     source = Folder(
         options.source,
         name=options.name,
-        classes=_classes(options.classes),
+        classes=_parse_classes(options.classes),
         ignore=options.ignore,
         offset=options.offset,
         depth_scale=options.depth_scale,
         val_fraction=options.val_fraction,
-        intrinsics=_intrinsics(options.intrinsics),
+        intrinsics=_parse_intrinsics(options.intrinsics),
         group_by=options.group_by,
     )
     _pack(source, options)
@@ -71,55 +71,55 @@ def folder(options: argparse.Namespace) -> None:
 
 def own(options: argparse.Namespace) -> None:
     module, _, name = options.own.partition(":")
-    kind = imported(options.own, "SOURCE")
+    source_class = import_name(options.own, "SOURCE")
     origin = Origin.of_module(module, name)
-    if not callable(kind):
-        what, hint = f"is {a_type(kind)}, which cannot be called", "name a class: my.module:Source"
-        raise UserError(what, file=origin.file, key=name, hint=hint)
-    _check_arguments(kind, options, origin)
-    with origin.blamed("its constructor", name, "correct the arguments after OUT, or the constructor"):
-        source = kind(*options.arguments)
+    if not callable(source_class):
+        message, hint = f"is {a_type(source_class)}, which cannot be called", "name a class: my.module:Source"
+        raise UserError(message, file=origin.file, key=name, hint=hint)
+    _check_arguments(source_class, options, origin)
+    with origin.wrap_errors("its constructor", name, "correct the arguments after OUT, or the constructor"):
+        source = source_class(*options.arguments)
     _pack(source, options)
 
 
-def _check_arguments(kind: Any, options: argparse.Namespace, origin: Origin) -> None:
-    """Make sure that a class takes as many arguments as were given.
+def _check_arguments(source_class: Any, options: argparse.Namespace, origin: Origin) -> None:
+    """Check that a class takes the number of given arguments.
 
     Raises:
         UserError: when it does not.
     """
     try:
-        signature = inspect.signature(kind)
-    except (TypeError, ValueError):  # of a built-in class, which does not tell
+        signature = inspect.signature(source_class)
+    except (TypeError, ValueError):  # a built-in class without a signature
         return
     try:
         signature.bind(*options.arguments)
     except TypeError as error:
-        words = [
-            name.upper() if each.default is each.empty else f"[{name.upper()}]"
-            for name, each in signature.parameters.items()
-            if each.kind not in (each.KEYWORD_ONLY, each.VAR_KEYWORD)
+        names = [
+            name.upper() if parameter.default is parameter.empty else f"[{name.upper()}]"
+            for name, parameter in signature.parameters.items()
+            if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
         ]
-        hint = f"call prepare {options.own} {' '.join(['OUT', *words])}"
-        what = f"cannot be made of {len(options.arguments)} arguments ({error})"
-        raise UserError(what, file=origin.file, key=origin.name, hint=hint) from error
+        hint = f"call prepare {options.own} {' '.join(['OUT', *names])}"
+        message = f"cannot be made of {len(options.arguments)} arguments ({error})"
+        raise UserError(message, file=origin.file, key=origin.name, hint=hint) from error
 
 
 def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | None = None, window: int = 31) -> None:
-    need_profile(options.profile)  # before anything is made of the folder
+    need_profile(options.profile)  # before the folder is created
     if options.jobs < 1:
         raise UserError(f"{options.jobs} processes", key="--jobs", hint="give 1 or more")
-    source = checked(source)
+    source = check_source(source)
     if options.normals:
         from shards.sources.normals import WithNormals
 
         source = WithNormals(source, window if options.window is None else options.window)
     elif options.window is not None:
-        raise UserError("is of normals, which are not asked for", key="--window", hint="give --normals too")
-    bad: list[str] = []
+        raise UserError("applies only to normals", key="--window", hint="give --normals too")
+    unreadable: list[str] = []
     frames = sum(len(keys) for keys in source.splits.values())
     out = on_disk(options.out, "OUT")
-    with _alone(out), progress(f"prepare {source.name}", frames) as report:
+    with _exclusive(out), progress(f"prepare {source.name}", frames) as report:
         manifest = pack(
             source,
             out,
@@ -129,41 +129,41 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
             strict=options.strict,
             profile=options.profile,
             progress=report,
-            say=_say,
-            set_aside=bad.append,
+            log=_print_line,
+            set_aside=unreadable.append,
         )
     summary(manifest)
-    for why in bad:
-        _say(f"left out: {why}")
-    if bad:
+    for reason in unreadable:
+        _print_line(f"left out: {reason}")
+    if unreadable:
         hint = "use the data set without them, or restore their files and prepare it again in a new folder"
         raise UserError(
-            f"{len(bad)} of {frames} frames could not be read and are left out", file=options.out, hint=hint
+            f"{len(unreadable)} of {frames} frames could not be read and are left out", file=options.out, hint=hint
         )
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Wait while another process prepares the same data set, such as another job: it will be found finished."""
-    if (out / NAME).exists() or out.is_file():  # finished, perhaps for reading only; or to be refused
+def _exclusive(out: Path) -> Iterator[None]:
+    """Wait while another process, such as another job, prepares the same data set, which is then finished."""
+    if (out / NAME).exists() or out.is_file():  # finished and perhaps read-only, or an error that pack raises
         yield
         return
     leases = out / ".prepare"
     with disk_errors(out):
         leases.mkdir(parents=True, exist_ok=True)
-    with turn(leases, "prepare", say=_say):
+    with hold_lease(leases, "prepare", log=_print_line):
         yield
 
 
-def _classes(text: str | None) -> int | list[str] | None:
+def _parse_classes(text: str | None) -> int | list[str] | None:
     if text is None:
         return None
-    if text.isnumeric() and not text.isdecimal():  # ² and ½ are no whole numbers, and hardly names
+    if text.isnumeric() and not text.isdecimal():  # ² and ½ are neither integers nor plausible names
         raise UserError(f"{text!r}", key="--classes", hint="give the number of classes, or their names: floor,shelf")
     return int(text) if text.isdecimal() else [name.strip() for name in text.split(",")]
 
 
-def _intrinsics(text: str | None) -> dict[str, float] | None:
+def _parse_intrinsics(text: str | None) -> dict[str, float] | None:
     if text is None:
         return None
     try:
@@ -173,5 +173,5 @@ def _intrinsics(text: str | None) -> dict[str, float] | None:
         raise UserError(f"{text!r}", key="--intrinsics", hint=hint) from None
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     console.print(line, soft_wrap=True, markup=False, highlight=False)

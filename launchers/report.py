@@ -9,7 +9,7 @@ from analysis.results.paper import Paper
 from analysis.results.table import as_csv, as_markdown, as_rich, tabulate
 from shards.errors import UserError
 from shards.extras import need
-from trainer.progress import console, say, show
+from trainer.progress import console, log, show
 from trainer.runs.result import Result
 
 
@@ -17,21 +17,21 @@ def table(options: argparse.Namespace) -> None:
     results = collect(options.runs)
     names = sorted({result.experiment for result in results})
     pairs = []
-    for asked in options.compare:
-        one, _, other = asked.partition(",")
-        if one not in names or other not in names:
+    for text in options.compare:
+        first, _, second = text.partition(",")
+        if first not in names or second not in names:
             hint = f"name two, such as {names[0]},{names[-1]}; there are {', '.join(names)}"
-            raise UserError(f"{asked} is not a pair of experiments", key="--compare", hint=hint)
-        pairs.append((one, other))
+            raise UserError(f"{text} is not a pair of experiments", key="--compare", hint=hint)
+        pairs.append((first, second))
     show_results(results, options.format, pairs)
 
 
 def show_results(results: list[Result], style: str = "text", pairs: Sequence[tuple[str, str]] = ()) -> None:
-    """Print the table of some results beside the paper's figures, and the comparisons that can be made.
+    """Print the table of some results beside the paper's figures, and the possible comparisons.
 
     Args:
         style: ``text``, ``md`` or ``csv``.
-        pairs: experiments whose difference is wanted beside those that matter to the paper, the first minus the second.
+        pairs: experiments to compare in addition to the paper's comparisons, the first minus the second.
     """
     from analysis.results.comparison import compare  # scipy takes a second to import
 
@@ -44,13 +44,13 @@ def show_results(results: list[Result], style: str = "text", pairs: Sequence[tup
             tables.append(compared)
         else:
             tables[0].notes += compared.notes
-    for number, each in enumerate(tables):
+    for number, table in enumerate(tables):
         if style == "text":
-            show(as_rich(each))
-            for note in each.notes:
-                say(note)
+            show(as_rich(table))
+            for note in table.notes:
+                log(note)
         else:
-            print("\n" * (number > 0) + (as_markdown(each) if style == "md" else as_csv(each)))
+            print("\n" * (number > 0) + (as_markdown(table) if style == "md" else as_csv(table)))
 
 
 def picture(options: argparse.Namespace) -> None:

@@ -1,44 +1,44 @@
-"""The stages of an experiment: whether one is finished, what would keep it from that, how far it has come."""
+"""The stages of an experiment: whether they are finished, what would make them fail, and their progress."""
 
 from dataclasses import dataclass
 
 from shards.errors import UserError
 from shards.manifest import NAME
 from shards.store import place
-from trainer.evaluate import evaluated
+from trainer.evaluate import existing_result
 from trainer.experiment import Experiment
 from trainer.foreseen import check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, Job, jobs
-from trainer.pseudolabels.labelling import labelled
+from trainer.pseudolabels.labelling import is_labelled
 from trainer.runs import checkpoint, status
 
-_NOT_BEGUN = "not begun"
+_NOT_STARTED = "not begun"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What the commands ``train``, ``label`` and ``evaluate`` do for an experiment."""
+    """One stage of an experiment: the work of the command ``train``, ``label`` or ``evaluate``."""
 
     name: str
     experiment: Experiment
 
     def finished(self) -> bool:
-        """Whether what it makes is there, whatever became of the processes that made it."""
+        """Whether its output is complete, however its processes ended."""
         if self.name == LABEL:
-            return labelled(self.experiment)
+            return is_labelled(self.experiment)
         if self.name == EVALUATE:
-            return evaluated(self.experiment) is not None
-        return checkpoint.exported(self.experiment.checkpoints / "last") is not None
+            return existing_result(self.experiment) is not None
+        return checkpoint.read_exported(self.experiment.checkpoints / "last") is not None
 
     def progress(self) -> int:
-        """A number that grows from one start to the next if they are of any use: steps or shards that are done."""
+        """Return the number of finished steps or shards, which grows with every start that makes progress."""
         if self.name == LABEL:
             return len(list(self.experiment.labels.glob("[!.]*.tar")))
         newest = checkpoint.newest(self.experiment.checkpoints)
         return int(newest.name.rpartition("-")[2]) if newest and self.name == TRAIN else 0
 
     def check(self) -> None:
-        """Find now what would make it fail however often it is started.
+        """Raise the errors that would make it fail at every start.
 
         Raises:
             UserError: bad configuration or data, or a stage that must come first.
@@ -47,34 +47,35 @@ class Stage:
             check_training(self.experiment)
             return
         chosen = self.experiment.config.evaluate.checkpoint
-        if checkpoint.exported(self.experiment.checkpoints / chosen) is None:
+        if checkpoint.read_exported(self.experiment.checkpoints / chosen) is None:
             hint = f"train it first (`tutelage train {self.experiment.spelling}`)"
             raise UserError(f"there is no {chosen} checkpoint", file=self.experiment.checkpoints, hint=hint)
 
     def state(self) -> tuple[str, str]:
-        """What :mod:`trainer.runs.status` would call it, or "not begun"; and why."""
+        """Return the state, in the words of :mod:`trainer.runs.status` or "not begun", and its reason."""
         if self.finished():
             return status.FINISHED, "-"
-        said = status.read(self.experiment.folder)
-        if not said or said.stage != self.name or said.state == status.FINISHED:
-            return _NOT_BEGUN, "-"
-        return said.state, said.why or f"on {said.host}" + (f", job {said.job}" if said.job else "")
+        last_status = status.read(self.experiment.folder)
+        if not last_status or last_status.stage != self.name or last_status.state == status.FINISHED:
+            return _NOT_STARTED, "-"
+        job = f", job {last_status.job}" if last_status.job else ""
+        return last_status.state, last_status.why or f"on {last_status.host}{job}"
 
 
-def standing(experiment: Experiment) -> list[tuple[Job, str, str]]:
-    """Every job that an experiment takes, its state, and why it is in it."""
-    prepared = (place(experiment.config.data.path) / NAME).exists()
-    found = []
+def job_states(experiment: Experiment) -> list[tuple[Job, str, str]]:
+    """Return every job of an experiment, its state, and the reason for that state."""
+    is_prepared = (place(experiment.config.data.path) / NAME).exists()
+    states_of_jobs = []
     for job in jobs(experiment):
         if not job.stages:
-            state, why = (status.FINISHED if prepared else _NOT_BEGUN), experiment.config.data.name
+            state, reason = (status.FINISHED if is_prepared else _NOT_STARTED), experiment.config.data.name
         else:
             states = [Stage(name, job.experiment) for name in job.stages]
-            state, why = _state(states) if prepared else (_NOT_BEGUN, "-")
-        found.append((job, state, why))
-    return found
+            state, reason = _state(states) if is_prepared else (_NOT_STARTED, "-")
+        states_of_jobs.append((job, state, reason))
+    return states_of_jobs
 
 
 def _state(stages: list[Stage]) -> tuple[str, str]:
     states = [stage.state() for stage in stages]
-    return next((each for each in states if each[0] != status.FINISHED), states[-1])
+    return next((state for state in states if state[0] != status.FINISHED), states[-1])

@@ -11,7 +11,7 @@ from trainer.progress import console, progress, show
 def toy(options: argparse.Namespace) -> None:
     if options.picture:
         need("toy --picture", "matplotlib")
-    from analysis.toy.example import Toy, steps_of
+    from analysis.toy.example import Toy, total_steps
     from analysis.toy.functions import PAIRS
     from analysis.toy.picture import picture
     from analysis.toy.table import compare, tabulate
@@ -19,16 +19,16 @@ def toy(options: argparse.Namespace) -> None:
     if options.seeds < 1:
         raise UserError(f"{options.seeds} seeds", key="--seeds", hint="give 1 or more")
     pair = PAIRS[options.functions]
-    total = sum(steps_of(protocol) for protocol in pair.protocols)
+    total = sum(total_steps(protocol) for protocol in pair.protocols)
     with progress("toy", total, show=options.format == "text") as report:
         toys = [Toy(pair, protocol, range(options.seeds), report) for protocol in pair.protocols]
-        found = [each for toy in toys for each in toy.run()]
-    tables = [tabulate(pair, found), compare(found)]
+        results = [result for toy in toys for result in toy.run()]
+    tables = [tabulate(pair, results), compare(results)]
     if options.format == "md":
         print("\n\n".join(as_markdown(table) for table in tables))
     else:
         for table in tables:
             show(as_rich(table))
     if options.picture:
-        picture(toys, found, options.picture)
+        picture(toys, results, options.picture)
         console.print(f"wrote {options.picture}", soft_wrap=True)

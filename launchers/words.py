@@ -1,4 +1,4 @@
-"""How commands and options that several commands share are declared."""
+"""Declaration of commands, and of arguments that several commands share."""
 
 import argparse
 from typing import Any
@@ -13,7 +13,7 @@ def add(commands: Any, name: str, function: str, text: str) -> argparse.Argument
     return command
 
 
-def takes_config(command: Any, *, optional: bool = False) -> None:
-    needed = "?" if optional else None
-    command.add_argument("config", metavar="CONFIG", nargs=needed, help=CONFIG)
+def add_config(command: Any, *, optional: bool = False) -> None:
+    nargs = "?" if optional else None
+    command.add_argument("config", metavar="CONFIG", nargs=nargs, help=CONFIG)
     command.add_argument("overrides", metavar="key=value", nargs="*", help="override a key of the configuration")

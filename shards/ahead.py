@@ -1,8 +1,8 @@
-"""Batches loaded in threads, ahead of whoever takes them and in their order.
+"""Load batches in threads, in order and ahead of their consumer.
 
-Threads need no start, no copy of what they load and no shared memory: Pillow, zlib and torch's operators release the
-interpreter's lock while they work. Samples are the unit of work, so that the first batch is ready after the time of one
-batch divided by the number of threads.
+Threads need no process start-up, no copy of what they load and no shared memory: Pillow, zlib and torch's operators
+release the interpreter's lock while they work. Samples are the unit of work, so that the first batch is ready after the
+time of one batch divided by the number of threads.
 """
 
 from collections import deque
@@ -22,18 +22,18 @@ def load_ahead(
     collate: Callable[[list[Any]], Batch],
     threads: int,
 ) -> Iterator[Batch]:
-    """Batches of loaded items, in order.
+    """Yield batches of loaded items, in order.
 
     Args:
         groups: the items of each batch.
         load: loads an item; called by several threads at once.
-        collate: makes a batch of what was loaded.
-        threads: 0 loads when a batch is asked for, in the calling thread, or in one beside it where a request to stop
-            is to be heard meanwhile.
+        collate: makes a batch of the loaded items.
+        threads: number of threads. With 0, a batch is loaded when it is requested, in the calling thread, or in a
+            single worker thread where a request to stop has to be noticed meanwhile.
 
     Raises:
-        Stopped: when a stop was asked for, and a batch does not come (:func:`shards.threads.heard`).
-        Exception: whatever ``load`` or ``collate`` raises, at its batch's turn.
+        Stopped: when a stop was requested and a batch does not arrive (:func:`shards.threads.interruptible`).
+        Exception: whatever ``load`` or ``collate`` raises, when the batch it concerns is due.
     """
     if not threads and not listening():
         for group in groups:
@@ -41,23 +41,23 @@ def load_ahead(
         return
     pool = Threads(threads or 1)
 
-    def gather(loading: list[Future[Any]]) -> Batch:
-        return collate([future.result() for future in loading])
+    def gather(samples: list[Future[Any]]) -> Batch:
+        return collate([sample.result() for sample in samples])
 
-    waiting: deque[Future[Batch]] = deque()
+    pending: deque[Future[Batch]] = deque()
     try:
         for group in groups:
-            # The pool takes tasks in the order of their submission: whoever gathers waits for none that has not begun.
-            loading = [pool.submit(load, item) for item in group]
-            waiting.append(pool.submit(gather, loading))
-            if len(waiting) > _ahead(threads, len(group)):
-                yield result_of(waiting.popleft())
-        while waiting:
-            yield result_of(waiting.popleft())
+            # The pool takes tasks in the order of their submission, so gather() never waits for one that has not begun.
+            samples = [pool.submit(load, item) for item in group]
+            pending.append(pool.submit(gather, samples))
+            if len(pending) > _max_pending(threads, len(group)):
+                yield result_of(pending.popleft())
+        while pending:
+            yield result_of(pending.popleft())
     finally:
         pool.close()
 
 
-def _ahead(threads: int, size: int) -> int:
-    """How many batches wait or are at work: each thread has a sample to begin with when it is done with one."""
+def _max_pending(threads: int, size: int) -> int:
+    """Return how many batches may be queued or in progress, so that each thread always finds a next sample."""
     return 2 + -(-2 * threads // size) if threads else 0

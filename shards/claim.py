@@ -1,8 +1,8 @@
-"""A folder belongs to one job, so that an interrupted job continues and no other is ever mixed into it.
+"""Claim a folder for one job, so that an interrupted job continues and no other job is ever mixed into it.
 
-Whose it is, a :class:`Note` in it says: what the job's result follows from. It is written before anything else, and a
-job goes on where nothing in it is :func:`differing`. So it is with data sets (:func:`claim`, whose note ``.job.json``
-stays beside the manifest, which comes last), and likewise with runs, labels and predictions.
+A :class:`Note` in the folder records the options that the job's result follows from. It is written before anything
+else, and a job continues where :func:`differing_keys` finds none. This holds for data sets (:func:`claim`, whose note
+``.job.json`` stays next to the manifest, which is written last), and likewise for runs, labels and predictions.
 """
 
 from collections.abc import Mapping
@@ -16,65 +16,65 @@ from shards.manifest import NAME, Manifest, index_name, same_json
 
 JOB = ".job.json"
 CODE = "source_sha256"
-"""In a job: the hash of the file that a source of one's own is written in. A finished data set stays the job's when it
-changes (:func:`edited`); of an unfinished one every shard is made again."""
-_CURE = "give another folder, or delete this one"
+"""Key in a job of the hash of the file that defines a user's own source. When it changes (:func:`source_edited`), a
+finished data set still belongs to the job, and of an unfinished one every shard is made again."""
+_HINT = "give another folder, or delete this one"
 
 
 @dataclass(frozen=True)
 class Note:
-    """The file in a folder that says whose the folder is.
+    """The JSON file in a folder that records which job the folder belongs to.
 
     Args:
-        path: of the file.
-        cure: what to do where it is damaged.
+        path: path of the file.
+        hint: what the user should do when it is damaged.
     """
 
     path: Path
-    cure: str
+    hint: str
 
     def read(self) -> dict[str, Any] | None:
-        """What it says; None where there is none.
+        """Return the content; None where there is no file.
 
         Raises:
-            UserError: when it is damaged.
+            UserError: when the file is damaged.
         """
-        return read_json(self.path, self.cure) if self.path.exists() else None
+        return read_json(self.path, self.hint) if self.path.exists() else None
 
     def write(self, content: Mapping[str, Any]) -> None:
-        """Have it say this, whole or not at all."""
+        """Replace the content atomically."""
         write_json(self.path, content)
 
 
-def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What differs between what a folder was begun with and what it is wanted for, by name. A value that one of them
-    does not have is as good as None."""
-    return [key for key in {**wanted, **held} if not same_json(held.get(key), wanted.get(key))]
+def differing_keys(stored: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
+    """Return the keys whose values differ between the stored options of a folder and those of a job. A missing value is
+    equal to None."""
+    return [key for key in {**job, **stored} if not same_json(stored.get(key), job.get(key))]
 
 
-def occupied(out: Path) -> bool:
-    """Whether something is there: a file, or a folder with anything but hidden files, which are leftovers and a file
-    system's own."""
+def is_occupied(out: Path) -> bool:
+    """Whether ``out`` is a file, or a folder with files that are not hidden (hidden ones are leftovers, or belong to
+    the file system)."""
     return out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir()))
 
 
-def edited(held: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
-    """Whether a source's file is another one now; not where that was not written down."""
-    return None not in (held.get(CODE), job.get(CODE)) and held[CODE] != job[CODE]
+def source_edited(stored: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    """Whether the file of a source has changed; False where its hash was not recorded."""
+    return None not in (stored.get(CODE), job.get(CODE)) and stored[CODE] != job[CODE]
 
 
 def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = None) -> Manifest | None:
-    """Make a folder a job's own; of an unfinished job, forget the shards whose raw files have changed, or
-    all of them where the source's file has.
+    """Claim a folder for a job. Of an unfinished job, discard the shards whose raw files have changed, or all shards
+    where the source's file has changed.
 
     Args:
-        out: the folder; made if need be.
+        out: the folder; made if necessary.
         job: the options that the result follows from, as JSON values; also the ``source`` of the job's manifest.
         files: by shard, a hash of its raw files' sizes and times. It is kept in the note and not in the manifest, since
-            the same files have other times on another machine; without a note, the files pass for unchanged.
+            the same files have other times on another machine; without a note, the files count as unchanged.
 
     Returns:
-        The manifest, when the job is finished and every shard is there; None when there is something to do.
+        The manifest, when the job is finished and every shard exists; None when there is work to do.
 
     Raises:
         UserError: when the folder holds something else, is a file, or cannot be written.
@@ -84,30 +84,32 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
             out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError("is a file", file=out, hint="give a folder") from None
-    note, content = Note(out / JOB, _CURE), {"job": job, "files": files or {}}
-    held = note.read()
-    changed = [shard for shard, of in held["files"].items() if of != content["files"].get(shard)] if held else []
+    note, content = Note(out / JOB, _HINT), {"job": job, "files": files or {}}
+    stored = note.read()
+    hashes = stored["files"] if stored else {}
+    changed = [shard for shard, sha256 in hashes.items() if sha256 != content["files"].get(shard)]
     if (out / NAME).exists():
         manifest = Manifest.load(out)
         _compare(out, "a data set", manifest.source, job)
         if changed:
-            raise UserError("the raw files have changed since they were prepared", file=out, key="files", hint=_CURE)
+            raise UserError("the raw files have changed since they were prepared", file=out, key="files", hint=_HINT)
         if manifest.complete():
             return manifest
-    elif held:
-        _compare(out, "an unfinished data set", held["job"], job)
-        lost = out.glob(index_name("*")) if edited(held["job"], job) else [out / index_name(each) for each in changed]
-        for index in lost:
+    elif stored:
+        _compare(out, "an unfinished data set", stored["job"], job)
+        edited = source_edited(stored["job"], job)
+        outdated = out.glob(index_name("*")) if edited else [out / index_name(shard) for shard in changed]
+        for index in outdated:
             index.unlink(missing_ok=True)
-    elif occupied(out):
-        raise UserError("is not empty", file=out, hint=_CURE)
+    elif is_occupied(out):
+        raise UserError("is not empty", file=out, hint=_HINT)
     sweep(out)
-    if not same_json(held, content):
+    if not same_json(stored, content):
         note.write(content)
     return None
 
 
-def _compare(out: Path, what: str, held: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    """Refuse a folder of another job, naming the options that differ."""
-    if keys := [key for key in differing(held, job) if key != CODE]:
-        raise UserError(f"holds {what} of other options", file=out, key=", ".join(keys), hint=_CURE)
+def _compare(out: Path, content: str, stored: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+    """Raise a :class:`UserError` for the folder of another job, naming the options that differ."""
+    if keys := [key for key in differing_keys(stored, job) if key != CODE]:
+        raise UserError(f"holds {content} of other options", file=out, key=", ".join(keys), hint=_HINT)

@@ -1,4 +1,4 @@
-"""A prepared data set as a map-style data set: samples by number, and batches in the exact order of training."""
+"""A map-style data set of a prepared data set: samples by index, and batches in the exact order of training."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,12 +13,12 @@ from torch.utils.data import Dataset
 from shards.cache import Cache
 from shards.errors import UserError
 from shards.frames import Frames
-from shards.holes import filled
+from shards.holes import fill_holes
 from shards.keep import Filter, Keep
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import Order
-from shards.prefetch import followed, sources_of
+from shards.prefetch import prefetch_batches, sources_of
 from shards.resize import resize_frame
 from shards.statistics import mean_and_deviation
 from shards.store import Place
@@ -26,19 +26,19 @@ from shards.stream import Batches, OrderedSource, Position
 from shards.tasks import Task
 
 Sample = dict[str, np.ndarray]
-"""``rgb`` uint8 ``(H, W, 3)`` and each label that there is, by its task's name, in the forms of :mod:`shards.tasks`."""
+"""``rgb`` uint8 ``(H, W, 3)`` and the available labels by their task's name, in the forms of :mod:`shards.tasks`."""
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """A teacher's labels of one task, which stand in where a sample has none of its own.
+    """A teacher's labels of one task, which are used where a sample has no label of its own.
 
     Args:
-        folder: the path or URL of the label shards, such as ``runs/.../labels/train``.
-        keep: pixels whose confidence is not above it get no label; None or ``"all"`` keeps all, ``"50%"`` of each class
-            the most confident half; or a :data:`shards.keep.Filter` of your own. Or a :class:`shards.keep.Keep`, which
-            says more.
-        holes: whether they also fill pixels that a sample's own label leaves open (:mod:`shards.holes`).
+        folder: path or URL of the label shards, such as ``runs/.../labels/train``.
+        keep: which pixels keep their label: a threshold that the confidence has to exceed; None or ``"all"`` for all;
+            ``"50%"`` for the most confident half of each class; a :data:`shards.keep.Filter` of your own; or a
+            :class:`shards.keep.Keep`, which has more options.
+        holes: whether they also fill pixels that a sample's own label leaves unlabelled (:mod:`shards.holes`).
     """
 
     folder: str | Place
@@ -47,28 +47,28 @@ class PseudoLabels:
 
 
 class ShardDataset(Dataset[Sample]):
-    """Samples of a split by number, each read and checked when it is asked for.
+    """Samples of a split by index, each read and verified when it is requested.
 
-    May be pickled, and used in forked and spawned worker processes. ::
+    It may be pickled, and used in forked and spawned worker processes. ::
 
         train = ShardDataset("data/scenes", "train")
         train[17]["depth"]
 
     Args:
-        data: the path or URL of the folder that ``tutelage prepare`` wrote, or its manifest.
+        data: path or URL of the folder that ``tutelage prepare`` wrote, or its manifest.
         split: ``train``, ``val``, ...
-        tasks: names of the tasks whose labels are wanted; None for all.
-        pseudo: pseudo-labels by the name of the task that they are of.
+        tasks: names of the tasks whose labels are read; None for all.
+        pseudo: pseudo-labels by the name of their task.
         size: height and width that samples are resized to; None keeps theirs.
-        labels: budgets: how many samples may show each task's label (:mod:`shards.frames`); a task that is not named
-            shows all.
-        seed: what the choice of those samples follows from.
-        cache: what shards in a store are read through; None for :class:`shards.cache.Cache` as it is by default.
+        labels: budgets: how many samples may show each task's label (:mod:`shards.frames`); a task that is missing
+            shows all its labels.
+        seed: seed of the choice of those samples.
+        cache: cache for shards in a store; None for a :class:`shards.cache.Cache` with default arguments.
 
     Attributes:
-        manifest: what the data set holds.
-        tasks: those whose labels are read.
-        frames: which label of which sample may be seen.
+        manifest: the manifest of the data set.
+        tasks: the tasks whose labels are read.
+        frames: the masks of which sample may show which label.
 
     Raises:
         UserError: when the data set, a task or a split is missing, a budget is larger than the data, or pseudo-labels
@@ -92,27 +92,26 @@ class ShardDataset(Dataset[Sample]):
         names = [task.name for task in self.manifest.tasks] if tasks is None else list(tasks)
         self.tasks: tuple[Task, ...] = tuple(self.manifest.task(name) for name in names)
         self.frames = Frames(self.manifest, split, seed=seed, budgets=labels)
-        for name, of in (pseudo or {}).items():
+        for name, source in (pseudo or {}).items():
             if name not in names:
                 raise UserError(f"{name} is none of the tasks {', '.join(names)}", key=f"pseudo[{name!r}]")
-            self.frames.add_pseudo(
-                LabelShards(of.folder, self.manifest, split, self.manifest.task(name), of.keep), of.holes
-            )
+            labels_of_task = LabelShards(source.folder, self.manifest, split, self.manifest.task(name), source.keep)
+            self.frames.add_pseudo(labels_of_task, source.holes)
 
     @property
     def statistics(self) -> dict[str, tuple[float, float]]:
-        """Mean and standard deviation over the split of every task that is a quantity, in its unit."""
-        of = self.manifest.statistics[self.split]
-        return {task.name: mean_and_deviation(of[task.name]) for task in self.tasks if task.storage.quantity}
+        """Mean and standard deviation over the split of every scalar task, in its unit."""
+        statistics = self.manifest.statistics[self.split]
+        return {task.name: mean_and_deviation(statistics[task.name]) for task in self.tasks if task.storage.quantity}
 
     def __len__(self) -> int:
         return self.frames.count
 
     def place(self, index: int) -> tuple[int, int]:
-        """The shard of a sample, and its position there.
+        """Return the number of a sample's shard, and its position in the shard.
 
         Raises:
-            IndexError: when there is no such sample.
+            IndexError: when the index is out of range.
         """
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
@@ -120,7 +119,7 @@ class ShardDataset(Dataset[Sample]):
         return self.frames.locate(number)
 
     def key(self, index: int) -> str:
-        """The key of a sample, which names it in shards, predictions and errors."""
+        """Return the key of a sample, which identifies it in shards, predictions and errors."""
         shard, position = self.place(index)
         return self.frames.readers[shard].key(position)
 
@@ -130,16 +129,16 @@ class ShardDataset(Dataset[Sample]):
     def __getitem__(self, index: slice) -> list[Sample]: ...
 
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        """A sample, or those of a slice. A label that it does not have, or may not show, is an absent name. Beside
-        pseudo-labels stands what :meth:`shards.labels.LabelShards.read_arrays` gives with them.
+        """Return one sample, or a list of the samples of a slice. Labels that a sample lacks, or that the budget hides,
+        are absent keys. Pseudo-labels come with the arrays of :meth:`shards.labels.LabelShards.read_arrays`.
 
         Raises:
-            UserError: when its bytes are not those that were written.
+            UserError: when its bytes differ from those that were written.
         """
         if isinstance(index, slice):
             return [self[number] for number in range(len(self))[index]]
         _, arrays = self.frames.read(*self.place(index), [task.name for task in self.tasks])
-        return filled(resize_frame(arrays, self.size or arrays["rgb"].shape[:2]), self.tasks)
+        return fill_holes(resize_frame(arrays, self.size or arrays["rgb"].shape[:2]), self.tasks)
 
     def loader(
         self,
@@ -152,26 +151,26 @@ class ShardDataset(Dataset[Sample]):
         steps: int | None = None,
         shuffle_window: int = 32,
     ) -> Iterator[dict[str, Any]]:
-        """Batches in the order of training: the same global batches whatever the number of ranks, from any step on.
+        """Yield batches in the order of training: the same global batches for any number of ranks, from any step on.
 
-        An epoch holds every sample once, but for a last batch that is not full; epochs follow each other without end
-        unless ``steps`` says where.
+        An epoch holds every sample once, except those of a last incomplete batch; epochs follow each other without end
+        unless ``steps`` is given.
 
         Args:
             global_batch_size: samples of a step over all ranks; a multiple of ``world_size``.
-            seed: of the order.
-            rank: whose part of each batch is given.
-            world_size: how many ranks share a batch.
+            seed: seed of the order.
+            rank: the rank whose part of each batch is returned.
+            world_size: number of ranks that share a batch.
             start_step: the first step, from 0; nothing before it is read.
-            steps: the step that is not reached any more.
-            shuffle_window: shards whose samples are mixed (:class:`shards.order.Order`).
+            steps: the step to stop before, counted from 0 as ``start_step`` is; None for no end.
+            shuffle_window: number of shards whose samples are mixed (:class:`shards.order.Order`).
 
         Yields:
-            Tensors by name, stacked: ``rgb`` ``(B, H, W, 3)`` and every task's label arrays with "no label" where a
+            Stacked tensors by name: ``rgb`` ``(B, H, W, 3)`` and every task's label arrays, with "no label" where a
             sample has none; and ``key``, a list.
 
         Raises:
-            UserError: for a batch that cannot be cut, or is larger than an epoch; a sample's.
+            UserError: for a batch that cannot be divided, or is larger than an epoch; or as for a single sample.
         """
         batches = Batches(global_batch_size, 1, rank, world_size)
         counts = [shard.samples for shard in self.frames.readers.shards]
@@ -179,7 +178,7 @@ class ShardDataset(Dataset[Sample]):
         stop = sys.maxsize if steps is None else steps
         places = OrderedSource(order, batches, start_step, stop)()
         loaded = self._batches(iter(lambda: list(islice(places, batches.micro)), []))
-        yield from followed(loaded, sources_of(self.frames), order, batches, start_step, stop)
+        yield from prefetch_batches(loaded, sources_of(self.frames), order, batches, start_step, stop)
 
     def _batches(self, parts: Iterable[Sequence[Position]]) -> Iterator[dict[str, Any]]:
         for part in parts:
@@ -195,7 +194,7 @@ class ShardDataset(Dataset[Sample]):
                 stacked = np.stack([sample[name] if name in sample else empty[name] for sample in samples])
             except ValueError:
                 sizes = sorted({sample["rgb"].shape[:2] for sample in samples})
-                what = "samples differ in size: " + ", ".join(f"{h}x{w}" for h, w in sizes)
-                raise UserError(what, file=self.manifest.path, hint="give size=(height, width)") from None
+                message = "samples differ in size: " + ", ".join(f"{h}x{w}" for h, w in sizes)
+                raise UserError(message, file=self.manifest.path, hint="give size=(height, width)") from None
             batch[name] = torch.from_numpy(stacked)
         return batch

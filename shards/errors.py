@@ -1,4 +1,4 @@
-"""The one error that users see as a line instead of a traceback."""
+"""The error that users see as one line instead of a traceback."""
 
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -8,15 +8,15 @@ if TYPE_CHECKING:
 
 
 class UserError(Exception):
-    """Something that the user can hint: bad data, a bad option, a full disk.
+    """Something that the user can mend: bad data, a bad option, a full disk.
 
     Its text is one line, ``FILE: KEY: what is wrong; hint``, with the parts that are known. The commands
     print it and exit with status 1 (a traceback follows only under ``--debug``).
 
     Args:
         what: what is wrong, without a final stop.
-        file: the file, folder or shard it is wrong with.
-        key: the sample, configuration key or tar member it is wrong with.
+        file: the file, folder or shard concerned.
+        key: the sample, configuration key or tar member concerned.
         hint: what to do about it, in the imperative.
     """
 
@@ -37,7 +37,7 @@ class UserError(Exception):
 
 
 class BadFile(UserError):
-    """A file that cannot be read or decoded: the others may be good."""
+    """A file that cannot be read or decoded, while the others may be intact."""
 
 
 def _rebuild(kind: type[UserError], what: str, file: Any, key: str | None, hint: str | None) -> UserError:

@@ -1,6 +1,6 @@
-"""What is not installed with Tutelage alone: the extras of its distribution (``pip install 'tutelage[report]'``).
+"""Optional dependencies: the extras of the distribution (``pip install 'tutelage[report]'``).
 
-Reading and writing shards, training, evaluating and tables need none of them.
+Reading and writing shards, training, evaluation and tables need none of them.
 """
 
 from importlib.util import find_spec
@@ -15,28 +15,28 @@ EXTRAS = {
     "tiles": ("imagecodecs", "tifffile"),
     "report": ("contourpy", "jinja2", "markupsafe", "matplotlib", "tensorboard"),
 }
-"""By extra, the modules that are imported of it."""
+"""The modules that each extra installs and this package imports."""
 
 
-def need(what: str, *modules: str) -> None:
-    """Make sure, before any work is done, that modules of extras are installed.
+def need(feature: str, *modules: str) -> None:
+    """Check, before any work is done, that modules of extras are installed.
 
     Args:
-        what: what needs them: the command or the option that was given.
-        modules: of :data:`EXTRAS`.
+        feature: the command or option that needs them.
+        modules: modules listed in :data:`EXTRAS`.
 
     Raises:
-        UserError: naming what is missing, and what to install.
+        UserError: naming the missing modules, and what to install.
     """
     missing = [module for module in modules if not installed(module)]
     if missing:
         extra = next(extra for extra, names in EXTRAS.items() if missing[0] in names)
-        raise UserError(f"needs {', '.join(missing)}", key=what, hint=f"pip install 'tutelage[{extra}]'")
+        raise UserError(f"needs {', '.join(missing)}", key=feature, hint=f"pip install 'tutelage[{extra}]'")
 
 
 def installed(module: str) -> bool:
-    """Whether a top-level module could be imported; it is not."""
+    """Whether a top-level module could be imported, without importing it."""
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError):  # refused by a finder; or imported, and not from a file
+    except (ImportError, ValueError):  # a finder refuses it; or it is imported already, but has no spec
         return False

@@ -1,4 +1,4 @@
-"""What went wrong with a store: whether another try may help, and how to say it."""
+"""Errors of a store: whether another try may help, and how to describe them."""
 
 from collections.abc import Iterable
 from urllib.parse import unquote
@@ -9,16 +9,16 @@ ACCESS = (
 
 
 class Damaged(Exception):
-    """What arrived is not what the manifest names."""
+    """The bytes that arrived are not those that the manifest names."""
 
 
-def final(error: BaseException) -> tuple[bool, str | None]:
-    """Whether an error says that a file is missing; and what helps, where another try does not."""
+def diagnose(error: BaseException) -> tuple[bool, str | None]:
+    """Return whether an error means that a file is missing, and a hint where another try would not help."""
     status, kind = status_of(error), type(error).__name__
     if isinstance(error, FileNotFoundError):
-        cause = error.__cause__  # of some stores, whatever went wrong
-        again = cause is not None and not isinstance(cause, FileNotFoundError) and status not in (404, 410)
-        if not again:
+        cause = error.__cause__  # some stores raise FileNotFoundError whatever went wrong
+        misreported = cause is not None and not isinstance(cause, FileNotFoundError) and status not in (404, 410)
+        if not misreported:
             return True, None
         if status is None or status >= 500:
             return False, None
@@ -33,8 +33,8 @@ def final(error: BaseException) -> tuple[bool, str | None]:
     return False, None
 
 
-def said(error: BaseException, secrets: Iterable[str | None]) -> str:
-    """An error in a few words, without the given ones."""
+def describe(error: BaseException, secrets: Iterable[str | None]) -> str:
+    """Describe an error in at most 300 characters, with ``secrets`` replaced by dots."""
     status = status_of(error)
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, Damaged):
@@ -47,7 +47,7 @@ def said(error: BaseException, secrets: Iterable[str | None]) -> str:
 
 
 def status_of(error: BaseException | None) -> int | None:
-    """The HTTP status that an error, or what caused it, is about."""
+    """Return the HTTP status of an error or of its cause; None where there is none."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):

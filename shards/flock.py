@@ -1,4 +1,4 @@
-"""Locks of the kernel on files of this node: it lifts them when their holder ends, by ``kill -9`` as well."""
+"""Kernel locks (``flock``) on files of this node, which are released when their holder ends, even by ``kill -9``."""
 
 import errno
 import fcntl
@@ -11,14 +11,14 @@ from shards.errors import UserError
 
 
 class Busy(Exception):
-    """Another thread or process has the lock."""
+    """Another thread or process holds the lock."""
 
 
-def take(descriptor: int, wait: bool = True) -> bool:
-    """Lock a file; whether that was possible without waiting, where that is asked.
+def acquire(descriptor: int, wait: bool = True) -> bool:
+    """Lock a file; without ``wait``, return False when another thread or process holds the lock.
 
     Raises:
-        UserError: when its disk has no locks.
+        UserError: when the disk does not support locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -28,50 +28,54 @@ def take(descriptor: int, wait: bool = True) -> bool:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise
         hint = "set data.cache to a folder on a disk of this node"
-        raise UserError("the cache's disk has no locks", key="data.cache", hint=hint) from error
+        raise UserError("the cache's disk does not support locks", key="data.cache", hint=hint) from error
     return True
 
 
-def give_back(descriptor: int) -> None:
-    """Unlock a file at once: that it is closed is not enough where a forked process has it too."""
+def release(descriptor: int) -> None:
+    """Unlock a file at once: closing it is not enough where a forked process has it open too."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Wait for a lock, and hold it for a block. Its file stays."""
+def hold_lock(path: Path) -> Iterator[None]:
+    """Wait for the lock of a file, and hold it for the block. The file is not removed."""
     with path.open("ab") as file:
-        take(file.fileno())
+        acquire(file.fileno())
         try:
             yield
         finally:
-            give_back(file.fileno())
+            release(file.fileno())
 
 
 @contextmanager
-def turn(path: Path, wait: bool) -> Iterator[int]:
-    """Hold the lock of a file that is there only as long as somebody holds it; gives its descriptor, and an empty file.
+def hold_temporary_lock(path: Path, wait: bool) -> Iterator[int]:
+    """Hold, for the block, the lock of a file that exists only while the lock is held.
+
+    Yields:
+        The descriptor of the file, which is empty.
 
     Raises:
-        Busy: when another one holds it, and ``wait`` is False.
+        Busy: when another thread or process holds it, and ``wait`` is False.
     """
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        taken = False
+        current = False
         try:
-            if not take(lock, wait):
+            if not acquire(lock, wait):
                 raise Busy
             with suppress(FileNotFoundError):
-                taken = os.fstat(lock).st_ino == path.stat().st_ino  # else the one before removed it
+                # otherwise the previous holder has removed this file
+                current = os.fstat(lock).st_ino == path.stat().st_ino
         finally:
-            if not taken:
+            if not current:
                 os.close(lock)
-        if taken:
+        if current:
             break
     try:
         os.ftruncate(lock, 0)
         yield lock
     finally:
         path.unlink(missing_ok=True)
-        give_back(lock)
+        release(lock)
         os.close(lock)

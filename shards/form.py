@@ -1,4 +1,4 @@
-"""The form of an array, its axes and its type: what is due, what is given, and how to come from one to the other."""
+"""Check the axes and type of an array against those expected, with a hint on how to convert it."""
 
 import json
 from typing import Any
@@ -8,54 +8,60 @@ import numpy as np
 from shards.codec import MAX_PIXELS
 from shards.errors import UserError
 
-_DEEP = 200  # characters of the place of a value, which one that holds itself would go on with for ever
+_MAX_PATH = 200  # characters; bounds the recursion into a value that contains itself
 
 
-def check_array(given: Any, due: np.ndarray, exact: bool = False) -> None:
-    """Make sure that something is an array of the same axes and of a type whose numbers are of the same sort.
+def check_array(value: Any, template: np.ndarray, exact: bool = False) -> None:
+    """Check that a value is an array with the axes of a template and a type of the same kind, integer or float.
 
     Args:
-        given: what may be anything; of its height and width there is no more than one limit of pixels.
-        due: an array of no pixels, such as uint8 ``(0, 0, 3)``.
+        value: anything; an array may have :data:`shards.codec.MAX_PIXELS` at most.
+        template: an array of no pixels, such as uint8 ``(0, 0, 3)``.
         exact: whether the type itself has to be the same.
 
     Raises:
-        UserError: when it is not. It says what it is, what is due, and in Python how to convert it.
+        UserError: when it is not. The message says what it is, what is expected, and in Python how to convert it.
     """
-    wanted = f"{due.dtype} ({', '.join(('H', 'W', *map(str, due.shape[2:])))})"
-    if not isinstance(given, np.ndarray):
-        what = f"is {a_type(given)}, where an array is due, {wanted}"
-        raise UserError(what, hint=f"give numpy.asarray(array, numpy.{due.dtype})")
-    said = f"is {given.dtype} {given.shape}, where {wanted} is due"
-    if given.ndim != due.ndim or given.shape[2:] != due.shape[2:]:
-        raise UserError(said, hint=_reshaping(given.shape, due.shape))
-    whole = due.dtype.kind in "iu"
-    widest = due.dtype if exact else np.dtype(np.int64 if whole else np.float64)
-    if given.dtype.kind == "b" or not np.can_cast(given.dtype, widest):
+    expected = f"{template.dtype} ({', '.join(('H', 'W', *map(str, template.shape[2:])))})"
+    if not isinstance(value, np.ndarray):
+        message = f"is {a_type(value)}, where an array is due, {expected}"
+        raise UserError(message, hint=f"give numpy.asarray(array, numpy.{template.dtype})")
+    message = f"is {value.dtype} {value.shape}, where {expected} is due"
+    if value.ndim != template.ndim or value.shape[2:] != template.shape[2:]:
+        raise UserError(message, hint=_reshape_hint(value.shape, template.shape))
+    integer = template.dtype.kind in "iu"
+    widest = template.dtype if exact else np.dtype(np.int64 if integer else np.float64)
+    if value.dtype.kind == "b" or not np.can_cast(value.dtype, widest):
         scale = "scale its values to 0..255 and " if exact else ""
-        raise UserError(said, hint=f"{scale}give array.astype(numpy.{due.dtype})")
-    height, width = given.shape[:2]
-    if not 0 < height * width <= MAX_PIXELS:
-        what = f"{height}x{width} pixels are {'over the limit of ' + str(MAX_PIXELS) if height * width else 'none'}"
-        raise UserError(what, hint="resize it before it is packed" if height * width else "leave the frame out")
+        raise UserError(message, hint=f"{scale}give array.astype(numpy.{template.dtype})")
+    height, width = value.shape[:2]
+    if not height * width:
+        raise UserError(f"has no pixels ({height}x{width})", hint="leave the frame out")
+    if height * width > MAX_PIXELS:
+        message = f"{height}x{width} pixels are over the limit of {MAX_PIXELS}"
+        raise UserError(message, hint="resize it before it is packed")
 
 
-def _reshaping(given: tuple[int, ...], due: tuple[int, ...]) -> str:
-    """How an array comes to the axes that are due, where that can be told."""
-    channels = due[2:]
-    if len(given) == len(due) + 1 and given[-1] == 1:
+def _reshape_hint(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Return how to bring an array to the expected axes, where its shape suggests a way."""
+    channels = expected[2:]
+    if len(shape) == len(expected) + 1 and shape[-1] == 1:
         return "give array[..., 0]"
-    if len(given) == len(due) + 1 and given[0] == 1:
+    if len(shape) == len(expected) + 1 and shape[0] == 1:
         return "give array[0]"
-    if channels and len(given) == 3 and given[:1] == channels:
+    if channels and len(shape) == 3 and shape[:1] == channels:
         return "give array.transpose(1, 2, 0)"
-    if channels and len(given) == 3 and given[2] > channels[0]:
-        return f"give array[..., :{channels[0]}], if these are the ones that are due"
+    if channels and len(shape) == 3 and shape[2] > channels[0]:
+        return f"give array[..., :{channels[0]}], if these are the right ones"
     return f"give {f'{channels[0]} values' if channels else 'one value'} for each pixel"
 
 
-def check_json(value: Any, what: str) -> None:
-    """Make sure that something can be written as JSON.
+def check_json(value: Any, path: str) -> None:
+    """Check that a value can be written as JSON.
+
+    Args:
+        value: anything.
+        path: the expression for the value in messages, such as ``meta``.
 
     Raises:
         UserError: when it cannot: ``meta['camera']['fx'] is a float32, which JSON does not have``.
@@ -64,17 +70,17 @@ def check_json(value: Any, what: str) -> None:
         json.dumps(value, allow_nan=False)
         return
     except (TypeError, ValueError, RecursionError):
-        inner = value if isinstance(value, dict) else dict(enumerate(value if isinstance(value, list | tuple) else ()))
-        for key, entry in inner.items():
-            if len(what) < _DEEP:
-                check_json(entry, f"{what}[{key!r}]")
-    said = f"{value}" if isinstance(value, float) else f"{a_type(value)}"
+        nested = value if isinstance(value, dict) else dict(enumerate(value if isinstance(value, list | tuple) else ()))
+        for key, entry in nested.items():
+            if len(path) < _MAX_PATH:
+                check_json(entry, f"{path}[{key!r}]")
+    description = f"{value}" if isinstance(value, float) else f"{a_type(value)}"
     hint = "give text, numbers, true or false, lists and dicts: str(path), float(number), array.tolist()"
-    raise UserError(f"{what} is {said}, which JSON does not have", hint=hint)
+    raise UserError(f"{path} is {description}, which JSON does not have", hint=hint)
 
 
 def a_type(value: Any) -> str:
-    """``a list``, ``an int``, ``None``: what something is, in a sentence."""
+    """Return the type of a value with its article, for messages: ``a list``, ``an int``, ``None``."""
     if value is None:
         return "None"
     name = type(value).__name__

@@ -1,11 +1,11 @@
 """Which frames an experiment sees, and which of their labels.
 
-A *budget* says how many training frames may show a task's label. The frames stand in one queue that follows from
-the seed alone: those that carry more labels first, then by a hash of their position in the split. A budget of n takes
-the first n frames of the queue that carry the label, so budgets nest, and are the same for every experiment of a seed.
-``dev`` frames come from the queue's other end.
+A *budget* says how many training frames may show a task's label. The frames form one queue that follows from the seed
+alone: those that carry more labels first, then by a hash of their position in the split. A budget of n takes the first
+n frames of the queue that carry the label, so budgets nest, and are the same for every experiment of a seed. ``dev``
+frames come from the queue's other end.
 
-A label that may not be seen is never read. It is the same as a label that does not exist.
+A label that may not be seen is never read. It is equivalent to a label that does not exist.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shards.assignment import NESTED, RULES, check_tasks, shown_by_file, shown_in_turn
+from shards.assignment import NESTED, RULES, assign_by_rule, assign_from_file, check_tasks
 from shards.errors import UserError
 from shards.holes import FILL
 from shards.labels import LabelShards
@@ -23,25 +23,25 @@ from shards.order import mix, mix_range
 from shards.read import Readers
 from shards.resize import resize_label
 from shards.store import Place
-from shards.window import Chosen
+from shards.window import LazyWindow
 
-_BUDGET = 0xB0D6E7  # keeps the queue's random stream apart from the order's
+_BUDGET = 0xB0D6E7  # separates the queue's random stream from the order's
 
 
 class Frames:
     """The frames of a split with their visible labels.
 
     Args:
-        manifest: the data set's.
+        manifest: manifest of the data set.
         split: ``train``, ``val``, ...
-        seed: of the run.
-        budgets: by task; a task that is not named, or named with None, shows all its labels.
+        seed: seed of the run.
+        budgets: budget of each task; a task that is missing, or has None, shows all its labels.
         assignment: which of its labels each frame shows, before the budgets: a rule or file of
             :mod:`shards.assignment`. A task with a budget of 0 takes no part in a rule, and ``dev`` frames keep all
             their labels.
         dev: frames at the queue's end that carry every label and are set aside.
-        only: None for all but the ``dev`` frames; ``"dev"`` for those alone; a number for the first of them in the
-            queue (how ``frames`` and ``val`` pick theirs).
+        only: None for all but the ``dev`` frames; ``"dev"`` for the ``dev`` frames alone; a number n for the first n
+            other frames in the queue (used by the options ``frames`` and ``val``).
 
     Raises:
         UserError: when a budget is larger than the data, or an assignment does not fit them.
@@ -62,7 +62,7 @@ class Frames:
         self.readers = Readers(manifest, split)
         self.starts = np.cumsum([0] + [shard.samples for shard in self.readers.shards])
         self.count = int(self.starts[-1])
-        carried = {task.name: self._carried(task.name) for task in manifest.tasks}
+        labelled = {task.name: self._label_mask(task.name) for task in manifest.tasks}
         self.pseudo: dict[str, np.ndarray] = {}
         self.sources: dict[str, LabelShards] = {}
         self.holes: dict[str, np.ndarray] = {}
@@ -70,38 +70,38 @@ class Frames:
             manifest.task(task)
         limits = {task: budget for task, budget in (budgets or {}).items() if budget is not None}
         if not limits and not dev and only is None and assignment == NESTED:
-            self.visible, self.chosen = carried, np.broadcast_to(True, self.count)
+            self.visible, self.chosen = labelled, np.broadcast_to(True, self.count)
             return
-        queue = self._queue(carried, seed)
-        complete = np.logical_and.reduce(list(carried.values()))
-        at_end = queue[complete[queue]][max(int(complete.sum()) - dev, 0) :] if dev else queue[:0]
-        if len(at_end) < dev:
-            hint = f"set dev to {len(at_end)} or less"
-            raise UserError(f"{dev} frames, where {len(at_end)} carry every label", key="dev", hint=hint)
-        kept = np.ones(self.count, bool)
-        kept[at_end] = False
+        queue = self._queue(labelled, seed)
+        complete = np.logical_and.reduce(list(labelled.values()))
+        dev_frames = queue[complete[queue]][max(int(complete.sum()) - dev, 0) :] if dev else queue[:0]
+        if len(dev_frames) < dev:
+            hint = f"set dev to {len(dev_frames)} or less"
+            raise UserError(f"{dev} frames, where {len(dev_frames)} carry every label", key="dev", hint=hint)
+        chosen = np.ones(self.count, bool)
+        chosen[dev_frames] = False
         if only == "dev":
-            self.chosen, self.visible = ~kept, {name: has & ~kept for name, has in carried.items()}
+            self.chosen, self.visible = ~chosen, {name: mask & ~chosen for name, mask in labelled.items()}
             return
         if isinstance(only, int):
-            left = queue[kept[queue]]
-            if only > len(left):
+            others = queue[chosen[queue]]
+            if only > len(others):
                 key = "val" if split == "val" else "frames"
-                hint = f"set it to {len(left)} or less, or to null for all"
-                what = f"{only} frames, where split {split} has {len(left)}{self._aside(dev)}"
-                raise UserError(what, key=key, hint=hint)
-            kept[left[only:]] = False
-        self.chosen = kept
+                hint = f"set it to {len(others)} or less, or to null for all"
+                message = f"{only} frames, where split {split} has {len(others)}{self._dev_suffix(dev)}"
+                raise UserError(message, key=key, hint=hint)
+            chosen[others[only:]] = False
+        self.chosen = chosen
         self.visible = {
-            name: self._within(limits[name], has & kept, queue, name, dev) if name in limits else has & kept
-            for name, has in self._assigned(carried, limits, queue, seed).items()
+            name: self._apply_budget(limits[name], mask & chosen, queue, name, dev) if name in limits else mask & chosen
+            for name, mask in self._assign(labelled, limits, queue, seed).items()
         }
 
     def add_pseudo(self, labels: LabelShards, holes: bool = False) -> None:
-        """Let a task's pseudo-labels stand in wherever its ground truth may not be seen.
+        """Use a task's pseudo-labels wherever its ground truth may not be seen.
 
         Args:
-            holes: also for the pixels that ground truth leaves open (:mod:`shards.holes`).
+            holes: also use them for the pixels that ground truth leaves unlabelled (:mod:`shards.holes`).
         """
         available = np.zeros(self.count, bool)
         labels.readers.fetch_indexes()
@@ -119,50 +119,50 @@ class Frames:
 
     @property
     def planes(self) -> dict[str, int]:
-        """The arrays that stand beside pseudo-labels, each with its channels (:attr:`LabelShards.planes`)."""
+        """The channels of each array that accompanies pseudo-labels, by name (:attr:`LabelShards.planes`)."""
         return {name: channels for source in self.sources.values() for name, channels in source.planes.items()}
 
     @property
     def labelled_by_a_teacher(self) -> np.ndarray:
-        """Frames of which some label is a pseudo-label. bool ``(count,)``."""
+        """Mask of the frames with at least one pseudo-label. bool ``(count,)``."""
         return np.logical_or.reduce([np.zeros(self.count, bool), *self.pseudo.values()])
 
     def with_inputs(self, inputs: Collection[str]) -> np.ndarray:
-        """Frames whose inputs can all be seen. bool ``(count,)``."""
+        """Return the mask of the frames whose inputs can all be seen. bool ``(count,)``."""
         masks = [self.visible[name] for name in inputs if name != "rgb"]
         return np.logical_and.reduce([self.chosen, *masks])
 
     def to_train(self, inputs: Collection[str], tasks: Collection[str]) -> np.ndarray:
-        """What an epoch holds: frames whose inputs can be seen and that show at least one target. bool ``(count,)``.
+        """Return the mask of an epoch's frames, whose inputs can be seen and which show a target. bool ``(count,)``.
 
-        A target that the network also sees as an input teaches it nothing about the others, so it admits no frame
+        A target that the network also sees as an input teaches it nothing about the others, so it alone admits no frame
         (unless nothing else is predicted): with ``inputs: [rgb, depth]`` and ``labels: {semseg: 250, depth: 500}`` a
         teacher trains on 250 frames, and labels the other 250.
         """
         targets = [task for task in tasks if task not in inputs] or list(tasks)
-        shown = [self.visible[task] for task in targets]
-        shown += [self.pseudo[task] for task in targets if task in self.pseudo]
-        return self.with_inputs(inputs) & np.logical_or.reduce(shown)
+        masks = [self.visible[task] for task in targets]
+        masks += [self.pseudo[task] for task in targets if task in self.pseudo]
+        return self.with_inputs(inputs) & np.logical_or.reduce(masks)
 
     def why_none_to_train(self, inputs: Collection[str], tasks: Collection[str]) -> str:
-        """What keeps :meth:`to_train` from holding any frame, in words."""
+        """Explain in a sentence why :meth:`to_train` selects no frame."""
         labels = [name for name in inputs if name != "rgb"]
         targets = [task for task in tasks if task not in inputs] or list(tasks)
-        of_split = f"no {self.split} frame shows"
+        subject = f"no {self.split} frame shows"
         for name in labels:
             if not self.with_inputs([name]).any():
-                return f"{of_split} the label {name}, which is an input"
+                return f"{subject} the label {name}, which is an input"
         if not self.with_inputs(inputs).any():
-            return f"{of_split} the inputs {' and '.join(labels)} together"
+            return f"{subject} the inputs {' and '.join(labels)} together"
         if not self.to_train([], targets).any():
-            return f"{of_split} a label of what is to be predicted, {' or '.join(targets)}"
-        return f"{of_split} both the input {' and '.join(labels)} and a label of {' or '.join(targets)}"
+            return f"{subject} a label of what is to be predicted, {' or '.join(targets)}"
+        return f"{subject} both the input {' and '.join(labels)} and a label of {' or '.join(targets)}"
 
     def to_label(self, inputs: Collection[str], targets: Collection[str], shown: bool = False) -> np.ndarray:
-        """What a teacher labels: frames whose inputs can be seen and some target cannot. bool ``(count,)``.
+        """Return the mask of a teacher's frames, whose inputs can be seen and some target cannot. bool ``(count,)``.
 
         Args:
-            shown: also frames whose targets can all be seen, of which some pixels may have no label.
+            shown: also select frames whose targets can all be seen, where some pixels may have no label.
         """
         if shown:
             return self.with_inputs(inputs)
@@ -170,17 +170,17 @@ class Frames:
         return self.with_inputs(inputs) & np.logical_or.reduce(hidden)
 
     def by_shard(self, mask: np.ndarray) -> list[np.ndarray]:
-        """Positions within its shard of each frame of a mask, shard by shard."""
+        """Return, for each shard, the positions in it of the frames of a mask. uint32."""
         bounds = zip(self.starts[:-1], self.starts[1:], strict=True)
         return [np.flatnonzero(mask[start:end]).astype(np.uint32) for start, end in bounds]
 
     def locate(self, index: int) -> tuple[int, int]:
-        """The shard of a frame of the split, counted from 0, and its position there."""
+        """Return the shard of a frame of the split, counted from 0, and its position in the shard."""
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         return shard, int(index - self.starts[shard])
 
     def file_of(self, key: str) -> Place:
-        """The shard that holds a key. For errors: it reads one index after the other until it finds it."""
+        """Return the shard that holds a key. It reads one index after the other, so it is for error messages only."""
         readers = (self.readers[number] for number in range(len(self.readers.shards)))
         return next(reader.path for reader in readers if key in reader.positions)
 
@@ -189,106 +189,107 @@ class Frames:
         shard: int,
         position: int,
         tasks: Collection[str],
-        window: Chosen | None = None,
+        window: LazyWindow | None = None,
     ) -> tuple[str, dict[str, np.ndarray]]:
-        """A frame's key, and its arrays at the size that they are stored in: RGB, and of the given tasks the label that
-        may be seen, or a pseudo-label with what stands beside it (:meth:`LabelShards.read_arrays`), or both where it
-        fills holes (:func:`shards.holes.filled`, to be called once they are of one size).
+        """Return a frame's key and its arrays at their stored size: RGB, and for each given task the label that may be
+        seen, or a pseudo-label with the arrays that accompany it (:meth:`LabelShards.read_arrays`), or both where it
+        fills holes (:func:`shards.holes.fill_holes`, to be called once they are of one size).
 
         Args:
-            shard: its number.
-            position: of the frame in it.
-            window: what of the frame is wanted, so that nothing else need be decoded; None for all. Pseudo-labels then
-                have the frame's resolution.
+            shard: number of the shard.
+            position: position of the frame in the shard.
+            window: part of the frame to read, so that nothing else has to be decoded; None for all of it. With a window
+                pseudo-labels have the frame's resolution.
 
         Raises:
-            UserError: when bytes are not those that were written, or there is no RGB.
+            UserError: when bytes differ from those that were written, or there is no RGB.
         """
         row, reader = self.starts[shard] + position, self.readers[shard]
         key = reader.key(position)
-        seen = {self.manifest.label_member(name) for name in tasks if self.visible[name][row]}
-        arrays = reader.decode(position, lambda extension: extension in seen or extension.startswith("rgb."), window)
+        members = {self.manifest.label_member(name) for name in tasks if self.visible[name][row]}
+        arrays = reader.decode(position, lambda extension: extension in members or extension.startswith("rgb."), window)
         for name, source in self.sources.items():
             if name not in tasks:
                 continue
             fills = name in self.holes and self.holes[name][row]
             if not (fills or self.pseudo[name][row]):
                 continue
-            found = source.read_arrays(shard, key)
+            pseudo = source.read_arrays(shard, key)
             if window and window.window and window.frame:
-                found = {of: window.window.cut(resize_label(array, window.frame)) for of, array in found.items()}
-            arrays |= {f"{name}.{FILL}": found.pop(name)} | found if fills else found
+                pseudo = {part: window.window.cut(resize_label(array, window.frame)) for part, array in pseudo.items()}
+            arrays |= {f"{name}.{FILL}": pseudo.pop(name)} | pseudo if fills else pseudo
         if "rgb" not in arrays:
             raise UserError("has no RGB", file=reader.path, key=key, hint="prepare the data set again")
         return key, arrays
 
-    def common_size(self, mask: np.ndarray, look: int = 64) -> tuple[int, int] | None:
-        """Height and width of a mask's frames, if those looked at, spread evenly, all have the same.
+    def common_size(self, mask: np.ndarray, max_frames: int = 64) -> tuple[int, int] | None:
+        """Return the common height and width of a mask's frames; None if ``max_frames`` evenly spaced ones differ.
 
         Raises:
-            UserError: when bytes are not those that were written.
+            UserError: when bytes differ from those that were written.
         """
         rows = np.flatnonzero(mask)
         sizes = set()
-        for row in rows[np.unique(np.linspace(0, len(rows) - 1, min(look, len(rows))).round().astype(int))]:
+        for row in rows[np.unique(np.linspace(0, len(rows) - 1, min(max_frames, len(rows))).round().astype(int))]:
             shard, position = self.locate(row)
-            found = self.readers[shard].read(position, lambda name: name.startswith("rgb."))
-            sizes |= {picture_size(data, name.rpartition(".")[2]) for name, data in found.items()}
+            members = self.readers[shard].read(position, lambda name: name.startswith("rgb."))
+            sizes |= {picture_size(data, name.rpartition(".")[2]) for name, data in members.items()}
         return sizes.pop() if len(sizes) == 1 else None
 
     def counts(self, mask: np.ndarray, tasks: Sequence[str]) -> dict[str, int]:
-        """How many frames of a mask show each task's ground truth."""
+        """Return how many frames of a mask show each task's ground truth."""
         return {task: int((self.visible[task] & mask).sum()) for task in tasks}
 
-    def _carried(self, task: str) -> np.ndarray:
-        """Frames that hold a task's label; indexes are read only where the manifest's counts do not tell."""
+    def _label_mask(self, task: str) -> np.ndarray:
+        """Return the mask of frames with a task's label, reading indexes only where the manifest leaves it open."""
         member = self.manifest.label_member(task)
         counts = [shard.labels.get(task, 0) for shard in self.readers.shards]
         if counts == [shard.samples for shard in self.readers.shards]:
-            return np.broadcast_to(True, self.count)  # no memory, however many there are
-        has = np.zeros(self.count, bool)
+            return np.broadcast_to(True, self.count)  # takes no memory
+        mask = np.zeros(self.count, bool)
         self.readers.fetch_indexes()
         for number, (shard, count) in enumerate(zip(self.readers.shards, counts, strict=True)):
             start = self.starts[number]
             if count == shard.samples:
-                has[start : start + count] = True
+                mask[start : start + count] = True
             elif count:
                 reader = self.readers[number]
-                has[start : start + len(reader)] = [member in reader.members(i) for i in range(len(reader))]
-        return has
+                mask[start : start + len(reader)] = [member in reader.members(i) for i in range(len(reader))]
+        return mask
 
-    def _queue(self, carried: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
-        labels = np.sum([has.astype(np.int8) for has in carried.values()], axis=0)
+    def _queue(self, labelled: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
+        labels = np.sum([mask.astype(np.int8) for mask in labelled.values()], axis=0)
         return np.lexsort((mix_range(mix(seed, _BUDGET), self.count), -labels))
 
     @staticmethod
-    def _aside(dev: int) -> str:
+    def _dev_suffix(dev: int) -> str:
         return f" besides the {dev} set aside (dev)" if dev else ""
 
-    def _assigned(
-        self, carried: Mapping[str, np.ndarray], limits: Mapping[str, int], queue: np.ndarray, seed: int
+    def _assign(
+        self, labelled: Mapping[str, np.ndarray], limits: Mapping[str, int], queue: np.ndarray, seed: int
     ) -> Mapping[str, np.ndarray]:
-        """The labels that the assignment lets frames show, budgets aside."""
+        """Return by task the mask of the frames that show its label by the assignment, before any budget."""
         if self.assignment == NESTED:
-            return carried
+            return labelled
         if self.assignment in RULES:
-            taking_part = {name: has for name, has in carried.items() if limits.get(name) != 0 and has.any()}
-            check_tasks(self.assignment, list(taking_part))
-            return {**carried, **shown_in_turn(self.assignment, seed, taking_part, queue)}
+            assignable = {name: mask for name, mask in labelled.items() if limits.get(name) != 0 and mask.any()}
+            check_tasks(self.assignment, list(assignable))
+            return {**labelled, **assign_by_rule(self.assignment, seed, assignable, queue)}
         self.readers.fetch_indexes()
         positions = {
             key: int(self.starts[number]) + position
             for number in range(len(self.readers.shards))
             for key, position in self.readers[number].positions.items()
         }
-        return shown_by_file(Path(self.assignment), carried, positions)
+        return assign_from_file(Path(self.assignment), labelled, positions)
 
-    def _within(self, budget: int, has: np.ndarray, queue: np.ndarray, task: str, dev: int) -> np.ndarray:
-        queue = queue[has[queue]]
+    def _apply_budget(self, budget: int, candidates: np.ndarray, queue: np.ndarray, task: str, dev: int) -> np.ndarray:
+        """Return the mask of the first ``budget`` candidates in the queue."""
+        queue = queue[candidates[queue]]
         if budget > len(queue):
-            whose = "carry the label" if self.assignment == NESTED else f"show the label by {self.assignment!r}"
+            predicate = "carry the label" if self.assignment == NESTED else f"show the label by {self.assignment!r}"
             raise UserError(
-                f"{budget} frames, where {len(queue)} {whose}{self._aside(dev)}",
+                f"{budget} frames, where {len(queue)} {predicate}{self._dev_suffix(dev)}",
                 file=self.manifest.path,
                 key=f"labels.{task}",
                 hint=f"set it to {len(queue)} or less, or to null for all",

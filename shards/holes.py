@@ -1,4 +1,4 @@
-"""Pixels without ground truth, in frames that have some: a sparse depth map, a void region. A teacher can fill them."""
+"""Fill pixels without ground truth, such as those of a sparse depth map or a void region, with a teacher's labels."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,17 +10,17 @@ from shards.soft import STEPS
 from shards.tasks import Task
 
 FILL = "fill"
-"""``TASK.fill`` is a pseudo-label that stands beside ground truth until both are of one size."""
+"""``TASK.fill`` is a pseudo-label that is kept next to the ground truth until both are of one size."""
 
 
-def filled(arrays: Mapping[str, np.ndarray], tasks: Iterable[Task]) -> dict[str, np.ndarray]:
-    """A frame's arrays with pseudo-labels in the place of what ground truth does not label.
+def fill_holes(arrays: Mapping[str, np.ndarray], tasks: Iterable[Task]) -> dict[str, np.ndarray]:
+    """Return a frame's arrays with pseudo-labels at the pixels that ground truth leaves unlabelled.
 
-    Ground truth always wins: its pixels keep their value, weigh fully, and have no soft label.
+    Ground truth always wins: its pixels keep their value, have full weight, and no soft label.
 
     Args:
-        arrays: by name, all of one height and width; ``TASK.fill`` beside those of ``TASK``.
-        tasks: those that may have one.
+        arrays: arrays by name, all of one height and width, with ``TASK.fill`` next to those of ``TASK``.
+        tasks: tasks that may have such a pseudo-label.
     """
     arrays = dict(arrays)
     for task in tasks:
@@ -28,10 +28,10 @@ def filled(arrays: Mapping[str, np.ndarray], tasks: Iterable[Task]) -> dict[str,
         if pseudo is None:
             continue
         label = arrays[task.name]
-        known = task.storage.labelled(label)
-        arrays[task.name] = np.where(known[..., None] if label.ndim > 2 else known, label, pseudo)
+        labelled = task.storage.labelled(label)
+        arrays[task.name] = np.where(labelled[..., None] if label.ndim > 2 else labelled, label, pseudo)
         for member, value in ((SOFT, 0), (WEIGHT, STEPS)):
             plane = arrays.get(f"{task.name}.{member}")
             if plane is not None:
-                arrays[f"{task.name}.{member}"] = np.where(known[..., None], plane.dtype.type(value), plane)
+                arrays[f"{task.name}.{member}"] = np.where(labelled[..., None], plane.dtype.type(value), plane)
     return arrays

@@ -1,4 +1,4 @@
-"""Image files of raw data: RGB that keeps its own bytes where it can, and labels read as the numbers they store."""
+"""Read image files of raw data: RGB, in its original bytes where possible, and labels as their stored values."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from PIL import Image
 from shards.codec import RGB_FORMATS, open_image, rgb_extension
 from shards.errors import BadFile, UserError
 from shards.notes import note
-from shards.orientation import Turn, turn_of, turned
+from shards.orientation import Turn, apply_turn, turn_of
 
 RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 _OTHER_FORMATS = {".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM"}  # read, and stored as JPEG
 _GREY = 0  # PNG colour type
-_DARK = 64  # stored values of an image that fills 14 of 16 bits
+_DARK = 64  # an image that fills only 14 of its 16 bits stays below this after conversion to 8 bits
 CONVERTED = {
     "L": "grey: made RGB",
     "1": "black and white: made RGB",
@@ -22,25 +22,25 @@ CONVERTED = {
     "LA": "grey with alpha: made RGB without it",
     "CMYK": "CMYK: made RGB",
 }
-"""What is said of pictures of other modes, by Pillow's name of them, that are made RGB."""
+"""Notes about images of other modes that are converted to RGB, by Pillow's name of the mode."""
 
 
 def read_rgb(path: Path) -> np.ndarray | bytes:
-    """A picture as :attr:`shards.sources.base.Frame.rgb` wants it.
+    """Read an image in the form of :attr:`shards.sources.base.Frame.rgb`.
 
     Returns:
         The file's own bytes where they are upright 8-bit RGB of JPEG, PNG or WebP. Anything else (other formats, grey,
-        palette, alpha, CMYK, 16 bits a channel, or turned by its EXIF orientation) as ``(H, W, 3)`` uint8: turned
+        palette, alpha, CMYK, 16 bits per channel, or turned by its EXIF orientation) as ``(H, W, 3)`` uint8: turned
         upright, alpha dropped, the high byte of 16 bits.
 
     Raises:
-        UserError: when the file is missing, no picture of a kind that is read, does not decode, or has too many pixels.
+        UserError: when the file is missing, of an unsupported format, does not decode, or has too many pixels.
     """
     return read_picture(path)[0]
 
 
 def read_picture(path: Path) -> tuple[np.ndarray | bytes, Turn | None]:
-    """What :func:`read_rgb` returns, and how it was turned. Whatever was converted is noted.
+    """Return the result of :func:`read_rgb` and how it was turned. Every conversion is noted (:mod:`shards.notes`).
 
     Raises:
         UserError: as for :func:`read_rgb`.
@@ -49,7 +49,7 @@ def read_picture(path: Path) -> tuple[np.ndarray | bytes, Turn | None]:
 
 
 def read_pixels(path: Path) -> np.ndarray:
-    """What :func:`read_rgb` means, as pixels in any case: ``(H, W, 3)`` uint8. Whatever was converted is noted.
+    """Read an image as :func:`read_rgb` does, but always as pixels ``(H, W, 3)`` uint8. Every conversion is noted.
 
     Raises:
         UserError: as for :func:`read_rgb`.
@@ -60,12 +60,12 @@ def read_pixels(path: Path) -> np.ndarray:
 
 
 def _upright_rgb(path: Path, data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, Turn | None]:
-    """An opened file's own bytes where they are upright 8-bit RGB, else its pixels, and how they were turned."""
+    """Return the bytes of an opened file where they are upright 8-bit RGB, else its pixels; and how it was turned."""
     turn = turn_of(image)
-    # Pillow opens 16-bit RGB PNG as 8-bit RGB without a word, so the header has to tell
+    # Pillow silently opens 16-bit RGB PNG as 8-bit RGB, so the bit depth is read from the header
     sixteen_bits = (image.format == "PNG" and _png_header(data)[0] == 16) or image.mode.startswith("I;16")
     if image.mode == "F":
-        raise UserError("holds floats, not colours", file=path, hint="write 8 bits a channel")
+        raise UserError("holds floats, not colours", file=path, hint="write 8 bits per channel")
     if image.mode == "RGB" and image.format in RGB_FORMATS.values() and not sixteen_bits and turn is None:
         return data, None
     pixels = _pixels(image)
@@ -74,8 +74,8 @@ def _upright_rgb(path: Path, data: bytes, image: Image.Image) -> tuple[np.ndarra
     if sixteen_bits:
         note("of 16 bits a channel, of which the upper 8 are taken")
         if pixels.max() < _DARK:
-            what = "does not fill its 16 bits, so that the image is dark; scale the values, or store 8 bits"
-            note(what, detail=f"the largest value is {pixels.max()} of 255")
+            message = "does not fill its 16 bits, so that the image is dark; scale the values, or store 8 bits"
+            note(message, detail=f"the largest value is {pixels.max()} of 255")
     elif image.format not in RGB_FORMATS.values():
         note(f"{image.format} file: made plain RGB", detail=image.mode)
     elif image.mode != "RGB":
@@ -84,30 +84,32 @@ def _upright_rgb(path: Path, data: bytes, image: Image.Image) -> tuple[np.ndarra
 
 
 def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
-    """The stored numbers of a one-channel PNG, ``(H, W)`` uint8 or uint16; of a palette PNG, its indices.
+    """Read the stored values of a one-channel PNG, ``(H, W)`` uint8 or uint16; of a palette PNG, its indices.
 
     Args:
-        coloured: take colours as well: of an RGB PNG of 8 bits, ``(H, W, 3)`` uint8.
+        path: the file.
+        coloured: also accept an RGB PNG of 8 bits, as ``(H, W, 3)`` uint8.
 
     Raises:
-        UserError: as for :func:`read_rgb`, and when the picture has several channels that are not asked for, or alpha
-            that hides something.
+        UserError: as for :func:`read_rgb`, and when the image has several channels without ``coloured``, or is partly
+            transparent.
     """
     data, image = _open(path, "PNG")
     if coloured and image.mode in ("RGB", "RGBA") and _png_header(data)[0] == 8:
         pixels = np.asarray(image)
         if image.mode == "RGBA" and (pixels[..., 3] != 255).any():
-            what = "is partly transparent, so that its colours are not what is seen"
-            raise UserError(what, file=path, hint="store it as RGB without alpha")
+            message = "is partly transparent, so that its colours are not what is seen"
+            raise UserError(message, file=path, hint="store it as RGB without alpha")
         return pixels[..., :3]
-    return _numbers(path, data, image)
+    return _stored_values(path, data, image)
 
 
 def read_values(path: Path, palette: bool = True) -> np.ndarray:
-    """The stored numbers of a one-channel PNG, as :func:`read_mask`.
+    """Read the stored values of a one-channel PNG, as :func:`read_mask`.
 
     Args:
-        palette: whether one is taken; where numbers are quantities, its indices would mean nothing.
+        path: the file.
+        palette: whether a palette PNG is accepted; where values are quantities, its indices would mean nothing.
 
     Raises:
         UserError: as for :func:`read_mask`.
@@ -116,12 +118,13 @@ def read_values(path: Path, palette: bool = True) -> np.ndarray:
     if image.mode == "P" and not palette:
         hint = "store the values themselves: a 16-bit PNG, TIFF or .npy"
         raise UserError("is a palette picture, whose indices are not measurements", file=path, hint=hint)
-    return _numbers(path, data, image)
+    return _stored_values(path, data, image)
 
 
-def _numbers(path: Path, data: bytes, image: Image.Image) -> np.ndarray:
+def _stored_values(path: Path, data: bytes, image: Image.Image) -> np.ndarray:
+    """Return the stored values of an opened one-channel PNG, ``(H, W)`` uint8 or uint16."""
     if image.mode not in ("1", "L", "P", "I", "I;16"):
-        hint = "store one number a pixel: an 8-bit, 16-bit or palette PNG; classes may declare their colours instead"
+        hint = "store one number per pixel: an 8-bit, 16-bit or palette PNG; classes may declare their colours instead"
         raise UserError(f"is a {image.mode} picture, where one channel is due", file=path, hint=hint)
     values = np.asarray(image)
     bits, colour_type = _png_header(data)
@@ -131,33 +134,34 @@ def _numbers(path: Path, data: bytes, image: Image.Image) -> np.ndarray:
 
 
 def read_tiff(path: Path) -> np.ndarray:
-    """The stored numbers of a TIFF of one page and one channel, ``(H, W)``: uint8, uint16, int32 or float32.
+    """Read the stored values of a TIFF of one page and one channel, ``(H, W)``: uint8, uint16, int32 or float32.
 
     Raises:
         UserError: as for :func:`read_values`.
     """
     _, image = _open(path, "TIFF")
-    if image.mode not in ("L", "I", "I;16", "I;16B", "F") or getattr(image, "n_frames", 1) != 1:
-        what = f"is a {image.mode} TIFF of {getattr(image, 'n_frames', 1)} page(s), where one channel and page are due"
-        raise UserError(what, file=path, hint="store one number a pixel: 16-bit or float TIFF, or .npy")
+    pages = getattr(image, "n_frames", 1)
+    if image.mode not in ("L", "I", "I;16", "I;16B", "F") or pages != 1:
+        message = f"is a {image.mode} TIFF of {pages} page(s), where one channel and page are due"
+        raise UserError(message, file=path, hint="store one number per pixel: 16-bit or float TIFF, or .npy")
     values = np.asarray(image)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def read_channels(path: Path) -> np.ndarray:
-    """The stored numbers of an 8-bit RGB PNG, ``(H, W, 3)`` uint8.
+    """Read the stored values of an 8-bit RGB PNG, ``(H, W, 3)`` uint8.
 
     Raises:
-        UserError: as for :func:`read_rgb`, and when the picture is not 8-bit RGB.
+        UserError: as for :func:`read_rgb`, and when the image is not 8-bit RGB.
     """
     data, image = _open(path, "PNG")
     if image.mode != "RGB" or _png_header(data)[0] != 8:
-        raise UserError("is not 8-bit RGB", file=path, hint="store it as an RGB PNG of 8 bits a channel")
+        raise UserError("is not 8-bit RGB", file=path, hint="store it as an RGB PNG of 8 bits per channel")
     return np.asarray(image)
 
 
 def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Image]:
-    """A file's bytes and its decoded image, in any RGB format unless one is due."""
+    """Return the bytes of a file and its decoded image, in the given format or else in any RGB format."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -179,9 +183,9 @@ def _pixels(image: Image.Image) -> np.ndarray:
     else:
         pixels = np.asarray(image.convert("RGB"))
     turn = turn_of(image)
-    return pixels if turn is None else turned(pixels, turn)
+    return pixels if turn is None else apply_turn(pixels, turn)
 
 
 def _png_header(data: bytes) -> tuple[int, int]:
-    """Bit depth and colour type: the IHDR chunk, which stands first (PNG specification, 11.2.1)."""
+    """Return bit depth and colour type from the IHDR chunk, which comes first (PNG specification, 11.2.1)."""
     return data[24], data[25]

@@ -1,4 +1,4 @@
-"""What a data set holds, whether every byte of it is what was written, and what it looks like."""
+"""Inspect a data set: a table of its contents, remarks, verification of every byte, and a contact sheet."""
 
 import hashlib
 import tarfile
@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import UserError
+from shards.index import HINT
 from shards.manifest import Manifest, ShardInfo
-from shards.notes import lines
+from shards.notes import format_tally
 from shards.order import Order
 from shards.picture import save, sheet
 from shards.prefetch import Prefetch
-from shards.read import CURE, Readers, ShardReader, allowed_members
+from shards.read import Readers, ShardReader, allowed_members
 
 _USES = {"train": "learnt from it", "val": "measured on it"}
 
 
 def split_rows(manifest: Manifest) -> Iterator[list[str]]:
-    """Split, shards, samples, labels of each task, megabytes: one row a split."""
+    """Yield one row per split: its name, shards, samples, labels of each task, megabytes."""
     for split, shards in manifest.splits.items():
         labels = [str(sum(shard.labels.get(task.name, 0) for shard in shards)) for task in manifest.tasks]
         megabytes = sum(shard.bytes for shard in shards) / 1e6
@@ -28,29 +29,30 @@ def split_rows(manifest: Manifest) -> Iterator[list[str]]:
 
 
 def remarks(manifest: Manifest) -> list[str]:
-    """What was left out, turned, converted or guessed when the data set was made, and what looks wrong about it."""
-    found = list(manifest.notes.get("source", []))
+    """Return what was left out, turned, converted or guessed when the data set was made, and what looks wrong in it."""
+    lines = list(manifest.notes.get("source", []))
     for split in manifest.splits:
-        found += [f"{split}: {line}" for line in lines(manifest.notes.get(split, {}))]
+        lines += [f"{split}: {line}" for line in format_tally(manifest.notes.get(split, {}))]
     for task in manifest.tasks:
-        known = {split: of[task.name] for split, of in manifest.statistics.items() if of[task.name]["frames"]}
+        by_split = {split: tasks[task.name] for split, tasks in manifest.statistics.items()}
+        statistics = {split: entry for split, entry in by_split.items() if entry["frames"]}
         for split in manifest.splits:
-            if manifest.samples(split) and split not in known:
-                found.append(
+            if manifest.samples(split) and split not in statistics:
+                lines.append(
                     f"{task.name}: no frame of {split} has a label, so nothing can be {_USES.get(split, 'done')}"
                 )
-        found += [f"{task.name}: {line}" for line in task.storage.remarks(known)]
-    return found
+        lines += [f"{task.name}: {line}" for line in task.storage.remarks(statistics)]
+    return lines
 
 
 def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples: None) -> int:
-    """Check every byte against the manifest and decode every member; returns the number of samples.
+    """Check every byte against the manifest, decode every member, and return the number of samples.
 
     Raises:
-        UserError: at the first thing that is wrong.
+        UserError: at the first error.
     """
     checked = 0
-    for shard in _in_turn(manifest):
+    for shard in _prefetch_shards(manifest):
         reader = ShardReader(manifest, shard)
         _verify_members(manifest, reader)
         for position in range(len(reader)):
@@ -58,40 +60,40 @@ def verify(manifest: Manifest, progress: Callable[[int], None] = lambda samples:
         with reader.open() as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256 != shard.sha256:  # last, since all the other checks can name the member
-            raise UserError("bytes differ from the manifest's hash", file=reader.path, hint=CURE)
+            raise UserError("bytes differ from the manifest's hash", file=reader.path, hint=HINT)
         checked += len(reader)
         progress(len(reader))
     return checked
 
 
-def _in_turn(manifest: Manifest) -> Iterator[ShardInfo]:
-    """All shards, the next ones fetched ahead where they are in a store."""
+def _prefetch_shards(manifest: Manifest) -> Iterator[ShardInfo]:
+    """Yield all shards, while the next ones are fetched ahead if they are in a store."""
     for split, shards in manifest.splits.items():
-        with Prefetch([Readers(manifest, split)] if manifest.samples(split) else []) as ahead:
+        with Prefetch([Readers(manifest, split)] if manifest.samples(split) else []) as prefetch:
             for number, shard in enumerate(shards):
-                ahead.update(range(number, len(shards)))
+                prefetch.update(range(number, len(shards)))
                 yield shard
 
 
 def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
-    """The tar as any tar reader sees it: the very members that the index lists, in its order."""
+    """Check that a plain tar reader finds exactly the members that the index lists, in its order."""
     listed = [f"{reader.key(i)}.{extension}" for i in range(len(reader)) for extension in reader.members(i)]
     try:
         with reader.open() as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            found = tar.getnames()
+            names = tar.getnames()
     except (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError, MemoryError) as error:
-        raise UserError(f"is not a whole tar ({error})", file=reader.path, hint=CURE) from error
+        raise UserError(f"is not a whole tar ({error})", file=reader.path, hint=HINT) from error
     allowed = allowed_members(manifest.tasks, manifest.kind, manifest.label_format)
-    for name in found:
+    for name in names:
         if name.partition(".")[2] not in allowed:
-            raise UserError("is of a kind that the manifest does not declare", file=reader.path, key=name, hint=CURE)
-    if found != listed:
-        other = next(a or b for a, b in zip_longest(found, listed) if a != b)
-        raise UserError("members differ from the index", file=reader.path, key=other, hint=CURE)
+            raise UserError("is of a kind that the manifest does not declare", file=reader.path, key=name, hint=HINT)
+    if names != listed:
+        name = next(a or b for a, b in zip_longest(names, listed) if a != b)
+        raise UserError("members differ from the index", file=reader.path, key=name, hint=HINT)
 
 
 def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int = 8) -> None:
-    """A picture of frames spread evenly over a split: RGB, then every task in the data set's colours."""
+    """Save a picture of frames spread evenly over a split: RGB, then every task in the data set's colours."""
     if frames < 1:
         raise UserError(f"{frames} frames", key="--frames", hint="give 1 or more")
     readers = Readers(manifest, split)

@@ -1,4 +1,4 @@
-"""What a student takes of pseudo-labels when it reads them: all, some by their confidence, or a filter's choice."""
+"""Select which pseudo-labels a student learns from: all, some by their confidence, or the choice of a filter."""
 
 import inspect
 import re
@@ -18,28 +18,29 @@ from shards.tasks import Task
 ALL = "all"
 HUNDREDTHS = 100
 Filter = Callable[[Task, np.ndarray, np.ndarray | None, Mapping[str, Any]], np.ndarray]
-"""A function ``(task, label, confidence, statistics)`` that says which pixels of a frame are kept.
+"""A function ``(task, label, confidence, statistics)`` that selects which pixels of a frame are kept.
 
-- ``label``: the label array of the task's kind (:mod:`shards.tasks`), as the teacher gave it;
+- ``label``: the label array of the task's kind (:mod:`shards.tasks`), as the teacher predicted it;
 - ``confidence``: ``(H, W)`` in 0..1, None where the labels have none;
-- ``statistics``: of the labels of the whole data set, as the manifest has them: ``frames``, ``pixels`` (by class where
-  there are classes), ``missing`` and, where there is a confidence, ``confidence``: pixels by class and hundredth, flat.
+- ``statistics``: statistics of the labels of the whole data set, as in the manifest: ``frames``, ``pixels`` (by class
+  where there are classes), ``missing`` and, where there is a confidence, ``confidence``: the number of pixels by class
+  and hundredth of confidence, flattened.
 
 It returns a mask, bool ``(H, W)``, or the weight of each pixel in the loss, floats in 0..1 of the same shape."""
 
 
 @dataclass(frozen=True)
 class Keep:
-    """What a student takes of pseudo-labels.
+    """Which pseudo-labels a student learns from, and with what weight.
 
     Args:
         threshold: pixels whose confidence is not above it get no label; None keeps all, and is the only choice for
             labels without a confidence.
-        quantile: of each class keep this share, the most confident of all its pixels in the data set (to hundredths of
-            confidence), in place of a threshold; None for none.
-        soft: whether the teacher's whole distribution is learnt, where it is kept.
-        weighted: whether a pixel weighs as much as its confidence.
-        filter: says which pixels are kept, or what they weigh, in place of threshold and quantile (:data:`Filter`).
+        quantile: share of each class to keep, the most confident of all its pixels in the data set (to hundredths of
+            confidence), instead of a threshold; None for no quantile.
+        soft: whether the teacher's whole distribution is learnt, where it is stored.
+        weighted: whether the loss of a pixel is weighted by its confidence.
+        filter: selects the pixels to keep, or their weights, instead of threshold and quantile (:data:`Filter`).
     """
 
     threshold: float | None = None
@@ -49,20 +50,20 @@ class Keep:
     filter: Filter | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        """As settings of runs note it, which must not change where nothing else does."""
+        """Return the text that the settings of a run record, which must stay the same for equal settings."""
         if self.filter is None:
             return repr(self)
-        of: Any = self.filter if hasattr(self.filter, "__qualname__") else type(self.filter)
-        return f"{self!r} {of.__module__}:{of.__qualname__}"
+        named: Any = self.filter if hasattr(self.filter, "__qualname__") else type(self.filter)
+        return f"{self!r} {named.__module__}:{named.__qualname__}"
 
     @classmethod
     def of(cls, value: "float | str | Filter | Keep | None", **more: Any) -> "Keep":
-        """What one value stands for.
+        """Make a :class:`Keep` of a single value.
 
         Args:
-            value: a threshold; ``"all"`` or None; a share as ``"50%"``; a filter, or a class of one that is made
-                without arguments.
-            more: other arguments, where the value is none itself.
+            value: a threshold; ``"all"`` or None; a share such as ``"50%"``; a filter, or the class of one, which is
+                instantiated without arguments; or a :class:`Keep`, which is returned as it is.
+            more: other arguments of :class:`Keep`; ignored where the value is a :class:`Keep`.
 
         Raises:
             UserError: for other text, or a number out of range.
@@ -71,8 +72,8 @@ class Keep:
             return value
         if callable(value):
             with own_code(value, "keep"):
-                made = value() if isinstance(value, type) else value
-            return cls(filter=_checked(made), **more)
+                instance = value() if isinstance(value, type) else value
+            return cls(filter=_check_filter(instance), **more)
         if value is None or value == ALL:
             return cls(**more)
         if isinstance(value, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?) *%", value.strip())):
@@ -92,7 +93,7 @@ class Keep:
 
     @property
     def value(self) -> float | str | None:
-        """The number or text that :meth:`of` makes this of; None of a filter."""
+        """The number or text from which :meth:`of` makes this selection; None for a filter."""
         if self.filter is not None:
             return None
         if self.quantile is not None:
@@ -105,68 +106,69 @@ class Keep:
 
     @property
     def weighs(self) -> bool:
-        """Whether pixels may weigh differently. A filter's may, since only its results say whether they are masks."""
+        """Whether pixels may have different weights. With a filter they may, since only its results show whether it
+        returns masks."""
         return self.weighted or self.filter is not None
 
     def filtered(
         self, task: Task, label: np.ndarray, confidence: np.ndarray | None, statistics: Mapping[str, Any]
     ) -> np.ndarray:
-        """What the filter says of a frame, as weights ``(H, W)`` float64.
+        """Return the filter's weights for a frame's pixels, ``(H, W)`` float64 in 0..1.
 
         Raises:
-            UserError: when it gives neither a mask nor weights in 0..1 for the frame's pixels.
+            UserError: when the filter returns neither a mask nor weights in 0..1 for the frame's pixels.
         """
         assert self.filter is not None
         with own_code(self.filter, "keep"):
-            found = np.asarray(self.filter(task, label, confidence, statistics))
-        due = label.shape[:2]
-        if found.shape != due:
-            what = f"the filter gives an array of shape {found.shape}, where {due} is due"
-            raise UserError(what, key="keep", hint="give a mask or a weight for each pixel")
-        if found.dtype == bool:
-            return found.astype(np.float64)
-        if not np.issubdtype(found.dtype, np.floating):
+            weights = np.asarray(self.filter(task, label, confidence, statistics))
+        shape = label.shape[:2]
+        if weights.shape != shape:
+            message = f"the filter gives an array of shape {weights.shape}, where {shape} is due"
+            raise UserError(message, key="keep", hint="give a mask or a weight for each pixel")
+        if weights.dtype == bool:
+            return weights.astype(np.float64)
+        if not np.issubdtype(weights.dtype, np.floating):
             hint = "give a mask (bool), or weights (floats in 0..1)"
-            raise UserError(f"the filter gives {found.dtype}", key="keep", hint=hint)
-        if not ((found >= 0) & (found <= 1)).all():
-            what = f"the filter gives weights from {found.min():g} to {found.max():g}"
-            raise UserError(what, key="keep", hint="give finite weights in 0..1")
-        return found.astype(np.float64)
+            raise UserError(f"the filter gives {weights.dtype}", key="keep", hint=hint)
+        if not ((weights >= 0) & (weights <= 1)).all():
+            message = f"the filter gives weights from {weights.min():g} to {weights.max():g}"
+            raise UserError(message, key="keep", hint="give finite weights in 0..1")
+        return weights.astype(np.float64)
 
 
-def _checked(filter: Any) -> Filter:
-    """A filter, made sure that it can be called: it would be noticed only when labels are there.
+def _check_filter(filter: Any) -> Filter:
+    """Check that a filter can be called with the right arguments, before there are labels, and return it.
 
     Raises:
-        UserError: when it takes other arguments.
+        UserError: when it cannot be called, or takes other arguments.
     """
-    what = f"{name_of(filter)} cannot be called with (task, label, confidence, statistics)"
+    message = f"{name_of(filter)} cannot be called with (task, label, confidence, statistics)"
     if not callable(filter):
-        raise UserError(what, key="keep", hint="give its class a method __call__(self, task, label, ...)")
-    with suppress(ValueError):  # what is written in C may not say what it takes
+        raise UserError(message, key="keep", hint="give its class a method __call__(self, task, label, ...)")
+    with suppress(ValueError):  # a function written in C may have no signature
         try:
             inspect.signature(filter).bind(None, None, None, None)
         except TypeError as error:
-            raise UserError(f"{what} ({error})", key="keep", hint="take these four arguments") from None
+            raise UserError(f"{message} ({error})", key="keep", hint="take these four arguments") from None
     return filter
 
 
-def steps_of(weight: np.ndarray) -> np.ndarray:
-    """Weights in 0..1 as the loss takes them: uint8 in steps of 1/255, whose sums are exact."""
+def quantise_weights(weight: np.ndarray) -> np.ndarray:
+    """Convert weights in 0..1 to the form that the loss takes: uint8 in steps of 1/255, whose sums are exact."""
     return np.rint(weight * STEPS).astype(np.uint8)
 
 
 def quantile_limits(counts: Sequence[int], quantile: float) -> np.ndarray:
-    """The threshold of each class above which about a share of its pixels lies, at least that share.
+    """Return the threshold of each class above which at least a share of its pixels lies, to hundredths of confidence.
 
     Args:
-        counts: pixels of each class by hundredth of confidence, class × hundredth, flat.
+        counts: number of pixels by class and hundredth of confidence, class × hundredth, flattened.
         quantile: the share, 0 to 1.
 
     Returns:
         ``(classes,)`` float32; a class without a pixel has 0.
     """
-    of_class = np.asarray(counts, np.int64).reshape(-1, HUNDREDTHS)
-    above = np.cumsum(of_class[:, ::-1], axis=1)[:, ::-1]  # in this hundredth and those over it
+    by_class = np.asarray(counts, np.int64).reshape(-1, HUNDREDTHS)
+    above = np.cumsum(by_class[:, ::-1], axis=1)[:, ::-1]  # pixels of each hundredth and all higher ones
     enough = above >= quantile * above[:, :1]
     return ((enough.sum(1) - 1) / HUNDREDTHS).astype(np.float32)

@@ -1,13 +1,13 @@
-"""Label shards: a sidecar of pseudo-labels, one tar for each source shard, under the same name.
+"""Read and write label shards: a sidecar of pseudo-labels, one tar for each source shard, under the same name.
 
     labels/train/
       MANIFEST.json          kind "labels"; names the teacher and the source's manifest by their hashes
-      train-000000.tar       those keys of the source shard that were labelled, in its order:
+      train-000000.tar       the labelled keys of the source shard, in its order:
                              KEY.semseg.png  KEY.semseg.conf.png  KEY.semseg.soft.png  KEY.depth.png
       train-000000.index.json
 
-The labels of all pixels are stored, with their confidence, and of classes the whole distribution as far as
-:mod:`shards.soft` keeps it. What a student takes of them is decided when they are read
+The labels of all pixels are stored with their confidence, and for classes also the distribution as far as
+:mod:`shards.soft` keeps it. Which of them a student learns from is decided when they are read
 (:class:`shards.keep.Keep`), so it can be changed without labelling again.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from shards.codec import CONFIDENCE_STEPS, encode_confidence
 from shards.errors import UserError
-from shards.keep import HUNDREDTHS, Filter, Keep, quantile_limits, steps_of
+from shards.keep import HUNDREDTHS, Filter, Keep, quantile_limits, quantise_weights
 from shards.manifest import Manifest, ShardInfo
 from shards.pack import merge_samples
 from shards.read import CONFIDENCE, Readers, soft_classes
@@ -32,13 +32,13 @@ from shards.write import EncodedSample, shard_info, write_shard
 
 WEIGHT = "weight"
 COUNTS = "confidence"
-"""Where a manifest's statistics of a task count the pixels of each class by hundredths of confidence."""
+"""Key, in a manifest's statistics of a task, of the number of pixels by class and hundredth of confidence."""
 
 
 @dataclass
 class LabelledFrame:
-    """A teacher's output for one frame: arrays by task, their confidence ``(H, W)`` and soft labels ``(h, w, 2k)``
-    where there are any."""
+    """A teacher's output for one frame: label arrays by task, and their confidence ``(H, W)`` and soft labels
+    ``(h, w, 2k)`` where available."""
 
     key: str
     labels: dict[str, np.ndarray]
@@ -47,7 +47,7 @@ class LabelledFrame:
 
 
 def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample:
-    """A labelled frame as the members of a label shard."""
+    """Encode a labelled frame as the members of a label shard."""
     members, statistics = {}, {}
     for task in tasks:
         if task.name not in frame.labels:
@@ -63,8 +63,8 @@ def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample
 
 
 def write_label_shard(folder: Path, name: str, samples: Iterable[EncodedSample], tasks: tuple[Task, ...]) -> ShardInfo:
-    """Write one label shard, which may be empty: a source shard without one has not been labelled yet."""
-    index = write_shard(folder / name, samples, lambda of: merge_samples(tasks, of))
+    """Write one label shard. It may be empty, since a source shard without a label shard counts as not yet labelled."""
+    index = write_shard(folder / name, samples, lambda statistics: merge_samples(tasks, statistics))
     return shard_info(folder, index)
 
 
@@ -78,8 +78,8 @@ def label_manifest(
     teacher: Mapping[str, Any],
     soft: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Manifest:
-    """The manifest of a sidecar. ``teacher`` says where the labels come from: checkpoint hash, config; ``soft``, of
-    each task that has soft labels, how many ``classes`` they store at which ``scale``."""
+    """Make the manifest of a sidecar. ``teacher`` records the origin of the labels (checkpoint hash, config); ``soft``
+    records, for each task that has soft labels, how many ``classes`` they store at which ``scale``."""
     origin = {
         "manifest_sha256": source.sha256,
         "split": split,
@@ -93,13 +93,14 @@ def label_manifest(
 
 
 class LabelShards:
-    """The pseudo-labels of one task, read beside their source.
+    """The pseudo-labels of one task for the frames of their source.
 
     Args:
         folder: the sidecar's path or URL.
-        source: the manifest of the data set that was labelled.
-        task: whose labels are read.
-        keep: what is taken of them, also as a value that :meth:`shards.keep.Keep.of` knows: a number is a threshold.
+        source: manifest of the data set that was labelled.
+        split: the split of both.
+        task: task whose labels are read.
+        keep: which labels are kept; or a value that :meth:`shards.keep.Keep.of` accepts, such as a threshold.
 
     Raises:
         UserError: when the sidecar belongs to another data set, or lacks the task or what ``keep`` needs.
@@ -126,15 +127,15 @@ class LabelShards:
         self._limits = None
         if self.keep.quantile is not None:
             if not (counts := self._statistics.get(COUNTS)):
-                what = f"counts no confidences of {task.name} to keep a share by"
-                raise UserError(what, file=manifest.path, hint=f"set pseudo.{task.name}.keep=all")
+                message = f"has no confidence counts of {task.name}, by which to keep a share"
+                raise UserError(message, file=manifest.path, hint=f"set pseudo.{task.name}.keep=all")
             self._limits = quantile_limits(counts, self.keep.quantile)
         self.readers = Readers(manifest, split)
 
     @property
-    def kept(self) -> float | None:
-        """The share of the labelled pixels whose confidence is above the threshold, to hundredths of it; None where
-        something else decides, or it is not known."""
+    def kept_share(self) -> float | None:
+        """Share of the labelled pixels whose confidence is above the threshold, to hundredths of confidence; None with
+        a filter, without a threshold, or without counts."""
         counts, limit = self._statistics.get(COUNTS), self.keep.threshold
         if limit is None or not counts or self.keep.filter is not None:
             return None
@@ -143,34 +144,34 @@ class LabelShards:
 
     @property
     def planes(self) -> dict[str, int]:
-        """The arrays besides the labels themselves that :meth:`read` gives, each with its channels."""
+        """The channels of each array that :meth:`read_arrays` returns besides the labels, by name."""
         planes = {f"{self.task.name}.{SOFT}": 2 * self.soft_classes} if self.keep.soft else {}
         return planes | ({f"{self.task.name}.{WEIGHT}": 1} if self.keep.weighs else {})
 
     def keys(self, shard: int) -> set[str]:
-        """Keys of a source shard that have a pseudo-label of this task."""
+        """Return the keys of a source shard that have a pseudo-label of this task."""
         reader = self.readers[shard]
         member = self.readers.manifest.label_member(self.task.name)
         return {reader.key(position) for position in range(len(reader)) if member in reader.members(position)}
 
     def read(self, shard: int, key: str) -> np.ndarray:
-        """The label array of a key, pixels that are not kept unlabelled."""
+        """Return the label array of a key, in which pixels that are not kept are unlabelled."""
         return self.read_arrays(shard, key)[self.task.name]
 
     def read_arrays(self, shard: int, key: str) -> dict[str, np.ndarray]:
-        """The label array of a key by the task's name, pixels that are not kept unlabelled, and beside it what
-        :attr:`planes` names: soft labels uint8 ``(h, w, 2k)``, of all pixels whether they are kept or not; weights
-        uint8 ``(H, W, 1)`` in steps of 1/255."""
+        """Return the label array of a key by the task's name, in which pixels that are not kept are unlabelled, and the
+        arrays of :attr:`planes`: soft labels uint8 ``(h, w, 2k)``, of all pixels whether kept or not; weights uint8
+        ``(H, W, 1)`` in steps of 1/255."""
         name, keep = self.task.name, self.keep
         arrays = self._decode(shard, key, soft=keep.soft)
         confidence = arrays.pop(f"{name}.{CONFIDENCE}", None)
         if keep.needs_confidence and confidence is None:
-            what = "has no confidence to hold a threshold against"
+            message = "has no confidence to compare with a threshold"
             hint = f"set pseudo.{name}.keep=all"
             if keep.threshold is None and keep.quantile is None:
-                what, hint = "has no confidence to weigh by", f"set pseudo.{name}.weight=none"
+                message, hint = "has no confidence to weight by", f"set pseudo.{name}.weight=none"
             hint += ", or label.flip=true for the teacher"
-            raise UserError(what, file=self.readers[shard].path, key=key, hint=hint)
+            raise UserError(message, file=self.readers[shard].path, key=key, hint=hint)
         label, weight = arrays[name], self._weight(shard, key, arrays[name], confidence)
         limit = keep.threshold if self._limits is None else self._limits[self.task.storage.group_of(label)]
         if weight is not None:
@@ -180,25 +181,25 @@ class LabelShards:
         if keep.weighted:
             weight = confidence if weight is None else weight * confidence
         if weight is not None:
-            arrays[f"{name}.{WEIGHT}"] = steps_of(weight)[..., None]
+            arrays[f"{name}.{WEIGHT}"] = quantise_weights(weight)[..., None]
         return arrays
 
     def _weight(self, shard: int, key: str, label: np.ndarray, confidence: np.ndarray | None) -> np.ndarray | None:
-        """What the filter says of a frame, if there is one."""
+        """Return the weights that the filter gives the pixels of a frame; None without a filter."""
         if self.keep.filter is None:
             return None
         try:
             return self.keep.filtered(self.task, label, confidence, self._statistics)
         except UserError as error:
-            file, where = self.readers[shard].path, f"{key} (pseudo.{self.task.name}.keep)"
-            raise UserError(error.what, file=file, key=where, hint=error.hint) from error
+            file, place = self.readers[shard].path, f"{key} (pseudo.{self.task.name}.keep)"
+            raise UserError(error.what, file=file, key=place, hint=error.hint) from error
 
     def _decode(self, shard: int, key: str, soft: bool = False) -> dict[str, np.ndarray]:
         reader, unwanted = self.readers[shard], None if soft else f"{self.task.name}.{SOFT}.png"
         position = reader.positions[key]
-        return reader.decode(position, lambda of: of.startswith(f"{self.task.name}.") and of != unwanted)
+        return reader.decode(position, lambda member: member.startswith(f"{self.task.name}.") and member != unwanted)
 
-    def read_whole(self, shard: int, key: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """The label array of a key whatever the threshold, and its confidence ``(H, W)`` where there is one."""
+    def read_unfiltered(self, shard: int, key: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the label array of a key with all pixels kept, and its confidence ``(H, W)``, or None without one."""
         arrays = self._decode(shard, key)
         return arrays[self.task.name], arrays.get(f"{self.task.name}.{CONFIDENCE}")

@@ -1,4 +1,4 @@
-"""``MANIFEST.json``: what a data set's folder holds, and the only list of its files that readers trust.
+"""``MANIFEST.json``: the content of a data set's folder, and the only list of its files that readers trust.
 
     {
       "format": 1,
@@ -12,8 +12,8 @@
       "statistics": {"train": {"semseg": {...}, "depth": {...}}},
       "label_format": "tif",             where label members are not PNG (shards/members.py)
       "source": {...}                    options of the preparation, or the teacher of the labels
-      "notes": {"source": ["..."], "train": {...}}    where there are any: what was left out, turned, converted or
-    }                                                 looks wrong, of the source and by split (shards/notes.py)
+      "notes": {"source": ["..."], "train": {...}}    if any: what was left out, turned, converted or looks wrong, of
+    }                                                 the source and by split (shards/notes.py)
 
 It is written last: a folder without one is unfinished.
 """
@@ -27,7 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from shards.atomic import parsed_json, read_json, write_json
+from shards.atomic import parse_json, read_json, write_json
 from shards.cache import Cache, Item
 from shards.errors import UserError
 from shards.members import LABEL_FORMATS
@@ -38,7 +38,7 @@ from shards.tasks import Task
 FORMAT = 1
 NAME = "MANIFEST.json"
 _BLOCK = 512
-"""Bytes of a tar's block: a sample takes one at the least."""
+"""Bytes of a tar's block: a sample takes at least one."""
 _PREPARE = "make the data set with `tutelage prepare`, or correct the path"
 
 
@@ -60,7 +60,7 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A data set's manifest, and the folder it describes: on a disk, or in a store and read through a cache."""
+    """A data set's manifest, and the folder that it describes: on a disk, or in a store and read through a cache."""
 
     folder: Place
     name: str
@@ -80,22 +80,22 @@ class Manifest:
 
     @property
     def remote(self) -> bool:
-        """Whether its files are in a store."""
+        """Whether the data set's files are in a store."""
         return isinstance(self.folder, Remote)
 
     def items(self, shard: "ShardInfo") -> tuple[Item, Item]:
-        """A shard's index and the shard, as the cache knows files of a store."""
+        """Return the cache items of a shard's index and of the shard, for a data set in a store."""
         assert isinstance(self.folder, Remote)
         index = Item(self.folder / shard.index_file, shard.index_sha256)
         return index, Item(self.folder / shard.file, shard.sha256, shard.bytes)
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the manifest's file; with it every byte of the data set is named."""
+        """Hash of the manifest's file, which determines every byte of the data set."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def task(self, name: str) -> Task:
-        """The task of that name.
+        """Return the task of that name.
 
         Raises:
             UserError: when the data set has none.
@@ -103,36 +103,36 @@ class Manifest:
         for task in self.tasks:
             if task.name == name:
                 return task
-        known = ", ".join(task.name for task in self.tasks)
-        raise UserError(f"has no task {name!r}", file=self.path, hint=f"use one of its tasks: {known}")
+        names = ", ".join(task.name for task in self.tasks)
+        raise UserError(f"has no task {name!r}", file=self.path, hint=f"use one of its tasks: {names}")
 
     def label_member(self, task: str) -> str:
-        """The extension of a task's label in a sample: ``semseg.png``."""
+        """Return the extension of a task's label in a sample: ``semseg.png``."""
         return f"{task}.{self.label_format}"
 
     @property
     def tiled(self) -> bool:
-        """Whether it is stored so that a window of a frame is decoded alone."""
+        """Whether frames are stored in tiles, so that a window of a frame can be decoded alone."""
         return self.label_format == "tif"
 
     def shards(self, split: str) -> tuple[ShardInfo, ...]:
-        """The shards of a split, in the order of their numbers.
+        """Return the shards of a split, in the order of their numbers.
 
         Raises:
             UserError: when the data set lacks the split, or the split is empty.
         """
         shards = self.splits.get(split, ())
         if not sum(shard.samples for shard in shards):
-            held = ", ".join(name for name, of in self.splits.items() if of) or "none at all"
-            raise UserError(f"split {split!r} is empty", file=self.path, hint=f"it has the splits: {held}")
+            names = ", ".join(name for name, entries in self.splits.items() if entries) or "none"
+            raise UserError(f"split {split!r} is empty", file=self.path, hint=f"it has the splits: {names}")
         return shards
 
     def samples(self, split: str) -> int:
         return sum(shard.samples for shard in self.splits.get(split, ()))
 
     def complete(self) -> bool:
-        """Whether every shard is there with its index and its size, of a data set on a disk;
-        :func:`shards.inspect.verify` looks closer."""
+        """Whether every shard of a data set on a disk exists with its index and has the right size;
+        :func:`shards.inspect.verify` checks all bytes."""
         folder = self.folder
         assert isinstance(folder, Path)
         return all(
@@ -143,15 +143,15 @@ class Manifest:
             for shard in shards
         )
 
-    def checked(self) -> "Manifest":
-        """This manifest, when its parts fit each other; no reader looks again.
+    def validate(self) -> "Manifest":
+        """Check that the parts of the manifest are consistent, which no reader checks again, and return it.
 
         Raises:
-            ValueError, LookupError, TypeError: when they do not.
+            ValueError, LookupError, TypeError: when they are not.
         """
         if not (isinstance(self.name, str) and isinstance(self.source, dict) and min(self.size or (1,)) > 0):
             raise ValueError("name, size or source is of another type")
-        hash(self.tasks)  # a list where a text is due
+        hash(self.tasks)  # raises for a list in the place of text
         if not all(math.isfinite(task.scale) for task in self.tasks):
             raise ValueError("a scale is not finite")
         if self.label_format not in LABEL_FORMATS:
@@ -161,7 +161,7 @@ class Manifest:
             raise ValueError("names a shard twice")
         for split, tasks in self.statistics.items():
             if split not in self.splits:
-                raise ValueError(f"statistics of a split {split!r} that there is not")
+                raise ValueError(f"has statistics of a split {split!r} that does not exist")
             for task in self.tasks:
                 _check_statistics(tasks[task.name], merge(task, ()))
         return self
@@ -190,8 +190,8 @@ class Manifest:
 
         Args:
             folder: its path or URL.
-            kind: what it has to be of: ``frames`` or ``labels``.
-            cache: what files of a store are read through; None for the default one.
+            kind: the expected kind: ``frames`` or ``labels``.
+            cache: cache for the files of a store; None for the default one.
 
         Raises:
             UserError: when it is missing, damaged, of a newer format, or of another kind.
@@ -199,7 +199,7 @@ class Manifest:
         folder = place(folder)
         path = folder / NAME
         data = _read(path) if isinstance(path, Remote) else b""
-        entry = parsed_json(data, path, _PREPARE) if isinstance(path, Remote) else read_json(path, _PREPARE)
+        entry = parse_json(data, path, _PREPARE) if isinstance(path, Remote) else read_json(path, _PREPARE)
         try:
             if entry["format"] > FORMAT:
                 raise UserError(
@@ -216,21 +216,21 @@ class Manifest:
                 entry["kind"],
                 (int(entry["size"][0]), int(entry["size"][1])) if entry["size"] else None,
                 tuple(Task.from_json(name, task) for name, task in entry["tasks"].items()),
-                {name: tuple(_shard(shard) for shard in of) for name, of in entry["splits"].items()},
+                {name: tuple(_shard(shard) for shard in shards) for name, shards in entry["splits"].items()},
                 entry["statistics"],
                 entry["source"],
                 entry.get("notes", {}),
                 cache or Cache(),
                 entry.get("label_format", "png"),
-            ).checked()
-            if data:  # those bytes, whatever the store holds later
+            ).validate()
+            if data:  # hash the bytes that were read, since the store may change
                 manifest.__dict__["sha256"] = hashlib.sha256(data).hexdigest()
             return manifest
         except UserError as error:
             raise UserError(error.what, file=path, key=error.key, hint=error.hint or _PREPARE) from error
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            what = f"is not a manifest of format {FORMAT} ({type(error).__name__}: {error})"
-            raise UserError(what, file=path, hint=_PREPARE) from error
+            message = f"is not a manifest of format {FORMAT} ({type(error).__name__}: {error})"
+            raise UserError(message, file=path, hint=_PREPARE) from error
 
 
 def _read(path: Remote) -> bytes:
@@ -241,10 +241,10 @@ def _read(path: Remote) -> bytes:
 
 
 def _shard(entry: Mapping[str, Any]) -> ShardInfo:
-    """A shard's entry.
+    """Parse a shard's entry.
 
     Raises:
-        ValueError, TypeError: when it is none.
+        ValueError, TypeError: when it is not a valid entry.
     """
     shard = ShardInfo(**entry)
     texts = (shard.file, shard.sha256, shard.index_sha256)
@@ -258,20 +258,20 @@ def _shard(entry: Mapping[str, Any]) -> ShardInfo:
     return shard
 
 
-def _check_statistics(found: Mapping[str, Any], blank: Mapping[str, Any]) -> None:
-    """Make sure that statistics are of the form of a task's blank ones."""
-    for key, none in blank.items():
-        value = found[key]
-        many = isinstance(none, list)
-        numbers = value if many else [value]
-        if many and len(value) != len(none):
-            raise ValueError(f"{key} has {len(value)} values, not {len(none)}")
-        if not all((n is None and none is None) or (isinstance(n, int | float) and math.isfinite(n)) for n in numbers):
-            raise ValueError(f"{key} holds something else than numbers")
+def _check_statistics(statistics: Mapping[str, Any], blank: Mapping[str, Any]) -> None:
+    """Check that statistics have the form of a task's blank ones."""
+    for key, empty in blank.items():
+        value = statistics[key]
+        is_list = isinstance(empty, list)
+        numbers = value if is_list else [value]
+        if is_list and len(value) != len(empty):
+            raise ValueError(f"{key} has {len(value)} values, not {len(empty)}")
+        if not all((n is None and empty is None) or (isinstance(n, int | float) and math.isfinite(n)) for n in numbers):
+            raise ValueError(f"{key} has values that are not numbers")
 
 
 def index_name(shard: str) -> str:
-    """``train-000000.tar`` → ``train-000000.index.json``."""
+    """Return the name of a shard's index: ``train-000000.index.json`` for ``train-000000.tar``."""
     return shard.removesuffix(".tar") + ".index.json"
 
 
@@ -280,7 +280,7 @@ def shard_name(split: str, number: int) -> str:
 
 
 def statistics_of(splits: Mapping[str, list[Mapping[str, Any]]], tasks: tuple[Task, ...]) -> dict[str, Any]:
-    """Statistics by split and task, merged over shards in their order (so that they never depend on timing)."""
+    """Merge statistics by split and task over the shards in their order, so that they never depend on timing."""
     return {
         split: {task.name: merge(task, [stats[task.name] for stats in shards if task.name in stats]) for task in tasks}
         for split, shards in splits.items()
@@ -288,5 +288,5 @@ def statistics_of(splits: Mapping[str, list[Mapping[str, Any]]], tasks: tuple[Ta
 
 
 def same_json(left: Any, right: Any) -> bool:
-    """Whether two values are the same once they have gone through JSON (tuples are lists, keys are strings)."""
+    """Whether two values are equal once converted to JSON (tuples are lists, keys are strings)."""
     return json.loads(json.dumps(left)) == json.loads(json.dumps(right))

@@ -1,7 +1,7 @@
-"""What a sample's members hold as bytes: pictures and the images of labels, in the formats that a data set may choose.
+"""Encode and decode a sample's members, pictures and images of labels, in the formats that a data set may choose.
 
-Of tiled TIFF (:mod:`shards.tiles`) and JPEG with restart markers (:mod:`shards.restarts`) a window is decoded alone; of
-everything else the whole image is.
+A window of tiled TIFF (:mod:`shards.tiles`) or JPEG with restart markers (:mod:`shards.restarts`) is decoded alone; of
+all other formats the whole image is decoded.
 """
 
 import io
@@ -34,26 +34,28 @@ PROFILES = get_args(Profile)
 
 
 def need_profile(profile: Profile) -> None:
-    """Make sure, before any work is done, that what a profile needs is installed.
+    """Check, before any work is done, that the packages that a profile needs are installed.
 
     Raises:
-        UserError: naming what is missing, and what to install.
+        UserError: naming the missing packages, and what to install.
     """
     if profile != "archive":
         need(f"--profile {profile}", *EXTRAS["tiles"])
 
 
 def label_format(profile: Profile) -> str:
-    """The extension of a profile's label members."""
+    """Return the extension of a profile's label members."""
     return "png" if profile == "archive" else "tif"
 
 
 def encode_picture(rgb: np.ndarray, data: bytes | None, extension: str, profile: Profile) -> tuple[str, bytes]:
-    """Extension and bytes of ``KEY.rgb``.
+    """Return extension and bytes of the member ``KEY.rgb``.
 
     Args:
         rgb: ``(H, W, 3)`` uint8.
-        data: the file that holds just these pixels, of which ``extension`` is the format; None if there is none.
+        data: bytes of a file with exactly these pixels; None if there is none.
+        extension: the format of ``data``.
+        profile: how images are stored.
     """
     if profile == "archive":
         return (extension, data) if data is not None else ("jpg", encode_rgb(rgb))
@@ -64,17 +66,17 @@ def encode_picture(rgb: np.ndarray, data: bytes | None, extension: str, profile:
 
 def _lossless(data: bytes, extension: str) -> bool:
     """Whether a file is a PNG, or a WebP with a chunk of lossless pixels (RFC 9649, section 2)."""
-    place = 12
-    while extension == "webp" and place + 8 <= len(data):
-        name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+    offset = 12
+    while extension == "webp" and offset + 8 <= len(data):
+        name, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
         if name in (b"VP8L", b"VP8 "):
             return name == b"VP8L"
-        place += 8 + size + size % 2
+        offset += 8 + size + size % 2
     return extension == "png"
 
 
 def decode_picture(data: bytes, extension: str, window: Window | None = None) -> np.ndarray:
-    """``(H, W, 3)`` uint8 of a member ``KEY.rgb.EXTENSION``, all of it or a window.
+    """Decode a member ``KEY.rgb.EXTENSION``, or a window of it, to ``(H, W, 3)`` uint8.
 
     Raises:
         UserError: when it does not decode, or is not 8-bit RGB.
@@ -82,9 +84,9 @@ def decode_picture(data: bytes, extension: str, window: Window | None = None) ->
     if extension == "tif":
         return decode_tiles(data, "RGB", window)
     if window is not None and extension == "jpg":
-        part, within = cut_jpeg(data, window)
+        part, part_window = cut_jpeg(data, window)
         if part is not data:
-            return within.cut(decode_rgb(part, extension))
+            return part_window.cut(decode_rgb(part, extension))
     rgb = decode_rgb(data, extension)
     if window is None:
         return rgb
@@ -93,15 +95,18 @@ def decode_picture(data: bytes, extension: str, window: Window | None = None) ->
 
 
 def encode_label(stored: np.ndarray, extension: str) -> bytes:
-    """``(H, W)`` uint8 or uint16, or ``(H, W, 3)`` uint8, without loss."""
+    """Encode ``(H, W)`` uint8 or uint16, or ``(H, W, 3)`` uint8, without loss."""
     return encode_tiles(stored) if extension == "tif" else encode_png(stored)
 
 
 def decode_label(data: bytes, mode: str, extension: str, window: Window | None = None) -> np.ndarray:
-    """The numbers that an image stores, all or those of a window.
+    """Decode the stored values of a label's image, or of a window of it.
 
     Args:
-        mode: what it is due to be, of :data:`shards.codec.MODES`.
+        data: bytes of the image.
+        mode: the expected mode, one of :data:`shards.codec.MODES`.
+        extension: one of :data:`LABEL_FORMATS`.
+        window: the window; None for the whole image.
 
     Raises:
         UserError: when it does not decode, or has another mode.
@@ -116,15 +121,15 @@ def decode_label(data: bytes, mode: str, extension: str, window: Window | None =
 
 
 def picture_size(data: bytes, extension: str) -> tuple[int, int]:
-    """Height and width of a member ``KEY.rgb.EXTENSION``, by its header.
+    """Return height and width of a member ``KEY.rgb.EXTENSION`` from its header.
 
     Raises:
-        UserError: when it has none, or too many pixels.
+        UserError: when the header cannot be read, or the image has too many pixels.
     """
     name = RGB_FORMATS.get(extension, "TIFF")
     try:
         image = Image.open(io.BytesIO(data), formats=(name,))
-    except Exception as error:  # Pillow meets damage with nearly any
+    except Exception as error:  # Pillow raises nearly any type for damaged files
         raise UserError(f"is not a {name} image ({error})", hint="make it again") from error
     check_pixels(image)
     return image.height, image.width

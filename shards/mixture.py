@@ -1,9 +1,9 @@
 """Batches with a fixed share of two pools of samples, in an order that is still a pure function of (seed, epoch).
 
-Where few samples are of one kind (frames with a ground-truth label) and many of another (frames with a pseudo-label),
-a batch drawn from all of them holds hardly any of the few. Here every global batch holds the same number of each.
-Each pool has an order of its own (:class:`shards.order.Order`) and is gone through again and again, every sample once
-each time, whatever the epochs of the run are; so a position is still found without looking at those before it.
+Where few samples are of one kind (frames with a ground-truth label) and many of another (frames with a pseudo-label), a
+batch drawn from all of them holds hardly any of the former. Here every global batch holds the same number of each kind.
+Each pool has its own order (:class:`shards.order.Order`) and is traversed repeatedly, every sample once per pass,
+independently of the epochs of the run; so a position is still found without looking at those before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,19 +14,19 @@ import numpy as np
 from shards.errors import UserError
 from shards.order import Order, mix
 
-_POOL = 0x9001  # keeps the pools' random streams apart from that of an order of all samples
+_POOL = 0x9001  # separates the pools' random streams from that of an order of all samples
 
 
 class Mixture:
-    """Positions of an epoch → samples of two pools, spread evenly over every global batch.
+    """Map positions of an epoch to samples of two pools, spread evenly over every global batch.
 
-    An epoch is as many samples as both pools have together, cut down to whole global batches.
+    An epoch has as many samples as both pools together, rounded down to whole global batches.
 
     Args:
-        pools: for each pool its number of samples in each shard.
-        second: how many of a global batch are of the second pool.
-        global_batch_size: samples of an optimizer step. Another one makes another order.
-        seed: of the run.
+        pools: for each pool, its number of samples in each shard.
+        second: number of samples of a global batch that are from the second pool.
+        global_batch_size: samples of an optimizer step. The order depends on it.
+        seed: seed of the run.
         window: see :class:`shards.order.Order`.
 
     Raises:
@@ -47,25 +47,25 @@ class Mixture:
         self.steps_per_epoch = self.samples // global_batch_size
 
     def stage(self, epoch: int, position: int) -> tuple[object, ...]:
-        """As :meth:`shards.order.Order.stage`, of both pools."""
+        """Return what :meth:`shards.order.Order.stage` returns, for both pools."""
         step = epoch * self.steps_per_epoch + position // self.global_batch_size
         parts = zip(self.orders, self.parts, strict=True)
         return tuple(order.stage(*divmod(step * part, order.samples)) for order, part in parts if part)
 
     def upcoming(self, epoch: int, position: int) -> Iterator[tuple[int, int, int]]:
-        """As :meth:`shards.order.Order.upcoming`, of both pools."""
+        """Yield what :meth:`shards.order.Order.upcoming` yields, for both pools."""
         step = epoch * self.steps_per_epoch + position // self.global_batch_size
 
-        def of(order: Order, part: int) -> Iterator[tuple[int, int, int]]:
-            for each, place, shard in order.upcoming(*divmod(step * part, order.samples)):
-                epoch, within = divmod((each * order.samples + place) // part, self.steps_per_epoch)
-                yield epoch, within * self.global_batch_size, shard
+        def upcoming_in(order: Order, part: int) -> Iterator[tuple[int, int, int]]:
+            for pool_pass, place, shard in order.upcoming(*divmod(step * part, order.samples)):
+                epoch, step_of_epoch = divmod((pool_pass * order.samples + place) // part, self.steps_per_epoch)
+                yield epoch, step_of_epoch * self.global_batch_size, shard
 
-        return merge(*(of(order, part) for order, part in zip(self.orders, self.parts, strict=True) if part))
+        return merge(*(upcoming_in(order, part) for order, part in zip(self.orders, self.parts, strict=True) if part))
 
     def locate(self, epoch: int, position: int) -> tuple[int, int]:
-        """The sample at a position of an epoch, as (shard, number within the shard): samples of the second pool are
-        numbered after those that the first has in the same shard.
+        """Return the sample at a position of an epoch, as (shard, number within the shard). Samples of the second pool
+        are numbered after those that the first has in the same shard.
 
         Raises:
             IndexError: when the epoch has no such position.

@@ -17,26 +17,26 @@ import numpy as np
 from scipy.ndimage import correlate1d
 
 DOUBT = 1.0
-"""Degrees. Where the standard error of the best plane's slope tilts its normal by more than this, there is none."""
+"""Degrees: a pixel gets no normal where the standard error of the best plane's slope tilts it by more than this."""
 
 
 def normals_of(depth: np.ndarray, intrinsics: Mapping[str, float], window: int = 3) -> np.ndarray:
-    """The unit normals of what a depth map shows.
+    """Compute the unit normals of the surfaces in a depth map.
 
     Args:
         depth: z-depth ``(H, W)``, 0 = no measurement.
-        intrinsics: ``fx``, ``fy``, ``cx``, ``cy`` in pixels of this map, a pixel's centre being at whole numbers.
-        window: side of the windows in pixels, odd and 3 or more: 3 for exact depth, more for a sensor's.
+        intrinsics: ``fx``, ``fy``, ``cx``, ``cy`` in pixels of this map, with pixel centres at whole numbers.
+        window: side of the windows in pixels, odd and at least 3: 3 for exact depth, more for depth from a sensor.
 
     Returns:
-        float32 ``(H, W, 3)`` in the camera's frame, x right, y down, z forward, facing the camera; the zero vector
-        where depth is missing, within any window that reaches there, or no plane fits.
+        float32 ``(H, W, 3)`` in the camera's frame, x right, y down, z forward, facing the camera. The zero vector
+        where depth is missing, where every window reaches a pixel without depth, and where no plane fits.
     """
     steps = np.arange(window) - window // 2
     average, slope = np.full(window, 1 / window), steps / np.square(steps).sum()
 
     def over_windows(values: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
-        """Weighted sums over each pixel's window; nothing is measured outside of the map."""
+        """Weighted sums over each pixel's window; pixels outside the map count as not measured."""
         return correlate1d(correlate1d(values, down, 0, mode="constant"), across, 1, mode="constant")
 
     measured = depth > 0
@@ -51,12 +51,13 @@ def normals_of(depth: np.ndarray, intrinsics: Mapping[str, float], window: int =
     least, plane = np.full(depth.shape, np.inf), np.zeros((3, *depth.shape))
     for down in (0, window // 2, -(window // 2)):
         for across in (0, window // 2, -(window // 2)):
-            # what wraps around is of windows that leave the map, and those are not whole
-            other, *fit = (np.roll(values, (down, across), (0, 1)) for values in (misfit, a, b, mean))
+            # values that np.roll wraps around belong to windows that leave the map, which are never whole
+            candidate, *fit = (np.roll(values, (down, across), (0, 1)) for values in (misfit, a, b, mean))
             fit[2] = fit[2] + fit[0] * across + fit[1] * down  # at this pixel
-            other = np.maximum(other, np.abs(inverse - fit[2]) / 2)  # a pixel may be off the plane of its neighbours
-            plane = np.where(other < least, fit, plane)
-            least = np.minimum(other, least)
+            # a pixel may be off the plane of its neighbours
+            candidate = np.maximum(candidate, np.abs(inverse - fit[2]) / 2)
+            plane = np.where(candidate < least, fit, plane)
+            least = np.minimum(candidate, least)
     a, b, value = plane
     row, column = np.indices(depth.shape)
     fx, fy, cx, cy = (intrinsics[name] for name in ("fx", "fy", "cx", "cy"))

@@ -1,7 +1,7 @@
-"""What is said of frames while raw data become shards: what was left out, turned, converted or looks wrong.
+"""Notes about frames while raw data become shards: what was left out, turned, converted or looks wrong.
 
-Code that does such a thing calls :func:`note` where it does it. While frames are packed, the notes are counted over all
-frames by member and text, kept in the manifest and shown in the summary; everywhere else they go nowhere.
+Code that does any of these calls :func:`note` at that place. While frames are packed, notes are counted over all frames
+by member and text, stored in the manifest and shown in the summary; outside :func:`collect_notes` they are dropped.
 
 A tally, as JSON: ``{"depth": {"TEXT": {"frames": 3, "pixels": 1200, "first": "KEY", "detail": "25 % of it"}}}``.
 """
@@ -20,13 +20,13 @@ Tally = dict[str, dict[str, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Note:
-    """One thing that is said of one member of a frame.
+    """One remark about one member of a frame.
 
     Args:
         member: ``rgb`` or a task's name.
-        text: the same for all frames, so that they can be counted.
-        pixels: how many it is about; 0 where they are not counted.
-        detail: what it looks like in this frame.
+        text: the same for all frames that it applies to, so that they can be counted.
+        pixels: the number of pixels that it applies to; 0 where they are not counted.
+        detail: particulars of this frame.
     """
 
     member: str
@@ -40,15 +40,15 @@ _MEMBER: ContextVar[str] = ContextVar("member", default="")
 
 
 def note(text: str, pixels: int = 0, detail: str = "") -> None:
-    """Say something of the member that is being read or stored (:class:`Note` explains the arguments)."""
+    """Record a note about the member that is being read or stored (:class:`Note` explains the arguments)."""
     notes = _NOTES.get()
     if notes is not None:
         notes.append(Note(_MEMBER.get(), text, int(pixels), detail))
 
 
 @contextmanager
-def collected() -> Iterator[list[Note]]:
-    """Collect the notes that are made within."""
+def collect_notes() -> Iterator[list[Note]]:
+    """Collect the notes that are recorded inside the block."""
     notes: list[Note] = []
     token = _NOTES.set(notes)
     try:
@@ -58,8 +58,8 @@ def collected() -> Iterator[list[Note]]:
 
 
 @contextmanager
-def about(member: str, file: Path | None = None, key: str | None = None) -> Iterator[None]:
-    """Notes within are about this member; with a key, errors within name the member, its file and the key."""
+def member_context(member: str, file: Path | None = None, key: str | None = None) -> Iterator[None]:
+    """Attribute notes inside the block to a member; with a key, errors name the member, its file and the key too."""
     token = _MEMBER.set(member)
     try:
         yield
@@ -72,33 +72,33 @@ def about(member: str, file: Path | None = None, key: str | None = None) -> Iter
 
 
 def tally(samples: Iterable[tuple[str, Iterable[Note]]]) -> Tally:
-    """The notes of samples, by their keys, counted; a text counts once a frame."""
-    return merged(
+    """Count the notes of samples, given with their keys; a text counts once per frame."""
+    return merge_tallies(
         {note.member: {note.text: {"frames": 1, "pixels": note.pixels, "first": key, "detail": note.detail}}}
         for key, notes in samples
         for note in {(note.member, note.text): note for note in notes}.values()
     )
 
 
-def merged(tallies: Iterable[Mapping[str, Any]]) -> Tally:
-    """Several tallies as one; the first frame is that of the first tally."""
+def merge_tallies(tallies: Iterable[Mapping[str, Any]]) -> Tally:
+    """Merge tallies into one; the first frame of a text is that of the first tally that has the text."""
     total: Tally = {}
-    for one in tallies:
-        for member, texts in one.items():
+    for counts in tallies:
+        for member, texts in counts.items():
             for text, entry in texts.items():
-                known = total.setdefault(member, {}).setdefault(text, {**entry, "frames": 0, "pixels": 0})
-                known["frames"] += entry["frames"]
-                known["pixels"] += entry["pixels"]
+                sums = total.setdefault(member, {}).setdefault(text, {**entry, "frames": 0, "pixels": 0})
+                sums["frames"] += entry["frames"]
+                sums["pixels"] += entry["pixels"]
     return total
 
 
-def lines(counted: Mapping[str, Any]) -> list[str]:
-    """A tally as lines of text: ``depth: TEXT (3 frames, 1200 pixels; the first is KEY: 25 % of it)``."""
-    found = []
+def format_tally(counted: Mapping[str, Any]) -> list[str]:
+    """Format a tally as lines of text: ``depth: TEXT (3 frames, 1200 pixels; the first is KEY: 25 % of it)``."""
+    lines = []
     for member, texts in counted.items():
         for text, entry in texts.items():
             frames = f"{entry['frames']} frame{'s' * (entry['frames'] != 1)}"
             pixels = f", {entry['pixels']} pixels" if entry["pixels"] else ""
             detail = f": {entry['detail']}" if entry["detail"] else ""
-            found.append(f"{member}: {text} ({frames}{pixels}; the first is {entry['first']}{detail})")
-    return found
+            lines.append(f"{member}: {text} ({frames}{pixels}; the first is {entry['first']}{detail})")
+    return lines

@@ -1,8 +1,8 @@
 """The order of samples: a pure function of (seed, epoch), in memory and time that do not grow with the samples.
 
-Shards are permuted, taken in windows of ``window`` shards, and the samples of a window are permuted. A position is
-found without looking at those before it, so a run continues anywhere at once. Permutations sort 64-bit hashes that
-are computed here and by no library, so the order stays what it is when numpy changes.
+Shards are permuted and taken in windows of ``window`` shards, and the samples of a window are permuted. A position is
+located without visiting those before it, so a run resumes at any step at once. Permutations sort 64-bit hashes that
+are computed here and not by a library, so the order does not change with versions of NumPy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ _MASK = (1 << 64) - 1
 
 
 def mix(*values: int) -> int:
-    """A 64-bit hash of integers: SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014), chained."""
+    """Return a 64-bit hash of integers: SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014), chained."""
     state = 0
     for value in values:
         state = (state + _GOLDEN + (value & _MASK)) & _MASK
@@ -27,7 +27,7 @@ def mix(*values: int) -> int:
 
 
 def mix_range(seed: int, count: int) -> np.ndarray:
-    """``count`` independent 64-bit hashes of one seed: ``mix`` of a counter, vectorised. uint64 ``(count,)``."""
+    """Return ``count`` independent 64-bit hashes of one seed, ``mix`` of a counter, as uint64 ``(count,)``."""
     with np.errstate(over="ignore"):
         state = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)) + np.uint64(seed & _MASK)
         state = (state ^ state >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
@@ -36,18 +36,18 @@ def mix_range(seed: int, count: int) -> np.ndarray:
 
 
 def permutation(seed: int, count: int) -> np.ndarray:
-    """A permutation of ``range(count)`` that follows from the seed. int64 ``(count,)``."""
+    """Return the permutation of ``range(count)`` that a seed determines, int64 ``(count,)``."""
     return np.argsort(mix_range(seed, count), kind="stable")
 
 
 class Order:
-    """Positions of an epoch → samples.
+    """The mapping from the positions of an epoch to samples.
 
     Args:
-        counts: samples of each shard, in the shards' order (0 is allowed).
-        seed: of the run.
-        window: shards whose samples are mixed. More of them shuffle better and keep more files open.
-        shuffle: False gives the samples as they stand.
+        counts: number of samples of each shard, in the order of the shards (0 is allowed).
+        seed: the run's seed.
+        window: number of shards whose samples are mixed. Larger windows shuffle better and keep more files open.
+        shuffle: False leaves the samples in stored order.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Order:
         self._window = lru_cache(maxsize=2)(self._permute_window)
 
     def locate(self, epoch: int, position: int) -> tuple[int, int]:
-        """The sample at a position of an epoch, as (shard, number within the shard).
+        """Return the sample at a position of an epoch, as (shard, number within the shard).
 
         Raises:
             IndexError: when the epoch has no such position.
@@ -78,29 +78,29 @@ class Order:
         return int(shards[place]), offset - int(ends[place] - self.counts[shards[place]])
 
     def stage(self, epoch: int, position: int) -> tuple[int, int]:
-        """The epoch, and which of its windows a position lies in: samples of other shards follow where it changes."""
+        """Return the epoch and the window of a position; the needed shards change where this value does."""
         return epoch, int(np.searchsorted(self._epoch(epoch)[1], position, side="right"))
 
     def upcoming(self, epoch: int, position: int) -> Iterator[tuple[int, int, int]]:
-        """Shards in the order in which they are first needed from a position on, to the end of the next epoch.
+        """Iterate over shards in the order of their first use, from a position to the end of the next epoch.
 
         Yields:
-            Epoch and position of the first sample, and the shard. A shard comes once in each epoch.
+            Epoch and position of the shard's first sample, and the shard. A shard occurs once per epoch.
         """
-        for each, first in ((epoch, position), (epoch + 1, 0)):
-            shards, starts = self._epoch(each)
+        for current, first in ((epoch, position), (epoch + 1, 0)):
+            shards, starts = self._epoch(current)
             for window in range(int(np.searchsorted(starts, first, side="right")) - 1, len(starts)):
-                of, start = shards[window * self.window : (window + 1) * self.window], int(starts[window])
-                ends = np.cumsum(self.counts[of])
-                # not by self._window, which has the windows that are being read
-                offsets = self._permute_window(each, window) if self.shuffle else np.arange(ends[-1])
+                members, start = shards[window * self.window : (window + 1) * self.window], int(starts[window])
+                ends = np.cumsum(self.counts[members])
+                # not self._window: its cache is for the windows that are being read
+                offsets = self._permute_window(current, window) if self.shuffle else np.arange(ends[-1])
                 skipped = max(first - start, 0)
-                places, found = np.unique(np.searchsorted(ends, offsets[skipped:], side="right"), return_index=True)
-                for at in np.argsort(found):
-                    yield each, start + skipped + int(found[at]), int(of[places[at]])
+                places, uses = np.unique(np.searchsorted(ends, offsets[skipped:], side="right"), return_index=True)
+                for index in np.argsort(uses):
+                    yield current, start + skipped + int(uses[index]), int(members[places[index]])
 
     def _permute_shards(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Shards in this epoch's order, and the first position of every window of them."""
+        """Return the shards in the order of an epoch, and the first position of every window."""
         count = len(self.counts)
         shards = permutation(mix(self.seed, epoch), count) if self.shuffle else np.arange(count)
         sizes = np.add.reduceat(self.counts[shards], np.arange(0, count, self.window))
@@ -111,7 +111,7 @@ class Order:
         size = int(self.counts[shards[window * self.window : (window + 1) * self.window]].sum())
         return permutation(mix(self.seed, epoch, 1, window), size)
 
-    def __getstate__(self) -> tuple[Any, ...]:  # the caches stay in their process
+    def __getstate__(self) -> tuple[Any, ...]:  # caches are not pickled
         return (self.counts, self.seed, self.window, self.shuffle)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Images that their EXIF orientation turns, and labels that lie on the sensor's grid all the same."""
+"""EXIF orientation: images that it turns, and labels that may still lie on the sensor's grid."""
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -7,7 +7,7 @@ from shards.errors import UserError
 from shards.notes import note
 
 Turn = Image.Transpose
-_UPRIGHT = {  # by EXIF orientation (Exif 2.32, 4.6.4 A); 1 is upright, and so is whatever has no meaning
+_UPRIGHT = {  # by EXIF orientation (Exif 2.32, 4.6.4 A); 1 is upright, and undefined values count as upright
     2: Turn.FLIP_LEFT_RIGHT,
     3: Turn.ROTATE_180,
     4: Turn.FLIP_TOP_BOTTOM,
@@ -20,15 +20,15 @@ _SWAPS = (Turn.TRANSPOSE, Turn.ROTATE_270, Turn.TRANSVERSE, Turn.ROTATE_90)
 
 
 def turn_of(image: Image.Image) -> Turn | None:
-    """What makes an image upright, by its EXIF orientation."""
+    """Return the turn that makes an image upright by its EXIF orientation; None where it needs none."""
     try:
         return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow meets broken EXIF with nearly any exception; like a viewer, take the image as it is
+    except Exception:  # Pillow raises nearly any exception for broken EXIF; like viewers, take the image as it is
         return None
 
 
-def turned(array: np.ndarray, turn: Turn) -> np.ndarray:
-    """An array ``(H, W, ...)`` turned as ``PIL.Image.Image.transpose`` turns an image."""
+def apply_turn(array: np.ndarray, turn: Turn) -> np.ndarray:
+    """Turn an array ``(H, W, ...)`` as ``PIL.Image.Image.transpose`` turns an image."""
     if turn in (Turn.ROTATE_90, Turn.ROTATE_270):
         result = np.rot90(array, 1 if turn == Turn.ROTATE_90 else -1)
     elif turn in (Turn.FLIP_LEFT_RIGHT, Turn.FLIP_TOP_BOTTOM):
@@ -39,31 +39,31 @@ def turned(array: np.ndarray, turn: Turn) -> np.ndarray:
     return np.ascontiguousarray(result)
 
 
-def upright(
+def align_label(
     label: np.ndarray, directional: bool, turn: Turn, size: tuple[int, int], drawn_on: str | None = None
 ) -> np.ndarray:
-    """A label as it lies on an image that was turned.
+    """Return a label on the pixel grid of its image, which was turned upright.
 
     Args:
-        label: as its file stores it.
+        label: the array that its file stores.
         directional: whether its values are directions in the image.
-        turn: of the image.
+        turn: the turn that was applied to the image.
         size: height and width of the upright image.
-        drawn_on: ``upright`` or ``sensor``: the view that labels were drawn on; None to tell by the sides, where
-            the turn swaps them and they differ.
+        drawn_on: the view that labels were drawn on, ``upright`` or ``sensor``; None infers it from height and width,
+            which is possible where the turn swaps them and they differ.
 
     Raises:
-        UserError: when it has to be turned, and its values are directions, which would have to be turned too.
+        UserError: when the label has to be turned and its values are directions, which would have to turn too.
     """
     height, width = label.shape[:2]
-    told = turn in _SWAPS and height != width
-    across = told and (height > width) != (size[0] > size[1])
-    if drawn_on is None and not told:
-        note("the image is turned by its EXIF orientation, the label taken as upright; label_orientation tells")
+    decidable = turn in _SWAPS and height != width
+    across = decidable and (height > width) != (size[0] > size[1])
+    if drawn_on is None and not decidable:
+        note("the image is turned by its EXIF orientation, the label taken as upright; declare label_orientation")
     if drawn_on == "upright" or (drawn_on is None and not across):
         return label
     if directional:
         hint = "store images upright and without EXIF orientation, and labels in the same view"
         raise UserError("lies on the sensor's grid, which its image's EXIF orientation turns", hint=hint)
     note("lies on the sensor's grid: turned upright with its image")
-    return turned(label, turn)
+    return apply_turn(label, turn)

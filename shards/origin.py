@@ -1,4 +1,4 @@
-"""Where code of a user's own is written, so that what it raises is one line that names that place."""
+"""Where a user's own code is defined, so that an exception in it becomes a one-line error that names the place."""
 
 import hashlib
 import os
@@ -18,12 +18,12 @@ _SHIPPED = frozenset({"tutelage", "launchers", "analysis", "trainer", "shards"})
 
 @dataclass(frozen=True)
 class Origin:
-    """The file and the name of the code that somebody wrote.
+    """The file, module and name of a piece of code.
 
     Args:
-        path: of the file; empty where there is none.
-        module: as it is imported.
-        name: of the class in it.
+        path: path of the file; empty where there is none.
+        module: name that the module is imported by.
+        name: name of the class or function in it.
     """
 
     path: str
@@ -31,24 +31,24 @@ class Origin:
     name: str = ""
 
     @classmethod
-    def of(cls, source: Any) -> "Origin":
-        """Of a source's class; of one that wraps another, the inner one's."""
+    def of_source(cls, source: Any) -> "Origin":
+        """Return the origin of a source's class; for a shipped source that wraps another, that of the inner one."""
         while _shipped(type(source).__module__) and hasattr(source, "source"):
             source = source.source
-        return cls.written(type(source))
+        return cls.of_object(type(source))
 
     @classmethod
-    def written(cls, thing: Any) -> "Origin":
-        """Of a class or a function, or of an object's class."""
-        of = thing if hasattr(thing, "__qualname__") else type(thing)
-        module, name = of.__module__, of.__qualname__.rpartition(".")[2]
+    def of_object(cls, thing: Any) -> "Origin":
+        """Return the origin of a class or a function, or of an object's class."""
+        definition = thing if hasattr(thing, "__qualname__") else type(thing)
+        module, name = definition.__module__, definition.__qualname__.rpartition(".")[2]
         return cls(getattr(sys.modules.get(module), "__file__", None) or "", module, name)
 
     @classmethod
     def of_module(cls, module: str, name: str = "") -> "Origin":
-        """Of a module that may not have been imported, and may not be there."""
+        """Return the origin of a module that may not have been imported and may not exist."""
         spec = None
-        with suppress(ImportError, ValueError):  # of a package that it lies in
+        with suppress(ImportError, ValueError):  # raised by a parent package
             spec = find_spec(module)
         return cls(spec.origin or "" if spec and spec.has_location else "", module, name)
 
@@ -58,65 +58,65 @@ class Origin:
 
     @property
     def shipped(self) -> bool:
-        """Whether it is Tutelage's own."""
+        """Whether the code is part of Tutelage."""
         return _shipped(self.module)
 
     @property
     def file(self) -> str:
-        """As messages name it: the file, from the working directory where it lies within."""
+        """The file as messages name it: relative to the working directory where it lies inside."""
         if self.shipped or not self.path:
             return self.name if self.shipped else self.module
         short = os.path.relpath(self.path)
         return self.path if short.startswith("..") else short
 
     def sha256(self) -> str | None:
-        """Hash of the file, of code from outside only."""
+        """Return the hash of the file; None for code of Tutelage or without a file."""
         path = Path(self.path)
         return None if self.shipped or not path.is_file() else hashlib.sha256(path.read_bytes()).hexdigest()
 
     @contextmanager
-    def named(self, key: str) -> Iterator[None]:
-        """Errors within that name no file name this one, and the key."""
+    def name_errors(self, key: str) -> Iterator[None]:
+        """Add this file and the key to errors inside the block that name no file."""
         try:
             yield
         except UserError as error:
             if error.file is not None:
                 raise
-            own = error.key
-            if own is not None and own != key and not key.endswith(f"/{own}"):
-                key = f"{key}: {own}"
+            inner = error.key
+            if inner is not None and inner != key and not key.endswith(f"/{inner}"):
+                key = f"{key}: {inner}"
             raise type(error)(error.what, file=self.place(error), key=key, hint=error.hint) from error
 
     @contextmanager
-    def blamed(self, doing: str, key: str, hint: str, kind: type[UserError] = UserError) -> Iterator[None]:
-        """As :meth:`named`; and whatever else is raised within becomes one line: what raised it, its type, its
-        message, and the line of the file.
+    def wrap_errors(self, call: str, key: str, hint: str, kind: type[UserError] = UserError) -> Iterator[None]:
+        """Do as :meth:`name_errors`, and turn any other exception inside the block into an error of one line: what was
+        called, the exception's type and message, and the line of the file.
 
         Args:
-            doing: what is called, as the subject of a sentence.
-            key: what it is called for.
+            call: what is called, as the subject of a sentence.
+            key: the sample, option or class that it is called for.
             hint: what to do about it.
-            kind: of the error.
+            kind: class of the error that is raised.
         """
-        with self.named(key):
+        with self.name_errors(key):
             try:
                 yield
             except (UserError, MemoryError):
                 raise
             except Exception as error:
-                message = " ".join(str(error).split())
-                what = f"{doing} raised {type(error).__name__}" + (f": {message}" if message else "")
-                raise kind(what, file=self.place(error), key=key, hint=hint) from error
+                reason = " ".join(str(error).split())
+                message = f"{call} raised {type(error).__name__}" + (f": {reason}" if reason else "")
+                raise kind(message, file=self.place(error), key=key, hint=hint) from error
 
     def place(self, error: BaseException) -> str:
-        """The file, and the last of its lines that an error came through."""
+        """Return the file and the innermost of its lines in an error's traceback."""
         lines = self.lines(error)
         if isinstance(error, SyntaxError) and error.filename and self._is(error.filename) and error.lineno:
             lines.append(error.lineno)
         return f"{self.file}:{lines[-1]}" if lines and not self.shipped else self.file
 
     def lines(self, error: BaseException) -> list[int]:
-        """Those of the file that an error came through, the innermost last."""
+        """Return the lines of the file in an error's traceback, the innermost last."""
         return [line for frame, line in traceback.walk_tb(error.__traceback__) if self._is(frame.f_code.co_filename)]
 
     def _is(self, file: str) -> bool:

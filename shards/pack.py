@@ -2,8 +2,8 @@
 
 A split is cut into shards of ``samples_per_shard`` frames before anything is read, and each shard is made by
 one call of :func:`pack_shard`, which depends on nothing but the source and its range. So neither the number of
-processes nor an interruption shows in the result: a job that is started again keeps the shards that are whole
-(:mod:`shards.claim`). The manifest comes last.
+processes nor an interruption changes the result: a job that is started again keeps the shards that are complete
+(:mod:`shards.claim`). The manifest is written last.
 """
 
 import hashlib
@@ -21,26 +21,26 @@ from pathlib import Path
 from typing import Any
 
 from shards.atomic import sweep
-from shards.claim import CODE, claim, edited
+from shards.claim import CODE, claim, source_edited
 from shards.codec import decode_rgb, rgb_extension
 from shards.errors import BadFile, UserError
 from shards.manifest import Manifest, ShardInfo, index_name, shard_name, statistics_of
 from shards.members import Profile, encode_picture, label_format, need_profile
-from shards.notes import about, collected, merged, note
+from shards.notes import collect_notes, member_context, merge_tallies, note
 from shards.resize import resize_label, resize_rgb
 from shards.sources.base import Frame, Source
-from shards.sources.checked import Checked, checked
+from shards.sources.checked import CheckedSource, check_source
 from shards.statistics import merge
 from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 
 Progress = Callable[[int], None]
-"""Called with the number of frames that have just been finished."""
+"""Called with the number of frames that have just been packed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One shard to be made: ``count`` frames of a split from position ``start``."""
+    """One shard to make: ``count`` frames of a split from position ``start`` on."""
 
     split: str
     number: int
@@ -53,7 +53,7 @@ class Plan:
 
 
 def plan(source: Source, samples_per_shard: int) -> list[Plan]:
-    """The shards of every split, in order."""
+    """Return the shards to make for all splits, in order."""
     return [
         Plan(split, number, start, min(samples_per_shard, len(keys) - start))
         for split, keys in source.splits.items()
@@ -71,30 +71,30 @@ def pack(
     strict: bool = True,
     profile: Profile = "archive",
     progress: Progress = lambda frames: None,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
     set_aside: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Write a source as a data set, continuing an interrupted call of the same options.
+    """Write a source as a data set, or continue an interrupted call with the same options.
 
-    Of a finished data set, only shards that were deleted or cut short are made again.
+    In a finished data set, only shards that were deleted or truncated are made again.
 
     Args:
         source: the raw frames.
-        out: the data set's folder; made if need be.
+        out: the data set's folder; created if needed.
         size: (height, width) of every frame, or None to keep the frames' own bytes and sizes.
-        samples_per_shard: frames a tar.
-        jobs: worker processes.
-        strict: the first file that cannot be read ends it; else its frame is left out.
+        samples_per_shard: frames per tar.
+        jobs: number of worker processes.
+        strict: True stops at the first file that cannot be read; False leaves its frame out.
         profile: how images are stored; all but ``archive`` need the extra ``tiles``.
-        progress: hears of finished frames, from this process.
-        say: hears that there is nothing to do, and that the source's file has changed since it was done.
-        set_aside: hears of each frame that is left out, and why.
+        progress: called with the number of packed frames, in this process.
+        log: called with messages: that there is nothing to do, that the source's file has changed since the last call.
+        set_aside: called for each frame that is left out, with the reason.
 
     Raises:
-        UserError: bad input, a source that is none (:mod:`shards.sources.checked`), a full disk, or a folder that holds
-            something else, or raw files as they no longer are.
+        UserError: bad input, an invalid source (:mod:`shards.sources.checked`), a full disk, or a folder that holds
+            something else or was made of raw files that have changed since.
     """
-    source = checked(source)
+    source = check_source(source)
     code = source.origin.sha256()
     job = {
         "name": source.name,
@@ -108,41 +108,41 @@ def pack(
     }
     need_profile(profile)
     if samples_per_shard < 1:
-        raise UserError(f"{samples_per_shard} samples a shard", key="--samples-per-shard", hint="give 1 or more")
+        raise UserError(f"{samples_per_shard} samples per shard", key="--samples-per-shard", hint="give 1 or more")
     if jobs > 1:
         source.need_pickling()
     plans = plan(source, samples_per_shard)
-    files = {each.file: _files(source, each) for each in plans} if source.from_files else None
+    files = {shard.file: _hash_files(source, shard) for shard in plans} if source.from_files else None
     finished = claim(out, job, files)
     if finished:
-        left = sum(len(keys) - finished.samples(split) for split, keys in source.splits.items())
-        say("already prepared: nothing to do" + (f"; {left} frames were left out" if left else ""))
-        if edited(finished.source, job):
-            what = f"note: {source.origin.file} has changed since: the data set is as the former code made it"
-            say(f"{what}; to prepare it anew, give another folder, or delete {out}")
+        missing = sum(len(keys) - finished.samples(split) for split, keys in source.splits.items())
+        log("already prepared: nothing to do" + (f"; {missing} frames were left out" if missing else ""))
+        if source_edited(finished.source, job):
+            message = f"note: {source.origin.file} has changed since: the data set was made by the former code"
+            log(f"{message}; to prepare it anew, give another folder, or delete {out}")
         progress(sum(finished.samples(split) for split in finished.splits))
         return finished
     entries: dict[str, Any] = {"source": source.notices()}
     make = partial(pack_shard, source, out, size, strict=strict, profile=profile)
     try:
-        made = _in_order(plans, _run(make, plans, jobs), progress)
+        results = _in_order(plans, _run(make, plans, jobs), progress)
     finally:
         sweep(out)
     splits: dict[str, list[ShardInfo]] = {split: [] for split in source.splits}
     statistics: dict[str, list[Any]] = {split: [] for split in source.splits}
     notes: dict[str, list[Any]] = {split: [] for split in source.splits}
-    for each, packed in zip(plans, made, strict=True):
-        splits[each.split].append(packed.info)
-        statistics[each.split].append(packed.statistics)
-        notes[each.split].append(packed.notes)
-        for why in packed.bad:
-            set_aside(why)
+    for shard, packed in zip(plans, results, strict=True):
+        splits[shard.split].append(packed.info)
+        statistics[shard.split].append(packed.statistics)
+        notes[shard.split].append(packed.notes)
+        for reason in packed.bad:
+            set_aside(reason)
     for split, keys in source.splits.items():
         if keys and not sum(info.samples for info in splits[split]):
-            lacking = [(each, packed) for each, packed in zip(plans, made, strict=True) if packed.bad]
-            for each, _ in lacking:
-                (out / index_name(each.file)).unlink()  # or it would pass for whole when all is tried again
-            first = next(packed.bad[0] for each, packed in lacking if each.split == split)
+            incomplete = [(shard, packed) for shard, packed in zip(plans, results, strict=True) if packed.bad]
+            for shard, _ in incomplete:
+                (out / index_name(shard.file)).unlink()  # else the next call would take it for complete
+            first = next(packed.bad[0] for shard, packed in incomplete if shard.split == split)
             raise UserError(f"no frame of {split} can be read: {first}", file=out)
     manifest = Manifest(
         out,
@@ -153,7 +153,7 @@ def pack(
         {split: tuple(shards) for split, shards in splits.items()},
         statistics_of(statistics, source.tasks),
         job,
-        {name: of for name, of in (entries | {split: merged(of) for split, of in notes.items()}).items() if of},
+        {name: entry for name, entry in (entries | {s: merge_tallies(t) for s, t in notes.items()}).items() if entry},
         label_format=label_format(profile),
     )
     manifest.save()
@@ -162,13 +162,13 @@ def pack(
 
 @dataclass(frozen=True)
 class Packed:
-    """One shard that has been made, or was found whole.
+    """One shard that was made, or was already complete.
 
     Args:
         info: its entry in the manifest.
-        statistics: of its labels, by task.
-        notes: a tally of what was said of its frames (:mod:`shards.notes`).
-        bad: why which of its frames are left out.
+        statistics: statistics of its labels, by task.
+        notes: tally of the notes about its frames (:mod:`shards.notes`).
+        bad: a reason for each of its frames that is left out.
     """
 
     info: ShardInfo
@@ -178,27 +178,27 @@ class Packed:
 
 
 def pack_shard(
-    source: Checked,
+    source: CheckedSource,
     out: Path,
     size: tuple[int, int] | None,
-    each: Plan,
+    shard: Plan,
     strict: bool = True,
     profile: Profile = "archive",
 ) -> Packed:
-    """Make one shard, or find it whole.
+    """Make one shard, unless it is already complete.
 
     Raises:
-        UserError: as :func:`pack`; also, where it is strict, for a file that cannot be read.
+        UserError: as :func:`pack`; with ``strict`` also for a file that cannot be read.
     """
-    path, places = out / each.file, range(each.start, each.start + each.count)
-    keys = source.splits[each.split]
+    path, places = out / shard.file, range(shard.start, shard.start + shard.count)
+    keys = source.splits[shard.split]
     bad: dict[str, str] = {}
 
     def samples() -> Iterator[EncodedSample]:
         for place in places:
             try:
-                with collected() as notes, source.named(each.split, place):
-                    sample = encode(source.load(each.split, place), keys[place], source.tasks, size, profile)
+                with collect_notes() as notes, source.name_errors(shard.split, place):
+                    sample = encode(source.load(shard.split, place), keys[place], source.tasks, size, profile)
             except BadFile as error:
                 if strict:
                     raise
@@ -210,19 +210,19 @@ def pack_shard(
     index = whole_index(path) or write_shard(path, samples(), partial(merge_samples, source.tasks))
     for key in {keys[place] for place in places} - {sample["key"] for sample in index["samples"]}:
         bad.setdefault(key, f"{key}: was left out by an earlier call")
-    why = [bad[key] for key in sorted(bad)]
-    return Packed(shard_info(out, index), index["statistics"], index.get("notes", {}), why)
+    reasons = [bad[key] for key in sorted(bad)]
+    return Packed(shard_info(out, index), index["statistics"], index.get("notes", {}), reasons)
 
 
 def merge_samples(tasks: tuple[Task, ...], samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """One entry for each task from the samples' own statistics."""
-    return {task.name: merge(task, [of[task.name] for of in samples if task.name in of]) for task in tasks}
+    """Merge the statistics of samples into one entry for each task."""
+    return {task.name: merge(task, [s[task.name] for s in samples if task.name in s]) for task in tasks}
 
 
 def encode(
     frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int] | None, profile: Profile = "archive"
 ) -> EncodedSample:
-    """A frame as the members of a shard.
+    """Encode a frame as the members of a shard.
 
     Raises:
         UserError: when an image does not decode, a label has another size than its image, or a class is out of range.
@@ -230,7 +230,7 @@ def encode(
     data, extension = None, ""
     if isinstance(frame.rgb, bytes):
         data, extension = frame.rgb, rgb_extension(frame.rgb) or ""
-        with about("rgb", frame.files.get("rgb"), key):
+        with member_context("rgb", frame.files.get("rgb"), key):
             if not extension:
                 raise UserError("is neither JPEG, PNG nor WebP", hint="convert it to one of them")
             rgb = decode_rgb(data, extension)
@@ -245,12 +245,12 @@ def encode(
         label = frame.labels.get(task.name)
         if label is None:
             continue
-        with about(task.name, frame.files.get(task.name), key):
+        with member_context(task.name, frame.files.get(task.name), key):
             if label.shape[:2] != original:
                 _check_grid(task, label.shape[:2], original)
             label = resize_label(label, size or original)
             if not task.storage.labelled(label).any():
-                note("not a pixel has a label: the frame counts as one without this label")
+                note("no pixel has a label: the frame counts as one without this label")
                 continue
             members[f"{task.name}.{suffix}"] = task.storage.encode(label, suffix)
         statistics[task.name] = task.storage.statistics(task.storage.storable(label))
@@ -260,13 +260,13 @@ def encode(
 
 
 def _check_grid(task: Task, label: tuple[int, int], image: tuple[int, int]) -> None:
-    """Refuse a label of another size than its image, unless it is a quantity of the same view in another resolution."""
+    """Refuse a label of another size than its image, except a quantity of the same view in another resolution."""
     sizes = f"{label[0]}x{label[1]}, its image {image[0]}x{image[1]}"
     same_view = abs(label[0] * image[1] / image[0] - label[1]) < 1
     if not task.storage.quantity or not same_view:
         hint = "give every label the size of its image"
         if task.storage.quantity:
-            hint = "register it to the image; only a map of the same sides' ratio can have another resolution"
+            hint = "register it to the image; only a map of the same aspect ratio can have another resolution"
         raise UserError(f"is {sizes}", hint=hint)
     note("of another resolution than its image: every pixel takes the nearest value", detail=sizes)
 
@@ -275,11 +275,11 @@ def _hash(keys: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
-def _files(source: Checked, each: Plan) -> str:
-    """A hash of names, sizes and times of change of a shard's raw files."""
+def _hash_files(source: CheckedSource, shard: Plan) -> str:
+    """Return a hash of the names, sizes and modification times of a shard's raw files."""
     digest = hashlib.sha256()
-    for place in range(each.start, each.start + each.count):
-        for role, path in source.files(each.split, place).items():
+    for place in range(shard.start, shard.start + shard.count):
+        for role, path in source.files(shard.split, place).items():
             stat = path.stat()
             line = f"{role} {path.name} {stat.st_size} {stat.st_mtime_ns}\n"
             digest.update(line.encode(errors="surrogateescape"))
@@ -288,32 +288,32 @@ def _files(source: Checked, each: Plan) -> str:
 
 def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[tuple[Plan, Any]]:
     if jobs <= 1:
-        yield from ((each, make(each)) for each in plans)
+        yield from ((shard, make(shard)) for shard in plans)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the progress display's thread and locks
     pool = ProcessPoolExecutor(min(jobs, len(plans)), context, initializer=_start_worker)
     try:
-        futures = {pool.submit(make, each): each for each in plans}
+        futures = {pool.submit(make, shard): shard for shard in plans}
         for future in as_completed(futures):
             yield futures[future], future.result()
         pool.shutdown()
     except BrokenProcessPool as error:
-        hint = "give fewer --jobs, should memory be short, and start the same command again"
+        hint = "give fewer --jobs if memory is short, and start the same command again"
         raise UserError("a worker process was killed", key="--jobs", hint=hint) from error
     except BaseException:
         for process in list((pool._processes or {}).values()):
-            process.terminate()  # a cancelled pool would finish the shards at hand first
+            process.terminate()  # a cancelled pool would first finish the shards in progress
         pool.shutdown(wait=True, cancel_futures=True)
         raise
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and ends the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Without this, a worker whose parent was killed would wait for work for ever."""
+    """End this worker when its parent was killed; it would wait for work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -321,8 +321,8 @@ def _end_with_parent() -> None:
 
 
 def _in_order(plans: list[Plan], results: Iterator[tuple[Plan, Any]], progress: Progress) -> list[Any]:
-    indexes = {}
-    for each, index in results:
-        indexes[each] = index
-        progress(each.count)
-    return [indexes[each] for each in plans]
+    packed = {}
+    for shard, result in results:
+        packed[shard] = result
+        progress(shard.count)
+    return [packed[shard] for shard in plans]

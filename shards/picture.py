@@ -13,13 +13,13 @@ _CAPTION = 20
 
 
 def sheet(rows: Sequence[Sequence[np.ndarray | None]], captions: Sequence[str], height: int = 160) -> Image.Image:
-    """A grid of pictures with a caption over every column.
+    """Draw a grid of pictures with a caption over every column.
 
     Args:
-        rows: of ``(H, W, 3)`` uint8 pictures; None leaves its place empty ("no label"). The first gives all places
-            their shape; pictures of another are fitted into them, centred.
+        rows: ``(H, W, 3)`` uint8 pictures by row; None leaves a cell empty ("no label"). The first picture gives all
+            cells their aspect ratio; pictures of another one are fitted into their cells, centred.
         captions: one for each column.
-        height: of a picture on the sheet, in pixels.
+        height: height of a cell on the sheet, in pixels.
     """
     first = next(picture for row in rows for picture in row if picture is not None)
     width = round(height * first.shape[1] / first.shape[0])
@@ -39,7 +39,7 @@ def sheet(rows: Sequence[Sequence[np.ndarray | None]], captions: Sequence[str], 
                 draw.text((place[0] + 8, place[1] + 8), "no label", fill="#888888", font=font)
             else:
                 image = Image.fromarray(picture)
-                smooth = image.height > height or image.width > width  # a label that is enlarged keeps its hard pixels
+                smooth = image.height > height or image.width > width  # enlarging a label keeps hard pixel edges
                 method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
                 image = ImageOps.contain(image, (width, height), method)
                 margin = (width - image.width) // 2, (height - image.height) // 2
@@ -48,7 +48,7 @@ def sheet(rows: Sequence[Sequence[np.ndarray | None]], captions: Sequence[str], 
 
 
 def save(image: Image.Image, path: str | Path) -> None:
-    """Write a PNG atomically, its folder made if need be."""
+    """Write a PNG atomically; its folder is created if needed."""
     with disk_errors(Path(path)):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:

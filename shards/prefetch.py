@@ -1,9 +1,9 @@
 """Shards of a store, fetched before they are needed, in the exact order of a pass over the data (contract 2).
 
-The order is known, so is what comes next. Threads of each process fetch it into the node's cache as far as there is
-room; a shard that another process fetches is left to that one. What a process will need it writes down for whoever
-makes room in the cache (:class:`shards.cache.Plan`), so that what is needed last goes first. Data sets on a disk need
-none of it, and have no threads here.
+The order is known, so the next shards are as well. Threads of each process fetch them into the node's cache as far as
+there is room; a shard that another process is fetching is left to that process. Each process publishes which shards it
+will need (:class:`shards.cache.Plan`), so that whoever makes room in the cache evicts what is needed last. Data sets on
+a disk need none of this, and start no threads here.
 """
 
 import threading
@@ -16,34 +16,34 @@ from shards.cache import Item, Plan
 from shards.errors import UserError
 from shards.read import Readers
 
-if TYPE_CHECKING:  # it brings torch, which `inspect` need not wait for
+if TYPE_CHECKING:  # it imports torch, which `inspect` need not wait for
     from shards.stream import Batches
 
 Batch = TypeVar("Batch")
 
 THREADS = 4
-"""Of each process; they wait for the network most of the time."""
-_MOST = 4096
-"""Shards that a plan names at the most."""
-_AGAIN = 0.5
-"""Seconds until it is tried again to make room."""
+"""Threads per process; they wait for the network most of the time."""
+_MAX_PLANNED = 4096
+"""The largest number of shards in a plan."""
+_RETRY_PAUSE = 0.5
+"""Seconds between attempts to make room in the cache."""
 
 
-class Planned(Protocol):
-    """An order that says what comes next."""
+class PredictableOrder(Protocol):
+    """An order of samples whose next shards are known."""
 
     samples: int
 
     def stage(self, epoch: int, position: int) -> object:
-        """What changes where other shards are needed."""
+        """Return a value that changes where the needed shards do."""
 
     def upcoming(self, epoch: int, position: int) -> Iterator[tuple[int, int, int]]:
-        """Shards in the order in which they are first needed from a position on, for an epoch at least: the epoch and
-        position of their first sample, and their number."""
+        """Iterate over shards in the order of their first use from a position on, for at least one epoch: the epoch and
+        position of a shard's first sample, and its number."""
 
 
 class Prefetch:
-    """Fetches ahead for one pass. A context manager.
+    """A context manager that fetches shards ahead of one pass over the data.
 
     Args:
         sources: the readers of the frames and of all their labels, whose shards have the same numbers.
@@ -65,11 +65,11 @@ class Prefetch:
         """Whether there is anything to fetch."""
         return bool(self._sources)
 
-    def at(self, order: Planned, epoch: int, position: int, end: tuple[int, int] | None = None) -> None:
-        """Say that everything before a position has been read.
+    def advance(self, order: PredictableOrder, epoch: int, position: int, end: tuple[int, int] | None = None) -> None:
+        """Plan from a position on: everything before it has been read.
 
         Args:
-            end: epoch and position that are not read any more.
+            end: epoch and position at which the pass ends, exclusive.
         """
         if self._sources and (stage := order.stage(epoch, position)) != self._stage:
             self._stage = stage
@@ -79,26 +79,26 @@ class Prefetch:
             self.update(shard for _, _, shard in places)
 
     def update(self, shards: Iterable[int]) -> None:
-        """Say which shards are needed from now on, soonest first."""
+        """Set which shards are needed from now on, soonest first."""
         if not self._sources:
             return
-        wanted: list[tuple[Readers, Item, int]] = []
-        seen: set[int] = set()
+        todo: list[tuple[Readers, Item, int]] = []
+        planned: set[int] = set()
         place = 0
         for number in shards:
-            if number in seen:
+            if number in planned:
                 continue
-            seen.add(number)
+            planned.add(number)
             for readers in self._sources:
                 for item in readers.manifest.items(readers.shards[number]):
-                    wanted.append((readers, item, place))
+                    todo.append((readers, item, place))
                     place += item.bytes or 0
-            if place > self._horizon or len(wanted) > 2 * _MOST:
+            if place > self._horizon or len(todo) > 2 * _MAX_PLANNED:
                 break
         for plan in self._plans:
-            plan.write([(item, place) for readers, item, place in wanted if readers.manifest.cache == plan.cache])
+            plan.write([(item, place) for readers, item, place in todo if readers.manifest.cache == plan.cache])
         with self._changed:
-            self._todo = deque(wanted)
+            self._todo = deque(todo)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -125,36 +125,36 @@ class Prefetch:
                 todo, (readers, item, place) = self._todo, self._todo.popleft()
             try:
                 done = readers.manifest.cache.fetch_ahead(item, place)
-            except (UserError, OSError):  # whoever needs it asks again, and says what is wrong
+            except (UserError, OSError):  # raised again where the shard is read
                 continue
             if not done:
                 with self._changed:
                     if todo is self._todo and not self._closed:
                         todo.appendleft((readers, item, place))
-                        self._changed.wait(_AGAIN)
+                        self._changed.wait(_RETRY_PAUSE)
 
 
 def sources_of(frames: "HasReaders") -> list[Readers]:
-    """The readers of frames and of their pseudo-labels."""
+    """Return the readers of frames and of their pseudo-labels."""
     return [frames.readers, *(labels.readers for labels in frames.sources.values())]
 
 
 class HasReaders(Protocol):
-    """:class:`shards.frames.Frames`, or what is read like them."""
+    """:class:`shards.frames.Frames`, or an object that is read in the same way."""
 
     readers: Readers
     sources: dict
 
 
-def followed(
+def prefetch_batches(
     batches: Iterable[Batch],
     sources: Sequence[Readers],
-    order: Planned,
+    order: PredictableOrder,
     cut: "Batches",
     start: int,
     stop: int,
 ) -> Iterator[Batch]:
-    """A rank's micro-batches of steps ``[start, stop)`` as they are, with their shards fetched ahead."""
+    """Pass on a rank's micro-batches of steps ``[start, stop)``, and fetch their shards ahead."""
     steps = order.samples // cut.global_batch_size
 
     def place(step: int) -> tuple[int, int]:
@@ -165,10 +165,10 @@ def followed(
             yield from batches
             return
         number = start * cut.gradient_accumulation_steps
-        ahead.at(order, *place(start), place(stop))
+        ahead.advance(order, *place(start), place(stop))
         for batch in batches:
             number += 1  # all before this one has been read
             step = cut.first(number)[0]
             if step < stop:
-                ahead.at(order, *place(step), place(stop))
+                ahead.advance(order, *place(step), place(stop))
             yield batch

@@ -1,4 +1,4 @@
-"""Shards from a disk into a store, whole or not at all: a reader trusts the manifest alone, and it comes last."""
+"""Copy shards from a disk into a store, all or nothing: readers trust only the manifest, which is written last."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,28 +8,28 @@ from shards.manifest import NAME
 from shards.store import Missing, Remote
 
 THREADS = 8
-"""They wait for the network most of the time."""
+"""Threads that copy files; they wait for the network most of the time."""
 
 
 def publish(folder: Path, to: Remote, files: list[str], hint: str) -> bool:
-    """Copy finished shards into a store. What an interrupted call has copied is copied again.
+    """Copy finished shards into a store. Files that an interrupted call copied are copied again.
 
     Args:
-        folder: with a manifest.
+        folder: the shards' folder, with a manifest.
         to: the folder in the store.
         files: names of shards and indexes.
         hint: what to do where the store's folder holds other shards.
 
     Returns:
-        Whether there was anything to do.
+        Whether anything was copied.
 
     Raises:
         UserError: when the folder in the store holds other shards, or cannot be written.
     """
     to.check_writable()
-    there = published(to)
-    if there is not None:
-        if there != (folder / NAME).read_bytes():
+    manifest = published(to)
+    if manifest is not None:
+        if manifest != (folder / NAME).read_bytes():
             raise UserError("holds other shards", file=to, hint=hint)
         return False
     with ThreadPoolExecutor(THREADS) as pool:
@@ -39,10 +39,10 @@ def publish(folder: Path, to: Remote, files: list[str], hint: str) -> bool:
 
 
 def published(to: Remote) -> bytes | None:
-    """The manifest of a folder in a store; None where there is none yet.
+    """Return the manifest of a folder in a store; None where there is none yet.
 
     Raises:
-        UserError: when the store does not say.
+        UserError: when the store cannot be read.
     """
     try:
         return (to / NAME).read_bytes()

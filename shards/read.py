@@ -1,7 +1,7 @@
 """Samples of a data set by position, with every byte checked before it is used.
 
-A sample is one ``pread`` (its members stand together); the index says where, and what each member's checksum is.
-Only members that the manifest's tasks allow are ever looked at.
+A sample is one ``pread``, since its members are adjacent; the index holds its position and the checksum of each member.
+Only members that the manifest's tasks allow are read.
 """
 
 import os
@@ -20,7 +20,7 @@ import numpy as np
 
 from shards.codec import decode_confidence
 from shards.errors import UserError
-from shards.index import CURE, read_index
+from shards.index import HINT, read_index
 from shards.manifest import Manifest, ShardInfo
 from shards.members import PICTURES, decode_picture, picture_size
 from shards.soft import MEMBER as SOFT
@@ -33,7 +33,7 @@ CONFIDENCE = "conf"
 
 
 def allowed_members(tasks: Collection[Task], kind: str = "frames", label_format: str = "png") -> frozenset[str]:
-    """Extensions that a shard of these tasks may hold."""
+    """Return the extensions of members that a shard of these tasks may hold."""
     labels = {f"{task.name}.{label_format}" for task in tasks}
     if kind == "labels":
         soft = {f"{task.name}.{SOFT}.png" for task in tasks if task.storage.distribution}
@@ -42,28 +42,28 @@ def allowed_members(tasks: Collection[Task], kind: str = "frames", label_format:
 
 
 def soft_classes(manifest: Manifest) -> dict[str, int]:
-    """How many classes the soft labels of a sidecar store, by task; none of a task that has no soft labels."""
+    """Return how many classes the soft labels of a manifest store, by task; tasks without soft labels are absent."""
     return {name: int(entry["classes"]) for name, entry in manifest.source.get(SOFT, {}).items()}
 
 
 def check_files(manifest: Manifest, split: str) -> None:
-    """Make sure that all shards of a split are there, whole by their size, with their indexes; of those in a store, 64
-    that are spread evenly.
+    """Check that all shards of a split exist with their indexes and have the right size; of shards in a store, check 64
+    that are evenly spread.
 
     Raises:
-        UserError: naming the first that is not.
+        UserError: naming the first that fails.
     """
     shards = manifest.splits.get(split, ())
     if manifest.remote:
-        asked = [shards[len(shards) * part // 64] for part in range(64)] if len(shards) > 64 else shards
+        checked = [shards[len(shards) * part // 64] for part in range(64)] if len(shards) > 64 else shards
         with ThreadPoolExecutor(16) as pool:
-            list(pool.map(lambda shard: _check_remote(manifest, shard), asked))
+            list(pool.map(lambda shard: _check_remote(manifest, shard), checked))
         return
     assert isinstance(manifest.folder, Path)
     for shard in shards:
         for path in (manifest.folder / shard.file, manifest.folder / shard.index_file):
             if not path.is_file():
-                raise UserError("is missing", file=path, hint=CURE)
+                raise UserError("is missing", file=path, hint=HINT)
         _check_size(manifest.folder / shard.file, (manifest.folder / shard.file).stat().st_size, shard)
 
 
@@ -75,12 +75,12 @@ def _check_remote(manifest: Manifest, shard: ShardInfo) -> None:
 
 def _check_size(path: Place, size: int | None, shard: ShardInfo) -> None:
     if size not in (None, shard.bytes):
-        what = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
-        raise UserError(what, file=path, hint=CURE)
+        message = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
+        raise UserError(message, file=path, hint=HINT)
 
 
-class _Differs(Exception):
-    """Bytes are not those that were written."""
+class _ChecksumMismatch(Exception):
+    """The bytes of a member are not those that were written."""
 
     def __init__(self, error: UserError) -> None:
         self.error = error
@@ -94,8 +94,8 @@ class ShardReader:
         shard: the shard's entry in it.
 
     Raises:
-        UserError: when the shard or its index is missing, of another size or hash, or names a member that the
-            manifest does not.
+        UserError: when the shard or its index is missing or has another size or hash, or the index names a member
+            that the manifest does not allow.
     """
 
     def __init__(self, manifest: Manifest, shard: ShardInfo) -> None:
@@ -107,14 +107,14 @@ class ShardReader:
         )
         self._cache = manifest.cache
         self._item = None
-        if not isinstance(self.path, Path):  # its file is fetched when it is read from
+        if not isinstance(self.path, Path):  # its file is fetched at the first read
             self._item = manifest.items(shard)[1]
             self._cache.touch(self._item)
             return
         try:
             self._file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            raise UserError("is missing", file=self.path, hint=CURE) from None
+            raise UserError("is missing", file=self.path, hint=HINT) from None
         self.close = weakref.finalize(self, os.close, self._file)
         try:
             _check_size(self.path, os.fstat(self._file).st_size, shard)
@@ -126,7 +126,7 @@ class ShardReader:
         return len(self._samples)
 
     def open(self) -> FileIO:
-        """The whole shard, for reading."""
+        """Open the whole shard for reading."""
         if self._item is not None:
             return self._cache.open(self._item)
         assert isinstance(self.path, Path)
@@ -136,16 +136,16 @@ class ShardReader:
         return self._samples[position]["key"]
 
     def members(self, position: int) -> Collection[str]:
-        """Extensions of a sample's members, in their order."""
+        """Return the extensions of a sample's members, in stored order."""
         return self._samples[position]["members"].keys()
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Position of every key."""
+        """The position of every key."""
         return {sample["key"]: position for position, sample in enumerate(self._samples)}
 
     def read(self, position: int, wanted: Callable[[str], bool] = lambda extension: True) -> dict[str, bytes]:
-        """The wanted members of a sample, by extension.
+        """Return the wanted members of a sample, by extension.
 
         Raises:
             UserError: when bytes differ from what was written.
@@ -153,17 +153,17 @@ class ShardReader:
         sample = self._samples[position]
         try:
             return self._members(sample, self._bytes(sample), wanted)
-        except _Differs as differs:
+        except _ChecksumMismatch as mismatch:
             if self._item is None:
-                raise differs.error from None
-        self._cache.discard(self._item)  # the bytes that arrived were right, so the cache's disk has changed them
+                raise mismatch.error from None
+        self._cache.discard(self._item)  # the file was right when it arrived, so the cache's disk has changed it
         try:
             return self._members(sample, self._bytes(sample), wanted)
-        except _Differs as differs:
-            raise differs.error from None
+        except _ChecksumMismatch as mismatch:
+            raise mismatch.error from None
 
     def _bytes(self, sample: Mapping[str, Any]) -> bytes:
-        """What the shard holds of a sample."""
+        """Read all bytes of a sample."""
         if self._item is None:
             return os.pread(self._file, sample["length"], sample["offset"])
         try:
@@ -179,8 +179,8 @@ class ShardReader:
                 member = data[offset : offset + size]
                 if len(member) != size or zlib.crc32(member) != checksum:
                     key = f"{sample['key']}.{extension}"
-                    what = "bytes differ from those that were written"
-                    raise _Differs(UserError(what, file=self.path, key=key, hint=CURE))
+                    message = "bytes differ from those that were written"
+                    raise _ChecksumMismatch(UserError(message, file=self.path, key=key, hint=HINT))
                 members[extension] = member
         return members
 
@@ -190,19 +190,19 @@ class ShardReader:
         wanted: Callable[[str], bool] = lambda extension: True,
         window: Callable[[tuple[int, int]], Window] | None = None,
     ) -> dict[str, np.ndarray]:
-        """The wanted members of a sample as arrays, by name: ``rgb``, a task's name, ``TASK.conf`` or ``TASK.soft``,
-        which alone may have another size than the rest.
+        """Return the wanted members of a sample as arrays, by name: ``rgb``, a task's name, ``TASK.conf`` or
+        ``TASK.soft``. Only ``TASK.soft`` may have another size than the rest.
 
         Args:
-            window: of a picture's height and width, what of ``rgb`` and labels is wanted; None for all.
+            window: maps the image's height and width to the window of ``rgb`` and labels to decode; None for all.
 
         Raises:
-            UserError: when a member does not decode, or its size is not its image's.
+            UserError: when a member does not decode, or has another size than its image.
         """
         arrays: dict[str, np.ndarray] = {}
         part: Window | None = None
         members = self.read(position, wanted)
-        for extension in sorted(members, key=lambda name: not name.startswith("rgb.")):  # which says the size
+        for extension in sorted(members, key=lambda name: not name.startswith("rgb.")):  # rgb first: it has the size
             if extension == "json":
                 continue
             data = members[extension]
@@ -216,8 +216,9 @@ class ShardReader:
                 raise UserError(error.what, file=self.path, key=key, hint=error.hint) from error
         sizes = {array.shape[:2] for name, array in arrays.items() if not name.endswith(f".{SOFT}")}
         if len(sizes) > 1:
-            what = "members differ in size: " + ", ".join(f"{n} {a.shape[0]}x{a.shape[1]}" for n, a in arrays.items())
-            raise UserError(what, file=self.path, key=self.key(position), hint="prepare the data set again")
+            shapes = ", ".join(f"{name} {array.shape[0]}x{array.shape[1]}" for name, array in arrays.items())
+            message = f"members differ in size: {shapes}"
+            raise UserError(message, file=self.path, key=self.key(position), hint="prepare the data set again")
         return arrays
 
     def _decode(self, extension: str, data: bytes, window: Window | None) -> np.ndarray:
@@ -233,7 +234,7 @@ class ShardReader:
 
 
 class Readers:
-    """The most recently used shard readers of a data set, opened when they are first asked for; for any thread."""
+    """The most recently used shard readers of a split, opened on first use. Safe to use from several threads."""
 
     def __init__(self, manifest: Manifest, split: str, keep: int = 64) -> None:
         self.manifest, self.shards, self.keep = manifest, manifest.shards(split), keep
@@ -241,7 +242,7 @@ class Readers:
         self._lock = threading.Lock()
 
     def fetch_indexes(self) -> None:
-        """Have all indexes at hand, if they are in a store: for whoever is going to look at each of them."""
+        """Fetch all indexes of a data set in a store at once, before code that reads every one of them."""
         if self.manifest.remote:
             with ThreadPoolExecutor(16) as pool:
                 list(pool.map(self._fetch_index, range(len(self.shards))))
@@ -251,15 +252,15 @@ class Readers:
 
     def __getitem__(self, number: int) -> ShardReader:
         if self.manifest.remote and number not in self._open:
-            self._fetch_index(number)  # here, where others need not wait for it
+            self._fetch_index(number)  # outside the lock, so that other threads need not wait
         with self._lock:
             reader = self._open.pop(number, None) or ShardReader(self.manifest, self.shards[number])
             self._open[number] = reader
             if len(self._open) > self.keep:
-                self._open.popitem(last=False)  # it closes its file when no other thread reads from it any more
+                self._open.popitem(last=False)  # it closes its file once no thread uses it any more
             return reader
 
-    def __getstate__(self) -> dict[str, Any]:  # file descriptors stay in their process
+    def __getstate__(self) -> dict[str, Any]:  # file descriptors cannot be pickled
         return {name: value for name, value in self.__dict__.items() if name not in ("_open", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

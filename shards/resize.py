@@ -1,4 +1,4 @@
-"""A frame at another size: RGB by area, labels by nearest neighbour, so that no label value is invented."""
+"""Resizing of frames: RGB by area, labels by nearest neighbour, so that no new label values appear."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def resize_rgb(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``(H, W, 3)`` uint8 to ``size`` (height, width): area average where it shrinks, bilinear where it grows."""
+    """Resize ``(H, W, 3)`` uint8 to ``size`` (height, width): area average to shrink, bilinear to enlarge."""
     height, width = size
     if rgb.shape[:2] == size:
         return rgb
@@ -17,7 +17,7 @@ def resize_rgb(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``(H, W)`` or ``(H, W, C)`` to ``size`` (height, width): the value under each new pixel's centre."""
+    """Resize ``(H, W)`` or ``(H, W, C)`` to ``size`` (height, width): the value under each new pixel's centre."""
     if label.shape[:2] == size:
         return label
     rows, columns = (
@@ -28,5 +28,5 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_frame(arrays: Mapping[str, np.ndarray], size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """A frame's arrays by name, ``rgb`` and labels, each at ``size`` (height, width)."""
+    """Resize a frame's arrays by name, ``rgb`` and labels, to ``size`` (height, width)."""
     return {name: (resize_rgb if name == "rgb" else resize_label)(array, size) for name, array in arrays.items()}

@@ -1,8 +1,8 @@
-"""JPEG with restart markers, of which a crop decodes only the blocks that it touches.
+"""JPEG with restart markers, so that a crop decodes only the blocks that it touches.
 
-Between two restart markers nothing depends on what lies before them (ITU-T T.81, F.1.1.5.1 and F.2.2.4), so the blocks
-of a rectangle, in order and with their markers numbered anew, are the entropy-coded data of a smaller JPEG. Without
-chroma subsampling no block's pixels depend on another's: the smaller image's pixels are exactly those of the whole.
+The data between two restart markers do not depend on earlier data (ITU-T T.81, F.1.1.5.1 and F.2.2.4), so the blocks of
+a rectangle, in order and with renumbered markers, are the entropy-coded data of a smaller JPEG. Without chroma
+subsampling no block's pixels depend on another block: the smaller image has exactly the pixels of the whole one.
 """
 
 import io
@@ -20,10 +20,10 @@ _BASELINE, _RESTART, _SCAN, _END = 0xC0, 0xDD, 0xDA, b"\xff\xd9"
 
 
 def encode_restarts(rgb: np.ndarray, quality: int = 95) -> bytes:
-    """A JPEG without chroma subsampling of ``(H, W, 3)`` uint8, with a restart marker after every few blocks."""
+    """Encode ``(H, W, 3)`` uint8 as a JPEG without chroma subsampling, with a restart marker after every few blocks."""
     across = -(-rgb.shape[1] // _BLOCK)
     interval = max(part for part in range(1, min(_INTERVAL, across) + 1) if across % part == 0)
-    if interval < _INTERVAL // 2:  # so few that their markers would weigh: then a row of blocks each
+    if interval < _INTERVAL // 2:  # so short that markers would take much space: use whole rows of blocks
         interval = across
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0, restart_marker_blocks=interval)
@@ -31,10 +31,10 @@ def encode_restarts(rgb: np.ndarray, quality: int = 95) -> bytes:
 
 
 def cut_jpeg(data: bytes, window: Window) -> tuple[bytes, Window]:
-    """A smaller JPEG that holds a window of another's pixels, unchanged, and where the window lies in it.
+    """Return a smaller JPEG that holds a window of another's pixels, unchanged, and where the window lies in it.
 
-    What cannot be cut (other encodings than :func:`encode_restarts`'s, which any JPEG may have), is over the limit of
-    pixels or is not of the window's frame comes back whole: whoever decodes it says what is wrong.
+    A JPEG that cannot be cut (any encoding other than that of :func:`encode_restarts`), that is over the limit of
+    pixels or that is not of the window's frame is returned whole, and decoding it raises the error.
     """
     frame = _parse(data)
     if frame is None or frame.height * frame.width > MAX_PIXELS or not window.fits((frame.height, frame.width)):
@@ -53,7 +53,7 @@ def cut_jpeg(data: bytes, window: Window) -> tuple[bytes, Window]:
     parts = [data[start:end] for start, end in zip(first.tolist(), after.tolist(), strict=True)]
     cut = np.frombuffer(bytearray().join([data[: frame.scan], *parts]), np.uint8)
     cut[frame.size : frame.size + 4] = [*size[0].to_bytes(2, "big"), *size[1].to_bytes(2, "big")]
-    moved = frame.scan + np.cumsum(after - first) - after  # how far each row of blocks has moved
+    moved = frame.scan + np.cumsum(after - first) - after  # offset of each row of blocks
     numbered = (markers + moved[:, None]).ravel() + 1
     cut[numbered] = 0xD0 + np.arange(len(numbered)) % 8
     cut[-1] = _END[-1]
@@ -61,15 +61,15 @@ def cut_jpeg(data: bytes, window: Window) -> tuple[bytes, Window]:
 
 
 def _markers(data: bytes, start: int) -> np.ndarray:
-    """Where restart markers stand in entropy-coded data from a byte on: FF, which 00 follows where it is data."""
-    coded = np.frombuffer(data[start : -len(_END)], np.uint8)  # nothing where a damaged header leads beyond the end
+    """Return the positions of restart markers in entropy-coded data from a byte on; FF 00 is data, not a marker."""
+    coded = np.frombuffer(data[start : -len(_END)], np.uint8)  # empty where a damaged header points beyond the end
     at = np.flatnonzero(coded[:-1] == 0xFF)
     return start + at[coded[at + 1] & 0xF8 == 0xD0]
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """What cutting needs to know of a JPEG: byte positions of its size and of its entropy-coded data."""
+    """Header of a JPEG that can be cut; ``size`` and ``scan`` are byte positions of its size and entropy-coded data."""
 
     size: int
     scan: int
@@ -83,8 +83,8 @@ class _Frame:
 
 
 def _parse(data: bytes) -> _Frame | None:
-    """The header (T.81, annex B) of a baseline JPEG of one scan with restart markers, in blocks of 8 by 8 pixels whose
-    rows hold a whole number of intervals; else None."""
+    """Parse the header (T.81, annex B) of a baseline JPEG of one scan with restart markers, in blocks of 8 by 8 pixels
+    whose rows hold a whole number of intervals; None for any other file."""
     if data[:2] != b"\xff\xd8" or data[-2:] != _END:
         return None
     place, size, height, width, interval, components = 2, 0, 0, 0, 0, 0

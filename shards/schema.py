@@ -1,6 +1,6 @@
-"""JSON files whose form is a dataclass: written in the order of its fields, and read with a check of every one.
+"""JSON files whose schema is a dataclass: written in the order of its fields, and every field is checked when read.
 
-What an older version did not write has the field's default; what a newer one wrote besides is ignored.
+A field that an older version did not write gets its default; keys that a newer version added are ignored.
 """
 
 from collections.abc import Mapping
@@ -17,59 +17,60 @@ T = TypeVar("T")
 _NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text", NoneType: "null"}
 
 
-class _Wrong(Exception):
-    """A value of another form, at a key."""
+class _SchemaMismatch(Exception):
+    """A value that does not match the schema, at a key."""
 
-    def __init__(self, key: str, what: str) -> None:
-        super().__init__(key, what)
-        self.key, self.what = key, what
-
-
-def beside(**options: Any) -> Any:
-    """A field that the file does not hold."""
-    return field(**options, metadata={"beside": True})
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(key, message)
+        self.key, self.message = key, message
 
 
-def unless(default: Any) -> Any:
-    """A field that is left out of the file where it has its default."""
-    return field(default=default, metadata={"unless": True})
+def not_stored(**options: Any) -> Any:
+    """Declare a field that is not part of the file."""
+    return field(**options, metadata={"not_stored": True})
+
+
+def omit_default(default: Any) -> Any:
+    """Declare a field that is left out of the file where it has its default."""
+    return field(default=default, metadata={"omit_default": True})
 
 
 def to_json(value: Any) -> Any:
-    """A dataclass, and all that is in it, as JSON values; keys in the order of the fields."""
+    """Convert a dataclass and everything in it to JSON values; keys are in the order of the fields."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: to_json(getattr(value, each.name)) for each in fields(value) if _written(each, value)}
+        return {item.name: to_json(getattr(value, item.name)) for item in fields(value) if _is_written(item, value)}
     if isinstance(value, Mapping):
         return {str(key): to_json(entry) for key, entry in value.items()}
     return [to_json(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def from_json(schema: type[T], entry: Any, what: str, file: str | PathLike[str] | None, hint: str) -> T:
-    """The dataclass that JSON values are.
+def from_json(schema: type[T], entry: Any, message: str, file: str | PathLike[str] | None, hint: str) -> T:
+    """Convert JSON values to a dataclass.
 
     Args:
-        schema: its fields are annotated with types of JSON values, ``Any``, unions, ``Literal``, ``list[...]``,
-            ``tuple[...]``, ``Mapping[str, ...]`` and further dataclasses.
-        what: is wrong with a file of another form, such as "is not a result of a run".
-        file, hint: of the error.
+        schema: a dataclass whose fields are annotated with types of JSON values, ``Any``, unions, ``Literal``,
+            ``list[...]``, ``tuple[...]``, ``Mapping[str, ...]`` and further dataclasses.
+        entry: the JSON values.
+        message: text of the error for values that do not match the schema, such as "is not a result of a run".
+        file, hint: the file and hint of the error.
 
     Raises:
-        UserError: where a field without a default is missing, or a value is of another type. It names the key, dotted.
+        UserError: where a field without a default is missing, or a value has another type. It names the dotted key.
     """
     try:
         return _read(schema, entry, "")
-    except _Wrong as error:
-        raise UserError(f"{what}: {error.what}", file=file, key=error.key or None, hint=hint) from None
+    except _SchemaMismatch as error:
+        raise UserError(f"{message}: {error.message}", file=file, key=error.key or None, hint=hint) from None
 
 
-def _written(declared: Field[Any], value: Any) -> bool:
-    if declared.metadata.get("beside"):
+def _is_written(declared: Field[Any], value: Any) -> bool:
+    if declared.metadata.get("not_stored"):
         return False
-    return not (declared.metadata.get("unless") and getattr(value, declared.name) == declared.default)
+    return not (declared.metadata.get("omit_default") and getattr(value, declared.name) == declared.default)
 
 
 def _read(kind: Any, value: Any, key: str) -> Any:
-    """A value as its annotation has it."""
+    """Convert a JSON value to the type of an annotation."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
@@ -82,8 +83,8 @@ def _read(kind: Any, value: Any, key: str) -> Any:
     if origin in (list, tuple):
         return _read_list(origin, inner, value, key)
     if origin is not None:
-        found = value if isinstance(value, Mapping) else _refuse(value, "a mapping", key)
-        return {name: _read(inner[1], entry, _join(key, name)) for name, entry in found.items()}
+        entries = value if isinstance(value, Mapping) else _refuse(value, "a mapping", key)
+        return {name: _read(inner[1], entry, _join(key, name)) for name, entry in entries.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return value
     return value if type(value) is kind else _refuse(value, _NAMES[kind], key)
@@ -92,15 +93,15 @@ def _read(kind: Any, value: Any, key: str) -> Any:
 def _read_fields(schema: Any, value: Any, key: str) -> Any:
     if not isinstance(value, Mapping):
         _refuse(value, "a mapping", key)
-    found, hints = {}, _hints(schema)
-    for each in fields(schema):
-        if each.metadata.get("beside"):
+    values, hints = {}, _hints(schema)
+    for item in fields(schema):
+        if item.metadata.get("not_stored"):
             continue
-        if each.name in value:
-            found[each.name] = _read(hints[each.name], value[each.name], _join(key, each.name))
-        elif each.default is MISSING and each.default_factory is MISSING:
-            raise _Wrong(_join(key, each.name), "it is missing")
-    return schema(**found)
+        if item.name in value:
+            values[item.name] = _read(hints[item.name], value[item.name], _join(key, item.name))
+        elif item.default is MISSING and item.default_factory is MISSING:
+            raise _SchemaMismatch(_join(key, item.name), "it is missing")
+    return schema(**values)
 
 
 def _read_list(kind: Any, inner: tuple[Any, ...], value: Any, key: str) -> Any:
@@ -111,7 +112,7 @@ def _read_list(kind: Any, inner: tuple[Any, ...], value: Any, key: str) -> Any:
     if len(value) != len(inner):
         _refuse(value, f"a list of {len(inner)}", key)
     return tuple(
-        _read(of, entry, _join(key, number)) for number, (of, entry) in enumerate(zip(inner, value, strict=True))
+        _read(part, entry, _join(key, number)) for number, (part, entry) in enumerate(zip(inner, value, strict=True))
     )
 
 
@@ -122,14 +123,14 @@ def _read_one_of(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
     for kind in others[:-1]:
         try:
             return _read(kind, value, key)
-        except _Wrong:
+        except _SchemaMismatch:
             continue
     return _read(others[-1], value, key)
 
 
-def _refuse(value: Any, wanted: str, key: str) -> Any:
-    said = repr(value)
-    raise _Wrong(key, f"{said if len(said) < 40 else said[:37] + '...'} is not {wanted}")
+def _refuse(value: Any, expected: str, key: str) -> Any:
+    text = repr(value)
+    raise _SchemaMismatch(key, f"{text if len(text) < 40 else text[:37] + '...'} is not {expected}")
 
 
 def _join(key: str, name: object) -> str:

@@ -1,9 +1,9 @@
-"""Soft labels: what a teacher thinks of every class, in a few bytes a pixel.
+"""Soft labels: a teacher's class probabilities, in a few bytes per pixel.
 
-Of each pixel the k most probable classes are stored and their probabilities, in steps of 1/255, at a scale of the
-teacher's choosing, as one 8-bit grayscale PNG of ``(2k·h, w)``: k planes of class numbers, the most probable first,
-over k planes of steps. Of the other classes only the rest of the mass is known, what they have together, and no more
-than that is learnt of them (:meth:`trainer.kinds.classes.ClassLearning.loss`).
+For each pixel the k most probable classes are stored with their probabilities in steps of 1/255, at a resolution that
+the teacher's configuration sets, as one 8-bit grayscale PNG of ``(2k·h, w)``: k planes of class numbers, the most
+probable first, over k planes of steps. Of the other classes only the total probability is known, and a student learns
+only that of them (:meth:`trainer.kinds.classes.ClassLearning.loss`).
 """
 
 import io
@@ -17,18 +17,18 @@ from shards.tasks import Task
 
 STEPS = 255
 MEMBER = "soft"
-"""Between the task's name and the format: ``KEY.semseg.soft.png``."""
+"""The part of a member's name between task and format: ``KEY.semseg.soft.png``."""
 
 
 def quantise(classes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The k most probable classes in the form in which they are stored and read.
+    """Quantise the k most probable classes to the form in which they are stored and read.
 
-    Sums of the first j probabilities are rounded, and the steps are their differences: so the steps of all classes
-    add up to 255, whatever is stored of them to no more, and each is off by less than 1/255.
+    The cumulative sums of the probabilities are rounded, and the steps are their differences: so the steps of all
+    classes add up to 255, those of any stored subset to at most 255, and the error of each is less than 1/255.
 
     Args:
         classes: ``(h, w, k)`` uint8, the most probable class first.
-        probabilities: ``(h, w, k)`` of these classes.
+        probabilities: ``(h, w, k)``, the probabilities of these classes.
 
     Returns:
         ``(h, w, 2k)`` uint8: classes, then steps of 1/255.
@@ -39,7 +39,7 @@ def quantise(classes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def encode_soft(soft: np.ndarray) -> bytes:
-    """The PNG of a soft label ``(h, w, 2k)`` uint8."""
+    """Encode a soft label ``(h, w, 2k)`` uint8 as PNG."""
     height, width, planes = soft.shape
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(soft.transpose(2, 0, 1)).reshape(planes * height, width))
@@ -47,23 +47,23 @@ def encode_soft(soft: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def decode_soft(task: Task, data: bytes, kept: int) -> np.ndarray:
-    """The soft label ``(h, w, 2k)`` uint8 of a member ``KEY.TASK.soft.png``.
+def decode_soft(task: Task, data: bytes, count: int) -> np.ndarray:
+    """Decode a member ``KEY.TASK.soft.png`` to a soft label ``(h, w, 2k)`` uint8.
 
     Args:
-        kept: k, as the manifest says it.
+        count: k, from the manifest.
 
     Raises:
-        UserError: when the PNG does not decode, does not hold 2k planes, or holds what is not a distribution.
+        UserError: when the PNG does not decode, does not hold 2k planes, or its values are not a distribution.
     """
-    if kept < 1:
-        raise UserError("is not said in the manifest to hold soft labels", hint="label the data set again")
+    if count < 1:
+        raise UserError("is not declared in the manifest to hold soft labels", hint="label the data set again")
     image = open_image(data, "PNG")
-    if image.mode != "L" or image.height % (2 * kept):
-        what = f"is a {image.mode} image of {image.height} rows, not {2 * kept} planes of 8 bits"
-        raise UserError(what, hint="label the data set again")
-    soft = np.asarray(image).reshape(2 * kept, -1, image.width).transpose(1, 2, 0)
-    if soft[..., :kept].max(initial=0) >= len(task.classes) or soft[..., kept:].sum(-1, dtype=np.int64).max() > STEPS:
-        what = f"names a class over {len(task.classes) - 1}, or holds probabilities over 1"
-        raise UserError(what, hint="label the data set again")
+    if image.mode != "L" or image.height % (2 * count):
+        message = f"is a {image.mode} image of {image.height} rows, not {2 * count} planes of 8 bits"
+        raise UserError(message, hint="label the data set again")
+    soft = np.asarray(image).reshape(2 * count, -1, image.width).transpose(1, 2, 0)
+    if soft[..., :count].max(initial=0) >= len(task.classes) or soft[..., count:].sum(-1, dtype=np.int64).max() > STEPS:
+        message = f"names a class over {len(task.classes) - 1}, or holds probabilities over 1"
+        raise UserError(message, hint="label the data set again")
     return soft

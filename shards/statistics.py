@@ -1,7 +1,7 @@
-"""What a task's labels look like over many frames: class counts, ranges, means.
+"""Statistics of a task's labels over many frames: class counts, ranges, means.
 
-Taken while a shard is written and kept in its index, so that `inspect` and the normalisation of inputs need
-not decode the data again.
+They are computed while a shard is written and stored in its index, so that `inspect` and the normalisation of inputs
+need not decode the data again.
 """
 
 import math
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def merge(task: "Task", parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The statistics of all parts together; of no part, zeros."""
+    """Merge the statistics of several parts; without any, all values are zero."""
     total = task.storage.statistics(task.storage.empty(0, 0)) | {"frames": 0}
     for part in parts:
         for key, value in part.items():
@@ -22,15 +22,15 @@ def merge(task: "Task", parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             elif isinstance(value, list):
                 total[key] = [a + b for a, b in zip(total[key], value, strict=True)]
             elif key in ("min", "max"):
-                known = [v for v in (total[key], value) if v is not None]
-                total[key] = (min if key == "min" else max)(known) if known else None
+                limits = [v for v in (total[key], value) if v is not None]
+                total[key] = (min if key == "min" else max)(limits) if limits else None
             else:
                 total[key] += value
     return total
 
 
 def mean_and_deviation(statistics: Mapping[str, Any]) -> tuple[float, float]:
-    """Mean and standard deviation of a scalar task's labelled pixels; (0, 1) where there are none."""
+    """Return the mean and standard deviation of a scalar task's labelled pixels; (0, 1) where there are none."""
     pixels = statistics["pixels"]
     if not pixels:
         return 0.0, 1.0

@@ -1,10 +1,10 @@
-"""Files of a store by URL: ``http(s)://``, ``s3://``, and whatever else fsspec opens. No URL runs anything.
+"""Files of a store by URL: ``http(s)://``, ``s3://``, and any other that fsspec opens. No URL executes code.
 
 Credentials are each store's usual ones: AWS's environment and files, ``~/.netrc`` or ``https://user:password@...``,
 fsspec's own configuration files. Errors, tables and notes never show a password or a query, which may hold a token.
 
-What a network does to a request is tried again, with growing pauses; what another try cannot help (a file that is not
-there, refused credentials) is not. Either ends in an error that names the file.
+Requests that fail because of the network are retried with growing pauses; failures that a retry cannot mend (a missing
+file, refused credentials) are not. Either ends in an error that names the file.
 """
 
 import errno
@@ -20,33 +20,33 @@ from urllib.parse import quote, unquote, urlsplit
 
 from shards.errors import UserError
 from shards.extras import need
-from shards.faults import Damaged, final, said
+from shards.faults import Damaged, describe, diagnose
 
 Result = TypeVar("Result")
 
 PAUSES = [0.5, 1.0, 2.0, 4.0, 8.0]
-"""Seconds between tries, each cut by a random part so that ranks do not come back together."""
+"""Seconds between attempts, each shortened by a random part so that ranks do not retry at the same time."""
 STALL = 30.0
-"""Seconds without a byte after which a connection is given up."""
+"""Seconds without a byte after which a connection is abandoned."""
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 _WEB = ("http", "https")
 _MODULES = {"http": ("aiohttp",), "https": ("aiohttp",), "s3": ("s3fs",), "s3a": ("s3fs",)}
-"""Besides fsspec, which torch brings. Other stores' packages are named by fsspec itself."""
+"""Packages that a protocol needs besides fsspec, which torch depends on. For others, fsspec's error names them."""
 _OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oss", "oci", "tos", "memory")
-"""Stores in which a file appears when all of it is there."""
+"""Stores in which a file appears only once it is complete."""
 _REFUSED = ("reference",)
-"""What fsspec opens by evaluating templates that a file holds."""
+"""Protocols that are refused: fsspec evaluates templates that their files hold."""
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _SERVER = "look at the store, and start the same command again"
 
 
 class Missing(UserError):
-    """A file that a store does not have."""
+    """A file does not exist in a store."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file or folder of a store. ``/`` joins names as it does for paths, and text is without what is secret."""
+    """A file or folder of a store. ``/`` joins names as it does for paths; ``str()`` omits secrets."""
 
     url: str
 
@@ -63,7 +63,7 @@ class Remote:
 
     @property
     def _protocols(self) -> list[str]:
-        """Of the file, and of what it lies in where the URL says so (``zip://FOLDER::s3://BUCKET/FILE.zip``)."""
+        """Protocols of the file and, in a chained URL, of its containers (``zip://FOLDER::s3://BUCKET/FILE.zip``)."""
         return re.findall(r"(?:^|::)([A-Za-z][A-Za-z0-9+.-]*)(?=:)", self.url)
 
     @property
@@ -71,19 +71,19 @@ class Remote:
         return self._protocols[0]
 
     def read_bytes(self) -> bytes:
-        """All of a small file.
+        """Read a small file.
 
         Raises:
-            Missing: when it is not there.
+            Missing: when it does not exist.
             UserError: when it cannot be read.
         """
-        return self._tried(lambda files, name: files.cat_file(name))
+        return self._retry(lambda files, name: files.cat_file(name))
 
     def exists(self) -> bool:
-        """Whether a small file is there; asked for by reading it, since not every web server answers otherwise.
+        """Whether a small file exists. It is read to find out, since not every web server answers other requests.
 
         Raises:
-            UserError: when the store does not say.
+            UserError: when the store cannot be read.
         """
         try:
             self.read_bytes()
@@ -92,42 +92,42 @@ class Remote:
         return True
 
     def size(self) -> int | None:
-        """Bytes of a file, None where the store does not say.
+        """Return the size of a file in bytes; None where the store does not report it.
 
         Raises:
-            Missing: when it is not there.
+            Missing: when it does not exist.
             UserError: when the store does not answer.
         """
-        return self._tried(lambda files, name: files.info(name).get("size"))
+        return self._retry(lambda files, name: files.info(name).get("size"))
 
     def fetch(self, path: Path, sha256: str, size: int | None = None) -> None:
-        """Write the file to a path, once it has arrived with this hash.
+        """Download the file to a path and verify its hash.
 
         Raises:
-            Missing: when it is not there.
+            Missing: when it does not exist.
             UserError: when it cannot be read, or arrives with other bytes each time.
-            OSError: when the path's own disk is full or cannot be written.
+            OSError: when the disk of the path is full or cannot be written.
         """
 
         def get(files: Any, name: str) -> None:
             files.get_file(name, str(path))
-            found = path.stat().st_size
-            if size is not None and found != size:
-                raise Damaged(f"{found} bytes arrived, where the manifest says {size}")
+            arrived = path.stat().st_size
+            if size is not None and arrived != size:
+                raise Damaged(f"{arrived} bytes arrived, where the manifest says {size}")
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                     raise Damaged("the bytes that arrive differ from the sha256 that the manifest names")
 
-        self._tried(get)
+        self._retry(get)
 
     def check_writable(self) -> None:
-        """Raise a UserError for a store that only gives files."""
+        """Raise a UserError for a store that is read-only."""
         if self.protocol in _WEB:
-            what = "cannot be written: a web server only gives files"
-            raise UserError(what, file=str(self), hint="give a folder, or s3:// or another store that takes files")
+            hint = "give a folder, or s3:// or another store that can be written"
+            raise UserError("cannot be written: a web server only serves files", file=str(self), hint=hint)
 
     def put(self, path: Path) -> None:
-        """Write a local file to the store, whole or not at all.
+        """Write a local file to the store, completely or not at all.
 
         Raises:
             UserError: when it cannot be written.
@@ -142,58 +142,58 @@ class Remote:
                 files.makedirs(files._parent(name), exist_ok=True)
                 files.put_file(str(path), draft)
                 files.mv(draft, name)
-            if (found := files.info(name).get("size")) not in (None, path.stat().st_size):
-                raise Damaged(f"{found} bytes are there, where {path.stat().st_size} were written")
+            if (stored := files.info(name).get("size")) not in (None, path.stat().st_size):
+                raise Damaged(f"{stored} bytes were stored, where {path.stat().st_size} were written")
 
-        self._tried(put, "written")
+        self._retry(put, "written")
 
-    def _tried(self, call: Callable[[Any, str], Result], done: str = "read") -> Result:
+    def _retry(self, call: Callable[[Any, str], Result], done: str = "read") -> Result:
         _check(self)
         from fsspec.core import url_to_fs
 
         options = {name: _options(name) for name in self._protocols}
         for pause in [*PAUSES, None]:
             try:
-                given = options if len(options) > 1 else options[self.protocol]
-                files, name = url_to_fs(self.url, **given)
+                arguments = options if len(options) > 1 else options[self.protocol]
+                files, name = url_to_fs(self.url, **arguments)
                 return call(files, name)
             except UserError:
                 raise
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in _DISK:
                     raise
-                missing, hint = final(error)
+                missing, hint = diagnose(error)
                 if missing and done == "written":
                     missing, hint = False, "make the bucket or folder, or correct the URL"
                 if missing or hint:
-                    kind, what = (Missing, "is missing") if missing else (UserError, f"cannot be {done}")
-                    said = "" if missing else f" ({self._said(error)})"
-                    raise kind(what + said, file=str(self), hint=hint or "copy it to the store again") from error
+                    kind, message = (Missing, "is missing") if missing else (UserError, f"cannot be {done}")
+                    reason = "" if missing else f" ({self._reason(error)})"
+                    raise kind(message + reason, file=str(self), hint=hint or "copy it to the store again") from error
                 if pause is None:
-                    what = f"cannot be {done}, {len(PAUSES) + 1} times in a row ({self._said(error)})"
-                    raise UserError(what, file=str(self), hint=_SERVER) from error
+                    message = f"cannot be {done}, {len(PAUSES) + 1} times in a row ({self._reason(error)})"
+                    raise UserError(message, file=str(self), hint=_SERVER) from error
                 time.sleep(pause * (0.5 + random.random() / 2))
         raise AssertionError("unreachable")
 
-    def _said(self, error: BaseException) -> str:
+    def _reason(self, error: BaseException) -> str:
         parts = urlsplit(self.url)
-        return said(error, (parts.query, parts.password))
+        return describe(error, (parts.query, parts.password))
 
 
 Place = Path | Remote
-"""A folder or file, on a disk or in a store."""
+"""A folder or file on a disk or in a store."""
 
 
 def is_url(path: object) -> bool:
-    """Whether this names something in a store. ``file://`` does not."""
+    """Whether this is a URL of a store. ``file://`` is not."""
     return isinstance(path, Remote) or (isinstance(path, str) and bool(_SCHEME.match(path)) and not _local(path))
 
 
 def place(path: str | Path | Remote) -> Place:
-    """Where a path or URL leads; ``file://`` to the plain path, which is read as any other.
+    """Return the place that a path or URL names; ``file://`` becomes a plain path.
 
     Raises:
-        UserError: for a kind of URL that is not opened, or whose package is not installed.
+        UserError: for a protocol that is not supported, or whose package is not installed.
     """
     if isinstance(path, Remote):
         return path
@@ -205,12 +205,12 @@ def place(path: str | Path | Remote) -> Place:
 
 
 def address(at: str | Place) -> str:
-    """What leads there again, with its secrets: for options, and not for people to see."""
+    """Return the path or the full URL with its secrets: for options, not for display."""
     return at.url if isinstance(at, Remote) else str(at)
 
 
-def shown(text: str) -> str:
-    """A path, a URL, or an override ``key=URL`` as people may see it."""
+def redact(text: str) -> str:
+    """Return a path, a URL, or an override ``key=URL`` without secrets, for display."""
     key, mark, value = text.partition("=")
     if is_url(text):
         return str(Remote(text))
@@ -218,16 +218,16 @@ def shown(text: str) -> str:
 
 
 def on_disk(path: str | Path, key: str) -> Path:
-    """The path of what has to be on a disk.
+    """Return the path of a folder or file that has to be on a disk.
 
     Raises:
         UserError: for a URL.
     """
-    found = place(path)
-    if isinstance(found, Remote):
+    location = place(path)
+    if isinstance(location, Remote):
         hint = "give a folder on a disk, and copy it to the store when it is finished"
-        raise UserError("is a URL", file=str(found), key=key, hint=hint)
-    return found
+        raise UserError("is a URL", file=str(location), key=key, hint=hint)
+    return location
 
 
 def _local(path: str) -> bool:
@@ -235,7 +235,7 @@ def _local(path: str) -> bool:
 
 
 def _check(remote: Remote) -> None:
-    """Raises a UserError for a kind of URL that is not opened, or whose package is not installed."""
+    """Raise a UserError for a protocol that is not supported, or whose package is not installed."""
     for name in remote._protocols:
         need(str(remote), "fsspec", *_MODULES.get(name, ()))
         from fsspec.registry import get_filesystem_class
@@ -246,30 +246,30 @@ def _check(remote: Remote) -> None:
         try:
             get_filesystem_class(name)
         except ValueError:
-            known = "use http://, https://, s3:// or another one of fsspec's, or a path"
-            raise UserError(f"{name}:// is not a store that is known", file=str(remote), hint=known) from None
+            hint = "use http://, https://, s3:// or another one of fsspec's, or a path"
+            raise UserError(f"{name}:// is not a known store", file=str(remote), hint=hint) from None
         except ImportError as error:
             raise UserError(f"needs a package ({error})", file=str(remote), hint="install it") from error
 
 
 def _options(protocol: str) -> dict[str, Any]:
-    """How a store is asked: never for longer than :data:`STALL` without an answer. What fsspec's configuration files
-    say comes first."""
+    """Return fsspec's options for a protocol, with a timeout of :data:`STALL`. Values of fsspec's configuration files
+    take precedence."""
     from fsspec.config import conf
 
-    own: dict[str, dict[str, Any]] = {}
+    options: dict[str, dict[str, Any]] = {}
     if protocol in _WEB:
         import aiohttp
 
-        own["client_kwargs"] = {
+        options["client_kwargs"] = {
             "trust_env": True,  # ~/.netrc and proxies
             "timeout": aiohttp.ClientTimeout(total=None, sock_connect=STALL, sock_read=STALL),
         }
     elif protocol in ("s3", "s3a"):
-        own["config_kwargs"] = {
+        options["config_kwargs"] = {
             "connect_timeout": STALL,
             "read_timeout": STALL,
-            "retries": {"total_max_attempts": 1},  # it is tried again here
+            "retries": {"total_max_attempts": 1},  # retries are made here
         }
-    theirs = conf.get(protocol, {})
-    return {key: value | theirs.get(key, {}) for key, value in own.items()}
+    configured = conf.get(protocol, {})
+    return {key: value | configured.get(key, {}) for key, value in options.items()}

@@ -1,9 +1,9 @@
 """The training stream: batches in the order of contract 2, as a ``webdataset.DataPipeline``.
 
 The global batch of step ``s`` holds positions ``[s·G, (s+1)·G)`` of its epoch, cut into micro-batches; micro-batch
-``m`` goes to rank ``m mod ranks``, whose threads load samples ahead and hand them over in order: so neither ranks,
-nor accumulation, nor threads change what a step sees. The stream runs over epochs without a pause, and starts at any
-step at once.
+``m`` goes to rank ``m mod ranks``, whose threads load samples ahead and return them in order: so the samples of a step
+depend on neither ranks, nor accumulation, nor threads. The stream continues over epochs without a pause, and starts at
+any step at once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +24,8 @@ class Batches:
 
     Args:
         global_batch_size: samples of an optimizer step, over all ranks and accumulation steps.
-        gradient_accumulation_steps: micro-batches of a step on each rank.
-        rank, world_size: this process and how many there are.
+        gradient_accumulation_steps: micro-batches per step on each rank.
+        rank, world_size: index of this process, and the number of processes.
     """
 
     global_batch_size: int
@@ -39,23 +39,23 @@ class Batches:
         if size % parts or size < parts:
             fits = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
             hint = f"make ranks × train.gradient_accumulation_steps one of {fits}, or the batch a multiple of {parts}"
-            what = f"{size} samples cannot be cut into {ranks} ranks × {steps} accumulation steps"
-            raise UserError(what, key="train.global_batch_size", hint=hint)
+            message = f"{size} samples cannot be cut into {ranks} ranks × {steps} accumulation steps"
+            raise UserError(message, key="train.global_batch_size", hint=hint)
 
     @property
     def micro(self) -> int:
-        """Samples of a micro-batch."""
+        """Number of samples of a micro-batch."""
         return self.global_batch_size // (self.gradient_accumulation_steps * self.world_size)
 
     def first(self, number: int) -> tuple[int, int]:
-        """Step, and first position within the global batch, of this rank's ``number``-th micro-batch of the run."""
+        """Return the step, and the first position within the global batch, of this rank's micro-batch ``number``."""
         step, part = divmod(number, self.gradient_accumulation_steps)
         return step, (part * self.world_size + self.rank) * self.micro
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a sample stands in the run: what its augmentation follows from."""
+    """The position of a sample in the run, which determines its augmentation."""
 
     epoch: int
     position: int
@@ -64,10 +64,10 @@ class Position:
 
 
 class InOrder:
-    """All samples as they stand in their shards, each by its place: what is evaluated, labelled or looked at.
+    """All samples in stored order, by index: for evaluation, labelling and display.
 
     Args:
-        counts: samples of each shard.
+        counts: number of samples of each shard.
     """
 
     def __init__(self, counts: Sequence[int]) -> None:
@@ -84,12 +84,12 @@ class OrderedSource:
     """The pipeline's first stage: the positions of this rank.
 
     Args:
-        order: of the epoch's samples.
+        order: the order of an epoch's samples.
         batches: how global batches are cut.
         start, stop: steps of the run, ``[start, stop)``.
 
     Raises:
-        UserError: when an epoch holds less than one global batch.
+        UserError: when an epoch has fewer samples than one global batch.
     """
 
     def __init__(self, order: Order | Mixture, batches: Batches, start: int, stop: int) -> None:
@@ -97,7 +97,7 @@ class OrderedSource:
         self.steps_per_epoch = order.samples // batches.global_batch_size
         if not self.steps_per_epoch:
             raise UserError(
-                f"{batches.global_batch_size} samples a step, but an epoch has only {order.samples}",
+                f"{batches.global_batch_size} samples per step, but an epoch has only {order.samples}",
                 key="train.global_batch_size",
                 hint="make it smaller, or give more labelled frames",
             )
@@ -118,13 +118,13 @@ def pipeline(
     collate: Callable[[list[Any]], Any],
     num_workers: int = 0,
 ) -> webdataset.DataPipeline:
-    """Positions → loaded samples → micro-batches, in order.
+    """Build the pipeline from positions to loaded samples to micro-batches, in order.
 
     Args:
-        source: of positions.
-        load: loads the sample at one.
+        source: yields positions.
+        load: loads the sample at a position.
         collate: makes a batch of samples.
-        num_workers: threads that load ahead; 0 loads when a batch is asked for.
+        num_workers: threads that load ahead; 0 loads a batch when it is requested.
     """
     return webdataset.DataPipeline(
         source,

@@ -1,7 +1,7 @@
-"""What a task's labels are: their kind, their classes or unit, and how an array of them looks in memory.
+"""Tasks: the kind of their labels, their classes or unit, and the form of label arrays in memory.
 
 A task is anything that is predicted per pixel. Its *kind* (:mod:`shards.kinds`) decides how labels are stored, decoded,
-learnt and measured; nothing in the project asks for a task by name.
+learnt and measured; no code depends on a task's name.
 
 | kind | in a shard (PNG) | in memory (numpy) | no label | channels out |
 |---|---|---|---|---|
@@ -35,18 +35,18 @@ class Task:
 
     Args:
         name: the member name of its labels (``KEY.NAME.png``); lower-case letters, digits and ``_``.
-        kind: one of the table of :mod:`shards.tasks`.
+        kind: one of those in the table of :mod:`shards.tasks`.
         classes: names of the classes in index order, or of the masks (kinds ``classes`` and ``binary`` only).
         colours: one ``(r, g, b)`` in 0..255 for each of them; by default those of :func:`palette`.
         scale: units per stored step (kind ``scalar`` only): value = stored × scale.
         unit: the unit's symbol (kind ``scalar`` only).
-        zoom: what an image that is enlarged by a factor, which shows things nearer, does with the values (kind
+        zoom: what enlarging an image by a factor, which makes things appear nearer, does to the values (kind
             ``scalar`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``. By default
             what name and unit suggest (:func:`shards.kinds.zoom.zoom_of`), or ``divide`` where they suggest nothing.
-        options: what else a kind wants to know, as pairs of a name and a hashable value.
+        options: further options of a kind, as pairs of a name and a hashable value.
 
     Raises:
-        UserError: for a name or a declaration that makes no task, or a field of another type.
+        UserError: for an invalid name or declaration, or a field of another type.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Task:
     options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        for field, value in _typed(self).items():
+        for field, value in _normalised_fields(self).items():
             object.__setattr__(self, field, value)
         if not self.zoom:
             object.__setattr__(self, "zoom", (self.unit and zoom_of(self.name, self.unit)) or "divide")
         if not self.name.replace("_", "").isalnum() or self.name != self.name.lower() or self.name in RESERVED:
             problem = f"{self.name!r} is not a task name (lower-case letters, digits, _; not {sorted(RESERVED)})"
         elif kinds.storage_of(self.kind) is None:
-            problem = f"kind {self.kind!r} is none of {', '.join(kinds.known())}"
+            problem = f"kind {self.kind!r} is none of {', '.join(kinds.kind_names())}"
         elif self.zoom != "divide" and "zoom" not in self.storage.options:
             problem = f"zoom {self.zoom!r} is of the kind scalar, not of {self.kind}"
         else:
@@ -76,34 +76,34 @@ class Task:
 
     @cached_property
     def storage(self) -> Storage:
-        """What its kind says of its labels at rest."""
+        """The kind's methods for stored labels, applied to this task."""
         kind = kinds.storage_of(self.kind)
-        assert kind is not None, "a task of another kind cannot be made"
+        assert kind is not None, "the constructor refuses unknown kinds"
         return kind(self)
 
     @property
     def channels(self) -> int:
-        """Channels of a network's output for this task."""
+        """Number of channels of a network's output for this task."""
         return self.storage.channels
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest's entry, without the fields that this kind does not use, and without the usual ``zoom``."""
+        """Return the manifest's entry, without fields that the kind does not use and without the default ``zoom``."""
         return {"kind": self.kind, **self.storage.to_json()}
 
     @classmethod
     def from_json(cls, name: str, entry: Mapping[str, Any]) -> "Task":
-        """The inverse of :meth:`to_json`.
+        """Make a task of a manifest's entry: the inverse of :meth:`to_json`.
 
         Raises:
-            UserError: for a kind that is not known, or an entry that makes no task.
+            UserError: for an unknown kind, or an invalid entry.
         """
-        word = kinds.FORMER.get(entry["kind"], entry["kind"])
-        kind = kinds.storage_of(word)
-        return cls(name, word, **(kind.fields(entry) if kind else {}))
+        kind_name = kinds.FORMER.get(entry["kind"], entry["kind"])
+        kind = kinds.storage_of(kind_name)
+        return cls(name, kind_name, **(kind.fields(entry) if kind else {}))
 
 
-def _typed(task: Task) -> dict[str, Any]:
-    """The fields of a task in the types that are declared: tuples for lists, a float for NumPy's.
+def _normalised_fields(task: Task) -> dict[str, Any]:
+    """Return the fields of a task in their declared types: tuples for lists, a float for a NumPy scalar.
 
     Raises:
         UserError: for a field of another type.

@@ -1,8 +1,8 @@
-"""Threads that work ahead, and waits for them that a request to stop can end.
+"""Threads that work ahead, and waits for their results that a stop request can end.
 
-What a thread reads may never come: a network disk that hangs, a source that waits for ever. Python's own pools have
-whoever asks wait without end, and the end of the process after that. Here a wait looks now and then whether a stop has
-been asked for (:func:`heard`), and no thread keeps a process from ending.
+A thread's read may never return: a network disk hangs, or a source waits for ever. With Python's own pools the caller
+and then the exit of the process would wait as long. Here a wait regularly checks whether a stop was requested
+(:func:`interruptible`), and no thread keeps a process from ending.
 """
 
 import threading
@@ -16,18 +16,18 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 _POLL = 0.2
-_LEAVE = 2.0
-"""Seconds that threads have to end, when nobody wants their work any more."""
+_JOIN_TIMEOUT = 2.0
+"""Seconds that :meth:`Threads.close` waits for running calls."""
 _overdue: list[Callable[[], bool]] = []
 
 
 class Stopped(Exception):
-    """A stop was asked for, and what was waited for did not come."""
+    """A stop was requested while a result was awaited."""
 
 
 @contextmanager
-def heard(overdue: Callable[[], bool]) -> Iterator[None]:
-    """Ends waits of the main thread within by :class:`Stopped`, once ``overdue`` says that no more can be waited."""
+def interruptible(overdue: Callable[[], bool]) -> Iterator[None]:
+    """End waits of the main thread inside the block by :class:`Stopped`, once ``overdue`` returns True."""
     _overdue.append(overdue)
     try:
         yield
@@ -36,15 +36,15 @@ def heard(overdue: Callable[[], bool]) -> Iterator[None]:
 
 
 def listening() -> bool:
-    """Whether waits of this thread look for requests to stop."""
+    """Whether waits of this thread check for stop requests."""
     return bool(_overdue) and threading.current_thread() is threading.main_thread()
 
 
 def result_of(future: "Future[Result]") -> Result:
-    """What a future gives, or raises.
+    """Wait for a future, and return its result or raise its exception.
 
     Raises:
-        Stopped: when a stop was asked for before.
+        Stopped: when a stop was requested before the result was available.
     """
     while listening() and not wait([future], _POLL).done:
         if any(overdue() for overdue in _overdue):
@@ -53,10 +53,10 @@ def result_of(future: "Future[Result]") -> Result:
 
 
 class Threads:
-    """A pool of threads that take calls in the order of their submission.
+    """A pool of threads that run calls in the order of their submission.
 
     Args:
-        count: of threads.
+        count: number of threads.
     """
 
     def __init__(self, count: int, name: str = "loader") -> None:
@@ -73,7 +73,7 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """Cancel what has not begun, and wait for what has, though not for ever."""
+        """Cancel calls that have not started, and wait for those that have, up to a timeout."""
         try:
             while call := self._calls.get_nowait():
                 call[0].cancel()
@@ -81,17 +81,17 @@ class Threads:
             pass
         for _ in self._threads:
             self._calls.put(None)
-        end = time.monotonic() + _LEAVE
+        end = time.monotonic() + _JOIN_TIMEOUT
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
 
 def _work(calls: "SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]") -> None:
-    while taken := calls.get():
-        future, call, arguments = taken
+    while item := calls.get():
+        future, call, arguments = item
         if future.set_running_or_notify_cancel():
             try:
                 future.set_result(call(*arguments))
-            except BaseException as error:  # whoever waits raises it
+            except BaseException as error:  # raised in the thread that waits
                 future.set_exception(error)
-        del taken, future, call, arguments  # a waiting thread holds nothing alive
+        del item, future, call, arguments  # an idle thread must not keep objects alive

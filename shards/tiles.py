@@ -1,8 +1,8 @@
-"""Lossless images in tiles, of which a crop decodes only those that it touches: TIFF 6.0 with Zstandard.
+"""Lossless tiled images, TIFF 6.0 with Zstandard, so that a crop decodes only the tiles that it touches.
 
-Any reader of TIFF opens them (compression 50000; horizontal differencing, predictor 2, of pictures and quantities).
-Pillow decodes them whole, with no more installed than Tutelage; writing them is tifffile's, and decoding single tiles
-imagecodecs' (``tutelage[tiles]``). Of all that TIFF can be, only what is written here is read.
+Any TIFF reader opens them (compression 50000; horizontal differencing, predictor 2, for pictures and quantities).
+Pillow, a dependency of Tutelage, decodes whole images; tifffile writes them and imagecodecs decodes single tiles
+(``tutelage[tiles]``). Only the subset of TIFF that is written here is read.
 """
 
 import io
@@ -14,14 +14,14 @@ from PIL import Image
 
 from shards.codec import MODES, check_pixels
 from shards.errors import BadFile, UserError
-from shards.fastdecode import fast
+from shards.fastdecode import has_imagecodecs
 from shards.window import Window
 
 _TILE = (128, 256)
 _LEVEL = 9
-_STEP = 16  # that the sides of a tile are multiples of (TIFF 6.0, section 15)
+_STEP = 16  # the sides of a tile are multiples of it (TIFF 6.0, section 15)
 _BROKEN = "replace the file or make it again"
-_TAGS = {  # number: (name, what is written, what an absent one means)
+_TAGS = {  # number: (name, values that are written, value where the tag is absent)
     259: ("compression", (50000,), 1),
     262: ("photometric interpretation", (1, 2), None),
     274: ("orientation", (1,), 1),
@@ -32,7 +32,7 @@ _TAGS = {  # number: (name, what is written, what an absent one means)
 
 
 def encode_tiles(array: np.ndarray) -> bytes:
-    """``(H, W)`` uint8 or uint16, or ``(H, W, 3)`` uint8, as a TIFF."""
+    """Encode ``(H, W)`` uint8 or uint16, or ``(H, W, 3)`` uint8, as a TIFF."""
     import tifffile
 
     buffer = io.BytesIO()
@@ -44,7 +44,7 @@ def encode_tiles(array: np.ndarray) -> bytes:
         photometric="rgb" if array.ndim == 3 else "minisblack",
         compression="zstd",
         compressionargs={"level": _LEVEL},
-        predictor=array.ndim == 3 or array.dtype != np.uint8,  # differences of class numbers mean nothing
+        predictor=array.ndim == 3 or array.dtype != np.uint8,  # differences of class numbers are meaningless
         metadata=None,
         software=False,
     )
@@ -52,25 +52,25 @@ def encode_tiles(array: np.ndarray) -> bytes:
 
 
 def decode_tiles(data: bytes, mode: str, window: Window | None = None) -> np.ndarray:
-    """The numbers that such a file stores of Pillow's ``L``, ``I;16`` or ``RGB``, all or those of a window.
+    """Decode such a file of Pillow's mode ``L``, ``I;16`` or ``RGB`` to an array, whole or a window of it.
 
     Raises:
-        UserError: when it does not decode, has another mode or another size than the window's frame, or is another TIFF
-            than :func:`encode_tiles` writes.
+        UserError: when it does not decode, has another mode or another size than the window's frame, or is a TIFF that
+            :func:`encode_tiles` does not write.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=("TIFF",))
         header = _header(image)
     except UserError:
         raise
-    except Exception as error:  # Pillow meets damage with nearly any
+    except Exception as error:  # Pillow raises nearly any exception for damaged files
         raise BadFile(f"is not a TIFF image that can be decoded ({error})", hint=_BROKEN) from error
     if image.mode != mode:
         raise UserError(f"is a {image.mode} image, where {mode} is due", hint="prepare the data set again")
     if window is not None:
         window.check((header.height, header.width))
     try:
-        if window is not None and fast():
+        if window is not None and has_imagecodecs():
             return header.window(data, mode, window)
         image.load()
     except Exception as error:
@@ -81,7 +81,7 @@ def decode_tiles(data: bytes, mode: str, window: Window | None = None) -> np.nda
 
 @dataclass(frozen=True)
 class _Header:
-    """Where the tiles of an image lie."""
+    """Size of an image, and the positions of its tiles in the file."""
 
     height: int
     width: int
@@ -91,43 +91,43 @@ class _Header:
     sizes: tuple[int, ...]
 
     def window(self, data: bytes, mode: str, window: Window) -> np.ndarray:
-        """What the tiles that a window touches hold there."""
+        """Decode the tiles that a window touches, and return the window."""
         import imagecodecs
 
         height, width = self.tile
         kind, channels = MODES[mode]
-        of_pixel = (channels,) if channels > 1 else ()
+        pixel_shape = (channels,) if channels > 1 else ()
         rows, columns = window.blocks(height, width)
         across = -(-self.width // width)
-        found = np.empty((len(rows) * height, len(columns) * width, *of_pixel), kind)
-        bytes_of_tile = height * width * channels * found.itemsize
+        canvas = np.empty((len(rows) * height, len(columns) * width, *pixel_shape), kind)
+        bytes_of_tile = height * width * channels * canvas.itemsize
         for row in rows:
             for column in columns:
                 number = row * across + column
                 start, size = self.offsets[number], self.sizes[number]
                 tile = np.frombuffer(imagecodecs.zstd_decode(data[start : start + size], out=bytes_of_tile), kind)
-                tile = tile.reshape(height, width, *of_pixel)
+                tile = tile.reshape(height, width, *pixel_shape)
                 top, left = (row - rows.start) * height, (column - columns.start) * width
-                part = found[top : top + height, left : left + width]
+                part = canvas[top : top + height, left : left + width]
                 if self.differences:
                     imagecodecs.delta_decode(tile, axis=1, out=part)
                 else:
                     part[...] = tile
-        return window.within(rows, columns, height, width).cut(found)
+        return window.within(rows, columns, height, width).cut(canvas)
 
 
 def _header(image: Image.Image) -> _Header:
-    """The header of an opened TIFF.
+    """Read the header of an opened TIFF.
 
     Raises:
-        UserError: when it is not one that is written here.
+        UserError: when it is outside the subset that :func:`encode_tiles` writes.
     """
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     check_pixels(image)
     for number, (name, written, absent) in _TAGS.items():
         value = tags.get(number, absent)
-        of_each = value if isinstance(value, tuple) else (value,)
-        if not set(of_each) <= set(written):
+        values = value if isinstance(value, tuple) else (value,)
+        if not set(values) <= set(written):
             raise UserError(f"is a TIFF of {name} {value}, which is not read", hint="prepare the data set again")
     if 322 not in tags or tags.prefix != b"II":
         raise UserError("is a TIFF without tiles, or big-endian, which is not read", hint="prepare the data set again")

@@ -1,4 +1,4 @@
-"""A part of a frame: what a crop needs, so that nothing else has to be decoded."""
+"""Windows: the part of a frame that a crop needs, so that only this part is decoded."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from shards.errors import UserError
 
 
 class Window(NamedTuple):
-    """A rectangle of pixels of a frame; ``frame`` is the frame's height and width, where they are known."""
+    """A rectangle of pixels of a frame; ``frame`` is the frame's height and width, if known."""
 
     top: int
     left: int
@@ -18,44 +18,44 @@ class Window(NamedTuple):
     frame: tuple[int, int] | None = None
 
     def cut(self, array: np.ndarray) -> np.ndarray:
-        """A view of what an array ``(H, W, ...)`` holds there."""
+        """Return the view of this part of an array ``(H, W, ...)``."""
         return array[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def fits(self, size: tuple[int, int]) -> bool:
-        """Whether an image of a height and width can be of the window's frame."""
+        """Whether an image of this height and width can be the window's frame."""
         if self.frame:
             return size == self.frame
         return size[0] >= self.top + self.height and size[1] >= self.left + self.width
 
     def check(self, size: tuple[int, int]) -> None:
-        """Make sure that an image of a height and width can be of the window's frame.
+        """Check that an image of this height and width can be the window's frame.
 
         Raises:
             UserError: when it cannot.
         """
         if not self.fits(size):
             height, width = self.frame or (self.top + self.height, self.left + self.width)
-            what = f"is {size[0]}x{size[1]}, its image {height}x{width}"
-            raise UserError(what, hint="prepare the data set again")
+            message = f"is {size[0]}x{size[1]}, its image {height}x{width}"
+            raise UserError(message, hint="prepare the data set again")
 
     def blocks(self, height: int, width: int) -> tuple[range, range]:
-        """Rows and columns of the blocks, ``height`` by ``width`` pixels each, that the window touches."""
+        """Return rows and columns of the blocks, ``height`` by ``width`` pixels each, that the window touches."""
         rows = range(self.top // height, (self.top + self.height - 1) // height + 1)
         return rows, range(self.left // width, (self.left + self.width - 1) // width + 1)
 
     def within(self, rows: range, columns: range, height: int, width: int) -> "Window":
-        """The same window, counted from the first of those blocks."""
+        """Return the same window, relative to the first of these blocks."""
         return Window(self.top - rows.start * height, self.left - columns.start * width, self.height, self.width)
 
 
-class Chosen:
-    """A window that is chosen when the size of its frame is known.
+class LazyWindow:
+    """A window that is chosen once the size of its frame is known.
 
     Args:
-        choose: gives the window of a frame of some height and width, which names that frame.
+        choose: maps a frame's height and width to a window with this ``frame``.
 
     Attributes:
-        window: it, once it has been chosen.
+        window: the window, once it has been chosen.
     """
 
     def __init__(self, choose: Callable[[tuple[int, int]], Window]) -> None:
@@ -68,5 +68,5 @@ class Chosen:
 
     @property
     def frame(self) -> tuple[int, int] | None:
-        """Height and width of the frame, once they are known."""
+        """Height and width of the frame; None before the window has been chosen."""
         return self.window.frame if self.window else None

@@ -1,10 +1,10 @@
-"""One shard: a tar that ``webdataset.WebDataset`` reads, and an index beside it that reaches any sample by position.
+"""One shard: a tar that ``webdataset.WebDataset`` reads, and an index file for random access to its samples.
 
 The index ``SPLIT-NNNNNN.index.json`` is written after its tar; a tar without a matching index is unfinished.
 
     {"shard": "train-000000.tar", "bytes": ..., "sha256": "...",
      "labels": {"semseg": 256}, "statistics": {"semseg": {...}},
-     "notes": {...}                                               where there are any: shards/notes.py
+     "notes": {...}                                               if there are any: shards/notes.py
      "samples": [{"key": "k", "offset": 0, "length": 20480,       bytes of the tar: one read fetches the sample
                   "members": {"rgb.jpg": [512, 9000, 123456]}}]}    offset within them, size, CRC-32
 """
@@ -27,7 +27,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 @dataclass
 class EncodedSample:
-    """A sample as it is stored: ``members`` by extension (``rgb.jpg``, ``depth.png``, ``json``), first the RGB."""
+    """A sample as it is stored: ``members`` by extension (``rgb.jpg``, ``depth.png``, ``json``), RGB first."""
 
     key: str
     members: dict[str, bytes]
@@ -35,8 +35,8 @@ class EncodedSample:
     notes: list[Note] = field(default_factory=list)
 
 
-class _Hashed:
-    """A write-only file that hashes and counts what goes through it."""
+class _HashingFile:
+    """A write-only file that hashes and counts the bytes that are written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.sha256, self.bytes = file, hashlib.sha256(), 0
@@ -50,25 +50,25 @@ class _Hashed:
 def write_shard(
     path: Path, samples: Iterable[EncodedSample], merge_statistics: Callable[[list[dict[str, Any]]], Any]
 ) -> dict[str, Any]:
-    """Write a tar and its index, each whole or not at all, and return the index.
+    """Write a tar and its index, each completely or not at all, and return the index.
 
-    The bytes follow from the samples alone (no times, no user names).
+    The bytes depend on the samples alone (no times, no user names).
 
     Args:
         path: the tar's final name.
-        samples: in the order they shall stand.
-        merge_statistics: makes one entry of the samples' list of statistics.
+        samples: in the order to write them in.
+        merge_statistics: merges the list of the samples' statistics into one entry.
 
     Raises:
         UserError: when the disk is full.
     """
-    from webdataset import TarWriter  # takes a second (it imports torch), which readers need not wait for
+    from webdataset import TarWriter  # imports torch, which takes a second that readers need not wait
 
     entries: list[dict[str, Any]] = []
     statistics: list[dict[str, Any]] = []
     notes: list[tuple[str, list[Note]]] = []
     with atomic_file(path) as file:
-        hashed = _Hashed(file)
+        hashed = _HashingFile(file)
         with TarWriter(hashed, user="", group="", mtime=0, encoder=False, format="PAX_FORMAT") as tar:
             for sample in samples:
                 start, members = tar.tarstream.offset, {}
@@ -76,7 +76,7 @@ def write_shard(
                     tar.write({"__key__": sample.key, extension: data})
                     stored = -(-len(data) // _BLOCK) * _BLOCK
                     members[extension] = [tar.tarstream.offset - stored - start, len(data), zlib.crc32(data)]
-                tar.tarstream.members.clear()  # tarfile keeps every header otherwise
+                tar.tarstream.members.clear()  # else tarfile keeps every header
                 length = tar.tarstream.offset - start
                 entries.append({"key": sample.key, "offset": start, "length": length, "members": members})
                 statistics.append(sample.statistics)
@@ -97,7 +97,7 @@ def write_shard(
 
 
 def shard_info(folder: Path, index: Mapping[str, Any]) -> ShardInfo:
-    """The manifest's entry for a shard that has been written."""
+    """Return the manifest's entry for a shard that has been written."""
     data = (folder / index_name(index["shard"])).read_bytes()
     index_sha256 = hashlib.sha256(data).hexdigest()
     count = len(index["samples"])
@@ -105,7 +105,7 @@ def shard_info(folder: Path, index: Mapping[str, Any]) -> ShardInfo:
 
 
 def whole_index(path: Path) -> dict[str, Any] | None:
-    """The index of a shard that is already there with every byte it should have, or None."""
+    """Return the index of a shard that exists with the bytes that its index records; else None."""
     index_path = path.with_name(index_name(path.name))
     if not path.is_file() or not index_path.is_file():
         return None

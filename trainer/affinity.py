@@ -1,6 +1,6 @@
-"""What ``tutelage affinity`` leaves: ``affinity.json``, which says which task's labels help which other task.
+"""The result of ``tutelage affinity``: ``affinity.json``, which says which task's labels help which other task.
 
-:mod:`analysis.affinity.study` writes it, :mod:`trainer.recommendation` and reports read it.
+:mod:`analysis.affinity.study` writes the file; :mod:`trainer.recommendation` and reports read it.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from typing import Any, Literal
 from shards.atomic import read_json
 from shards.errors import UserError
 from shards.schema import from_json, to_json
-from trainer.renamed import renewed
+from trainer.renamed import rename_old_options
 
 NAME = "affinity.json"
-BEFORE = "relation.json"
-"""What the file was called before 0.2."""
-_CURE = "measure it again: `tutelage affinity CONFIG`"
+OLD_NAME = "relation.json"
+"""Name of the file before 0.2."""
+_HINT = "measure it again: `tutelage affinity CONFIG`"
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class MeasuredTask:
     """One of the tasks.
 
     Args:
-        metric: what networks are compared by, of which ``better`` is ``higher`` or ``lower``.
-        labels: how many training frames show its label.
+        metric: the metric by which networks are compared.
+        better: whether ``higher`` or ``lower`` values of the metric are better.
+        labels: number of training frames that show its label.
     """
 
     kind: str = ""
@@ -37,7 +38,7 @@ class MeasuredTask:
 
 @dataclass(frozen=True)
 class Score:
-    """What the networks with some inputs reach in a task, by seed."""
+    """The scores of networks with certain inputs in a task, by seed."""
 
     inputs: list[str]
     task: str
@@ -46,7 +47,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Bounds:
-    """A mean over seeds with its interval; None where one seed tells nothing of it."""
+    """A mean over seeds with its confidence interval; None where a single seed does not determine it."""
 
     mean: float
     low: float | None
@@ -57,13 +58,13 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What a source's label, as an input beside RGB, brings a target.
+    """The effect of a source's label, as an input beside RGB, on a target.
 
     Args:
-        helps: None where that is undetermined.
-        p: two-sided, adjusted for all pairs that were tested together.
-        seeds_needed: that a new study takes to determine it; None where it is not known.
-        absolute, relative: better − worse in the metric's unit, and as a part of what RGB alone reaches.
+        helps: whether it helps; None where that is undetermined.
+        p: two-sided p-value, adjusted for all pairs that were tested together.
+        seeds_needed: number of seeds with which a new study would determine it; None where that is unknown.
+        absolute, relative: better − worse in the metric's unit, and as a fraction of what RGB alone reaches.
     """
 
     source: str
@@ -80,12 +81,12 @@ class Verdict:
     """How two tasks help each other.
 
     Args:
-        one, other: their names; empty in the oldest files.
-        condition: the paper's 1 or 3; ``one way`` for its Condition 2 and that one's mirror, of which ``words`` say
-            which task helps; old files have names for these two that depended on the order of tasks.
+        one, other: names of the two tasks; empty in the oldest files.
+        condition: Condition 1 or 3 of the paper; ``one way`` for its Condition 2 and the mirror case, where ``words``
+            say which task helps. Old files have names for these two that depended on the order of tasks.
         words: the same in words.
-        seeds_needed: that a new study takes to settle what is undetermined, were mean and deviation to stay; 0 where
-            nothing is, None for more than a thousand, or where one seed tells nothing of the deviation.
+        seeds_needed: number of seeds with which a new study would determine the rest, given the same mean and
+            deviation; 0 where all is determined, None for more than a thousand or an unknown deviation (one seed).
     """
 
     one: str = ""
@@ -97,12 +98,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Where a task's pseudo-labels should come from.
+    """The recommended source of a task's pseudo-labels.
 
     Args:
-        inputs: what the teacher sees; None for no pseudo-labels.
+        inputs: inputs of the teacher; None for no pseudo-labels.
         keep: as ``pseudo.TASK.keep``.
-        why: in words.
+        why: the reason, in words.
     """
 
     inputs: list[str] | None
@@ -111,29 +112,29 @@ class Recommendation:
 
     @property
     def origin(self) -> str:
-        """The teacher, and why."""
-        how = f"from a teacher that sees {' + '.join(self.inputs)}" if self.inputs else "none"
-        return f"{how} ({self.why})"
+        """The teacher and the reason, in words."""
+        source = f"from a teacher that sees {' + '.join(self.inputs)}" if self.inputs else "none"
+        return f"{source} ({self.why})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Affinity:
-    """One file. Of what was measured only ``recommended`` must be there; what has a default is not in the files of all
-    versions.
+    """The content of an ``affinity.json``. Only ``recommended`` is required; fields with a default are missing in the
+    files of some versions.
 
     Args:
-        config, overrides: the call.
-        manifest: its hash.
-        backbone, pretrained, size, crop, steps, samples_seen, validation_frames: as :class:`trainer.runs.result.Result`
-            has them.
-        samples: frames that the networks trained on.
-        split: what they were judged on: training frames set aside, or validation frames as in all files that do not
-            say.
-        level: confidence of the intervals and of all verdicts together.
+        config, overrides: configuration and overrides of the call.
+        manifest: hash of the data set's manifest.
+        backbone, pretrained, size, crop, steps, samples_seen, validation_frames: as in
+            :class:`trainer.runs.result.Result`.
+        samples: number of frames that the networks trained on.
+        split: the frames they were evaluated on: ``dev``, training frames set aside, or ``val``, validation frames,
+            as in all files without this field.
+        level: confidence level of the intervals, and of all verdicts together.
         least: the smallest relative gain that counts as help.
-        scores, gains, verdicts: of every network and task, ordered pair of tasks, pair of tasks.
-        recommended: by task.
-        looks: with how many seeds the same was judged before; None in files that are older than this note.
+        scores, gains, verdicts: one for each network and task, ordered pair of tasks, and pair of tasks.
+        recommended: recommendations by task.
+        looks: numbers of seeds with which the same study was judged before; None in files from before this field.
     """
 
     config: str = ""
@@ -161,23 +162,24 @@ class Affinity:
     looks: list[int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What the file holds."""
+        """Return the content of the file as JSON values."""
         return to_json(self)
 
     @classmethod
-    def from_json(cls, entry: Any, file: str | Path | None = None, hint: str = _CURE) -> "Affinity":
-        """What :meth:`to_json` gave, or an older version wrote.
+    def from_json(cls, entry: Any, file: str | Path | None = None, hint: str = _HINT) -> "Affinity":
+        """Read the output of :meth:`to_json`, also of an older version.
 
         Raises:
-            UserError: when it is something else, naming the key.
+            UserError: when it is anything else, naming the key.
         """
         if isinstance(entry, Mapping) and isinstance(entry.get("recommended"), Mapping):
-            entry = {**entry, "recommended": {task: _renewed(each) for task, each in entry["recommended"].items()}}
+            recommended = {task: _rename_options(value) for task, value in entry["recommended"].items()}
+            entry = {**entry, "recommended": recommended}
         return from_json(cls, entry, "is not a task affinity", file, hint)
 
     @classmethod
-    def read(cls, file: str | Path, hint: str = _CURE) -> "Affinity":
-        """The affinity in a file.
+    def read(cls, file: str | Path, hint: str = _HINT) -> "Affinity":
+        """Read the affinity in a file.
 
         Raises:
             UserError: when it is missing or damaged.
@@ -185,14 +187,14 @@ class Affinity:
         return cls.from_json(read_json(file, hint), file, hint)
 
 
-def located(folder: Path) -> Path:
-    """The file of a folder: that of before where there is no newer one."""
-    before = folder / BEFORE
-    return before if before.exists() and not (folder / NAME).exists() else folder / NAME
+def affinity_file(folder: Path) -> Path:
+    """Return the path of a folder's affinity file: under its old name where only that one exists."""
+    old = folder / OLD_NAME
+    return old if old.exists() and not (folder / NAME).exists() else folder / NAME
 
 
-def _renewed(recommendation: Any) -> Any:
-    """With ``keep``, where a threshold stood once."""
-    with suppress(TypeError, ValueError, UserError):  # of another form, which is refused with the rest
-        return renewed({"pseudo": {"": {**recommendation}}})["pseudo"][""]
+def _rename_options(recommendation: Any) -> Any:
+    """Return a recommendation with ``keep`` in place of the threshold that older versions wrote."""
+    with suppress(TypeError, ValueError, UserError):  # a malformed entry is refused later, with the rest of the file
+        return rename_old_options({"pseudo": {"": {**recommendation}}})["pseudo"][""]
     return recommendation

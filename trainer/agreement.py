@@ -1,4 +1,4 @@
-"""That several ranks train one network: a launch that was understood in another way trains several side by side."""
+"""Checks that all ranks train one network: a misunderstood launch would train several of them side by side."""
 
 import torch
 from accelerate import Accelerator
@@ -9,9 +9,9 @@ from trainer.engine.base import Engine
 from trainer.model.norm import Statistics
 
 
-def check_reached(engine: Engine) -> None:
+def check_gradients(engine: Engine) -> None:
     """Make sure, before the first step of several ranks, that every parameter has a gradient: where one has none, DDP
-    leaves those of others apart.
+    does not reduce the gradients of some others over the ranks.
 
     Raises:
         UserError: the same on all ranks.
@@ -21,14 +21,14 @@ def check_reached(engine: Engine) -> None:
     unused = [name for name, p in engine.plain.named_parameters() if p.requires_grad and p.grad is None]
     if unused:
         names = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
-        what = f"{name_of(engine.plain)} has parameters that no prediction follows from: {names}"
+        message = f"{name_of(engine.plain)} has parameters that no prediction follows from: {names}"
         hint = "several ranks cannot train them: use them in forward, take them out, or set requires_grad to False"
-        raise UserError(what, key="model.name", hint=hint)
+        raise UserError(message, key="model.name", hint=hint)
 
 
 def check_ranks(engine: Engine, statistics: Statistics, process: Accelerator) -> None:
-    """Make sure that the ranks are those that were started, and hold the same network: a launch that accelerate
-    understood in another way trains several networks that know nothing of each other.
+    """Make sure that the ranks are those that were started, and hold the same network: if accelerate misunderstands a
+    launch, it trains several independent networks.
 
     Raises:
         UserError: the same on all ranks.
@@ -36,9 +36,9 @@ def check_ranks(engine: Engine, statistics: Statistics, process: Accelerator) ->
     rank = process.process_index
     parameters = [p.detach() for p in engine.network.parameters() if not engine.sharded]
     bits = [tensor.view(torch.int32).sum(dtype=torch.int64) for tensor in [*parameters, statistics.flat]]
-    mine = torch.stack([torch.full_like(bits[0], rank), torch.stack(bits).sum()])
-    ranks, sums = process.gather(mine[None]).T.tolist()
+    checksum = torch.stack([torch.full_like(bits[0], rank), torch.stack(bits).sum()])
+    ranks, sums = process.gather(checksum[None]).T.tolist()
     if ranks != list(range(process.num_processes)) or len(set(sums)) > 1:
-        what = f"after a step, ranks {ranks} hold networks that differ (their bits add up to {sums})"
-        hint = "launch with one of configs/engine, one process a device"
-        raise UserError(what, key="launch", hint=hint)
+        message = f"after a step, ranks {ranks} hold networks that differ (their bits add up to {sums})"
+        hint = "launch with one of configs/engine, one process per device"
+        raise UserError(message, key="launch", hint=hint)

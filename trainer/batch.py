@@ -1,4 +1,4 @@
-"""What a micro-batch looks like, and how frames become one."""
+"""A micro-batch, and the collation of frames into one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Batch:
     """A micro-batch of B frames.
 
     Args:
-        rgb: uint8 ``(B, 3, H, W)``, in memory as ``channels_last``.
-        labels: by task, in the form :func:`trainer.losses.loss_sums` takes; frames without a label hold "no label".
+        rgb: uint8 ``(B, 3, H, W)``, ``channels_last`` in memory.
+        labels: by task, in the form that :mod:`trainer.losses` takes; frames without a label hold "no label".
         keys: of the frames, in position order.
     """
 
@@ -36,7 +36,7 @@ class Batch:
         return Batch(self.rgb.pin_memory(), labels, self.keys)
 
     def inputs(self, names: Sequence[str], memory_format: torch.memory_format) -> dict[str, torch.Tensor]:
-        """What the network takes: RGB as floats in 0..1, labels as they are."""
+        """Return the network's inputs: RGB as floats in 0..1, labels unchanged."""
         tensors = {name: self.labels[name] for name in names if name != "rgb"}
         if "rgb" in names:
             tensors["rgb"] = self.rgb.to(torch.float32, memory_format=memory_format).div_(255)
@@ -44,13 +44,13 @@ class Batch:
 
 
 class Collate:
-    """Frames → :class:`Batch`, with "no label" where a frame has none.
+    """Collates frames into a :class:`Batch`, with "no label" where a frame lacks one.
 
     Args:
         labels: every task that may appear, as an input or a target.
-        file_of: finds the shard of a key, for errors.
-        planes: the arrays beside pseudo-labels, each with its channels; frames without them weigh fully and have no
-            soft label.
+        file_of: returns the shard that holds a key, for error messages.
+        planes: number of channels of each array beside pseudo-labels; frames without them have full weight and no soft
+            label.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class Collate:
         sizes = [tuple(tensors["rgb"].shape[-2:]) for _, tensors in samples]
         size = sizes[0]
         if len(set(sizes)) > 1:
-            key = next(key for key, other in zip(keys, sizes, strict=True) if other != size)
-            what = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(set(sizes)))
+            key = next(key for key, other_size in zip(keys, sizes, strict=True) if other_size != size)
+            message = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(set(sizes)))
             hint = "set data.size or data.crop to HEIGHTxWIDTH"
-            raise UserError(what, file=self.file_of(key) if self.file_of else None, key=key, hint=hint)
+            raise UserError(message, file=self.file_of(key) if self.file_of else None, key=key, hint=hint)
         rgb = torch.stack([tensors["rgb"].permute(1, 2, 0) for _, tensors in samples]).permute(0, 3, 1, 2)
-        batch = {}
+        labels = {}
         for task in self.labels:
-            nothing = learning(task).blank(*size)
-            batch[task.name] = torch.stack([tensors.get(task.name, nothing) for _, tensors in samples])
+            blank = learning(task).blank(*size)
+            labels[task.name] = torch.stack([tensors.get(task.name, blank) for _, tensors in samples])
         for name, channels in self.planes.items():
-            nothing = no_plane(name, channels, *size)
-            batch[name] = torch.stack([tensors.get(name, nothing) for _, tensors in samples])
-        return Batch(rgb, batch, keys)
+            blank = no_plane(name, channels, *size)
+            labels[name] = torch.stack([tensors.get(name, blank) for _, tensors in samples])
+        return Batch(rgb, labels, keys)

@@ -1,4 +1,4 @@
-"""What a run keeps of its network: checkpoints to continue from, and exported networks."""
+"""The files that a run keeps of its network: checkpoints to continue from, and exported networks."""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from trainer.measurement import DEFAULT
 from trainer.model.architecture import Architecture
 from trainer.overlap import Background
 from trainer.parsing import parse_every
-from trainer.progress import say
+from trainer.progress import log
 from trainer.runs import checkpoint
 from trainer.runs.lease import Lease
 from trainer.runs.records import Records
@@ -31,14 +31,14 @@ class Checkpointer:
         updater: of the network; checkpoints hold its state.
         process: this rank among the others.
         options: when checkpoints are written, and how many are kept.
-        architecture: of the network, which exported ones name; None for one of another origin.
-        data: what it learns from: exported networks name the size of its frames.
-        measured: what validation says of how it measures; None without one.
+        architecture: of the network, stored with exported networks; None for a network that has none.
+        data: the training data; the size of its frames is stored with exported networks.
+        validation_facts: how validation measures, as JSON values; None without validation.
 
     Attributes:
-        best: the best validation figure so far, of those measured so.
-        every: steps between checkpoints; 0 where the clock decides.
-        lease: on the run's folder, without which nothing gets its final name.
+        best: the best validation figure so far, among those measured in this way.
+        every: steps between checkpoints; None where the clock decides.
+        lease: on the run's folder; no file gets its final name without it.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Checkpointer:
         *,
         architecture: Architecture | None,
         data: TrainingData,
-        measured: Mapping[str, Any] | None,
+        validation_facts: Mapping[str, Any] | None,
     ) -> None:
         self.out, self.updater, self.process, self.keep = out, updater, process, options.keep
-        self.architecture, self.data, self.measured = architecture, data, measured
+        self.architecture, self.data, self.validation_facts = architecture, data, validation_facts
         self.every, self.seconds = parse_every(options.every)
         self.best: float | None = None
         self.lease: Lease | None = None
-        self.saved, self.saved_step = time.monotonic(), -1
+        self.saved_at, self.saved_step = time.monotonic(), -1
         self.writer = Background(limit=1)
 
     @property
@@ -66,14 +66,14 @@ class Checkpointer:
 
     @property
     def overdue(self) -> bool:
-        """Whether this rank's clock asks for a checkpoint."""
-        return self.seconds is not None and time.monotonic() - self.saved > self.seconds
+        """Whether a checkpoint is due by this rank's clock."""
+        return self.seconds is not None and time.monotonic() - self.saved_at > self.seconds
 
     def resume(self) -> int:
         """Load the newest whole checkpoint, if there is one.
 
         Returns:
-            The steps that it has done.
+            The number of its finished steps, 0 without a checkpoint.
         """
         main = self.process.is_main_process
         if main:
@@ -83,34 +83,34 @@ class Checkpointer:
             return 0
         state = checkpoint.read(path, self.updater.shapes)
         self.updater.load(state)
-        best, measured = state.best, self.measured
-        if best and measured is not None and DEFAULT.to_json() | best == {"value": best["value"], **measured}:
+        best, facts = state.best, self.validation_facts
+        if best and facts is not None and DEFAULT.to_json() | best == {"value": best["value"], **facts}:
             self.best = best["value"]
         if main:
-            say(f"continuing {self.out} at step {state.step}")
+            log(f"continuing {self.out} at step {state.step}")
         return state.step
 
     def save(self, step: int, records: Records | None) -> None:
-        """Write a checkpoint while training goes on, or wait for the one that is being written; to be called by all
+        """Write a checkpoint in the background, after waiting for one that is still being written; to be called by all
         ranks.
 
         Args:
-            records: of the run, on the first rank: what lies before a checkpoint is never written again.
+            records: of the run, on the first rank; synced first, since what precedes a checkpoint is not rewritten.
         """
         if step == self.saved_step:
             return
         state = self.updater.state(step)
-        self.saved, self.saved_step = time.monotonic(), step
+        self.saved_at, self.saved_step = time.monotonic(), step
         if state:
-            if self.best is not None and self.measured is not None:
-                state.best = {"value": self.best, **self.measured}
+            if self.best is not None and self.validation_facts is not None:
+                state.best = {"value": self.best, **self.validation_facts}
             if records:
                 records.sync()
             self.writer.submit(partial(checkpoint.save, self.folder, state, self.keep, self.check_lease))
 
     def export(self, name: str, step: int, **facts: object) -> None:
-        """Write the network as it is used, as ``checkpoints/NAME``; to be called by all ranks."""
-        with self.updater.to_be_used():
+        """Export the network, with its averaged weights if any, as ``checkpoints/NAME``; to be called by all ranks."""
+        with self.updater.averaged_weights():
             weights = self.updater.engine.weights()
         if self.process.is_main_process:
             weights = {key: tensor for key, tensor in weights.items() if not key.startswith("weighting.")}
@@ -122,7 +122,7 @@ class Checkpointer:
         """Make sure that this process still holds the folder.
 
         Raises:
-            LeaseLost: when another does.
+            LeaseLost: when another process does.
         """
         if self.lease:
             self.lease.check()

@@ -1,4 +1,4 @@
-"""What :class:`trainer.trainer.Trainer` is made of, checked: components, not their names or paths."""
+"""Checks of the components that :class:`trainer.trainer.Trainer` is given."""
 
 from types import NoneType
 
@@ -10,7 +10,7 @@ from trainer.weighting import LossWeighting
 
 
 def check_components(data: object, val: object, weighting: object) -> None:
-    """Make sure that components are given, and not their names or paths.
+    """Make sure that components are given, not their names or paths.
 
     Raises:
         UserError: naming the argument.
@@ -21,6 +21,6 @@ def check_components(data: object, val: object, weighting: object) -> None:
         ("weighting", weighting, (LossWeighting, NoneType)),
     ):
         if not isinstance(value, kinds):
-            due = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-            due = due.replace("TrainingData", "ShardDataset or TrainingData")
-            raise UserError(f"is {value!r}, a {type(value).__name__}", key=name, hint=f"give a {due}")
+            expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+            expected = expected.replace("TrainingData", "ShardDataset or TrainingData")
+            raise UserError(f"is {value!r}, a {type(value).__name__}", key=name, hint=f"give a {expected}")

@@ -1,9 +1,9 @@
-"""Every option of an experiment: its type, its default, what it means and what is true of it, in one place.
+"""Every option of an experiment: its type, default, meaning and properties, in one place.
 
 A configuration file names only what differs from these defaults and from the file it ``inherits``;
-:mod:`trainer.configfile` reads it. ``tutelage config CONFIG`` prints the resolved whole. What else is true of an option
-than its type and meaning (choices, range, whether it decides a result) stands in :func:`trainer.option.option` beside
-its default, and nowhere else.
+:mod:`trainer.configfile` reads it. ``tutelage config CONFIG`` prints the resolved configuration. Further properties of
+an option (choices, range, whether it decides a result) are declared beside its default, with
+:func:`trainer.option.option`, and nowhere else.
 """
 
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ from typing import Any
 from trainer.definition import DPT, FPN, HRNET_W18_WIDTHS, MTINET, VERSION
 from trainer.option import option
 from trainer.parsing import (
-    each_once,
-    four_widths,
-    limits,
-    local,
+    check_limits,
+    check_local,
+    check_unique,
+    check_url,
+    check_widths,
+    check_zoom,
     parse_bytes,
     parse_every,
     parse_keep,
     parse_size,
-    url,
-    zoom_factors,
 )
 
 _CONFIDENCE = "a confidence of at least 0 and less than 1"
@@ -36,18 +36,18 @@ class Data:
     """Name of the data set in the folders of runs."""
     path: str = option("???", decides=False, path=True, measured=True)
     """Folder of the data set (the one that holds MANIFEST.json): a path, or a URL such as https:// or s3://."""
-    cache: str | None = option(None, decides=False, path=True, check=local)
+    cache: str | None = option(None, decides=False, path=True, check=check_local)
     """Folder on each node's own disk for shards of a URL, which its ranks and runs share; null: $TUTELAGE_CACHE, or the
     node's temporary folder in a Slurm job, or else ~/.cache/tutelage."""
     cache_size: str = option("50GB", decides=False, check=parse_bytes)
-    """Most that the cache may hold, in kB, MB, GB or TB; what is needed last is removed first."""
+    """Most that the cache may hold, in kB, MB, GB or TB; shards that are needed last are removed first."""
     size: str | None = option(None, check=parse_size, column="size", measured=True)
     """HEIGHTxWIDTH that frames are resized to when they are read; null keeps the stored size."""
     crop: str | None = option(None, check=parse_size, column="crop")
     """HEIGHTxWIDTH of the random window that training sees of a frame; null trains on whole frames."""
-    num_workers: int = option(1, least=0, decides=False, once="workers")
+    num_workers: int = option(1, least=0, decides=False, former="workers")
     """Threads of each rank that load frames ahead; 0 loads when they are needed."""
-    shuffle_window: int = option(32, least=1, once="window")
+    shuffle_window: int = option(32, least=1, former="window")
     """Shards whose samples are mixed with each other; each holds a file open."""
 
 
@@ -58,50 +58,50 @@ class Pseudo:
     teacher: str = option("???", path=True, by_name=True)
     """Configuration file of the teacher, relative to the file that names it."""
     inputs: list[str] | None = None
-    """Other inputs than the teacher's file names. It is then trained without pseudo-labels, in a run named after them,
-    so that a student's own file can describe its teacher."""
+    """Inputs of the teacher in place of those in its file. It is then trained without pseudo-labels, in a run named
+    after them, so that a student's own file can describe its teacher."""
     keep: int | float | str = option(0.9, check=parse_keep)
-    """The pixels that are learnt. A number is the paper's τ: those whose confidence is above it, which depth has where
-    its teacher labels with label.flip. all. A share, 50%: of each class its most confident pixels. Or a filter of your
-    own, my.module:name."""
+    """The pixels that are learnt. A number is the paper's τ: those whose confidence is above it (depth has a confidence
+    where its teacher labels with label.flip). all: every pixel. A share, 50%: the most confident pixels of each class.
+    Or a filter of your own, my.module:name."""
     target: str = option("hard", choices=("hard", "soft"))
     """hard: the most probable class is learnt. soft: the teacher's whole distribution, at every pixel that is kept."""
     weight: str = option("none", choices=("none", "confidence"))
-    """none: all pixels that are kept weigh the same. confidence: each weighs as much as its confidence."""
+    """none: all pixels that are kept have the same weight. confidence: each is weighted by its confidence."""
     holes: bool = False
-    """Learn from the teacher also what ground truth leaves open in the frames that have some, such as where a depth map
-    is sparse. Ground truth counts wherever there is any. Teachers then label all frames (label.frames)."""
+    """Learn from the teacher also where the ground truth of a frame has no label, such as in a sparse depth map. Ground
+    truth takes precedence wherever there is any. Teachers then label all frames (label.frames)."""
 
 
 @dataclass
 class Model:
     """The network."""
 
-    name: str = option(MTINET, choices=(MTINET, FPN, DPT), own=True, row=True)
+    name: str = option(MTINET, choices=(MTINET, FPN, DPT), custom=True, row=True)
     """mtinet: MTI-Net. fpn: a light feature pyramid. dpt: a vision transformer with the DPT decoder. Or a class of your
     own, my.module:Name."""
     backbone: str = option("hrnet_w18", column="backbone")
     """A timm model with features at strides 4, 8, 16 and 32; one is made for each input. For dpt: a vision transformer,
     such as vit_small_patch14_dinov2, one for all inputs."""
     pretrained: Any = option(False, path=True, column="pretrained")
-    """true: ImageNet weights from timm's hub; package: those of the pip package that has this backbone's; false: none;
-    a path: a local .safetensors file. RGB is normalised as the weights were trained."""
-    pretrained_inputs: list[str] | None = option(None, check=each_once)
-    """The inputs whose backbones start from the pretrained weights; null for all, [rgb] as the paper has it."""
+    """true: ImageNet weights from timm's hub; package: those of the pip package with this backbone's weights; false:
+    none; a path: a local .safetensors file. RGB is normalised as the weights were trained."""
+    pretrained_inputs: list[str] | None = option(None, check=check_unique)
+    """The inputs whose backbones start from the pretrained weights; null for all, [rgb] as in the paper."""
     start: str | None = option(None, path=True, inherited=False)
     """An exported network, such as RUN/checkpoints/last, that this one starts from, in place of `pretrained`: to
-    fine-tune it on other frames, or to train on. Heads of other tasks or classes start anew, which is said."""
+    fine-tune it on other frames, or to train on. Heads of other tasks or classes start anew, which is reported."""
     norm: str = option("batch", choices=("batch", "sync", "frozen"))
-    """Batch norm over a rank's micro-batch (batch), over that of all ranks (sync, on GPUs), or with the statistics that
-    the weights came with, which then stay (frozen)."""
+    """Batch norm over a rank's micro-batch (batch), over that of all ranks (sync, on GPUs), or with the statistics of
+    the initial weights, unchanged (frozen)."""
     decoder: str = option("mti", choices=("mti", "heads"), row=True)
     """Of mtinet. mti: MTI-Net's initial predictions, feature propagation and distillation, and a head for each task.
     heads: the heads alone."""
-    widths: list[int] | None = option(factory=lambda: list(HRNET_W18_WIDTHS), check=four_widths)
+    widths: list[int] | None = option(factory=lambda: list(HRNET_W18_WIDTHS), check=check_widths)
     """Of mtinet. Channels of the decoder at strides 4, 8, 16 and 32, by default HRNet-w18's; features of other widths
     are projected. null keeps the backbone's own, to which the decoder's size is quadratic."""
     version: int = option(VERSION, choices=tuple(range(1, VERSION + 1)))
-    """Of the definition of networks; 1 is that of runs without this option."""
+    """Version of the definition of networks; 1 is that of runs without this option."""
     fusion: str = option("add", choices=("add", "early"), inherited=False, row=True)
     """add: a backbone for each input, features added at each scale (FFM). early: RGB-D as four channels into one."""
 
@@ -112,15 +112,15 @@ class Loss:
 
     weights: dict[str, float] = field(default_factory=dict)
     """Weight of each task's loss; 1 where none is given."""
-    weighting: str = option("fixed", choices=("fixed", "uncertainty", "dwa"), own=True)
-    """fixed: by `weights` alone. uncertainty: and by a learnt uncertainty of each task (Kendall et al. 2018). dwa: and
-    by how fast each loss falls (Liu et al. 2019). Or a class of your own, my.module:Name."""
+    weighting: str = option("fixed", choices=("fixed", "uncertainty", "dwa"), custom=True)
+    """fixed: by `weights` alone. uncertainty: also by a learnt uncertainty of each task (Kendall et al. 2018). dwa:
+    also by how fast each loss falls (Liu et al. 2019). Or a class of your own, my.module:Name."""
     logit_adjustment: float = option(0.0, least=0)
-    """How far the loss of ground-truth classes makes up for their frequencies, 0 (not) to 1 (wholly): τ of Menon et al.
-    (2021). More rare classes are found, and fewer pixels are right."""
+    """How far the loss of ground-truth classes compensates for their frequencies, 0 (not) to 1 (fully): τ of Menon et
+    al. (2021). More rare classes are found, and fewer pixels are right."""
     soft_adjustment: float = option(0.0, least=0, inherited=False, row=True)
-    """The same for the frequencies of classes among soft labels, in a student's loss. It is less sure than its teacher,
-    and more often falls back on what is frequent."""
+    """The same for the frequencies of classes in soft labels, in a student's loss. A student is less certain than its
+    teacher, and falls back on frequent classes more often."""
     normalise: str = option("labelled", choices=("labelled", "all"), row=True, column="normalise")
     """labelled: divide by the labelled pixels of the global batch. all: by all its pixels, so that a missing label
     counts as a zero loss."""
@@ -132,13 +132,13 @@ class Loss:
 
 @dataclass
 class Augment:
-    """Random changes of training frames, the same for a frame's RGB and labels. The reference recipe for NYUDv2 flips,
+    """Random changes of training frames, the same for RGB and labels of a frame. The reference recipe for NYUDv2 flips,
     and zooms about the centre; windows at random places and colour jitter are additions."""
 
     flip: bool = True
     """Mirror every second frame."""
-    zoom: list[float] = option(factory=lambda: [1.0, 1.2, 1.5], check=zoom_factors)
-    """Factors of which one is drawn; depth is divided by it, inverse depth multiplied."""
+    zoom: list[float] = option(factory=lambda: [1.0, 1.2, 1.5], check=check_zoom)
+    """Factors of which one is drawn; depth is divided by it, inverse depth multiplied by it."""
     zoom_window: str = option("random", choices=("random", "centre"))
     """What a zoom enlarges. random: a window anywhere in the frame. centre: the centre of the frame, or of the crop."""
     jitter: float = option(0.2, least=0, most=1, wrong="is not a share")
@@ -159,14 +159,13 @@ class Train:
     """Passes over the frames of the experiment."""
     steps: int | None = option(None, least=1, column="steps")
     """Optimizer steps, instead of epochs."""
-    global_batch_size: int = option(8, least=1, once="global_batch")
+    global_batch_size: int = option(8, least=1, former="global_batch")
     """Frames of an optimizer step, over all ranks and accumulation steps."""
     pseudo_share: float | None = option(
         None, least=0, most=1, wrong="is not a share", give="0 to 1, or null", inherited=False, row=True
     )
-    """Share of frames with pseudo-labels in every global batch, for experiments that have any; null draws from all
-    frames alike."""
-    gradient_accumulation_steps: int = option(1, least=1, decides=False, once="accumulation")
+    """Share of frames with pseudo-labels in every global batch, if there are any; null draws from all frames alike."""
+    gradient_accumulation_steps: int = option(1, least=1, decides=False, former="accumulation")
     """Micro-batches of a step on each rank."""
     optimizer: str = option("adam", choices=("adam", "adamw"))
     """adam (weight decay as an L2 penalty, as in the reference recipe) or adamw (decoupled)."""
@@ -176,15 +175,15 @@ class Train:
     """Weight decay."""
     schedule: str = option("polynomial", choices=("polynomial", "cosine", "constant"))
     """polynomial: lr × (1 − step/steps)^0.9. cosine: half a cosine down to 0. constant."""
-    warmup_steps: int = option(0, least=0, once="warmup")
-    """Steps over which the learning rate rises linearly before the schedule's own factor counts."""
+    warmup_steps: int = option(0, least=0, former="warmup")
+    """Steps over which the learning rate rises linearly to the schedule's value."""
     max_grad_norm: float | None = option(
-        None, above=0, wrong="is not a norm", give="more than 0, or null for no limit", once="clip"
+        None, above=0, wrong="is not a norm", give="more than 0, or null for no limit", former="clip"
     )
     """Largest norm of the gradient; null for no limit."""
     ema: float | None = option(None, above=0, below=1, wrong="is not a decay", give=_DECAY)
-    """Decay at each step of an average of the weights (EMA), such as 0.999, which is evaluated, exported and labels in
-    their place; null for the weights themselves."""
+    """Decay at each step of an average of the weights (EMA), such as 0.999, which is evaluated, exported and used for
+    labelling in their place; null for the weights themselves."""
     precision: str = option("fp32", choices=("fp32", "bf16", "fp16"))
     """fp32, bf16 or fp16 (mixed precision)."""
     channels_last: bool = True
@@ -192,7 +191,7 @@ class Train:
     compile: bool = False
     """torch.compile the network."""
     timeout: int = option(600, least=30, decides=False)
-    """Seconds that a rank waits for the others before it gives up; 30 or more."""
+    """Seconds that a rank waits for the others before it gives up."""
     trace: bool = option(False, decides=False)
     """Write order.jsonl: the keys of every global batch, in position order."""
     log_every: int = option(10, least=1, decides=False)
@@ -204,21 +203,21 @@ class Evaluate:
     """Validation."""
 
     every: int = option(0, least=0)
-    """Epochs between evaluations while training, from which the best checkpoint is kept; 0 for none."""
+    """Epochs between evaluations during training, of which the best checkpoint is kept; 0 for none."""
     best: str = "semseg.miou"
-    """TASK.METRIC that the best checkpoint is best in."""
+    """TASK.METRIC by which the best checkpoint is chosen."""
     checkpoint: str = option("last", choices=("last", "best"))
-    """last or best: the one that the table shows, and that labels."""
+    """last or best: the one that the table shows, and that is used for labelling."""
     split: str = option("val", choices=("val", "dev"), inherited=False, measured=True)
     """val, or dev for the training frames that `dev` sets aside."""
-    batch_size: int = option(8, least=1, once="batch")
+    batch_size: int = option(8, least=1, former="batch")
     """Frames of a forward pass on each rank."""
     resolution: str = option("network", choices=("network", "label"), measured=True)
-    """network: labels are resized to the size that the network sees. label: the network's outputs are resized, before a
-    class is chosen, to the size that labels are stored in."""
-    range: dict[str, list[float]] = option(factory=dict, check=limits, measured=True)
-    """Least and greatest truth that is measured, by scalar task, in its unit: {depth: [0.001, 10]}. Predictions are
-    clamped into it. All truth where none is given."""
+    """network: labels are resized to the network's input size. label: the network's outputs are resized to the stored
+    size of labels, before a class is chosen."""
+    range: dict[str, list[float]] = option(factory=dict, check=check_limits, measured=True)
+    """Smallest and largest ground truth that is measured, by scalar task, in its unit: {depth: [0.001, 10]}.
+    Predictions are clamped to this range. By default all ground truth."""
     crop: str | None = option(None, choices=("eigen", None), measured=True)
     """eigen: scalar tasks are measured in the window of Eigen et al. for NYUDv2, [45:471, 41:601] of 480x640 and in
     proportion at other sizes. null: on whole frames."""
@@ -228,79 +227,80 @@ class Evaluate:
 class Label:
     """The teacher's labelling pass."""
 
-    batch_size: int = option(8, least=1, once="batch")
+    batch_size: int = option(8, least=1, former="batch")
     """Frames of a forward pass."""
     frames: str = option("missing", choices=("missing", "all"))
-    """missing: label the frames that do not show what is predicted. all: the others too, for students that learn
-    their `holes`."""
+    """missing: label frames that do not show the predicted label. all: label all, for students that learn `holes`."""
     flip: bool = False
-    """Label with the mean of what the network says of a frame and of its mirror image. Quantities and vectors then have
-    a confidence: how far the two agree."""
+    """Label with the mean of the network's outputs for a frame and for its mirror image. Quantities and vectors then
+    have a confidence: how far the two agree."""
     soft: int = option(4, least=0)
-    """How many classes of each pixel's distribution are stored, the most probable ones, for students that learn soft
-    labels; 0 stores none."""
+    """Number of classes of each pixel's distribution that are stored, the most probable ones, for students that learn
+    soft labels; 0 stores none."""
     soft_scale: int = option(2, least=1)
     """Soft labels are stored at this fraction of the frame's height and width."""
-    store: str | None = option(None, check=url)
-    """URL of a folder that the label shards are also written to when all are whole, such as
-    s3://bucket/labels/${experiment}/seed-${seed}; students read them there where the teacher's run is not at hand."""
+    store: str | None = option(None, check=check_url)
+    """URL of a folder that the label shards are also written to when all are complete, such as
+    s3://bucket/labels/${experiment}/seed-${seed}; students read them there where the teacher's run is not available."""
     threshold: float = option(0.9, least=0, below=1, wrong="is not a threshold", give=_CONFIDENCE)
-    """Confidence whose kept fraction is reported (all labels are stored); in hundredths."""
+    """Confidence, in hundredths, for which the fraction of pixels above it is reported; all labels are stored."""
 
 
 @dataclass
 class Checkpoint:
-    """What a run that is started again continues from."""
+    """Checkpoints, from which a run that is started again continues."""
 
     every: int | str = option(500, check=parse_every)
     """Optimizer steps between checkpoints, or minutes: 30m."""
     keep: int = option(2, least=1)
-    """How many are kept."""
+    """Number of checkpoints that are kept."""
 
 
 @dataclass
 class Run:
-    """Where a run is kept."""
+    """Folder of a run."""
 
-    root: str = option("runs", path=True, check=local)
+    root: str = option("runs", path=True, check=check_local)
     """Folder of all runs."""
-    path: str = option("${run.root}/${data.name}/${experiment}/seed-${seed}", path=True, inherited=False, check=local)
+    path: str = option(
+        "${run.root}/${data.name}/${experiment}/seed-${seed}", path=True, inherited=False, check=check_local
+    )
     """Folder of this run."""
 
 
 @dataclass
 class Config:
-    """One experiment: one network to be trained."""
+    """One experiment: one network to train."""
 
     experiment: str = option("???", inherited=False, column="experiment")
     """Name in tables and in the folders of runs; a file's own name if it gives none."""
     seed: int = option(0, least=0, below=2**63, column="seed")
-    """Everything random follows from it: budgets, order, augmentation, initial weights."""
-    inputs: list[str] = option(factory=lambda: ["rgb"], check=each_once, inherited=False, row=True, column="inputs")
+    """Seed of everything random: budgets, order, augmentation, initial weights."""
+    inputs: list[str] = option(factory=lambda: ["rgb"], check=check_unique, inherited=False, row=True, column="inputs")
     """What the network sees: rgb, and tasks whose labels are given as inputs."""
     tasks: list[str] = option(
-        factory=lambda: ["semseg", "depth"], check=each_once, inherited=False, row=True, column="tasks"
+        factory=lambda: ["semseg", "depth"], check=check_unique, inherited=False, row=True, column="tasks"
     )
     """What the network predicts."""
     frames: int | None = option(None, least=1)
-    """How many training frames there are, whatever labels they show; null for all."""
+    """Number of training frames, whatever labels they show; null for all."""
     labels: dict[str, int | None] = option(factory=dict, least=0, wrong="frames", row=True, column="budget")
-    """Budget: how many training frames may show each task's label; all where none is given, or null."""
+    """Budget: the number of training frames that may show each task's label; null, or no entry, for all."""
     assignment: str = option("nested", path=True, by_name=True, column="assignment")
     """Which of its labels a training frame shows, before the budgets. nested: all. one: exactly one. random: a random
-    part, at least one and not all. Or a file of lines KEY,TASK,TASK: what they say."""
+    subset, at least one and not all. Or a file that lists them in lines KEY,TASK,TASK."""
     val: int | None = option(None, least=1, decides=False, measured=True)
-    """How many validation frames are used; null for all."""
+    """Number of validation frames; null for all."""
     val_seed: int | None = option(0, least=0, below=2**63, decides=False, measured=True)
-    """What draws those `val` frames, the same for every seed of a table; null: each run's own seed, as in old runs."""
+    """Seed that draws those `val` frames, the same for all runs of a table; null: each run's own, as in old runs."""
     dev: int = option(0, least=0, measured=True)
     """Training frames set aside, outside every budget, to tune on (evaluate.split=dev)."""
     pseudo: dict[str, Pseudo] = option(factory=dict, inherited=False, row=True)
     """Pseudo-labels by task; or `pseudo: auto` for those that `tutelage affinity` recommends."""
-    affinity: str | None = option(None, path=True, decides=False, inherited=False, once="relation")
+    affinity: str | None = option(None, path=True, decides=False, inherited=False, former="relation")
     """The affinity.json that `pseudo: auto` follows; null for that of this data set."""
-    affinity_split: str = option("dev", choices=("dev", "val"), decides=False, inherited=False, once="relation_split")
-    """What it was judged on: dev frames, or val, the validation frames, which then judge the student as well."""
+    affinity_split: str = option("dev", choices=("dev", "val"), decides=False, inherited=False, former="relation_split")
+    """Frames it was judged on: dev, or val, the validation frames, on which the student is then evaluated as well."""
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     loss: Loss = option(factory=Loss, inherited=False)

@@ -1,5 +1,5 @@
-"""The meaning of every option, read from the strings that stand under the fields of :mod:`trainer.config`, and its
-default and what else it may be, read from the fields themselves."""
+"""Documentation of every option: its meaning, from the docstring under its field in :mod:`trainer.config`, and its
+default and valid values, from the field itself."""
 
 import ast
 import inspect
@@ -14,16 +14,16 @@ from trainer.option import TASK, facts
 
 
 def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
-    """Every dotted key and what it means; ``TASK`` stands for the name of any task."""
+    """Return the meaning of every option by dotted key, in which ``TASK`` stands for the name of any task."""
     texts, hints = _texts(schema), get_type_hints(schema)
     result: dict[str, str] = {}
-    for each in fields(schema):
-        hint: Any = hints[each.name]
+    for field in fields(schema):
+        hint: Any = hints[field.name]
         if is_dataclass(hint):
-            result |= documentation(hint, f"{prefix}{each.name}.")  # type: ignore[arg-type]
+            result |= documentation(hint, f"{prefix}{field.name}.")  # type: ignore[arg-type]
             continue
-        by_task = f"{prefix}{each.name}.TASK" if get_origin(hint) is dict else ""
-        result[by_task or prefix + each.name] = texts[each.name]
+        by_task = f"{prefix}{field.name}.TASK" if get_origin(hint) is dict else ""
+        result[by_task or prefix + field.name] = texts[field.name]
         for item in get_args(hint):
             if is_dataclass(item):
                 result |= documentation(item, f"{by_task}.")  # type: ignore[arg-type]
@@ -31,21 +31,21 @@ def documentation(schema: type = Config, prefix: str = "") -> dict[str, str]:
 
 
 def values_in_words(schema: type = Config) -> dict[str, str]:
-    """The default of every dotted key, and what else it may be where that is declared, such as ``1; 0 or more``."""
-    found, known = {}, documentation(schema)
-    for key, each in facts(schema).items():
+    """Return default and, where declared, valid values of every option by dotted key, such as ``1; 0 or more``."""
+    result, documented = {}, documentation(schema)
+    for key, entry in facts(schema).items():
         default = _default(schema, key.split("."))
-        if key in known:
-            found[key] = "; ".join(part for part in (default, each.allowed) if part)
-    return found
+        if key in documented:
+            result[key] = "; ".join(part for part in (default, entry.allowed) if part)
+    return result
 
 
 def _default(schema: Any, path: list[str]) -> str:
-    """What an option is where nobody says anything; empty of one that has to be given, and of what stands by task."""
+    """Return an option's default in words; empty for one that is required, and for entries by task."""
     name, *rest = path
     if name == TASK:
         return ""
-    declared = {each.name: each for each in fields(schema)}[name]
+    declared = {field.name: field for field in fields(schema)}[name]
     kind: Any = get_type_hints(schema)[name]
     if rest:
         inner = next(filter(is_dataclass, get_args(kind)), None) if rest[0] == TASK else kind
@@ -57,9 +57,9 @@ def _default(schema: Any, path: list[str]) -> str:
 
 
 def meaning(key: str | None) -> str:
-    """What an option means, as an error's hint; empty of a key that is none."""
-    for known, text in documentation().items():
-        if key and re.fullmatch(known.replace(".TASK", r"(\.\w+)?"), key):
+    """Return the meaning of an option as the hint of an error; empty for an unknown key."""
+    for option, text in documentation().items():
+        if key and re.fullmatch(option.replace(".TASK", r"(\.\w+)?"), key):
             return f"it means: {text}"
     return ""
 

@@ -1,7 +1,7 @@
-"""Configuration files: inheritance, ``key=value`` overrides, and errors that name the key and its hint.
+"""Configuration files: inheritance, ``key=value`` overrides, and errors that name the key and give a hint.
 
-A file is YAML in the form of :class:`trainer.config.Config`, with one key more: ``inherits: FILE`` (or a list of
-files, later ones win), relative to itself, or by the name of a shipped one (:mod:`trainer.shipped`).
+A file is YAML in the form of :class:`trainer.config.Config`, with one additional key: ``inherits: FILE`` (or a list of
+files, of which later ones win), relative to itself, or by the name of a shipped one (:mod:`trainer.shipped`).
 """
 
 import copy
@@ -17,28 +17,27 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from shards.errors import UserError
-from trainer.affinity import located
+from trainer.affinity import affinity_file
 from trainer.config import Config
 from trainer.configdocs import documentation, meaning
-from trainer.configtext import as_written, expand_home, home
-from trainer.configtext import override as typed_override
+from trainer.configtext import expand_home, expand_user, parse_override, restore_text
 from trainer.configvalues import COMMAND_LINE, check
-from trainer.definition import first_networks
+from trainer.definition import version_1_options
 from trainer.option import is_in, names
 from trainer.parsing import parse_keep
 from trainer.recommendation import AUTO, affinity_folder, pseudo_labels
-from trainer.renamed import new_spelling, renewed
+from trainer.renamed import new_spelling, rename_old_options
 from trainer.shipped import find, resolve
 
-_OF_THE_STUDENT = names(Config, lambda facts: not facts.inherited)
-"""Options that a student's command does not hand on to its teacher."""
+_STUDENT_ONLY = names(Config, lambda facts: not facts.inherited)
+"""Options that a teacher does not take over from its student's command."""
 _RESOLVED = {"experiment", "seed", "model", "frames", "val", "dev", "evaluate", "checkpoint", "run"}
-"""Keys that tell a run's resolved ``config.yaml``, which names all options of its time. One without ``val_seed`` is of
-a run whose own seed drew its validation frames, one without ``model.version`` of a network of version 1."""
+"""Keys by which a run's resolved ``config.yaml``, which names all options of its time, is recognised. Without
+``val_seed``, the run's own seed drew its validation frames; without ``model.version``, its network is of version 1."""
 _TEXT = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-"""Gives scalars as they are written."""
+"""Loads all scalars as text, as they are written."""
 NO_PSEUDO = "pseudo=null"
-"""The override that takes away a file's pseudo-labels."""
+"""The override that removes a file's pseudo-labels."""
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -52,7 +51,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         A resolved, read-only ``DictConfig`` in the form of :class:`trainer.config.Config`.
 
     Raises:
-        UserError: a missing file, an unknown key (with the nearest right one), a value that is missing, of the wrong
+        UserError: a missing file, an unknown key (with the closest valid one), a value that is missing, of the wrong
             type or out of range.
     """
     path = find(path)
@@ -61,18 +60,18 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
     for _, content in layers:
         if content.keys() >= _RESOLVED:
-            renewed(content)
+            rename_old_options(content)
             content.setdefault("val_seed", None)
             content.model.setdefault("version", 1)
-    given = {key for _, content in layers for key in flat(OmegaConf.to_container(content))}
+    written = {key for _, content in layers for key in flatten(OmegaConf.to_container(content))}
     labels = [(file, content.pop("pseudo", {})) for file, content in layers]
     for file, content in layers:
         _merge(config, content, file)
     if OmegaConf.is_missing(config, "experiment"):
         config.experiment = path.stem
     if config.model.version == 1:
-        for key, value in first_version(config.tasks).items():
-            if key not in given:
+        for key, value in version_1_defaults(config.tasks).items():
+            if key not in written:
                 OmegaConf.update(config, key, value)
     try:
         _merge_pseudo(config, labels, path)
@@ -88,26 +87,25 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return config  # a DictConfig, which looks like the dataclass
 
 
-def first_version(tasks: Sequence[str]) -> dict[str, Any]:
-    """What runs of networks of version 1 did, by options that came later and whose defaults do something else."""
-    return {"loss.deep_cells": 1} | flat({"model": first_networks(len(tasks))})
+def version_1_defaults(tasks: Sequence[str]) -> dict[str, Any]:
+    """Return, by dotted key, what runs of networks of version 1 did where the default of a later option differs."""
+    return {"loss.deep_cells": 1} | flatten({"model": version_1_options(len(tasks))})
 
 
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """The values of a nested mapping by their dotted keys."""
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the values of a nested mapping by dotted key."""
     if not isinstance(value, dict):
         return {prefix: value}
-    return {
-        k: v for name, of in value.items() for k, v in flat(of, f"{prefix}.{name}" if prefix else str(name)).items()
-    }
+    nested = (flatten(item, f"{prefix}.{name}" if prefix else str(name)) for name, item in value.items())
+    return {key: item for mapping in nested for key, item in mapping.items()}
 
 
 def teacher_call(config: Config, task: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """The configuration file and overrides of the teacher for one task's pseudo-labels.
+    """Return the configuration file and overrides of the teacher for one task's pseudo-labels.
 
-    The student's overrides hold for its teacher too, except those that make it another experiment.
+    The student's overrides also apply to its teacher, except those that would make it another experiment.
     """
-    file, inputs, overrides = config.pseudo[task].teacher, config.pseudo[task].inputs, shared(overrides)
+    file, inputs, overrides = config.pseudo[task].teacher, config.pseudo[task].inputs, shared_overrides(overrides)
     if any(entry.holes for entry in config.pseudo.values()):
         overrides.append("label.frames=all")
     if inputs:  # the student's own file
@@ -116,41 +114,41 @@ def teacher_call(config: Config, task: str, overrides: Sequence[str]) -> tuple[s
     return file, overrides
 
 
-def shared(overrides: Iterable[str]) -> list[str]:
-    """The overrides that a teacher takes over from its student's command."""
-    return [override for override in overrides if not is_in(override.partition("=")[0], _OF_THE_STUDENT)]
+def shared_overrides(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides that a teacher takes over from its student's command."""
+    return [override for override in overrides if not is_in(override.partition("=")[0], _STUDENT_ONLY)]
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved configuration as YAML."""
+    """Return the resolved configuration as YAML."""
     return OmegaConf.to_yaml(config, resolve=True)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """The resolved configuration as JSON values."""
+    """Return the resolved configuration as JSON values."""
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
 def read_yaml(path: Path, hint: str) -> Any:
-    """What a configuration file says, as it stands there.
+    """Read a configuration file, unmerged and with text as it is written.
 
     Raises:
-        FileNotFoundError: when there is none.
-        UserError: when it is no YAML, with the given hint.
+        FileNotFoundError: when it does not exist.
+        UserError: when it is not valid YAML, with the given hint.
     """
     try:
         value = OmegaConf.to_container(OmegaConf.load(path))
         with path.open(encoding="utf-8") as file:
-            return as_written(value, yaml.load(file, _TEXT))
+            return restore_text(value, yaml.load(file, _TEXT))
     except FileNotFoundError:
         raise
     except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
         raise UserError(f"is not a configuration ({_first_line(error)})", file=path, hint=hint) from error
 
 
-def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]:
-    """A file's ancestors and itself, the oldest first."""
-    if path.resolve() in heirs:
+def _chain(path: Path, descendants: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]:
+    """Return a file's ancestors and the file itself, the oldest first."""
+    if path.resolve() in descendants:
         raise UserError("inherits itself", file=path, key="inherits", hint="break the circle")
     content = read_yaml(path, "correct it")
     if not isinstance(content, dict):
@@ -161,11 +159,11 @@ def _chain(path: Path, heirs: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]
         raise UserError(f"{inherits!r} names no file", file=path, key="inherits", hint="name one file or a list")
     chain = []
     for name in ancestors:
-        chain += _chain(find(name, path.parent), (*heirs, path.resolve()))
+        chain += _chain(find(name, path.parent), (*descendants, path.resolve()))
     pseudo = content.get("pseudo")
     for entry in pseudo.values() if isinstance(pseudo, dict) else ():
         if isinstance(entry, dict) and isinstance(entry.get("teacher"), str):
-            teacher = home(entry["teacher"], path, "pseudo")
+            teacher = expand_user(entry["teacher"], path, "pseudo")
             entry["teacher"] = str(resolve(teacher, path.parent))  # relative to the file that names it
     return [*chain, (path, OmegaConf.create(content))]
 
@@ -175,7 +173,7 @@ def _parse(override: str) -> DictConfig:
     if not equals or not key:
         raise UserError(f"{override!r} is not an override", file=COMMAND_LINE, hint="write key=value")
     try:
-        return typed_override(key, written)
+        return parse_override(key, written)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         hint = "write a YAML value, quoted if need be"
         raise UserError(_first_line(error), file=COMMAND_LINE, key=key, hint=hint) from error
@@ -183,68 +181,68 @@ def _parse(override: str) -> DictConfig:
 
 @cache
 def defaults() -> Any:
-    """Every option's default, which nobody changes: to copy it takes less time than to make it."""
+    """Return every option's default. Callers must not change it; copying it is faster than building it."""
     return OmegaConf.structured(Config)
 
 
 def _merge(config: Any, content: DictConfig, file: str | Path) -> None:
-    """Change a configuration by what a file says."""
+    """Merge the content of a file into a configuration."""
     try:
         config.merge_with(content)
     except ConfigKeyError as error:
-        key = str(error.full_key or error.key)
-        near = _near(key)
-        hint = f"did you mean {near[0]}?" if near else "see `tutelage config --keys`"
-        hint = new_spelling(key, content, "=" if file == COMMAND_LINE else ": ") or hint
-        raise UserError("is no such option", file=file, key=key, hint=hint) from None
-    except (OmegaConfBaseException, TypeError) as error:  # it has no error of its own for a list in a mapping's place
-        place = getattr(error, "full_key", None)
-        if place and "is not a ListConfig" in str(error):
-            hint = f"write {place}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, place)}]"
-            raise UserError("is not a list", file=file, key=place, hint=hint) from None
-        what, hint = _in_plain_words(error), meaning(place) or "correct the value"
-        if place and place.startswith("pseudo.") and "not a section" in what:
-            hint = f"write {place}: {{teacher: FILE}}"
-        raise UserError(what, file=file, key=place, hint=hint) from None
+        name = str(error.full_key or error.key)
+        suggestions = _suggest(name)
+        hint = f"did you mean {suggestions[0]}?" if suggestions else "see `tutelage config --keys`"
+        hint = new_spelling(name, content, "=" if file == COMMAND_LINE else ": ") or hint
+        raise UserError("is no such option", file=file, key=name, hint=hint) from None
+    except (OmegaConfBaseException, TypeError) as error:  # a TypeError where a list stands in place of a mapping
+        key = getattr(error, "full_key", None)
+        if key and "is not a ListConfig" in str(error):
+            hint = f"write {key}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, key)}]"
+            raise UserError("is not a list", file=file, key=key, hint=hint) from None
+        message, hint = _in_plain_words(error), meaning(key) or "correct the value"
+        if key and key.startswith("pseudo.") and "not a section" in message:
+            hint = f"write {key}: {{teacher: FILE}}"
+        raise UserError(message, file=file, key=key, hint=hint) from None
 
 
 def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path) -> None:
-    """Pseudo-labels come last, since ``auto`` depends on the rest. What stands after it changes what it stands for;
-    null takes away all that stands before."""
-    named = config.affinity
-    gone = [number for number, (_, labels) in enumerate(layers) if labels is None]
-    if gone:
-        named, config.affinity, layers = None, None, layers[gone[-1] + 1 :]
+    """Merge the ``pseudo`` sections, after all others since ``auto`` depends on them. Later layers change what ``auto``
+    stands for; null discards all earlier layers."""
+    affinity = config.affinity
+    discarding = [number for number, (_, labels) in enumerate(layers) if labels is None]
+    if discarding:
+        affinity, config.affinity, layers = None, None, layers[discarding[-1] + 1 :]
     for file, labels in layers:
         if labels == AUTO:
-            config.pseudo, config.affinity = {}, named or str(located(affinity_folder(config)))
+            config.pseudo, config.affinity = {}, affinity or str(affinity_file(affinity_folder(config)))
             labels = pseudo_labels(config.affinity, path, list(config.tasks), config.affinity_split)
         _merge(config, OmegaConf.create({"pseudo": labels}), file)
 
 
-def _known_keys(wrong: str) -> list[str]:
-    """All options and the sections they stand in, for the task that a mistyped key names."""
-    task = wrong.split(".")[1] if wrong.startswith("pseudo.") else "TASK"
+def _known_keys(mistyped: str) -> list[str]:
+    """Return all options and their sections, for the task that a mistyped key names."""
+    task = mistyped.split(".")[1] if mistyped.startswith("pseudo.") else "TASK"
     keys = [key.replace("TASK", task) for key in documentation()]
     return keys + sorted({key.rpartition(".")[0] for key in keys} - {""})
 
 
-def _near(wrong: str) -> list[str]:
-    """The option that somebody may have meant: of a similar name, or called so in some section."""
-    known, last = _known_keys(wrong), wrong.rpartition(".")[2]
-    by_end = {key.rpartition(".")[2]: key for key in known}
-    similar = difflib.get_close_matches(wrong, known, 1, cutoff=0.7)
+def _suggest(mistyped: str) -> list[str]:
+    """Return the option that was probably meant: one with a similar dotted name, or with this name in any section."""
+    keys, last = _known_keys(mistyped), mistyped.rpartition(".")[2]
+    by_end = {key.rpartition(".")[2]: key for key in keys}
+    similar = difflib.get_close_matches(mistyped, keys, 1, cutoff=0.7)
     return similar or [by_end[end] for end in difflib.get_close_matches(last, by_end, 1, cutoff=0.7)]
 
 
 def _in_plain_words(error: Exception) -> str:
-    """What is wrong with a value, without the terms of omegaconf."""
+    """Describe what is wrong with a value without omegaconf's terms."""
     text = _first_line(error)
-    if found := re.search(r"Value (.*) of type '.*' could not be converted to (\w+)", text):
+    if match := re.search(r"Value (.*) of type '.*' could not be converted to (\w+)", text):
         kinds = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
-        return f"{found[1]} is not {kinds.get(found[2], found[2])}"
-    if found := re.search(r"(\w+) is not a subclass of \w+\. value: (.*)", text):
-        return f"{found[2]} is a {found[1]}, not a section of options"
+        return f"{match[1]} is not {kinds.get(match[2], match[2])}"
+    if match := re.search(r"(\w+) is not a subclass of \w+\. value: (.*)", text):
+        return f"{match[2]} is a {match[1]}, not a section of options"
     return text
 
 

@@ -1,7 +1,7 @@
-"""Text in configurations: an option that is text keeps what was written, whatever YAML would read in it.
+"""Text in configurations: an option of type text keeps what was written, whatever YAML would make of it.
 
-YAML takes ``007``, ``1e-4``, ``no``, ``12:30`` and ``2024_01_05`` for numbers and booleans, and ``#`` for a comment.
-Where the type of an option (:mod:`trainer.config`) is text, that is a name or a path and stays as it was written.
+YAML reads ``007``, ``1e-4``, ``no``, ``12:30`` and ``2024_01_05`` as numbers and booleans, and ``#`` as a comment.
+Where the type of an option (:mod:`trainer.config`) is text, the value is a name or a path and stays as it was written.
 """
 
 import types
@@ -19,24 +19,24 @@ from trainer.option import values
 _NULL = ("", "~", "null", "Null", "NULL")
 
 
-def as_written(value: Any, text: Any, kind: Any = Config) -> Any:
-    """YAML values with the text of those that are text by their type; keys are always text.
+def restore_text(value: Any, text: Any, kind: Any = Config) -> Any:
+    """Return YAML values in which those of type text are as they were written; keys are always text.
 
     Args:
         value: as YAML reads it.
-        text: the same document, of which nothing but the structure was read (``yaml.BaseLoader``).
+        text: the same document with all scalars as text (``yaml.BaseLoader``).
         kind: the type of the value, a dataclass or any annotation.
     """
     kinds = _alternatives(kind)
     if isinstance(value, dict) and isinstance(text, dict):
         names = list(text) if len(text) == len(value) and "<<" not in text else [str(name) for name in value]
         return {
-            name: as_written(of, text.get(name), _inside(kinds, name))
-            for name, of in zip(names, value.values(), strict=True)
+            name: restore_text(item, text.get(name), _inside(kinds, name))
+            for name, item in zip(names, value.values(), strict=True)
         }
     if isinstance(value, list) and isinstance(text, list):
-        inner = next((get_args(each)[0] for each in kinds if get_origin(each) is list), None)
-        return [as_written(of, its, inner) for of, its in zip(value, text, strict=True)]
+        inner = next((get_args(alternative)[0] for alternative in kinds if get_origin(alternative) is list), None)
+        return [restore_text(item, item_text, inner) for item, item_text in zip(value, text, strict=True)]
     if isinstance(text, str) and not isinstance(value, str) and value is not None:
         any_text = Any in kinds and not isinstance(value, bool)
         if any_text or (str in kinds and not isinstance(value, tuple(k for k in kinds if isinstance(k, type)))):
@@ -44,11 +44,11 @@ def as_written(value: Any, text: Any, kind: Any = Config) -> Any:
     return value
 
 
-def override(key: str, written: str) -> DictConfig:
-    """What ``key=written`` on a command line means.
+def parse_override(key: str, written: str) -> DictConfig:
+    """Parse ``key=written`` of a command line.
 
     Raises:
-        yaml.YAMLError, omegaconf.errors.OmegaConfBaseException: when it is not YAML where it has to be.
+        yaml.YAMLError, omegaconf.errors.OmegaConfBaseException: when it is not YAML, for options that are not text.
     """
     kind: Any = Config
     for name in key.replace("[", ".").replace("]", "").split("."):
@@ -62,43 +62,43 @@ def override(key: str, written: str) -> DictConfig:
     value = OmegaConf.to_container(content)
     for name in _parts(value, key):
         value = value[name]  # type: ignore[index]
-    typed = as_written(value, yaml.load(written, yaml.BaseLoader), kind)
+    typed = restore_text(value, yaml.load(written, yaml.BaseLoader), kind)
     if typed != value or type(typed) is not type(value):
         OmegaConf.update(content, key, typed, merge=False)
     return content
 
 
 def expand_home(config: Any, path: str | Path) -> None:
-    """Put the home folder in place of ``~`` at the beginning of every path of a resolved configuration.
+    """Replace ``~`` at the beginning of every path in a resolved configuration by the home folder.
 
     Raises:
-        UserError: for ``~NAME`` of a user that there is not.
+        UserError: for ``~NAME`` of a user that does not exist.
     """
     for key, value, facts in [*values(Config, config)]:
         if facts.path and isinstance(value, str) and value.startswith("~"):
-            OmegaConf.update(config, key, home(value, path, key))
+            OmegaConf.update(config, key, expand_user(value, path, key))
 
 
-def home(value: str, file: str | Path | None = None, key: str | None = None) -> str:
-    """A path with its user's home folder in place of ``~``.
+def expand_user(value: str, file: str | Path | None = None, key: str | None = None) -> str:
+    """Return a path with the user's home folder in place of ``~``.
 
     Raises:
-        UserError: for ``~NAME`` of a user that there is not.
+        UserError: for ``~NAME`` of a user that does not exist.
     """
     try:
         return str(Path(value).expanduser())
     except RuntimeError:
         hint = "write ./~ for a folder of that name"
-        raise UserError(f"{value} names a home folder that there is not", file=file, key=key, hint=hint) from None
+        raise UserError(f"{value} names a home folder that does not exist", file=file, key=key, hint=hint) from None
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one."""
+    """Return the types of a union, or the single type."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
 def _inside(kinds: tuple[Any, ...], name: str) -> Any:
-    """The type of what stands under a name in a value of one of these types; None where that is not known."""
+    """Return the type of the entry of this name in a value of one of these types; None where that is unknown."""
     for kind in kinds:
         if is_dataclass(kind):
             return get_type_hints(kind).get(name)
@@ -108,7 +108,7 @@ def _inside(kinds: tuple[Any, ...], name: str) -> Any:
 
 
 def _parts(value: Any, key: str) -> list[Any]:
-    """The keys that lead to an override's value in the nested mapping that holds nothing else."""
+    """Return the keys that lead to an override's value in the nested mapping that holds nothing else."""
     parts = []
     for _ in key.replace("[", ".").replace("]", "").split("."):
         if not isinstance(value, dict) or len(value) != 1:

@@ -1,4 +1,4 @@
-"""What the values of a configuration may be, beyond their types: as each is declared, and all of them together."""
+"""Checks of a configuration's values beyond their types: of each as declared, and of all in combination."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import meaning
-from trainer.definition import MTINET, unsuited
+from trainer.definition import MTINET, find_unsupported_option
 from trainer.option import values
 
 COMMAND_LINE = "command line"
-"""What errors name as the file of an override."""
+"""Stands for the file in errors of an override."""
 
 
 def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
@@ -21,34 +21,34 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
 
     Args:
         config: the ``DictConfig``.
-        path: the file it comes from, which an error names unless the key stands among the overrides.
+        path: the file it comes from, which an error names unless the key is one of the overrides.
         overrides: ``key=value``.
 
     Raises:
-        UserError: naming the first wrong key, and what may stand there.
+        UserError: naming the first wrong key, and the valid values.
     """
-    given = {override.partition("=")[0] for override in overrides}
+    overridden = {override.partition("=")[0] for override in overrides}
 
-    def wrong(what: str, key: str, hint: str) -> UserError:
-        return UserError(what, file=COMMAND_LINE if key in given else path, key=key, hint=hint)
+    def error_at(key: str, message: str, hint: str) -> UserError:
+        return UserError(message, file=COMMAND_LINE if key in overridden else path, key=key, hint=hint)
 
     for key in sorted(OmegaConf.missing_keys(config)):
-        raise wrong("is not set", key, meaning(key))
+        raise error_at(key, "is not set", meaning(key))
     for key, value, facts in values(Config, config):
-        if found := facts.problem(value):
-            what, hint = found
-            raise wrong(what, key, hint)
+        if problem := facts.problem(value):
+            message, hint = problem
+            raise error_at(key, message, hint)
         try:
             if facts.check:
                 facts.check(value, key)
         except UserError as error:
-            raise wrong(error.what, key, str(error.hint)) from None
-    if "train.epochs" in given and config.train.steps is not None:
-        raise wrong(f"train.steps={config.train.steps} decides", "train.epochs", "set train.steps=null too")
-    if found := unsuited(config.model.name, config.model):
-        key, what = found
-        raise wrong(what, f"model.{key}", f"leave it out, or set model.name={MTINET}")
+            raise error_at(key, error.what, str(error.hint)) from None
+    if "train.epochs" in overridden and config.train.steps is not None:
+        raise error_at("train.epochs", f"train.steps={config.train.steps} decides", "set train.steps=null too")
+    if unsupported := find_unsupported_option(config.model.name, config.model):
+        key, message = unsupported
+        raise error_at(f"model.{key}", message, f"leave it out, or set model.name={MTINET}")
     for task in config.pseudo:
         if task not in config.tasks:
-            what = f"pseudo-labels of {task}, which is none of the tasks {list(config.tasks)}"
-            raise wrong(what, f"pseudo.{task}", "name one of the tasks")
+            message = f"pseudo-labels of {task}, which is none of the tasks {list(config.tasks)}"
+            raise error_at(f"pseudo.{task}", message, "name one of the tasks")

@@ -1,8 +1,8 @@
-"""CutMix: a box of each training frame is replaced by that of another one, with all its labels.
+"""CutMix: a box in a training frame is replaced by the same box of another frame, with all its labels.
 
 Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features" (ICCV 2019), eq. 1
 to 3; for segmentation as in French et al., "Semi-supervised semantic segmentation needs strong, varied perturbations"
-(BMVC 2020). Labels are pasted rather than mixed: they are of pixels.
+(BMVC 2020). Labels are pasted rather than mixed, since they are per pixel.
 """
 
 import math
@@ -23,18 +23,18 @@ _CUTMIX = 0xC07  # keeps the boxes' random stream apart from the others
 
 
 class CutMix:
-    """Loads frames into which a box of another one is pasted.
+    """Loads frames into which a box of another frame is pasted.
 
-    The other one is the frame at the position beside it, ``position ^ 1``, augmented as for itself. So what a frame
-    looks like is still a pure function of (seed, epoch, position), on any number of ranks; every frame that is mixed
-    makes one more to be decoded.
+    The other frame is the one at the neighbouring position, ``position ^ 1``, augmented as it would be by itself. So a
+    frame remains a pure function of (seed, epoch, position), on any number of ranks; every mixed frame costs the
+    decoding of a second one.
 
     Args:
-        load: gives a position's key and tensors.
-        order: of the samples.
-        share: of the frames that are mixed.
-        seed: of the run.
-        tasks: whose labels may be there.
+        load: returns the key and tensors of a position.
+        order: the order of the samples.
+        share: the share of frames that are mixed.
+        seed: the seed of the run.
+        tasks: the tasks whose labels frames may have.
     """
 
     def __init__(
@@ -47,55 +47,54 @@ class CutMix:
         box = draw_box(mix(self.seed, _CUTMIX, place.epoch, place.position), self.share, *frame["rgb"].shape[-2:])
         if box is None:
             return key, frame
-        beside = place.position ^ 1
+        neighbour = place.position ^ 1
         try:
-            found = self.order.locate(place.epoch, beside)
+            location = self.order.locate(place.epoch, neighbour)
         except IndexError:  # the last position of an epoch of odd length
             return key, frame
-        _, other = self.load(Position(place.epoch, beside, *found))
+        _, other = self.load(Position(place.epoch, neighbour, *location))
         if other["rgb"].shape != frame["rgb"].shape:
-            return key, frame  # the batch says what to do about frames that differ in size
+            return key, frame  # collation reports frames that differ in size
         return key, paste(frame, other, box, self.tasks)
 
 
 def draw_box(seed: int, share: float, height: int, width: int) -> tuple[slice, slice] | None:
-    """The rows and columns that are replaced, or None for a frame that stays whole.
+    """Draw the rows and columns that are replaced; None for a frame that is not mixed.
 
     Args:
         seed: any integer.
-        share: of the frames, from which a box is cut.
+        share: the share of frames that are mixed.
     """
     rng = random.Random(seed)
     mixed, area, down, across = rng.random() < share, rng.random(), rng.random(), rng.random()
     if not mixed:
         return None
-    tall, wide = round(height * math.sqrt(area)), round(width * math.sqrt(area))
-    top, left = round(down * height) - tall // 2, round(across * width) - wide // 2
-    return slice(max(0, top), max(0, top + tall)), slice(max(0, left), max(0, left + wide))
+    rows, columns = round(height * math.sqrt(area)), round(width * math.sqrt(area))
+    top, left = round(down * height) - rows // 2, round(across * width) - columns // 2
+    return slice(max(0, top), max(0, top + rows)), slice(max(0, left), max(0, left + columns))
 
 
 def paste(
     frame: Mapping[str, Tensor], other: Mapping[str, Tensor], box: tuple[slice, slice], tasks: Sequence[Task]
 ) -> dict[str, Tensor]:
-    """A frame's tensors with another frame's inside a box.
+    """Return a frame's tensors with those of another frame pasted into a box.
 
     Args:
-        frame, other: in the form of :mod:`trainer.augment`, of the same size; what one of them alone has is filled up
-            in the other with what stands for no label.
-        tasks: whose labels may be there.
+        frame, other: in the form of :mod:`trainer.augment`, of the same size; a member that only one of them has is
+            filled with "no label" in the other.
+        tasks: the tasks whose labels frames may have.
 
     Returns:
         New tensors.
     """
     rows, columns = box
     size = frame["rgb"].shape[-2:]
-    known = {task.name: task for task in tasks}
+    by_name = {task.name: task for task in tasks}
     mixed = {}
     for name in dict.fromkeys([*frame, *other]):
-        some = frame.get(name, other.get(name))
-        assert some is not None
-        nothing = learning(known[name]).blank(*size) if name in known else no_plane(name, some.shape[0], *size)
-        own, its = (of.get(name, nothing) for of in (frame, other))
-        mixed[name] = own.clone()
-        mixed[name][..., rows, columns] = its[..., rows, columns]
+        example = frame.get(name, other.get(name))
+        assert example is not None
+        blank = learning(by_name[name]).blank(*size) if name in by_name else no_plane(name, example.shape[0], *size)
+        mixed[name] = frame.get(name, blank).clone()
+        mixed[name][..., rows, columns] = other.get(name, blank)[..., rows, columns]
     return mixed

@@ -1,4 +1,4 @@
-"""From shards to the tensors of a frame: what is read of it, and how it is augmented."""
+"""From shards to the tensors of a frame: reading and augmentation."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -8,11 +8,11 @@ import torch
 
 from shards.errors import UserError
 from shards.frames import Frames
-from shards.holes import filled
+from shards.holes import fill_holes
 from shards.order import mix
 from shards.resize import resize_frame
 from shards.stream import Position
-from shards.window import Chosen
+from shards.window import LazyWindow
 from trainer.augment import Augment, to_tensors
 from trainer.batch import Batch, Collate
 
@@ -21,22 +21,22 @@ _AUGMENT = 0xA46  # keeps the augmentation's random stream apart from the order'
 
 
 class FrameLoader:
-    """Reads a frame with the labels that may be seen, as tensors.
+    """Reads a frame with its visible labels, as tensors.
 
     Args:
-        frames: the split and what is visible of it.
-        chosen: positions within each shard that an ordinal counts (:meth:`Frames.by_shard`).
-        inputs: names of what the network sees.
-        tasks: names of what it predicts.
-        size: (height, width) that frames are resized to; None keeps theirs.
+        frames: the split and its visible labels.
+        positions: the positions within each shard that are numbered (:meth:`Frames.by_shard`).
+        inputs: names of the network's inputs.
+        tasks: names of the predicted tasks.
+        size: (height, width) that frames are resized to; None keeps their own.
         augment: applied with a seed that follows from (seed, epoch, position); None for evaluation.
-        seed: of the run.
+        seed: the seed of the run.
     """
 
     def __init__(
         self,
         frames: Frames,
-        chosen: Sequence[np.ndarray],
+        positions: Sequence[np.ndarray],
         inputs: Sequence[str],
         tasks: Sequence[str],
         *,
@@ -44,27 +44,27 @@ class FrameLoader:
         augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
-        self.frames, self.chosen, self.size, self.augment, self.seed = frames, chosen, size, augment, seed
+        self.frames, self.positions, self.size, self.augment, self.seed = frames, positions, size, augment, seed
         names = dict.fromkeys([*inputs, *tasks])
         self.tasks = [frames.manifest.task(name) for name in names if name != "rgb"]
 
     def __call__(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
-        """A frame's key and tensors.
+        """Return a frame's key and tensors.
 
         Raises:
             UserError: with the frame's shard and key.
         """
-        return self.located(self.load, place)
+        return self.locate_errors(self.load, place)
 
-    def located(self, load: Callable[[Position], _T], place: Position) -> _T:
-        """What a function of a position returns; its errors name the frame's shard and key."""
+    def locate_errors(self, load: Callable[[Position], _T], place: Position) -> _T:
+        """Call a function of a position, such that its errors name the frame's shard and key."""
         try:
             return load(place)
         except UserError as error:
             if error.file:
                 raise
             reader = self.frames.readers[place.shard]
-            key = reader.key(int(self.chosen[place.shard][place.number]))
+            key = reader.key(int(self.positions[place.shard][place.number]))
             raise UserError(error.what, file=reader.path, key=key, hint=error.hint) from error
 
     def load(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
@@ -72,19 +72,19 @@ class FrameLoader:
             key, arrays = self.read(place)
             return key, self.tensors(arrays, place)
         augment, seed = self.augment, self._augment_seed(place)
-        window = Chosen(lambda frame: augment.window(frame, seed))
+        window = LazyWindow(lambda frame: augment.window(frame, seed))
         key, arrays = self.read(place, window)
-        return key, augment(filled(arrays, self.tasks), seed, window.frame)
+        return key, augment(fill_holes(arrays, self.tasks), seed, window.frame)
 
-    def read(self, place: Position, window: Chosen | None = None) -> tuple[str, dict[str, np.ndarray]]:
-        """A frame's key and arrays at the size that they are stored in, or a window of them (:meth:`Frames.read`)."""
-        position = int(self.chosen[place.shard][place.number])
+    def read(self, place: Position, window: LazyWindow | None = None) -> tuple[str, dict[str, np.ndarray]]:
+        """Return a frame's key and its arrays at their stored size, or a window of them (:meth:`Frames.read`)."""
+        position = int(self.positions[place.shard][place.number])
         return self.frames.read(place.shard, position, [task.name for task in self.tasks], window)
 
     def tensors(self, arrays: Mapping[str, np.ndarray], place: Position) -> dict[str, torch.Tensor]:
-        """A frame's arrays as the network learns from them or sees them."""
-        size = self.size or arrays["rgb"].shape[:2]  # a pseudo-label may have another one
-        arrays = filled(resize_frame(arrays, size), self.tasks)
+        """Return the tensors of a frame's arrays, as the network is given them."""
+        size = self.size or arrays["rgb"].shape[:2]  # a pseudo-label may have another size
+        arrays = fill_holes(resize_frame(arrays, size), self.tasks)
         if self.augment is None:
             return to_tensors(arrays, self.tasks)
         return self.augment(arrays, self._augment_seed(place))
@@ -94,10 +94,10 @@ class FrameLoader:
 
 
 def load_batches(loader: FrameLoader, collate: Collate, places: Iterable[Position]) -> list[Batch]:
-    """Frames as one batch or, where they differ in size, as a batch each.
+    """Load frames as one batch or, where they differ in size, as one batch per frame.
 
     Raises:
-        UserError: a frame's.
+        UserError: for a frame that cannot be loaded.
     """
     samples = [loader(place) for place in places]
     sizes = {tensors["rgb"].shape for _, tensors in samples}

@@ -1,4 +1,4 @@
-"""An exponential moving average of a network's weights, which is evaluated, labels and is exported in their place.
+"""An exponential moving average of a network's weights, used in their place for evaluation, labelling and export.
 
 Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); with a fixed decay as in Tarvainen
 and Valpola, "Mean teachers are better role models" (NeurIPS 2017).
@@ -12,54 +12,52 @@ from torch import Tensor
 
 
 def decay_of(step: int, decay: float) -> float:
-    """The decay of step ``step`` (from 0): less at the start, so that random first weights are forgotten; a function of
-    the step alone, so that a run that continues needs to remember nothing."""
+    """Return the decay at step ``step`` (from 0): smaller at the start, so that random initial weights are forgotten.
+    It depends on the step alone, so that a run that continues needs no further state."""
     return min(decay, (1 + step) / (10 + step))
 
 
 class AveragedWeights:
     """The average of the tensors that a rank holds, which may be parts of sharded ones.
 
-    Batch norm's running statistics are averaged as weights are; counters are copied.
+    Running statistics of batch norm are averaged like weights; counters are copied.
 
     Args:
-        held: parameters and buffers by name, the very tensors that training changes in place.
-        decay: 0 to 1, exclusive: what remains of the average at a step.
+        tensors: parameters and buffers by name, the very tensors that training changes in place.
+        decay: 0 to 1, exclusive: the fraction of the average that remains at a step.
     """
 
-    def __init__(self, held: Mapping[str, Tensor], decay: float) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], decay: float) -> None:
         self.decay = decay
-        self._held = list(held.values())
-        self._average = [tensor.clone() for tensor in self._held]
-        averaged = [number for number, tensor in enumerate(self._held) if tensor.is_floating_point()]
-        self._learnt = [self._held[number] for number in averaged], [self._average[number] for number in averaged]
-        self._counters = [
-            (own, kept) for own, kept in zip(self._held, self._average, strict=True) if not own.is_floating_point()
-        ]
+        self._tensors = list(tensors.values())
+        self._averages = [tensor.clone() for tensor in self._tensors]
+        pairs = list(zip(self._tensors, self._averages, strict=True))
+        self._weights = [tensor for tensor, _ in pairs if tensor.is_floating_point()]
+        self._weight_averages = [average for _, average in pairs if average.is_floating_point()]
+        self._counters = [(tensor, average) for tensor, average in pairs if not tensor.is_floating_point()]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step ``step`` (from 0)."""
-        weights, average = self._learnt
-        torch._foreach_lerp_(average, weights, 1 - decay_of(step, self.decay))
-        for own, kept in self._counters:
-            kept.copy_(own)
+        """Update the average with the weights after step ``step`` (from 0)."""
+        torch._foreach_lerp_(self._weight_averages, self._weights, 1 - decay_of(step, self.decay))
+        for tensor, average in self._counters:
+            average.copy_(tensor)
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Begin anew with the weights as they are."""
-        for own, kept in zip(self._held, self._average, strict=True):
-            kept.copy_(own)
+        """Start a new average from the present weights."""
+        for tensor, average in zip(self._tensors, self._averages, strict=True):
+            average.copy_(tensor)
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Let the network hold the average from now on."""
-        for own, kept in zip(self._held, self._average, strict=True):
-            own.copy_(kept)
+    def copy_to_network(self) -> None:
+        """Replace the network's weights by the average, for good."""
+        for tensor, average in zip(self._tensors, self._averages, strict=True):
+            tensor.copy_(average)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The network holds the average inside; no step may be made there."""
+    def in_network(self) -> Iterator[None]:
+        """Context in which the network holds the average; no step may be made inside."""
         self._exchange()
         try:
             yield
@@ -68,7 +66,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for own, kept in zip(self._held, self._average, strict=True):
-            weight = own.clone()
-            own.copy_(kept)
-            kept.copy_(weight)
+        for tensor, average in zip(self._tensors, self._averages, strict=True):
+            weight = tensor.clone()
+            tensor.copy_(average)
+            average.copy_(weight)

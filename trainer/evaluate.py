@@ -1,4 +1,4 @@
-"""Evaluation as a stage: an experiment's exported networks measured, and ``result.json``."""
+"""The evaluation stage: measures an experiment's exported networks and writes ``result.json``."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,61 +15,61 @@ from trainer.experiment import Experiment
 from trainer.parsing import parse_size
 from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
-from trainer.runs.result import NAME, Asked, Metrics, Result
-from trainer.runs.status import already_finished, new_launch, recorded
-from trainer.runtime import accelerator, broadcast, losing_ranks
+from trainer.runs.result import NAME, Conditions, Metrics, Result
+from trainer.runs.status import mark_finished, new_launch, record_stage
+from trainer.runtime import accelerator, broadcast, report_lost_ranks
 
 
 def evaluate(experiment: Experiment) -> Result:
-    """Evaluate an experiment's exported networks and write ``result.json``, unless it stands there already.
+    """Evaluate an experiment's exported networks and write ``result.json``, unless an up-to-date one exists.
 
     Returns:
-        What the file holds.
+        The content of the file.
 
     Raises:
         UserError: when there is no exported network, one of another configuration, or no frame to evaluate on.
     """
-    found, hashes = _exported(experiment)
-    chosen = experiment.config.evaluate.checkpoint
-    if chosen not in hashes:
-        hint = "train it (`tutelage train CONFIG`)" + ("" if chosen == "last" else " with evaluate.every set")
-        raise UserError(f"there is no {chosen} checkpoint", file=experiment.checkpoints, hint=hint)
+    exports, hashes = _exported(experiment)
+    selected = experiment.config.evaluate.checkpoint
+    if selected not in hashes:
+        hint = "train it (`tutelage train CONFIG`)" + ("" if selected == "last" else " with evaluate.every set")
+        raise UserError(f"there is no {selected} checkpoint", file=experiment.checkpoints, hint=hint)
     claim(experiment)
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    result: Result | None = broadcast(process, evaluated(experiment))
+    result: Result | None = broadcast(process, existing_result(experiment))
     if result is not None:
-        already_finished(experiment.folder, "evaluate")
+        mark_finished(experiment.folder, "evaluate")
         return result
-    with recorded(experiment.folder, "evaluate", broadcast(process, new_launch())), losing_ranks():
+    with record_stage(experiment.folder, "evaluate", broadcast(process, new_launch())), report_lost_ranks():
         metrics = {}
         for name in hashes:
             network, _ = checkpoint.load_exported(experiment.checkpoints / name, experiment.config.model.name)
             network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             metrics[name] = evaluate_network(experiment, network, process)
-        result = _result(experiment, found, metrics, _asked(experiment, hashes))
+        result = _result(experiment, exports, metrics, _conditions(experiment, hashes))
         if process.is_main_process:
             write_json(experiment.folder / NAME, result.to_json())
         process.wait_for_everyone()
     return result
 
 
-def evaluated(experiment: Experiment) -> Result | None:
-    """What ``result.json`` holds, if it stands there and is about the networks as they are now."""
-    path, asked = experiment.folder / NAME, _asked(experiment, _exported(experiment)[1])
+def existing_result(experiment: Experiment) -> Result | None:
+    """Return the content of ``result.json``; None where it is missing, or was measured under other conditions."""
+    path, conditions = experiment.folder / NAME, _conditions(experiment, _exported(experiment)[1])
     result = Result.read(path) if path.exists() else None
-    return result if result and result.asked == asked else None
+    return result if result and result.asked == conditions else None
 
 
 def _exported(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]]:
-    """What is known of the last and the best network, and the hashes of those that are there."""
-    found = {name: checkpoint.exported(experiment.checkpoints / name) for name in ("last", "best")}
-    return found, {name: facts["sha256"] for name, facts in found.items() if facts}
+    """Return the facts of the last and the best network, None for a missing one, and the hashes of those that exist."""
+    exports = {name: checkpoint.read_exported(experiment.checkpoints / name) for name in ("last", "best")}
+    return exports, {name: facts["sha256"] for name, facts in exports.items() if facts}
 
 
 def evaluate_network(
     experiment: Experiment, network: torch.nn.Module, process: Accelerator, *, show: bool = True
 ) -> Metrics:
-    """:func:`trainer.evaluation.evaluate` as the configuration wants it, on the frames of ``evaluate.split``."""
+    """Call :func:`trainer.evaluation.evaluate` as the configuration says, on the frames of ``evaluate.split``."""
     config = experiment.config
     return evaluate_on(
         network,
@@ -84,25 +84,28 @@ def evaluate_network(
     )
 
 
-def _asked(experiment: Experiment, hashes: dict[str, str]) -> Asked:
+def _conditions(experiment: Experiment, hashes: dict[str, str]) -> Conditions:
+    """Return everything that a result follows from."""
     measurement = experiment.measurement
-    return Asked(
+    return Conditions(
         checkpoints=hashes,
         manifest=experiment.manifest.sha256,
         checkpoint=experiment.config.evaluate.checkpoint,
-        **experiment.measured_on,
+        **experiment.evaluation_facts,
         resolution=measurement.resolution,
         range=measurement.ranges,
         crop=measurement.crop,
     )
 
 
-def _result(experiment: Experiment, found: dict[str, Any], metrics: dict[str, Metrics], asked: Asked) -> Result:
+def _result(
+    experiment: Experiment, exports: dict[str, Any], metrics: dict[str, Metrics], conditions: Conditions
+) -> Result:
     config = experiment.config
     frames = experiment.training_frames()
     mask = frames.to_train(config.inputs, config.tasks)
-    measured = experiment.evaluation_frames().with_inputs(config.inputs)  # others than those of other inputs
-    facts = found[config.evaluate.checkpoint]
+    measured = experiment.evaluation_frames().with_inputs(config.inputs)  # differs between inputs
+    facts = exports[config.evaluate.checkpoint]
     names = list(
         dict.fromkeys([*(t.name for t in experiment.manifest.tasks if t.name in config.inputs), *config.tasks])
     )
@@ -116,7 +119,7 @@ def _result(experiment: Experiment, found: dict[str, Any], metrics: dict[str, Me
         assignment=assignment(experiment),
         frames=int(mask.sum()),
         labels=frames.counts(mask, names),
-        pseudo_labels={task: int((of & mask).sum()) for task, of in frames.pseudo.items()},
+        pseudo_labels={task: int((labelled & mask).sum()) for task, labelled in frames.pseudo.items()},
         normalise=config.loss.normalise,
         backbone=config.model.backbone,
         pretrained=pretrained(experiment),
@@ -130,12 +133,12 @@ def _result(experiment: Experiment, found: dict[str, Any], metrics: dict[str, Me
         checkpoints=metrics,
         command=experiment.command,
         environment=environment(),
-        asked=asked,
+        asked=conditions,
     )
 
 
 def describe(metrics: Metrics) -> Iterator[str]:
-    """Lines that say a network's metrics."""
-    for task, of in metrics.items():
-        scalars = ", ".join(f"{name} {value:.4g}" for name, value in of.items() if isinstance(value, int | float))
+    """Yield a line with the scalar metrics of each task."""
+    for task, values in metrics.items():
+        scalars = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, int | float))
         yield f"{task}: {scalars}"

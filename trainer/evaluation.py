@@ -1,4 +1,4 @@
-"""Validation: contract 3's metrics of a network, the same number on any number of ranks."""
+"""Validation: the metrics of a network (contract 3), identical on any number of ranks."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.batch import Collate
 from trainer.data import FrameLoader
-from trainer.decision import resized
+from trainer.decision import resize_output
 from trainer.engine.base import as_built
 from trainer.kinds import learning
-from trainer.measurement import DEFAULT, MeasuredBatch, Measurement, loading
+from trainer.measurement import DEFAULT, MeasuredBatch, Measurement, make_loader
 from trainer.metrics import Metrics
 from trainer.model.checked import check_tasks, predictions_of
 from trainer.overlap import map_ahead, threads_per_rank
@@ -41,32 +41,32 @@ def evaluate(
     process: Accelerator | None = None,
     title: str | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """A network's metrics by task, pooled over pixels and over all ranks, each of which evaluates a part.
+    """Return a network's metrics by task, pooled over pixels and over all ranks, each of which evaluates a part.
 
-    The network computes in fp32, as an exported one does, on the device of the process, where it is left in evaluation
-    mode. All ranks must call this, with whole weights: of a network that its engine holds in parts, give
+    The network computes in fp32, like an exported network, on the device of the process; it is left there, in
+    evaluation mode. All ranks must call this function, with whole weights: for a network that its engine shards, pass
     :meth:`trainer.trainer.Trainer.whole`.
 
     Args:
-        model: forward as :func:`trainer.model.create.create_model` describes it.
+        model: its forward is described at :func:`trainer.model.create.create_model`.
         data: the samples; those that lack an input are left out.
-        inputs: what the network sees; by default what its ``architecture`` says.
-        tasks: what it predicts; by default likewise.
+        inputs: names of the network's inputs; by default those of its ``architecture``.
+        tasks: the predicted tasks; by default those of its ``architecture``.
         size: height and width that samples are resized to; None for those of the data set.
-        measurement: at which size, within which range and window.
+        measurement: the size, range and window of the measurement.
         batch_size: samples of a forward pass on each rank.
-        process: this rank among the others; None makes one for this launch.
-        title: of a progress bar; None shows none.
+        process: accelerate's view of this rank; None creates one for this launch.
+        title: title of a progress bar; None shows none.
 
     Returns:
-        Metrics by task and name, as ``result.json`` has them.
+        Metrics by task and name, as in ``result.json``.
 
     Raises:
-        UserError: when no sample has the inputs, or a sample's.
+        UserError: when no sample has the inputs, or a sample cannot be read.
     """
-    described: Any = model
-    inputs = described.architecture.inputs if inputs is None else inputs
-    tasks = described.architecture.tasks if tasks is None else tasks
+    described_model: Any = model
+    inputs = described_model.architecture.inputs if inputs is None else inputs
+    tasks = described_model.architecture.tasks if tasks is None else tasks
     process = process or accelerator("fp32")
     if isinstance(data, ShardDataset):
         size = size or data.size
@@ -76,34 +76,36 @@ def evaluate(
     if not mask.any():
         hint = "give frames that carry the inputs"
         raise UserError("no frame to evaluate on", file=data.manifest.path, key=data.split, hint=hint)
-    chosen = data.by_shard(mask)
+    positions = data.by_shard(mask)
     network = as_built(model.eval())
     if next(network.parameters()).device.type != process.device.type:  # moved to "cpu:0", buffers would be copied
         network.to(process.device)
     metrics = Metrics(tasks, process.device)
-    loader = FrameLoader(data, chosen, inputs, [task.name for task in tasks], size=size or data.manifest.size)
-    load_frames = loading(loader, Collate(loader.tasks), measurement.resolution)
-    every = InOrder([len(of) for of in chosen])
-    own = range(process.process_index, math.ceil(len(every) / batch_size), process.num_processes)
+    loader = FrameLoader(data, positions, inputs, [task.name for task in tasks], size=size or data.manifest.size)
+    load_frames = make_loader(loader, Collate(loader.tasks), measurement.resolution)
+    places = InOrder([len(rows) for rows in positions])
+    batch_numbers = range(process.process_index, math.ceil(len(places) / batch_size), process.num_processes)
 
     def load(number: int) -> list[MeasuredBatch]:
         first = number * batch_size
-        return load_frames([every[place] for place in range(first, min(first + batch_size, len(every)))])
+        return load_frames([places[index] for index in range(first, min(first + batch_size, len(places)))])
 
     show = title is not None and process.is_main_process
-    with Prefetch(sources_of(data)) as ahead, progress(title or "", len(own), show=show) as report:
-        ahead.at(every.order, 0, 0, (1, 0))
-        for number, loaded in zip(own, map_ahead(load, own, _THREADS, _THREADS + 2), strict=True):
-            ahead.at(every.order, 0, number * batch_size, (1, 0))
+    with Prefetch(sources_of(data)) as ahead, progress(title or "", len(batch_numbers), show=show) as report:
+        ahead.advance(places.order, 0, 0, (1, 0))
+        batches = map_ahead(load, batch_numbers, _THREADS, _THREADS + 2)
+        for number, loaded in zip(batch_numbers, batches, strict=True):
+            ahead.advance(places.order, 0, number * batch_size, (1, 0))
             for batch, truths in loaded:
-                seen = batch.to(process.device).inputs(inputs, torch.channels_last)
-                final = predictions_of(network, seen, tasks).final
+                tensors = batch.to(process.device).inputs(inputs, torch.channels_last)
+                final = predictions_of(network, tensors, tasks).final
                 labels, targets, outputs = {}, {}, {}
                 for task in tasks:
                     truth = truths[task.name].to(process.device)
                     labels[task.name], targets[task.name] = measurement(task, final[task.name], truth)
                     if learning(task).ranked:
-                        outputs[task.name] = torch.cat([*resized(final[task.name], tuple(truth.shape[-2:]))], 2)  # type: ignore[arg-type]
+                        height, width = truth.shape[-2:]
+                        outputs[task.name] = torch.cat([*resize_output(final[task.name], (height, width))], 2)
                 metrics.update(labels, targets, outputs)
             report(1)
     total = process.reduce(metrics.state(), "sum")

@@ -1,4 +1,4 @@
-"""One experiment of a configuration: its data, its network's architecture, its folder, its teachers."""
+"""An experiment as a configuration describes it: data, architecture of the network, folder, teachers."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,11 +16,11 @@ from shards.keep import ALL, Keep
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.statistics import mean_and_deviation
-from shards.store import Place, Remote, address, place, shown
+from shards.store import Place, Remote, address, place, redact
 from shards.tasks import Task
 from trainer.config import Config
 from trainer.configfile import load, teacher_call
-from trainer.extension import called
+from trainer.extension import find_callable
 from trainer.measurement import Measurement
 from trainer.model.architecture import RGB, Architecture
 from trainer.parsing import parse_bytes, parse_size
@@ -30,14 +30,14 @@ TRAIN = "train"
 
 
 class Experiment:
-    """What a configuration file and its overrides mean.
+    """The experiment that a configuration file and its overrides describe.
 
     Args:
         path: the configuration file, or the name of a shipped one.
         overrides: ``key=value``.
 
     Raises:
-        UserError: a bad configuration, or one that the data set cannot serve.
+        UserError: for a bad configuration, or one that does not fit the data set.
     """
 
     def __init__(self, path: str | Path, overrides: Sequence[str] = (), config: Config | None = None) -> None:
@@ -47,13 +47,13 @@ class Experiment:
 
     @classmethod
     def of_run(cls, folder: Path, data: Place | None = None) -> "Experiment":
-        """The experiment that left a run's folder, wherever the folder and its data set are now.
+        """Return the experiment of an existing run, wherever its folder and data set are now.
 
-        Its teachers cannot be asked for: the configuration there names them relative to another place.
+        Its teachers are not available, since their paths in the configuration are relative to another folder.
 
         Args:
-            folder: of the run, with its ``config.yaml``.
-            data: the data set, where it is not at the place that the configuration names.
+            folder: the folder of the run, with its ``config.yaml``.
+            data: the data set, where it is no longer at the path in the configuration.
         """
         path = folder / "config.yaml"
         config = load(path)
@@ -64,23 +64,23 @@ class Experiment:
 
     @property
     def spelling(self) -> str:
-        """What a command takes for its configuration: the file's path, or its name if it is a shipped one."""
+        """How to name its configuration in a command: the file's path, or the name of a shipped one."""
         return spelling(self.path)
 
     @property
     def command(self) -> list[str]:
-        """What to type to run this experiment with all it depends on, without what is secret of URLs."""
-        return ["tutelage", "run", self.spelling, *map(shown, self.overrides)]
+        """The command that runs this experiment and all it depends on, without secrets in URLs."""
+        return ["tutelage", "run", self.spelling, *map(redact, self.overrides)]
 
     @cached_property
     def manifest(self) -> Manifest:
         data = self.config.data
-        at = place(data.path)
-        if isinstance(at, Path) and not (at / NAME).exists():
+        path = place(data.path)
+        if isinstance(path, Path) and not (path / NAME).exists():
             hint = "prepare the data set (`tutelage prepare --help`), or set data.path to where it is"
             raise UserError("is not a prepared data set", file=data.path, key="data.path", hint=hint)
         limit = parse_bytes(data.cache_size, "data.cache_size")
-        manifest = Manifest.load(at, cache=Cache(Path(data.cache) if data.cache else default_folder(), limit))
+        manifest = Manifest.load(path, cache=Cache(Path(data.cache) if data.cache else default_folder(), limit))
         model = self.config.model
         for name in {**dict.fromkeys([*self.config.tasks, *self.config.inputs, *(model.pretrained_inputs or ())])}:
             if name != RGB:
@@ -93,20 +93,20 @@ class Experiment:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of whole frames as the network sees them; None where they differ in size."""
+        """Height and width of whole frames at the network's input; None where frames differ in size."""
         return parse_size(self.config.data.size, "data.size") or self.manifest.size
 
     @property
     def targets(self) -> tuple[Task, ...]:
-        """The tasks that are predicted and not seen as inputs: what a teacher can label."""
+        """The tasks that are predicted and are not inputs: those that a teacher can label."""
         return tuple(task for task in self.tasks if task.name not in self.config.inputs)
 
     def data(self) -> dict[str, Manifest]:
-        """What training sees, by the option that names it; pseudo-labels that are not made yet are left out."""
-        labels = {f"pseudo.{task}": teacher.made_labels() for task, teacher in self.teachers.items()}
+        """Return the manifests of all training data by option; pseudo-labels that do not exist yet are left out."""
+        paths = {f"pseudo.{task}": teacher.find_labels() for task, teacher in self.teachers.items()}
         cache = self.manifest.cache
-        made = {key: Manifest.load(at, kind="labels", cache=cache) for key, at in labels.items() if at is not None}
-        return {"data.path": self.manifest, **made}
+        data = {key: Manifest.load(path, kind="labels", cache=cache) for key, path in paths.items() if path is not None}
+        return {"data.path": self.manifest, **data}
 
     @property
     def checkpoints(self) -> Path:
@@ -114,33 +114,33 @@ class Experiment:
 
     @property
     def exported(self) -> Path:
-        """The exported network that is shown and that labels."""
+        """Folder of the exported network that is reported, and used for labelling."""
         return self.checkpoints / self.config.evaluate.checkpoint
 
     @property
     def labels(self) -> Path:
-        """The sidecar that this network labels as a teacher."""
+        """Folder of the labels that this network makes as a teacher."""
         return self.folder / "labels" / (f"{TRAIN}-all" if self.config.label.frames == "all" else TRAIN)
 
     @property
     def label_store(self) -> Remote | None:
-        """Where a copy of :attr:`labels` is kept, if it is asked for."""
+        """Remote folder for a copy of :attr:`labels`, if one is configured."""
         store = self.config.label.store
         return None if store is None else Remote(store)
 
-    def made_labels(self) -> Place | None:
-        """Where this network's labels are to be read: its own folder, or else the store; None before they are made."""
+    def find_labels(self) -> Place | None:
+        """Return where to read this network's labels: its own folder, else the store; None before they are made."""
         if (self.labels / NAME).exists():
             return self.labels
         store = self.label_store
         return store if store is not None and (store / NAME).exists() else None
 
     def teacher(self, task: str) -> "Experiment":
-        """The experiment whose network makes a task's pseudo-labels."""
+        """Return the experiment whose network makes a task's pseudo-labels."""
         teacher = Experiment(*teacher_call(self.config, task, self.overrides))
         if task not in teacher.config.tasks or task in teacher.config.inputs:
-            what = f"does not predict {task} from other inputs, so it cannot label it"
-            raise UserError(what, file=teacher.path, key=f"pseudo.{task}.teacher", hint="name another teacher")
+            message = f"does not predict {task} from other inputs, so it cannot label it"
+            raise UserError(message, file=teacher.path, key=f"pseudo.{task}.teacher", hint="name another teacher")
         return teacher
 
     @cached_property
@@ -149,51 +149,51 @@ class Experiment:
         return {task: self.teacher(task) for task in self.config.pseudo}
 
     def check_pseudo(self) -> None:
-        """Make sure that the teachers' labels will hold what is asked of them, before they are made.
+        """Make sure, before the teachers' labels are made, that they will provide what is configured.
 
         Raises:
-            UserError: soft labels of what is not classes or of a teacher that stores none, a confidence that there
-                will not be, or an adjustment of soft labels where none are learnt.
+            UserError: for soft labels of a task that is not of classes, or of a teacher that stores none; a confidence
+                that labels will not have; or an adjustment for soft labels where none are learnt.
         """
         targets = {entry.target for entry in self.config.pseudo.values()}
-        if self.config.loss.soft_adjustment and targets == {"hard"}:  # none at all is a student's baseline
+        if self.config.loss.soft_adjustment and targets == {"hard"}:  # no targets: the baseline of a student
             hint = "set pseudo.TASK.target=soft, or loss.soft_adjustment=0"
             raise UserError("no task has soft labels", file=self.path, key="loss.soft_adjustment", hint=hint)
         for name, teacher in self.teachers.items():
             entry, key = self.config.pseudo[name], f"pseudo.{name}"
             kind, label = self.manifest.task(name).storage, teacher.config.label
             if entry.target == "soft" and not (kind.distribution and label.soft):
-                why = "the teacher stores none" if kind.distribution else f"{name} is not of kind classes"
+                reason = "the teacher stores none" if kind.distribution else f"{name} is not of kind classes"
                 hint = "set label.soft to 1 or more" if kind.distribution else f"set {key}.target=hard"
-                raise UserError(f"no soft labels: {why}", file=self.path, key=f"{key}.target", hint=hint)
-            own, its = self.config.loss.logit_adjustment, teacher.config.loss.logit_adjustment
-            if entry.target == "soft" and own != its:
-                what = f"{own:g}, and {its:g} in {teacher.path}, whose distributions it learns"
+                raise UserError(f"no soft labels: {reason}", file=self.path, key=f"{key}.target", hint=hint)
+            strength, teacher_strength = self.config.loss.logit_adjustment, teacher.config.loss.logit_adjustment
+            if entry.target == "soft" and strength != teacher_strength:
+                message = f"{strength:g}, and {teacher_strength:g} in {teacher.path}, whose distributions it learns"
                 hint = "write the same in both files, or in one that both inherit"
-                raise UserError(what, file=self.path, key="loss.logit_adjustment", hint=hint)
+                raise UserError(message, file=self.path, key="loss.logit_adjustment", hint=hint)
             keep = self._keep(name)
             if keep.needs_confidence and not kind.confident and not label.flip:
-                cuts = keep.threshold is not None or keep.quantile is not None
-                option, nothing = ("keep", ALL) if cuts else ("weight", "none")
-                hint = f"set {key}.{option}={nothing}, or label.flip=true for the teacher"
+                filtered = keep.threshold is not None or keep.quantile is not None
+                option, neutral = ("keep", ALL) if filtered else ("weight", "none")
+                hint = f"set {key}.{option}={neutral}, or label.flip=true for the teacher"
                 raise UserError(f"{name} has no confidence", file=self.path, key=f"{key}.{option}", hint=hint)
 
     def _keep(self, task: str) -> Keep:
-        """What is taken of a task's pseudo-labels.
+        """Return which of a task's pseudo-labels are kept.
 
         Raises:
             UserError: when the filter cannot be imported.
         """
         entry, keep = self.config.pseudo[task], self.config.pseudo[task].keep
         if isinstance(keep, str) and ":" in keep:
-            keep = called(keep, f"pseudo.{task}.keep")
+            keep = find_callable(keep, f"pseudo.{task}.keep")
         return Keep.of(keep, soft=entry.target == "soft", weighted=entry.weight == "confidence")
 
     def training_frames(self, *, pseudo: bool = True) -> Frames:
-        """The training split under this experiment's budgets, with its pseudo-labels.
+        """Return the training split under this experiment's budgets, with its pseudo-labels.
 
         Args:
-            pseudo: False leaves pseudo-labels out (what a teacher labels does not depend on them).
+            pseudo: whether to add pseudo-labels; what a teacher labels does not depend on them.
 
         Raises:
             UserError: when a budget is larger than the data, or a teacher has not labelled.
@@ -210,57 +210,57 @@ class Experiment:
         )
         for task, teacher in self.teachers.items() if pseudo else ():
             entry = config.pseudo[task]
-            if (labels := teacher.made_labels()) is None:
-                own = "" if entry.inputs else f"label with it (`tutelage label {teacher.spelling}`), or "
-                hint = f"{own}let `tutelage run {self.spelling}` do it all"
+            if (labels := teacher.find_labels()) is None:
+                label_first = "" if entry.inputs else f"label with it (`tutelage label {teacher.spelling}`), or "
+                hint = f"{label_first}let `tutelage run {self.spelling}` do it all"
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", hint=hint)
-            labelled = LabelShards(labels, self.manifest, TRAIN, self.manifest.task(task), self._keep(task))
-            frames.add_pseudo(labelled, holes=entry.holes)
+            shards = LabelShards(labels, self.manifest, TRAIN, self.manifest.task(task), self._keep(task))
+            frames.add_pseudo(shards, holes=entry.holes)
         return frames
 
     def frames_to_train(self) -> tuple[Frames, np.ndarray]:
-        """The training split, and which of its frames an epoch of this network holds, bool ``(count,)``.
+        """Return the training split, and the mask of frames that an epoch of this network contains, bool ``(count,)``.
 
         Raises:
-            UserError: when there are none, and what keeps them away.
+            UserError: when there are none, with the reason.
         """
         config = self.config
         frames = self.training_frames()
         mask = frames.to_train(config.inputs, config.tasks)
         if mask.any():
             return frames, mask
-        ways = ["give the labels larger budgets that overlap (labels.TASK)"]
+        hints = ["give the labels larger budgets that overlap (labels.TASK)"]
         if config.assignment != NESTED:
-            ways = [f"set another assignment than {config.assignment!r}"]
+            hints = [f"set another assignment than {config.assignment!r}"]
         if set(config.inputs) - {RGB}:
-            ways.append("leave labels out of the inputs: a teacher with inputs [rgb] needs no frame that shows two")
-        what = frames.why_none_to_train(config.inputs, config.tasks)
-        raise UserError(what, file=self.path, key="inputs", hint=", or ".join(ways))
+            hints.append("leave labels out of the inputs: a teacher with inputs [rgb] needs no frame that shows two")
+        message = frames.why_none_to_train(config.inputs, config.tasks)
+        raise UserError(message, file=self.path, key="inputs", hint=", or ".join(hints))
 
     def frames_to_label(self) -> tuple[Frames, np.ndarray]:
-        """The training split, and which of its frames this network labels as a teacher, bool ``(count,)``.
+        """Return the training split, and the mask of frames that this network labels as a teacher, ``(count,)`` bool.
 
         Raises:
             UserError: when there are none.
         """
         if not self.targets:
-            what = "predicts nothing but its own inputs, so it can label nothing"
-            raise UserError(what, file=self.path, key="tasks", hint="give a teacher a task that is not an input")
+            message = "predicts nothing but its own inputs, so it can label nothing"
+            raise UserError(message, file=self.path, key="tasks", hint="give a teacher a task that is not an input")
         frames = self.training_frames(pseudo=False)
         targets = [task.name for task in self.targets]
         mask = frames.to_label(self.config.inputs, targets, shown=self.config.label.frames == "all")
         if not mask.any():
-            what = "every frame it could label shows its label"
+            message = "every frame it could label shows its label"
             hint = "give the inputs a larger budget than the labels (labels.TASK)"
-            if lacking := int(frames.to_label((), targets).sum()):
-                inputs = " and ".join(name for name in self.config.inputs if name != RGB)
-                what = f"none of the {lacking} frames without {' or '.join(targets)} carries {inputs}, which it sees"
+            if unlabelled := int(frames.to_label((), targets).sum()):
+                names, inputs = " or ".join(targets), " and ".join(name for name in self.config.inputs if name != RGB)
+                message = f"none of the {unlabelled} frames without {names} carries {inputs}, which it sees"
                 hint += f", or let it see {RGB} alone (inputs)"
-            raise UserError(what, file=self.path, key="labels", hint=hint)
+            raise UserError(message, file=self.path, key="labels", hint=hint)
         return frames, mask
 
     def evaluation_frames(self) -> Frames:
-        """The frames of ``evaluate.split``: the chosen validation frames, or the training frames set aside."""
+        """Return the frames of ``evaluate.split``: the drawn validation frames, or the training frames set aside."""
         config = self.config
         if config.evaluate.split == "dev":
             if not config.dev:
@@ -271,46 +271,46 @@ class Experiment:
 
     @property
     def measurement(self) -> Measurement:
-        """How predictions are compared with labels, with the ranges of its own tasks.
+        """How predictions are compared with labels, with the ranges of the predicted tasks.
 
         Raises:
-            UserError: for a range of a task that the data set lacks or that is not a scalar one.
+            UserError: for a range of a task that the data set lacks, or that is not scalar.
         """
-        asked = self.config.evaluate
-        for name in asked.range:
+        options = self.config.evaluate
+        for name in options.range:
             if not self.manifest.task(name).storage.quantity:
-                what, hint = "has no range: it is not a task of kind scalar", "leave it out"
-                raise UserError(what, file=self.path, key=f"evaluate.range.{name}", hint=hint)
-        ranges = {name: (least, most) for name, (least, most) in asked.range.items() if name in self.config.tasks}
-        return Measurement(asked.resolution, ranges, asked.crop)
+                message, hint = "has no range: it is not a task of kind scalar", "leave it out"
+                raise UserError(message, file=self.path, key=f"evaluate.range.{name}", hint=hint)
+        ranges = {name: (least, most) for name, (least, most) in options.range.items() if name in self.config.tasks}
+        return Measurement(options.resolution, ranges, options.crop)
 
     @property
     def _val_seed(self) -> int:
         return self.config.seed if self.config.val_seed is None else self.config.val_seed
 
     @property
-    def measured_on(self) -> dict[str, Any]:
-        """Which frames :meth:`evaluation_frames` are, as results and checkpoints note it: values of others cannot be
-        compared. What draws ``val`` frames is left out where nothing is drawn, or each run's own seed draws, which is
-        what all runs did before there was ``val_seed``."""
+    def evaluation_facts(self) -> dict[str, Any]:
+        """Which frames :meth:`evaluation_frames` are, as results and checkpoints record it: metrics on other frames are
+        not comparable. ``val_seed`` is left out where no frames are drawn, or each run's own seed draws them, as in all
+        runs from before that option."""
         config = self.config
-        drawn = config.evaluate.split == "val" and config.val is not None and config.val_seed is not None
-        said = {"split": config.evaluate.split, "val": config.val}
-        return said | {"val_seed": config.val_seed} if drawn else said
+        seeded = config.evaluate.split == "val" and config.val is not None and config.val_seed is not None
+        facts = {"split": config.evaluate.split, "val": config.val}
+        return facts | {"val_seed": config.val_seed} if seeded else facts
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The network, with the training split's statistics, which normalise its inputs and are where its predictions
-        start. Where RGB's backbone starts from given weights, :func:`trainer.model.network.build` puts their
-        normalisation of RGB in place of this one's."""
+        """The network, with the statistics of the training split, which normalise its inputs and initialise its
+        predictions. Where RGB's backbone starts from pretrained weights, :func:`trainer.model.network.build` replaces
+        the normalisation of RGB by theirs."""
         config = self.config
         inputs = tuple(self.manifest.task(name) for name in config.inputs if name != "rgb")
-        seen = self.manifest.statistics[TRAIN]
-        measured = {t.name for t in self.tasks if seen[t.name]["pixels"]} | {t.name for t in inputs}
+        totals = self.manifest.statistics[TRAIN]
+        labelled = {t.name for t in self.tasks if totals[t.name]["pixels"]} | {t.name for t in inputs}
         statistics = {
-            task.name: mean_and_deviation(seen[task.name])
+            task.name: mean_and_deviation(totals[task.name])
             for task in {**dict.fromkeys(inputs), **dict.fromkeys(self.tasks)}
-            if task.storage.quantity and task.name in measured
+            if task.storage.quantity and task.name in labelled
         }
         return Architecture(
             backbone=config.model.backbone,

@@ -1,4 +1,4 @@
-"""What would make a stage fail, found before anything is computed: an error that could be known does not come late."""
+"""Checks before anything is computed of all that would make a stage fail, so that foreseeable errors come early."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from trainer.model.network import build
 from trainer.parsing import parse_size
 from trainer.ranks import ranks
 from trainer.runs import checkpoint
-from trainer.runs.start import as_started
+from trainer.runs.start import match_start_normalisation
 from trainer.runtime import check_precision
 from trainer.validation import not_measured, scalars
 from trainer.weighting import weighting_of
@@ -24,11 +24,11 @@ _built: set[str] = set()
 
 
 def check_training(experiment: Experiment) -> None:
-    """Make sure that an experiment can be trained, as far as its files say.
+    """Make sure that an experiment can be trained, as far as its files show.
 
     Raises:
-        UserError: for ``evaluate.best`` that is not measured, files of data or weights that are missing or cut short, a
-            batch that the frames or ranks cannot give, a network that cannot be built.
+        UserError: for an ``evaluate.best`` that is not measured, data or weight files that are missing or truncated, a
+            batch size that the frames or ranks do not allow, or a network that cannot be built.
     """
     config = experiment.config
     check_precision(config.train.precision)
@@ -41,36 +41,36 @@ def check_training(experiment: Experiment) -> None:
         raise UserError("does not exist", file=weights, key="model.pretrained", hint="correct the path")
     weighting_of(config.loss.weighting, len(experiment.tasks))
     if config.model.start is not None:
-        as_started(experiment.architecture, config.model.start)
+        match_start_normalisation(experiment.architecture, config.model.start)
     _check_network(experiment)
 
 
 def check_best(experiment: Experiment) -> None:
-    """Make sure that ``evaluate.best`` is a metric of one of the tasks and some frame shows its label, if it is asked
-    for, and that ``evaluate.range`` names scalar tasks.
+    """Make sure that ``evaluate.best``, if it is used, is a metric of one of the tasks whose label some frame shows,
+    and that ``evaluate.range`` names scalar tasks.
 
     Raises:
-        UserError: when it is none, or names others.
+        UserError: when either is not so.
     """
     assert experiment.measurement
     best = experiment.config.evaluate.best
     if not experiment.config.evaluate.every:
         return
-    known = list(scalars(Metrics(experiment.tasks).compute()))
-    if best not in known:
-        raise not_measured(best, known)
+    metrics = list(scalars(Metrics(experiment.tasks).compute()))
+    if best not in metrics:
+        raise not_measured(best, metrics)
     frames = experiment.evaluation_frames()
-    measured = check_evaluation(experiment)
-    seen = [task.name for task in experiment.tasks if (frames.visible[task.name] & measured).any()]
-    if (task := best.partition(".")[0]) not in seen:
-        what = f"{best!r} is not measured: no frame of {experiment.config.evaluate.split} shows {task}"
-        others = ", ".join(name for name in known if name.partition(".")[0] in seen)
-        hint = f"use one of {others}" if others else "set evaluate.every=0"
-        raise UserError(what, file=experiment.path, key="evaluate.best", hint=hint)
+    mask = check_evaluation(experiment)
+    labelled_tasks = [task.name for task in experiment.tasks if (frames.visible[task.name] & mask).any()]
+    if (task := best.partition(".")[0]) not in labelled_tasks:
+        message = f"{best!r} is not measured: no frame of {experiment.config.evaluate.split} shows {task}"
+        choices = ", ".join(name for name in metrics if name.partition(".")[0] in labelled_tasks)
+        hint = f"use one of {choices}" if choices else "set evaluate.every=0"
+        raise UserError(message, file=experiment.path, key="evaluate.best", hint=hint)
 
 
 def check_evaluation(experiment: Experiment) -> np.ndarray:
-    """The frames that an experiment's network is measured on, bool ``(count,)``.
+    """Return the mask of frames on which an experiment's network is measured, bool ``(count,)``.
 
     Raises:
         UserError: when there are none.
@@ -79,8 +79,8 @@ def check_evaluation(experiment: Experiment) -> np.ndarray:
     mask = frames.with_inputs(experiment.config.inputs)
     if not mask.any():
         inputs = " and ".join(experiment.config.inputs)
-        what = f"no frame to evaluate on: none of {experiment.config.evaluate.split} carries {inputs}"
-        raise UserError(what, file=experiment.manifest.path, key="inputs", hint="give frames that carry the inputs")
+        message = f"no frame to evaluate on: none of {experiment.config.evaluate.split} carries {inputs}"
+        raise UserError(message, file=experiment.manifest.path, key="inputs", hint="give frames that carry the inputs")
     return mask
 
 
@@ -88,36 +88,37 @@ def check_result(experiment: Experiment) -> None:
     """Make sure that there will be a network to evaluate, or to label with.
 
     Raises:
-        UserError: when ``evaluate.checkpoint`` asks for one that training does not keep.
+        UserError: when ``evaluate.checkpoint`` names one that training does not keep.
     """
     check_evaluation(experiment)
-    asked = experiment.config.evaluate
-    if asked.checkpoint == "best" and not asked.every and not checkpoint.exported(experiment.checkpoints / "best"):
+    options = experiment.config.evaluate
+    best = experiment.checkpoints / "best"
+    if options.checkpoint == "best" and not options.every and not checkpoint.read_exported(best):
         hint = "set evaluate.every, such as 1, or evaluate.checkpoint=last"
         raise UserError("no best checkpoint is kept", file=experiment.path, key="evaluate.checkpoint", hint=hint)
 
 
 def _check_frames(experiment: Experiment) -> None:
-    """Frames for a global batch, and a crop that is no larger than they are."""
+    """Make sure that the frames suffice for a global batch, and are no smaller than the crop."""
     config, size = experiment.config, experiment.size
     crop = parse_size(config.data.crop, "data.crop")
     if crop and size and (crop[0] > size[0] or crop[1] > size[1]):
-        what = f"{crop[0]}x{crop[1]} is larger than the frames' {size[0]}x{size[1]}"
-        raise UserError(what, file=experiment.path, key="data.crop", hint="crop no more than a frame has")
-    if all(teacher.made_labels() is not None for teacher in experiment.teachers.values()):
+        message = f"{crop[0]}x{crop[1]} is larger than the frames' {size[0]}x{size[1]}"
+        raise UserError(message, file=experiment.path, key="data.crop", hint="crop no more than a frame has")
+    if all(teacher.find_labels() is not None for teacher in experiment.teachers.values()):
         frames, mask = experiment.frames_to_train()
     else:  # as many as there can be, if the teachers label all that they can
         frames = experiment.training_frames(pseudo=False)
         mask = frames.with_inputs(config.inputs)
     for task in experiment.tasks:
         if task.name not in config.pseudo and not (frames.visible[task.name] & mask).any():
-            what = f"no training frame shows {task.name}, so it would be learnt from nothing"
+            message = f"no training frame shows {task.name}, so it would be learnt from nothing"
             hint = f"take it out of tasks, give pseudo.{task.name}, or prepare frames with its labels"
-            raise UserError(what, file=experiment.path, key="tasks", hint=hint)
+            raise UserError(message, file=experiment.path, key="tasks", hint=hint)
     if mask.sum() < config.train.global_batch_size:
-        what = f"{config.train.global_batch_size} samples a step, but an epoch has only {mask.sum()}"
+        message = f"{config.train.global_batch_size} samples per step, but an epoch has only {mask.sum()}"
         hint = "make it smaller, or give more labelled frames"
-        raise UserError(what, file=experiment.path, key="train.global_batch_size", hint=hint)
+        raise UserError(message, file=experiment.path, key="train.global_batch_size", hint=hint)
 
 
 def _check_files(experiment: Experiment) -> None:
@@ -129,7 +130,7 @@ def _check_files(experiment: Experiment) -> None:
 
 def _check_network(experiment: Experiment) -> None:
     architecture = experiment.architecture
-    if (said := str(architecture.to_json())) not in _built:
+    if (description := str(architecture.to_json())) not in _built:
         with on_meta():
             build(architecture)
-        _built.add(said)
+        _built.add(description)

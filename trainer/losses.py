@@ -1,31 +1,31 @@
 """The loss of several tasks when most pixels, frames or whole ranks lack the label of some of them.
 
-A mean over what a micro-batch happens to hold weighs a labelled pixel by how few others stand beside it, so
-the gradient would depend on the number of ranks and accumulation steps. Here a loss is a *sum*, divided by a
-count over the **global** batch that the training loop adds up first::
+With a mean over the labels of a micro-batch, the weight of a labelled pixel would depend on how many others the
+micro-batch contains, and the gradient on the number of ranks and accumulation steps. Here a loss is a *sum*, divided by
+a count over the **global** batch that the training loop adds up first::
 
     counts = sum(criterion.counts(targets) for targets in micro_batches)     # then all-reduced by sum
     for inputs, targets in micro_batches:
         criterion(network(inputs), targets, counts).backward()
 
-The losses of all micro-batches on all ranks then add up to the loss of the global batch. A backend that
-averages gradients over ranks or accumulation steps turns that sum into a mean: multiply by their number.
+The losses of all micro-batches on all ranks then add up to the loss of the global batch. A backend that averages
+gradients over ranks or accumulation steps turns that sum into a mean: multiply by their number.
 
-Targets are batches of the tensors that :mod:`trainer.augment` makes, as each kind has them. Two more tensors
-may stand beside a task's labels, if they do so in all batches of a run:
+Targets are batches of the tensors of :mod:`trainer.augment`, in the form of each kind. A task's labels may be
+accompanied by two more tensors, in all batches of a run or in none:
 
 - ``TASK.soft``, uint8 ``(B, 2k, H, W)``: soft labels of classes (:mod:`shards.soft`), zeros where a pixel has none and
-  its hard label counts. Both are needed: the hard label says whether a pixel is labelled.
+  its hard label counts. Both are needed: the hard label determines whether a pixel is labelled.
 - ``TASK.weight``, uint8 ``(B, 1, H, W)``: a pixel's weight in steps of 1/255. A weighted loss is the sum of weight ×
-  loss over the sum of weights, which are integers, and so the same however the batch is cut.
+  loss over the sum of weights, which are integers, and so does not depend on how the batch is split.
 
-Predictions are ``(B, channels, H, W)`` of any floating type. Nothing here waits for the device. What remains in memory
-for the backward pass is one float32 tensor of the final logits' size, and of each scale's initial ones at its own size
-(:mod:`trainer.earlygradient`), so do not hold on to predictions.
+Predictions are ``(B, channels, H, W)`` of any floating type. Nothing here waits for the device. For the backward pass,
+one float32 tensor of the size of the final logits remains in memory, and one of each scale's initial logits at the
+scale's own size (:mod:`trainer.earlygradient`), so do not keep references to predictions.
 
-Deep supervision adds the loss of every scale's initial predictions, upsampled to full size, as MTI-Net does. A scale
-whose map has very few cells says hardly more than what the frame shows on average, and yet has the largest gradient of
-all terms in the backbone: so at 96×128, where stride 32 leaves 3×4 cells. Such scales are left out.
+Deep supervision adds the loss of every scale's initial predictions, upsampled to full size, as in MTI-Net. A scale with
+very few cells predicts little more than the average of the frame, and yet has the largest gradient of all terms in the
+backbone, for instance at 96×128, where stride 32 has 3×4 cells. Such scales are left out.
 """
 
 import math
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
 
 Normalise = Literal["labelled", "all"]
 DEEP_CELLS = 8
-"""Cells along the shorter side that a scale's map needs for deep supervision, where no other number is given. All
-scales of MTI-Net's own frames, 480×640, have more."""
+"""Default number of cells that a scale needs along its shorter side for deep supervision. All scales of MTI-Net's own
+frames, 480×640, have more."""
 
 
 def label_counts(targets: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
-    """The number of labelled pixels of each task, or the sum of their weights in steps of 1/255 where a task has
+    """Return the number of labelled pixels of each task, or the sum of their weights in steps of 1/255 where a task has
     weights; ``(tasks,)`` int64, on the targets' device."""
     return torch.stack([_count(targets, task) for task in tasks])
 
@@ -66,20 +66,20 @@ def _count(targets: Mapping[str, Tensor], task: Task) -> Tensor:
 
 
 def _labels(targets: Mapping[str, Tensor], task: Task) -> Tensor:
-    """A task's labels.
+    """Return a task's labels.
 
     Raises:
-        UserError: when there are none, or they have another form: torch would spread a missing dimension over others.
+        UserError: when they are missing or have the wrong shape: torch would silently broadcast a missing dimension.
     """
     labels = targets.get(task.name)
     if labels is None:
-        what = f"the batch has no labels of it, only {', '.join(targets) or 'none'}"
-        raise UserError(what, key=task.name, hint="read them with the data, or leave the task out of the loss")
-    due = learning(task).blank(1, 1).shape[:-2]
-    if labels.ndim - len(due) not in (2, 3) or labels.shape[labels.ndim - len(due) - 2 : -2] != due:
-        form = ", ".join(["batch", *map(str, due), "height", "width"])
-        what = f"its labels have the shape {tuple(labels.shape)}, where ({form}) is due"
-        raise UserError(what, key=task.name, hint="give them as trainer.augment.to_tensors makes them")
+        message = f"the batch has no labels of it, only {', '.join(targets) or 'none'}"
+        raise UserError(message, key=task.name, hint="read them with the data, or leave the task out of the loss")
+    channels = learning(task).blank(1, 1).shape[:-2]
+    if labels.ndim - len(channels) not in (2, 3) or labels.shape[labels.ndim - len(channels) - 2 : -2] != channels:
+        form = ", ".join(["batch", *map(str, channels), "height", "width"])
+        message = f"its labels have the shape {tuple(labels.shape)}, where ({form}) is due"
+        raise UserError(message, key=task.name, hint="give them as trainer.augment.to_tensors makes them")
     return labels
 
 
@@ -89,12 +89,12 @@ def loss_sums(
     tasks: Sequence[Task],
     offsets: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Each task's loss summed over its labelled pixels, ``(tasks,)`` float32 also under autocast; with weights, the sum
-    of loss × weight in steps of 1/255.
+    """Return each task's loss summed over its labelled pixels, ``(tasks,)`` float32 also under autocast; with weights,
+    the sum of loss × weight in steps of 1/255.
 
-    ``offsets`` are those of :class:`MultiTaskLoss`. What is summed of each pixel its kind says
-    (:meth:`trainer.kinds.base.Learning.loss`). A task without a labelled pixel gives an exact zero whose gradient is
-    zero and reaches the predictions, so that no parameter counts as unused.
+    ``offsets`` are those of :class:`MultiTaskLoss`. The loss of each pixel is defined by the kind
+    (:meth:`trainer.kinds.base.Learning.loss`). A task without labelled pixels gives an exact zero whose zero gradient
+    reaches the predictions, so that no parameter counts as unused.
     """
     offsets = offsets or {}
     return torch.stack([_sum(predictions[task.name].float(), targets, task, offsets.get(task.name)) for task in tasks])
@@ -102,43 +102,43 @@ def loss_sums(
 
 def _sum(prediction: Tensor, targets: Mapping[str, Tensor], task: Task, offset: Tensor | None) -> Tensor:
     if offset is not None:
-        prediction = _adjusted(prediction, offset, targets.get(f"{task.name}.{SOFT}"))
-    # A sum of its own over pixels: a reduction="sum" would add with atomics on a GPU, another sum on every run.
+        prediction = _adjust(prediction, offset, targets.get(f"{task.name}.{SOFT}"))
+    # Summed separately, since reduction="sum" adds with atomics on a GPU, with another result on every run.
     loss = learning(task).loss(prediction, _labels(targets, task), targets.get(f"{task.name}.{SOFT}"))
     weight = targets.get(f"{task.name}.{WEIGHT}")
     return loss.sum() if weight is None else (loss * weight.reshape(loss.shape)).sum()
 
 
-def _adjusted(prediction: Tensor, offset: Tensor, soft: Tensor | None) -> Tensor:
-    """Logits with an offset of each class, of ``(2, C)`` the first where the label is a single class and the second
-    where it is soft: that is a teacher's who learnt with the first, and so knows of no frequencies."""
-    single, of_soft = offset.to(prediction.device)[:, :, None, None]
+def _adjust(prediction: Tensor, offset: Tensor, soft: Tensor | None) -> Tensor:
+    """Add an offset of each class to logits: of ``(2, C)``, the first row where the label is a single class, and the
+    second where it is soft, from a teacher that learnt with the first and so does not favour frequent classes."""
+    hard_offset, soft_offset = offset.to(prediction.device)[:, :, None, None]
     if soft is None:
-        return prediction + single
+        return prediction + hard_offset
     steps = soft[:, soft.shape[1] // 2 :]
-    return prediction + torch.where((steps != 0).any(1, keepdim=True), of_soft, single)
+    return prediction + torch.where((steps != 0).any(1, keepdim=True), soft_offset, hard_offset)
 
 
 class MultiTaskLoss:
     """The training loss: L = Σ over tasks of weight × (final + deep × Σ over scales of initial) / denominator.
 
-    With weights ``{"semseg": α}`` and depth as the other task this is the paper's L = L_D + α·L_S. Final and initial
-    predictions (deep supervision) each give a summed loss; with ``deep`` 1 and four scales these are MTI-Net's five
+    With weights ``{"semseg": α}`` and depth as the other task, this is the paper's L = L_D + α·L_S. Final and initial
+    predictions (deep supervision) each give a summed loss; with ``deep`` 1 and four scales, these are MTI-Net's five
     equal terms.
 
     Args:
         tasks: the tasks that the network predicts.
-        weights: a task's weight, 1 where none is given.
-        normalise: what a task's loss is divided by: ``labelled``, the labelled pixels of the global batch, or
-            ``all``, its pixels with or without a label, so that a missing label counts as a loss of zero (as
-            the paper words its UMMT-D).
+        weights: the weight of each task, by default 1.
+        normalise: the denominator of a task's loss: ``labelled``, the labelled pixels of the global batch, or ``all``,
+            its pixels with or without a label, so that a missing label counts as a loss of zero (as the paper words its
+            UMMT-D).
         deep: the weight of every initial prediction's loss; 0 trains on final predictions alone.
         deep_cells: scales whose map has fewer cells along its shorter side are not supervised.
-        offsets: by task what is added to the logits of each class in the loss, ``(2, C)``: of single-class labels, and
-            of soft ones (:mod:`trainer.adjustment`).
+        offsets: by task, what the loss adds to the logits of each class, ``(2, C)``: for single-class labels, and for
+            soft ones (:mod:`trainer.adjustment`).
 
     Raises:
-        UserError: for a weight that is negative or of no task, or another ``normalise``.
+        UserError: for a negative weight, the weight of an unknown task, or an unknown ``normalise``.
     """
 
     def __init__(
@@ -165,38 +165,38 @@ class MultiTaskLoss:
             raise UserError(f"{normalise!r} is unknown", key="loss.normalise", hint=hint)
         self.weights = tuple(float(weights.get(name, 1.0)) for name in names)
         if self.tasks and not any(self.weights):
-            raise UserError("weighs every task with 0", key="loss.weights", hint="give one of them a weight over 0")
+            raise UserError("gives every task weight 0", key="loss.weights", hint="give one of them a weight over 0")
 
     def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
-        """A micro-batch's share of the denominators, ``(tasks,)`` int64: add up over micro-batches and ranks."""
+        """Return a micro-batch's part of the denominators, ``(tasks,)`` int64: add up over micro-batches and ranks."""
         if self.normalise == "labelled":
             return label_counts(targets, self.tasks)
         shapes = [_labels(targets, task).shape for task in self.tasks]
         pixels = [batch * height * width for batch, *_, height, width in shapes]
         steps = [STEPS if f"{task.name}.{WEIGHT}" in targets else 1 for task in self.tasks]
-        counts = [of * step for of, step in zip(pixels, steps, strict=True)]
+        counts = [count * step for count, step in zip(pixels, steps, strict=True)]
         return torch.tensor(counts, device=targets[self.tasks[0].name].device)
 
     def terms(self, predictions: "Predictions", targets: Mapping[str, Tensor], denominators: Tensor) -> Tensor:
-        """Each task's part of the loss, ``(tasks,)`` float32, weighted and normalised.
+        """Return each task's part of the loss, ``(tasks,)`` float32, weighted and normalised.
 
         Args:
             predictions: ``final`` by task at the targets' height and width, and ``initial`` at every scale's own
                 (none for a network without).
-            targets: by task; each must be there, if only without a label.
-            denominators: :meth:`counts`, summed over the global batch. A task that it nowhere labels adds 0.
+            targets: by task; required for each task, even where no pixel has a label.
+            denominators: :meth:`counts`, summed over the global batch. A task without any label there adds 0.
         """
         sums = loss_sums(predictions.final, targets, self.tasks, self.offsets)
         for scale, initial in enumerate(predictions.initial):
             if self.deep and min(initial[self.tasks[0].name].shape[-2:]) >= self.deep_cells:
-                sums = sums + self.deep * self._of_scale(predictions, scale, targets)
-            else:  # a sum of nothing: its zero gradient tells engines that the parameters were used
+                sums = sums + self.deep * self._scale_sums(predictions, scale, targets)
+            else:  # an empty sum, whose zero gradient shows engines that the parameters were used
                 sums = sums + torch.stack([initial[task.name].float().flatten()[:0].sum() for task in self.tasks])
-        shares = sums / denominators.to(sums.device, non_blocking=True).clamp(min=1)
-        return torch.stack([weight * share for weight, share in zip(self.weights, shares, strict=True)])
+        losses = sums / denominators.to(sums.device, non_blocking=True).clamp(min=1)
+        return torch.stack([weight * loss for weight, loss in zip(self.weights, losses, strict=True)])
 
-    def _of_scale(self, predictions: "Predictions", scale: int, targets: Mapping[str, Tensor]) -> Tensor:
-        """:func:`loss_sums` of one scale's initial predictions."""
+    def _scale_sums(self, predictions: "Predictions", scale: int, targets: Mapping[str, Tensor]) -> Tensor:
+        """Return :func:`loss_sums` of one scale's initial predictions."""
         names = [task.name for task in self.tasks]
 
         def sums_of(values: Sequence[Tensor]) -> Tensor:
@@ -206,5 +206,5 @@ class MultiTaskLoss:
         return with_gradients(sums_of, [predictions.initial[scale][name] for name in names])
 
     def __call__(self, predictions: "Predictions", targets: Mapping[str, Tensor], denominators: Tensor) -> Tensor:
-        """The micro-batch's share of the global loss: the sum of :meth:`terms`."""
+        """Return the micro-batch's part of the global loss: the sum of :meth:`terms`."""
         return self.terms(predictions, targets, denominators).sum()

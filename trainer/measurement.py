@@ -1,7 +1,7 @@
-"""How an evaluation measures: at which size, and of scalar tasks within which range of values and which window.
+"""How an evaluation measures: at which size, and for scalar tasks within which range of values and which window.
 
-Everything of it is part of what a ``result.json`` answers, and of a table's rows: what was measured in another way is
-another row.
+All of it is recorded in ``result.json`` and identifies a table's rows: results that were measured in different ways are
+different rows.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from trainer.data import Batch, Collate, FrameLoader, load_batches
 from trainer.decision import decide_at
 
 _WINDOWS = {"eigen": ((45, 471, 480), (41, 601, 640))}
-"""By name, first and last + 1 of the rows and of the columns, each with how many the frame has that they are of."""
+"""By name, (first, last + 1, total) of the rows and of the columns, where total is the frame's number of them."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Measurement:
     """How predictions are compared with labels.
 
     Args:
-        resolution: ``network``, where labels are resized to what the network sees, or ``label``, where predictions
+        resolution: ``network``, where labels are resized to the network's input size, or ``label``, where predictions
             are resized to the size that labels are stored in.
-        ranges: least and greatest truth that is measured, by scalar task, in its unit.
+        ranges: smallest and largest ground truth that is measured, by scalar task, in its unit.
         crop: None, or ``eigen`` for the window of Eigen et al., "Depth Map Prediction from a Single Image using a
-            Multi-Scale Deep Network" (2014), as it is used for NYUDv2: ``[45:471, 41:601]`` of 480×640, and the pixels
-            whose centres lie in it at any other size. It holds for scalar tasks; others are measured on whole frames.
+            Multi-Scale Deep Network" (2014), as used for NYUDv2: ``[45:471, 41:601]`` of 480×640, and the pixels
+            whose centres lie in it at any other size. It applies to scalar tasks; others are measured on whole frames.
     """
 
     resolution: str = "network"
@@ -39,12 +39,12 @@ class Measurement:
     crop: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As ``result.json`` says it; that of a run from before there were these options is :data:`DEFAULT`'s."""
+        """Return the entries of ``result.json``; those of runs from before these options are :data:`DEFAULT`'s."""
         ranges = {name: list(limits) for name, limits in self.ranges.items()}
         return {"resolution": self.resolution, "range": ranges, "crop": self.crop}
 
     def __call__(self, task: Task, output: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """What metrics compare: a network's labels at the truth's size, and the truth, both as :meth:`restrict` does.
+        """Return what metrics compare: a network's labels at the truth's size, and the truth, after :meth:`restrict`.
 
         Args:
             output: ``(B, task.channels, h, w)``.
@@ -54,8 +54,8 @@ class Measurement:
         return self.restrict(task, decide_at(task, output, (height, width)), truth)
 
     def restrict(self, task: Task, label: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """A scalar task's labels clamped into its range (the protocol of Eigen et al.), and its truth with "no label"
-        outside range and window; other tasks' as they are.
+        """Return a scalar task's labels clamped to its range (the protocol of Eigen et al.), and its truth with "no
+        label" outside range and window; labels and truth of other tasks are returned unchanged.
 
         Args:
             label: ``(..., H, W)``, of any origin.
@@ -65,7 +65,7 @@ class Measurement:
             return label, truth
         if self.crop:
             sides = zip(truth.shape[-2:], _WINDOWS[self.crop], strict=True)
-            rows, columns = (_within(side, *of) for side, of in sides)
+            rows, columns = (_within(side, *bounds) for side, bounds in sides)
             window = torch.zeros_like(truth)
             window[..., rows, columns] = 1
             truth = truth * window
@@ -76,46 +76,46 @@ class Measurement:
 
 
 DEFAULT = Measurement()
-"""How all was measured before there was a choice."""
+"""How everything was measured before these options existed."""
 
 
-def _within(side: int, first: int, last: int, of: int) -> slice:
-    """The pixels of a side whose centres lie between ``first`` and ``last`` of a side of ``of``, in integers."""
+def _within(side: int, first: int, last: int, total: int) -> slice:
+    """Return the pixels of a side whose centres lie between ``first`` and ``last`` of ``total``, in integers."""
 
-    def pixels_before(place: int) -> int:  # those with (pixel + 1/2) / side < place / of
-        return -((of - 2 * place * side) // (2 * of))
+    def pixels_before(position: int) -> int:  # those with (pixel + 1/2) / side < position / total
+        return -((total - 2 * position * side) // (2 * total))
 
     return slice(pixels_before(first), pixels_before(last))
 
 
 MeasuredBatch = tuple[Batch, dict[str, Tensor]]
-"""A batch as the network sees it, and the truth by task."""
+"""A batch of network inputs, and the truth by task."""
 
 
-def loading(
+def make_loader(
     loader: FrameLoader, collate: Collate, resolution: str
 ) -> Callable[[Iterable[Position]], list[MeasuredBatch]]:
-    """A function that loads frames to be measured: together, or one at a time where they differ in size.
+    """Return a function that loads frames to be measured: as one batch, or one by one where they differ in size.
 
     Raises:
-        UserError: a frame's.
+        UserError: when the function is called, for a frame that cannot be loaded.
     """
 
     def at_network(places: Iterable[Position]) -> list[MeasuredBatch]:
         return [(batch, batch.labels) for batch in load_batches(loader, collate, places)]
 
-    def both(place: Position) -> tuple[Any, Any]:
+    def load_both(place: Position) -> tuple[Any, Any]:
         key, arrays = loader.read(place)
         return (key, loader.tensors(arrays, place)), (key, to_tensors(arrays, loader.tasks))
 
     def at_label(places: Iterable[Position]) -> list[MeasuredBatch]:
-        frames = [loader.located(both, place) for place in places]
+        frames = [loader.locate_errors(load_both, place) for place in places]
         sizes = {tuple(tensors["rgb"].shape for _, tensors in frame) for frame in frames}
         groups: Sequence[Sequence[tuple[Any, Any]]] = [frames] if len(sizes) == 1 else [[frame] for frame in frames]
-        found = []
+        batches = []
         for group in groups:
-            seen, stored = (collate(list(samples)) for samples in zip(*group, strict=True))
-            found.append((seen, stored.labels))
-        return found
+            resized, stored = (collate(list(samples)) for samples in zip(*group, strict=True))
+            batches.append((resized, stored.labels))
+        return batches
 
     return {"network": at_network, "label": at_label}[resolution]

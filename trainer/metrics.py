@@ -1,17 +1,16 @@
-"""Metrics pooled over every labelled pixel of an evaluation, the same to the last bit on 1 rank and on 5.
+"""Metrics pooled over every labelled pixel of an evaluation, bit-identical on 1 rank and on 5.
 
-Each metric follows from sums over pixels, and all of these sums are integers: counts, and real quantities
-rounded to a fixed point pixel by pixel (:mod:`trainer.fixedpoint`). Integer addition knows no order, so the split of
-the samples over batches and ranks cannot show, whatever it does to a sum of floats. The sums of all tasks stand in one
-int64 tensor that ranks add up::
+Each metric follows from sums over pixels, and all of these sums are integers: counts, and real quantities rounded to
+fixed point for each pixel (:mod:`trainer.fixedpoint`). Integer addition does not depend on order, so the distribution
+of samples over batches and ranks has no effect, unlike with sums of floats. The sums of all tasks are in one int64
+tensor that ranks add up::
 
     metrics.update(labels, targets)                    # on each rank, each of its batches
     total = all_reduce_sum(metrics.state())
     Metrics(tasks).merge(total).compute()
 
-Labels are what a kind decides of a network's output (:meth:`trainer.kinds.base.Learning.decide`), the same that is
-stored and predicted. A pixel whose truth has no label adds nothing, so a sample that only pads a batch is one without
-labels.
+Labels are the decisions of a kind from a network's output (:meth:`trainer.kinds.base.Learning.decide`), the same that
+are stored and predicted. A pixel without a true label adds nothing, so a sample that only pads a batch has no labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,15 +46,16 @@ class Metrics:
         """Add a batch.
 
         Args:
-            labels: by task, of a prediction, as its kind decides them.
-            targets: by task, as :mod:`trainer.losses` takes them; each must be there, if only without a label.
-            outputs: what the labels were made of, at the targets' size, of tasks that have a metric of ranks.
+            labels: predicted labels by task, as its kind decides them.
+            targets: by task, in the form of :mod:`trainer.losses`; required for each task, even without any label.
+            outputs: the outputs that the labels were decided from, at the targets' size, for tasks with a ranking
+                metric.
         """
         for task, sums in zip(self.tasks, self._sums.split(self._sizes), strict=True):
             sums += learning(task).measure(labels[task.name], targets[task.name], (outputs or {}).get(task.name))
 
     def state(self) -> Tensor:
-        """All sums so far, a new flat int64 tensor. States of disjoint samples add up to the state of all."""
+        """Return all sums so far, as a new flat int64 tensor. States of disjoint samples add up to the state of all."""
         return self._sums.clone()
 
     def merge(self, state: Tensor) -> Self:
@@ -64,10 +64,10 @@ class Metrics:
         return self
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        """Each task's metrics, as JSON values; None where no pixel (or class) says anything.
+        """Return each task's metrics as JSON values; None for a metric without any pixel (or class).
 
-        Which ones its kind says (:meth:`trainer.kinds.base.Learning.report`); of every kind ``pixels``, how many had a
-        label.
+        The kind defines the metrics (:meth:`trainer.kinds.base.Learning.report`); every kind reports ``pixels``, the
+        number of labelled pixels.
         """
         parts = zip(self.tasks, self._sums.cpu().split(self._sizes), strict=True)
         return {task.name: learning(task).report(sums.tolist()) for task, sums in parts}

@@ -8,15 +8,15 @@ from trainer.config import Train
 
 
 def make_optimizer(network: torch.nn.Module, config: Train) -> torch.optim.Optimizer:
-    """Adam or AdamW over all parameters; the fused kernels do one pass over memory instead of ten."""
+    """Return Adam or AdamW over all parameters; the fused kernels do one pass over memory instead of ten."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     return kind(network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def learning_rate(step: int, steps: int, config: Train) -> float:
-    """The rate of step ``step`` (from 0) of ``steps``.
+    """Return the learning rate of step ``step`` (from 0) of ``steps``.
 
-    Set before each step rather than by a scheduler object, which accelerate would advance once for every process.
+    It is set before each step rather than by a scheduler object, which accelerate would advance once per process.
     """
     progress = step / max(steps, 1)
     factor = {

@@ -1,4 +1,4 @@
-"""What is printed never ends the work: characters that cannot be shown, a reader that is gone, a full disk."""
+"""Output streams that never raise: not for characters that cannot be encoded, a closed pipe, or a full disk."""
 
 import codecs
 import errno
@@ -24,40 +24,40 @@ _PLAIN |= {
 }
 
 
-def plain(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of ``codecs``: signs of ours in plain letters, all else as ``\\xNN`` or ``\\uNNNN``."""
+def encode_plain(error: UnicodeError) -> tuple[str, int]:
+    """Handle encoding errors of ``codecs``: ASCII for the signs of ``_PLAIN``, else ``\\xNN`` or ``\\uNNNN``."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    shown = "".join(_PLAIN.get(each) or each.encode("ascii", "backslashreplace").decode() for each in text)
-    return shown, error.end
+    replacement = "".join(_PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in text)
+    return replacement, error.end
 
 
-codecs.register_error("tutelage.plain", plain)
+codecs.register_error("tutelage.plain", encode_plain)
 
 
-class Lasting:
-    """Standard output or error that never raises: what cannot be encoded is spelt (:func:`plain`), and from where it
-    cannot be written any more it goes nowhere. A reader that is gone (``| head``) has seen enough; another reason, such
-    as a full disk, is told once on standard error.
+class SafeStream:
+    """Standard output or error that never raises. Characters that cannot be encoded are replaced
+    (:func:`encode_plain`), and once writing fails, all further output is discarded. A closed pipe (``| head``) is
+    ignored; any other reason, such as a full disk, is reported once on standard error.
 
     Args:
-        name: of ``sys``, ``stdout`` or ``stderr``.
-        stream: None for whatever ``sys`` has when something is written.
+        name: ``stdout`` or ``stderr``, as in ``sys``.
+        stream: the stream; None for the one that ``sys`` has at the time of writing.
     """
 
     def __init__(self, name: str, stream: Any = None) -> None:
-        self._name, self._given = name, stream
+        self._name, self._fixed = name, stream
 
     @property
     def _stream(self) -> Any:
-        return self._given or getattr(sys, self._name) or io.StringIO()
+        return self._fixed or getattr(sys, self._name) or io.StringIO()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write text; returns its length, whatever became of it."""
+        """Write text, and return its length whether or not it could be written."""
         stream = self._stream
         try:
             try:
@@ -81,7 +81,7 @@ class Lasting:
             self._give_up(stream, error)
 
     def _give_up(self, stream: Any, error: OSError) -> None:
-        with suppress(OSError, ValueError):  # what is left in its buffer goes there as well
+        with suppress(OSError, ValueError):  # so that what remains in its buffer is discarded as well
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             stream.flush()
         if error.errno != errno.EPIPE and self._name != "stderr":
@@ -90,10 +90,11 @@ class Lasting:
 
 
 @contextmanager
-def lasting() -> Iterator[None]:
-    """Standard output and error that never raise within."""
+def safe_output() -> Iterator[None]:
+    """Context in which standard output and error never raise."""
     old = sys.stdout, sys.stderr
-    streams = [Lasting(name, stream or io.StringIO()) for name, stream in zip(("stdout", "stderr"), old, strict=True)]
+    names = ("stdout", "stderr")
+    streams = [SafeStream(name, stream or io.StringIO()) for name, stream in zip(names, old, strict=True)]
     sys.stdout, sys.stderr = streams
     try:
         yield

@@ -16,16 +16,16 @@ Result = TypeVar("Result")
 
 
 def threads_per_rank() -> int:
-    """This rank's share of the processors it may use, at least two."""
+    """Return this rank's share of the available CPU cores, at least two."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(2, cores // ranks_here())
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
-    """``map`` in threads, in order, at most ``ahead`` results waiting. An exception is raised at its item's turn.
+    """Map in threads, in order, with at most ``ahead`` results waiting. An exception is raised at its item's turn.
 
     Raises:
-        Stopped: when a stop was asked for, and a result does not come (:func:`shards.threads.heard`).
+        Stopped: when a stop was requested and a result does not arrive (:func:`shards.threads.interruptible`).
     """
     pool = Threads(threads)
     waiting: deque[Future[Result]] = deque()
@@ -41,10 +41,10 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads
 
 
 class Background:
-    """Calls functions one after another in a thread; the first exception is raised by the next call here.
+    """Calls functions one after another in a thread; the next method call raises the first exception.
 
     Args:
-        limit: calls that may wait before :meth:`submit` blocks, which bounds the memory they hold.
+        limit: number of calls that may wait before :meth:`submit` blocks, which bounds the memory they hold.
     """
 
     def __init__(self, limit: int = 4) -> None:
@@ -58,12 +58,12 @@ class Background:
         self._calls.put(call)
 
     def wait(self) -> None:
-        """Wait for what has been submitted."""
+        """Wait for all submitted calls."""
         self._calls.join()
         self._raise()
 
     def close(self) -> None:
-        """Wait for what has been submitted, and end the thread."""
+        """Wait for all submitted calls, and end the thread."""
         self._calls.put(None)
         self._thread.join()
         self._raise()

@@ -1,6 +1,6 @@
-"""Values of options that are more than their type: sizes, intervals, lists of names, what is kept of pseudo-labels.
+"""Parsers and checks for option values: sizes, intervals, lists of names, thresholds of pseudo-labels.
 
-Each function raises a ``UserError`` for a value that it cannot make sense of, which names the option.
+Each function raises a ``UserError`` that names the option for a value that is not valid.
 """
 
 import re
@@ -12,7 +12,7 @@ from shards.store import is_url, on_disk
 
 
 def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
-    """``"96x128"`` → (96, 128), height first.
+    """Parse a size, height first: ``"96x128"`` → (96, 128).
 
     Raises:
         UserError: when it is not a size.
@@ -26,7 +26,7 @@ def parse_size(text: str | None, key: str) -> tuple[int, int] | None:
 
 
 def parse_bytes(text: str, key: str) -> int:
-    """``"50GB"`` → 50,000,000,000.
+    """Parse a number of bytes: ``"50GB"`` → 50,000,000,000.
 
     Raises:
         UserError: when it is not a number of bytes, or 0.
@@ -38,19 +38,19 @@ def parse_bytes(text: str, key: str) -> int:
     return size
 
 
-def local(path: str | None, key: str) -> None:
-    """Make sure that a path, if there is one, is no URL."""
+def check_local(path: str | None, key: str) -> None:
+    """Make sure that a path, if there is one, is not a URL."""
     on_disk(path or "", key)
 
 
-def url(text: str | None, key: str) -> None:
+def check_url(text: str | None, key: str) -> None:
     """Make sure that a text, if there is one, is a URL."""
     if text is not None and not is_url(text):
         raise UserError(f"{text!r} is not a URL", key=key, hint="write one such as s3://bucket/labels")
 
 
 def parse_every(value: int | str, key: str = "checkpoint.every") -> tuple[int | None, float | None]:
-    """Steps, or seconds: ``500`` → (500, None), ``"30m"`` → (None, 1800.0).
+    """Parse an interval as steps or as seconds: ``500`` → (500, None), ``"30m"`` → (None, 1800.0).
 
     Raises:
         UserError: when it is neither.
@@ -63,7 +63,7 @@ def parse_every(value: int | str, key: str = "checkpoint.every") -> tuple[int | 
 
 
 def parse_keep(value: float | str, key: str) -> float | str:
-    """``pseudo.TASK.keep`` in the one way in which it is compared: a number, ``all``, ``50%``, or a filter's name.
+    """Normalise ``pseudo.TASK.keep``, so that values can be compared: a number, ``all``, ``50%``, or a filter's name.
 
     Raises:
         UserError: when it is none of them.
@@ -71,34 +71,34 @@ def parse_keep(value: float | str, key: str) -> float | str:
     if isinstance(value, str) and ":" in value:
         return value
     try:
-        kept = Keep.of(value).value
+        normalised = Keep.of(value).value
     except UserError as error:
         raise UserError(error.what, key=key, hint=error.hint) from None
-    assert kept is not None
-    return kept
+    assert normalised is not None
+    return normalised
 
 
-def each_once(names: Sequence[str] | None, key: str) -> None:
-    """Refuse a list of names that is empty or has one twice."""
+def check_unique(names: Sequence[str] | None, key: str) -> None:
+    """Refuse a list of names that is empty or contains a name twice."""
     if names is not None and (not names or len(set(names)) < len(names)):
         raise UserError(f"{list(names)} is empty or names one twice", key=key, hint="name each one once")
 
 
-def zoom_factors(factors: Sequence[float], key: str) -> None:
-    """Refuse a list of factors that is empty or has one below 1."""
+def check_zoom(factors: Sequence[float], key: str) -> None:
+    """Refuse a list of zoom factors that is empty or contains one below 1."""
     if not factors or min(factors) < 1:
         raise UserError(f"{list(factors)} has no factor, or one below 1", key=key, hint="use [1.0] for none")
 
 
-def four_widths(widths: Sequence[int] | None, key: str) -> None:
-    """Refuse what is not a width for each scale."""
+def check_widths(widths: Sequence[int] | None, key: str) -> None:
+    """Refuse anything but one positive width for each of the four scales."""
     if widths is not None and not (len(widths) == 4 and min(widths) > 0):
         hint = "give one for each of strides 4, 8, 16, 32, such as [18, 36, 72, 144], or null for the backbone's own"
         raise UserError(f"{list(widths)} is not four widths", key=key, hint=hint)
 
 
-def limits(pair: Sequence[float], key: str) -> None:
-    """Refuse what is not a least and a greatest value, from 0 up."""
+def check_limits(pair: Sequence[float], key: str) -> None:
+    """Refuse anything but a smallest and a largest value, from 0 up."""
     if len(pair) != 2 or not 0 <= pair[0] < pair[1]:
         hint = "give [least, greatest] from 0 up, such as [0.001, 10]"
         raise UserError(f"{list(pair)} is not a range", key=key, hint=hint)

@@ -1,12 +1,11 @@
-"""Pictures in, label files out: a trained network on files, as ``tutelage predict`` does it.
+"""Label files from picture files, by a trained network: ``tutelage predict``.
 
-    OUT/predictions.json      which network, and the size it sees; written first
+    OUT/predictions.json      which network, and its input size; written first
     OUT/dataset.yaml          what the numbers mean, as :mod:`shards.sources.folder` reads it
-    OUT/semseg/NAME.png       a folder for each task, a file for each picture, of the picture's size
+    OUT/semseg/NAME.png       a folder for each task, with a file of the picture's size for each picture
     OUT/depth/NAME.png
 
-A file that is there is left alone: a folder whose prediction was interrupted is continued, and labels that somebody
-corrected stay.
+Existing files are not touched: an interrupted prediction is continued, and labels that were corrected by hand stay.
 """
 
 import time
@@ -19,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from shards.atomic import atomic_file, disk_errors
-from shards.claim import Note, differing, occupied
+from shards.claim import Note, differing_keys, is_occupied
 from shards.errors import UserError
 from shards.images import RGB_SUFFIXES, read_pixels
-from shards.notes import collected
+from shards.notes import collect_notes
 from shards.picture import save, sheet
 from shards.resize import resize_frame
 from shards.sources.declaration import FILE, declaration_of
@@ -34,58 +33,59 @@ from trainer.predictor import Predictor
 from trainer.progress import Report
 
 NOTE = "predictions.json"
-_SHOWN = 320
-"""Rows of a picture that is drawn, at most."""
+_MAX_ROWS = 320
+"""Largest height of a picture in a drawing, in rows."""
 
 
 @dataclass
 class Pictures:
-    """Picture files by the name that their labels get, and files of other kinds that stand among them."""
+    """Picture files by the name of their labels, and files of other kinds beside them."""
 
     files: dict[str, Path] = field(default_factory=dict)
     others: list[Path] = field(default_factory=list)
 
 
 def pictures(places: Sequence[str | Path], without: Sequence[Path] = ()) -> Pictures:
-    """The picture files given, and all under the folders given.
+    """Return the given picture files, and all under the given folders.
 
     Args:
-        without: files and folders that do not count, since they are written.
+        places: files and folders.
+        without: files and folders that are left out, since they are outputs.
 
     Raises:
         UserError: when there are none, one does not exist, or two have the same name.
     """
-    found = Pictures()
-    left_out = [path.resolve() for path in without]
+    result = Pictures()
+    excluded = [path.resolve() for path in without]
 
-    def counts(path: Path) -> bool:
-        return not any(path.resolve().is_relative_to(each) for each in left_out)
+    def is_input(path: Path) -> bool:
+        return not any(path.resolve().is_relative_to(parent) for parent in excluded)
 
     for place in map(Path, places):
         if not place.exists():
             raise UserError("does not exist", file=place, hint="correct the path")
         folder = place if place.is_dir() else place.parent
-        of, others = files_by_stem(place, RGB_SUFFIXES) if place.is_dir() else ({place.stem: place.name}, [])
-        found.others += [folder / file for file in others if counts(folder / file)]
-        for name, file in of.items():
+        files, others = files_by_stem(place, RGB_SUFFIXES) if place.is_dir() else ({place.stem: place.name}, [])
+        result.others += [folder / file for file in others if is_input(folder / file)]
+        for name, file in files.items():
             path = folder / file
-            if counts(path) and found.files.setdefault(name, path).absolute() != path.absolute():
-                what = f"has the name of {found.files[name]}, and so would its labels"
-                raise UserError(what, file=path, hint="predict them into two folders")
-    if not found.files:
+            if is_input(path) and result.files.setdefault(name, path).absolute() != path.absolute():
+                message = f"has the name of {result.files[name]}, and so would its labels"
+                raise UserError(message, file=path, hint="predict them into two folders")
+    if not result.files:
         hint = f"name pictures ({', '.join(sorted(RGB_SUFFIXES))}), or a folder that holds some"
         raise UserError("no pictures", file=places[0], hint=hint)
-    return found
+    return result
 
 
 @dataclass
-class Predicted:
-    """What became of picture files.
+class Summary:
+    """The outcome of a prediction of picture files.
 
     Args:
-        seconds: that each new picture took the network, from pixels to labels.
+        seconds: time from pixels to labels of each new picture.
         bad: by name, why a picture has no labels.
-        changed: how many pictures were seen in another form than the file's, by what was done to them.
+        changed: number of pictures that were converted before prediction, by kind of conversion.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -95,14 +95,15 @@ class Predicted:
 
 def predict(
     predictor: Predictor, files: dict[str, Path], out: Path, report: Report, *, strict: bool = False
-) -> Predicted:
-    """Write those labels of picture files that are not there yet. A picture that cannot be read is set aside.
+) -> Summary:
+    """Write the missing labels of picture files. Pictures that cannot be read are skipped.
 
     Args:
-        files: by name.
+        predictor: the network.
+        files: picture files by name.
         out: a new folder, or one that the same network has written.
         report: called after each picture.
-        strict: a picture that cannot be read ends it.
+        strict: whether a picture that cannot be read raises its error.
 
     Raises:
         UserError: when the network takes more than RGB, or ``out`` holds anything else.
@@ -112,68 +113,69 @@ def predict(
         raise UserError(f"the network sees {' and '.join(predictor.inputs)}, not RGB alone", key="MODEL", hint=hint)
     note = {"network": predictor.facts["sha256"], "size": list(predictor.size) if predictor.size else None}
     _check(out, note)
-    missing = {name: [t for t in predictor.tasks if not _place(out, t, name).exists()] for name in files}
-    todo = [name for name in files if missing[name]]
-    report(len(files) - len(todo))
+    missing = {name: [t for t in predictor.tasks if not _label_path(out, t, name).exists()] for name in files}
+    names = [name for name in files if missing[name]]
+    report(len(files) - len(names))
     threads, writer = threads_per_rank(), Background()
-    done = Predicted()
-    for name, read in zip(todo, map_ahead(_read, [files[n] for n in todo], threads, threads + 1), strict=True):
+    summary = Summary()
+    images = map_ahead(_read, [files[name] for name in names], threads, threads + 1)
+    for name, image in zip(names, images, strict=True):
         report(1)
-        if isinstance(read, UserError):
+        if isinstance(image, UserError):
             if strict:
-                raise read
-            done.bad[name] = read
+                raise image
+            summary.bad[name] = image
             continue
-        rgb, changes = read
-        if not done.seconds:
-            _begin(out, note, predictor.tasks)
+        rgb, changes = image
+        if not summary.seconds:
+            _prepare(out, note, predictor.tasks)
         if predictor.size and rgb.shape[:2] != predictor.size:
             changes.append(
                 "brought to {}x{} and their labels back, the size that the network sees".format(*predictor.size)
             )
-        done.changed.update(changes)
-        began = time.perf_counter()
+        summary.changed.update(changes)
+        start = time.perf_counter()
         labels = predictor.predict({RGB: rgb}, sure=False)
-        done.seconds.append(time.perf_counter() - began)
+        summary.seconds.append(time.perf_counter() - start)
         for task in missing[name]:
-            writer.submit(partial(_write, _place(out, task, name), task, labels[task.name]))
+            writer.submit(partial(_write, _label_path(out, task, name), task, labels[task.name]))
     writer.close()
-    return done
+    return summary
 
 
 def _read(path: Path) -> tuple[np.ndarray, list[str]] | UserError:
     try:
-        with collected() as notes:
+        with collect_notes() as notes:
             return read_pixels(path), [note.text for note in notes]
     except UserError as error:
         return error
 
 
 def draw(predictor: Predictor, files: dict[str, Path], path: str | Path, count: int) -> None:
-    """A picture of RGB and predictions side by side, for files spread evenly over all."""
+    """Save a picture of RGB and predictions side by side, for ``count`` files spread evenly over all."""
     names = list(files)
-    chosen = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
+    numbers = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
     rows = []
-    for number in chosen:
+    for number in numbers:
         rgb = read_pixels(files[names[number]])
         height, width = rgb.shape[:2]
-        size = (_SHOWN, max(1, round(width * _SHOWN / height))) if height > _SHOWN else (height, width)
+        size = (_MAX_ROWS, max(1, round(width * _MAX_ROWS / height))) if height > _MAX_ROWS else (height, width)
         small = resize_frame({RGB: rgb, **predictor.predict({RGB: rgb}, sure=False)}, size)
         rows.append([small[RGB], *(task.storage.colourise(small[task.name]) for task in predictor.tasks)])
     save(sheet(rows, [RGB, *(task.name for task in predictor.tasks)]), path)
 
 
 def _check(out: Path, note: dict[str, object]) -> None:
-    """Refuse a folder that holds anything but what the same network predicted."""
-    held = Note(out / NOTE, "choose another folder").read()
-    if held is not None:
-        if differing(held, note):
+    """Refuse a folder that holds anything but predictions of the same network."""
+    existing = Note(out / NOTE, "choose another folder").read()
+    if existing is not None:
+        if differing_keys(existing, note):
             raise UserError("holds predictions of another network or size", file=out, hint="choose another folder")
-    elif occupied(out):
+    elif is_occupied(out):
         raise UserError("holds other files", file=out, hint="choose a new folder: labels are not mixed with others")
 
 
-def _begin(out: Path, note: dict[str, object], tasks: Sequence[Task]) -> None:
+def _prepare(out: Path, note: dict[str, object], tasks: Sequence[Task]) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     Note(out / NOTE, "choose another folder").write(note)
@@ -182,7 +184,7 @@ def _begin(out: Path, note: dict[str, object], tasks: Sequence[Task]) -> None:
             file.write(declaration_of(tasks).encode())
 
 
-def _place(out: Path, task: Task, name: str) -> Path:
+def _label_path(out: Path, task: Task, name: str) -> Path:
     return out / task.name / f"{name}.png"
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of a long job: a live line on a terminal, plain lines elsewhere."""
+"""Progress of long jobs: a live line on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -10,13 +10,13 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from trainer.output import Lasting
+from trainer.output import SafeStream
 from trainer.ranks import rank
 
 
 def _console(width: int | None = None) -> Console:
-    """Names of files, classes and runs stand in what it prints, and mean nothing but themselves."""
-    file = cast(IO[str], Lasting("stdout"))
+    """Create a console without markup, since the text it prints contains names of files, classes and runs."""
+    file = cast(IO[str], SafeStream("stdout"))
     return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
 
 
@@ -24,51 +24,52 @@ console = _console()
 
 
 def show(table: RenderableType) -> None:
-    """Print a table, once for all ranks: as wide as it is where that is not a terminal."""
+    """Print a table, once for all ranks; in its full width where the output is not a terminal."""
     if rank() == 0:
         (console if console.is_terminal else _console(240)).print(table)
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print a line, once for all ranks."""
     if rank() == 0:
         console.print(line, soft_wrap=True)
 
 
 class Report(Protocol):
-    """Called with what has been finished since the last call, and figures to show beside the bar."""
+    """Called with the number of items finished since the last call, and figures to show beside the bar."""
 
     def __call__(self, advance: int, figures: str = "") -> None: ...
 
 
 @contextmanager
 def progress(title: str, total: int, *, done: int = 0, show: bool = True, every: float = 10.0) -> Iterator[Report]:
-    """A bar with counts, figures and the time left.
+    """Show a bar with counts, figures and the remaining time.
 
     Args:
-        total, done: of whatever is counted.
-        show: False for ranks that stay silent.
-        every: seconds between the plain lines that stand in for the bar where the output is not a terminal.
+        title: text before the bar.
+        total, done: number of all items, and of those finished before.
+        show: False for ranks that print nothing.
+        every: seconds between the plain lines that replace the bar where the output is not a terminal.
     """
     if not show:
         yield lambda advance, figures="": None
     elif console.is_terminal:
-        # the figures stand last and give way: a narrow terminal cuts them, not the counts or the time
+        # the figures come last, so that a narrow terminal truncates them and not the counts or the time
         counts = MofNCompleteColumn(table_column=Column(no_wrap=True))
-        left = TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7))
-        rest = TextColumn(
+        remaining = TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7))
+        figures_column = TextColumn(
             "{task.fields[figures]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
         )
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(16), counts, left, rest)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(16), counts, remaining, figures_column)
         with Progress(*columns, console=console, expand=True) as bar:
             task = bar.add_task(title, total=total, completed=done, figures="")
 
-            def live(advance: int, figures: str = "") -> None:
+            def update(advance: int, figures: str = "") -> None:
                 bar.update(task, advance=advance)
                 if figures:
                     bar.update(task, figures=figures)
 
-            yield live
+            yield update
     else:
         yield _PlainLines(title, total, done, every)
 
@@ -76,42 +77,42 @@ def progress(title: str, total: int, *, done: int = 0, show: bool = True, every:
 class _PlainLines:
     def __init__(self, title: str, total: int, done: int, every: float) -> None:
         self.title, self.total, self.start, self.done, self.every = title, total, done, done, every
-        self.began = self.shown = time.monotonic()
+        self.started_at = self.printed_at = time.monotonic()
         self.figures = ""
 
     def __call__(self, advance: int, figures: str = "") -> None:
         self.done += advance
         self.figures = figures or self.figures
         now = time.monotonic()
-        if now - self.shown < self.every and self.done < self.total:
+        if now - self.printed_at < self.every and self.done < self.total:
             return
-        self.shown = now
-        left = (now - self.began) / max(self.done - self.start, 1) * (self.total - self.done)
+        self.printed_at = now
+        remaining = (now - self.started_at) / max(self.done - self.start, 1) * (self.total - self.done)
         print(
-            f"{self.title} {self.done}/{self.total} {self.figures} {clock(left)} left".replace("  ", " "),
+            f"{self.title} {self.done}/{self.total} {self.figures} {clock(remaining)} left".replace("  ", " "),
             file=console.file,
             flush=True,
         )
 
 
 class Speed:
-    """Samples a second, and the share of the time that was spent waiting for data, from one reading to the next."""
+    """Samples per second, and the share of time spent waiting for data, between one reading and the next."""
 
     def __init__(self) -> None:
-        self.samples, self._waited, self._began = 0, 0.0, time.perf_counter()
+        self.samples, self._waiting_seconds, self._start = 0, 0.0, time.perf_counter()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        before = time.perf_counter()
+        start = time.perf_counter()
         yield
-        self._waited += time.perf_counter() - before
+        self._waiting_seconds += time.perf_counter() - start
 
     def read(self) -> dict[str, float]:
-        """The figures since the last reading, as ``metrics.jsonl`` keeps them."""
-        seconds = time.perf_counter() - self._began
+        """Return the figures since the last reading, as stored in ``metrics.jsonl``."""
+        seconds = time.perf_counter() - self._start
         figures = {
             "samples_per_second": round(self.samples / seconds, 2),
-            "waiting_for_data": round(self._waited / seconds, 4),
+            "waiting_for_data": round(self._waiting_seconds / seconds, 4),
             "memory_megabytes": round(memory_megabytes()),
         }
         self.__init__()  # type: ignore[misc]
@@ -119,7 +120,7 @@ class Speed:
 
 
 def figures_line(entry: Mapping[str, Any]) -> str:
-    """A log entry of training for the progress line."""
+    """Format a log entry of training for the progress line."""
     losses = " ".join(f"{name} {value:.3f}" for name, value in entry.get("loss", {}).items() if name != "total")
     speed = entry["speed"]
     return (
@@ -129,13 +130,13 @@ def figures_line(entry: Mapping[str, Any]) -> str:
 
 
 def clock(seconds: float) -> str:
-    """``h:mm:ss``."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+    """Format seconds as ``h:mm:ss``."""
+    total = round(seconds)
+    return f"{total // 3600}:{total // 60 % 60:02d}:{total % 60:02d}"
 
 
 def memory_megabytes() -> float:
-    """Peak memory of this process: of the device where there is one, else resident."""
+    """Return the peak memory of this process: GPU memory if there is a GPU, else resident memory."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6

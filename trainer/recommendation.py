@@ -1,7 +1,7 @@
-"""The pseudo-labels that ``tutelage affinity`` recommends, and how ``pseudo: auto`` follows it.
+"""The pseudo-labels that ``tutelage affinity`` recommends, and how ``pseudo: auto`` applies them.
 
-``affinity.json`` says under ``split`` what it was judged on, and under ``recommended``, for every task, which inputs
-its teacher should see, or none::
+``affinity.json`` contains under ``split`` the frames it was judged on, and under ``recommended``, for every task, which
+inputs its teacher should have, or none::
 
     {"semseg": {"inputs": ["rgb", "depth"], "keep": 0.9, "why": "depth helps semseg by 31.0 % (12.1 to 49.9 %)"},
      "depth": {"inputs": null, "keep": "all", "why": "no frame lacks it"}}
@@ -18,48 +18,51 @@ from trainer.affinity import Affinity, Recommendation
 from trainer.config import Config
 
 AUTO = "auto"
-_CURE = "run `tutelage affinity CONFIG` first, or set affinity to the affinity.json of another data set"
+_HINT = "run `tutelage affinity CONFIG` first, or set affinity to the affinity.json of another data set"
 
 
 def affinity_folder(config: Config) -> Path:
-    """Where ``tutelage affinity`` writes, and ``pseudo: auto`` reads, unless they are told otherwise: ``affinity``, or
-    ``relate`` with the finished runs of before 0.2 where that is there and the other is not."""
+    """Return the default folder where ``tutelage affinity`` writes and ``pseudo: auto`` reads: ``affinity``, or
+    ``relate``, its name before 0.2, where only that one exists."""
     folder = Path(config.run.root) / config.data.name
-    before = folder / "relate"
-    return before if before.exists() and not (folder / "affinity").exists() else folder / "affinity"
+    old = folder / "relate"
+    return old if old.exists() and not (folder / "affinity").exists() else folder / "affinity"
 
 
-def recommended(file: str | Path) -> Mapping[str, Recommendation]:
-    """What an ``affinity.json`` recommends, by task.
+def read_recommendations(file: str | Path) -> Mapping[str, Recommendation]:
+    """Return the recommendations of an ``affinity.json``, by task.
 
     Raises:
-        UserError: when there is none, or it holds no recommendation.
+        UserError: when the file is missing, or contains no recommendation.
     """
-    return Affinity.read(file, _CURE).recommended
+    return Affinity.read(file, _HINT).recommended
 
 
 def pseudo_labels(file: str | Path, student: Path, tasks: list[str], split: str) -> dict[str, dict[str, Any]]:
-    """What stands for ``pseudo: auto`` in the configuration of a student that predicts ``tasks``.
+    """Return the options that ``pseudo: auto`` stands for in the configuration of a student that predicts ``tasks``.
 
     Args:
-        split: what the affinity may have been judged on: ``dev``, or ``val`` for any frames.
+        file: the ``affinity.json``.
+        student: the student's configuration file.
+        tasks: names of the predicted tasks.
+        split: the frames that the affinity may have been judged on: ``dev``, or ``val`` for any frames.
 
     Raises:
-        UserError: when it was judged on frames that measure the student, and that is not allowed.
+        UserError: when it was judged on frames that the student is evaluated on, and that is not allowed.
     """
-    found = Affinity.read(file, _CURE)
-    if split == "dev" and found.split != "dev":
-        what = "was judged on validation frames, which would then judge the student that it chose a teacher for"
+    affinity = Affinity.read(file, _HINT)
+    if split == "dev" and affinity.split != "dev":
+        message = "was judged on validation frames, which would then judge the student that it chose a teacher for"
         hint = "run `tutelage affinity CONFIG` again, or set affinity_split=val to follow it all the same"
-        raise UserError(what, file=file, key="split", hint=hint)
+        raise UserError(message, file=file, key="split", hint=hint)
     return {
-        task: {"teacher": str(student), "inputs": each.inputs, "keep": each.keep}
-        for task, each in found.recommended.items()
-        if task in tasks and each.inputs
+        task: {"teacher": str(student), "inputs": recommendation.inputs, "keep": recommendation.keep}
+        for task, recommendation in affinity.recommended.items()
+        if task in tasks and recommendation.inputs
     }
 
 
 def reasons(recommended: Mapping[str, Recommendation]) -> Iterator[str]:
-    """Lines that say what is recommended, and why."""
-    for task, each in recommended.items():
-        yield f"pseudo-labels of {task}: {each.origin}"
+    """Yield a line with each recommendation and its reason."""
+    for task, recommendation in recommended.items():
+        yield f"pseudo-labels of {task}: {recommendation.origin}"

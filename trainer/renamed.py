@@ -1,6 +1,6 @@
-"""Options that had another name before 0.2: the resolved configurations of runs of that time still say it.
+"""Options that had another name before 0.2, which the resolved configurations of older runs still contain.
 
-In a file of yours an old name is an error that gives the new one.
+In a user's configuration, an old name is an error that gives the new one.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -13,17 +13,17 @@ from trainer.option import facts as facts_by_name
 _Options = TypeVar("_Options", bound=MutableMapping[str, Any])
 
 RENAMED = {
-    f"{name.rpartition('.')[0]}.{facts.once}".removeprefix("."): name
+    f"{name.rpartition('.')[0]}.{facts.former}".removeprefix("."): name
     for name, facts in facts_by_name(Config).items()
-    if facts.once
+    if facts.former
 }
-"""New names by the old ones, both of the same section."""
+"""New names by old ones, each in the same section."""
 _BEFORE_KEEP = ("threshold", "quantile")
-"""Options of ``pseudo.TASK`` in whose place ``keep`` stands."""
+"""Options of ``pseudo.TASK`` that ``keep`` replaced."""
 
 
-def renewed(options: _Options) -> _Options:
-    """A run's options, changed in place, under the names that they have now."""
+def rename_old_options(options: _Options) -> _Options:
+    """Rename a run's options, in place, to their present names; returns the same mapping."""
     for old, new in RENAMED.items():
         section, _, name = old.rpartition(".")
         owner = (options.get(section) or {}) if section else options
@@ -38,12 +38,12 @@ def renewed(options: _Options) -> _Options:
 
 
 def new_spelling(key: str, options: Mapping[str, Any], equals: str) -> str | None:
-    """What to write in place of an old option of a user's; None where it is none.
+    """Return a hint what to write in place of an old option; None where it is not an old option.
 
     Args:
         key: the dotted option.
-        options: where it stands, with the sections around it.
-        equals: what stands between an option and its value there.
+        options: the configuration that contains it.
+        equals: the text between an option and its value in that file.
     """
     if key in RENAMED:
         return f"did you mean {RENAMED[key]}?"

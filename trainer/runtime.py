@@ -1,4 +1,4 @@
-"""The process a network runs in: device, precision, ranks, the signals that ask it to stop, and the loss of others."""
+"""The process a network runs in: device, precision, ranks, signals that request a stop, and the loss of other ranks."""
 
 import atexit
 import gc
@@ -21,55 +21,55 @@ from accelerate.utils import broadcast_object_list, gather_object, parse_flag_fr
 
 from shards.errors import UserError
 from shards.extras import need
-from shards.threads import heard
-from trainer.engine.base import asks
+from shards.threads import interruptible
+from trainer.engine.base import is_requested
 from trainer.memory import keep_freed_memory
 from trainer.ranks import rank, ranks, ranks_here
 from trainer.runs.status import LostRank
 from trainer.shipped import resolve
 
 _POLL = 0.5
-"""Seconds between looks at whether the launcher is still there."""
+"""Seconds between checks whether the launcher still exists."""
 _SETTINGS = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
-"""Where the launcher says which JSON file has DeepSpeed's settings."""
+"""Environment variable in which the launcher names the JSON file with DeepSpeed's settings."""
 _PATIENCE = 5.0
-"""Seconds after a signal in which data may still come that a step waits for."""
+"""Seconds after a signal in which data that a step waits for may still arrive."""
 _KNOWN_WARNINGS = (
-    "`broadcast_buffers` is deprecated",  # accelerate knows no other name
+    "`broadcast_buffers` is deprecated",  # accelerate has no other name
     r"`torch\.distributed\.\w+` is deprecated",  # DeepSpeed and accelerate call them, in every step
-    "FSDP2-wrapped module .* returned a view tensor",  # that nothing changes in place
+    "FSDP2-wrapped module .* returned a view tensor",  # which is never changed in place
 )
 
-atexit.register(gc.freeze)  # spares Python the last search for garbage among torch's objects, which takes seconds
+atexit.register(gc.freeze)  # skips the last garbage collection over torch's objects, which takes seconds
 
 
 def accelerator(precision: str, timeout: float = 600) -> Accelerator:
-    """Where this process stands among its ranks, with the precision of the configuration.
+    """Return accelerate's view of this process among its ranks, with the precision of the configuration.
 
     Args:
+        precision: ``train.precision``.
         timeout: seconds that every collective operation waits for the other ranks.
 
     Raises:
-        UserError: for fp16 on a device that lacks it, ranks that would not hear of each other, or DeepSpeed that is
-            not installed.
+        UserError: for fp16 on a device without it, ranks that accelerate does not join, or a missing DeepSpeed.
     """
     cuda = check_precision(precision)
     _refuse_flags(precision)
-    if asks("DEEPSPEED"):
+    if is_requested("DEEPSPEED"):
         need("accelerate launch --use_deepspeed", "deepspeed", "transformers")
         _find_settings()
     if not cuda:
         keep_freed_memory()
     started = ranks()
-    here, gpus = ranks_here(), torch.cuda.device_count()
-    if cuda and here > gpus:  # accelerate would give one GPU to several, which NCCL refuses in the first step
+    local_ranks, gpus = ranks_here(), torch.cuda.device_count()
+    if cuda and local_ranks > gpus:  # accelerate would give one GPU to several, which NCCL refuses in the first step
         hint = f"start {gpus} on this machine, or show the others in CUDA_VISIBLE_DEVICES"
-        raise UserError(f"{here} ranks on a machine with {gpus} GPUs", key="--num_processes", hint=hint)
-    gloo = not cuda and asks("DEEPSPEED")
+        raise UserError(f"{local_ranks} ranks on a machine with {gpus} GPUs", key="--num_processes", hint=hint)
+    gloo = not cuda and is_requested("DEEPSPEED")
     if not cuda and started > 1 and not gloo:
-        os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate starts ranks that each train alone
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # otherwise accelerate starts ranks that each train alone
     if gloo:
-        _compile_nothing()
+        _disable_cpu_kernels()
     handlers = [
         InitProcessGroupKwargs(backend="gloo" if gloo else "nccl", timeout=timedelta(seconds=timeout)),
         DistributedDataParallelKwargs(broadcast_buffers=False),  # trainer.model.norm averages them
@@ -78,23 +78,24 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         warnings.filterwarnings("ignore", message=message)
     mixed = precision if precision == "fp16" else "no"  # its loss scale; the engines do bf16 (trainer.engine)
     AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
-    with losing_ranks():
-        made = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
-    if made.num_processes != started or (started > 1 and made.distributed_type == DistributedType.NO):
-        what = f"{started} processes were started, but accelerate joins {made.num_processes} ({made.distributed_type})"
-        raise UserError(what, key="launch", hint="start them with `accelerate launch --multi_gpu --num_processes N`")
-    if made.device.type == "cuda":  # what an earlier network of this process left cached, and counted
+    with report_lost_ranks():
+        process = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
+    joined, kind = process.num_processes, process.distributed_type
+    if joined != started or (started > 1 and kind == DistributedType.NO):
+        message = f"{started} processes were started, but accelerate joins {joined} ({kind})"
+        raise UserError(message, key="launch", hint="start them with `accelerate launch --multi_gpu --num_processes N`")
+    if process.device.type == "cuda":  # drop what an earlier network of this process left cached and counted
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(made.device)
+        torch.cuda.reset_peak_memory_stats(process.device)
     watch_launcher()
-    return made
+    return process
 
 
 def check_precision(precision: str) -> bool:
-    """Whether this process computes on a GPU.
+    """Check that a precision is available, and return whether this process computes on a GPU.
 
     Raises:
-        UserError: when it does not and the precision needs one.
+        UserError: when the precision needs a GPU and there is none.
     """
     cuda = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     if precision == "fp16" and not cuda:
@@ -104,10 +105,10 @@ def check_precision(precision: str) -> bool:
 
 
 def _refuse_flags(precision: str) -> None:
-    """What the launcher was told, and this trainer would do in another way or not at all.
+    """Refuse flags of the launcher that the trainer would not honour.
 
     Raises:
-        UserError: naming the option of the configuration that does it.
+        UserError: naming the option of the configuration to use instead.
     """
     accepted = {
         "MIXED_PRECISION": ({"no", precision}, f"leave it out; train.precision={precision} decides"),
@@ -117,46 +118,46 @@ def _refuse_flags(precision: str) -> None:
         "USE_MEGATRON_LM": ({"false"}, "use one of configs/engine"),
     }
     for name, (values, hint) in accepted.items():
-        given = os.environ.get(f"ACCELERATE_{name}")
-        if given is not None and given.lower() not in values:
+        value = os.environ.get(f"ACCELERATE_{name}")
+        if value is not None and value.lower() not in values:
             key = f"accelerate launch --{name.lower()}"
-            raise UserError(f"{given} is not what the run does", key=key, hint=hint)
+            raise UserError(f"{value} is not what the run does", key=key, hint=hint)
 
 
 def _find_settings() -> None:
-    """Have accelerate find the JSON file that a shipped ``engine/zeroN.yaml`` names as it stands in a clone."""
+    """Let accelerate find the JSON file that a shipped ``engine/zeroN.yaml`` names by its path in a clone."""
     name = os.environ.get(_SETTINGS)
     if name and (path := resolve(name)).exists():
         os.environ[_SETTINGS] = str(path)
 
 
-def _compile_nothing() -> None:
-    """Have DeepSpeed do without its shared-memory kernels for CPUs, which serve inference: no training calls them.
+def _disable_cpu_kernels() -> None:
+    """Make DeepSpeed do without its shared-memory kernels for CPUs, which are for inference only.
 
-    It would compile them in its start, and in every later start hold a lock file while it finds them up to date. Nobody
-    owns that file: a process that is killed meanwhile leaves it, and all that start after it wait for it without end.
+    It would compile them when it starts, and at every later start hold a lock file while it checks that they are up to
+    date. A process that is killed meanwhile leaves the lock file behind, and all later starts wait for it forever.
     """
     import deepspeed.ops
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
-def queued(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of this machine's memory on its way to a device: nothing waits for what the device does before."""
+def copy_async(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a tensor from host memory to a device without waiting for the work queued there."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def device_name(device: torch.device) -> str:
-    """What computes there: GPUs of two kinds differ in the last bits."""
+    """Return the hardware of a device, since GPUs of different models differ in the last bits."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @contextmanager
-def losing_ranks() -> Iterator[None]:
-    """Turns what a backend says of a rank that is gone into one line.
+def report_lost_ranks() -> Iterator[None]:
+    """Context that turns a backend's errors about a missing rank into one line.
 
     Raises:
-        LostRank: when another rank ended, or did not come to a collective operation in time.
+        LostRank: when another rank ended, or did not join a collective operation in time.
     """
     try:
         yield
@@ -165,67 +166,66 @@ def losing_ranks() -> Iterator[None]:
         backend = isinstance(error, torch.distributed.DistError) or "gloo" in text.lower() or "NCCL" in text
         if not backend:
             raise
-        said = text.split("\nException raised from")[0]  # what follows are addresses in libraries
-        why = "; ".join(line.strip() for line in said.splitlines() if line.strip())
+        summary = text.split("\nException raised from")[0]  # what follows are addresses in libraries
+        reason = "; ".join(line.strip() for line in summary.splitlines() if line.strip())
         hint = "what ended first says why; start the same command again to continue"
-        raise LostRank(f"rank {rank()}: another rank ended or does not answer ({why}); {hint}") from error
+        raise LostRank(f"rank {rank()}: another rank ended or does not answer ({reason}); {hint}") from error
 
 
 def broadcast(process: Accelerator, value: Any) -> Any:
-    """The main process's value, on all ranks; an exception as a value is raised by all of them."""
+    """Return the main process's value on all ranks; if the value is an exception, all ranks raise it."""
     if process.num_processes > 1:
-        box = [value]
-        with losing_ranks():
-            broadcast_object_list(box)
-        value = box[0]
+        values = [value]
+        with report_lost_ranks():
+            broadcast_object_list(values)
+        value = values[0]
     if isinstance(value, Exception):
         raise value
     return value
 
 
 @torch.no_grad()
-def keys_of_all(micro: Sequence[Sequence[str]]) -> list[str]:
-    """The keys of a global batch in position order, by micro-batch and then by rank; to be called by all ranks.
+def gather_keys(keys: Sequence[Sequence[str]]) -> list[str]:
+    """Return the keys of a global batch in position order, by micro-batch and then by rank; to be called by all ranks.
 
     Args:
-        micro: those of this rank's micro-batches.
+        keys: the keys of each of this rank's micro-batches.
     """
-    parts_of_ranks = gather_object([micro])
-    return [key for parts in zip(*parts_of_ranks, strict=True) for part in parts for key in part]
+    by_rank = gather_object([keys])
+    return [key for micro_batch in zip(*by_rank, strict=True) for part in micro_batch for key in part]
 
 
-def agree(network: torch.nn.Module, process: Accelerator) -> None:
-    """Let all ranks begin with the main process's weights and buffers."""
+def broadcast_weights(network: torch.nn.Module, process: Accelerator) -> None:
+    """Copy the main process's weights and buffers to all ranks."""
     if process.num_processes > 1:
         for tensor in network.state_dict().values():
-            sent = tensor.contiguous()
-            torch.distributed.broadcast(sent, 0)
-            tensor.copy_(sent)
+            buffer = tensor.contiguous()
+            torch.distributed.broadcast(buffer, 0)
+            tensor.copy_(buffer)
 
 
 _watching = threading.Lock()
 
 
 def watch_launcher() -> None:
-    """End this process when its launcher is gone, which alone would have ended it with the others.
+    """End this process when its launcher is gone, which otherwise ends all ranks together.
 
-    A launcher that is killed, or whose process group is, takes none of its ranks along; they would hold their device
-    and the run's folder for as long as nobody looks.
+    A launcher that is killed, by itself or with its process group, leaves its ranks running; they would occupy their
+    devices and the run's folder until somebody notices.
     """
     launched = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION"))
     if not launched or not _watching.acquire(blocking=False):
         return
     launcher = os.getppid()
-
-    leaving = threading.Event()
-    atexit.register(leaving.set)
+    exiting = threading.Event()
+    atexit.register(exiting.set)
 
     def watch() -> None:
         while os.getppid() == launcher:
-            if leaving.wait(_POLL):
+            if exiting.wait(_POLL):
                 return
         print(f"process {os.getpid()}: its launcher (process {launcher}) is gone; ending", file=sys.stderr, flush=True)
-        for worker in multiprocessing.active_children():  # who would look for this process only every few seconds
+        for worker in multiprocessing.active_children():  # they check for this process only every few seconds
             worker.kill()
         os._exit(1)
 
@@ -233,36 +233,37 @@ def watch_launcher() -> None:
 
 
 class StopRequest:
-    """The first SIGINT, SIGTERM or SIGUSR1 asks for a stop after the step at hand; the second SIGINT stops at once.
+    """A stop requested by a signal: the first SIGINT, SIGTERM or SIGUSR1 requests a stop after the present step; a
+    second SIGINT stops at once.
 
-    What the step waits for may never come, so waits for data end a few seconds after the signal
-    (:mod:`shards.threads`): ranks have more of them, in which the others may still come to agree on a stop.
+    The data that the step waits for may never arrive, so waits for data end a few seconds after the signal
+    (:mod:`shards.threads`); with several ranks later, so that all can still agree on a stop.
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._heard = 0.0
+        self._received_at = 0.0
         self._patience = _PATIENCE if ranks() == 1 else 3 * _PATIENCE
-        self._old: dict[int, Any] = {}
+        self._old_handlers: dict[int, Any] = {}
         self._waits = ExitStack()
 
     def __enter__(self) -> "StopRequest":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            self._old[number] = signal.signal(number, self._ask)
-        self._waits.enter_context(heard(self.overdue))
+            self._old_handlers[number] = signal.signal(number, self._request)
+        self._waits.enter_context(interruptible(self.overdue))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._waits.close()
-        for number, handler in self._old.items():
+        for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: object) -> None:
+    def _request(self, number: int, frame: object) -> None:
         if number == signal.SIGINT == self.signal:
             raise KeyboardInterrupt
         if self.signal is None:
-            self.signal, self._heard = signal.Signals(number), time.monotonic()
+            self.signal, self._received_at = signal.Signals(number), time.monotonic()
 
     def overdue(self) -> bool:
-        """Whether a stop was asked for some seconds ago."""
-        return self.signal is not None and time.monotonic() - self._heard > self._patience
+        """Whether the patience for data after a requested stop is over."""
+        return self.signal is not None and time.monotonic() - self._received_at > self._patience

@@ -1,4 +1,5 @@
-"""What decides a run's figures: runs that agree in it differ in their seeds alone, and are one row of a table."""
+"""The settings that decide a run's figures: runs that agree in them differ only in their seeds, and form one row of a
+table."""
 
 import json
 from dataclasses import fields
@@ -9,94 +10,95 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from trainer.config import Config, Pseudo
-from trainer.configfile import defaults, first_version, flat, read_yaml
+from trainer.configfile import defaults, flatten, read_yaml, version_1_defaults
 from trainer.option import facts as facts_by_name
 from trainer.option import is_in, matches, names
-from trainer.renamed import renewed
+from trainer.renamed import rename_old_options
 from trainer.runs.result import Result
 
 MAY_CHANGE = names(Config, lambda facts: not facts.decides)
-"""Options that do not change what a run computes, so a run may be continued with others."""
+"""Options that do not change what a run computes, and so may change when a run is continued."""
 OWN_SEED = "each run's"
-"""What drew the validation frames of a run where no ``val_seed`` did."""
-OF_THE_ROW = tuple(facts.column or name for name, facts in facts_by_name(Config).items() if facts.row)
-"""Settings in which a table's rows differ because they are other experiments."""
+"""Value of ``val_seed`` in the settings of runs whose own seed drew their validation frames."""
+ROW_SETTINGS = tuple(facts.column or name for name, facts in facts_by_name(Config).items() if facts.row)
+"""Settings in which rows of a table differ because they are different experiments."""
 _NAMED = names(Config, lambda facts: facts.column)
-"""Options that :func:`setting` has under another name."""
+"""Options that :func:`setting` returns under another name."""
 _BY_NAME = names(Config, lambda facts: facts.by_name)
 
 
 def decisive(config: Any) -> dict[str, Any]:
-    """The options of a configuration that decide what is computed, by dotted key. Of the path of a teacher or of an
-    assignment it is the name, since the rest depends on the working directory."""
-    options = {key: value for key, value in flat(config).items() if not is_in(key, MAY_CHANGE)}
+    """Return the options of a configuration that decide what is computed, by dotted key. The path of a teacher or an
+    assignment is reduced to its name, since the rest depends on the working directory."""
+    options = {key: value for key, value in flatten(config).items() if not is_in(key, MAY_CHANGE)}
     paths = {key for key in options if any(matches(key, name) for name in _BY_NAME)}
     return {key: Path(value).name if key in paths else value for key, value in options.items()}
 
 
 def options_of(folder: Path, hint: str = "restore it, or delete it") -> dict[str, Any]:
-    """The decisive options of the run in a folder; none where its ``config.yaml`` is gone. Options that are newer than
-    the run have the value that says what it did, or their default.
+    """Return the decisive options of the run in a folder; none where its ``config.yaml`` is missing. Options that are
+    newer than the run have the value that describes what the run did, or else their default.
 
     Raises:
-        UserError: when that is not a configuration.
+        UserError: when the file is not a configuration.
     """
     path = folder / "config.yaml"
     if not path.exists():
         return {}
-    own = decisive(renewed(read_yaml(path, hint)))
-    for task in {key.split(".")[1] for key in own if key.startswith("pseudo.")}:
+    options = decisive(rename_old_options(read_yaml(path, hint)))
+    for task in {key.split(".")[1] for key in options if key.startswith("pseudo.")}:
         entry = {field.name: field.default for field in fields(Pseudo) if field.name != "teacher"}
-        own = {f"pseudo.{task}.{name}": value for name, value in entry.items()} | own
-    older = {} if "model.version" in own else first_version(own.get("tasks", ()))
-    return _defaults() | older | own
+        options = {f"pseudo.{task}.{name}": value for name, value in entry.items()} | options
+    old_defaults = {} if "model.version" in options else version_1_defaults(options.get("tasks", ()))
+    return _defaults() | old_defaults | options
 
 
 @cache
 def _defaults() -> dict[str, Any]:
-    """Nobody changes it."""
+    """Return the decisive options of the default configuration. Callers must not change the mapping."""
     return decisive(OmegaConf.to_container(defaults()))
 
 
 def setting(result: Result) -> dict[str, Any]:
-    """What decides the figures of a ``result.json``, by name: what the row itself says, how it was measured, and every
-    further option by its dotted key."""
-    options, asked = result.options, result.asked
-    named: dict[str, Any] = {key: getattr(result, key) for key in ("inputs", "tasks", "normalise", "budget")}
-    named |= {"backbone": result.backbone, "assignment": result.assignment}
-    named["pretrained"] = _pretrained(result.pretrained, options.get("model.pretrained"))
-    named |= {"size": result.size, "crop": result.crop}
+    """Return what decides the figures of a ``result.json``, by name: the fields of its row, how it was measured, and
+    every other option by dotted key."""
+    options, conditions = result.options, result.asked
+    settings: dict[str, Any] = {key: getattr(result, key) for key in ("inputs", "tasks", "normalise", "budget")}
+    settings |= {"backbone": result.backbone, "assignment": result.assignment}
+    settings["pretrained"] = _pretrained(result.pretrained, options.get("model.pretrained"))
+    settings |= {"size": result.size, "crop": result.crop}
     by_epochs = "train.epochs" in options and options.get("train.steps") is None
-    named |= {"steps": result.steps, "epochs": options["train.epochs"] if by_epochs else None}
-    named |= {"split": asked.split, "checkpoint": asked.checkpoint, "val": asked.val}
-    drawn = asked.split in (None, "val") and asked.val is not None
-    named["val_seed"] = (OWN_SEED if asked.val_seed is None else asked.val_seed) if drawn else None
-    ranges = ", ".join(f"{task} {least:g} to {most:g}" for task, (least, most) in asked.range.items())
-    named |= {"evaluate.resolution": asked.resolution, "evaluate.range": ranges or None}
-    named["evaluate.crop"] = asked.crop
-    named["manifest"] = asked.manifest[:8] or None
-    return named | {key: value for key, value in options.items() if not is_in(key, _NAMED)}
+    settings |= {"steps": result.steps, "epochs": options["train.epochs"] if by_epochs else None}
+    settings |= {"split": conditions.split, "checkpoint": conditions.checkpoint, "val": conditions.val}
+    is_subset = conditions.split in (None, "val") and conditions.val is not None
+    val_seed = OWN_SEED if conditions.val_seed is None else conditions.val_seed
+    settings["val_seed"] = val_seed if is_subset else None
+    ranges = ", ".join(f"{task} {least:g} to {most:g}" for task, (least, most) in conditions.range.items())
+    settings |= {"evaluate.resolution": conditions.resolution, "evaluate.range": ranges or None}
+    settings["evaluate.crop"] = conditions.crop
+    settings["manifest"] = conditions.manifest[:8] or None
+    return settings | {key: value for key, value in options.items() if not is_in(key, _NAMED)}
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two settings, or values of one, are the same."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+def same(a: Any, b: Any) -> bool:
+    """Whether two settings, or two values of a setting, are the same."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
-def word(value: Any) -> str:
-    """A setting's value as a table shows it."""
+def format_value(value: Any) -> str:
+    """Format a setting's value for a table."""
     if isinstance(value, dict):
-        return " ".join(f"{key} {word(of)}" for key, of in value.items()) or "all"
+        return " ".join(f"{key} {format_value(item)}" for key, item in value.items()) or "all"
     if isinstance(value, list | tuple):
         return "x".join(map(str, value))
     return {"True": "yes", "False": "no", "None": "–"}.get(str(value), str(value))
 
 
-def _pretrained(noted: Any, option: Any) -> Any:
-    """Where the first weights came from. Runs of before that was noted say no more than that they had some; then the
-    file's name has to do."""
-    if noted is not True:
-        return noted
+def _pretrained(recorded: Any, option: Any) -> Any:
+    """Return the origin of the initial weights. Old runs recorded only that there were any; for them it is derived from
+    the option."""
+    if recorded is not True:
+        return recorded
     if not isinstance(option, str):
         return "hub" if option is True else True
     path = Path(option)

@@ -1,4 +1,4 @@
-"""Everything that an experiment takes (:mod:`trainer.pipeline`), one after another. What is finished is skipped."""
+"""Runs all jobs of an experiment (:mod:`trainer.pipeline`) one after another. Finished jobs are skipped."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +9,10 @@ from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.foreseen import check_result, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
-from trainer.progress import say
+from trainer.progress import log
 from trainer.pseudolabels.labelling import label
 from trainer.pseudolabels.stored import check_store
-from trainer.recommendation import reasons, recommended
+from trainer.recommendation import read_recommendations, reasons
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.result import Result
@@ -20,34 +20,35 @@ from trainer.trainstage import train
 
 
 def run(experiment: Experiment) -> Result:
-    """Run an experiment and whatever it depends on; returns what its ``result.json`` holds.
+    """Run an experiment and all it depends on; returns the content of its ``result.json``.
 
     Raises:
-        UserError: whatever a stage raises, or when an experiment teaches itself.
+        UserError: when a stage raises it, or an experiment is its own teacher.
     """
     check(experiment)
     if affinity := experiment.config.affinity:
-        for line in reasons(recommended(affinity)):
-            say(f"{affinity}: {line}")
+        for line in reasons(read_recommendations(affinity)):
+            log(f"{affinity}: {line}")
     return _run(experiment)
 
 
 def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
-    """Raise now what would else be found when the teachers, or a whole grid, are trained.
+    """Check an experiment and its teachers, so that errors are raised now rather than during training.
 
     Args:
-        students: the folders of those that it is a teacher for.
+        experiment: the experiment.
+        students: the folders of the experiments that it is a teacher for.
     """
     if experiment.folder in students:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", hint="break the circle")
     claim(experiment)
     experiment.check_pseudo()
-    if experiment.config.pseudo:  # which may be all that it learns from
+    if experiment.config.pseudo:  # pseudo-labels may be all that it learns from
         experiment.training_frames(pseudo=False)
     else:
         experiment.frames_to_train()
     check_result(experiment)
-    if checkpoint.exported(experiment.checkpoints / "last") is None:
+    if checkpoint.read_exported(experiment.checkpoints / "last") is None:
         check_training(experiment)
     for teacher in teachers_of(experiment):
         check(teacher, (*students, experiment.folder))
@@ -65,30 +66,30 @@ def _run(experiment: Experiment) -> Result:
 
 
 def _train(experiment: Experiment) -> None:
-    say(f"train {experiment.config.experiment}: {experiment.folder}")
+    log(f"train {experiment.config.experiment}: {experiment.folder}")
     train(experiment)
 
 
 def _label(experiment: Experiment) -> None:
-    say(f"labels of {experiment.config.experiment}: {experiment.labels}")
-    kept = label(experiment)
-    for line in describe_kept(kept):
-        say(f"  {line}")
+    log(f"labels of {experiment.config.experiment}: {experiment.labels}")
+    summary = label(experiment)
+    for line in describe_kept(summary):
+        log(f"  {line}")
 
 
 def _evaluate(experiment: Experiment) -> Result:
     result = evaluate(experiment)
     for line in describe(result.metrics):
-        say(f"  {line}")
+        log(f"  {line}")
     return result
 
 
 _STAGES: dict[str, Callable[[Experiment], Result | None]] = {TRAIN: _train, LABEL: _label, EVALUATE: _evaluate}
 
 
-def describe_kept(kept: dict[str, Any]) -> Iterator[str]:
-    """Lines that say what a labelling pass kept."""
-    for task, entry in kept.items():
+def describe_kept(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each task with the labels that a labelling pass kept."""
+    for task, entry in summary.items():
         line = f"{task}: {entry['frames']} frames"
         if "kept" in entry:
             line += f", {entry['kept']:.1%} of the pixels above {entry['threshold']} (label.threshold)"

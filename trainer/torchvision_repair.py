@@ -1,14 +1,14 @@
-"""torchvision, repaired where its wheel does not fit the installed torch.
+"""Repair of torchvision where its wheel does not match the installed torch.
 
-torchvision's wheels on the package index are CUDA builds. Beside a CPU build of torch their compiled operators cannot
-be loaded, and ``import torchvision`` ends in ``operator torchvision::nms does not exist``, although transforms, all
-that is wanted of it here (and by timm), need no compiled operator. The import succeeds once the schemas of the missing
+torchvision's wheels on the package index are CUDA builds. With a CPU build of torch, their compiled operators cannot be
+loaded, and ``import torchvision`` fails with ``operator torchvision::nms does not exist``, although transforms, which
+are all that is used here (and by timm), need no compiled operator. The import succeeds once the schemas of the missing
 operators are declared.
 
-Tutelage's own processes call :func:`install`. timm imports torchvision in other processes too: ``accelerate launch``
-does. ``python -m trainer.torchvision_repair`` puts the repair into the environment it runs in, where torchvision cannot
-be imported there, and does nothing where it can; ``make install`` ends with it. To be rid of it, install torch and
-torchvision of one index, and delete the files that it names.
+Tutelage's own processes call :func:`install`. timm imports torchvision in other processes too, such as that of
+``accelerate launch``. ``python -m trainer.torchvision_repair`` installs the repair into its environment if torchvision
+cannot be imported there, and does nothing otherwise; ``make install`` ends with it. To remove it, install torch and
+torchvision from the same index, and delete the files that it names.
 """
 
 import importlib.abc
@@ -23,7 +23,7 @@ from typing import Any
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _NAME = "_tutelage_torchvision_repair"
-_declared: list[Any] = []  # a library that is collected takes its operators with it
+_libraries: list[Any] = []  # a library's operators disappear when it is garbage collected
 
 
 def install() -> None:
@@ -33,7 +33,7 @@ def install() -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds torchvision where it always is, and lends it another loader."""
+    """Finds torchvision in its usual place, and wraps its loader."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if name != "torchvision":
@@ -48,7 +48,7 @@ class _Loader(importlib.abc.Loader):
     def __init__(self, loader: Any) -> None:
         self.loader = loader
 
-    def __getattr__(self, name: str) -> Any:  # resources, sources, is_package: as they were
+    def __getattr__(self, name: str) -> Any:  # resources, sources, is_package: of the wrapped loader
         return getattr(self.loader, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
@@ -61,7 +61,7 @@ class _Loader(importlib.abc.Loader):
             if "operator torchvision::" not in str(error):
                 raise
             for name in [name for name in sys.modules if name.startswith("torchvision.")]:
-                del sys.modules[name]  # half imported
+                del sys.modules[name]  # partially imported
             for name in [name for name in vars(module) if not name.startswith("__")]:
                 delattr(module, name)
             _declare()
@@ -74,17 +74,17 @@ def _declare() -> None:
     library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         library.define(operator + _SCHEMA)
-    _declared.append(library)
+    _libraries.append(library)
 
 
 def repair_environment(site: Path) -> list[Path]:
-    """Let every Python process of an environment repair torchvision when it is first imported, if it needs to be.
+    """Make every Python process of an environment repair torchvision when it is first imported, if that is needed.
 
     Args:
         site: the environment's folder of packages.
 
     Returns:
-        The files that were written; none where torchvision is sound.
+        The files that were written; none where torchvision can be imported.
     """
     if not subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, check=False).returncode:
         return []

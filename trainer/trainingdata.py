@@ -1,4 +1,4 @@
-"""What a training run reads: an order of frames, their augmentation, and the batches of any steps of any rank."""
+"""The data of a training run: the order of frames, their augmentation, and the batches of any steps of any rank."""
 
 from collections.abc import Callable, Generator, Sequence
 from functools import cached_property
@@ -11,7 +11,7 @@ from shards.errors import UserError
 from shards.frames import Frames
 from shards.mixture import Mixture
 from shards.order import Order
-from shards.prefetch import followed, sources_of
+from shards.prefetch import prefetch_batches, sources_of
 from shards.stream import Batches, OrderedSource, Position, pipeline
 from trainer import config as options
 from trainer.augment import Augment
@@ -22,29 +22,29 @@ from trainer.parsing import parse_size
 
 
 class TrainingData:
-    """The frames that a network learns from, in the order of contract 2.
+    """The frames that a network is trained on, in the order of contract 2.
 
-    Which frames an epoch holds follows from what the network sees and predicts (:meth:`shards.frames.Frames.to_train`).
+    The network's inputs and tasks determine the frames of an epoch (:meth:`shards.frames.Frames.to_train`).
 
     Args:
         data: a data set, or its frames.
-        inputs: names of what the network sees.
-        tasks: names of what it predicts.
-        seed: of order and augmentation.
+        inputs: names of the network's inputs.
+        tasks: names of the predicted tasks.
+        seed: seed of order and augmentation.
         augment: random changes of frames; None for the defaults of :class:`trainer.config.Augment`.
         size: height and width that frames are resized to; None for those of the data set.
-        crop: height and width of the random window that is seen of a frame; None for whole frames.
-        pseudo_share: the share of frames with pseudo-labels in every global batch; None draws from all alike.
-        num_workers: threads that load ahead; 0 loads when a batch is asked for.
-        shuffle_window: shards whose samples are mixed.
+        crop: height and width of the random window of a frame that is used; None for whole frames.
+        pseudo_share: share of frames with pseudo-labels in every global batch; None draws from all frames alike.
+        num_workers: number of threads that load ahead; 0 loads batches on demand.
+        shuffle_window: number of shards whose samples are mixed.
 
     Attributes:
-        frames: which label of which frame may be seen.
+        frames: the frames with their visible labels.
         mask: the frames of an epoch, bool ``(count,)``.
         tasks: every task whose labels are read.
 
     Raises:
-        UserError: when no frame can be learnt from, or the data set lacks a task.
+        UserError: when no frame can be used for training, or the data set lacks a task.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class TrainingData:
 
     @classmethod
     def of(cls, config: options.Config, frames: Frames) -> "TrainingData":
-        """What a configuration asks for."""
+        """Return the training data that a configuration describes."""
         data = config.data
         return cls(
             frames,
@@ -91,51 +91,51 @@ class TrainingData:
 
     @property
     def samples(self) -> int:
-        """That an epoch chooses from."""
+        """Number of samples that an epoch draws from."""
         return int(self.mask.sum())
 
     @property
     def frame(self) -> tuple[int, int] | None:
-        """Height and width that a network sees; None where frames differ in size."""
+        """Height and width of the network's input; None where frames differ in size."""
         return self.crop or self.size or self.frames.manifest.size
 
     @cached_property
     def whole_frame(self) -> tuple[int, int] | None:
-        """Height and width of the frames before any crop, which is how a trained network is to see others; None where
-        they differ in size."""
+        """Height and width of the frames before any crop, at which a trained network should be used; None where they
+        differ in size."""
         return self.size or self.frames.manifest.size or self.frames.common_size(self.mask)
 
     def order(self, global_batch_size: int) -> tuple[Order | Mixture, list[np.ndarray]]:
-        """The order of the samples, and the positions within each shard that it numbers.
+        """Return the order of the samples, and the positions within each shard that it numbers.
 
         Raises:
-            UserError: when all frames, or none, have pseudo-labels where a share of them is asked for.
+            UserError: when a share of pseudo-labels is set, and all frames have them or none.
         """
         frames, share = self.frames, self.pseudo_share
         if share is None or not frames.pseudo:
-            chosen = frames.by_shard(self.mask)
-            return Order([len(of) for of in chosen], self.seed, window=self.shuffle_window), chosen
+            positions = frames.by_shard(self.mask)
+            return Order([len(rows) for rows in positions], self.seed, window=self.shuffle_window), positions
         pseudo = frames.labelled_by_a_teacher
         pools = [frames.by_shard(self.mask & ~pseudo), frames.by_shard(self.mask & pseudo)]
-        counts = [[len(of) for of in pool] for pool in pools]
+        counts = [[len(rows) for rows in pool] for pool in pools]
         size = global_batch_size
         try:
             order = Mixture(counts, round(share * size), size, self.seed, window=self.shuffle_window)
         except UserError as error:
             hint = "leave it out: all frames are of one kind"
             raise UserError(error.what, key="train.pseudo_share", hint=hint) from error
-        return order, [np.concatenate(of) for of in zip(*pools, strict=True)]
+        return order, [np.concatenate(rows) for rows in zip(*pools, strict=True)]
 
     def batches(self, cut: Batches, start: int, stop: int, *, pin: bool = False) -> Generator[Batch]:
-        """The micro-batches of steps ``[start, stop)`` for one rank, in order.
+        """Yield the micro-batches of steps ``[start, stop)`` for one rank, in order.
 
         Raises:
-            UserError: a frame's, at its batch's turn.
+            UserError: for a frame that cannot be loaded, at its batch's turn.
         """
-        order, chosen = self.order(cut.global_batch_size)
+        order, positions = self.order(cut.global_batch_size)
         names = [task.name for task in self.tasks]
-        loader = FrameLoader(self.frames, chosen, (), names, size=self.size, augment=self._augment(), seed=self.seed)
-        self.frames.readers.keep = 2 * self.shuffle_window  # a loader that is ahead has the next window open as well
+        loader = FrameLoader(self.frames, positions, (), names, size=self.size, augment=self._augment(), seed=self.seed)
+        self.frames.readers.keep = 2 * self.shuffle_window  # loading ahead keeps the next window open as well
         load: Callable[[Position], Any] = loader
         if self.augment.cutmix:
             load = CutMix(loader, order, self.augment.cutmix, self.seed, self.tasks)
@@ -145,17 +145,17 @@ class TrainingData:
             return stack(samples).pin_memory() if pin else stack(samples)
 
         batches = pipeline(OrderedSource(order, cut, start, stop), load, collate, self.num_workers)
-        yield from followed(batches, sources_of(self.frames), order, cut, start, stop)
+        yield from prefetch_batches(batches, sources_of(self.frames), order, cut, start, stop)
 
     def _augment(self) -> Augment:
-        asked = self.augment
+        config = self.augment
         return Augment(
             self.tasks,
             crop=self.crop,
-            flip=asked.flip,
-            zoom=tuple(asked.zoom),
-            jitter=asked.jitter,
-            zoom_window=asked.zoom_window,
-            grey=asked.grey,
-            blur=asked.blur,
+            flip=config.flip,
+            zoom=tuple(config.zoom),
+            jitter=config.jitter,
+            zoom_window=config.zoom_window,
+            grey=config.grey,
+            blur=config.blur,
         )

@@ -1,4 +1,4 @@
-"""Training as a stage: an experiment's components, and the run in its folder."""
+"""The training stage: an experiment's components, and the run in its folder."""
 
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from trainer.foreseen import check_training
 from trainer.losses import MultiTaskLoss
 from trainer.model.base import Network
 from trainer.model.network import build
-from trainer.progress import say
+from trainer.progress import log
 from trainer.runs import checkpoint
 from trainer.runs.code import note_code
 from trainer.runs.folder import claim
 from trainer.runs.result import Metrics
-from trainer.runs.running import running
-from trainer.runs.start import as_started, start_from
-from trainer.runs.status import already_finished
+from trainer.runs.running import hold_run
+from trainer.runs.start import match_start_normalisation, start_from
+from trainer.runs.status import mark_finished
 from trainer.runtime import accelerator, broadcast
 from trainer.trainer import Trainer
 from trainer.trainingdata import TrainingData
@@ -30,45 +30,45 @@ from trainer.weighting import weighting_of
 
 
 def train(experiment: Experiment) -> Path:
-    """Train an experiment's network, continuing a run that was interrupted, and export its last state.
+    """Train an experiment's network, continuing an interrupted run, and export its last state.
 
     Returns:
-        The folder of the exported network. A run that has finished returns at once.
+        The folder of the exported network; at once for a finished run.
 
     Raises:
-        UserError: a bad configuration, bad data, a run that another process holds, or a loss that stays infinite.
+        UserError: for a bad configuration, bad data, a run that another process holds, or a loss that stays infinite.
         Interrupted: on SIGINT, SIGTERM or SIGUSR1, with a checkpoint written, or the network if it was the last step.
         LostRank: when another rank has ended.
     """
     last = experiment.checkpoints / "last"
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    if broadcast(process, checkpoint.exported(last)):
+    if broadcast(process, checkpoint.read_exported(last)):
         claim(experiment)
         note_code(experiment)
-        already_finished(experiment.folder, "train")
+        mark_finished(experiment.folder, "train")
         return last
-    with running(experiment.folder, process) as held:
+    with hold_run(experiment.folder, process) as hold:
         claim(experiment)
         note_code(experiment)
-        if not broadcast(process, checkpoint.exported(last)):  # by the one that held it until now
+        if not broadcast(process, checkpoint.read_exported(last)):  # not by the process that held it until now
             check_training(experiment)
-            trainer_of(experiment, process).run(held)
+            trainer_of(experiment, process).run(hold)
     return last
 
 
 def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Trainer:
-    """The trainer of an experiment, with network, loss and data as its configuration describes them."""
+    """Return the trainer of an experiment, with network, loss and data as its configuration describes them."""
     config = experiment.config
     process = process or accelerator(config.train.precision, config.train.timeout)
     frames, _ = experiment.frames_to_train()
     for name, labels in frames.sources.items():
-        if labels.kept == 0:
-            say(
+        if labels.kept_share == 0:
+            log(
                 f"note: pseudo.{name}.keep={labels.keep.threshold:g} keeps no pixel of the teacher's labels, so "
                 "nothing is learnt from them: lower it, or keep a share of them, such as 50%"
             )
     offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment, config.loss.soft_adjustment)
-    loss = loss_of(experiment, {name: of.to(process.device) for name, of in offsets.items()})
+    loss = loss_of(experiment, {name: offset.to(process.device) for name, offset in offsets.items()})
     torch.manual_seed(config.seed)
     network = network_of(experiment)
     network.weighting = weighting_of(config.loss.weighting, len(experiment.tasks))
@@ -79,8 +79,8 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
         out=experiment.folder,
         val=_validation(experiment, process),
         seed=config.seed,
-        train=_plain(config.train),
-        checkpoint=_plain(config.checkpoint),
+        train=_to_dataclass(config.train),
+        checkpoint=_to_dataclass(config.checkpoint),
         norm=config.model.norm,
         name=config.experiment,
         process=process,
@@ -88,18 +88,18 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
 
 
 def network_of(experiment: Experiment) -> Network:
-    """The network of an experiment as it is before its first step, random values from torch's global generator."""
+    """Return the network of an experiment before its first step, with random values from torch's global generator."""
     model = experiment.config.model
     if model.start is None:
         return build(experiment.architecture, model.pretrained, model.pretrained_inputs)
-    network = build(as_started(experiment.architecture, model.start))
-    if anew := start_from(network, model.start):
-        say(f"{model.start}: without {', '.join(anew)}, which start anew")
+    network = build(match_start_normalisation(experiment.architecture, model.start))
+    if initialised := start_from(network, model.start):
+        log(f"{model.start}: without {', '.join(initialised)}, which start anew")
     return network
 
 
 def loss_of(experiment: Experiment, offsets: dict[str, torch.Tensor] | None = None) -> MultiTaskLoss:
-    """The loss that a configuration describes."""
+    """Return the loss that a configuration describes."""
     loss = experiment.config.loss
     return MultiTaskLoss(
         experiment.tasks,
@@ -112,18 +112,18 @@ def loss_of(experiment: Experiment, offsets: dict[str, torch.Tensor] | None = No
 
 
 def _validation(experiment: Experiment, process: Accelerator) -> Validation | None:
-    asked = experiment.config.evaluate
-    if not asked.every:
+    options = experiment.config.evaluate
+    if not options.every:
         return None
 
     def measure(network: torch.nn.Module) -> Metrics:
         return evaluate_network(experiment, network, process, show=False)
 
-    # only values of the same can be compared
-    facts = {"metric": asked.best, **experiment.measured_on, **experiment.measurement.to_json()}
-    return Validation(measure, asked.best, asked.every, asked.split, facts)
+    # values can only be compared where all of these are equal
+    facts = {"metric": options.best, **experiment.evaluation_facts, **experiment.measurement.to_json()}
+    return Validation(measure, options.best, options.every, options.split, facts)
 
 
-def _plain(section: Any) -> Any:
-    """A section of a configuration as its dataclass."""
+def _to_dataclass(section: Any) -> Any:
+    """Return a section of a configuration as its dataclass."""
     return OmegaConf.to_object(section) if OmegaConf.is_config(section) else section

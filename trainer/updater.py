@@ -1,4 +1,4 @@
-"""The network under its engine, and what one optimizer step does to it."""
+"""A network with its engine, loss and optimizer, and the optimizer step."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from shards.order import mix
 from shards.origin import Origin
 from shards.owncode import name_of, own_code
 from shards.tasks import Task
-from trainer.agreement import check_reached
+from trainer.agreement import check_gradients
 from trainer.batch import Batch
 from trainer.config import Train
 from trainer.ema import AveragedWeights
@@ -26,18 +26,18 @@ from trainer.model.checked import predictions_of
 from trainer.model.network import Predictions
 from trainer.model.norm import Statistics, prepare_norm, train_mode
 from trainer.optim import make_optimizer, set_learning_rate
-from trainer.progress import say
+from trainer.progress import log
 from trainer.runs import checkpoint
-from trainer.runtime import agree, queued
-from trainer.weighting import KEY, LossWeighting, forgotten, values_of, weighed
+from trainer.runtime import broadcast_weights, copy_async
+from trainer.weighting import KEY, LossWeighting, apply_weighting, unsaved_state, values_of
 
-_NOISE = 0x401  # keeps the network's random stream (dropout, if it has any) apart from the others
+_NOISE = 0x401  # keeps the network's random stream (dropout, if any) apart from the others
 _SKIPS = 3
-"""Steps in a row without a finite loss that end a run."""
+"""Number of consecutive steps without a finite loss after which a run ends."""
 
 
 class Outcome(NamedTuple):
-    """What a step did, the same on all ranks: whether it was done, and which flags any rank had raised."""
+    """The outcome of a step, the same on all ranks: whether it was done, and which flags any rank had raised."""
 
     done: bool
     raised: list[bool]
@@ -47,25 +47,25 @@ class Updater:
     """A network, its loss and its optimizer under an engine.
 
     Args:
-        network: with parameters on any device; it is moved to the process's.
-        loss: of the tasks that it predicts.
-        inputs: names of what it sees.
-        labels: every task whose labels a batch holds.
-        process: this rank among the others.
-        options: of optimisation; ``lr`` is set anew before each step.
-        seed: of the network's own random numbers, such as dropout's.
+        network: the network, on any device; it is moved to that of the process.
+        loss: the loss of the predicted tasks.
+        inputs: names of the network's inputs.
+        labels: every task whose labels are in a batch.
+        process: accelerate's view of this rank.
+        options: options of optimisation; the learning rate is set before each step.
+        seed: seed of the network's own random numbers, such as dropout's.
         norm: see ``model.norm`` (:class:`trainer.config.Model`).
-        steps_per_epoch: what an epoch is, for a weighting of losses that asks.
+        steps_per_epoch: length of an epoch, for weightings of losses that use it.
 
     Attributes:
-        average: of the weights, if the options want one.
-        loss: of each task, summed over all ranks and the steps since the last log line, ``(1, T)``; with a weighting
-            ``(2, T)``, the second as the weighting has it.
-        summed: the steps of that sum.
-        skipped: steps in a row, up to the last one, that were skipped since something was not finite.
+        average: the moving average of the weights, if the options set one.
+        loss: the loss of each task, summed over all ranks and the steps since the last log line, ``(1, T)``; with a
+            weighting ``(2, T)``, where the second row is weighted.
+        summed_steps: number of steps in that sum.
+        skipped: number of consecutive steps, up to the last one, that were skipped since a value was not finite.
 
     Raises:
-        UserError: for options that the engine of this launch cannot serve.
+        UserError: for options that the engine of this launch does not support.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Updater:
         self.format = torch.channels_last if options.channels_last else torch.contiguous_format
         self.weighting: LossWeighting | None = getattr(network, "weighting", None)
         network = prepare_norm(network, norm, process)
-        agree(network.to(process.device), process)
+        broadcast_weights(network.to(process.device), process)
         network.to(memory_format=self.format)  # type: ignore[call-overload]
         if options.compile:
             network.compile()
@@ -94,57 +94,60 @@ class Updater:
         self.shapes = checkpoint.shapes_of(network)
         optimizer = make_optimizer(network, options)
         self.engine = choose(process, network, optimizer, clip=options.max_grad_norm, precision=options.precision)
-        if options.compile and self.engine.sharded:  # its graph would hold parameters that change in place
+        if options.compile and self.engine.sharded:  # its graph would capture parameters that change in place
             hint = "leave it out, or use ddp, zero1 or zero2"
             raise UserError(f"{self.engine.name} does not train a compiled network", key="train.compile", hint=hint)
-        self.average = AveragedWeights(self.engine.held(), options.ema) if options.ema is not None else None
+        self.average = AveragedWeights(self.engine.local_state(), options.ema) if options.ema is not None else None
         self.loss = torch.zeros(2 if self.weighting else 1, len(loss.tasks), device=process.device)
-        self.summed = self.skipped = 0
-        self.reached = False
-        self.told = self.weighting is None or Origin.written(self.weighting).shipped
+        self.summed_steps = self.skipped = 0
+        self.gradients_checked = False
+        # whether a weighting with unsaved state was reported; shipped ones have none
+        self.warned = self.weighting is None or Origin.of_object(self.weighting).shipped
 
     def train_mode(self) -> None:
         train_mode(self.engine.network, self.norm)
 
     def step(self, number: int, micro: list[Batch], rate: float, flags: Sequence[bool] = ()) -> Outcome:
-        """One optimizer step on this rank's micro-batches of a global batch.
+        """Do one optimizer step on this rank's micro-batches of a global batch.
 
-        Ranks agree on each micro-batch before its backward pass, inside which an engine may already step. Where a loss,
-        or a gradient that the engine looks at, is not finite, the step changes nothing but :attr:`skipped`.
+        Ranks agree on each micro-batch before its backward pass, within which an engine may already step. Where a loss,
+        or a gradient that the engine checks, is not finite, the step changes nothing but :attr:`skipped`.
 
         Args:
-            number: of the step, from 0.
+            number: number of the step, from 0.
+            micro: this rank's micro-batches.
             rate: the learning rate.
-            flags: what any rank may want all of them to know.
+            flags: flags that any rank may raise for all of them.
         """
         micro = [batch.to(self.process.device) for batch in micro]
         counts = torch.stack([self.criterion.counts(batch.labels) for batch in micro]).sum(0)
         denominators = self.process.reduce(counts, "sum")
         set_learning_rate(self.engine.optimizer, rate)
-        self.statistics.keep()
+        self.statistics.snapshot()
         total, raised = torch.zeros_like(self.loss), [False] * len(flags)
-        asked = queued(torch.tensor([float(flag) for flag in flags]), self.process.device)
+        flag_values = copy_async(torch.tensor([float(flag) for flag in flags]), self.process.device)
         for index, batch in enumerate(micro):
             torch.manual_seed(mix(self.seed, _NOISE, number, index * self.process.num_processes + self.rank))
             with self.engine.micro_batch(last=index == len(micro) - 1):
                 predictions = self.predict(batch)
                 terms = self.criterion.terms(predictions, batch.labels, denominators)
-                weighed = self.weigh(terms, predictions, 1 / (len(micro) * self.process.num_processes))
-                parts = [terms.detach(), weighed.detach()] if self.weighting else [terms.detach()]
-                agreed = self.process.reduce(torch.cat([*parts, asked]), "sum")  # what is not finite stays so in a sum
-                loss = agreed[: self.loss.numel()].view_as(self.loss)
-                known = agreed.tolist()  # the one place that waits for the device
-                raised = [before or bool(now) for before, now in zip(raised, known[loss.numel() :], strict=True)]
-                if not all(map(math.isfinite, known)):
+                weighted = self.weigh(terms, predictions, 1 / (len(micro) * self.process.num_processes))
+                parts = [terms.detach(), weighted.detach()] if self.weighting else [terms.detach()]
+                # the sum of all ranks, in which a value that is not finite remains so
+                reduced = self.process.reduce(torch.cat([*parts, flag_values]), "sum")
+                loss = reduced[: self.loss.numel()].view_as(self.loss)
+                values = reduced.tolist()  # the only place that waits for the device
+                raised = [before or bool(now) for before, now in zip(raised, values[loss.numel() :], strict=True)]
+                if not all(map(math.isfinite, values)):
                     self.engine.discard()
                     return self.skip(raised)
-                self.engine.backward(weighed.sum())
+                self.engine.backward(weighted.sum())
             total += loss
-        if not self.reached:
-            check_reached(self.engine)
-            self.reached = True
+        if not self.gradients_checked:
+            check_gradients(self.engine)
+            self.gradients_checked = True
         if not self.engine.step():
-            # fp16 looks for its loss scale that way
+            # fp16 finds its loss scale by skipping steps
             return self.skip(raised, count=self.options.precision != "fp16")
         self.statistics.average(self.process)
         if self.weighting:
@@ -152,38 +155,38 @@ class Updater:
         if self.average:
             self.average.update(number)
         self.loss += total
-        self.summed += 1
+        self.summed_steps += 1
         self.skipped = 0
         return Outcome(True, raised)
 
     def weigh(self, terms: torch.Tensor, predictions: Predictions, share: float) -> torch.Tensor:
-        """The terms as the weighting has them, if there is one.
+        """Return the weighted terms, or the terms themselves without a weighting.
 
         Raises:
-            UserError: when the network leaves the weighting out.
+            UserError: when the network does not compute the weighting.
         """
         if self.weighting is None:
             return terms
         if predictions.weighting is None:
-            values_of(self.weighting)  # which may give nothing itself
-            what, hint = "the network does not compute it", "return self.predictions(...) from the network's forward"
-            raise UserError(what, key=KEY, hint=hint)
+            values_of(self.weighting)  # raises if the weighting itself returns nothing
+            message, hint = "the network does not compute it", "return self.predictions(...) from the network's forward"
+            raise UserError(message, key=KEY, hint=hint)
         if not isinstance(predictions.weighting, torch.Tensor):
             values_of(self.weighting)
-        return weighed(self.weighting, terms, predictions.weighting, share)
+        return apply_weighting(self.weighting, terms, predictions.weighting, share)
 
     def observe(self, total: torch.Tensor, epoch: int) -> None:
-        """Show the weighting a step's losses, and say once if it remembers them where a checkpoint does not look."""
+        """Pass a step's losses to the weighting, and warn once if it keeps state that checkpoints do not contain."""
         assert self.weighting
-        before = {} if self.told else forgotten(self.weighting)
+        before = {} if self.warned else unsaved_state(self.weighting)
         with own_code(self.weighting, KEY):
             self.weighting.observe(total, epoch)
-        if self.told:
+        if self.warned:
             return
-        changed = [name for name, value in forgotten(self.weighting).items() if before.get(name) != value]
+        changed = [name for name, value in unsaved_state(self.weighting).items() if before.get(name) != value]
         if changed:
-            self.told = True
-            say(
+            self.warned = True
+            log(
                 f"note: {name_of(self.weighting)} changes {', '.join(changed)} in observe, which a run that continues "
                 "forgets: make it a buffer (self.register_buffer)"
             )
@@ -193,82 +196,83 @@ class Updater:
         self.skipped += count
         return Outcome(False, raised)
 
-    def to_be_used(self) -> AbstractContextManager[None]:
-        """Inside, the engine holds the weights that are evaluated and exported."""
-        return self.average.in_place() if self.average else nullcontext()
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Context in which the engine holds the weights for evaluation and export: the averaged ones, if any."""
+        return self.average.in_network() if self.average else nullcontext()
 
     @property
     def rank(self) -> int:
         return self.process.process_index
 
     @property
-    def lost(self) -> bool:
-        """Whether so many steps in a row were skipped that the next ones would be as well."""
+    def diverged(self) -> bool:
+        """Whether so many consecutive steps were skipped that training cannot recover."""
         return self.skipped >= _SKIPS
 
     def predict(self, batch: Batch) -> Predictions:
-        """The network's output for a micro-batch.
+        """Return the network's output for a micro-batch.
 
         Raises:
             UserError: when a feature map has a single value, which batch norm cannot normalise.
         """
-        own = own_code(self.weighting, KEY, within=True) if self.weighting else nullcontext()
+        context = own_code(self.weighting, KEY, within=True) if self.weighting else nullcontext()
         try:
-            with own:
+            with context:
                 return predictions_of(self.engine.network, batch.inputs(self.inputs, self.format), self.criterion.tasks)
-        except (ValueError, UserError) as error:  # the latter of a network of the user's own
+        except (ValueError, UserError) as error:  # a UserError from a user's own network
             if "more than 1 value per channel" not in str(error):
                 raise
-            what = f"{len(batch.keys)} frame of {batch.rgb.shape[2]}x{batch.rgb.shape[3]} is too little for batch norm"
+            height, width = batch.rgb.shape[2:]
+            message = f"{len(batch.keys)} frame of {height}x{width} is too little for batch norm"
             hint = "give each micro-batch 2 frames or more, or make data.crop (data.size) larger"
-            raise UserError(what, key="train.global_batch_size", hint=hint) from error
+            raise UserError(message, key="train.global_batch_size", hint=hint) from error
 
     def mean_loss(self) -> list[list[float]] | None:
-        """Each task's loss, the mean of the steps since the last call, and with a weighting also as that has it; None
-        if all were skipped."""
+        """Return each task's mean loss over the steps since the last call, and with a weighting also the weighted one;
+        None if all steps were skipped."""
         total = self.loss.tolist()
-        steps, self.summed = self.summed, 0
+        steps, self.summed_steps = self.summed_steps, 0
         self.loss.zero_()
         return [[value / steps for value in values] for values in total] if steps else None
 
     def state(self, step: int) -> checkpoint.State | None:
-        """What a checkpoint of ``step`` finished steps holds, on the main process."""
+        """Return the content of a checkpoint after ``step`` finished steps; None except on the main process."""
         weights, moments, average = self.engine.weights(), self.engine.moments(), None
         if self.average:
-            with self.average.in_place():
+            with self.average.in_network():
                 average = self.engine.weights()
         if not self.process.is_main_process:
             return None
-        counters = {"summed": self.summed, "skipped": self.skipped}
+        counters = {"summed": self.summed_steps, "skipped": self.skipped}
         scaler: Any = self.process.scaler
         loss = self.loss.to("cpu", copy=True)
-        scaled = scaler.state_dict() if scaler else None
-        return checkpoint.State(step, weights, moments, loss, counters, scaled, average=average)
+        scaler_state = scaler.state_dict() if scaler else None
+        return checkpoint.State(step, weights, moments, loss, counters, scaler_state, average=average)
 
     def load(self, state: checkpoint.State) -> None:
-        """Put a checkpoint's state in place."""
+        """Load the state of a checkpoint."""
         self.warm_up()
         if self.average and state.average:
             self.engine.load(state.average, state.moments)
             self.average.restart()
         self.engine.load(state.weights, state.moments)
-        if state.loss.shape != self.loss.shape:  # of a run from before the weighed ones were kept
+        if state.loss.shape != self.loss.shape:  # a run from before weighted losses were stored
             state.loss = state.loss.expand_as(self.loss).clone()
         self.loss = state.loss.to(self.loss.device)
-        self.summed, self.skipped = state.counters["summed"], state.counters["skipped"]
+        self.summed_steps, self.skipped = state.counters["summed"], state.counters["skipped"]
         if self.process.scaler and state.scaler:
             self.process.scaler.load_state_dict(state.scaler)
 
     def load_weights(self, weights: dict[str, torch.Tensor]) -> None:
-        """Put an exported network's weights in place; all ranks give them whole."""
-        if self.weighting:  # which an export leaves out
-            own = self.engine.held()
-            weights = {name: own[name] for name in own if name.startswith("weighting.")} | weights
+        """Load an exported network's weights; all ranks pass them whole."""
+        if self.weighting:  # its tensors are not exported
+            present = self.engine.local_state()
+            weights = {name: present[name] for name in present if name.startswith("weighting.")} | weights
         self.engine.load(weights, {})
 
     def warm_up(self) -> None:
-        """Two backward passes that change no weight. DDP sums gradients in another order from its second step on, so
-        that a run which continues without them would differ from an undisturbed one in the last bits."""
+        """Do two backward passes that change no weight. DDP sums gradients in another order from its second step on:
+        without them, a continued run would differ from an uninterrupted one in the last bits."""
         side = 2 * max(STRIDES)
         labels = {task.name: torch.stack([learning(task).blank(side, side)] * 2) for task in self.labels}
         batch = Batch(torch.zeros(2, 3, side, side, dtype=torch.uint8), labels, ["", ""])

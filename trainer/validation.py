@@ -1,4 +1,4 @@
-"""What is measured while a network trains, and in what the best one is best."""
+"""What is measured while a network trains, and the metric that selects the best network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ class Validation:
     """Measures a network after every few epochs.
 
     Args:
-        measure: gives a network's metrics; called by all ranks.
-        best: ``TASK.METRIC`` that the best checkpoint is best in.
-        every: epochs between.
-        split: what the metrics are of, their name in ``metrics.jsonl``.
-        facts: JSON values that two values of ``best`` must share to be compared.
+        measure: returns a network's metrics; called by all ranks.
+        best: ``TASK.METRIC`` by which the best checkpoint is chosen.
+        every: epochs between evaluations.
+        split: name of the metrics in ``metrics.jsonl``.
+        facts: JSON values; two values of ``best`` can be compared if these are equal.
     """
 
     measure: Callable[[nn.Module], Metrics]
@@ -37,7 +37,7 @@ class Validation:
 
     @classmethod
     def on(cls, data: ShardDataset, trainer: "Trainer") -> "Validation":
-        """After every epoch on a data set, by the first metric of the first task."""
+        """Evaluate on a data set after every epoch, by the first metric of the first task."""
         tasks = trainer.updater.criterion.tasks
 
         def measure(network: nn.Module) -> Metrics:
@@ -47,26 +47,30 @@ class Validation:
         return cls(measure, best, split=data.split, facts={"metric": best, "split": data.split, **DEFAULT.to_json()})
 
 
-def headline(metrics: Metrics, name: str, best: float | None) -> tuple[float, bool]:
-    """The value of ``TASK.METRIC``, and whether it is better than the best so far.
+def compare_with_best(metrics: Metrics, name: str, best: float | None) -> tuple[float, bool]:
+    """Return the value of ``TASK.METRIC``, and whether it is better than the best so far.
 
     Raises:
         UserError: when the tasks have no such metric.
     """
     value = scalars(metrics).get(name)
     if value is None:
-        raise not_measured(name, [other for other, value in scalars(metrics).items() if value is not None])
+        raise not_measured(name, [metric for metric, value in scalars(metrics).items() if value is not None])
     if best is None:
         return value, True
     return value, value < best if smaller_is_better(name.partition(".")[2]) else value > best
 
 
 def scalars(metrics: Metrics) -> dict[str, float | None]:
-    """What a network can be best in, by ``TASK.METRIC``."""
-    every = {f"{task}.{name}": value for task, of in metrics.items() for name, value in of.items() if name != "pixels"}
-    return {name: value for name, value in every.items() if not isinstance(value, list)}
+    """Return the metrics by which a best network can be chosen, by ``TASK.METRIC``."""
+    return {
+        f"{task}.{name}": value
+        for task, values in metrics.items()
+        for name, value in values.items()
+        if name != "pixels" and not isinstance(value, list)
+    }
 
 
-def not_measured(name: str, known: list[str]) -> UserError:
-    """The error of a metric that there is not."""
-    return UserError(f"{name!r} is not measured", key="evaluate.best", hint=f"use one of {', '.join(known)}")
+def not_measured(name: str, metrics: list[str]) -> UserError:
+    """Return the error for a metric that is not measured."""
+    return UserError(f"{name!r} is not measured", key="evaluate.best", hint=f"use one of {', '.join(metrics)}")

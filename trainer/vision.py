@@ -1,6 +1,6 @@
-"""torchvision's transforms, in any environment: importing them from here repairs torchvision first if need be.
+"""torchvision's transforms in any environment: importing them from here first repairs torchvision if necessary.
 
-Instead of torchvision's own names::
+To be used in place of torchvision's own modules::
 
     from trainer.vision import transforms, tv_tensors
 """

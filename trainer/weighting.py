@@ -1,9 +1,9 @@
-"""How the losses of several tasks are weighed against each other.
+"""Weighting of the losses of several tasks.
 
-The losses that arrive here are already normalised over the global batch and multiplied by ``loss.weights``
-(:mod:`trainer.losses`). Parameters of a weighting live beside the network's, so that optimizer, engines and checkpoints
-see them; an exported network has none of it. Of your own: a class derived from :class:`LossWeighting`, named as
-``loss.weighting: my.module:Name``.
+The losses that a weighting receives are already normalised over the global batch and multiplied by ``loss.weights``
+(:mod:`trainer.losses`). Its parameters belong to the network, so that optimizer, engines and checkpoints include them;
+they are not exported. To define your own, derive a class from :class:`LossWeighting`, and set ``loss.weighting`` to
+``my.module:Name``.
 """
 
 from abc import ABC, abstractmethod
@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 from shards.errors import UserError
 from shards.owncode import name_of, own_code
-from trainer.extension import named
+from trainer.extension import find_class
 
 KEY = "loss.weighting"
 
 
 class LossWeighting(nn.Module, ABC):
-    """Weighs the losses of ``count`` tasks, in the order of ``tasks`` in the configuration.
+    """Weights the losses of ``count`` tasks, in the order of ``tasks`` in the configuration.
 
-    What changes in training must be a parameter (:class:`torch.nn.Parameter`), which the optimizer moves, or a buffer
-    (``self.register_buffer``), which :meth:`observe` changes: checkpoints hold these alone.
+    State that changes during training must be a parameter (:class:`torch.nn.Parameter`), which the optimizer updates,
+    or a buffer (``self.register_buffer``), which :meth:`observe` updates: checkpoints contain nothing else.
 
     Args:
-        count: how many tasks there are.
+        count: number of tasks.
     """
 
     def __init__(self, count: int) -> None:
@@ -34,24 +34,25 @@ class LossWeighting(nn.Module, ABC):
 
     @abstractmethod
     def forward(self) -> Tensor:
-        """What the weights follow from, parameters or buffers, as one tensor. Called inside the network's forward,
-        where engines that keep parameters in parts have gathered them."""
+        """Return what the weights follow from, parameters or buffers, as one tensor. Called within the network's
+        forward, where engines that shard parameters have gathered them."""
 
     @abstractmethod
     def weigh(self, losses: Tensor, values: Tensor, share: float) -> Tensor:
-        """The terms whose sum is minimised, ``(count,)``.
+        """Return the terms whose sum is minimised, ``(count,)``.
 
         Args:
-            losses: a micro-batch's part of each task's loss, times its ``loss.weights``: those of all micro-batches of
-                all ranks add up to the global batch's. A task without a label in the global batch has exactly 0.
-            values: what :meth:`forward` gave.
-            share: this micro-batch's part of what does not depend on data, 1 / (ranks × accumulation).
+            losses: a micro-batch's part of each task's loss, multiplied by ``loss.weights``: the parts of all
+                micro-batches on all ranks add up to the loss of the global batch. A task without a label in the global
+                batch has exactly 0.
+            values: the return value of :meth:`forward`.
+            share: this micro-batch's share of terms that do not depend on data, 1 / (ranks × accumulation).
         """
 
     def observe(self, losses: Tensor, epoch: int) -> None:
-        """Take note of the global batch's losses ``(count,)``, those that :meth:`weigh` gets, after a step; the same on
-        all ranks. A task without a label in the batch has exactly 0, which says nothing of how well it is learnt. What
-        is remembered must be a buffer, or a run that continues forgets it."""
+        """Observe the global batch's losses ``(count,)``, those that :meth:`weigh` receives, after a step; the same on
+        all ranks. A task without a label in the batch has exactly 0, which does not indicate how well it is learnt.
+        State must be kept in buffers, or it is lost when a run continues."""
 
 
 class Uncertainty(LossWeighting):
@@ -63,7 +64,7 @@ class Uncertainty(LossWeighting):
         self.log_variance = nn.Parameter(torch.zeros(count))
 
     def forward(self) -> Tensor:
-        return self.log_variance * 1  # a tensor of its own: the parameter may be freed after the forward
+        return self.log_variance * 1  # a new tensor, since the parameter may be freed after the forward
 
     def weigh(self, losses: Tensor, values: Tensor, share: float) -> Tensor:
         return losses * torch.exp(-values) / 2 + share * values / 2
@@ -106,19 +107,19 @@ class DynamicAverage(LossWeighting):
 
 
 FIXED = "fixed"
-"""What needs no weighting beside ``loss.weights``."""
+"""Value of ``loss.weighting`` for ``loss.weights`` alone."""
 WEIGHTINGS: dict[str, type[LossWeighting]] = {"uncertainty": Uncertainty, "dwa": DynamicAverage}
 
 
 def weighting_of(name: str, count: int) -> LossWeighting | None:
-    """The weighting that ``loss.weighting`` names; None for ``fixed``.
+    """Create the weighting that ``loss.weighting`` names; None for ``fixed``.
 
     Raises:
-        UserError: when there is none of that name.
+        UserError: when there is none of this name, or it cannot be created.
     """
     if name == FIXED:
         return None
-    kind = named(name, WEIGHTINGS, LossWeighting, KEY)  # type: ignore[type-abstract]
+    kind = find_class(name, WEIGHTINGS, LossWeighting, KEY)  # type: ignore[type-abstract]
     with own_code(kind, KEY):
         weighting = kind(count)
     if "_parameters" not in vars(weighting) or "count" not in vars(weighting):
@@ -127,40 +128,40 @@ def weighting_of(name: str, count: int) -> LossWeighting | None:
 
 
 def values_of(weighting: nn.Module) -> Tensor:
-    """What a weighting's forward gives, in the network's.
+    """Call a weighting's forward, within the network's, and return its values.
 
     Raises:
-        UserError: when that is not a tensor.
+        UserError: when it does not return a tensor.
     """
     with own_code(weighting, KEY):
         values = weighting()
     if not isinstance(values, Tensor):
-        what = f"{name_of(weighting)}.forward gives a {type(values).__name__}"
-        raise UserError(what, key=KEY, hint="return what the weights follow from as one tensor")
+        message = f"{name_of(weighting)}.forward gives a {type(values).__name__}"
+        raise UserError(message, key=KEY, hint="return what the weights follow from as one tensor")
     return values
 
 
-def weighed(weighting: LossWeighting, losses: Tensor, values: Tensor, share: float) -> Tensor:
-    """What :meth:`LossWeighting.weigh` makes of losses ``(T,)``.
+def apply_weighting(weighting: LossWeighting, losses: Tensor, values: Tensor, share: float) -> Tensor:
+    """Call :meth:`LossWeighting.weigh` on losses ``(T,)``, and check its result.
 
     Raises:
-        UserError: when that is not ``(T,)``, or follows from no loss.
+        UserError: when the result is not ``(T,)``, or does not depend on the losses.
     """
     with own_code(weighting, KEY):
-        found = weighting.weigh(losses, values, share)
-    if not isinstance(found, Tensor) or found.shape != losses.shape:
-        form = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
-        what = f"{name_of(weighting)}.weigh gives {form}, where {tuple(losses.shape)} is due"
-        raise UserError(what, key=KEY, hint="give one term for each task, in the order of the losses")
-    if losses.requires_grad and not found.requires_grad:
+        terms = weighting.weigh(losses, values, share)
+    if not isinstance(terms, Tensor) or terms.shape != losses.shape:
+        form = f"a tensor of shape {tuple(terms.shape)}" if isinstance(terms, Tensor) else f"a {type(terms).__name__}"
+        message = f"{name_of(weighting)}.weigh gives {form}, where {tuple(losses.shape)} is due"
+        raise UserError(message, key=KEY, hint="give one term for each task, in the order of the losses")
+    if losses.requires_grad and not terms.requires_grad:
         hint = "multiply the losses themselves, not what .detach() or .item() made of them"
         raise UserError(f"{name_of(weighting)}.weigh gives terms without a gradient", key=KEY, hint=hint)
-    return found
+    return terms
 
 
-def forgotten(weighting: LossWeighting) -> dict[str, tuple[int, int | str]]:
-    """What stands for the values of its plain attributes, which no checkpoint holds: what differs
-    after a call has been changed by it."""
+def unsaved_state(weighting: LossWeighting) -> dict[str, tuple[int, int | str]]:
+    """Return fingerprints of a weighting's plain attributes, which no checkpoint contains: an attribute whose
+    fingerprint differs after a call was changed by it."""
     plain = {name: value for name, value in vars(weighting).items() if not name.startswith("_") and name != "training"}
     return {
         name: (id(value), value._version if isinstance(value, Tensor) else repr(value)[:1000])

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 try:
     __version__ = version("tutelage")
-except PackageNotFoundError:  # a checkout that is not installed
+except PackageNotFoundError:  # a source checkout that is not installed
     __version__ = "0+unknown"
 
-_PLACES = {
+_MODULES = {
     "Augment": "trainer.config",
     "Cache": "shards.cache",
     "Keep": "shards.keep",
@@ -65,9 +65,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'tutelage' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
 
 

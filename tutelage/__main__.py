@@ -1,4 +1,4 @@
-"""``python -m tutelage`` is the command ``tutelage``, such as under ``accelerate launch -m``."""
+"""``python -m tutelage`` runs the command ``tutelage``, for example under ``accelerate launch -m``."""
 
 from launchers.cli import run
 

@@ -1,12 +1,12 @@
-"""What follows from measured gains: how two tasks help each other, how sure that is, and which teacher to train.
+"""Conclusions from measured gains: how two tasks help each other, how certain that is, and which teacher to train.
 
 The paper asks of two tasks whether each one's labels, as inputs, help to predict the other, and names the answers
-Conditions: 1, both help; 2 and its mirror, one does; 3, none. Which of the two in the middle it is depends on which
-task is called the first, and the paper's definition and conclusion differ in that, so here they are said in words.
+Conditions: 1, both help; 2 and its mirror, one does; 3, none. Whether it is 2 or its mirror depends on which task is
+called the first, and the paper's definition and conclusion differ in that, so both are described in words here.
 
-**Sure of what.** A source helps where its gain is shown to be more than nothing. It does not where its gain is shown to
-be less than :data:`LEAST`: no number of seeds could show a gain of exactly nothing, but enough of them can show that it
-is less than anybody would label for. Everything else is undetermined. All pairs are tested together (Holm).
+**Hypotheses.** A source helps if its gain is shown to be above zero. It does not help if its gain is shown to be below
+:data:`LEAST`: no number of seeds could show a gain of exactly zero, but enough of them can show that it is too small to
+be worth labelling for. Everything else is undetermined. All pairs are tested together (Holm).
 """
 
 import math
@@ -16,7 +16,7 @@ from itertools import combinations
 from typing import Literal
 
 from analysis.results.headlines import SMALLER_IS_BETTER, headline_of, signed
-from analysis.results.interval import LEVEL, Interval, holm, interval, needed, p_above, p_below, paired
+from analysis.results.interval import LEVEL, Interval, holm, interval, p_above, p_below, paired_interval, values_needed
 from shards.errors import UserError
 from shards.keep import ALL
 from shards.tasks import Task
@@ -24,26 +24,26 @@ from trainer.affinity import Recommendation, Verdict
 from trainer.config import Pseudo
 
 Scores = Mapping[int, float]
-"""A figure by seed."""
+"""A metric by seed."""
 Condition = Literal["1", "one way", "3", "undetermined"]
 
 LEAST = 0.01
-"""The smallest gain that counts, as a part of the RGB-only network's figure."""
+"""The smallest gain that counts, as a fraction of the RGB-only network's metric."""
 FLOOR = 1e-3
-"""Figures below this count as this in ratios: 0.1 points of mIoU, a millimetre, a thousandth of a degree."""
+"""Smaller metrics are raised to this in ratios: 0.1 points of mIoU, a millimetre, a thousandth of a degree."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a source's label, as an input beside RGB, brings a target on the frames that judge.
+    """The gain of a target from a source's label as an input beside RGB, measured on the evaluation frames.
 
     Args:
         source, target: names of tasks.
-        absolute: better − worse, in the metric's own unit: positive where it helps, whichever way the metric goes.
-        logs: of the logarithm of the two figures' ratio, positive where it helps.
-        smaller_is_better: of the target's metric.
-        p: two-sided, adjusted for all pairs that are tested together; None for this one alone.
-        tests: how many these are.
+        absolute: improvement in the metric's own unit, positive where it helps, whichever direction is better.
+        logs: logarithm of the ratio of the two metrics, positive where it helps.
+        smaller_is_better: whether that holds for the target's metric.
+        p: two-sided, adjusted for all pairs that are tested together; None if this pair is tested alone.
+        tests: number of pairs tested together.
     """
 
     source: str
@@ -56,8 +56,8 @@ class Gain:
 
     @property
     def relative(self) -> Interval:
-        """The gain as a part of the RGB-only network's figure, so that tasks of different kinds compare: geometric
-        means over seeds, and their interval. The deviation is that of logarithms."""
+        """The gain as a fraction of the RGB-only network's metric, so that tasks of different kinds can be compared:
+        geometric mean over seeds, and its interval. The deviation is that of the logarithms."""
         if self.logs.count < 2:
             return replace(self.logs, mean=self._part(self.logs.mean))
         mean, low, high = (self._part(log) for log in (self.logs.mean, self.logs.low, self.logs.high))
@@ -73,13 +73,13 @@ class Gain:
 
     @property
     def p_alone(self) -> float:
-        """Two-sided: that it helps, or that it does not, whichever is surer."""
+        """Unadjusted two-sided p: of helping or of not helping, whichever is smaller."""
         return min(1.0, 2 * min(p_above(self.logs), p_below(self.logs, self.least)))
 
     @property
     def helps(self) -> bool | None:
-        """Whether it does; None where that is undetermined. A gain that is more than nothing and surely less than
-        :data:`LEAST` does not count."""
+        """Whether the source helps; None if undetermined. A gain that is above zero but shown to be below
+        :data:`LEAST` does not count as help."""
         if (self.p_alone if self.p is None else self.p) > 1 - LEVEL:
             return None
         adjustment = self.p / self.p_alone if self.p and self.p_alone else 1.0
@@ -88,11 +88,11 @@ class Gain:
 
     @property
     def seeds_needed(self) -> int | None:
-        """How many seeds a new study takes to determine it four times of five, were mean and deviation what they are
-        here; None if over a thousand, or if one seed tells nothing of the deviation."""
-        above = needed(self.logs, self.tests) if self.logs.mean > 0 else None
+        """Number of seeds with which a new study would determine it with a power of 80 %, given this mean and
+        deviation; None if over a thousand, or if there is only one seed and so no deviation."""
+        above = values_needed(self.logs, self.tests) if self.logs.mean > 0 else None
         short = replace(self.logs, mean=self.logs.mean - self.least)
-        below = needed(short, self.tests) if short.mean < 0 else None
+        below = values_needed(short, self.tests) if short.mean < 0 else None
         return min((count for count in (above, below) if count), default=None)
 
     def __str__(self) -> str:
@@ -101,77 +101,77 @@ class Gain:
 
 
 def gain(source: str, target: Task, seeing: Scores, alone: Scores) -> Gain:
-    """The gain from the figures of the networks that see the source's label and of those that do not, by seed.
+    """Compute the gain from the metrics by seed of networks that see the source's label and of those that do not.
 
     Raises:
-        UserError: when the figures of the latter are all zero.
+        UserError: when the metrics of the latter are all zero.
     """
     metric = headline_of(target)
     smaller = metric in SMALLER_IS_BETTER
     better, worse = (alone, seeing) if smaller else (seeing, alone)
     seeds = sorted(better.keys() & worse.keys())
     if not any(alone[seed] for seed in seeds):
-        what = f"networks that see RGB alone reach 0 in {metric}, of which no gain is a part"
-        raise UserError(what, key=target.name, hint="train longer (train.steps)")
+        message = f"networks that see RGB alone reach 0 in {metric}, so that there is no relative gain"
+        raise UserError(message, key=target.name, hint="train longer (train.steps)")
     logs = interval([math.log(max(better[seed], FLOOR) / max(worse[seed], FLOOR)) for seed in seeds])
-    return Gain(source, target.name, paired(better, worse), logs, smaller)
+    return Gain(source, target.name, paired_interval(better, worse), logs, smaller)
 
 
-def together(gains: Iterable[Gain]) -> dict[tuple[str, str], Gain]:
-    """Gains by source and target, with p values that hold for all of them at once."""
-    every = list(gains)
-    adjusted = holm([each.p_alone for each in every])
+def adjust_p_values(gains: Iterable[Gain]) -> dict[tuple[str, str], Gain]:
+    """Return the gains by source and target, with p values adjusted for all of them at once (Holm)."""
+    pairs = list(gains)
+    adjusted = holm([pair.p_alone for pair in pairs])
     return {
-        (each.source, each.target): replace(each, p=p, tests=len(every))
-        for each, p in zip(every, adjusted, strict=True)
+        (pair.source, pair.target): replace(pair, p=p, tests=len(pairs))
+        for pair, p in zip(pairs, adjusted, strict=True)
     }
 
 
-def verdict(forth: Gain, back: Gain) -> Verdict:
-    """The verdict on two tasks, of which ``forth`` is the gain from the first to the second."""
-    one, other = forth.source, forth.target
-    open_ = [each for each in (forth, back) if each.helps is None]
-    if open_:
-        seeds = [each.seeds_needed for each in open_]
+def verdict(forward: Gain, backward: Gain) -> Verdict:
+    """Return the verdict on two tasks; ``forward`` is the gain from the first to the second."""
+    task_a, task_b = forward.source, forward.target
+    undetermined = [gain for gain in (forward, backward) if gain.helps is None]
+    if undetermined:
+        seeds = [gain.seeds_needed for gain in undetermined]
         most = max(count for count in seeds if count) if all(seeds) else None
-        return _verdict(one, other, "undetermined", f"{_half(forth)}; {_half(back)}", most)
-    if forth.helps and back.helps:
-        return _verdict(one, other, "1", f"{one} and {other} help each other", 0)
-    if not forth.helps and not back.helps:
-        return _verdict(one, other, "3", f"neither of {one} and {other} helps the other", 0)
-    first, second = sorted((forth, back), key=lambda each: not each.helps)
-    return _verdict(one, other, "one way", f"{_half(first)}; {_half(second)}", 0)
+        return _verdict(task_a, task_b, "undetermined", f"{_one_direction(forward)}; {_one_direction(backward)}", most)
+    if forward.helps and backward.helps:
+        return _verdict(task_a, task_b, "1", f"{task_a} and {task_b} help each other", 0)
+    if not forward.helps and not backward.helps:
+        return _verdict(task_a, task_b, "3", f"neither of {task_a} and {task_b} helps the other", 0)
+    first, second = sorted((forward, backward), key=lambda gain: not gain.helps)
+    return _verdict(task_a, task_b, "one way", f"{_one_direction(first)}; {_one_direction(second)}", 0)
 
 
-def _verdict(one: str, other: str, condition: Condition, words: str, seeds_needed: int | None) -> Verdict:
-    return Verdict(one=one, other=other, condition=condition, words=words, seeds_needed=seeds_needed)
+def _verdict(task_a: str, task_b: str, condition: Condition, words: str, seeds_needed: int | None) -> Verdict:
+    return Verdict(one=task_a, other=task_b, condition=condition, words=words, seeds_needed=seeds_needed)
 
 
-def _half(of: Gain) -> str:
-    if of.helps is not None:
-        return f"{of.source} {'helps' if of.helps else 'does not help'} {of.target}"
-    if of.logs.count < 2:
-        return f"whether {of.source} helps {of.target} takes more than one seed"
-    return f"whether {of.source} helps {of.target}, {of.seeds_needed or 'more than a thousand'} seeds would tell"
+def _one_direction(gain: Gain) -> str:
+    if gain.helps is not None:
+        return f"{gain.source} {'helps' if gain.helps else 'does not help'} {gain.target}"
+    if gain.logs.count < 2:
+        return f"whether {gain.source} helps {gain.target} takes more than one seed"
+    return f"whether {gain.source} helps {gain.target}, {gain.seeds_needed or 'more than a thousand'} seeds would tell"
 
 
 def verdicts(gains: Mapping[tuple[str, str], Gain], tasks: list[str]) -> list[Verdict]:
-    """The verdict on every pair of tasks."""
-    return [verdict(gains[one, other], gains[other, one]) for one, other in combinations(tasks, 2)]
+    """Return the verdict on every pair of tasks."""
+    return [verdict(gains[task_a, task_b], gains[task_b, task_a]) for task_a, task_b in combinations(tasks, 2)]
 
 
 def recommend(
     gains: Mapping[tuple[str, str], Gain], tasks: tuple[Task, ...], frames: Mapping[tuple[str, str], int]
 ) -> dict[str, Recommendation]:
-    """The teacher of each task's pseudo-labels, as :mod:`trainer.recommendation` follows it.
+    """Recommend a teacher for each task's pseudo-labels, as :mod:`trainer.recommendation` applies it.
 
-    Of the sources that are known to help and that some frame shows without the target, the one that helps most; not
-    several at once, which nobody has measured.
+    It is the source with the largest gain among those that are shown to help and that some frame shows without the
+    target. Several sources at once are not recommended, since their joint gain was not measured.
 
     Args:
         gains: by source and target.
         tasks: all of them.
-        frames: by source and target, how many training frames show the source and lack the target.
+        frames: by source and target, number of training frames that show the source and lack the target.
     """
     return {task.name: _recommend(task, gains, frames) for task in tasks}
 
@@ -179,19 +179,19 @@ def recommend(
 def _recommend(
     target: Task, gains: Mapping[tuple[str, str], Gain], frames: Mapping[tuple[str, str], int]
 ) -> Recommendation:
-    there = [each for pair, each in gains.items() if pair[1] == target.name and frames[pair]]
-    if not there:
+    candidates = [gain for pair, gain in gains.items() if pair[1] == target.name and frames[pair]]
+    if not candidates:
         return Recommendation(None, ALL, "no frame lacks it and shows another task")
-    helping = [each for each in there if each.helps]
-    if not helping:
-        return Recommendation(None, ALL, "; ".join(map(str, there)))
-    best = max(helping, key=lambda each: each.relative.mean)
-    keep = Pseudo.keep if target.storage.confident else ALL  # nothing else has a confidence
-    why = f"{best}; {frames[best.source, target.name]} frames show {best.source} alone"
-    return Recommendation(["rgb", best.source], keep, why)
+    helpful = [gain for gain in candidates if gain.helps]
+    if not helpful:
+        return Recommendation(None, ALL, "; ".join(map(str, candidates)))
+    best = max(helpful, key=lambda gain: gain.relative.mean)
+    keep = Pseudo.keep if target.storage.confident else ALL  # other kinds have no confidence
+    reason = f"{best}; {frames[best.source, target.name]} frames show {best.source} alone"
+    return Recommendation(["rgb", best.source], keep, reason)
 
 
 def percent(relative: Interval) -> str:
-    """A relative gain with its interval, in percent: ``+12.3 % (+3.1 to +21.5)``."""
+    """Format a relative gain with its interval, in percent: ``+12.3 % (+3.1 to +21.5)``."""
     mean, low, high = (signed(100 * value, 1) for value in (relative.mean, relative.low, relative.high))
     return f"{mean} % (one seed)" if relative.count < 2 else f"{mean} % ({low} to {high})"

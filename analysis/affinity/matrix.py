@@ -1,4 +1,4 @@
-"""The picture of an affinity: what each task's label, as an input, brings each other task."""
+"""The picture of an affinity: the gain of each task from each other task's label as an input."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ from shards.atomic import atomic_file
 from trainer.affinity import Affinity, Effect
 
 _LEAST_SCALE = 0.05
-"""Relative gain that the strongest colour stands for at least, so that noise looks as pale as it is."""
+"""Least relative gain of the strongest colour, so that mere noise is drawn in pale colours."""
 
 
 def draw(affinity: Affinity, path: str | Path) -> None:
     """Write a PNG: a row for each source, a column for each target, blue where it helps and red where it harms, with
-    relative gains and their intervals; hatched where undetermined. The diagonal holds what RGB alone reaches.
+    relative gains and their intervals; hatched where undetermined. The diagonal shows the metrics of RGB alone.
 
     Args:
         affinity: of two tasks or more (:func:`analysis.affinity.study.measure`).
         path: of the PNG.
     """
-    from matplotlib import colormaps  # a second to import, for one picture
+    from matplotlib import colormaps  # takes a second to import
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -26,22 +26,22 @@ def draw(affinity: Affinity, path: str | Path) -> None:
 
     tasks = affinity.tasks
     place = {task: number for number, task in enumerate(tasks)}
-    most = max(_LEAST_SCALE, *(abs(each.relative.mean) for each in affinity.gains))
-    colours, scale = colormaps["coolwarm_r"], Normalize(-most, most)
+    largest = max(_LEAST_SCALE, *(abs(effect.relative.mean) for effect in affinity.gains))
+    colours, scale = colormaps["coolwarm_r"], Normalize(-largest, largest)
 
     figure = Figure(figsize=(2.2 + 1.7 * len(tasks), 1.7 + 1.1 * len(tasks)), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for each in affinity.gains:
-        corner = place[each.target] - 0.5, place[each.source] - 0.5
-        colour = colours(scale(each.relative.mean))
+    for effect in affinity.gains:
+        corner = place[effect.target] - 0.5, place[effect.source] - 0.5
+        colour = colours(scale(effect.relative.mean))
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="white", linewidth=2))
-        if each.helps is None:
+        if effect.helps is None:
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="//", edgecolor=(1, 1, 1, 0.45), linewidth=0))
         ink = "white" if sum(colour[:3]) < 1.35 else "black"
-        axes.text(place[each.target], place[each.source], _cell(each), ha="center", va="center", color=ink)
+        axes.text(place[effect.target], place[effect.source], _cell_text(effect), ha="center", va="center", color=ink)
     for task, number in place.items():
-        axes.text(number, number, _alone(affinity, task), ha="center", va="center", color="dimgrey", fontsize=8)
+        axes.text(number, number, _baseline_text(affinity, task), ha="center", va="center", color="dimgrey", fontsize=8)
     axes.set_xlim(-0.5, len(tasks) - 0.5)
     axes.set_ylim(len(tasks) - 0.5, -0.5)
     axes.set_xticks(list(place.values()), list(place))
@@ -55,17 +55,17 @@ def draw(affinity: Affinity, path: str | Path) -> None:
         figure.savefig(file, format="png")
 
 
-def _cell(each: Effect) -> str:
-    relative = each.relative
-    answer = {True: "helps", False: "does not help", None: "undetermined"}[each.helps]
-    bounds = [signed(100 * of, 1) for of in (relative.low, relative.high) if of is not None]
+def _cell_text(effect: Effect) -> str:
+    relative = effect.relative
+    answer = {True: "helps", False: "does not help", None: "undetermined"}[effect.helps]
+    bounds = [signed(100 * bound, 1) for bound in (relative.low, relative.high) if bound is not None]
     return f"{signed(100 * relative.mean, 1)} %\n({' to '.join(bounds) or 'one seed'})\n{answer}"
 
 
-def _alone(affinity: Affinity, task: str) -> str:
-    """What the networks that see RGB alone reach, as a table shows it."""
+def _baseline_text(affinity: Affinity, task: str) -> str:
+    """Return the mean metric of the networks that see RGB alone, formatted as in a table."""
     title, factor, digits = HEADLINES[affinity.tasks[task].metric]
-    scores = next(each.seeds for each in affinity.scores if each.task == task and len(each.inputs) == 1)
+    scores = next(score.seeds for score in affinity.scores if score.task == task and len(score.inputs) == 1)
     mean = factor * sum(scores.values()) / len(scores)
     return f"RGB alone:\n{title} {mean:.{digits}f}"
 

@@ -1,7 +1,7 @@
-"""The values of a label curve, by budget and seed, with what follows from them: ``curve.json`` and ``curve.csv``.
+"""The values of a label curve, by budget and seed, and derived figures: ``curve.json`` and ``curve.csv``.
 
-``curve.json`` holds what was measured and, for readers, what follows; :meth:`LabelCurve.from_json` reads the former and
-computes the latter again.
+``curve.json`` holds the measured values and, for readers, the derived figures; :meth:`LabelCurve.from_json` reads only
+the former and computes the latter again.
 """
 
 import csv
@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.curve.saved import Equivalent, Saved, saved
+from analysis.curve.saved import Equivalent, LabelSavings, label_savings
 from analysis.results.headlines import HEADLINES, SMALLER_IS_BETTER
-from analysis.results.interval import LEVEL, Interval, interval, paired
+from analysis.results.interval import LEVEL, Interval, interval, paired_interval
 from shards.atomic import read_json
 from shards.errors import UserError
 
@@ -28,7 +28,7 @@ BySeed = Mapping[int, float]
 
 @dataclass(frozen=True)
 class Point:
-    """One metric of the networks with one number of labels, by seed; empty where a network does not have it."""
+    """One metric of the networks trained with one number of labels, by seed; empty where a network lacks it."""
 
     labels: int
     baseline: BySeed = field(default_factory=dict)
@@ -38,14 +38,14 @@ class Point:
     @property
     def difference(self) -> Interval | None:
         """Student minus baseline, over the seeds that both have."""
-        both = self.student.keys() & self.baseline.keys()
-        return paired(self.student, self.baseline) if both else None
+        common = self.student.keys() & self.baseline.keys()
+        return paired_interval(self.student, self.baseline) if common else None
 
     @property
     def gap(self) -> Interval | None:
         """Teacher minus baseline, over the seeds that both have."""
-        both = self.teacher.keys() & self.baseline.keys()
-        return paired(self.teacher, self.baseline) if both else None
+        common = self.teacher.keys() & self.baseline.keys()
+        return paired_interval(self.teacher, self.baseline) if common else None
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class MetricCurve:
 
     Args:
         baseline, teacher: names of the experiments; None where no network without pseudo-labels predicts the task, or
-            no teacher does that does not see it.
+            no teacher predicts it without seeing it.
         points: the smallest number of labels first.
     """
 
@@ -69,18 +69,18 @@ class MetricCurve:
     def smaller_is_better(self) -> bool:
         return self.metric in SMALLER_IS_BETTER
 
-    def closed(self, point: Point) -> float | None:
-        """The part of the gap between baseline and teacher that the student closes: a ratio of mean differences, over
-        the seeds that have all three; None where the teacher is not ahead of the baseline."""
+    def gap_closed(self, point: Point) -> float | None:
+        """Return the fraction of the gap between baseline and teacher that the student closes: a ratio of mean
+        differences over the seeds with all three networks; None where the teacher is not ahead of the baseline."""
         seeds = point.student.keys() & point.baseline.keys() & point.teacher.keys()
         gap = sum(point.teacher[seed] - point.baseline[seed] for seed in seeds)
         lead = sum(point.student[seed] - point.baseline[seed] for seed in seeds)
         return lead / gap if (-gap if self.smaller_is_better else gap) > 0 else None
 
-    def saved(self, point: Point) -> Saved | None:
-        """With how many labels the baseline would be as good as the student at a point; None where one is missing."""
-        baseline = {each.labels: each.baseline for each in self.points if each.baseline}
-        return saved(baseline, point.labels, point.student, smaller_is_better=self.smaller_is_better)
+    def savings(self, point: Point) -> LabelSavings | None:
+        """Return the number of labels that the baseline needs to match the student; None where one is missing."""
+        baseline = {other.labels: other.baseline for other in self.points if other.baseline}
+        return label_savings(baseline, point.labels, point.student, smaller_is_better=self.smaller_is_better)
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class LabelCurve:
 
     Args:
         dataset: its name.
-        task: the one whose labels are scarce, and counted.
+        task: the task whose labels are scarce and counted.
         metrics: a curve for each headline metric of each of the student's tasks.
-        facts: what else is to be noted of the runs: configuration, overrides, folders, environment.
+        facts: further facts on the runs: configuration, overrides, folders, environment.
     """
 
     dataset: str
@@ -103,7 +103,7 @@ class LabelCurve:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """What ``curve.json`` holds."""
+        """Return the content of ``curve.json``."""
         return {
             "dataset": self.dataset,
             "task": self.task,
@@ -117,28 +117,28 @@ class LabelCurve:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "LabelCurve":
-        """What :meth:`to_json` wrote.
+        """Rebuild a curve from the output of :meth:`to_json`.
 
         Raises:
-            LookupError, TypeError, ValueError, AttributeError: when it is something else.
+            LookupError, TypeError, ValueError, AttributeError: when the entry has another form.
         """
-        own = ("dataset", "task", "student", "labels", "seeds", "level", "curves")
+        known_keys = ("dataset", "task", "student", "labels", "seeds", "level", "curves")
         return cls(
             str(entry["dataset"]),
             str(entry["task"]),
             str(entry["student"]),
             tuple(int(count) for count in entry["labels"]),
             tuple(int(seed) for seed in entry["seeds"]),
-            tuple(_curve_from_json(each) for each in entry["curves"]),
-            {key: value for key, value in entry.items() if key not in own},
+            tuple(_curve_from_json(curve) for curve in entry["curves"]),
+            {key: value for key, value in entry.items() if key not in known_keys},
         )
 
 
 def read(file: str | Path) -> LabelCurve:
-    """The curves in a ``curve.json``.
+    """Read the curves in a ``curve.json``.
 
     Raises:
-        UserError: when it is missing, damaged, or something else.
+        UserError: when it is missing, damaged, or not a label curve.
     """
     entry = read_json(file, _CURE)
     try:
@@ -148,31 +148,35 @@ def read(file: str | Path) -> LabelCurve:
 
 
 def as_csv(curve: LabelCurve) -> str:
-    """A line for each metric and number of labels, with numbers as they are; empty where something is not known."""
+    """Return a line for each metric and number of labels, with unrounded numbers; unknown values are empty."""
     titles = ["dataset", "task", "metric", "labels"]
-    titles += [f"{role}{of}" for role in ROLES for of in ("", "_mean", "_deviation", "_seeds")]
+    titles += [f"{role}{suffix}" for role in ROLES for suffix in ("", "_mean", "_deviation", "_seeds")]
     titles += ["difference", "difference_low", "difference_high", "gap_closed"]
     titles += ["baseline_labels", "beyond", "baseline_labels_low", "baseline_labels_high", "saved"]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, titles, lineterminator="\n")
     writer.writeheader()
-    for each in curve.metrics:
-        for point in each.points:
-            line: dict[str, Any] = {"dataset": curve.dataset, "task": each.task, "metric": each.metric}
+    for metric_curve in curve.metrics:
+        for point in metric_curve.points:
+            line: dict[str, Any] = {"dataset": curve.dataset, "task": metric_curve.task, "metric": metric_curve.metric}
             line["labels"] = point.labels
             for role in ROLES:
                 values = list(getattr(point, role).values())
-                line |= {role: getattr(each, role), f"{role}_seeds": len(values)}
+                line |= {role: getattr(metric_curve, role), f"{role}_seeds": len(values)}
                 if values:
-                    found = interval(values)
-                    line |= {f"{role}_mean": found.mean, f"{role}_deviation": found.deviation}
+                    mean_interval = interval(values)
+                    line |= {f"{role}_mean": mean_interval.mean, f"{role}_deviation": mean_interval.deviation}
             if lead := point.difference:
                 line |= {"difference": lead.mean, "difference_low": _finite(lead.low)}
                 line["difference_high"] = _finite(lead.high)
-            line["gap_closed"] = each.closed(point)
-            if worth := each.saved(point):
-                line |= {"baseline_labels": worth.mean.labels, "beyond": _BEYOND[worth.mean.beyond]}
-                line |= {"baseline_labels_low": worth.low, "baseline_labels_high": worth.high, "saved": worth.factor}
+            line["gap_closed"] = metric_curve.gap_closed(point)
+            if savings := metric_curve.savings(point):
+                line |= {"baseline_labels": savings.mean.labels, "beyond": _BEYOND[savings.mean.beyond]}
+                line |= {
+                    "baseline_labels_low": savings.low,
+                    "baseline_labels_high": savings.high,
+                    "saved": savings.factor,
+                }
             writer.writerow(line)
     return buffer.getvalue()
 
@@ -180,15 +184,15 @@ def as_csv(curve: LabelCurve) -> str:
 def _curve_as_json(curve: MetricCurve) -> dict[str, Any]:
     points = []
     for point in curve.points:
-        worth = curve.saved(point)
+        savings = curve.savings(point)
         values = {role: {str(seed): value for seed, value in getattr(point, role).items()} for role in ROLES}
-        follows = {
+        derived = {
             "difference": _interval_as_json(point.difference),
             "gap": _interval_as_json(point.gap),
-            "gap_closed": curve.closed(point),
-            "saved": _saved_as_json(worth) if worth else None,
+            "gap_closed": curve.gap_closed(point),
+            "saved": _savings_as_json(savings) if savings else None,
         }
-        points.append({"labels": point.labels, **values, **follows})
+        points.append({"labels": point.labels, **values, **derived})
     better = "lower" if curve.smaller_is_better else "higher"
     names = {"task": curve.task, "metric": curve.metric, "better": better}
     return names | {role: getattr(curve, role) for role in ROLES} | {"points": points}
@@ -196,8 +200,10 @@ def _curve_as_json(curve: MetricCurve) -> dict[str, Any]:
 
 def _curve_from_json(entry: Mapping[str, Any]) -> MetricCurve:
     points = tuple(
-        Point(int(each["labels"]), *({int(seed): float(value) for seed, value in each[role].items()} for role in ROLES))
-        for each in entry["points"]
+        Point(
+            int(point["labels"]), *({int(seed): float(value) for seed, value in point[role].items()} for role in ROLES)
+        )
+        for point in entry["points"]
     )
     metric, student = str(entry["metric"]), str(entry["student"])
     if metric not in HEADLINES:
@@ -206,18 +212,18 @@ def _curve_from_json(entry: Mapping[str, Any]) -> MetricCurve:
     return MetricCurve(str(entry["task"]), metric, student, baseline, teacher, points)
 
 
-def _interval_as_json(found: Interval | None) -> dict[str, Any] | None:
-    """JSON has no infinity, which one seed's bounds have."""
-    return {name: _finite(value) for name, value in asdict(found).items()} if found else None
+def _interval_as_json(interval: Interval | None) -> dict[str, Any] | None:
+    """Return an interval with null for the infinite bounds of a single seed, which JSON cannot express."""
+    return {name: _finite(value) for name, value in asdict(interval).items()} if interval else None
 
 
-def _saved_as_json(worth: Saved) -> dict[str, Any]:
-    def spelt(each: Equivalent) -> dict[str, Any]:
-        return {"labels": each.labels, "beyond": _BEYOND[each.beyond]}
+def _savings_as_json(savings: LabelSavings) -> dict[str, Any]:
+    def equivalent_as_json(equivalent: Equivalent) -> dict[str, Any]:
+        return {"labels": equivalent.labels, "beyond": _BEYOND[equivalent.beyond]}
 
-    seeds = {str(seed): spelt(each) for seed, each in worth.seeds.items()}
-    bounds = {"low": worth.low, "high": worth.high}
-    return {"factor": worth.factor, "baseline": spelt(worth.mean), **bounds, "seeds": seeds}
+    seeds = {str(seed): equivalent_as_json(equivalent) for seed, equivalent in savings.seeds.items()}
+    bounds = {"low": savings.low, "high": savings.high}
+    return {"factor": savings.factor, "baseline": equivalent_as_json(savings.mean), **bounds, "seeds": seeds}
 
 
 def _finite(value: float) -> float | None:

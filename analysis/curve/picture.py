@@ -9,14 +9,14 @@ from analysis.results.headlines import HEADLINES
 from shards.atomic import atomic_file
 
 _INK = "#777777"
-"""Of text and axes. There is no ground, so that of the page is seen; all colours have a contrast of 3:1 or more, and
-text of 4:1, against white and against a dark page."""
+"""Colour of text and axes. The background is transparent; all colours have a contrast of 3:1 or more, and text of 4:1,
+against a white and a dark page."""
 _STYLES = {
     "baseline": {"color": "#d27614", "marker": "s", "linestyle": "-"},
     "student": {"color": "#288bfc", "marker": "o", "linestyle": "-"},
     "teacher": {"color": "#8d8d8d", "marker": "^", "linestyle": "--"},
 }
-_SAID = {"baseline": "baseline", "student": "student", "teacher": "its teacher"}
+_ROLE_NAMES = {"baseline": "baseline", "student": "student", "teacher": "its teacher"}
 
 
 def draw(curve: LabelCurve, path: str | Path) -> None:
@@ -25,7 +25,7 @@ def draw(curve: LabelCurve, path: str | Path) -> None:
     Raises:
         ValueError: for a curve without metrics.
     """
-    import matplotlib as mpl  # a second to import, for one picture
+    import matplotlib as mpl  # takes a second to import
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -33,35 +33,35 @@ def draw(curve: LabelCurve, path: str | Path) -> None:
         raise ValueError("a curve without metrics")
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
     kind = Path(path).suffix[1:]
-    with mpl.rc_context({**ink, "svg.hashsalt": "tutelage"}):  # the same curve gives the same file
+    with mpl.rc_context({**ink, "svg.hashsalt": "tutelage"}):  # makes the file reproducible
         figure = Figure(figsize=(0.4 + 4.4 * len(curve.metrics), 3.9), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
-        for number, each in enumerate(curve.metrics, 1):
-            _chart(figure.add_subplot(1, len(curve.metrics), number), curve, each)
+        for number, metric_curve in enumerate(curve.metrics, 1):
+            _chart(figure.add_subplot(1, len(curve.metrics), number), curve, metric_curve)
         with atomic_file(path) as file:
             metadata = {"Date": None} if kind == "svg" else None
             figure.savefig(file, format=kind, transparent=True, metadata=metadata)
 
 
-def _chart(axes: Any, curve: LabelCurve, each: MetricCurve) -> None:
-    title, factor, _ = HEADLINES[each.metric]
+def _chart(axes: Any, curve: LabelCurve, metric_curve: MetricCurve) -> None:
+    title, factor, _ = HEADLINES[metric_curve.metric]
     for role, style in _STYLES.items():
-        found = [(point.labels, list(getattr(point, role).values())) for point in each.points]
-        found = [(labels, [factor * value for value in values]) for labels, values in found if values]
-        if not found:
+        measured = [(point.labels, list(getattr(point, role).values())) for point in metric_curve.points]
+        measured = [(labels, [factor * value for value in values]) for labels, values in measured if values]
+        if not measured:
             continue
-        means = [statistics.fmean(values) for _, values in found]
-        spreads = [statistics.stdev(values) if len(values) > 1 else 0 for _, values in found]
-        name = f"{getattr(each, role)} ({_SAID[role]})"
+        means = [statistics.fmean(values) for _, values in measured]
+        spreads = [statistics.stdev(values) if len(values) > 1 else 0 for _, values in measured]
+        name = f"{getattr(metric_curve, role)} ({_ROLE_NAMES[role]})"
         axes.errorbar(
-            [n for n, _ in found], means, spreads, label=name, capsize=3, markersize=5, linewidth=1.6, **style
+            [n for n, _ in measured], means, spreads, label=name, capsize=3, markersize=5, linewidth=1.6, **style
         )
     axes.set_xscale("log")
     axes.set_xticks(curve.labels, [f"{count:,}" for count in curve.labels])
     axes.minorticks_off()
-    unit = " in %" if each.metric == "miou" else ""
-    better = "lower" if each.smaller_is_better else "higher"
-    axes.set_title(f"{each.task}: {title}{unit}, {better} is better", fontsize=10, loc="left")
+    unit = " in %" if metric_curve.metric == "miou" else ""
+    better = "lower" if metric_curve.smaller_is_better else "higher"
+    axes.set_title(f"{metric_curve.task}: {title}{unit}, {better} is better", fontsize=10, loc="left")
     seeds = len(curve.seeds)
     bars = f", ± a deviation over {seeds} seeds" if seeds > 1 else ", one seed"
     axes.set_xlabel(f"training frames that show {curve.task}{bars}", fontsize=9)

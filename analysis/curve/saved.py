@@ -1,8 +1,8 @@
-"""With how many labels a baseline would be as good as a student: its curve, interpolated between what was measured.
+"""The number of labels with which a baseline would match a student, by interpolation of the baseline's curve.
 
-Between two budgets the baseline's metric is taken to change in proportion to the logarithm of the number of labels,
-which is how networks gain from labels over such ranges. Nothing is said of what lies beyond the smallest and the
-largest budget: there the answer is "fewer than" or "more than".
+Between two budgets the baseline's metric is assumed to change in proportion to the logarithm of the number of labels,
+which is how networks gain from labels over such ranges. There is no extrapolation beyond the smallest and the largest
+budget: there the answer is "fewer than" or "more than".
 """
 
 import math
@@ -18,9 +18,9 @@ class Equivalent:
     """A number of labels.
 
     Args:
-        labels: how many, not rounded.
-        beyond: 1 where it is more than these, the most that were measured; -1 where it is fewer than these, the
-            fewest; else 0.
+        labels: the number, not rounded.
+        beyond: 1 if the true number is larger than the largest measured budget, which ``labels`` then is; -1 if it is
+            smaller than the smallest; else 0.
     """
 
     labels: float
@@ -28,15 +28,15 @@ class Equivalent:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """What a student's labels are worth.
+class LabelSavings:
+    """The number of baseline labels that a student's labels are worth.
 
     Args:
-        labels: those that the student had.
-        mean: those with which the baseline's mean over seeds is the student's.
-        seeds: the same for each seed by itself.
+        labels: number of labels of the student.
+        mean: number with which the baseline's mean over seeds equals the student's.
+        seeds: the same for each seed separately.
         low, high: 95 % interval of the geometric mean of the seeds' numbers; None for one seed, or where one of them
-            lies beyond what was measured.
+            lies beyond the measured budgets.
     """
 
     labels: int
@@ -47,16 +47,16 @@ class Saved:
 
     @property
     def factor(self) -> float:
-        """Labels that the baseline needs for each of the student's, at least where that is beyond what was measured."""
+        """Baseline labels per label of the student; a bound where that is beyond the measured budgets."""
         return self.mean.labels / self.labels
 
 
 def equivalent(
     baseline: Mapping[int, float], labels: int, value: float, *, smaller_is_better: bool = False
 ) -> Equivalent | None:
-    """The labels with which the baseline reaches a value that a student has with ``labels``.
+    """Return the number of labels with which the baseline reaches the value of a student with ``labels``.
 
-    It is looked for from ``labels`` on, up where the student is ahead there and down where it is behind, so that a
+    The search starts at ``labels`` and goes up where the student is ahead there and down where it is behind, so that a
     curve that is not monotone does not turn a lead into a loss.
 
     Args:
@@ -74,21 +74,21 @@ def equivalent(
     ahead = lead > 0
     path = sorted((n for n in baseline if (n >= labels if ahead else n <= labels)), reverse=not ahead)
     for near, far in pairwise(path):
-        rest = sign * (value - baseline[far])
-        if rest <= 0 if ahead else rest >= 0:
+        remaining = sign * (value - baseline[far])
+        if remaining <= 0 if ahead else remaining >= 0:
             share = (value - baseline[near]) / (baseline[far] - baseline[near])
             return Equivalent(math.exp(math.log(near) + share * (math.log(far) - math.log(near))))
     return Equivalent(float(path[-1]), 1 if ahead else -1)
 
 
-def saved(
+def label_savings(
     baseline: Mapping[int, Mapping[int, float]],
     labels: int,
     student: Mapping[int, float],
     *,
     smaller_is_better: bool = False,
-) -> Saved | None:
-    """What a student's ``labels`` are worth, over seeds.
+) -> LabelSavings | None:
+    """Return what a student's ``labels`` are worth, over seeds.
 
     Args:
         baseline: its metric by number of labels and seed.
@@ -100,18 +100,18 @@ def saved(
     shared = sorted(student.keys() & baseline.get(labels, {}).keys())
     if not shared:
         return None
-    # a budget counts where it has all of the seeds, so that no step of the curve is one between seeds
-    whole = {n: of for n, of in baseline.items() if of.keys() >= {*shared}}
-    means = {n: sum(of[seed] for seed in shared) / len(shared) for n, of in whole.items()}
+    # only budgets with all of the seeds count, so that no step of the curve is a change of seeds
+    complete = {n: values for n, values in baseline.items() if values.keys() >= {*shared}}
+    means = {n: sum(values[seed] for seed in shared) / len(shared) for n, values in complete.items()}
     value = sum(student[seed] for seed in shared) / len(shared)
     mean = equivalent(means, labels, value, smaller_is_better=smaller_is_better)
-    found = {}
+    by_seed = {}
     for seed in shared:
-        own = {n: of[seed] for n, of in whole.items()}
-        found[seed] = equivalent(own, labels, student[seed], smaller_is_better=smaller_is_better)
-    seeds = {seed: each for seed, each in found.items() if each is not None}
+        curve = {n: values[seed] for n, values in complete.items()}
+        by_seed[seed] = equivalent(curve, labels, student[seed], smaller_is_better=smaller_is_better)
+    seeds = {seed: number for seed, number in by_seed.items() if number is not None}
     assert mean is not None, "the budget itself is one of those with all seeds"
-    if len(seeds) < 2 or any(each.beyond for each in seeds.values()):
-        return Saved(labels, mean, seeds)
-    logs = interval([math.log(each.labels) for each in seeds.values()])
-    return Saved(labels, mean, seeds, math.exp(logs.low), math.exp(logs.high))
+    if len(seeds) < 2 or any(number.beyond for number in seeds.values()):
+        return LabelSavings(labels, mean, seeds)
+    logs = interval([math.log(number.labels) for number in seeds.values()])
+    return LabelSavings(labels, mean, seeds, math.exp(logs.low), math.exp(logs.high))

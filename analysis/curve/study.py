@@ -1,10 +1,10 @@
-"""Which networks a label curve is made of: for every budget and seed a student, its teachers, and the baselines.
+"""The networks that a label curve is measured with: for every budget and seed a student, its teachers, the baselines.
 
-All are ordinary runs. Each budget has a root of its own, where a teacher is trained once for all students, and where
-what `tutelage run CONFIG labels.TASK=N seed=K run.root=ROOT` left before is found::
+All are ordinary runs. Each budget has its own root, where a teacher is trained once for all students, and where earlier
+runs of `tutelage run CONFIG labels.TASK=N seed=K run.root=ROOT` are reused::
 
     runs/DATASET/curve/
-      TASK-N/DATASET/EXPERIMENT/seed-K/    run.root is runs/DATASET/curve/TASK-N, or what --runs says
+      TASK-N/DATASET/EXPERIMENT/seed-K/    run.root is runs/DATASET/curve/TASK-N, or given by --runs
       TASK/STUDENT/curve.json ...          figures, intervals, labels saved (analysis/curve/labelcurve.py)
 """
 
@@ -21,7 +21,7 @@ from analysis.results.groups import read_result
 from analysis.results.headlines import HEADLINES
 from shards.atomic import atomic_file, disk_errors, write_json
 from shards.errors import UserError
-from shards.store import shown
+from shards.store import redact
 from trainer.config import Config
 from trainer.configfile import NO_PSEUDO, load, to_dict
 from trainer.configvalues import COMMAND_LINE
@@ -32,32 +32,32 @@ from trainer.runs.result import NAME, Result
 from trainer.setting import same
 from trainer.shipped import find, spelling
 
-PLACE = "{labels}"
-"""What stands for the number of labels in the root of its runs."""
+PLACEHOLDER = "{labels}"
+"""Placeholder for the number of labels in ``roots``."""
 BASELINE = "umst-s.yaml"
-"""The baseline of a student beside whose configuration it lies."""
-_MEASURED = names(Config, lambda facts: facts.measured)
-"""Options that say what a network is measured on, and how."""
+"""The default baseline, if it lies beside the student's configuration."""
+_MEASUREMENT_OPTIONS = names(Config, lambda facts: facts.measured)
+"""Options that decide on which frames and how a network is measured."""
 
 
 class Study(Cells):
-    """The runs of one label curve, each budget for the first seed, then for the next.
+    """The runs of one label curve, in the order of seeds, then budgets.
 
     Args:
         path: the student's configuration.
         labels: numbers of training frames that show the scarce task's label.
-        seeds: how many, from ``seed`` up.
+        seeds: number of seeds, counted up from ``seed``.
         overrides: ``key=value`` for every run.
-        task: the scarce one; None where the student has pseudo-labels of one alone.
+        task: the scarce task; None if the student has pseudo-labels of a single task.
         baselines: configurations of networks to compare with; each metric is compared with the first of them that
-            predicts its task. None for ``umst-s.yaml`` beside the student's, where that predicts the scarce task, or
-            else the student's own without pseudo-labels.
+            predicts its task. None for ``umst-s.yaml`` beside the student's, if that predicts the scarce task, or else
+            the student's own without pseudo-labels.
         roots: ``run.root`` of a budget, with ``{labels}`` for the number; None for ``RUNS/DATASET/curve/TASK-N``.
-        out: the folder of what follows; None for ``RUNS/DATASET/curve/TASK/STUDENT``.
+        out: the output folder; None for ``RUNS/DATASET/curve/TASK/STUDENT``.
 
     Raises:
-        UserError: a configuration that has no pseudo-labels, several tasks and none named, a bad budget, networks that
-            are measured differently, or runs that would share a folder.
+        UserError: a configuration without pseudo-labels, several tasks with them and none named, a bad budget,
+            networks that are measured differently, or runs that would share a folder.
     """
 
     def __init__(
@@ -74,19 +74,19 @@ class Study(Cells):
     ) -> None:
         self.path, self.overrides = find(path), list(overrides)
         self.config = config = load(self.path, overrides)
-        self.task = _scarce(config, self.path, task)
+        self.task = _scarce_task(config, self.path, task)
         self.labels = _budgets(labels)
         check_overrides(overrides)
         for override in overrides:
             if override.partition("=")[0] in ("labels", f"labels.{self.task}"):
-                what = f"is what a curve varies, by {self.task}"
+                message = f"is varied by the curve of {self.task} labels"
                 hint = "give its numbers as --labels, and other tasks' as labels.TASK=N"
-                raise UserError(what, file=COMMAND_LINE, key=override.partition("=")[0], hint=hint)
+                raise UserError(message, file=COMMAND_LINE, key=override.partition("=")[0], hint=hint)
         self.seeds = seeds_from(config.seed, seeds)
         folder = Path(config.run.root) / config.data.name / "curve"
-        self.roots = roots or str(folder / f"{self.task}-{PLACE}")
-        if PLACE not in self.roots:
-            hint = f"write {PLACE} where the number of labels stands"
+        self.roots = roots or str(folder / f"{self.task}-{PLACEHOLDER}")
+        if PLACEHOLDER not in self.roots:
+            hint = f"write {PLACEHOLDER} where the number of labels stands"
             raise UserError("names one folder for all budgets", file=self.roots, key="--runs", hint=hint)
         self.folder = Path(out) if out else folder / self.task / config.experiment
         self.baselines = _baselines(config, self.path, self.task, self.overrides, baselines)
@@ -96,48 +96,52 @@ class Study(Cells):
         for seed in self.seeds:
             for count in self.labels:
                 self.student[count, seed] = self._experiment(self.path, count, seed)
-                self.baseline[count, seed] = [self._experiment(each, count, seed, own) for each, own in self.baselines]
-        super().__init__(self._ordered())
+                self.baseline[count, seed] = [
+                    self._experiment(baseline, count, seed, extra) for baseline, extra in self.baselines
+                ]
+        super().__init__(self._run_order())
         _check_measured(self.cells, self.student[self.labels[0], self.seeds[0]])
 
     def name(self, cell: Experiment) -> str:
         return f"{self.task} {self.budget(cell)}: {super().name(cell)}"
 
     def budget(self, cell: Experiment) -> int:
-        """How many frames show the scarce task's label to a cell."""
+        """Return the number of frames that show a cell the scarce task's label."""
         count = cell.config.labels[self.task]
         assert count is not None, "an override gives it to every cell"
         return count
 
-    def _experiment(self, path: Path, count: int, seed: int, own: Sequence[str] = ()) -> Experiment:
-        root = self.roots.replace(PLACE, str(count))
-        place = [
+    def _experiment(self, path: Path, count: int, seed: int, extra: Sequence[str] = ()) -> Experiment:
+        root = self.roots.replace(PLACEHOLDER, str(count))
+        overrides = [
             f"labels.{self.task}={count}",
             f"seed={seed}",
             f"run.root={json.dumps(root)}",
-        ]  # a string, whatever is in it
-        affinity = self.config.affinity if path == self.path and not own else None
-        if affinity:  # of pseudo: auto, which is looked for under run.root
-            place.append(f"affinity={json.dumps(str(affinity))}")
-        return Experiment(path, [*self.overrides, *own, *place])
+        ]  # quoted, so that YAML reads any path as a string
+        affinity = self.config.affinity if path == self.path and not extra else None
+        if affinity:  # of pseudo: auto, which would otherwise be searched under run.root
+            overrides.append(f"affinity={json.dumps(str(affinity))}")
+        return Experiment(path, [*self.overrides, *extra, *overrides])
 
-    def _ordered(self) -> Iterator[Experiment]:
-        for place, student in self.student.items():
-            yield from [*self.baseline[place], student]
+    def _run_order(self) -> Iterator[Experiment]:
+        for key, student in self.student.items():
+            yield from [*self.baseline[key], student]
 
     def curve(self) -> LabelCurve:
-        """What the finished runs say."""
+        """Return the curve of the finished runs."""
         results = {cell.folder: read_result(cell.folder / NAME) for cell in self.cells if state(cell) == FINISHED}
-        one = self.student[self.labels[0], self.seeds[0]]
+        student = self.student[self.labels[0], self.seeds[0]]
         metrics = []
-        for task in one.config.tasks:
-            known = [result.metrics[task] for cell in self.student.values() if (result := results.get(cell.folder))]
-            present = [metric for metric in HEADLINES if any(metric in each for each in known)]
+        for task in student.config.tasks:
+            task_metrics = [
+                result.metrics[task] for cell in self.student.values() if (result := results.get(cell.folder))
+            ]
+            present = [metric for metric in HEADLINES if any(metric in values for values in task_metrics)]
             metrics += [self._metric(task, metric, results) for metric in present]
         return LabelCurve(
             self.config.data.name,
             self.task,
-            one.config.experiment,
+            student.config.experiment,
             tuple(self.labels),
             tuple(self.seeds),
             tuple(metrics),
@@ -145,7 +149,7 @@ class Study(Cells):
         )
 
     def write(self, curve: LabelCurve) -> list[Path]:
-        """Write the figures and pictures of a curve; each appears whole or not at all.
+        """Write the figures and pictures of a curve, each file atomically.
 
         Returns:
             The files.
@@ -164,34 +168,36 @@ class Study(Cells):
             files.append(self.folder / name)
         return files
 
-    def _role(self, role: str, task: str, place: tuple[int, int]) -> Experiment | None:
-        """The network that has a role in the curve of a task."""
-        student = self.student[place]
+    def _network_in_role(self, role: str, task: str, key: tuple[int, int]) -> Experiment | None:
+        """Return the network with a role in the curve of a task, if there is one."""
+        student = self.student[key]
         if role == "student":
             return student
         if role == "baseline":
-            return next((each for each in self.baseline[place] if _predicts(each, task)), None)
+            return next((cell for cell in self.baseline[key] if _predicts(cell, task)), None)
         teachers = student.teachers
         order = [teachers[task]] if task in teachers else list(teachers.values())
-        return next((each for each in order if _predicts(each, task)), None)
+        return next((cell for cell in order if _predicts(cell, task)), None)
 
     def _metric(self, task: str, metric: str, results: dict[Path, Result]) -> MetricCurve:
         def values(role: str, count: int) -> dict[int, float]:
-            found = {}
+            by_seed = {}
             for seed in self.seeds:
-                cell = self._role(role, task, (count, seed))
+                cell = self._network_in_role(role, task, (count, seed))
                 if cell and (result := results.get(cell.folder)):
-                    found[seed] = result.metric(task, metric)
-            return {seed: value for seed, value in found.items() if value is not None}
+                    by_seed[seed] = result.metric(task, metric)
+            return {seed: value for seed, value in by_seed.items() if value is not None}
 
-        named = [self._role(role, task, (self.labels[0], self.seeds[0])) for role in ("baseline", "teacher")]
-        baseline, teacher = (each.config.experiment if each else None for each in named)
+        networks = [
+            self._network_in_role(role, task, (self.labels[0], self.seeds[0])) for role in ("baseline", "teacher")
+        ]
+        baseline, teacher = (network.config.experiment if network else None for network in networks)
         points = tuple(Point(count, *(values(role, count) for role in ROLES)) for count in self.labels)
         student = self.student[self.labels[0], self.seeds[0]].config.experiment
         return MetricCurve(task, metric, student, baseline, teacher, points)
 
     def _facts(self, results: dict[Path, Result]) -> dict[str, Any]:
-        """Where the figures come from. Folders are relative to the curve's, so that both can be moved together."""
+        """Return the provenance of the figures. Folders are relative to the curve's, so that both can be moved."""
         runs = [
             {
                 "experiment": cell.config.experiment,
@@ -205,24 +211,24 @@ class Study(Cells):
         ]
         return {
             "config": spelling(self.path),
-            "overrides": [*map(shown, self.overrides)],
+            "overrides": [*map(redact, self.overrides)],
             "missing": len(self.cells) - len(runs),
             "runs": runs,
             "environment": environment(),
         }
 
 
-def _scarce(config: Config, path: Path, task: str | None) -> str:
-    """The task whose labels are counted."""
-    known = list(config.pseudo)
-    if not known:
-        hint = "give a student's configuration, which says where its pseudo-labels come from"
+def _scarce_task(config: Config, path: Path, task: str | None) -> str:
+    """Return the task whose labels are counted."""
+    tasks = list(config.pseudo)
+    if not tasks:
+        hint = "give a student's configuration, which names the teachers of its pseudo-labels"
         raise UserError("names no pseudo-labels", file=path, key="pseudo", hint=hint)
-    if task is None and len(known) == 1:
-        return known[0]
-    if task not in known:
-        what = f"{task} is not a task with pseudo-labels" if task else "several tasks have pseudo-labels"
-        raise UserError(what, file=path, key="--task", hint=f"give one of {', '.join(known)}")
+    if task is None and len(tasks) == 1:
+        return tasks[0]
+    if task not in tasks:
+        message = f"{task} is not a task with pseudo-labels" if task else "several tasks have pseudo-labels"
+        raise UserError(message, file=path, key="--task", hint=f"give one of {', '.join(tasks)}")
     return task
 
 
@@ -236,11 +242,11 @@ def _budgets(labels: Sequence[int]) -> list[int]:
 
 
 def _baselines(
-    config: Config, path: Path, task: str, overrides: Sequence[str], given: Sequence[str | Path] | None
+    config: Config, path: Path, task: str, overrides: Sequence[str], configs: Sequence[str | Path] | None
 ) -> list[tuple[Path, list[str]]]:
-    """Configurations to compare with, and what is overridden in each."""
-    if given:
-        return [(find(each), []) for each in given]
+    """Return the configurations to compare with, and the overrides of each."""
+    if configs:
+        return [(find(baseline), []) for baseline in configs]
     sibling = path.parent / BASELINE
     if sibling.exists() and sibling != path and task in load(sibling, overrides).tasks:
         return [(sibling, [])]
@@ -248,15 +254,15 @@ def _baselines(
 
 
 def _predicts(cell: Experiment, task: str) -> bool:
-    """Whether a network predicts a task that it does not see."""
+    """Whether a network predicts a task without seeing it."""
     return task in cell.config.tasks and task not in cell.config.inputs
 
 
 def _check_measured(cells: Sequence[Experiment], student: Experiment) -> None:
-    """Make sure that all networks are measured on the same frames in the same way.
+    """Check that all networks are measured on the same frames in the same way.
 
     Raises:
-        UserError: when one is not, naming what differs.
+        UserError: when one is not; it names the option that differs.
     """
 
     def option(cell: Experiment, key: str) -> Any:
@@ -266,8 +272,9 @@ def _check_measured(cells: Sequence[Experiment], student: Experiment) -> None:
         return value
 
     for cell in cells:
-        for key in _MEASURED:
-            own, others = option(cell, key), option(student, key)
-            if not same(own, others):
-                what = f"{own!r}, and {others!r} in {student.path}: their figures could not be compared"
-                raise UserError(what, file=cell.path, key=key, hint="give both the same, such as on the command line")
+        for key in _MEASUREMENT_OPTIONS:
+            value, expected = option(cell, key), option(student, key)
+            if not same(value, expected):
+                message = f"{value!r}, and {expected!r} in {student.path}: their figures could not be compared"
+                hint = "give both the same, such as on the command line"
+                raise UserError(message, file=cell.path, key=key, hint=hint)

@@ -1,50 +1,54 @@
-"""Label curves as tables: a row for each number of labels."""
+"""Label curves as tables with a row for each number of labels."""
 
 from collections.abc import Sequence
 
 from analysis.curve.labelcurve import ROLES, LabelCurve, MetricCurve, Point
-from analysis.curve.saved import Saved
-from analysis.curve.words import reach, sentence
-from analysis.curve.words import spell as labels_in_words
+from analysis.curve.saved import LabelSavings
+from analysis.curve.words import sentence, spell_labels, spell_uncertainty
 from analysis.results.comparison import verdict
-from analysis.results.headlines import HEADLINES, signed, spell, title_of
+from analysis.results.headlines import HEADLINES, format_values, signed, title_of
 from analysis.results.interval import LEVEL
 from analysis.results.table import Results
 
 
 def tabulate(curve: LabelCurve) -> list[Results]:
-    """A table for each metric, with its sentence as a note."""
-    tasks = list(dict.fromkeys(each.task for each in curve.metrics))
-    return [_table(curve, each, title_of(each.task, each.metric, tasks)) for each in curve.metrics]
+    """Return a table for each metric, with its sentence as a note."""
+    tasks = list(dict.fromkeys(metric_curve.task for metric_curve in curve.metrics))
+    return [
+        _table(curve, metric_curve, title_of(metric_curve.task, metric_curve.metric, tasks))
+        for metric_curve in curve.metrics
+    ]
 
 
-def _table(curve: LabelCurve, each: MetricCurve, title: str) -> Results:
-    roles = [role for role in ROLES if getattr(each, role)]
+def _table(curve: LabelCurve, metric_curve: MetricCurve, title: str) -> Results:
+    roles = [role for role in ROLES if getattr(metric_curve, role)]
     titles = [f"{curve.task} labels"]
-    titles += [f"{title} {getattr(each, role)}{' (ceiling)' * (role == 'teacher')}" for role in roles]
-    if each.baseline:
+    titles += [f"{title} {getattr(metric_curve, role)}{' (ceiling)' * (role == 'teacher')}" for role in roles]
+    if metric_curve.baseline:
         titles += ["difference", f"{LEVEL:.0%} interval", "verdict"]
-        titles += ["gap closed", f"as good as {each.baseline} with", "× labels", "seeds"]
-    return Results(titles, [_row(each, point, roles) for point in each.points], [sentence(each, title)])
+        titles += ["gap closed", f"as good as {metric_curve.baseline} with", "× labels", "seeds"]
+    return Results(
+        titles, [_row(metric_curve, point, roles) for point in metric_curve.points], [sentence(metric_curve, title)]
+    )
 
 
 def _row(curve: MetricCurve, point: Point, roles: Sequence[str]) -> list[str]:
     _, factor, digits = HEADLINES[curve.metric]
-    row = [str(point.labels), *(spell([*getattr(point, role).values()], curve.metric) for role in roles)]
+    row = [str(point.labels), *(format_values([*getattr(point, role).values()], curve.metric) for role in roles)]
     if not curve.baseline:
         return row
-    found, closed, worth = point.difference, curve.closed(point), curve.saved(point)
-    if found is None:
+    difference, closed, savings = point.difference, curve.gap_closed(point), curve.savings(point)
+    if difference is None:
         return [*row, *["–"] * 6, "0"]
-    mean, low, high = (signed(factor * value, digits) for value in (found.mean, found.low, found.high))
-    row += [mean, f"{low} … {high}" if found.count > 1 else "–"]
-    row += [verdict(found, smaller_is_better=curve.smaller_is_better)]
+    mean, low, high = (signed(factor * value, digits) for value in (difference.mean, difference.low, difference.high))
+    row += [mean, f"{low} … {high}" if difference.count > 1 else "–"]
+    row += [verdict(difference, smaller_is_better=curve.smaller_is_better)]
     row += ["–" if closed is None else f"{100 * closed:.0f} %".replace("-", "−")]
-    return [*row, *_worth(worth), str(found.count)]
+    return [*row, *_savings_cells(savings), str(difference.count)]
 
 
-def _worth(worth: Saved | None) -> tuple[str, str]:
-    if worth is None:
+def _savings_cells(savings: LabelSavings | None) -> tuple[str, str]:
+    if savings is None:
         return "–", "–"
-    sign = {1: "> ", -1: "< ", 0: ""}[worth.mean.beyond]
-    return f"{labels_in_words(worth.mean)} ({reach(worth)})", f"{sign}{worth.factor:.2f}"
+    sign = {1: "> ", -1: "< ", 0: ""}[savings.mean.beyond]
+    return f"{spell_labels(savings.mean)} ({spell_uncertainty(savings)})", f"{sign}{savings.factor:.2f}"

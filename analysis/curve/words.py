@@ -1,62 +1,65 @@
-"""A label curve as a sentence: with how many labels the baseline would be as good as the student."""
+"""A label curve in words: with how many labels the baseline would be as good as the student."""
 
 from analysis.curve.labelcurve import LabelCurve, MetricCurve
-from analysis.curve.saved import Equivalent, Saved
+from analysis.curve.saved import Equivalent, LabelSavings
 from analysis.results.headlines import title_of
 from analysis.results.interval import LEVEL
 
 
 def sentences(curve: LabelCurve) -> list[str]:
-    """A sentence for each metric."""
-    tasks = list(dict.fromkeys(each.task for each in curve.metrics))
-    return [sentence(each, title_of(each.task, each.metric, tasks)) for each in curve.metrics]
+    """Return a sentence for each metric."""
+    tasks = list(dict.fromkeys(metric_curve.task for metric_curve in curve.metrics))
+    return [
+        sentence(metric_curve, title_of(metric_curve.task, metric_curve.metric, tasks))
+        for metric_curve in curve.metrics
+    ]
 
 
 def sentence(curve: MetricCurve, title: str) -> str:
-    """What the student's labels are worth in one metric, with every number of labels."""
+    """Return what the student's labels are worth in one metric, for every number of labels."""
     if curve.baseline is None:
         return f"{title}: no baseline predicts {curve.task}; --baseline CONFIG names one that does"
     parts: list[str] = []
     for point in curve.points:
-        worth, lead = curve.saved(point), point.difference
-        if worth and lead:
-            known = lead.sign != 0 or lead.count == 1
-            parts.append(_part(curve, worth, first=not parts) + ("" if known else ", undetermined"))
+        savings, lead = curve.savings(point), point.difference
+        if savings and lead:
+            determined = lead.sign != 0 or lead.count == 1
+            parts.append(_spell_point(curve, savings, first=not parts) + ("" if determined else ", undetermined"))
     return f"{title}: {'; '.join(parts) or f'no seed has both {curve.student} and {curve.baseline}'}"
 
 
-def spell(found: Equivalent) -> str:
-    """A number of labels in words."""
-    return {1: "more than ", -1: "fewer than ", 0: ""}[found.beyond] + f"{found.labels:.0f}"
+def spell_labels(number: Equivalent) -> str:
+    """Return a number of labels in words."""
+    return {1: "more than ", -1: "fewer than ", 0: ""}[number.beyond] + f"{number.labels:.0f}"
 
 
-def reach(worth: Saved) -> str:
-    """How sure a number of labels is."""
-    if worth.low is not None and worth.high is not None:
-        return f"{LEVEL:.0%} interval {worth.low:.0f} to {worth.high:.0f}"
-    if len(worth.seeds) == 1:
+def spell_uncertainty(savings: LabelSavings) -> str:
+    """Return the uncertainty of a number of labels in words."""
+    if savings.low is not None and savings.high is not None:
+        return f"{LEVEL:.0%} interval {savings.low:.0f} to {savings.high:.0f}"
+    if len(savings.seeds) == 1:
         return "one seed"
-    return "by seed: " + ", ".join(spell(each) for each in worth.seeds.values())
+    return "by seed: " + ", ".join(spell_labels(number) for number in savings.seeds.values())
 
 
-def _part(curve: MetricCurve, worth: Saved, *, first: bool) -> str:
-    """One number of labels; the first one names the networks."""
+def _spell_point(curve: MetricCurve, savings: LabelSavings, *, first: bool) -> str:
+    """Return the words on one number of labels; the first part also names the networks."""
     student, baseline = (f" {curve.student} is", f" {curve.baseline}") if first else ("", "")
-    if _ahead(worth):
-        return f"with {worth.labels} labels{student} as good as{baseline} with {_worth(worth)}"
-    of = f" of{baseline}" if first else ""
-    return f"with {worth.labels} labels{student} not ahead{of} ({_behind(worth)})"
+    if _is_ahead(savings):
+        return f"with {savings.labels} labels{student} as good as{baseline} with {_spell_savings(savings)}"
+    compared = f" of{baseline}" if first else ""
+    return f"with {savings.labels} labels{student} not ahead{compared} ({_spell_deficit(savings)})"
 
 
-def _worth(worth: Saved) -> str:
-    times = f"{'more than ' * (worth.mean.beyond > 0)}{worth.factor:.1f} × the labels"
-    return f"{spell(worth.mean)} ({times}; {reach(worth)})"
+def _spell_savings(savings: LabelSavings) -> str:
+    times = f"{'more than ' * (savings.mean.beyond > 0)}{savings.factor:.1f} × the labels"
+    return f"{spell_labels(savings.mean)} ({times}; {spell_uncertainty(savings)})"
 
 
-def _behind(worth: Saved) -> str:
-    return f"as good as with {spell(worth.mean)}; {reach(worth)}"
+def _spell_deficit(savings: LabelSavings) -> str:
+    return f"as good as with {spell_labels(savings.mean)}; {spell_uncertainty(savings)}"
 
 
-def _ahead(worth: Saved) -> bool:
+def _is_ahead(savings: LabelSavings) -> bool:
     """Whether the baseline needs more labels, as a mean over seeds."""
-    return worth.mean.labels > worth.labels or worth.mean.beyond > 0
+    return savings.mean.labels > savings.labels or savings.mean.beyond > 0

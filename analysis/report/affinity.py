@@ -1,4 +1,4 @@
-"""The matrix of which task helps which, from an ``affinity.json`` that ``tutelage affinity`` wrote."""
+"""The matrix of which task helps which, from an ``affinity.json`` of ``tutelage affinity``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,11 @@ from trainer.affinity import Affinity, Effect
 
 @dataclass(frozen=True)
 class Cell:
-    """What a source's label as an input does to a target.
+    """The effect of a source's label as an input on a target.
 
     Args:
-        helps: None where that is undetermined.
-        sign: of the whole interval; 0 where it holds zero.
+        helps: None if undetermined.
+        sign: of the whole interval; 0 if it contains zero.
     """
 
     gain: str
@@ -29,13 +29,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rows are sources, columns targets; None where a pair was not tried.
+    """The affinity of all tasks: rows are sources, columns targets; None where a pair was not tried.
 
     Args:
-        verdicts: on every pair of tasks: the paper's condition, where the order of tasks is none of it, and what it is
-            in words.
+        verdicts: for every pair of tasks: the paper's condition, if that does not depend on their order, and the
+            verdict in words.
         recommended: by task, a sentence on where its pseudo-labels should come from.
-        notes: how verdicts are to be taken; of files that are older than such notes, none.
+        notes: on how to interpret the verdicts; none for files that are older than such notes.
     """
 
     file: Path
@@ -48,21 +48,21 @@ class Matrix:
 
 
 def read(file: Path) -> Matrix:
-    """The affinities in a file.
+    """Read the affinities in a file.
 
     Raises:
         UserError: when it is damaged.
     """
     affinity = Affinity.read(file)
-    gains = {(each.source, each.target): _cell(each) for each in affinity.gains}
+    gains = {(effect.source, effect.target): _cell(effect) for effect in affinity.gains}
     tasks = list(dict.fromkeys(name for pair in gains for name in pair))
     return Matrix(
         file,
         tasks,
         [[gains.get((source, target)) for target in tasks] for source in tasks],
         len(affinity.seeds),
-        [(_condition(each.condition), each.words) for each in affinity.verdicts],
-        [(task, each.origin) for task, each in affinity.recommended.items()],
+        [(_condition(verdict.condition), verdict.words) for verdict in affinity.verdicts],
+        [(task, recommendation.origin) for task, recommendation in affinity.recommended.items()],
         [] if affinity.looks is None else [*caveats(affinity)],
     )
 
@@ -70,14 +70,14 @@ def read(file: Path) -> Matrix:
 def _cell(effect: Effect) -> Cell:
     relative, helps = effect.relative, effect.helps
     low, high = relative.low, relative.high
-    if low is None or high is None:  # infinite: one seed says nothing of the deviation
+    if low is None or high is None:  # infinite: a single seed has no deviation
         return Cell(_percent(relative.mean), "one seed", helps, 0)
     return Cell(_percent(relative.mean), f"{_percent(low)} to {_percent(high)}", helps, (low > 0) - (high < 0))
 
 
 def _condition(name: str) -> str:
-    """The paper's name where both tasks have the same part in it; files of before had numbers for the others, which
-    depended on the order of the tasks."""
+    """Return the paper's name where it is symmetric in the tasks; older files have numbers for the others, too, which
+    depend on the order of the tasks."""
     return {"1": "Condition 1", "3": "Condition 3", "undetermined": "Undetermined"}.get(name, "One way")
 
 

@@ -1,4 +1,4 @@
-"""IoU by class: a table whose cells hold a bar each, so that 40 classes of ten experiments remain readable."""
+"""IoU by class: a table with a bar in each cell, so that 40 classes of ten experiments remain readable."""
 
 import statistics
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from trainer.runs.result import Result
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean over seeds in 0..1 with their smallest and largest value; None where the class does not occur."""
+    """Mean, smallest and largest value over seeds, in 0..1; the mean is None if the class does not occur."""
 
     mean: float | None
     low: float = 0
@@ -19,11 +19,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """One task's classes, the most frequent first where that is known.
+    """The classes of one task, the most frequent first if that is known.
 
     Args:
-        rows: a class's name, its share of the labelled training pixels (None: unknown), a cell a group.
-        most: the largest mean, which the longest bar shows.
+        rows: name of the class, share of the labelled training pixels (None: unknown), one cell per group.
+        most: the largest mean, which has the longest bar.
     """
 
     task: str
@@ -33,7 +33,7 @@ class ClassTable:
 
 
 def class_tables(part: Part) -> list[ClassTable]:
-    """A table for each task of classes that some run was measured on."""
+    """Return a table for each segmentation task that some run was measured on."""
     return [table for task in part.tasks if (table := _table(part, task))]
 
 
@@ -41,9 +41,9 @@ def _table(part: Part, task: str) -> ClassTable | None:
     groups = [group for group in part.groups if any(_iou(run.result, task) for run in group.runs)]
     if not groups:
         return None
-    known = part.task(task)
+    info = part.task(task)
     count = max(len(_iou(run.result, task)) for group in groups for run in group.runs)
-    names = known.classes if known and len(known.classes) == count else tuple(f"class {i}" for i in range(count))
+    names = info.classes if info and len(info.classes) == count else tuple(f"class {i}" for i in range(count))
     shares = _shares(part, task, count)
     rows = [(names[i], shares[i], [_cell(group, task, i) for group in groups]) for i in range(count)]
     rows = [row for row in rows if row[1] or any(cell.mean is not None for cell in row[2])]
@@ -57,14 +57,14 @@ def _iou(result: Result, task: str) -> list[float | None]:
 
 
 def _cell(group: Group, task: str, index: int) -> Cell:
-    found = [iou[index] for run in group.runs if index < len(iou := _iou(run.result, task))]
-    values = [value for value in found if value is not None]
+    ious = [iou[index] for run in group.runs if index < len(iou := _iou(run.result, task))]
+    values = [value for value in ious if value is not None]
     return Cell(statistics.fmean(values), min(values), max(values)) if values else Cell(None)
 
 
 def _shares(part: Part, task: str, count: int) -> list[float | None]:
-    """Each class's share of the labelled pixels of the training split."""
+    """Return the share of each class in the labelled pixels of the training split, or None where unknown."""
     pixels = part.manifest.statistics.get(TRAIN, {}).get(task, {}).get("pixels") if part.manifest else None
     if not isinstance(pixels, list) or len(pixels) != count or not sum(pixels):
         return [None] * count
-    return [of / sum(pixels) for of in pixels]
+    return [number / sum(pixels) for number in pixels]

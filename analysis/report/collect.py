@@ -1,5 +1,4 @@
-"""What a report is made of: runs in groups of the same setting, the data set they belong to, task affinities, label
-curves."""
+"""The contents of a report: runs in groups of the same setting, their data sets, task affinities, label curves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,20 +9,20 @@ from typing import Any
 from analysis.curve.labelcurve import FILE as CURVE
 from analysis.report import affinity, labelcurves
 from analysis.results.groups import Group as Rows
-from analysis.results.groups import grouped, read_result, result_files, varying
+from analysis.results.groups import group_results, read_result, result_files, varying_settings
 from analysis.results.paper import Paper
 from shards.errors import UserError
 from shards.manifest import NAME as MANIFEST
 from shards.manifest import Manifest
 from shards.store import place
 from shards.tasks import Task
-from trainer.affinity import BEFORE, located
 from trainer.affinity import NAME as AFFINITY
+from trainer.affinity import OLD_NAME, affinity_file
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
 from trainer.runs import checkpoint, records, status
 from trainer.runs.result import NAME, Result
-from trainer.setting import same, word
+from trainer.setting import format_value, same
 
 
 @dataclass(frozen=True)
@@ -39,28 +38,28 @@ class Run:
 
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of its ``metrics.jsonl``; none where it is gone."""
+        """The lines of its ``metrics.jsonl``; none if the file is gone."""
         return records.read(self.folder / "metrics.jsonl")
 
     @property
     def config(self) -> str:
-        """Its resolved configuration as it stands there; empty where it is gone."""
+        """The text of its resolved configuration; empty if the file is gone."""
         path = self.folder / "config.yaml"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def experiment(self, manifest: Manifest) -> Experiment:
-        """The experiment that it is a run of, on the data set where that is now."""
+        """Return its experiment on the data set at its present place."""
         return Experiment.of_run(self.folder, manifest.folder)
 
 
-@dataclass(frozen=True, eq=False)  # told apart by which it is
+@dataclass(frozen=True, eq=False)  # groups are compared by identity
 class Group:
-    """The runs of one experiment with one setting, which differ in their seeds.
+    """The runs of one experiment with one setting, which differ only in their seeds.
 
     Args:
-        name: of the experiment; where others have the same, with what is unusual in its settings.
-        number: of its colour, the same in all charts of a report.
-        rows: the same runs as the tables know them.
+        name: name of the experiment; if it is not unique, with the unusual settings.
+        number: number of its colour, the same in all charts of a report.
+        rows: the same runs as a group of the tables.
     """
 
     name: str
@@ -70,7 +69,7 @@ class Group:
 
     @property
     def first(self) -> Run:
-        """The run of the smallest seed, which stands for the others in pictures."""
+        """The run of the smallest seed, which represents the group in pictures."""
         return min(self.runs, key=lambda run: run.seed)
 
     @property
@@ -78,7 +77,7 @@ class Group:
         return self.first.result
 
     def scores(self, task: str, metric: str) -> dict[int, float]:
-        """A metric by seed, where it was measured."""
+        """Return a metric by seed, for the seeds that have it."""
         return self.rows.values(task, metric)
 
 
@@ -87,8 +86,8 @@ class Part:
     """The runs on one data set.
 
     Args:
-        manifest: the data set's, None where it cannot be read any more.
-        missing: why it cannot.
+        manifest: that of the data set, None if it cannot be read any more.
+        missing: the reason why it cannot.
     """
 
     name: str
@@ -103,88 +102,87 @@ class Part:
         return list(dict.fromkeys(task for group in self.groups for task in group.result.tasks))
 
     def task(self, name: str) -> Task | None:
-        """What is known of a task: from the data set, or else from a network that predicts it."""
+        """Return a task's definition from the data set, or else from a network that predicts it, if any."""
         if name not in self._tasks:
-            known = list(self.manifest.tasks) if self.manifest else []
+            tasks = list(self.manifest.tasks) if self.manifest else []
             for group in self.groups:
-                known += _tasks_of(group.first) if name not in [task.name for task in known] else []
-            self._tasks |= {task.name: task for task in known}
+                tasks += _tasks_of(group.first) if name not in [task.name for task in tasks] else []
+            self._tasks |= {task.name: task for task in tasks}
         return self._tasks.get(name)
 
 
 @dataclass
-class Collected:
-    """Everything that a report shows, and what of runs that are not finished."""
+class ReportContents:
+    """Everything that a report shows; ``unfinished`` describes runs that are not finished."""
 
     runs: list[Run]
     parts: list[Part]
     affinities: list[affinity.Matrix]
-    label_curves: list[labelcurves.Shown] = field(default_factory=list)
+    label_curves: list[labelcurves.LabelCurveSection] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
 
 
-def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Collected:
-    """The runs under the given runs, experiments or whole folders, and the affinities and label curves that lie among
-    them.
+def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> ReportContents:
+    """Collect the runs under the given runs, experiments or folders, and the affinities and label curves among them.
 
     Args:
-        data: folders of data sets, for runs whose configuration names a place where theirs is not any more.
+        data: folders of data sets, for runs whose data set was moved.
 
     Raises:
         UserError: when a path holds neither a result nor an affinity or label curve, one is damaged, or ``data`` names
             no data set.
     """
-    moved = [Manifest.load(path) for path in data]
+    manifests = [Manifest.load(path) for path in data]
     matrices: dict[Path, affinity.Matrix] = {}
-    curves: dict[Path, labelcurves.Shown] = {}
+    curves: dict[Path, labelcurves.LabelCurveSection] = {}
     files: dict[Path, None] = {}
-    begun: dict[Path, None] = {}
+    started: dict[Path, None] = {}
     for path in map(Path, paths):
-        found, curved = _affinities(path), _named(path, CURVE)
-        matrices |= {file.resolve(): affinity.read(file) for file in found}
-        shown = [labelcurves.show(file) for file in curved]
-        curves |= {each.file.resolve(): each for each in shown}
-        if not (found or curved) or any(path.rglob(NAME)):
-            # the runs that an affinity or curve was measured with are shown by it, unless they are asked for
-            inner = [file.resolve().parent for file in found if file.parent != path]
-            inner += [folder for each in shown for folder in each.folders]
+        affinity_files, curve_files = _affinities(path), _files_named(path, CURVE)
+        matrices |= {file.resolve(): affinity.read(file) for file in affinity_files}
+        curve_sections = [labelcurves.read_section(file) for file in curve_files]
+        curves |= {section.file.resolve(): section for section in curve_sections}
+        if not (affinity_files or curve_files) or any(path.rglob(NAME)):
+            # the runs behind an affinity or curve are shown by it alone, unless their folder is given
+            inner = [file.resolve().parent for file in affinity_files if file.parent != path]
+            inner += [folder for section in curve_sections for folder in section.folders]
             files |= {file: None for file in result_files([path]) if not any(map(file.is_relative_to, inner))}
-            notes = (file.resolve() for file in sorted(path.rglob(status.NAME)))
-            begun |= {file.parent: None for file in notes if not any(map(file.is_relative_to, inner))}
+            status_files = (file.resolve() for file in sorted(path.rglob(status.NAME)))
+            started |= {file.parent: None for file in status_files if not any(map(file.is_relative_to, inner))}
     runs = [Run(file.parent, read_result(file)) for file in files]
-    unfinished = [_how_far(folder) for folder in begun if not (folder / NAME).exists()]
-    return Collected(runs, _parts(runs, moved), list(matrices.values()), list(curves.values()), unfinished)
+    unfinished = [_describe_unfinished(folder) for folder in started if not (folder / NAME).exists()]
+    return ReportContents(runs, _parts(runs, manifests), list(matrices.values()), list(curves.values()), unfinished)
 
 
 def _affinities(path: Path) -> list[Path]:
-    """The files of task affinities under a path, or the path where it is one: of each folder the newer."""
-    found = [*_named(path, AFFINITY), *_named(path, BEFORE)]
-    return found if path in found else [file for file in found if file == located(file.parent)]
+    """Return the files of task affinities under a path, the newer one of each folder, or the path if it is one."""
+    files = [*_files_named(path, AFFINITY), *_files_named(path, OLD_NAME)]
+    return files if path in files else [file for file in files if file == affinity_file(file.parent)]
 
 
-def _named(path: Path, name: str) -> list[Path]:
-    """The files of a name under a path, or the path where it is one."""
+def _files_named(path: Path, name: str) -> list[Path]:
+    """Return the files with a name under a path, or the path if it is one."""
     return [path] if path.name == name else sorted(path.rglob(name))
 
 
-def _how_far(folder: Path) -> str:
-    note = status.read(folder)
-    return f"{folder} ({note.stage}: {note.state})" if note else str(folder)
+def _describe_unfinished(folder: Path) -> str:
+    last_status = status.read(folder)
+    return f"{folder} ({last_status.stage}: {last_status.state})" if last_status else str(folder)
 
 
-def _parts(runs: list[Run], moved: Sequence[Manifest]) -> list[Part]:
-    """Runs by data set, which is that of a manifest: two of one name may still be two."""
+def _parts(runs: list[Run], manifests: Sequence[Manifest]) -> list[Part]:
+    """Group runs by data set, identified by its manifest, since two data sets may have the same name."""
     by_data: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         by_data.setdefault((run.result.dataset, run.result.asked.manifest), []).append(run)
     names = [name for name, _ in by_data]
     parts, number = [], 0
-    for (name, wanted), of in by_data.items():
-        groups = _groups(of, number)
+    for (name, sha256), part_runs in by_data.items():
+        groups = _groups(part_runs, number)
         number += len(groups)
-        part = Part(f"{name} {wanted[:8]}" if names.count(name) > 1 else name, groups)
+        part = Part(f"{name} {sha256[:8]}" if names.count(name) > 1 else name, groups)
         try:
-            part.manifest = _data_set(next((run for run in of if run.config), of[0]), wanted, moved)
+            part.manifest = _data_set(next((run for run in part_runs if run.config), part_runs[0]), sha256, manifests)
         except UserError as error:
             part.missing = str(error)
         parts.append(part)
@@ -192,44 +190,46 @@ def _parts(runs: list[Run], moved: Sequence[Manifest]) -> list[Part]:
 
 
 def _groups(runs: list[Run], start: int) -> list[Group]:
-    of_result = {id(run.result): run for run in runs}
-    found = grouped((run.result for run in runs), Paper.load())
+    run_of_result = {id(run.result): run for run in runs}
+    all_rows = group_results((run.result for run in runs), Paper.load())
     groups = []
-    for number, rows in enumerate(found):
-        namesakes = [other for other in found if other.experiment == rows.experiment]
-        unusual = [key for key in varying(namesakes) if not same(rows.setting.get(key), _usual(found, key))]
-        words = ", ".join(f"{key} {word(rows.setting.get(key))}" for key in unusual)
+    for number, rows in enumerate(all_rows):
+        namesakes = [other for other in all_rows if other.experiment == rows.experiment]
+        unusual = [
+            key for key in varying_settings(namesakes) if not same(rows.setting.get(key), _most_common(all_rows, key))
+        ]
+        words = ", ".join(f"{key} {format_value(rows.setting.get(key))}" for key in unusual)
         name = f"{rows.experiment} ({words})" if words else rows.experiment
-        groups.append(Group(name, start + number, [of_result[id(result)] for result in rows.results], rows))
+        groups.append(Group(name, start + number, [run_of_result[id(result)] for result in rows.results], rows))
     return groups
 
 
-def _usual(groups: Sequence[Rows], key: str) -> Any:
-    """The value of a setting that most of the rows have."""
+def _most_common(groups: Sequence[Rows], key: str) -> Any:
+    """Return the most common value of a setting."""
     values = [group.setting.get(key) for group in groups]
     return max(values, key=lambda value: sum(same(value, other) for other in values))
 
 
-def _data_set(run: Run, wanted: str, moved: Sequence[Manifest]) -> Manifest:
-    """The data set with the manifest that a run was evaluated on."""
-    for manifest in moved:
-        if manifest.sha256 == wanted:
+def _data_set(run: Run, sha256: str, manifests: Sequence[Manifest]) -> Manifest:
+    """Return the manifest that a run was evaluated on, from ``manifests`` or its configured place."""
+    for manifest in manifests:
+        if manifest.sha256 == sha256:
             return manifest
-    hint = "say where it is: --data DATASET"
+    hint = "give its place: --data DATASET"
     configured = Experiment.of_run(run.folder).config.data.path
-    at = place(configured)
-    if not (at / MANIFEST).exists():
-        raise UserError("the data set is not there any more", file=at, key="data.path", hint=hint)
-    manifest = Manifest.load(at)
-    if manifest.sha256 != wanted:
-        raise UserError("is not the data set that the runs were evaluated on", file=at, hint=hint)
+    folder = place(configured)
+    if not (folder / MANIFEST).exists():
+        raise UserError("the data set is not there any more", file=folder, key="data.path", hint=hint)
+    manifest = Manifest.load(folder)
+    if manifest.sha256 != sha256:
+        raise UserError("is not the data set that the runs were evaluated on", file=folder, hint=hint)
     return manifest
 
 
 def _tasks_of(run: Run) -> list[Task]:
-    """The tasks of a run's network, as its checkpoint describes them; none where that is gone."""
+    """Return the tasks of a run's network from its checkpoint; none if that is gone."""
     try:
-        facts = checkpoint.exported(run.folder / "checkpoints" / "last")
+        facts = checkpoint.read_exported(run.folder / "checkpoints" / "last")
         return list(Architecture.from_json(facts["architecture"]).tasks) if facts else []
     except UserError:
         return []

@@ -1,7 +1,7 @@
-"""Pseudo-labels against the truth: what a threshold keeps, how much of that is right, and whether confidence is honest.
+"""Pseudo-labels against the truth: the share a threshold keeps, its accuracy, and the calibration of confidence.
 
-A labelled frame's ground truth is outside the teacher's budget, so neither teacher nor student sees it; but as a
-rule it lies in the data set's shards, and there it can be asked afterwards how good the pseudo-labels are.
+A labelled frame's ground truth is outside the teacher's budget, so neither teacher nor student sees it. But it is
+usually in the data set's shards, where it can be used afterwards to measure the quality of the pseudo-labels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from trainer.metrics import Metrics
 from trainer.pseudolabels.kept import BINS, CONFIDENCE, bins, confidence_counts
 
 FRAMES = 500
-"""Frames of a teacher that are looked at; of more, that many spread evenly."""
+"""Maximum frames of a teacher to inspect; if there are more, they are spread evenly."""
 THRESHOLDS = np.arange(BINS) / BINS
 
 
@@ -32,59 +32,60 @@ class Counts:
 
     Args:
         labelled: all pixels.
-        known: those whose truth is known.
-        right: those of them where it is the pseudo-label.
-        confidence: the sum of the confidences of those whose truth is known, over all classes, ``(100,)``.
+        with_truth: pixels with ground truth.
+        correct: pixels whose ground truth equals the pseudo-label.
+        confidence: sum of the confidences of pixels with ground truth, over all classes, ``(100,)``.
     """
 
     labelled: np.ndarray
-    known: np.ndarray
-    right: np.ndarray
+    with_truth: np.ndarray
+    correct: np.ndarray
     confidence: np.ndarray
 
     @classmethod
     def of(cls, task: Task, label: np.ndarray, confidence: np.ndarray, truth: np.ndarray | None) -> "Counts":
-        """The counts of one frame; arrays ``(H, W)`` of one size."""
+        """Return the counts of one frame; arrays are ``(H, W)`` of one size."""
 
         def count(where: np.ndarray) -> np.ndarray:
             return np.reshape(confidence_counts(task, label[where], confidence[where]), (-1, BINS))
 
-        known = np.zeros(label.shape, bool) if truth is None else task.storage.labelled(truth)
-        sums = np.bincount(bins(confidence[known]), confidence[known].astype(np.float64), BINS)
+        with_truth = np.zeros(label.shape, bool) if truth is None else task.storage.labelled(truth)
+        sums = np.bincount(bins(confidence[with_truth]), confidence[with_truth].astype(np.float64), BINS)
         return cls(
             count(np.ones(label.shape, bool)),
-            count(known),
-            count(known if truth is None else known & ~task.storage.differ(label, truth)),
+            count(with_truth),
+            count(with_truth if truth is None else with_truth & ~task.storage.differ(label, truth)),
             sums,
         )
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*(getattr(self, of.name) + getattr(other, of.name) for of in fields(self)))
+        return Counts(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     @property
     def total(self) -> "Counts":
         """All classes together, as counts of one class."""
-        labelled, known, right = (of.sum(0, keepdims=True) for of in (self.labelled, self.known, self.right))
-        return Counts(labelled, known, right, self.confidence)
+        by_class = (self.labelled, self.with_truth, self.correct)
+        labelled, with_truth, correct = (counts.sum(0, keepdims=True) for counts in by_class)
+        return Counts(labelled, with_truth, correct, self.confidence)
 
     @property
     def kept(self) -> np.ndarray:
-        """The share of a class's pixels above each of :data:`THRESHOLDS`, ``(C, 100)``; NaN without pixels."""
+        """The share of each class's pixels above each of :data:`THRESHOLDS`, ``(C, 100)``; NaN without pixels."""
         above = _above(self.labelled)
         return _ratio(above, above[:, :1])
 
     @property
     def accuracy(self) -> np.ndarray:
-        """The share of the pixels above each threshold that are right, ``(C, 100)``; NaN where none is known."""
-        return _ratio(_above(self.right), _above(self.known))
+        """The accuracy of the pixels above each threshold, ``(C, 100)``; NaN without ground truth."""
+        return _ratio(_above(self.correct), _above(self.with_truth))
 
     def reliability(self, count: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Share of the pixels, mean confidence and accuracy in equal bins of confidence, over all classes and the
-        pixels whose truth is known. Empty bins hold NaN. (Guo et al., "On Calibration of Modern Neural Networks", ICML
+        """Return the share of pixels, mean confidence and accuracy in equal bins of confidence, over all classes and
+        the pixels with ground truth. Empty bins are NaN. (Guo et al., "On Calibration of Modern Neural Networks", ICML
         2017, Figure 1.)"""
-        known, right = (of.sum(0).reshape(count, -1).sum(1) for of in (self.known, self.right))
-        sure = self.confidence.reshape(count, -1).sum(1)
-        return _ratio(known, known.sum()), _ratio(sure, known), _ratio(right, known)
+        with_truth, correct = (counts.sum(0).reshape(count, -1).sum(1) for counts in (self.with_truth, self.correct))
+        confidence = self.confidence.reshape(count, -1).sum(1)
+        return _ratio(with_truth, with_truth.sum()), _ratio(confidence, with_truth), _ratio(correct, with_truth)
 
     @property
     def calibration_error(self) -> float:
@@ -96,7 +97,7 @@ class Counts:
 
 @dataclass
 class Frame:
-    """One labelled frame: where it stands, the mean confidence of its pixels, and the accuracy where it is known."""
+    """One labelled frame: its position, the mean confidence of its pixels, and the accuracy if its truth is known."""
 
     shard: int
     position: int
@@ -106,93 +107,93 @@ class Frame:
 
 
 @dataclass
-class Checked:
-    """What was found of one task's pseudo-labels.
+class LabelQuality:
+    """The quality of one task's pseudo-labels.
 
     Args:
         counts: None for a task without a confidence.
-        metrics: of the labels of such a task against the truth, of each seed where it is known.
-        labelled, looked_at, with_truth: numbers of frames.
-        frames: those looked at, where there is a confidence.
+        metrics: for such a task, metrics of the labels against the truth, one entry per seed with truth.
+        labelled, inspected, with_truth: numbers of frames.
+        frames: the inspected frames, if there is a confidence.
     """
 
     task: Task
     counts: Counts | None
     metrics: list[dict[str, Any]]
     labelled: int
-    looked_at: int = 0
+    inspected: int = 0
     with_truth: int = 0
     frames: list[Frame] = field(default_factory=list)
 
-    def __add__(self, other: "Checked") -> "Checked":
-        """The same with another seed's labels: counts are pooled, and examples stay those of the first."""
+    def __add__(self, other: "LabelQuality") -> "LabelQuality":
+        """Add another seed's labels: counts are summed, and the example frames stay those of the first."""
         return replace(
             self,
             counts=self.counts + other.counts if self.counts and other.counts else self.counts or other.counts,
             metrics=self.metrics + other.metrics,
             labelled=self.labelled + other.labelled,
-            looked_at=self.looked_at + other.looked_at,
+            inspected=self.inspected + other.inspected,
             with_truth=self.with_truth + other.with_truth,
         )
 
     def examples(self, count: int) -> tuple[list[Frame], list[Frame]]:
-        """The frames of the highest and of the lowest mean confidence, the extremes first."""
+        """Return the frames of the highest and of the lowest mean confidence, the extremes first."""
         ordered = sorted(self.frames, key=lambda frame: -frame.confidence)
         count = min(count, len(ordered) // 2)
         return ordered[:count], ordered[::-1][:count]
 
 
-def check(teacher: Experiment, task: Task, frames: int = FRAMES) -> Checked:
-    """Look at the pseudo-labels of a teacher that a student would see: those of frames that do not show it the task.
+def measure_quality(teacher: Experiment, task: Task, frames: int = FRAMES) -> LabelQuality:
+    """Measure the pseudo-labels that a student would see: those of frames that do not show it the task.
 
     Raises:
         UserError: when labels or data are damaged, or do not belong together.
     """
     labels = LabelShards(teacher.labels, teacher.manifest, TRAIN, task, None)
     split = teacher.training_frames(pseudo=False)
-    places = list(_places(split, labels))
-    chosen = [places[int(i)] for i in np.linspace(0, len(places) - 1, min(frames, len(places))).round()]
-    found = Checked(task, None, [], len(places), len(chosen))
+    candidates = list(_labelled_positions(split, labels))
+    chosen = [candidates[int(i)] for i in np.linspace(0, len(candidates) - 1, min(frames, len(candidates))).round()]
+    quality = LabelQuality(task, None, [], len(candidates), len(chosen))
     metrics, measurement = Metrics([task]), teacher.measurement
     member = split.manifest.label_member(task.name)
     for shard, position, key in chosen:
-        label, confidence = labels.read_whole(shard, key)
+        label, confidence = labels.read_unfiltered(shard, key)
         truth = split.readers[shard].decode(position, member.__eq__).get(task.name)
         if truth is not None:
             truth = resize_label(truth, label.shape[:2])
-            found.with_truth += 1
+            quality.with_truth += 1
         if confidence is not None and task.storage.confident:
             counts = Counts.of(task, label, confidence, truth)
-            found.counts = found.counts + counts if found.counts else counts
-            count = int(counts.known.sum())
-            accuracy = int(counts.right.sum()) / count if count else None
-            found.frames.append(Frame(shard, position, key, float(confidence.mean()), accuracy))
+            quality.counts = quality.counts + counts if quality.counts else counts
+            count = int(counts.with_truth.sum())
+            accuracy = int(counts.correct.sum()) / count if count else None
+            quality.frames.append(Frame(shard, position, key, float(confidence.mean()), accuracy))
         elif truth is not None:
-            given = torch.from_numpy(label)[None]
-            restricted, known = measurement.restrict(task, given, _batch(task, truth))
-            metrics.update({task.name: restricted}, {task.name: known})
-    if found.counts is None and found.with_truth:
-        found.metrics = [metrics.compute()[task.name]]
-    return found
+            prediction = torch.from_numpy(label)[None]
+            restricted, target = measurement.restrict(task, prediction, _batch(task, truth))
+            metrics.update({task.name: restricted}, {task.name: target})
+    if quality.counts is None and quality.with_truth:
+        quality.metrics = [metrics.compute()[task.name]]
+    return quality
 
 
-def from_statistics(task: Task, statistics: dict[str, Any]) -> Checked:
-    """What the labels' own manifest tells where the data set cannot be read: fractions kept, and no accuracy."""
-    found = Checked(task, None, [], statistics["frames"])
+def from_statistics(task: Task, statistics: dict[str, Any]) -> LabelQuality:
+    """Return the quality known from the labels' manifest when the data set cannot be read: without accuracy."""
+    quality = LabelQuality(task, None, [], statistics["frames"])
     if CONFIDENCE in statistics and task.storage.confident:
         labelled = np.reshape(statistics[CONFIDENCE], (-1, BINS))
-        found.counts = Counts(labelled, np.zeros_like(labelled), np.zeros_like(labelled), np.zeros(BINS))
-    return found
+        quality.counts = Counts(labelled, np.zeros_like(labelled), np.zeros_like(labelled), np.zeros(BINS))
+    return quality
 
 
-def _places(frames: Frames, labels: LabelShards) -> Iterator[tuple[int, int, str]]:
-    """Shard, position and key of each frame with a pseudo-label that stands in for a label out of the budget."""
+def _labelled_positions(frames: Frames, labels: LabelShards) -> Iterator[tuple[int, int, str]]:
+    """Yield shard, position and key of each frame whose pseudo-label replaces a label outside the budget."""
     hidden = frames.by_shard(~frames.visible[labels.task.name])
     for shard, positions in enumerate(hidden):
         keys = labels.keys(shard)
         if keys:
-            named = ((int(position), frames.readers[shard].key(int(position))) for position in positions)
-            yield from ((shard, position, key) for position, key in named if key in keys)
+            positions_and_keys = ((int(position), frames.readers[shard].key(int(position))) for position in positions)
+            yield from ((shard, position, key) for position, key in positions_and_keys if key in keys)
 
 
 def _batch(task: Task, label: np.ndarray) -> torch.Tensor:
@@ -201,7 +202,7 @@ def _batch(task: Task, label: np.ndarray) -> torch.Tensor:
 
 
 def _above(counts: np.ndarray) -> np.ndarray:
-    """Pixels above each threshold: sums of a column and all to its right."""
+    """Return the pixels above each threshold: sums of a column and all to its right."""
     return counts[:, ::-1].cumsum(1)[:, ::-1]
 
 
@@ -209,9 +210,9 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
 
 
-def pooled(found: Sequence[Checked]) -> Checked:
-    """Several seeds' labels together."""
-    first, *others = found
+def pool(qualities: Sequence[LabelQuality]) -> LabelQuality:
+    """Return the quality of the labels of several seeds together."""
+    first, *others = qualities
     for other in others:
         first = first + other
     return first

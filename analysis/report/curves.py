@@ -1,4 +1,4 @@
-"""Which charts a report draws of runs: losses and validation while they trained, and what they ended at."""
+"""The charts of runs in a report: losses and validation during training, and final results."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from analysis.report.collect import Group, Part, Run
 from analysis.results.headlines import HEADLINES, SMALLER_IS_BETTER
 
 X_TITLE = "step"
-_NOT_VALIDATION = ("step", "epoch", "lr", "loss", "weighed", "speed", "skipped")
+_OTHER_KEYS = ("step", "epoch", "lr", "loss", "weighed", "speed", "skipped")
 
 
 @dataclass
@@ -20,35 +20,37 @@ class Curves:
     """Charts with their titles.
 
     Args:
-        results: a dot a run for each metric that the table shows.
+        results: one dot per run for each metric of the table.
         losses, validation: lines over steps.
-        conduct: learning rate and speed, of less interest.
-        silent: runs whose ``metrics.jsonl`` is gone.
+        schedule: lines of learning rate and speed over steps.
+        without_log: runs whose ``metrics.jsonl`` is gone.
     """
 
     results: list[tuple[str, Markup]] = field(default_factory=list)
     losses: list[tuple[str, Markup]] = field(default_factory=list)
     validation: list[tuple[str, Markup]] = field(default_factory=list)
-    conduct: list[tuple[str, Markup]] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
+    schedule: list[tuple[str, Markup]] = field(default_factory=list)
+    without_log: list[str] = field(default_factory=list)
 
 
 def curves(part: Part) -> Curves:
-    """The charts of a part's runs."""
-    found = Curves(results=list(_results(part)))
-    found.silent = [f"{group.name}, seed {run.seed}" for group in part.groups for run in group.runs if not run.lines]
+    """Return the charts of a part's runs."""
+    charts = Curves(results=list(_results(part)))
+    charts.without_log = [
+        f"{group.name}, seed {run.seed}" for group in part.groups for run in group.runs if not run.lines
+    ]
     for title, path in [("Loss, all tasks", ("loss", "total")), *((f"Loss, {t}", ("loss", t)) for t in part.tasks)]:
-        found.losses += _chart(title, part.groups, path)
+        charts.losses += _chart(title, part.groups, path)
     for split in _splits(part):
         for task, metric in _headlines(part):
             name, factor, _ = HEADLINES[metric]
             title = _title(part, task, metric, f"{name} on {split} frames")
-            found.validation += _chart(title, part.groups, (split, task, metric), factor)
-    found.conduct += _chart("Learning rate", part.groups, ("lr",))
-    found.conduct += _chart("Frames a second", part.groups, ("speed", "samples_per_second"))
+            charts.validation += _chart(title, part.groups, (split, task, metric), factor)
+    charts.schedule += _chart("Learning rate", part.groups, ("lr",))
+    charts.schedule += _chart("Frames a second", part.groups, ("speed", "samples_per_second"))
     if len(part.tasks) == 1:
-        del found.losses[1:]  # the only task's loss is the total
-    return found
+        del charts.losses[1:]  # the only task's loss is the total
+    return charts
 
 
 def _results(part: Part) -> Iterator[tuple[str, Markup]]:
@@ -64,7 +66,7 @@ def _results(part: Part) -> Iterator[tuple[str, Markup]]:
 
 
 def _headlines(part: Part) -> list[tuple[str, str]]:
-    """Tasks and metrics of the table that some run has."""
+    """Return tasks and metrics of the table that some run has."""
     return [
         (task, metric)
         for task in part.tasks
@@ -74,24 +76,26 @@ def _headlines(part: Part) -> list[tuple[str, str]]:
 
 
 def _title(part: Part, task: str, metric: str, name: str) -> str:
-    known = part.task(task)
-    unit = "%" if metric == "miou" else known.unit if known and metric == "rmse" else ""
+    info = part.task(task)
+    unit = "%" if metric == "miou" else info.unit if info and metric == "rmse" else ""
     better = "lower" if metric in SMALLER_IS_BETTER else "higher"
     return f"{task}: {name}{f' ({unit})' if unit else ''}, {better} is better"
 
 
 def _splits(part: Part) -> list[str]:
-    """What runs were validated on while they trained: ``val`` or ``dev``."""
-    found = (key for group in part.groups for run in group.runs for line in run.lines for key in line)
-    return [key for key in dict.fromkeys(found) if key not in _NOT_VALIDATION]
+    """Return the splits that runs were validated on during training: ``val`` or ``dev``."""
+    keys = (key for group in part.groups for run in group.runs for line in run.lines for key in line)
+    return [key for key in dict.fromkeys(keys) if key not in _OTHER_KEYS]
 
 
 def _chart(title: str, groups: Sequence[Group], path: tuple[str, ...], factor: float = 1) -> list[tuple[str, Markup]]:
-    """A chart of one figure of all runs; none where no run has it."""
+    """Return the chart of one value of all runs; none if no run has it."""
     lines = []
     for group in groups:
         for run in group.runs:
-            points = [(line["step"], factor * value) for line in run.lines if (value := _at(line, path)) is not None]
+            points = [
+                (line["step"], factor * value) for line in run.lines if (value := _value_at(line, path)) is not None
+            ]
             if points:
                 steps, values = zip(*points, strict=True)
                 lines.append(Line(group.name, group.number, steps, values, _tooltip(group, run, values[-1])))
@@ -102,8 +106,8 @@ def _tooltip(group: Group, run: Run, last: float) -> str:
     return f"{group.name}, seed {run.seed}: ends at {last:.4g}"
 
 
-def _at(line: dict[str, Any], path: tuple[str, ...]) -> float | None:
-    """A finite number at a path of a line."""
+def _value_at(line: dict[str, Any], path: tuple[str, ...]) -> float | None:
+    """Return the number at a path of keys in a line, if it is finite."""
     value: Any = line
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""Label curves, from a ``curve.json`` that ``tutelage curve`` wrote: charts over the number of labels, and tables."""
+"""Label curves, from a ``curve.json`` of ``tutelage curve``: charts over the number of labels, and tables."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from markupsafe import Markup
 from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point, read
 from analysis.curve.table import tabulate
 from analysis.report.charts import BOTTOM, TOP, draw_axes, draw_name, widest
-from analysis.report.svg import WIDTH, Axis, Canvas, apart, span
+from analysis.report.svg import WIDTH, Axis, Canvas, span, spread_apart
 from analysis.results.headlines import HEADLINES
 from analysis.results.table import Results
 
@@ -19,11 +19,11 @@ _HEIGHT = 230
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One student's curves as a report shows them.
+class LabelCurveSection:
+    """The charts and tables of one student's label curves.
 
     Args:
-        folders: of the runs that they were measured with.
+        folders: folders of the runs that they were measured with.
     """
 
     file: Path
@@ -33,30 +33,38 @@ class Shown:
     folders: list[Path]
 
 
-def show(file: Path) -> Shown:
-    """What a report shows of a ``curve.json``.
+def read_section(file: Path) -> LabelCurveSection:
+    """Read the section of a report on a ``curve.json``.
 
     Raises:
         UserError: when it is damaged.
     """
     curve = read(file)
-    charts = [(title, label_chart(title, curve, each)) for each in curve.metrics if (title := _title(each))]
+    charts = [
+        (title, label_chart(title, curve, metric_curve))
+        for metric_curve in curve.metrics
+        if (title := _title(metric_curve))
+    ]
     runs = curve.facts.get("runs")
-    named = [run["folder"] for run in runs if "folder" in run] if isinstance(runs, list) else []
-    folders = [(file.parent / str(folder)).resolve() for folder in named]
-    return Shown(file, curve, charts, tabulate(curve), folders)
+    run_folders = [run["folder"] for run in runs if "folder" in run] if isinstance(runs, list) else []
+    folders = [(file.parent / str(folder)).resolve() for folder in run_folders]
+    return LabelCurveSection(file, curve, charts, tabulate(curve), folders)
 
 
-def label_chart(title: str, curve: LabelCurve, each: MetricCurve) -> Markup:
-    """A metric over the logarithm of the number of labels: means over seeds with ± a standard deviation."""
-    _, factor, digits = HEADLINES[each.metric]
-    lines = {role: _line(each.points, role, factor) for role in _COLOURS if any(getattr(p, role) for p in each.points)}
-    names = {role: str(getattr(each, role)) for role in lines}
-    described = "; ".join(
+def label_chart(title: str, curve: LabelCurve, metric_curve: MetricCurve) -> Markup:
+    """Draw a metric over the logarithm of the number of labels: mean ± standard deviation over seeds."""
+    _, factor, digits = HEADLINES[metric_curve.metric]
+    lines = {
+        role: _line(metric_curve.points, role, factor)
+        for role in _COLOURS
+        if any(getattr(p, role) for p in metric_curve.points)
+    }
+    names = {role: str(getattr(metric_curve, role)) for role in lines}
+    description = "; ".join(
         f"{names[role]} " + ", ".join(f"{mean:.{digits}f} at {labels}" for labels, mean, _ in line)
         for role, line in lines.items()
     )
-    canvas = Canvas(WIDTH, _HEIGHT, title, f"Over {curve.task} labels: {described}")
+    canvas = Canvas(WIDTH, _HEIGHT, title, f"Over {curve.task} labels: {description}")
     xs = span(map(float, curve.labels))
     ys = span(value for line in lines.values() for _, mean, spread in line for value in (mean - spread, mean + spread))
     assert xs and ys, "a curve has labels, and a metric that some network has"
@@ -73,23 +81,23 @@ def label_chart(title: str, curve: LabelCurve, each: MetricCurve) -> Markup:
             canvas.add(circle, across(n), up(mean), text)
         canvas.add("</g>")
     ends = [up(line[-1][1]) + 4 for line in lines.values()]
-    for role, place in zip(lines, apart(ends, 13, TOP + 4, _HEIGHT - BOTTOM), strict=True):
+    for role, place in zip(lines, spread_apart(ends, 13, TOP + 4, _HEIGHT - BOTTOM), strict=True):
         draw_name(canvas, across.stop + 12, place, names[role], f"k{_COLOURS[role]}")
     return canvas.svg()
 
 
 def _line(points: Sequence[Point], role: str, factor: float) -> list[tuple[int, float, float]]:
-    """Labels, mean and standard deviation over seeds, where there is any."""
-    found = [(point.labels, [factor * value for value in getattr(point, role).values()]) for point in points]
+    """Return labels, mean and standard deviation over seeds, for the points that have values."""
+    by_labels = [(point.labels, [factor * value for value in getattr(point, role).values()]) for point in points]
     return [
         (n, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
-        for n, values in found
+        for n, values in by_labels
         if values
     ]
 
 
 def _ticks(labels: Sequence[int], across: Axis) -> list[tuple[float, str]]:
-    """The budgets themselves, but for those that would be written over the one before."""
+    """Return the budgets as ticks, without those that would overlap the previous one."""
     ticks: list[tuple[float, str]] = []
     for count in labels:
         if not ticks or across(count) - across(ticks[-1][0]) > 24:
@@ -97,8 +105,7 @@ def _ticks(labels: Sequence[int], across: Axis) -> list[tuple[float, str]]:
     return ticks
 
 
-def _title(each: MetricCurve) -> str:
-    unit = " (%)" if each.metric == "miou" else ""
-    return (
-        f"{each.task}: {HEADLINES[each.metric][0]}{unit}, {'lower' if each.smaller_is_better else 'higher'} is better"
-    )
+def _title(curve: MetricCurve) -> str:
+    unit = " (%)" if curve.metric == "miou" else ""
+    better = "lower" if curve.smaller_is_better else "higher"
+    return f"{curve.task}: {HEADLINES[curve.metric][0]}{unit}, {better} is better"

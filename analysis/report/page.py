@@ -1,6 +1,6 @@
-"""The page: every section that can be made of some runs, in ``page.html`` with the style of ``page.css``.
+"""The page: every section that some runs allow, rendered from ``page.html`` with the style of ``page.css``.
 
-What cannot be made any more, because a data set or a checkpoint is gone, is left out with a sentence that says why.
+Sections that cannot be made any more, because a data set or a checkpoint is gone, are replaced by the reason.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,18 +12,18 @@ import jinja2
 from markupsafe import Markup
 
 from analysis.report.classes import ClassTable, class_tables
-from analysis.report.collect import Collected, Group, Part, collect
+from analysis.report.collect import Group, Part, ReportContents, collect
 from analysis.report.curves import Curves, curves
 from analysis.report.predictions import Panels, panels
 from analysis.report.provenance import Source, data_facts, environments, sources
-from analysis.report.pseudolabels import Labelled, pseudo_labels
+from analysis.report.pseudolabels import PseudoLabelSection, pseudo_labels
 from analysis.report.svg import percent
 from analysis.results.comparison import compare
 from analysis.results.paper import Paper
 from analysis.results.table import Results, tabulate
 from shards.atomic import atomic_file, disk_errors
 from shards.errors import UserError
-from trainer.progress import say
+from trainer.progress import log
 from trainer.runs.result import Result
 
 T = TypeVar("T")
@@ -31,14 +31,14 @@ T = TypeVar("T")
 
 @dataclass
 class Section:
-    """Everything about the runs on one data set. ``panels`` and ``labels`` are None where they cannot be made, and
-    ``notes`` say why."""
+    """Everything about the runs on one data set. ``panels`` and ``labels`` are None if they cannot be made, and
+    ``notes`` gives the reasons."""
 
     part: Part
     curves: Curves
     classes: list[ClassTable]
     panels: Panels | None
-    labels: list[Labelled] | None
+    labels: list[PseudoLabelSection] | None
     data: list[tuple[str, str]]
     sources: list[Source]
     notes: dict[str, str]
@@ -50,8 +50,8 @@ def write(paths: Sequence[str | Path], out: str | Path, *, frames: int = 4, data
     Args:
         paths: runs, experiments, whole folders of runs, or files of affinities and label curves.
         out: the HTML file.
-        frames: validation frames that are shown with every network's predictions.
-        data: where data sets are now that were moved since.
+        frames: number of validation frames to show with every network's predictions.
+        data: present folders of data sets that were moved.
 
     Raises:
         UserError: when a path holds nothing to report, a result is damaged, or the file cannot be written.
@@ -67,37 +67,37 @@ def write(paths: Sequence[str | Path], out: str | Path, *, frames: int = 4, data
         file.write(text.encode())
 
 
-def render(collected: Collected, frames: int) -> str:
-    """The page's text, which follows from the runs and their data alone."""
+def render(contents: ReportContents, frames: int) -> str:
+    """Return the HTML of the page, which is a function of the runs and their data."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     page = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     page.filters |= {"percent": percent, "is_number": is_number}
-    results = [run.result for run in collected.runs]
+    results = [run.result for run in contents.runs]
     style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     return page.get_template("page.html").render(
-        style=Markup(style),  # ours, without a character that ends a style element
-        datasets=[part.name for part in collected.parts],
+        style=Markup(style),  # trusted: no user text, and nothing that ends the style element
+        datasets=[part.name for part in contents.parts],
         results=results,
         tables=tables(results),
-        groups=[group for part in collected.parts for group in part.groups],
-        sections=[_section(part, frames) for part in collected.parts],
-        affinities=collected.affinities,
-        label_curves=collected.label_curves,
-        unfinished=collected.unfinished,
-        environment=environments(collected.runs),
+        groups=[group for part in contents.parts for group in part.groups],
+        sections=[_section(part, frames) for part in contents.parts],
+        affinities=contents.affinities,
+        label_curves=contents.label_curves,
+        unfinished=contents.unfinished,
+        environment=environments(contents.runs),
     )
 
 
 def tables(results: Sequence[Result]) -> list[Results]:
-    """The tables that `tutelage table` prints: of all runs, and of the comparisons that can be made."""
+    """Return the tables that `tutelage table` prints: of all runs, and of the possible comparisons."""
     paper = Paper.load()
     return [table for table in (tabulate(results, paper), compare(results, paper)) if table.rows]
 
 
 def is_number(column: Sequence[str]) -> bool:
-    """Whether the cells of a table's column are numbers, or nothing, and so belong to the right."""
+    """Whether the cells of a table's column are numbers or empty, and so are aligned to the right."""
     return all(cell[:1] in "0123456789–−+(" for cell in column)
 
 
@@ -111,15 +111,15 @@ def _section(part: Part, frames: int) -> Section:
             return make()
         except UserError as error:
             notes[name] = str(error)
-            say(f"{part.name}: no {name}: {error}")
+            log(f"{part.name}: no {name}: {error}")
             return None
 
     def draw() -> Panels:
         assert part.manifest
-        drawn = _of_one_split(_with_networks(part.groups))
-        if others := [group.name for group in part.groups if group not in drawn]:
-            notes["others"] = ", ".join(others)
-        return panels(drawn, part.manifest, frames)
+        groups = _of_one_split(_with_networks(part.groups))
+        if omitted := [group.name for group in part.groups if group not in groups]:
+            notes["others"] = ", ".join(omitted)
+        return panels(groups, part.manifest, frames)
 
     return Section(
         part,
@@ -134,21 +134,21 @@ def _section(part: Part, frames: int) -> Section:
 
 
 def _with_networks(groups: Sequence[Group]) -> list[Group]:
-    """Those whose checkpoints and configurations are still there.
+    """Return the groups whose checkpoints and configurations still exist.
 
     Raises:
-        UserError: when none are.
+        UserError: when there are none.
     """
-    whole = [group for group in groups if group.first.config]
-    found = [group for group in whole if any((group.first.folder / "checkpoints").glob("*/model.json"))]
-    if not found:
-        what, hint = "no run has its checkpoint any more", "train one again: `tutelage run CONFIG`"
-        raise UserError(what, file=groups[0].first.folder, hint=hint)
-    return found
+    with_config = [group for group in groups if group.first.config]
+    complete = [group for group in with_config if any((group.first.folder / "checkpoints").glob("*/model.json"))]
+    if not complete:
+        message, hint = "no run has its checkpoint any more", "train one again: `tutelage run CONFIG`"
+        raise UserError(message, file=groups[0].first.folder, hint=hint)
+    return complete
 
 
 def _of_one_split(groups: Sequence[Group]) -> list[Group]:
-    """Those that were evaluated on the split that most of them were."""
+    """Return the groups that were evaluated on the most common split."""
     splits = [group.rows.setting["split"] for group in groups]
     most = max(splits, key=splits.count)
     return [group for group, split in zip(groups, splits, strict=True) if split == most]

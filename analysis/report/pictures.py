@@ -1,4 +1,4 @@
-"""Pictures that live in the page itself, with a text for readers who cannot see them."""
+"""Pictures embedded in the page, with alternative texts."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from PIL import Image
 from shards.tasks import Task
 
 WIDTH = 320
-"""Pixels of a picture at most."""
+"""Maximum width of a picture in pixels."""
 Limits = tuple[float, float] | None
 
 
@@ -21,10 +21,10 @@ class Picture:
 
     Args:
         source: a data URI.
-        alt: what is to be seen.
-        caption: what it is; ``detail`` follows on a line of its own.
-        number: its experiment's, where it is a prediction.
-        outline: the path of an SVG over it, in ``size`` (width, height).
+        alt: the alternative text.
+        caption: the caption; ``detail`` follows on its own line.
+        number: number of its experiment, if it is a prediction.
+        outline: an SVG path drawn over it, in the coordinates of ``size`` (width, height).
     """
 
     source: str
@@ -37,12 +37,12 @@ class Picture:
 
 
 def photo(rgb: np.ndarray) -> str:
-    """The data URI of ``(H, W, 3)`` uint8."""
+    """Return the data URI of an RGB array, ``(H, W, 3)`` uint8."""
     return _uri(Image.fromarray(rgb), Image.Resampling.BOX, quality=80)
 
 
 def drawing(task: Task, label: np.ndarray, limits: Limits) -> str:
-    """The data URI of a label array in its colours: exact where one must not run into the other."""
+    """Return the data URI of a coloured label array: lossless if its colours must not blend."""
     image = Image.fromarray(task.storage.colourise(label, limits))
     if not task.storage.smooth:
         return _uri(image, Image.Resampling.NEAREST, lossless=True)
@@ -50,7 +50,7 @@ def drawing(task: Task, label: np.ndarray, limits: Limits) -> str:
 
 
 def shades(values: np.ndarray) -> str:
-    """The data URI of ``(H, W)`` in 0..1, in a perceptual colour map: dark is 0."""
+    """Return the data URI of values ``(H, W)`` in 0..1, in a perceptual colour map: dark is 0."""
     from matplotlib import colormaps
 
     colours = np.rint(colormaps["cividis"](values)[..., :3] * 255).astype(np.uint8)
@@ -58,12 +58,12 @@ def shades(values: np.ndarray) -> str:
 
 
 def ramp(task: Task, limits: tuple[float, float]) -> str:
-    """The data URI of a quantity's colours from the smallest to the largest value of a scale, left to right."""
+    """Return the data URI of a quantity's colour scale, from its smallest value at the left to its largest."""
     return drawing(task, np.linspace(*limits, 256, dtype=np.float32)[None].repeat(8, 0), limits)
 
 
 def class_key(task: Task, labels: Iterable[np.ndarray]) -> list[tuple[str, str]]:
-    """Names and colours of what occurs in label arrays."""
+    """Return the names and colours of the classes that occur in label arrays."""
     return [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in task.storage.occurring(labels)]
 
 

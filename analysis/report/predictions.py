@@ -1,4 +1,4 @@
-"""The panels of a report, after the paper's Figures 5 and 6: a few validation frames as every network sees them."""
+"""The panels of a report, after the paper's Figures 5 and 6: the predictions of every network for a few frames."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from analysis.report.collect import Group
 from analysis.report.differences import outline
 from analysis.report.pictures import Limits, Picture, class_key, drawing, photo, ramp
 from analysis.report.svg import Axis
-from analysis.results.groups import differing
+from analysis.results.groups import differing_settings
 from analysis.results.paper import Paper
-from analysis.shown import Labels, Shown, limits
+from analysis.shown import ComparisonFrames, Labels, limits
 from shards.manifest import Manifest
 from shards.tasks import Task
 from trainer.measurement import Measurement
@@ -21,13 +21,13 @@ from trainer.measurement import Measurement
 
 @dataclass
 class Key:
-    """What a task's colours mean.
+    """The meaning of a task's colours.
 
     Args:
-        limits: the smallest and the largest value of the scale, of quantities.
-        classes: names and colours that occur, where colours have names.
-        ramp, ticks: the scale, and its texts at percentages of its length, of quantities.
-        legend: a picture, where one explains the colours.
+        limits: for quantities, the smallest and the largest value of the scale.
+        classes: for classes, the names and colours that occur.
+        ramp, ticks: for quantities, the scale, and its texts at percentages of its length.
+        legend: a picture that explains the colours, if the kind has one.
     """
 
     task: Task
@@ -40,62 +40,62 @@ class Key:
 
 @dataclass
 class Panels:
-    """Frames with their pictures: of each frame its name, its RGB, and a row of pictures a task.
+    """Frames with their pictures: for each frame its name, its RGB, and one row of pictures per task.
 
     Args:
-        compared: for each task whose students are compared, a phrase that says with what.
+        comparisons: for each task whose students are compared, a phrase that names the networks.
     """
 
     keys: list[Key]
-    compared: list[str]
+    comparisons: list[str]
     frames: list[tuple[str, Picture, list[tuple[Key, list[Picture | None]]]]]
 
 
 def panels(groups: Sequence[Group], manifest: Manifest, count: int) -> Panels:
-    """Draw what the first run of each group says of a few validation frames.
+    """Draw the predictions of the first run of each group for a few validation frames.
 
     Raises:
         UserError: when a network or a frame cannot be read.
     """
     experiments = [group.first.experiment(manifest) for group in groups]
-    shown = Shown(experiments, count)
-    truths = shown.truths()
-    found = [shown.predictions(each) for each in experiments]
-    said = dict(zip(groups, found, strict=True))
-    measured = {group: each.measurement for group, each in zip(groups, experiments, strict=True)}
-    labels = [of for _, of in truths]
-    keys = [_key(task, limits(task, labels), labels, found) for task in shown.tasks]
+    comparison = ComparisonFrames(experiments, count)
+    truths = comparison.truths()
+    predictions = [comparison.predictions(experiment) for experiment in experiments]
+    predictions_of = dict(zip(groups, predictions, strict=True))
+    measurements = {group: experiment.measurement for group, experiment in zip(groups, experiments, strict=True)}
+    labels = [truth for _, truth in truths]
+    keys = [_key(task, limits(task, labels), labels, predictions) for task in comparison.tasks]
     paper = Paper.load()
-    pairs = {task.name: dict(compared(groups, task.name, paper)) for task in shown.tasks}
+    pairs = {task.name: dict(baseline_pairs(groups, task.name, paper)) for task in comparison.tasks}
     frames = []
     for number, (name, truth) in enumerate(truths):
-        of_frame = {group: labels[number] for group, labels in said.items()}
-        rows = [(key, _row(key, of_frame, truth, pairs[key.task.name], measured)) for key in keys]
+        frame_predictions = {group: labels[number] for group, labels in predictions_of.items()}
+        rows = [(key, _row(key, frame_predictions, truth, pairs[key.task.name], measurements)) for key in keys]
         rgb = truth["rgb"]
         frames.append((name, Picture(photo(rgb), _size(rgb), f"RGB of frame {name}", "RGB"), rows))
     phrases = [
         f"{task.name}: where {_listed(pairs[task.name])} {task.storage.difference}"
-        for task in shown.tasks
+        for task in comparison.tasks
         if pairs[task.name]
     ]
     return Panels(keys, phrases, frames)
 
 
-def compared(groups: Sequence[Group], task: str, paper: Paper) -> list[tuple[Group, Group]]:
-    """Students, the networks with pseudo-labels, each with its baseline: of the networks without any that have its
-    inputs and tasks and settings most like its own, the one that the paper compares it with, or else the one whose
-    budget is its own. A student without such a network is left out."""
+def baseline_pairs(groups: Sequence[Group], task: str, paper: Paper) -> list[tuple[Group, Group]]:
+    """Return each student (a network with pseudo-labels) with its baseline. That is, of the networks without
+    pseudo-labels that have the same inputs and tasks and the most similar settings, the one that the paper compares
+    with, or else the one with the same budget. A student without such a network is left out."""
     pairs = []
     of_task = [group for group in groups if task in group.result.tasks]
-    students, others = ([group for group in of_task if _is_student(group) == is_one] for is_one in (True, False))
+    students, baselines = ([group for group in of_task if _is_student(group) == is_one] for is_one in (True, False))
     for student in students:
         rivals = [
             other
-            for other in others
+            for other in baselines
             if {*other.result.inputs} == {*student.result.inputs} and {*other.result.tasks} == {*student.result.tasks}
         ]
         if rivals:
-            named = [other for one, other in paper.comparisons if one == student.result.experiment]
+            named = [other for student_name, other in paper.comparisons if student_name == student.result.experiment]
             pairs.append((student, max(rivals, key=lambda other: _likeness(student, other, named))))
     return pairs
 
@@ -108,32 +108,32 @@ def _is_student(group: Group) -> bool:
     return any(group.result.pseudo_labels.values())
 
 
-def _likeness(student: Group, other: Group, named: Sequence[str]) -> list[int]:
-    one, two = student.result, other.result
-    same = [one.budget == two.budget, one.normalise == two.normalise]
-    return [-len(differing(student.rows, other.rows)), two.experiment in named, *same]
+def _likeness(student: Group, other: Group, preferred: Sequence[str]) -> list[int]:
+    result, other_result = student.result, other.result
+    same = [result.budget == other_result.budget, result.normalise == other_result.normalise]
+    return [-len(differing_settings(student.rows, other.rows)), other_result.experiment in preferred, *same]
 
 
 def _row(
     key: Key,
-    said: Mapping[Group, Labels],
+    predictions: Mapping[Group, Labels],
     truth: Labels,
     pairs: Mapping[Group, Group],
-    measured: Mapping[Group, Measurement],
+    measurements: Mapping[Group, Measurement],
 ) -> list[Picture | None]:
-    """One task of one frame: the truth, None where there is none, and what each network with the task says."""
-    task, known = key.task, truth.get(key.task.name)
-    pictures: list[Picture | None] = [None if known is None else _picture(key, known, "truth")]
-    for group, labels in said.items():
+    """Return the pictures of one task of one frame: the truth, if there is one, and each network's prediction."""
+    task, target = key.task, truth.get(key.task.name)
+    pictures: list[Picture | None] = [None if target is None else _picture(key, target, "truth")]
+    for group, labels in predictions.items():
         if task.name not in labels:
             continue
         label, baseline, outlines = labels[task.name], pairs.get(group), ""
-        if baseline and (other := said[baseline][task.name]).shape == label.shape:
-            outlines = outline(task.storage.differ(label, other))
+        if baseline and (baseline_label := predictions[baseline][task.name]).shape == label.shape:
+            outlines = outline(task.storage.differ(label, baseline_label))
         detail = ""
-        if known is not None and known.shape == label.shape:
-            compared = measured[group].restrict(task, torch.from_numpy(label), torch.from_numpy(known))
-            detail = task.storage.score(*(of.numpy() for of in compared))
+        if target is not None and target.shape == label.shape:
+            restricted = measurements[group].restrict(task, torch.from_numpy(label), torch.from_numpy(target))
+            detail = task.storage.score(*(array.numpy() for array in restricted))
         if task.name in group.result.inputs:
             detail = "an input"
         pictures.append(_picture(key, label, group.name, detail=detail, number=group.number, outline=outlines))
@@ -145,11 +145,11 @@ def _picture(key: Key, label: np.ndarray, name: str, **options: Any) -> Picture:
     return Picture(drawing(key.task, label, key.limits), _size(label), alt, name, **options)
 
 
-def _key(task: Task, scale: Limits, truths: list[Labels], said: list[list[Labels]]) -> Key:
+def _key(task: Task, scale: Limits, truths: list[Labels], predictions: list[list[Labels]]) -> Key:
     if scale:
         axis = Axis(*scale, 0, 100)
         return Key(task, scale, ramp=ramp(task, scale), ticks=[(axis(value), text) for value, text in axis.ticks(4)])
-    labels = [of[task.name] for frames in [truths, *said] for of in frames if task.name in of]
+    labels = [frame[task.name] for frames in [truths, *predictions] for frame in frames if task.name in frame]
     legend = task.storage.legend()
     return Key(task, classes=class_key(task, labels), legend="" if legend is None else drawing(task, legend, None))
 

@@ -1,4 +1,4 @@
-"""Where a report's figures come from: data, versions, hardware, and what to type to get them again."""
+"""The provenance of a report's figures: data, versions, hardware, and the commands that reproduce them."""
 
 import json
 import shlex
@@ -11,11 +11,11 @@ from analysis.report.collect import Group, Part, Run
 
 @dataclass(frozen=True)
 class Source:
-    """A run, and what it was made from.
+    """A run, and what it was made from: configuration, command, data.
 
     Args:
-        command: None where the run is older than the commands that note it.
-        config: the resolved configuration, as it stands in the run's folder.
+        command: None for runs older than the recording of commands.
+        config: the text of the resolved configuration in the run's folder.
     """
 
     group: Group
@@ -26,30 +26,30 @@ class Source:
 
 
 def sources(part: Part) -> list[Source]:
-    """Every run of a part."""
+    """Return the sources of every run of a part."""
     return [_source(group, run) for group in part.groups for run in group.runs]
 
 
 def environments(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """Versions and hardware: of each its values in the runs, one as a rule."""
+    """Return each version and piece of hardware with its values in the runs, usually one."""
     names = dict.fromkeys(name for run in runs for name in run.result.environment)
-    found = []
+    values_by_name = []
     for name in names:
         values = [run.result.environment.get(name) for run in runs]
-        found.append((name, list(dict.fromkeys("none" if value is None else str(value) for value in values))))
-    return found
+        values_by_name.append((name, list(dict.fromkeys("none" if value is None else str(value) for value in values))))
+    return values_by_name
 
 
 def data_facts(part: Part) -> list[tuple[str, str]]:
-    """What is known of a part's data set."""
+    """Return the facts on a part's data set as names and values."""
     manifest = part.manifest
     if manifest is None:
         return []
     size = "×".join(map(str, manifest.size)) if manifest.size else "own sizes"
     splits = ", ".join(f"{split} {manifest.samples(split)}" for split in manifest.splits)
-    made = {key: value for key, value in manifest.source.items() if isinstance(value, str | int | float | bool)}
+    options = {key: value for key, value in manifest.source.items() if isinstance(value, str | int | float | bool)}
     facts = [("folder", str(manifest.folder)), ("frames", splits), ("size", size)]
-    facts += [(f"prepared with {key}", str(value)) for key, value in made.items()]
+    facts += [(f"prepared with {key}", str(value)) for key, value in options.items()]
     return [*facts, ("manifest sha256", manifest.sha256)]
 
 
@@ -74,5 +74,8 @@ def _origin(group: Group) -> str:
 
 def _words(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {of if isinstance(of, str) else json.dumps(of)}" for key, of in value.items()) or "all"
+        return (
+            ", ".join(f"{key} {part if isinstance(part, str) else json.dumps(part)}" for key, part in value.items())
+            or "all"
+        )
     return str(value)

@@ -1,4 +1,4 @@
-"""The little that all charts of a report share: a canvas of SVG that takes its colours from the page, axes, ticks.
+"""The common parts of a report's charts: an SVG canvas that takes its colours from the page, axes, ticks.
 
 An inline SVG costs a few kilobytes, follows the page's light or dark colours through CSS classes, stays sharp in print,
 and needs no script: a ``<title>`` in a mark is its tooltip. All text goes through ``markupsafe.Markup``, which
@@ -13,16 +13,16 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 WIDTH = 360
-"""Of a chart, in its own units: about the pixels of a phone, so that text is readable there without zooming."""
+"""Width of a chart in its own units: about the pixels of a phone, so that text is readable there without zooming."""
 CHARACTER = 7.6
-"""Width of a character of a chart's bold text, rather too much than too little."""
+"""Upper estimate of the width of a character of a chart's bold text."""
 
 
 class Canvas:
-    """An SVG drawing in the making.
+    """An SVG drawing, built element by element.
 
     Args:
-        title, description: what a reader who cannot see it is told.
+        title, description: the text for screen readers.
     """
 
     def __init__(self, width: float, height: float, title: str, description: str) -> None:
@@ -33,7 +33,7 @@ class Canvas:
         ]
 
     def add(self, template: str, *values: object) -> None:
-        """Append an element; ``{}`` are values, escaped."""
+        """Append an element; the values that replace ``{}`` are escaped."""
         self.parts.append(Markup(template).format(*values))
 
     def text(self, x: float, y: float, text: str, kind: str = "tick", anchor: str = "start") -> None:
@@ -43,13 +43,15 @@ class Canvas:
         self.add('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>', x1, y1, x2, y2, kind)
 
     def path(self, points: Iterable[tuple[float, float]], kind: str, tooltip: str = "") -> None:
-        """A line through points; where a coordinate is not finite it is interrupted."""
-        steps, drawn = [], False
+        """Append a line through points, interrupted where a coordinate is not finite."""
+        steps, connected = [], False
         for x, y in points:
             finite = math.isfinite(x) and math.isfinite(y)
             if finite:
-                steps.append(f"L{x:.1f} {y:.1f}" if drawn else f"M{x:.1f} {y:.1f}h0")  # a point alone is seen too
-            drawn = finite
+                steps.append(
+                    f"L{x:.1f} {y:.1f}" if connected else f"M{x:.1f} {y:.1f}h0"
+                )  # makes a single point visible
+            connected = finite
         title = Markup("<title>{}</title>").format(tooltip) if tooltip else ""
         self.add('<path d="{}" class="{}">{}</path>', "".join(steps), kind, title)
 
@@ -59,7 +61,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Axis:
-    """Values ``low`` to ``high`` along ``start`` to ``stop`` of a canvas."""
+    """A mapping from the values ``low`` to ``high`` to the positions ``start`` to ``stop`` of a canvas."""
 
     low: float
     high: float
@@ -68,26 +70,26 @@ class Axis:
     logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        low, high, at = (
+        low, high, position = (
             (math.log(v) for v in (self.low, self.high, value)) if self.logarithmic else (self.low, self.high, value)
         )
-        return self.start + (at - low) / (high - low) * (self.stop - self.start)
+        return self.start + (position - low) / (high - low) * (self.stop - self.start)
 
     def ticks(self, most: int = 5) -> list[tuple[float, str]]:
-        """Round values within the axis, and their texts, all with as many decimals."""
+        """Return round values within the axis and their texts, all with the same number of decimals."""
         if self.logarithmic:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
             values = [value for value in values if self.low <= value <= self.high]
             return [(value, f"{value:g}") for value in values[:: math.ceil(len(values) / (most + 1))]]
-        found = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        candidates = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
         slack = 1e-9 * (self.high - self.low)
-        values = [float(value) for value in found if self.low - slack <= value <= self.high + slack]
+        values = [float(value) for value in candidates if self.low - slack <= value <= self.high + slack]
         return list(zip(values, decimals(values), strict=True))
 
 
 def decimals(values: Sequence[float]) -> list[str]:
-    """Numbers as texts with the decimals that the most exact one of them needs, and ``k`` for thousands."""
+    """Format numbers with the decimals that the most precise one needs, and ``k`` for thousands."""
     if values and max(map(abs, values)) >= 10_000 and all(value % 500 == 0 for value in values):
         return [f"{text}k" if text != "0" else text for text in decimals([value / 1000 for value in values])]
     digits = next((n for n in range(6) if all(abs(v - round(v, n)) < 1e-9 * max(1, abs(v)) for v in values)), 6)
@@ -95,12 +97,12 @@ def decimals(values: Sequence[float]) -> list[str]:
 
 
 def percent(value: float | None, digits: int = 0) -> str:
-    """0.123 → ``12 %``; a dash for what is not known."""
+    """Format 0.123 as ``12 %``, and None or NaN as a dash."""
     return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def span(values: Iterable[float]) -> tuple[float, float] | None:
-    """Smallest and largest finite value, a little apart where they are one; None where there are none."""
+    """Return the smallest and largest finite value, widened if they are equal; None if there are none."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None
@@ -110,13 +112,13 @@ def span(values: Iterable[float]) -> tuple[float, float] | None:
     return low, high
 
 
-def apart(wanted: Sequence[float], distance: float, low: float, high: float) -> list[float]:
-    """Places near the wanted ones, in their order, that are ``distance`` apart and between ``low`` and ``high``."""
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    places = [0.0] * len(wanted)
+def spread_apart(targets: Sequence[float], distance: float, low: float, high: float) -> list[float]:
+    """Return positions near the targets, in their order, ``distance`` apart and between ``low`` and ``high``."""
+    order = sorted(range(len(targets)), key=lambda i: targets[i])
+    places = [0.0] * len(targets)
     floor = low
     for i in order:
-        places[i] = floor = max(wanted[i], floor)
+        places[i] = floor = max(targets[i], floor)
         floor += distance
     ceiling = high
     for i in reversed(order):

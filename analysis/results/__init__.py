@@ -1,1 +1,1 @@
-"""Results of runs beside the paper's: rows, means over seeds, and differences with their intervals."""
+"""Results of runs beside the paper's: tables of means over seeds, and differences with their intervals."""

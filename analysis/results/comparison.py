@@ -1,84 +1,97 @@
-"""Differences between the rows of a table, seed by seed: is one network better than another, or is that chance?
+"""Differences between the rows of a table, seed by seed, and whether they are significant.
 
-Two networks of one seed saw the same frames, so their difference is taken within a seed before it is averaged
-(:mod:`analysis.results.interval`). With few seeds most differences are undetermined, and that is then what can be said.
-All verdicts of a table are given together (Holm), and only on each task's headline metric, since every further question
-makes the others harder to answer.
+Two networks of one seed see the same frames, so their difference is taken within a seed before it is averaged
+(:mod:`analysis.results.interval`). With few seeds most differences are undetermined, and are reported as such. All
+verdicts of a table are tested together (Holm), and only on each task's headline metric, since every further test costs
+the others power.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
-from analysis.results.groups import Group, differing, grouped, same_frames, tasks_of, varying
+from analysis.results.groups import Group, differing_settings, group_results, same_frames, tasks_of, varying_settings
 from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed, title_of
-from analysis.results.interval import FIXED, LEVEL, POWER, Interval, holm, needed, p_either, paired
+from analysis.results.interval import (
+    FIXED_SEEDS_NOTE,
+    LEVEL,
+    POWER,
+    Interval,
+    holm,
+    p_two_sided,
+    paired_interval,
+    values_needed,
+)
 from analysis.results.paper import Paper
 from analysis.results.table import Results
 from trainer.option import is_in
 from trainer.runs.result import Result
-from trainer.setting import word
+from trainer.setting import format_value
 
-_SEEDS = 50
-"""More than these nobody will run: a difference that takes as many is called undetermined, and no more is said."""
-_ALIKE = ("backbone", "pretrained", "size", "crop", "split", "checkpoint", "val", "val_seed", "evaluate", "manifest")
-"""Settings that no comparison goes across."""
+_MAX_SEEDS = 50
+"""Maximum number of seeds to suggest, since nobody will run more."""
+_EQUAL = ("backbone", "pretrained", "size", "crop", "split", "checkpoint", "val", "val_seed", "evaluate", "manifest")
+"""Settings that must be equal in all comparisons."""
 _TITLES = ("comparison", "metric", "difference", f"{LEVEL:.0%} interval", "seeds", "p (Holm)", "paper", "verdict")
 
 
 def compare(results: Sequence[Result], paper: Paper) -> Results:
-    """A row for each pair of ``paper.comparisons`` whose settings are the same, or else as much so as there are, and
-    each metric that both have of an output that neither saw as an input. Where settings differ, the row says so."""
-    groups = grouped(results, paper)
-    alike = list(_pairs(groups, paper.comparisons))
-    pairs = [pair for pair in alike if same_frames(*pair)]
-    settings = varying(groups)
+    """Compare the pairs of ``paper.comparisons`` in each common metric of an output that is an input of neither.
+
+    Rows with equal settings are paired, or else those with the fewest different ones, which the table then shows."""
+    groups = group_results(results, paper)
+    candidates = list(_pairs(groups, paper.comparisons))
+    pairs = [pair for pair in candidates if same_frames(*pair)]
+    settings = varying_settings(groups)
     several = len({group.dataset for group in groups}) > 1
     tasks = tasks_of(results)
-    found = {
-        (one, other, task, metric): paired(ones, others)
-        for one, other in pairs
-        for task, metric in _metrics(one, other, tasks)
-        if (ones := one.values(task, metric)).keys() & (others := other.values(task, metric)).keys()
+    differences = {
+        (network, reference, task, metric): paired_interval(values, reference_values)
+        for network, reference in pairs
+        for task, metric in _metrics(network, reference, tasks)
+        if (values := network.values(task, metric)).keys() & (reference_values := reference.values(task, metric)).keys()
     }
-    tested = [place for place, each in found.items() if place[-1] in JUDGED and each.count > 1]
-    sure = dict(zip(tested, holm([p_either(found[place]) for place in tested]), strict=True))
+    tested = [key for key, difference in differences.items() if key[-1] in JUDGED and difference.count > 1]
+    p_values = dict(zip(tested, holm([p_two_sided(differences[key]) for key in tested]), strict=True))
     rows = []
-    for (one, other, task, metric), each in found.items():
-        row = [one.dataset] * several + [f"{one.experiment} − {other.experiment}"]
-        row += [_settings(one, other, key) for key in settings]
-        row += [title_of(task, metric, tasks), *_spelt(each, metric), str(each.count)]
-        p = sure.get((one, other, task, metric))
+    for (network, reference, task, metric), difference in differences.items():
+        row = [network.dataset] * several + [f"{network.experiment} − {reference.experiment}"]
+        row += [_settings(network, reference, key) for key in settings]
+        row += [title_of(task, metric, tasks), *_interval_cells(difference, metric), str(difference.count)]
+        p = p_values.get((network, reference, task, metric))
         smaller = metric in SMALLER_IS_BETTER
-        said = verdict(each, smaller_is_better=smaller, p=p, tests=len(tested)) if metric in JUDGED else "–"
-        rows.append([*row, "–" if p is None else f"{p:.2g}", _printed(one, other, task, metric, paper), said])
-    first, *rest = _TITLES
+        answer = verdict(difference, smaller_is_better=smaller, p=p, tests=len(tested)) if metric in JUDGED else "–"
+        row += ["–" if p is None else f"{p:.2g}", _paper_difference(network, reference, task, metric, paper), answer]
+        rows.append(row)
+    first_title, *other_titles = _TITLES
     return Results(
-        ["data"] * several + [first, *settings, *rest], rows, [*(_notes(len(tested)) if rows else []), *_apart(alike)]
+        ["data"] * several + [first_title, *settings, *other_titles],
+        rows,
+        [*(_notes(len(tested)) if rows else []), *_incomparable_notes(candidates)],
     )
 
 
-def verdict(found: Interval, *, smaller_is_better: bool, p: float | None = None, tests: int = 1) -> str:
-    """A difference in plain words.
+def verdict(difference: Interval, *, smaller_is_better: bool, p: float | None = None, tests: int = 1) -> str:
+    """Return the verdict on a difference in words.
 
     Args:
-        p: adjusted for all that is tested together; None where this is tested alone.
-        tests: how many these are.
+        p: adjusted for all differences that are tested together; None if this one is tested alone.
+        tests: number of differences tested together.
     """
-    if found.count == 1:
+    if difference.count == 1:
         return "undetermined: one seed"
-    if (p_either(found) if p is None else p) <= 1 - LEVEL:
-        return "better" if (found.mean > 0) != smaller_is_better else "worse"
-    seeds = needed(found, tests, most=_SEEDS)
+    if (p_two_sided(difference) if p is None else p) <= 1 - LEVEL:
+        return "better" if (difference.mean > 0) != smaller_is_better else "worse"
+    seeds = values_needed(difference, tests, most=_MAX_SEEDS)
     return f"undetermined: {seeds} seeds would tell" if seeds else "undetermined"
 
 
-def _apart(pairs: Iterable[tuple[Group, Group]]) -> list[str]:
-    """The pairs that are not compared, since what they were measured on differs."""
+def _incomparable_notes(pairs: Iterable[tuple[Group, Group]]) -> list[str]:
+    """Return notes on the pairs that are not compared, since they were measured on different frames."""
     return [
-        f"{one.experiment} − {other.experiment}: not compared, for they were measured on different frames "
-        f"({one.first.validation_frames} and {other.first.validation_frames})"
-        for one, other in pairs
-        if not same_frames(one, other)
+        f"{network.experiment} − {reference.experiment}: not compared, since they were measured on different frames "
+        f"({network.first.validation_frames} and {reference.first.validation_frames})"
+        for network, reference in pairs
+        if not same_frames(network, reference)
     ]
 
 
@@ -89,49 +102,55 @@ def _notes(tests: int) -> list[str]:
         f"verdicts: Holm's method over the {tests} differences in headline metrics, all right together with "
         f"{LEVEL:.0%} confidence; intervals: {LEVEL:.0%} each; N seeds would tell: in {POWER:.0%} of studies, were "
         "mean and deviation these",
-        FIXED,
+        FIXED_SEEDS_NOTE,
     ]
 
 
 def _pairs(groups: Iterable[Group], comparisons: Iterable[tuple[str, str]]) -> Iterator[tuple[Group, Group]]:
-    """Groups to compare: of one network and data, measured alike; and of these those that differ in the fewest other
-    settings, none as a rule."""
+    """Yield the pairs of groups to compare: of one data set, with equal fixed settings, and among these the pairs that
+    differ in the fewest other settings, usually none."""
     by_name: dict[tuple[str, str], list[Group]] = {}
     for group in groups:
         by_name.setdefault((group.dataset, group.experiment), []).append(group)
     for dataset in dict.fromkeys(dataset for dataset, _ in by_name):
-        for one, other in comparisons:
-            found = [
-                (left, right)
-                for left in by_name.get((dataset, one), ())
-                for right in by_name.get((dataset, other), ())
-                if not any(is_in(key, _ALIKE) for key in differing(left, right))
+        for network_name, reference_name in comparisons:
+            candidates = [
+                (network, reference)
+                for network in by_name.get((dataset, network_name), ())
+                for reference in by_name.get((dataset, reference_name), ())
+                if not any(is_in(key, _EQUAL) for key in differing_settings(network, reference))
             ]
-            least = min((len(differing(*pair)) for pair in found), default=0)
-            yield from [pair for pair in found if len(differing(*pair)) == least]
+            fewest = min((len(differing_settings(*pair)) for pair in candidates), default=0)
+            yield from [pair for pair in candidates if len(differing_settings(*pair)) == fewest]
 
 
-def _settings(one: Group, other: Group, key: str) -> str:
-    """A setting of both, or that of each."""
-    return " / ".join(dict.fromkeys(word(of.setting.get(key)) for of in (one, other)))
+def _settings(network: Group, reference: Group, key: str) -> str:
+    """Return a setting of both groups, or the two values if they differ."""
+    return " / ".join(dict.fromkeys(format_value(group.setting.get(key)) for group in (network, reference)))
 
 
-def _metrics(one: Group, other: Group, tasks: Iterable[str]) -> list[tuple[str, str]]:
-    seen = {*one.first.inputs, *other.first.inputs}
-    both = [task for task in tasks if task not in seen and all(task in of.first.metrics for of in (one, other))]
-    return [(task, metric) for task in both for metric in HEADLINES if metric in one.first.metrics[task]]
+def _metrics(network: Group, reference: Group, tasks: Iterable[str]) -> list[tuple[str, str]]:
+    inputs = {*network.first.inputs, *reference.first.inputs}
+    common = [
+        task
+        for task in tasks
+        if task not in inputs and all(task in group.first.metrics for group in (network, reference))
+    ]
+    return [(task, metric) for task in common for metric in HEADLINES if metric in network.first.metrics[task]]
 
 
-def _spelt(found: Interval, metric: str) -> tuple[str, str]:
-    """The mean, and the interval."""
+def _interval_cells(difference: Interval, metric: str) -> tuple[str, str]:
+    """Return the mean and the interval as text."""
     _, factor, digits = HEADLINES[metric]
-    mean, low, high = (signed(factor * value, digits) for value in (found.mean, found.low, found.high))
-    return mean, f"{low} … {high}" if found.count > 1 else "–"
+    mean, low, high = (signed(factor * value, digits) for value in (difference.mean, difference.low, difference.high))
+    return mean, f"{low} … {high}" if difference.count > 1 else "–"
 
 
-def _printed(one: Group, other: Group, task: str, metric: str, paper: Paper) -> str:
-    """The difference of the paper's figures, with their digits."""
-    left, right = (paper.figure(of.dataset, of.experiment, task, metric) for of in (one, other))
-    if not left or not right or paper.why_not_comparable(one.dataset, task, metric):
+def _paper_difference(network: Group, reference: Group, task: str, metric: str, paper: Paper) -> str:
+    """Return the difference of the paper's figures, with their digits."""
+    figure, reference_figure = (
+        paper.figure(group.dataset, group.experiment, task, metric) for group in (network, reference)
+    )
+    if not figure or not reference_figure or paper.why_not_comparable(network.dataset, task, metric):
         return "–"
-    return f"{Decimal(left) - Decimal(right):+}".replace("-", "−")
+    return f"{Decimal(figure) - Decimal(reference_figure):+}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""Finished runs, read from where they lie, and put together where they differ in nothing but their seeds."""
+"""Finished runs, read from their folders and grouped with those that differ only in their seeds."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,38 +10,38 @@ from analysis.results.paper import Paper
 from shards.errors import UserError
 from trainer.option import is_in
 from trainer.runs.result import NAME, Result
-from trainer.setting import OF_THE_ROW, options_of, same, setting
+from trainer.setting import ROW_SETTINGS, options_of, same, setting
 
 
-@dataclass(eq=False)  # told apart by which it is
+@dataclass(eq=False)  # groups are compared by identity
 class Group:
-    """The runs of one experiment under one setting, which differ in their seeds.
+    """The runs of one experiment with one setting, which differ only in their seeds.
 
     Args:
-        setting: what they have in common.
-        results: of each seed one.
-        again: seeds that were run several times, of which the first run counts.
+        setting: their common setting.
+        results: one result per seed.
+        repeated_seeds: seeds that were run again; only the first run counts.
     """
 
     dataset: str
     experiment: str
     setting: dict[str, Any]
     results: list[Result] = field(default_factory=list)
-    again: list[int] = field(default_factory=list)
+    repeated_seeds: list[int] = field(default_factory=list)
 
     @property
     def first(self) -> Result:
-        """What they have in common is true of any."""
+        """The first result, to read what all have in common."""
         return self.results[0]
 
     def values(self, task: str, metric: str) -> dict[int, float]:
-        """A metric by seed, where it is known."""
-        every = {result.seed: result.metric(task, metric) for result in self.results}
-        return {seed: value for seed, value in every.items() if value is not None}
+        """Return a metric by seed, for the seeds that have it."""
+        by_seed = {result.seed: result.metric(task, metric) for result in self.results}
+        return {seed: value for seed, value in by_seed.items() if value is not None}
 
 
 def collect(paths: Sequence[str | Path]) -> list[Result]:
-    """The results under the given runs, experiments or whole folders of runs, in the order of their paths.
+    """Read the results under the given runs, experiments or folders of runs, in the order of their paths.
 
     Raises:
         UserError: when a path holds no ``result.json``.
@@ -50,22 +50,22 @@ def collect(paths: Sequence[str | Path]) -> list[Result]:
 
 
 def result_files(paths: Sequence[str | Path]) -> list[Path]:
-    """The files that :func:`collect` reads; a run that two paths lead to counts once.
+    """Return the files that :func:`collect` reads; a run under two of the paths counts once.
 
     Raises:
         UserError: when a path holds none.
     """
     files: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = [path] if path.name == NAME else sorted(path.rglob(NAME))
-        if not found:
+        result_paths = [path] if path.name == NAME else sorted(path.rglob(NAME))
+        if not result_paths:
             raise UserError(f"holds no {NAME}", file=path, hint="run the experiment: `tutelage run CONFIG`")
-        files |= dict.fromkeys(file.resolve() for file in found)
+        files |= dict.fromkeys(file.resolve() for file in result_paths)
     return list(files)
 
 
 def read_result(file: Path) -> Result:
-    """What a run left, with the options that decided it.
+    """Read the result of a run, with the options that decided it.
 
     Raises:
         UserError: when it is damaged.
@@ -73,67 +73,71 @@ def read_result(file: Path) -> Result:
     return replace(Result.read(file), options=options_of(file.parent))
 
 
-def grouped(results: Iterable[Result], paper: Paper) -> list[Group]:
-    """Runs by data set, experiment and setting; experiments that the paper has come first, in its order."""
+def group_results(results: Iterable[Result], paper: Paper) -> list[Group]:
+    """Group runs by data set, experiment and setting; experiments of the paper come first, in its order."""
     groups: dict[tuple[str, ...], Group] = {}
     for result in results:
-        dataset, experiment, common = result.dataset, result.experiment, setting(result)
-        key = dataset, experiment, json.dumps(common, sort_keys=True)
-        group = groups.setdefault(key, Group(dataset, experiment, common))
+        dataset, experiment, settings = result.dataset, result.experiment, setting(result)
+        key = dataset, experiment, json.dumps(settings, sort_keys=True)
+        group = groups.setdefault(key, Group(dataset, experiment, settings))
         if any(result.seed == other.seed for other in group.results):
-            group.again.append(result.seed)  # one and the same, which would make a deviation look small
+            group.repeated_seeds.append(result.seed)  # a repeated value would make the deviation too small
         else:
             group.results.append(result)
     datasets = list(dict.fromkeys(group.dataset for group in groups.values()))
 
-    def place(group: Group) -> tuple[int, int]:
+    def sort_key(group: Group) -> tuple[int, int]:
         rows = paper.rows(group.dataset)
         return datasets.index(group.dataset), rows.index(group.experiment) if group.experiment in rows else len(rows)
 
-    return sorted(groups.values(), key=place)
+    return sorted(groups.values(), key=sort_key)
 
 
-def varying(groups: Sequence[Group]) -> list[str]:
-    """The settings in which groups of one data set differ; those that make them other experiments, of one name."""
+def varying_settings(groups: Sequence[Group]) -> list[str]:
+    """Return the settings in which groups of one data set differ; those that rows are meant to differ in are compared
+    only between groups of one experiment."""
     keys = dict.fromkeys(key for group in groups for key in group.setting)
-    return [key for key in keys if any(len(of) > 1 for of in _values(groups, key).values())]
+    return [key for key in keys if any(len(values) > 1 for values in _values(groups, key).values())]
 
 
 def _values(groups: Sequence[Group], key: str) -> dict[tuple[str, ...], set[str]]:
-    """The values of a setting by what ought to agree in it."""
+    """Return the values of a setting by the groups that should agree in it: those of a data set, or of a row."""
     values: dict[tuple[str, ...], set[str]] = {}
     for group in groups:
-        peers = (group.dataset, group.experiment) if is_in(key, OF_THE_ROW) else (group.dataset,)
+        peers = (group.dataset, group.experiment) if is_in(key, ROW_SETTINGS) else (group.dataset,)
         values.setdefault(peers, set()).add(json.dumps(group.setting.get(key), sort_keys=True))
     return values
 
 
-def differing(one: Group, other: Group) -> list[str]:
-    """Settings in which two rows differ though the rows' names do not say so. Networks that were trained for as many
-    epochs differ in their steps by the number of their frames alone."""
-    keys = dict.fromkeys([*one.setting, *other.setting])
-    differing = [key for key in keys if not same(one.setting.get(key), other.setting.get(key))]
-    found = [key for key in differing if not is_in(key, OF_THE_ROW)]
-    by_epochs = one.setting["epochs"] is not None and "epochs" not in found
-    return [key for key in found if key != "steps" or not by_epochs]
+def differing_settings(group: Group, reference: Group) -> list[str]:
+    """Return the settings in which two rows differ, apart from those that rows are meant to differ in. Steps are
+    ignored if the epochs are equal, since they then follow from the number of frames."""
+    keys = dict.fromkeys([*group.setting, *reference.setting])
+    differing = [key for key in keys if not same(group.setting.get(key), reference.setting.get(key))]
+    unexpected = [key for key in differing if not is_in(key, ROW_SETTINGS)]
+    by_epochs = group.setting["epochs"] is not None and "epochs" not in unexpected
+    return [key for key in unexpected if key != "steps" or not by_epochs]
 
 
-def same_frames(one: Group, other: Group) -> bool:
-    """Whether two rows were measured on the same frames: a network that sees depth is measured on those that carry
-    it. Results of before they noted their frames tell by the labelled pixels of the tasks that both have."""
-    theirs = {result.seed: result for result in other.results}
-    pairs = [(result, theirs[result.seed]) for result in one.results if result.seed in theirs]
-    return all(_same_frames(*pair) for pair in pairs or [(one.first, other.first)])
+def same_frames(group: Group, reference: Group) -> bool:
+    """Whether two rows were measured on the same frames: a network that sees depth is measured on frames that carry
+    it. Older results, which do not record their frames, are compared by the labelled pixels of common tasks."""
+    references = {result.seed: result for result in reference.results}
+    pairs = [(result, references[result.seed]) for result in group.results if result.seed in references]
+    return all(_same_frames(*pair) for pair in pairs or [(group.first, reference.first)])
 
 
-def _same_frames(one: Result, other: Result) -> bool:
-    if one.validation_set and other.validation_set:
-        return one.validation_set == other.validation_set
-    pixels = [{name: of["pixels"] for name, of in result.metrics.items() if "pixels" in of} for result in (one, other)]
+def _same_frames(first: Result, second: Result) -> bool:
+    if first.validation_set and second.validation_set:
+        return first.validation_set == second.validation_set
+    pixels = [
+        {name: metrics["pixels"] for name, metrics in result.metrics.items() if "pixels" in metrics}
+        for result in (first, second)
+    ]
     return all(pixels[0][task] == pixels[1][task] for task in pixels[0].keys() & pixels[1].keys())
 
 
 def tasks_of(results: Sequence[Result]) -> list[str]:
-    """All tasks, in the paper's order."""
+    """Return all tasks, in the paper's order."""
     names = dict.fromkeys(task for result in results for task in result.tasks)
     return sorted(names, key=lambda name: (name != "semseg", name != "depth"))

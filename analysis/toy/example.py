@@ -1,12 +1,12 @@
-"""The paper's toy example: one function is known at many points, a second one at few.
+"""The paper's toy example: one function has labels at many points, a second one at few.
 
 A network learns f2(z) from 160 points: alone; together with f1(z); or as the student of a teacher h(z, f1(z)), which is
 trained on both functions and labels the 480 points where only f1 is known. (Erkent, "Multi-Task Learning for Robot
 Perception with Imbalanced Data", section "Toy Example", Table 2 and Figure 3.) The student is single-task in the
-paper's text, and "MTL T-S" in its table and figure: here there are both. Either keeps the true f2 where that is known,
-as the paper's section "Method" has it.
+paper's text, and "MTL T-S" in its table and figure: both are trained here. Either keeps the true f2 where that is
+known, as in the paper's section "Method".
 
-All seeds train at once: their networks are stacked along a first dimension, and none sees another's numbers.
+All seeds train at once: their networks are stacked along a first dimension and are independent of each other.
 """
 
 import math
@@ -31,38 +31,38 @@ from analysis.toy.functions import (
 )
 
 POINTS, LABELLED, FRESH = 640, 160, 1000
-"""Points of f1, how many of them are points of f2 too, and further points to measure on."""
+"""Number of points with f1, of those among them with f2, and of further points to measure on."""
 HIDDEN, WIDTH = 4, 128
 BATCH, RATE = 32, 1e-3
 STEPS, EPOCHS = "equal steps", "equal epochs"
 BUDGETS = (STEPS, EPOCHS)
-"""Networks that see all 640 points make as many steps as the others, or as many passes over those, hence four times the
+"""Networks that see all 640 points train for the same steps as the others, or for the same epochs, hence four times the
 steps."""
 
 
-def lengths(protocol: Protocol) -> dict[str, dict[str, int]]:
-    """Steps of every network by budget; ``LONGER`` is the multi-task network, trained as long as the student is under
-    equal epochs."""
+def steps_by_budget(protocol: Protocol) -> dict[str, dict[str, int]]:
+    """Return the training steps of every network by budget; ``LONGER`` is the multi-task network, trained as long as
+    the student under equal epochs."""
     few, many = (protocol.epochs * points // BATCH for points in (LABELLED, POINTS))
-    of_few, of_all = {STEPS: few, EPOCHS: few}, {STEPS: few, EPOCHS: many}
+    with_few, with_all = {STEPS: few, EPOCHS: few}, {STEPS: few, EPOCHS: many}
     sees_all = (CONTROL, STUDENT, STUDENT_SINGLE)
-    found = {network: of_all if network in sees_all else of_few for network in NETWORKS}
-    return found | {LONGER: {EPOCHS: many}}
+    steps = {network: with_all if network in sees_all else with_few for network in NETWORKS}
+    return steps | {LONGER: {EPOCHS: many}}
 
 
-def steps_of(protocol: Protocol) -> int:
-    """Of all networks together; ``LONGER`` goes on where the multi-task network stops."""
-    found = {network: max(steps.values()) for network, steps in lengths(protocol).items()}
-    return sum(found.values()) - found[MULTI]
+def total_steps(protocol: Protocol) -> int:
+    """Return the steps of all networks together; ``LONGER`` continues from the multi-task network."""
+    by_network = {network: max(steps.values()) for network, steps in steps_by_budget(protocol).items()}
+    return sum(by_network.values()) - by_network[MULTI]
 
 
 @dataclass
-class Measured:
-    """One network of a protocol, for every seed.
+class NetworkErrors:
+    """The errors of one network of a protocol, for every seed.
 
     Args:
-        budget: of ``BUDGETS``.
-        steps: that it was trained for.
+        budget: one of ``BUDGETS``.
+        steps: its training steps.
         errors: mean squared error of f2 at points that no network has seen, by seed.
         curve: the first seed's f2 along the interval, ``(200,)``.
     """
@@ -76,19 +76,19 @@ class Measured:
 
 
 class Stack:
-    """Networks of ``HIDDEN`` layers of ``WIDTH`` rectified units, one a seed.
+    """Networks of ``HIDDEN`` layers of ``WIDTH`` rectified units, one per seed.
 
     Args:
-        generators: one a seed; first weights are drawn as ``torch.nn.Linear`` draws them.
+        generators: one per seed; initial weights are drawn as ``torch.nn.Linear`` draws them.
     """
 
     def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
         widths = [inputs, *[WIDTH] * HIDDEN, outputs]
         self.layers = []
         for rows, columns in pairwise(widths):
-            drawn = torch.stack([torch.rand(rows + 1, columns, generator=generator) for generator in generators])
-            both = (2 * drawn - 1) / math.sqrt(rows)
-            self.layers.append((both[:, 1:].clone().requires_grad_(), both[:, :1].clone().requires_grad_()))
+            samples = torch.stack([torch.rand(rows + 1, columns, generator=generator) for generator in generators])
+            uniform = (2 * samples - 1) / math.sqrt(rows)
+            self.layers.append((uniform[:, 1:].clone().requires_grad_(), uniform[:, :1].clone().requires_grad_()))
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(seeds, points, inputs)`` → ``(seeds, points, outputs)``."""
@@ -97,11 +97,11 @@ class Stack:
         return x
 
     def parameters(self) -> list[Tensor]:
-        return [each for layer in self.layers for each in layer]
+        return [tensor for layer in self.layers for tensor in layer]
 
 
 class Scale:
-    """Standardises values by those that a network is trained on, seed by seed."""
+    """Standardisation with the mean and deviation of the training values, separately for each seed."""
 
     def __init__(self, values: Tensor) -> None:
         self.mean = values.mean(1, keepdim=True)
@@ -115,12 +115,12 @@ class Scale:
 
 
 def train(stack: Stack, inputs: Tensor, targets: Tensor, generators: Sequence[torch.Generator]) -> Iterator[int]:
-    """Adam on the sum of each output's mean squared error, for as long as it is asked for the number of the next step.
+    """Train with Adam on the sum of the outputs' mean squared errors; yield the number of each step, without an end.
 
     Args:
         inputs: ``(seeds, points, inputs)``, standardised.
-        targets: ``(seeds, points, outputs)``, standardised; not a number where nothing is known.
-        generators: one a seed, for the order of the points.
+        targets: ``(seeds, points, outputs)``, standardised; NaN where there is no label.
+        generators: one per seed, for the order of the points.
     """
     optimizer = torch.optim.Adam(stack.parameters(), RATE, fused=True)
     step = 0
@@ -129,21 +129,21 @@ def train(stack: Stack, inputs: Tensor, targets: Tensor, generators: Sequence[to
         for rows in order.split(BATCH, 1):
             seed = torch.arange(len(rows))[:, None]
             truth = targets[seed, rows]
-            known = ~truth.isnan()
-            squares = (stack(inputs[seed, rows]) - truth.nan_to_num()).square() * known
+            has_label = ~truth.isnan()
+            squares = (stack(inputs[seed, rows]) - truth.nan_to_num()).square() * has_label
             optimizer.zero_grad()
-            (squares.sum(1) / known.sum(1).clamp(min=1)).sum().backward()
+            (squares.sum(1) / has_label.sum(1).clamp(min=1)).sum().backward()
             optimizer.step()
             step += 1
             yield step
 
 
 class Toy:
-    """A protocol's points, and the networks that learn from them.
+    """The points of a protocol, and the networks that learn from them.
 
     Args:
-        seeds: everything random follows from each; a seed's figures do not depend on which others there are.
-        report: called with the number of steps that were done since the last call, and the network that made them.
+        seeds: each determines all of its random numbers, so its errors do not depend on the other seeds.
+        report: called with the number of steps done since the last call, and the name of the network.
     """
 
     def __init__(
@@ -154,58 +154,58 @@ class Toy:
         report: Callable[[int, str], None] = lambda steps, network: None,
     ) -> None:
         self.pair, self.protocol, self.seeds, self.report = pair, protocol, list(seeds), report
-        draws = torch.stack([torch.rand(POINTS + FRESH, 1, generator=each) for each in self.generators("points")])
-        drawn = protocol.low + (protocol.high - protocol.low) * draws
-        self.z, self.fresh = drawn[:, :POINTS], drawn[:, POINTS:]
+        draws = torch.stack(
+            [torch.rand(POINTS + FRESH, 1, generator=generator) for generator in self.generators("points")]
+        )
+        points = protocol.low + (protocol.high - protocol.low) * draws
+        self.z, self.fresh = points[:, :POINTS], points[:, POINTS:]
         self.line = torch.linspace(protocol.low, protocol.high, 200)[None, :, None].expand(len(self.seeds), -1, -1)
         self.f1, self.f2 = pair.f1(self.z), pair.f2(self.z)
         self.scales = Scale(self.z), Scale(self.f1), Scale(self.f2[:, :LABELLED])
 
     def generators(self, purpose: str) -> list[torch.Generator]:
-        """A random stream for each seed that no other purpose shares."""
+        """Return a random stream for each seed, separate from those of other purposes."""
         number = ("points", *NETWORKS).index(purpose)
         return [torch.Generator().manual_seed((len(NETWORKS) + 1) * seed + number) for seed in self.seeds]
 
-    def run(self) -> list[Measured]:
+    def run(self) -> list[NetworkErrors]:
         """Train every network under every budget."""
-        few, rest = slice(0, LABELLED), slice(LABELLED, POINTS)
-        z, first, second = (
-            scale.apply(values) for scale, values in zip(self.scales, (self.z, self.f1, self.f2), strict=True)
-        )
-        seen, both = torch.cat([z, first], 2), torch.cat([first, second], 2)
-        unknown = torch.full_like(second[:, rest], math.nan)
-        _, single = self.fit([SINGLE], z[:, few], second[:, few])
-        _, multi = self.fit([MULTI, LONGER], z[:, few], both[:, few])
-        _, control = self.fit([CONTROL], z, torch.cat([first, torch.cat([second[:, few], unknown], 1)], 2))
-        teach, teacher = self.fit([TEACHER], seen[:, few], both[:, few])
+        labelled, unlabelled = slice(0, LABELLED), slice(LABELLED, POINTS)
+        z, f1, f2 = (scale.apply(values) for scale, values in zip(self.scales, (self.z, self.f1, self.f2), strict=True))
+        z_and_f1, f1_and_f2 = torch.cat([z, f1], 2), torch.cat([f1, f2], 2)
+        unknown = torch.full_like(f2[:, unlabelled], math.nan)
+        _, single = self.fit([SINGLE], z[:, labelled], f2[:, labelled])
+        _, multi = self.fit([MULTI, LONGER], z[:, labelled], f1_and_f2[:, labelled])
+        _, control = self.fit([CONTROL], z, torch.cat([f1, torch.cat([f2[:, labelled], unknown], 1)], 2))
+        teacher_network, teacher = self.fit([TEACHER], z_and_f1[:, labelled], f1_and_f2[:, labelled])
         with torch.no_grad():
-            pseudo = torch.cat([second[:, few], teach(seen[:, rest])[..., -1:]], 1)
-        _, student = self.fit([STUDENT], z, torch.cat([first, pseudo], 2))
-        _, alone = self.fit([STUDENT_SINGLE], z, pseudo)
-        found = [*single, *multi, *control, *teacher, *student, *alone]
-        return sorted(found, key=lambda each: (BUDGETS.index(each.budget), NETWORKS.index(each.network)))
+            pseudo = torch.cat([f2[:, labelled], teacher_network(z_and_f1[:, unlabelled])[..., -1:]], 1)
+        _, student = self.fit([STUDENT], z, torch.cat([f1, pseudo], 2))
+        _, student_single = self.fit([STUDENT_SINGLE], z, pseudo)
+        results = [*single, *multi, *control, *teacher, *student, *student_single]
+        return sorted(results, key=lambda result: (BUDGETS.index(result.budget), NETWORKS.index(result.network)))
 
-    def fit(self, networks: Sequence[str], inputs: Tensor, targets: Tensor) -> tuple[Stack, list[Measured]]:
-        """Train a network, and measure it where each budget ends.
+    def fit(self, networks: Sequence[str], inputs: Tensor, targets: Tensor) -> tuple[Stack, list[NetworkErrors]]:
+        """Train a network, and measure it at the end of each budget.
 
         Args:
-            networks: its name, and under what name it goes on. The rate is constant, so what is trained for longer is
-                what was trained for less, on its way.
+            networks: its name, and its name when trained for longer. The learning rate is constant, so the longer
+                training simply continues the shorter one.
         """
         generators = self.generators(networks[0])
         stack = Stack(inputs.shape[2], targets.shape[2], generators)
-        every = lengths(self.protocol)
-        ends = {(network, budget): end for network in networks for budget, end in every[network].items()}
-        found = []
+        steps = steps_by_budget(self.protocol)
+        ends = {(network, budget): end for network in networks for budget, end in steps[network].items()}
+        results = []
         for step in train(stack, inputs, targets, generators):
             self.report(1, networks[0])
-            found += [self.measure(*of, step, stack) for of, end in ends.items() if end == step]
+            results += [self.measure(*key, step, stack) for key, end in ends.items() if end == step]
             if step == max(ends.values()):
                 break
-        return stack, found
+        return stack, results
 
     @torch.no_grad()
-    def measure(self, network: str, budget: str, step: int, stack: Stack) -> Measured:
+    def measure(self, network: str, budget: str, step: int, stack: Stack) -> NetworkErrors:
         def predict(z: Tensor) -> Tensor:
             inputs = self.scales[0].apply(z)
             if network == TEACHER:
@@ -214,4 +214,4 @@ class Toy:
 
         errors = (predict(self.fresh) - self.pair.f2(self.fresh)).square().mean((1, 2)).tolist()
         by_seed = dict(zip(self.seeds, errors, strict=True))
-        return Measured(self.protocol, network, budget, step, by_seed, predict(self.line)[0, :, 0])
+        return NetworkErrors(self.protocol, network, budget, step, by_seed, predict(self.line)[0, :, 0])

@@ -1,4 +1,4 @@
-"""Pairs of functions of which a toy example learns one with the help of the other, and for how long it trains.
+"""Pairs of functions for the toy example, which learns one with the help of the other, and training protocols.
 
 ``paper``: those of Erkent, "Multi-Task Learning for Robot Perception with Imbalanced Data", section "Toy Example".
 ``nested``: another pair, in which f2 is a function of f1: hard to learn from z alone, easy from z and f1.
@@ -17,7 +17,7 @@ NETWORKS = (SINGLE, MULTI, LONGER, CONTROL, TEACHER, STUDENT, STUDENT_SINGLE)
 
 @dataclass(frozen=True)
 class Protocol:
-    """Where z is drawn from, and how long networks train.
+    """The range of z, and the length of training.
 
     Args:
         low, high: the interval of z.
@@ -37,10 +37,10 @@ class Pair:
     """Two functions of z, elementwise on tensors of any shape.
 
     Args:
-        f1: known at many points.
-        f2: known at few.
-        protocols: fixed before anything was measured under them.
-        printed: mean squared errors of f2 by network, mean and deviation, as the paper's Table 2 prints them.
+        f1: the function with labels at many points.
+        f2: the function with labels at few points.
+        protocols: fixed before anything was measured.
+        printed: mean and deviation of the squared error of f2 by network, as printed in the paper's Table 2.
     """
 
     name: str

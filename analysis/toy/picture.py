@@ -1,35 +1,36 @@
-"""The toy example as a picture: the paper's Figure 3, and its Table 2 beside our errors."""
+"""The toy example as a picture: the paper's Figure 3, and our errors beside its Table 2."""
 
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.toy.example import BUDGETS, LABELLED, Measured, Toy
+from analysis.toy.example import BUDGETS, LABELLED, NetworkErrors, Toy
 from analysis.toy.functions import NETWORKS, TEACHER
 from shards.atomic import atomic_file
 
-_BELOW: dict[str, Any] = {"loc": "outside lower center", "ncols": 5}
+_LEGEND_BELOW: dict[str, Any] = {"loc": "outside lower center", "ncols": 5}
 _LEAST = 1e-6
-"""Errors below this are drawn there."""
+"""Errors below this are drawn at this value."""
 
 
-def picture(toys: Sequence[Toy], found: Sequence[Measured], path: str | Path) -> None:
-    """A row for each protocol: the functions, what the first seed's networks made of f2 under each budget, and the
+def picture(toys: Sequence[Toy], results: Sequence[NetworkErrors], path: str | Path) -> None:
+    """Draw a row for each protocol: the functions, f2 as learnt by the first seed's networks under each budget, and the
     errors of all seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(16, 3.9 * len(toys)), layout="constrained")
     axes = figure.subplots(len(toys), 2 + len(BUDGETS), squeeze=False, width_ratios=[1, 1, 1, 1.1])
-    for toy, (left, *middle, right) in zip(toys, axes, strict=True):
-        here = [each for each in found if each.protocol == toy.protocol]
-        _functions(left, toy)
-        for axis, budget in zip(middle, BUDGETS, strict=True):
-            _curves(axis, toy, [each for each in here if each.budget == budget])
+    for toy, (functions_axis, *curve_axes, errors_axis) in zip(toys, axes, strict=True):
+        toy_results = [result for result in results if result.protocol == toy.protocol]
+        _functions(functions_axis, toy)
+        for axis, budget in zip(curve_axes, BUDGETS, strict=True):
+            _curves(axis, toy, [result for result in toy_results if result.budget == budget])
             axis.set(title=f"f2 as learnt, {budget}", xlabel="z")
-        _errors(right, toy, here)
-    shown = [axes[0][column].get_legend_handles_labels() for column in (0, len(BUDGETS))]
-    figure.legend(*([each for part in parts for each in part] for parts in zip(*shown, strict=True)), **_BELOW)
+        _errors(errors_axis, toy, toy_results)
+    legends = [axes[0][column].get_legend_handles_labels() for column in (0, len(BUDGETS))]
+    entries = ([entry for part in parts for entry in part] for parts in zip(*legends, strict=True))
+    figure.legend(*entries, **_LEGEND_BELOW)
     with atomic_file(Path(path)) as file:
         figure.savefig(file, format="png", dpi=100)
 
@@ -42,22 +43,22 @@ def _functions(axis: Any, toy: Toy) -> None:
     axis.set(title=f"functions: {toy.pair.name}, z in {toy.protocol}", xlabel="z")
 
 
-def _curves(axis: Any, toy: Toy, found: Sequence[Measured]) -> None:
+def _curves(axis: Any, toy: Toy, results: Sequence[NetworkErrors]) -> None:
     line = toy.line[0, :, 0]
     axis.plot(line, toy.pair.f2(line), color="black", linewidth=3, alpha=0.25)
-    for each in found:
-        if each.network != TEACHER:
-            colour = f"C{NETWORKS.index(each.network)}"
-            axis.plot(line, each.curve, label=f"f2 as learnt: {each.network}", linewidth=1.2, color=colour)
+    for result in results:
+        if result.network != TEACHER:
+            colour = f"C{NETWORKS.index(result.network)}"
+            axis.plot(line, result.curve, label=f"f2 as learnt: {result.network}", linewidth=1.2, color=colour)
 
 
-def _errors(axis: Any, toy: Toy, found: Sequence[Measured]) -> None:
-    """Mean and deviation over seeds, on a logarithmic scale; the paper's beside them."""
+def _errors(axis: Any, toy: Toy, results: Sequence[NetworkErrors]) -> None:
+    """Draw mean and deviation over seeds, on a logarithmic scale, beside those of the paper."""
     marks = {budget: {"fmt": mark} for budget, mark in zip(BUDGETS, "os", strict=True)}
     for shift, (budget, mark) in enumerate(marks.items()):
-        rows = [each for each in found if each.budget == budget]
-        values = [(statistics.fmean(each.errors.values()), _deviation(each)) for each in rows]
-        places = [NETWORKS.index(each.network) + 0.22 * shift for each in rows]
+        rows = [result for result in results if result.budget == budget]
+        values = [(statistics.fmean(result.errors.values()), _deviation(result)) for result in rows]
+        places = [NETWORKS.index(result.network) + 0.22 * shift for result in rows]
         _bars(axis, values, places, label=budget, **mark)
     if printed := toy.pair.printed:
         places = [NETWORKS.index(network) - 0.22 for network in printed]
@@ -76,6 +77,6 @@ def _bars(axis: Any, values: Sequence[tuple[float, float]], places: Sequence[flo
     axis.errorbar(means, places, xerr=[below, above], markersize=5, linewidth=1.2, capsize=2, **options)
 
 
-def _deviation(each: Measured) -> float:
-    values = list(each.errors.values())
+def _deviation(result: NetworkErrors) -> float:
+    values = list(result.errors.values())
     return statistics.stdev(values) if values[1:] else 0.0

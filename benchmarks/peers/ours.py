@@ -27,7 +27,7 @@ def batches(
     pillow: bool = False,
 ) -> Iterator[Sample]:
     if pillow:
-        fastdecode.fast = lambda: False  # type: ignore[assignment]
+        fastdecode.has_imagecodecs = lambda: False  # type: ignore[assignment]
     train = ShardDataset(folder / profile)
     none = Augment(flip=False, zoom=[1.0], jitter=0.0)
     data = TrainingData(train, ["rgb"], ["depth", "semseg"], crop=crop, augment=none, num_workers=workers)

@@ -1,7 +1,7 @@
 """Kind ``binary``: masks that may overlap, such as drivable, graspable, edge.
 
 In memory int16 ``(H, W)``: 0 for no label, else 1 + the sum of 2^k over the masks k that hold. In a shard the same
-numbers as PNG, of 8 bits for up to 7 masks, else of 16.
+numbers as PNG, of 8 bits for up to 7 masks, else of 16 bits.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,20 +17,20 @@ from shards.kinds.base import MISSING, Metric, is_whole, missing_share, percent
 from shards.kinds.classfile import refuse_black_and_white
 from shards.kinds.named import NamedStorage, declared_colours
 
-MOST = 14
-"""Masks that an int16 has room for."""
+MAX_MASKS = 14
+"""The largest number of masks that an int16 can hold."""
 _IN_BYTE = 7
 _NONE = (224, 224, 224)  # the colour of pixels for which no mask holds
 
 
 class BinaryStorage(NamedStorage):
-    """Whether each mask holds at each pixel. The task names the masks as its ``classes``, with a colour for each; in
-    manifests they are ``masks``."""
+    """A set of masks for each pixel. The task names the masks as its ``classes``, with a colour for each; in manifests
+    they are ``masks``."""
 
     kind = "binary"
     options = ("masks", "colours", "ignore")
     parts = "masks"
-    most = MOST
+    max_parts = MAX_MASKS
     difference = "disagree about a mask"
     metrics = (
         Metric("mask_iou", "mask IoU", 100, 2, shown=True),
@@ -45,19 +45,19 @@ class BinaryStorage(NamedStorage):
         return label != 0
 
     def check(self, label: Any) -> None:
-        """Also that it is not a mask itself, whose False would mean "no label" and whose True "no mask"."""
+        """Also refuse a boolean mask, in which False would mean "no label" and True "no mask"."""
         if isinstance(label, np.ndarray) and label.dtype == bool:
             hint = "give 1 + the sum of 2^k of the masks k that hold, 0 for no label; of one mask: 1 + mask.astype(int)"
             raise UserError("is a bool array, where a number for each pixel is due", hint=hint)
         super().check(label)
 
     def masks(self, label: np.ndarray) -> np.ndarray:
-        """Each mask, bool ``(H, W, K)``; False where there is no label."""
+        """Return each mask, bool ``(H, W, K)``; False where there is no label."""
         bits = (label.astype(np.int64)[..., None] - 1) >> np.arange(self.channels) & 1
         return (bits == 1) & self.labelled(label)[..., None]
 
     def statistics(self, label: np.ndarray) -> dict[str, Any]:
-        """Also in how many pixels each mask holds (``holds``)."""
+        """Also count the pixels at which each mask holds (``holds``)."""
         return super().statistics(label) | {"holds": self.masks(label).sum((0, 1), dtype=np.int64).tolist()}
 
     def describe(self, statistics: Mapping[str, Any]) -> str:
@@ -67,13 +67,13 @@ class BinaryStorage(NamedStorage):
         return f"{named}; {missing_share(statistics):.1f} % missing"
 
     def remarks(self, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """The masks that hold nowhere or everywhere, by split."""
-        found = []
-        for split, of in statistics.items():
-            for count, where in ((0, "nowhere"), (of["pixels"], "everywhere")):
-                names = [name for name, holds in zip(self.task.classes, of["holds"], strict=True) if holds == count]
-                found += [f"holds {where} in {split}: {', '.join(names)}"] if names else []
-        return found
+        """Return the masks that hold nowhere or everywhere, by split."""
+        remarks = []
+        for split, counts in statistics.items():
+            for count, where in ((0, "nowhere"), (counts["pixels"], "everywhere")):
+                names = [name for name, holds in zip(self.task.classes, counts["holds"], strict=True) if holds == count]
+                remarks += [f"holds {where} in {split}: {', '.join(names)}"] if names else []
+        return remarks
 
     @property
     def mode(self) -> str:
@@ -92,21 +92,21 @@ class BinaryStorage(NamedStorage):
         most = 2**self.channels
         if label.min(initial=0) < 0 or label.max(initial=0) > most:
             wrong = label[(label < 0) | (label > most)][0]
-            what = f"{wrong} is out of range (0 for no label, 1 to {most})"
-            raise UserError(what, hint="correct the label, or the list of masks")
+            message = f"{wrong} is out of range (0 for no label, 1 to {most})"
+            raise UserError(message, hint="correct the label, or the list of masks")
 
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Files store a number whose bit k is mask k, or of a single mask anything but 0; ``ignore`` is no label."""
+        """Files store numbers whose bit k is mask k; for a single mask, any number but 0; ``ignore`` means no label."""
         masks = entry.get("masks")
         if not isinstance(masks, list) or not all(isinstance(name, str) and name for name in masks):
             raise UserError("masks are missing", hint="give a list of names, in the order of the bits")
         ignore = entry.get("ignore", _ignored(len(masks)))
         if not is_whole(ignore) or not 0 <= ignore < 2**16:
             raise UserError(f"ignore {ignore!r} is not a stored number", hint="give a whole number in 0..65535")
-        twice = next((name for name in masks if masks.count(name) > 1), None)
-        if twice is not None:
-            raise UserError(f"mask {twice!r} stands twice", hint="give every mask a name of its own")
+        duplicate = next((name for name in masks if masks.count(name) > 1), None)
+        if duplicate is not None:
+            raise UserError(f"mask {duplicate!r} occurs twice", hint="give every mask a name of its own")
         return {"classes": tuple(masks), "colours": declared_colours(entry, len(masks))}, {"ignore": ignore}
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
@@ -116,9 +116,9 @@ class BinaryStorage(NamedStorage):
         bits = (stored != 0).astype(np.int64) if self.channels == 1 else stored
         wrong = (bits >= 2**self.channels) & (stored != how["ignore"])
         if wrong.any():
-            what = f"stored {stored[wrong][0]} has bits beyond the {self.channels} masks"
+            message = f"stored {stored[wrong][0]} has bits beyond the {self.channels} masks"
             hint = f"correct the label, or masks or ignore (now {how['ignore']}) of dataset.yaml"
-            raise UserError(what, file=path, hint=hint)
+            raise UserError(message, file=path, hint=hint)
         return np.where(stored == how["ignore"], 0, bits + 1).astype(np.int16)
 
     def write_file(self, label: np.ndarray) -> bytes:
@@ -126,7 +126,7 @@ class BinaryStorage(NamedStorage):
         return encode_png(stored.astype(np.uint8 if self.channels <= _IN_BYTE else np.uint16))
 
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-        """The mean of the colours of the masks that hold; light grey where none does."""
+        """Draw the mean of the colours of the masks that hold; light grey where none does."""
         masks = self.masks(label)
         count = masks.sum(-1, keepdims=True)
         colours = masks @ np.asarray(self.task.colours, np.float64) / np.maximum(count, 1)
@@ -138,21 +138,21 @@ class BinaryStorage(NamedStorage):
         return [(self.task.classes[index], self.task.colours[index]) for index in np.flatnonzero(holds)]
 
     def glance(self, label: np.ndarray) -> str:
-        known = self.labelled(label)
-        if not known.any():
+        labelled = self.labelled(label)
+        if not labelled.any():
             return "no label"
-        shares = self.masks(label)[known].mean(0)
+        shares = self.masks(label)[labelled].mean(0)
         return ", ".join(f"{name} {percent(share)}" for name, share in zip(self.task.classes, shares, strict=True))
 
     def score(self, label: np.ndarray, truth: np.ndarray) -> str:
-        known = self.labelled(truth)
-        equal = (self.masks(label) == self.masks(truth))[known]
-        return f"{percent(equal.mean())} right" if known.any() else ""
+        labelled = self.labelled(truth)
+        equal = (self.masks(label) == self.masks(truth))[labelled]
+        return f"{percent(equal.mean())} right" if labelled.any() else ""
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return one != other
 
 
 def _ignored(masks: int) -> int:
-    """The stored number of no label where none is given: no sum of bits, in as few bits."""
+    """Return the default stored number for "no label": the largest of the bit depth, which no set of masks has."""
     return 2**8 - 1 if masks <= _IN_BYTE else 2**16 - 1

@@ -1,4 +1,4 @@
-"""Kind ``classes``: each pixel is of one class.
+"""Kind ``classes``: each pixel has one class.
 
 In a shard 8-bit PNG, 0 to C - 1; in memory uint8 ``(H, W)``; 255 for no label.
 """
@@ -22,7 +22,7 @@ class ClassStorage(NamedStorage):
     mode = "L"
     options = ("classes", "colours", "ignore", "offset")
     parts = "classes"
-    most = IGNORE
+    max_parts = IGNORE
     distribution = True
     difference = "say different classes"
     metrics = (
@@ -38,7 +38,7 @@ class ClassStorage(NamedStorage):
         return label != IGNORE
 
     def statistics(self, label: np.ndarray) -> dict[str, Any]:
-        """``pixels`` of each class, and how many have none (``ignore``)."""
+        """Count the ``pixels`` of each class, and those without a class (``ignore``)."""
         counts = np.bincount(label.ravel(), minlength=IGNORE + 1)
         return {"frames": 1, "pixels": counts[: self.channels].tolist(), "ignore": int(counts[IGNORE])}
 
@@ -49,13 +49,13 @@ class ClassStorage(NamedStorage):
         return ", ".join(f"{name} {100 * pixels / total:.1f} %" for name, pixels in ordered)
 
     def remarks(self, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """The classes without a pixel, by split."""
-        found = []
-        for split, of in statistics.items():
-            without = [name for name, pixels in zip(self.task.classes, of["pixels"], strict=True) if not pixels]
-            if without:
-                found.append(f"no pixel of {split} is of {len(without)} of the classes: {', '.join(without)}")
-        return found
+        """Return the classes without a pixel, by split."""
+        remarks = []
+        for split, counts in statistics.items():
+            absent = [name for name, pixels in zip(self.task.classes, counts["pixels"], strict=True) if not pixels]
+            if absent:
+                remarks.append(f"no pixel of {split} is of {len(absent)} of the classes: {', '.join(absent)}")
+        return remarks
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -77,12 +77,12 @@ class ClassStorage(NamedStorage):
             return
         wrong = ((label >= self.channels) | (label < 0)) & (label != IGNORE)
         if wrong.any():
-            what = f"class {label[wrong][0]} is out of range (0..{self.channels - 1}, {IGNORE} for none)"
-            raise UserError(what, hint="correct the label, or the list of classes")
+            message = f"class {label[wrong][0]} is out of range (0..{self.channels - 1}, {IGNORE} for none)"
+            raise UserError(message, hint="correct the label, or the list of classes")
 
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Files store a number or several for each class, and others for no label; or the classes' colours."""
+        """Files store one or more numbers for each class and numbers for no label, or the colours of classes."""
         names, how = declared_numbers(entry)
         return {"classes": names, "colours": declared_colours(entry, len(names))}, how
 
@@ -95,19 +95,19 @@ class ClassStorage(NamedStorage):
         return table[label]
 
     def occurring(self, labels: Iterable[np.ndarray]) -> list[tuple[str, tuple[int, int, int]]]:
-        found = sorted({int(index) for label in labels for index in np.unique(label)} - {IGNORE})
-        return [(self.task.classes[index], self.task.colours[index]) for index in found]
+        indices = sorted({int(index) for label in labels for index in np.unique(label)} - {IGNORE})
+        return [(self.task.classes[index], self.task.colours[index]) for index in indices]
 
     def glance(self, label: np.ndarray) -> str:
-        """The classes that take most of it."""
+        """Return the most frequent classes."""
         counts = np.bincount(label[label != IGNORE], minlength=self.channels)
         largest = [index for index in np.argsort(-counts)[:3] if counts[index]]
         named = [f"{self.task.classes[index]} {percent(counts[index] / counts.sum())}" for index in largest]
         return ", ".join(named) or "no label"
 
     def score(self, label: np.ndarray, truth: np.ndarray) -> str:
-        known = truth != IGNORE
-        return f"{percent((label == truth)[known].mean())} right" if known.any() else ""
+        labelled = truth != IGNORE
+        return f"{percent((label == truth)[labelled].mean())} right" if labelled.any() else ""
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return one != other

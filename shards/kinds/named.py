@@ -1,4 +1,4 @@
-"""What kinds share whose parts have names and colours: classes, masks."""
+"""Base class of kinds whose parts have names and colours: classes, masks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -11,20 +11,20 @@ class NamedStorage(Storage):
     """A kind whose tasks name their parts, as :attr:`shards.tasks.Task.classes`, and give each a colour.
 
     Attributes:
-        parts: what they are called, in manifests and messages.
-        most: how many can be stored.
+        parts: the word for the parts in manifests and messages.
+        max_parts: the largest number of parts that can be stored.
     """
 
     parts: ClassVar[str]
-    most: ClassVar[int]
+    max_parts: ClassVar[int]
     confident = True
     smooth = False
 
     def problem(self) -> str | None:
-        named, colours = len(self.task.classes), len(self.task.colours)
-        if not 1 <= named <= self.most:
-            return f"{named} {self.parts}, where 1 to {self.most} can be stored"
-        return f"{colours} colours for {named} {self.parts}" if colours != named else None
+        count, colours = len(self.task.classes), len(self.task.colours)
+        if not 1 <= count <= self.max_parts:
+            return f"{count} {self.parts}, where 1 to {self.max_parts} can be stored"
+        return f"{colours} colours for {count} {self.parts}" if colours != count else None
 
     @property
     def channels(self) -> int:
@@ -40,19 +40,19 @@ class NamedStorage(Storage):
 
 
 def declared_colours(entry: Mapping[str, Any], count: int) -> tuple[tuple[int, ...], ...]:
-    """The colours of an entry of ``dataset.yaml``, or a palette where it has none.
+    """Return the colours of an entry of ``dataset.yaml``, or a palette where it has none.
 
     Raises:
-        UserError: when they are no colours.
+        UserError: when they are not valid colours.
     """
     colours = entry.get("colours", palette(count))
     if not is_list(colours) or not all(map(is_colour, colours)):
-        raise UserError("colours are no list of [r, g, b] in 0..255", hint="give one for each class, or none")
+        raise UserError("colours is not a list of [r, g, b] in 0..255", hint="give one for each class, or none")
     return tuple(tuple(colour) for colour in colours)
 
 
 def palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """``count`` distinct colours for a data set that names none (the bit-reversal scheme of PASCAL VOC)."""
+    """Return ``count`` distinct colours for a data set that declares none (the bit-reversal scheme of PASCAL VOC)."""
     colours = []
     for index in range(1, count + 1):
         rgb, value = [0, 0, 0], index
@@ -71,4 +71,4 @@ def is_list(value: Any) -> bool:
 
 def is_colour(value: Any) -> bool:
     """Whether a value of YAML is ``[r, g, b]``."""
-    return is_list(value) and len(value) == 3 and all(is_whole(each) and 0 <= each <= 255 for each in value)
+    return is_list(value) and len(value) == 3 and all(is_whole(part) and 0 <= part <= 255 for part in value)

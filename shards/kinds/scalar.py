@@ -12,21 +12,21 @@ import numpy as np
 from shards.errors import UserError
 from shards.extras import need
 from shards.kinds.base import MISSING, Metric, Storage, is_number, missing_share
-from shards.kinds.scalarfile import MOST, SUFFIXES, declared_how, examined, read_scalar
+from shards.kinds.scalarfile import MAX_STEPS, SUFFIXES, examine_array, read_scalar, reading_options
 from shards.kinds.zoom import LENGTHS, ZOOMS, zoom_of
 from shards.notes import note
 from shards.statistics import mean_and_deviation
 
 RATIO = 1.25
-"""The factor of δ1, from which on two values count as different."""
-_SMALL, _LARGE = 0.01, 1000  # metres between which the mean of a length is taken for granted
+"""The factor of δ1: two values whose ratio is larger count as different."""
+_SMALL, _LARGE = 0.01, 1000  # metres: a mean length outside of this range is remarked on
 _ANGLES = frozenset({"deg", "°", "rad"})
-_COARSE = 0.02  # of a value, from which mean change by rounding on a word is said
+_COARSE = 0.02  # mean relative change by rounding above which it is noted
 
 
 class ScalarStorage(Storage):
-    """A positive quantity for each pixel. The task names its ``unit``, the ``scale`` of a stored step, and ``zoom``:
-    what an image that is enlarged, which shows things nearer, does with the values."""
+    """A positive quantity for each pixel. The task declares its ``unit``, the ``scale`` of a stored step, and ``zoom``:
+    what enlarging an image, which makes things appear nearer, does to the values."""
 
     kind = "scalar"
     mode = "I;16"
@@ -65,11 +65,11 @@ class ScalarStorage(Storage):
         return label > 0
 
     def examined(self, label: np.ndarray) -> np.ndarray:
-        """0 in place of NaN, infinite and negative values."""
-        return examined(label, self.task)
+        """Replace NaN, infinite and negative values by 0."""
+        return examine_array(label, self.task)
 
     def statistics(self, label: np.ndarray) -> dict[str, Any]:
-        """Of the labelled values also ``sum``, ``squares``, ``min`` and ``max``, in the unit."""
+        """Add ``sum``, ``squares``, ``min`` and ``max`` of the labelled values, in the unit."""
         values = label[self.labelled(label)].astype(np.float64)
         entry = super().statistics(label) | {"sum": float(values.sum()), "squares": float(np.square(values).sum())}
         return entry | ({"min": float(values.min()), "max": float(values.max())} if values.size else _NO_RANGE)
@@ -79,44 +79,45 @@ class ScalarStorage(Storage):
             return "no measurement"
         mean, deviation = mean_and_deviation(statistics)
         if statistics["min"] == statistics["max"]:
-            deviation = 0.0  # and not the 1 that a constant input is divided by
+            deviation = 0.0  # mean_and_deviation returns 1, which a constant input is divided by
         low, high, missing = statistics["min"], statistics["max"], missing_share(statistics)
         return f"{low:.2f} to {high:.2f} {self.task.unit}, mean {mean:.2f} ± {deviation:.2f}, {missing:.1f} % missing"
 
     def remarks(self, statistics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Of lengths: a unit that is not the metre (no declared one), and values that no camera sees."""
+        """Remark on lengths whose unit is not the metre (a declaration converts them), and on implausible means."""
         unit = self.task.unit
         if unit not in LENGTHS or not statistics:
             return []
-        found = []
+        remarks = []
         if unit != "m":
             scale = self.task.scale * LENGTHS[unit]
-            what = f"losses, tables and the limits of metrics are in {unit}; to train and report in metres, declare"
-            found.append(f"{what} scale: {scale:g} and unit: m (floats in {unit}: convert the files)")
-        for split, of in statistics.items():
-            mean = mean_and_deviation(of)[0] * LENGTHS[unit]
+            text = f"losses, tables and the limits of metrics are in {unit}; to train and report in metres, declare"
+            remarks.append(f"{text} scale: {scale:g} and unit: m (floats in {unit}: convert the files)")
+        for split, parts in statistics.items():
+            mean = mean_and_deviation(parts)[0] * LENGTHS[unit]
             if not _SMALL < mean < _LARGE:
-                found.append(f"the mean of {split} is {mean:g} m: are scale ({self.task.scale:g}) and unit right?")
-        return found
+                remarks.append(f"the mean of {split} is {mean:g} m: are scale ({self.task.scale:g}) and unit right?")
+        return remarks
 
     def storable(self, label: np.ndarray) -> np.ndarray:
-        return self._values(np.clip(self._steps(label), 0, MOST))
+        return self._values(np.clip(self._steps(label), 0, MAX_STEPS))
 
     def to_stored(self, label: np.ndarray) -> np.ndarray:
-        """Values that would round to 0 are stored as the smallest step, since 0 means "no measurement"."""
+        """Store values that would round to 0 as the smallest step, since 0 means "no measurement"."""
         steps = self._steps(label)
-        if steps.max(initial=0) > MOST:
-            unit, scale, most = self.task.unit, self.task.scale, float(label[steps > MOST].max())
-            what = f"holds {most:g} {unit}, over the {MOST * scale:g} {unit} that 16 bits hold in steps of {scale:g}"
-            fits = f"floats fit with scale: {_round_up(most / MOST):g}, or " if np.isfinite(most) else ""
-            hint = f"{fits}say with range: [0, {MOST * scale:g}] that what is beyond is no measurement"
+        if steps.max(initial=0) > MAX_STEPS:
+            unit, scale, largest = self.task.unit, self.task.scale, float(label[steps > MAX_STEPS].max())
+            limit = MAX_STEPS * scale
+            message = f"holds {largest:g} {unit}, over the {limit:g} {unit} that 16 bits hold in steps of {scale:g}"
+            fits = f"floats fit with scale: {_round_up(largest / MAX_STEPS):g}, or " if np.isfinite(largest) else ""
+            hint = f"{fits}declare range: [0, {limit:g}] if larger values are not measurements"
             hint += f" (a source of your own: give values in {unit or 'the unit'}, 0 where there is none)"
-            raise UserError(what, hint=hint)
+            raise UserError(message, hint=hint)
         self._note_rounding(label, steps)
         return steps.astype(np.uint16)
 
     def _steps(self, label: np.ndarray) -> np.ndarray:
-        """Whole steps, float64: 1 or more of what is measured, which may be more than can be stored."""
+        """Convert to whole steps, float64: at least 1 where measured, and possibly more than can be stored."""
         with np.errstate(over="ignore", invalid="ignore"):
             steps = np.rint(label.astype(np.float64) / self.task.scale)
         return np.where(label > 0, np.maximum(steps, 1), 0)
@@ -133,9 +134,9 @@ class ScalarStorage(Storage):
             note(f"values under half a step are stored as one step, {scale:g} {unit}", small)
         moved = np.abs(steps[measured] * scale - values).mean() / values.mean()
         if moved > _COARSE:
-            fits = _round_up(values.max() / MOST)
-            what = f"steps of {scale:g} {unit} are coarse for these values; scale: {fits:g} is fine enough for floats"
-            note(what, detail=f"rounding moves them by {100 * moved:.0f} %")
+            fits = _round_up(values.max() / MAX_STEPS)
+            text = f"steps of {scale:g} {unit} are coarse for these values; scale: {fits:g} is fine enough for floats"
+            note(text, detail=f"rounding moves them by {100 * moved:.0f} %")
 
     def from_stored(self, stored: np.ndarray) -> np.ndarray:
         return self._values(stored)
@@ -145,31 +146,31 @@ class ScalarStorage(Storage):
         if not is_number(entry.get("scale")):
             raise UserError("scale is not a number", hint="give the value of one stored step: 0.001 for mm in m")
         unit = str(entry.get("unit", "m"))
-        metres = LENGTHS.get(unit, 1.0)  # losses, limits of metrics and weights of tasks are meant for metres
+        metres = LENGTHS.get(unit, 1.0)  # losses, limits of metrics and task weights assume metres
         fields = {"scale": float(entry["scale"]) * metres, "unit": "m" if unit in LENGTHS else unit}
-        return fields | {"zoom": entry.get("zoom", "")}, declared_how(entry, unit)
+        return fields | {"zoom": entry.get("zoom", "")}, reading_options(entry, unit)
 
     def guesses(self, given: Collection[str]) -> list[str]:
-        """What enlarging an image does to the values, where it is not declared and not depth's."""
+        """Guess what enlarging an image does to the values, where it is not declared and the task is not depth."""
         name, unit = self.task.name, self.task.unit
-        found = []
+        guesses = []
         if unit in _ANGLES:
-            found.append(f"{unit}: what changes sign or wraps in a mirrored image needs augment.flip=false")
+            guesses.append(f"{unit}: what changes sign or wraps in a mirrored image needs augment.flip=false")
         if "zoom" in given or name == "depth":
-            return found
+            return guesses
         zoom = zoom_of(name, unit)
         if zoom is None:
-            what = "it is not known what enlarging an image does to the values"
+            message = "it is not known what enlarging an image does to the values"
             hint = "declare zoom: divide (depth), multiply (disparity, inverse depth) or keep (height, temperature)"
-            raise UserError(what, hint=hint)
-        return [*found, f"zoom: {zoom} is assumed of its name and unit ({unit}); declare zoom if that is wrong"]
+            raise UserError(message, hint=hint)
+        return [*guesses, f"zoom: {zoom} is assumed of its name and unit ({unit}); declare zoom if that is wrong"]
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
         return read_scalar(path, self.task, how)
 
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
         need("a picture of a quantity", "matplotlib")
-        from matplotlib import colormaps  # a second to import, for the only kind that needs it
+        from matplotlib import colormaps  # takes a second to import, and only this kind needs it
 
         measured = self.labelled(label)
         low, high = limits or ((float(label[measured].min()), float(label.max())) if measured.any() else (0.0, 1.0))
@@ -178,7 +179,7 @@ class ScalarStorage(Storage):
         return np.where(measured[..., None], np.rint(colours * 255), MISSING).astype(np.uint8)
 
     def glance(self, label: np.ndarray) -> str:
-        """The range of its values."""
+        """Return the range of values."""
         values = label[self.labelled(label)]
         if not values.size:
             return "no label"
@@ -186,8 +187,8 @@ class ScalarStorage(Storage):
         return f"{low:.1f} to {high:.1f} {self.task.unit}, median {middle:.1f} {self.task.unit}"
 
     def score(self, label: np.ndarray, truth: np.ndarray) -> str:
-        known = self.labelled(truth)
-        return f"rmse {np.sqrt(np.square(label - truth)[known].mean()):.2f} {self.task.unit}" if known.any() else ""
+        valid = self.labelled(truth)
+        return f"rmse {np.sqrt(np.square(label - truth)[valid].mean()):.2f} {self.task.unit}" if valid.any() else ""
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.maximum(one, other) > RATIO * np.minimum(one, other)
@@ -197,6 +198,6 @@ _NO_RANGE = {"min": None, "max": None}
 
 
 def _round_up(scale: float) -> float:
-    """The next number of 1, 2 or 5 times a power of ten."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** np.floor(np.log10(scale))
     return next(float(digit * power) for digit in (1, 2, 5, 10) if digit * power >= scale * (1 - 1e-9))

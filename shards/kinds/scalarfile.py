@@ -1,4 +1,4 @@
-"""What somebody gives as labels of the kind ``scalar``, in files or arrays, and what looks wrong about it."""
+"""A user's labels of the kind ``scalar``, in files or arrays, and notes on suspicious values."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from shards.tasks import Task
 
 SUFFIXES = frozenset({".png", ".npy", ".tif", ".tiff", ".exr"})
-MOST = 65535
-"""Steps that 16 bits hold."""
-_MUCH = 0.01  # of the pixels that store the largest number of their bits, from which on it looks like "no measurement"
-_FLAT = 0.05  # of the measured pixels that share the largest value, from which on it looks like a limit or the sky
+MAX_STEPS = 65535
+"""The largest number of steps that 16 bits hold."""
+_SATURATED = 0.01  # share of pixels with the largest number of their bits above which it looks like "no measurement"
+_FLAT = 0.05  # share of measured pixels with the largest value above which it looks like a limit or the sky
 
 
-def declared_how(entry: Mapping[str, Any], unit: str = "m") -> dict[str, Any]:
-    """What ``invalid``, ``range`` and ``channel`` of ``dataset.yaml`` say, as JSON values; nothing where not given.
+def reading_options(entry: Mapping[str, Any], unit: str = "m") -> dict[str, Any]:
+    """Parse ``invalid``, ``range`` and ``channel`` of ``dataset.yaml`` to JSON values; undeclared keys are absent.
 
-    Limits are brought to metres, and ``unit`` is there for a unit of length that is not the metre.
+    Limits are converted to metres, and ``unit`` is present for a unit of length other than the metre.
 
     Raises:
         UserError: when they are not numbers, the range is empty, or the channel is not a name.
@@ -38,14 +38,14 @@ def declared_how(entry: Mapping[str, Any], unit: str = "m") -> dict[str, Any]:
     if "invalid" in entry:
         invalid = entry["invalid"] if is_list(entry["invalid"]) else [entry["invalid"]]
         if not all(map(is_number, invalid)):
-            what = f"invalid {entry['invalid']!r} is not a list of numbers"
-            raise UserError(what, hint="give the numbers in the files that mean no measurement: [65535]")
+            message = f"invalid {entry['invalid']!r} is not a list of numbers"
+            raise UserError(message, hint="give the numbers in the files that mean no measurement: [65535]")
         how["invalid"] = list(invalid)
     if "range" in entry:
         limits = entry["range"]
         if not is_list(limits) or len(limits) != 2 or not all(map(is_number, limits)) or not limits[0] < limits[1]:
-            what = f"range {limits!r} is not [smallest, largest]"
-            raise UserError(what, hint="give two numbers in the unit: [0.1, 80]")
+            message = f"range {limits!r} is not [smallest, largest]"
+            raise UserError(message, hint="give two numbers in the unit: [0.1, 80]")
         how["range"] = [float(limit) * LENGTHS.get(unit, 1.0) for limit in limits]
     if LENGTHS.get(unit, 1.0) != 1:
         how["unit"] = unit
@@ -57,14 +57,14 @@ def declared_how(entry: Mapping[str, Any], unit: str = "m") -> dict[str, Any]:
 
 
 def read_scalar(path: Path, task: "Task", how: Mapping[str, Any]) -> np.ndarray:
-    """The values of a file in the task's unit, ``(H, W)`` float32, 0 where there is no measurement.
+    """Read the values of a file in the task's unit, ``(H, W)`` float32, 0 where there is no measurement.
 
     Raises:
-        UserError: when the file cannot be read as one number a pixel.
+        UserError: when the file cannot be read as one number per pixel.
     """
     stored = _load(path, how)
     whole = not np.issubdtype(stored.dtype, np.floating)
-    with np.errstate(over="ignore"):  # what no float32 holds is refused when it is stored
+    with np.errstate(over="ignore"):  # values beyond float32 are refused when they are stored
         factor = task.scale if whole else LENGTHS[how.get("unit", "m")]
         values = (stored * np.float32(factor)).astype(np.float32)
     if "unit" in how:
@@ -81,20 +81,20 @@ def read_scalar(path: Path, task: "Task", how: Mapping[str, Any]) -> np.ndarray:
         if count := _count(measured & ~inside):
             note(f"outside the declared range of {low:g} to {high:g} {task.unit}: no measurement", count)
         measured &= inside
-    found = np.where(measured, values, np.float32(0))
+    label = np.where(measured, values, np.float32(0))
     if measured.any():
-        _look(stored, measured, found, task)
-    return found
+        _examine_file(stored, measured, label, task)
+    return label
 
 
-def examined(label: np.ndarray, task: "Task") -> np.ndarray:
-    """An array of a source of one's own with the care that a file is read with.
+def examine_array(label: np.ndarray, task: "Task") -> np.ndarray:
+    """Apply the checks of files to an array of a user's source.
 
     Args:
         label: ``(H, W)`` numbers in the task's unit.
 
     Returns:
-        The same, 0 where values are NaN, infinite or negative. What looks wrong is noted.
+        The array with 0 where values are NaN, infinite or negative. Suspicious values are noted.
     """
     low, top = label.min(), label.max()  # NaN where there is one
     if not (low >= 0 and np.isfinite(top)):
@@ -103,16 +103,16 @@ def examined(label: np.ndarray, task: "Task") -> np.ndarray:
     if top <= 0:
         return label
     share = _count(label == top) / label.size
-    if share >= _MUCH and round(float(top) / task.scale) == MOST:
-        what = f"{top:g} {task.unit}, the largest value that can be stored, counts as a measurement"
-        note(f"{what}; if it means none, give 0 there", round(share * label.size), f"{100 * share:.0f} % of it")
+    if share >= _SATURATED and round(float(top) / task.scale) == MAX_STEPS:
+        text = f"{top:g} {task.unit}, the largest value that can be stored, counts as a measurement"
+        note(f"{text}; if it means none, give 0 there", round(share * label.size), f"{100 * share:.0f} % of it")
     else:
-        _look_for_limit(label, task, "give 0 there")
+        _note_limit(label, task, "give 0 there")
     return label
 
 
 def _measured(values: np.ndarray) -> np.ndarray:
-    """Where there is a measurement. Negative numbers are noted."""
+    """Return where there is a measurement, and note negative numbers."""
     if negative := _count(values < 0):
         note("negative numbers count as no measurement: this kind stores positive values", negative)
     return np.isfinite(values) & (values > 0)
@@ -122,35 +122,35 @@ def _count(mask: np.ndarray) -> int:
     return int(np.count_nonzero(mask))
 
 
-def _look(stored: np.ndarray, measured: np.ndarray, values: np.ndarray, task: "Task") -> None:
-    """Note what suggests that numbers of a file do not mean what was declared; values are 0 where not measured."""
+def _examine_file(stored: np.ndarray, measured: np.ndarray, values: np.ndarray, task: "Task") -> None:
+    """Note signs that a file's numbers do not mean what was declared; values are 0 where there is no measurement."""
     if stored.dtype == np.uint8:
-        what = f"8 bits hold 255 steps of {task.scale:g} {task.unit} at most: is this a picture of the values?"
-        note(what, detail=f"up to {values.max():g} {task.unit}")
+        text = f"8 bits hold 255 steps of {task.scale:g} {task.unit} at most: is this a picture of the values?"
+        note(text, detail=f"up to {values.max():g} {task.unit}")
     if stored.dtype in (np.uint8, np.uint16):
         top = np.iinfo(stored.dtype).max
         share = _count((stored == top) & measured) / stored.size
-        if share >= _MUCH:
-            what = f"{top}, the largest number of its bits, counts as a measurement; if it means none: invalid: [{top}]"
-            note(what, round(share * stored.size), f"{100 * share:.0f} % of it")
+        if share >= _SATURATED:
+            text = f"{top}, the largest number of its bits, counts as a measurement; if it means none: invalid: [{top}]"
+            note(text, round(share * stored.size), f"{100 * share:.0f} % of it")
             return
-    _look_for_limit(values, task, "declare invalid or range")
+    _note_limit(values, task, "declare invalid or range")
 
 
-def _look_for_limit(values: np.ndarray, task: "Task", cure: str) -> None:
+def _note_limit(values: np.ndarray, task: "Task", hint: str) -> None:
     """Note a largest value that many pixels share; values are 0 or less where there is no measurement."""
     top = values.max()
-    count, found = _count(values == top), _count(values > 0)
-    if _FLAT * found <= count < found:
+    count, measured = _count(values == top), _count(values > 0)
+    if _FLAT * measured <= count < measured:
         second = values[values < top].max()
         if second < 0.8 * top or count >= 10 * _count(values == second):
-            what = "many pixels share the largest value, as where a limit or the sky is meant"
-            detail = f"{top:g} {task.unit} in {100 * count / found:.0f} % of the measured pixels"
-            note(f"{what}; if it means no measurement, {cure}", count, detail)
+            text = "many pixels share the largest value, as where a limit or the sky is meant"
+            detail = f"{top:g} {task.unit} in {100 * count / measured:.0f} % of the measured pixels"
+            note(f"{text}; if it means no measurement, {hint}", count, detail)
 
 
 def _load(path: Path, how: Mapping[str, Any]) -> np.ndarray:
-    """The numbers of a file as they are stored."""
+    """Read the numbers of a file as they are stored."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return _load_npy(path)
@@ -160,15 +160,15 @@ def _load(path: Path, how: Mapping[str, Any]) -> np.ndarray:
 
 
 def _load_npy(path: Path) -> np.ndarray:
-    """A two-dimensional array of numbers; its header is believed only as far as the file reaches."""
+    """Read a two-dimensional array of numbers; memory mapping refuses a header that claims more than the file holds."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except (OSError, ValueError, TokenError) as error:
         hint = "write it again with numpy.save"
         raise BadFile(f"is not an array that can be read ({error})", file=path, hint=hint) from error
     if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise UserError("is no (height, width) array of numbers", file=path, hint="save one number a pixel")
+        raise UserError("is not a (height, width) array of numbers", file=path, hint="save one number per pixel")
     if array.size > MAX_PIXELS:
-        what = f"{array.size} pixels are over the limit of {MAX_PIXELS}"
-        raise UserError(what, file=path, hint="resize the frame before it is packed")
+        message = f"{array.size} pixels are over the limit of {MAX_PIXELS}"
+        raise UserError(message, file=path, hint="resize the frame before it is packed")
     return array

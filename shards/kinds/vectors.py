@@ -16,10 +16,10 @@ from shards.images import read_channels
 from shards.kinds.base import MISSING, Metric, Storage
 
 ANGLE = 22.5
-"""The middle one of the customary angles, from which on two directions count as different."""
+"""Degrees, the middle one of :data:`LIMITS`: two directions that are further apart count as different."""
 
 LIMITS = (11.25, 22.5, 30)
-"""Angles in degrees within which shares of pixels are measured."""
+"""Degrees: the usual error thresholds, of which the shares of pixels within are metrics."""
 
 
 class UnitVectorStorage(Storage):
@@ -43,7 +43,7 @@ class UnitVectorStorage(Storage):
         return np.any(label != 0, axis=-1)
 
     def to_stored(self, label: np.ndarray) -> np.ndarray:
-        """1 to 255 for -1 to 1, so that the zero vector has 0 to itself."""
+        """Map -1..1 to 1..255, so that 0 is left for the zero vector."""
         steps = np.rint(label.astype(np.float64) * 127 + 128)
         if not ((steps >= 1) & (steps <= 255)).all():  # NaN as well
             raise UserError("a vector is longer than 1", hint="divide every vector by its length; zeros mean no label")
@@ -55,7 +55,7 @@ class UnitVectorStorage(Storage):
         return vectors
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
-        """0 to 255 for -1 to 1, as normal maps are exchanged; what is far from length 1 is no label."""
+        """Map 0..255 to -1..1, the usual coding of normal maps; vectors far from length 1 become "no label"."""
         vectors = read_channels(path).astype(np.float32) / 127.5 - 1
         length = np.linalg.norm(vectors, axis=-1, keepdims=True)
         return np.where(np.abs(length - 1) < 0.5, vectors / np.maximum(length, 0.5), np.float32(0))
@@ -66,12 +66,12 @@ class UnitVectorStorage(Storage):
         return buffer.getvalue()
 
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-        """As normal maps are shown: red right, green up, blue towards the camera."""
+        """Draw the usual colours of normal maps: red right, green up, blue towards the camera."""
         colours = np.clip(label * (127.5, -127.5, -127.5) + 127.5, 0, 255)
         return np.where(self.labelled(label)[..., None], colours, MISSING).astype(np.uint8)
 
     def legend(self) -> np.ndarray:
-        """A ball that faces the viewer (x right, y down, −z to the viewer)."""
+        """Return a sphere that faces the viewer (x right, y down, −z to the viewer)."""
         y, x = np.mgrid[-1:1:96j, -1:1:96j]
         inside = x**2 + y**2 < 1
         vectors = np.stack([x, y, -np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))], -1) * inside[..., None]
@@ -81,9 +81,9 @@ class UnitVectorStorage(Storage):
         return "directions of surfaces"
 
     def score(self, label: np.ndarray, truth: np.ndarray) -> str:
-        known = self.labelled(truth)
-        cosine = np.clip((label * truth).sum(-1)[known], -1, 1)
-        return f"{np.degrees(np.arccos(cosine)).mean():.1f}° off" if known.any() else ""
+        labelled = self.labelled(truth)
+        cosine = np.clip((label * truth).sum(-1)[labelled], -1, 1)
+        return f"{np.degrees(np.arccos(cosine)).mean():.1f}° off" if labelled.any() else ""
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         return np.clip((one * other).sum(-1), -1, 1) < np.cos(np.radians(ANGLE))

@@ -1,12 +1,12 @@
-"""What enlarging an image does to a quantity, by its name and unit, where nobody declared it."""
+"""A guess, from a quantity's name and unit, of what enlarging an image does to its values."""
 
 import re
 
 ZOOMS = ("divide", "multiply", "keep")
-"""``divide``: depth, since what is enlarged looks nearer. ``multiply``: disparity, inverse depth. ``keep``: whatever
-does not depend on where the camera is, such as a temperature or a height over the floor."""
+"""``divide``: depth, since enlarged things appear nearer. ``multiply``: disparity, inverse depth. ``keep``: quantities
+that do not depend on the camera's position, such as a temperature or a height over the floor."""
 LENGTHS = {"m": 1.0, "mm": 0.001, "cm": 0.01, "dm": 0.1, "km": 1000.0, "um": 1e-6, "ft": 0.3048, "in": 0.0254}
-"""Metres of the units of length that are known."""
+"""Metres per unit, for known units of length."""
 _INVERSE = re.compile(r"(1/|.*(\^-1|⁻¹|\*\*-1)$|dpt$|diopt)")
 _PIXELS = {"px", "pix", "pixel", "pixels"}
 _NAMES = {
@@ -18,7 +18,7 @@ _NAMES = {
 
 
 def zoom_of(name: str, unit: str) -> str | None:
-    """``divide``, ``multiply`` or ``keep`` for a task of this name and unit; None where they do not tell."""
+    """Return ``divide``, ``multiply`` or ``keep`` for a task's name and unit; None where they suggest nothing."""
     words = set(name.split("_"))
     by_name = next((zoom for zoom, names in _NAMES.items() if words & names), None)
     if unit in _PIXELS or _INVERSE.match(unit):

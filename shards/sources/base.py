@@ -1,4 +1,4 @@
-"""What every source of raw frames gives to :mod:`shards.pack`; :mod:`shards.sources.checked` looks whether it does."""
+"""The interface of sources of raw frames for :mod:`shards.pack`; :mod:`shards.sources.checked` checks it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ class Frame:
     """One raw frame at its original size.
 
     Args:
-        rgb: uint8 ``(H, W, 3)``, or the source file's own bytes (JPEG, PNG or WebP of 8-bit RGB), which are kept as
-            they are unless the frame is resized: :func:`shards.images.read_rgb` gives either of any image file. Of
-            grey, uint8 ``(H, W)``, three equal channels are stored.
-        labels: by task name, those labels that the frame has, as arrays in the form that
-            :mod:`shards.tasks` lists, of the image's height and width. A frame without a label lacks its entry.
-        meta: provenance and camera intrinsics, as JSON values: ``{"intrinsics": {"fx": ..., "fy": ..., "cx": ...,
-            "cy": ...}}`` in pixels of the frame, where ``--normals`` shall be made.
-        files: the raw file of ``rgb`` and of each label where it has one of its own, which errors then name.
+        rgb: uint8 ``(H, W, 3)``, or the source file's own bytes (JPEG, PNG or WebP of 8-bit RGB), which are stored
+            unchanged unless the frame is resized. :func:`shards.images.read_rgb` returns one of them for any image
+            file. A grey image, uint8 ``(H, W)``, is stored as three equal channels.
+        labels: the labels that the frame has, by task name, as arrays in the form that :mod:`shards.tasks` lists and
+            of the image's height and width. Labels that the frame lacks are absent.
+        meta: provenance and camera intrinsics, as JSON values. ``--normals`` needs ``{"intrinsics": {"fx": ...,
+            "fy": ..., "cx": ..., "cy": ...}}`` in pixels of the frame.
+        files: the raw files of ``rgb`` and of labels, by name, for error messages.
     """
 
     rgb: np.ndarray | bytes
@@ -32,8 +32,8 @@ class Frame:
 
 
 class Source(Protocol):
-    """A data set in its raw form. It must survive pickling (it is sent to worker processes), so it opens
-    files in :meth:`load` or lazily, never in its constructor for keeps."""
+    """A data set in its raw form. It is sent to worker processes, so it must support pickling: open files in
+    :meth:`load` or lazily, and keep none open from the constructor on."""
 
     @property
     def name(self) -> str:
@@ -42,45 +42,45 @@ class Source(Protocol):
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks whose labels its frames may have."""
+        """The tasks that frames may have labels for."""
         ...
 
     @property
     def splits(self) -> Mapping[str, Sequence[str]]:
-        """Keys of every split (``train``, ``val``), in a fixed order that follows from the data alone. Keys are
-        unique over all splits and match ``[A-Za-z0-9_-]+`` (:func:`shards.codec.key_of` makes one of a file's stem)."""
+        """Keys of every split (``train``, ``val``), in a fixed order that depends on the data alone. Keys are unique
+        over all splits and match ``[A-Za-z0-9_-]+``; :func:`shards.codec.key_of` makes one from a file's stem."""
         ...
 
     @property
     def options(self) -> dict[str, Any]:
-        """Everything besides the raw data that the output follows from, as JSON values (provenance, and the proof
-        that a restarted job continues the same thing)."""
+        """Everything besides the raw data that determines the output, as JSON values: provenance, and the check that a
+        restarted job has the same options."""
         ...
 
     def load(self, split: str, position: int) -> Frame:
-        """The frame of ``splits[split][position]``.
+        """Return the frame of ``splits[split][position]``.
 
         Raises:
-            BadFile: (:mod:`shards.errors`) when a file cannot be read: its frame is left out, named and counted. So it
-                is with any other exception but a ``MemoryError``.
-            UserError: for what is wrong of all frames, such as a declaration: the preparation ends.
+            BadFile: (:mod:`shards.errors`) when a file cannot be read: the frame is left out, named and counted. Any
+                other exception except ``MemoryError`` has the same effect.
+            UserError: for an error that concerns all frames, such as a declaration: the preparation ends.
         """
         ...
 
 
 @runtime_checkable
 class WithNotices(Protocol):
-    """A source that has something to say to whoever prepares it."""
+    """A source that provides notices for the summary of a preparation."""
 
     def notices(self) -> list[str]:
-        """Lines about what was left out or guessed, for the summary; empty where there is nothing to say."""
+        """Return lines about what was left out or guessed, for the summary; empty where there are none."""
         ...
 
 
 @runtime_checkable
 class FromFiles(Protocol):
-    """A source whose frames are files, so that a change of them since they were packed can be seen."""
+    """A source whose frames are files, so that changes since they were packed can be detected."""
 
     def files(self, split: str, position: int) -> Mapping[str, Path]:
-        """The raw files, by their role, that ``load(split, position)`` would read."""
+        """Return the raw files that ``load(split, position)`` would read, by role."""
         ...

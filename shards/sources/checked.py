@@ -1,8 +1,8 @@
-"""What a source gives, looked at in one place: its parts before anything is packed, each frame when it is loaded.
+"""Checks of sources, in one place: of their parts before anything is packed, and of each frame when it is loaded.
 
-:func:`shards.pack.pack` has every source through :func:`checked`, shipped ones too. What is wrong is a ``UserError``
+:func:`shards.pack.pack` passes every source through :func:`check_source`, shipped ones too. An error is a ``UserError``
 that names the file of the source's class, split and key, and the label. An exception of any other type that ``load``
-raises is a :class:`shards.errors.BadFile`: the frame cannot be read, and the others may be good.
+raises becomes a :class:`shards.errors.BadFile`: this frame cannot be read, and others may be good.
 """
 
 import difflib
@@ -18,7 +18,7 @@ import numpy as np
 from shards.errors import BadFile, UserError
 from shards.form import a_type, check_array, check_json
 from shards.images import CONVERTED
-from shards.notes import about, note
+from shards.notes import member_context, note
 from shards.origin import Origin
 from shards.sources.base import Frame, FromFiles, Source, WithNotices
 from shards.sources.parts import check_load, splits_of, tasks_of
@@ -28,30 +28,30 @@ _PARTS = ("name", "tasks", "splits", "options", "load")
 _USES = {"train": "learnt from", "val": "measured on"}
 _CORRECT = "correct it; --debug shows where it was called"
 _RGB = np.empty((0, 0, 3), np.uint8)
-_NONE = object()
+_ABSENT = object()
 
 
-def checked(source: Source) -> "Checked":
-    """The source with its checks.
+def check_source(source: Source) -> "CheckedSource":
+    """Check the parts of a source, and return it with checks of its frames.
 
     Raises:
-        UserError: when one of its parts is not what :class:`shards.sources.base.Source` lists.
+        UserError: when a part does not conform to :class:`shards.sources.base.Source`.
     """
-    return source if isinstance(source, Checked) else Checked(source)
+    return source if isinstance(source, CheckedSource) else CheckedSource(source)
 
 
-class Checked:
-    """A source whose parts have been looked at, and whose frames are when they are loaded."""
+class CheckedSource:
+    """A source whose parts have been checked, and whose frames are checked when they are loaded."""
 
     def __init__(self, source: Source) -> None:
-        self.source, self.origin = source, Origin.of(source)
+        self.source, self.origin = source, Origin.of_source(source)
         self._outside = not type(source).__module__.startswith("shards.")
-        with self.origin.named(self.origin.name):
+        with self.origin.name_errors(self.origin.name):
             parts = {name: self._part(name) for name in _PARTS}
-            lacks = [name for name, part in parts.items() if part is _NONE]
-            if lacks:
+            missing = [name for name, part in parts.items() if part is _ABSENT]
+            if missing:
                 hint = "give it what shards.sources.base.Source lists"
-                raise UserError(f"lacks {', '.join(lacks)}", hint=hint)
+                raise UserError(f"lacks {', '.join(missing)}", hint=hint)
             self.name: str = parts["name"]
             self.tasks: tuple[Task, ...] = tasks_of(parts["tasks"])
             self.splits: dict[str, Sequence[str]] = splits_of(parts["splits"])
@@ -64,75 +64,75 @@ class Checked:
             check_load(parts["load"])
 
     def notices(self) -> list[str]:
-        """The source's own, and of splits that no run would find."""
-        found = [
+        """Return the source's own notices, and notices of splits that runs need and that have no frames."""
+        notices = [
             f"splits: {split} has no frames, so nothing can be {use} it; the splits of a run are train and val, "
             f"and these are {', '.join(self.splits)}"
             for split, use in _USES.items()
             if not self.splits.get(split)
         ]
         if isinstance(self.source, WithNotices):
-            with self.origin.blamed("notices", self.origin.name, _CORRECT):
-                own = self.source.notices()
-                found = [*([own] if isinstance(own, str) else map(str, own)), *found]
-        return list(dict.fromkeys(found))
+            with self.origin.wrap_errors("notices", self.origin.name, _CORRECT):
+                lines = self.source.notices()
+                notices = [*([lines] if isinstance(lines, str) else map(str, lines)), *notices]
+        return list(dict.fromkeys(notices))
 
     @property
     def from_files(self) -> bool:
-        """Whether a change of its raw files can be seen."""
+        """Whether changes of its raw files can be detected."""
         return isinstance(self.source, FromFiles)
 
     def files(self, split: str, position: int) -> dict[str, Path]:
-        """The raw files of a frame, by their role; none where the source does not tell."""
+        """Return the raw files of a frame, by role; empty where the source does not provide them."""
         if not isinstance(self.source, FromFiles):
             return {}
-        with self.origin.blamed("files", f"{split}/{self.splits[split][position]}", _CORRECT):
+        with self.origin.wrap_errors("files", f"{split}/{self.splits[split][position]}", _CORRECT):
             return {role: Path(path) for role, path in self.source.files(split, position).items()}
 
-    def named(self, split: str, position: int) -> AbstractContextManager[None]:
-        """Errors within that name no file name the source, the split and the key."""
-        return self.origin.named(f"{split}/{self.splits[split][position]}")
+    def name_errors(self, split: str, position: int) -> AbstractContextManager[None]:
+        """Add the source's file, the split and the key to errors inside the block that name no file."""
+        return self.origin.name_errors(f"{split}/{self.splits[split][position]}")
 
     def load(self, split: str, position: int) -> Frame:
-        """The frame of ``splits[split][position]``, its labels in the form of their kinds.
+        """Return the frame of ``splits[split][position]``, with labels in the form of their kinds.
 
         Raises:
-            UserError: when it is not a frame of the source's tasks; a ``BadFile``, when ``load`` raised something else.
+            UserError: when it is not a frame of the source's tasks; ``BadFile`` when ``load`` raised another exception.
         """
         key = self.splits[split][position]
         hint = "correct load, or restore what the frame is read from"
-        with self.origin.blamed("load", f"{split}/{key}", hint, BadFile):
+        with self.origin.wrap_errors("load", f"{split}/{key}", hint, BadFile):
             frame = self.source.load(split, position)
-        with self.named(split, position):
+        with self.name_errors(split, position):
             if not isinstance(frame, Frame):
-                what = f"load returned {a_type(frame)}, not a Frame"
-                raise UserError(what, hint="return shards.sources.base.Frame(rgb, labels)")
+                message = f"load returned {a_type(frame)}, not a Frame"
+                raise UserError(message, hint="return shards.sources.base.Frame(rgb, labels)")
             for part in ("labels", "meta", "files"):
                 if not isinstance(getattr(frame, part), Mapping):
                     raise UserError(f"{part} is {a_type(getattr(frame, part))}, not a dict", hint="give {} for none")
             check_json(frame.meta, "meta")
-            with about("rgb", frame.files.get("rgb"), key):
+            with member_context("rgb", frame.files.get("rgb"), key):
                 rgb = _rgb(frame.rgb)
             labels = {name: self._label(frame, name, key) for name in frame.labels if frame.labels[name] is not None}
             return Frame(rgb, labels, dict(frame.meta), dict(frame.files))
 
     def need_pickling(self) -> None:
-        """Make sure that it can be sent to worker processes.
+        """Check that the source can be sent to worker processes.
 
         Raises:
             UserError: when it cannot.
         """
-        if self.origin.module == "__main__" and not self.origin.path:  # of a notebook or a prompt
-            what = "is in no file that worker processes could import"
-            raise UserError(what, file=self.origin.name, hint="write it into a module, or give jobs=1")
+        if self.origin.module == "__main__" and not self.origin.path:  # defined in a notebook or at a prompt
+            message = "is in no file that worker processes could import"
+            raise UserError(message, file=self.origin.name, hint="write it into a module, or give jobs=1")
         hint = "open files in load and not in the constructor, or give --jobs 1"
-        with self.origin.blamed("pickling it for worker processes", self.origin.name, hint):
+        with self.origin.wrap_errors("pickling it for worker processes", self.origin.name, hint):
             pickle.dumps(self.source)
 
     def _part(self, name: str) -> Any:
-        with self.origin.blamed(name, self.origin.name, _CORRECT):
-            if inspect.getattr_static(self.source, name, _NONE) is _NONE and not hasattr(self.source, name):
-                return _NONE
+        with self.origin.wrap_errors(name, self.origin.name, _CORRECT):
+            if inspect.getattr_static(self.source, name, _ABSENT) is _ABSENT and not hasattr(self.source, name):
+                return _ABSENT
             part = getattr(self.source, name)
         if name != "load" and inspect.isroutine(part):
             raise UserError(f"{name} is a method, where its value is due", hint="write @property over it")
@@ -141,18 +141,18 @@ class Checked:
     def _label(self, frame: Frame, name: str, key: str) -> np.ndarray:
         task = next((task for task in self.tasks if task.name == name), None)
         if task is None:
-            known = [task.name for task in self.tasks]
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
-            hint = f"did you mean {near}? its tasks: {', '.join(known)}"
+            names = [task.name for task in self.tasks]
+            closest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)[0]
+            hint = f"did you mean {closest}? its tasks: {', '.join(names)}"
             raise UserError(f"has a label {name!r}, which is not one of its tasks", hint=hint)
         label = frame.labels[name]
-        with about(name, frame.files.get(name), key):
+        with member_context(name, frame.files.get(name), key):
             task.storage.check(label)
             return task.storage.examined(label) if self._outside else label
 
 
 def _rgb(rgb: Any) -> np.ndarray | bytes:
-    """The RGB of a frame; of grey ``(H, W)``, three times that."""
+    """Check the RGB of a frame, and convert grey ``(H, W)`` to three equal channels."""
     if isinstance(rgb, bytes):
         return rgb
     if isinstance(rgb, np.ndarray) and rgb.ndim == 2 and rgb.dtype == np.uint8:

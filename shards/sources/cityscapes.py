@@ -8,7 +8,7 @@
 
 Cordts et al.: "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016; class names, ids and
 colours are those of ``labels.py`` in its published scripts, disparity and camera those of its README. The 7 classes are
-the categories of that table: each of the 19 classes counts as its category, and what is not trained on stays void.
+the categories of that table: each of the 19 classes counts as its category; classes that are not trained on stay void.
 """
 
 import json
@@ -23,7 +23,7 @@ from shards.images import read_rgb, read_values
 from shards.sources.base import Frame
 from shards.tasks import IGNORE, Task
 
-_CLASSES = {  # labelId: name, colour; the order is that of the train ids
+_CLASSES = {  # label id: name, colour; in the order of the train ids
     7: ("road", (128, 64, 128)),
     8: ("sidewalk", (244, 35, 232)),
     11: ("building", (70, 70, 70)),
@@ -44,7 +44,7 @@ _CLASSES = {  # labelId: name, colour; the order is that of the train ids
     32: ("motorcycle", (0, 0, 230)),
     33: ("bicycle", (119, 11, 32)),
 }
-_CATEGORIES = {  # name: label ids; the colour is that of the first
+_CATEGORIES = {  # name: label ids; the colour is that of the first id
     "flat": (7, 8),
     "construction": (11, 12, 13),
     "object": (17, 19, 20),
@@ -59,12 +59,11 @@ _SCALE = 1 / 128
 _STORED = 500
 """Metres that 16 bits hold at that scale, rounded down."""
 MAX_DEPTH = 200.0
-"""Metres, as far as the paper's depth reaches. Disparity is about 2.4 pixels there: a quarter pixel is 20 m."""
+"""Metres, the range of depth in the paper. There disparity is about 2.4 pixels, and a quarter pixel is 20 m."""
 DEPTH = Task("depth", "scalar", scale=_SCALE, unit="m")
 INVERSE_DEPTH = Task("inverse_depth", "scalar", scale=2**-16, unit="1/m", zoom="multiply")
-"""Steps of 1/65536 m⁻¹ hold all that is nearer than 500 m and further than 1 m; the camera's disparity in
-16 bits ends at 1.9 m."""
-_LAY_OUT = "unpack leftImg8bit, gtFine, disparity and camera of cityscapes-dataset.com side by side into this folder"
+"""Steps of 1/65536 m⁻¹ represent distances from 1 m to 500 m; the camera's disparity in 16 bits starts at 1.9 m."""
+_TREE_HINT = "unpack leftImg8bit, gtFine, disparity and camera of cityscapes-dataset.com side by side into this folder"
 
 
 class Cityscapes:
@@ -73,15 +72,15 @@ class Cityscapes:
     A frame without a label file lacks that label. Keys are the file names without ``_leftImg8bit.png``.
 
     Args:
-        root: the folder of ``leftImg8bit``.
-        coarse: add the frames of ``train_extra`` to ``train``, and coarse labels to those frames of ``train`` that
-            have no fine ones. ``val`` keeps fine labels only, so that measures stay comparable.
-        max_depth: metres; a greater depth is no measurement.
+        root: the folder that contains ``leftImg8bit``.
+        coarse: add the frames of ``train_extra`` to ``train``, and coarse labels to frames of ``train`` without fine
+            ones. ``val`` has fine labels only, so that metrics stay comparable.
+        max_depth: metres; a greater depth counts as no measurement.
         classes: 19, or 7 for their categories.
-        inverse_depth: a task ``inverse_depth`` in 1/m, disparity / (baseline × fx), in place of ``depth``.
+        inverse_depth: True for a task ``inverse_depth`` in 1/m, disparity / (baseline × fx), instead of ``depth``.
 
     Raises:
-        UserError: when a folder is missing or empty, or no 16 bits hold depths up to ``max_depth``.
+        UserError: when a folder is missing or empty, or 16 bits cannot hold depths up to ``max_depth``.
     """
 
     name = "cityscapes"
@@ -103,18 +102,18 @@ class Cityscapes:
         self.options: dict[str, Any] = {"source": self.name, "coarse": coarse, "max_depth": float(max_depth)}
         self.options |= {"classes": classes} if classes != 19 else {}
         self.options |= {"inverse_depth": True} if inverse_depth else {}
-        named = {name: (label_id,) for label_id, (name, _) in _CLASSES.items()} if classes == 19 else _CATEGORIES
-        colours = tuple(_CLASSES[label_ids[0]][1] for label_ids in named.values())
+        ids_of = {name: (label_id,) for label_id, (name, _) in _CLASSES.items()} if classes == 19 else _CATEGORIES
+        colours = tuple(_CLASSES[label_ids[0]][1] for label_ids in ids_of.values())
         self._index_of = np.full(256, IGNORE, np.uint8)
-        for index, label_ids in enumerate(named.values()):
+        for index, label_ids in enumerate(ids_of.values()):
             self._index_of[list(label_ids)] = index
         self._depth = INVERSE_DEPTH if inverse_depth else DEPTH
-        self.tasks: tuple[Task, ...] = (Task("semseg", "classes", tuple(named), colours), self._depth)
+        self.tasks: tuple[Task, ...] = (Task("semseg", "classes", tuple(ids_of), colours), self._depth)
         self._labels = {"train": ("gtFine", "gtCoarse") if coarse else ("gtFine",), "val": ("gtFine",)}
         if coarse and not (self.root / "gtCoarse").is_dir():
             raise UserError("has no gtCoarse", file=self.root, hint="unpack gtCoarse there, or leave coarse out")
         if not any((self.root / kind).is_dir() for kind in (*self._labels["train"], "disparity")):
-            raise UserError("has neither gtFine nor disparity", file=self.root, hint=_LAY_OUT)
+            raise UserError("has neither gtFine nor disparity", file=self.root, hint=_TREE_HINT)
         folders = {"train": ("train", "train_extra") if coarse else ("train",), "val": ("val",)}
         self._frames = {
             split: [frame for name in names for frame in self._list(name)] for split, names in folders.items()
@@ -126,22 +125,22 @@ class Cityscapes:
         self._check_labels()
 
     def _check_labels(self) -> None:
-        """Refuse a folder of labels none of which is a frame's, or that lies one folder too deep."""
+        """Refuse a folder of labels that match no frame, or that lies one level too deep."""
         frames = [(split, place) for split, names in self._frames.items() for place in range(len(names))]
         for role, kinds in (("semseg", self._labels["train"]), (self._depth.name, ("disparity",))):
             if any(role in self.files(*frame) for frame in frames):
                 continue
             for kind in kinds:
-                deep = next(iter(sorted(self.root.glob(f"*/{kind}"))), None)
-                if deep is not None:
-                    hint = f"move {deep} to {self.root / kind}"
+                nested = next(iter(sorted(self.root.glob(f"*/{kind}"))), None)
+                if nested is not None:
+                    hint = f"move {nested} to {self.root / kind}"
                     raise UserError(f"no frame has {role}", file=self.root / kind, hint=hint)
                 if (self.root / kind).is_dir():
                     hint = f"it should hold {kind}/SPLIT/CITY/*.png, as it was published; or move it away"
                     raise UserError(f"holds no file of a frame: no frame has {role}", file=self.root / kind, hint=hint)
 
     def files(self, split: str, position: int) -> dict[str, Path]:
-        """Those files of ``splits[split][position]`` that there are: ``rgb``, ``semseg``, ``depth`` (or
+        """Return the existing files of ``splits[split][position]``: ``rgb``, ``semseg``, ``depth`` (or
         ``inverse_depth``) and ``camera``."""
         frame = self._frames[split][position]
         labels = [
@@ -153,16 +152,16 @@ class Cityscapes:
         return {"rgb": rgb} | {role: path for role, path in labels if path.is_file()}
 
     def load(self, split: str, position: int) -> Frame:
-        """The frame of ``splits[split][position]``, its RGB as the file's own bytes."""
+        """Return the frame of ``splits[split][position]``, with RGB as the file's own bytes."""
         frame, files, labels = self._frames[split][position], self.files(split, position), {}
         camera = _read_camera(files["camera"]) if "camera" in files else None
         if "semseg" in files:
             labels["semseg"] = self._index_of[_read_ids(files["semseg"])]
         if self._depth.name in files:
             if camera is None:
-                what = "is missing, but depth needs it beside the disparity"
+                message = "is missing, but depth needs it in addition to the disparity"
                 hint = "unpack camera into the same folder as disparity"
-                raise UserError(what, file=self._path("camera", frame, "camera.json"), hint=hint)
+                raise UserError(message, file=self._path("camera", frame, "camera.json"), hint=hint)
             stored, fx = read_values(files[self._depth.name]), camera["intrinsics"]["fx"]
             depth = depth_of(stored, camera["baseline"], fx, self.max_depth)
             if self._depth == INVERSE_DEPTH:
@@ -171,7 +170,7 @@ class Cityscapes:
         return Frame(read_rgb(files["rgb"]), labels, {"city": frame.split("/")[1], **(camera or {})}, files)
 
     def _list(self, folder: str) -> list[str]:
-        """Frames of a folder of ``leftImg8bit`` as ``FOLDER/CITY/NAME``, sorted."""
+        """Return the frames of a folder of ``leftImg8bit`` as ``FOLDER/CITY/NAME``, sorted."""
         ending = "_leftImg8bit.png"
         images = self.root / "leftImg8bit"
         frames = sorted(
@@ -179,8 +178,7 @@ class Cityscapes:
             for path in images.glob(f"{folder}/*/[!.]*{ending}")
         )
         if not frames:
-            what = f"has no {folder}/CITY/*{ending}"
-            raise UserError(what, file=images, hint=_LAY_OUT)
+            raise UserError(f"has no {folder}/CITY/*{ending}", file=images, hint=_TREE_HINT)
         return frames
 
     def _path(self, kind: str, frame: str, ending: str) -> Path:
@@ -188,10 +186,10 @@ class Cityscapes:
 
 
 def depth_of(stored: np.ndarray, baseline: float, fx: float, max_depth: float = MAX_DEPTH) -> np.ndarray:
-    """Depth from a stored disparity map.
+    """Compute depth from a stored disparity map.
 
     ``disparity = (stored - 1) / 256`` pixels, ``depth = baseline · fx / disparity`` (Cityscapes README). A stored 0
-    is no measurement, 1 would be infinitely far, and 2 is over 100 km.
+    means no measurement, 1 would be infinitely far, and 2 is over 100 km.
 
     Args:
         stored: ``(H, W)`` uint16.
@@ -200,7 +198,7 @@ def depth_of(stored: np.ndarray, baseline: float, fx: float, max_depth: float = 
         max_depth: metres.
 
     Returns:
-        ``(H, W)`` float32 in metres, 0 where there is no measurement or it is over ``max_depth``.
+        ``(H, W)`` float32 in metres, 0 where there is no measurement or the depth is over ``max_depth``.
     """
     disparity = (stored.astype(np.float32) - 1) / 256
     depth = np.divide(baseline * fx, disparity, out=np.zeros_like(disparity), where=disparity > 0)
@@ -209,14 +207,14 @@ def depth_of(stored: np.ndarray, baseline: float, fx: float, max_depth: float = 
 
 
 def _read_camera(path: Path) -> dict[str, Any]:
-    """Baseline in metres and intrinsics in pixels."""
+    """Read the baseline in metres and the intrinsics in pixels."""
     try:
         camera = json.loads(path.read_bytes())
         intrinsic = camera["intrinsic"]
-        # the principal point is (u0, v0) in the file, (cx, cy) in every other data set
+        # the principal point is (u0, v0) in the file, and (cx, cy) in every other data set
         names = {"fx": "fx", "fy": "fy", "cx": "u0", "cy": "v0"}
         return {
-            "intrinsics": {ours: float(intrinsic[theirs]) for ours, theirs in names.items()},
+            "intrinsics": {name: float(intrinsic[key]) for name, key in names.items()},
             "baseline": float(camera["extrinsic"]["baseline"]),
         }
     except KeyError as error:
@@ -226,10 +224,10 @@ def _read_camera(path: Path) -> dict[str, Any]:
 
 
 def _read_ids(path: Path) -> np.ndarray:
-    """``(H, W)`` of a ``labelIds`` file."""
+    """Read the label ids ``(H, W)`` of a ``labelIds`` file."""
     ids = read_values(path)
     wrong = ids[(ids > _LAST_ID) & (ids != _LICENSE_PLATE)]
     if wrong.size:
-        what = f"label id {wrong[0]} is none of Cityscapes' (0 to {_LAST_ID})"
-        raise UserError(what, file=path, hint="take the labelIds files as they were published")
+        message = f"label id {wrong[0]} is none of Cityscapes' (0 to {_LAST_ID})"
+        raise UserError(message, file=path, hint="use the labelIds files as they were published")
     return ids

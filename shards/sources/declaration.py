@@ -1,4 +1,4 @@
-"""What ``dataset.yaml`` declares about a folder of images (the format: :mod:`shards.sources.folder`)."""
+"""The declaration of a folder of images, ``dataset.yaml`` (for its format, see :mod:`shards.sources.folder`)."""
 
 import difflib
 import math
@@ -14,7 +14,7 @@ from shards import kinds
 from shards.codec import key_of
 from shards.errors import UserError
 from shards.kinds.base import is_number
-from shards.notes import about
+from shards.notes import member_context
 from shards.sources.layout import Pattern
 from shards.tasks import Task
 
@@ -31,15 +31,15 @@ class LabelFormat:
 
     Args:
         task: the task.
-        how: what its kind's :meth:`shards.kinds.Storage.declared` gave, JSON values.
-        given: the keys that were declared.
-        guesses: what is taken for granted, as sentences.
-        files: where they lie; None for the folder of the task's name.
+        how: the second value that :meth:`shards.kinds.Storage.declared` returned, JSON values.
+        declared_keys: the keys that were declared.
+        guesses: assumptions about the task, as sentences.
+        files: the pattern of label files; None for the folder of the task's name.
     """
 
     task: Task
     how: Mapping[str, Any]
-    given: frozenset[str] = frozenset()
+    declared_keys: frozenset[str] = frozenset()
     guesses: tuple[str, ...] = ()
     files: Pattern | None = None
 
@@ -48,18 +48,18 @@ class LabelFormat:
         return self.files or Pattern(f"{self.task.name}/{{name}}")
 
     def read(self, path: Path) -> np.ndarray:
-        """The label array of a file.
+        """Read the label array of a file.
 
         Raises:
-            UserError: when it cannot be read, or holds what was not declared.
+            UserError: when it cannot be read, or holds values that were not declared.
         """
-        with about(self.task.name):
-            return self.task.storage.read_file(path, {**self.how, "given": self.given})
+        with member_context(self.task.name):
+            return self.task.storage.read_file(path, {**self.how, "given": self.declared_keys})
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """A whole ``dataset.yaml``."""
+    """The content of a ``dataset.yaml``."""
 
     name: str
     val_fraction: float | None
@@ -70,21 +70,21 @@ class Declaration:
     label_orientation: str | None = None
 
 
-def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
-    """Read ``ROOT/dataset.yaml``, if there is one, under values that were given by hand.
+def declare(root: Path, overrides: Mapping[str, Any]) -> Declaration:
+    """Read ``ROOT/dataset.yaml``, if there is one, and apply overrides.
 
     Args:
         root: the folder.
-        given: the same keys as in the file; these win.
+        overrides: values of the same keys as in the file, which take precedence.
 
     Raises:
-        UserError: no folder, a file that is no YAML mapping, unknown keys, or values that make no task.
+        UserError: no folder, a file that is not a YAML mapping, unknown keys, or values that are not a valid task.
     """
     if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise UserError(what, file=root, hint="give the folder that holds your frames")
+        message = "is not a folder" if root.exists() else "does not exist"
+        raise UserError(message, file=root, hint="give the folder that holds your frames")
     path = root / FILE
-    spec = _merge(_load(path) if path.exists() else {}, given)
+    spec = _merge(_load(path) if path.exists() else {}, overrides)
     where = path if path.exists() else root
     _check_keys(where, "", spec, _KEYS)
     name = spec.get("name", key_of(root.resolve().name))
@@ -106,39 +106,39 @@ def declare(root: Path, given: Mapping[str, Any]) -> Declaration:
     if group_by is not None and not isinstance(group_by, str):
         raise UserError(f"{group_by!r}", file=where, key="group_by", hint="give folder, or a regular expression")
     if group_by is not None and fraction is None:
-        raise UserError("is of val_fraction", file=where, key="group_by", hint="give val_fraction too, or leave it out")
+        hint = "give val_fraction too, or leave it out"
+        raise UserError("applies only with val_fraction", file=where, key="group_by", hint=hint)
     if orientation not in (None, *ORIENTATIONS):
         hint = f"give one of {', '.join(ORIENTATIONS)}"
         raise UserError(f"{orientation!r}", file=where, key="label_orientation", hint=hint)
     images = _pattern(where, "images", spec["images"]) if "images" in spec else IMAGES
-    for each in formats:
-        if images.splits and not each.pattern.splits:
+    for label_format in formats:
+        pattern, key = label_format.pattern, f"tasks.{label_format.task.name}.files"
+        if images.splits and not pattern.splits:
             hint = "write {split} in tasks.TASK.files too, where images have it"
-            raise UserError(
-                f"{each.pattern.text!r} has no {{split}}", file=where, key=f"tasks.{each.task.name}.files", hint=hint
-            )
-        if each.pattern.splits and not images.splits:
+            raise UserError(f"{pattern.text!r} has no {{split}}", file=where, key=key, hint=hint)
+        if pattern.splits and not images.splits:
             raise UserError("has no {split}", file=where, key="images", hint="write it where the labels have it")
     if images.splits and fraction is not None:
         hint = "leave one of them out"
-        raise UserError("stands beside {split}, which says it already", file=where, key="val_fraction", hint=hint)
+        raise UserError("conflicts with {split} in images", file=where, key="val_fraction", hint=hint)
     return Declaration(name, fraction, dict(intrinsics) if intrinsics else None, formats, images, group_by, orientation)
 
 
 def declaration_of(tasks: Iterable[Task]) -> str:
-    """The text of a ``dataset.yaml`` for labels that are stored as in shards, which :func:`declare` reads."""
+    """Return the text of a ``dataset.yaml`` that :func:`declare` reads, for label files stored as in shards."""
     entries = {task.name: task.to_json() for task in tasks}
     return yaml.safe_dump({"tasks": entries}, sort_keys=False, default_flow_style=None, allow_unicode=True)
 
 
 def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
     key = f"tasks.{name}"
-    said = str(entry.get("kind")) if isinstance(entry, Mapping) else ""
-    kind = kinds.storage_of(said)
+    kind_name = str(entry.get("kind")) if isinstance(entry, Mapping) else ""
+    kind = kinds.storage_of(kind_name)
     if kind is None:
-        hint = (
-            f"did you mean {kinds.FORMER[said]}?" if said in kinds.FORMER else f"give kind: {', '.join(kinds.known())}"
-        )
+        hint = f"give kind: {', '.join(kinds.kind_names())}"
+        if kind_name in kinds.FORMER:
+            hint = f"did you mean {kinds.FORMER[kind_name]}?"
         raise UserError("has no kind", file=where, key=key, hint=hint)
     _check_keys(where, key, entry, ("kind", "files", *kind.options))
     files = _pattern(where, f"{key}.files", entry["files"]) if "files" in entry else None
@@ -159,13 +159,13 @@ def _pattern(where: Path, key: str, text: Any) -> Pattern:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML keeps the last without a word."""
+    """A loader that refuses duplicate keys, of which YAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} stands twice", node.start_mark)
+        duplicate = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if duplicate is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{duplicate!r} occurs twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -174,28 +174,28 @@ def _load(path: Path) -> Mapping[str, Any]:
         spec = yaml.load(path.read_text("utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"is no YAML that can be read ({reason})", file=path, hint="correct the file") from error
+        raise UserError(f"cannot be read as YAML ({reason})", file=path, hint="correct the file") from error
     if not isinstance(spec, Mapping):
         raise UserError("is not a mapping", file=path, hint=f"give its keys: {', '.join(_KEYS)}")
     return spec
 
 
-def _merge(spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(spec)
-    for key, value in given.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
+    for key, value in overrides.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if nested else value
     return merged
 
 
-def _check_keys(where: Path, parent: str, entry: Mapping[Any, Any], known: Sequence[str]) -> None:
+def _check_keys(where: Path, parent: str, entry: Mapping[Any, Any], valid: Sequence[str]) -> None:
     for key in map(str, entry):
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            hint = f"did you mean {near}? known: {', '.join(known)}"
+        if key not in valid:
+            closest = difflib.get_close_matches(key, valid, n=1, cutoff=0.0)[0]
+            hint = f"did you mean {closest}? known: {', '.join(valid)}"
             raise UserError("is not a key", file=where, key=f"{parent}.{key}".lstrip("."), hint=hint)
 
 
 def _is_camera(value: Any) -> bool:
-    known = isinstance(value, Mapping) and value.keys() == set(_INTRINSICS) and all(map(is_number, value.values()))
-    return known and all(map(math.isfinite, value.values())) and min(value["fx"], value["fy"]) > 0
+    numbers = isinstance(value, Mapping) and value.keys() == set(_INTRINSICS) and all(map(is_number, value.values()))
+    return numbers and all(map(math.isfinite, value.values())) and min(value["fx"], value["fy"]) > 0

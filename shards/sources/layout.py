@@ -1,7 +1,7 @@
-"""Where a folder's files lie, as a pattern: ``rgb/{name}``, ``{split}/masks/{name}_L.png``.
+"""Patterns of a folder's files: ``rgb/{name}``, ``{split}/masks/{name}_L.png``.
 
-``{name}`` is what the files of a frame have in common, with folders if there are any; ``{split}`` is a folder that says
-which split a frame is in. A pattern that ends in a suffix takes those files alone.
+``{name}`` is what the files of a frame have in common, including subfolders; ``{split}`` is a folder named after the
+split of its frames. A pattern that ends in a suffix matches only files with that suffix.
 """
 
 import re
@@ -18,30 +18,30 @@ _SPLITS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""Names of folders that ``{split}`` stands for; what tests validates where nothing else does."""
+"""Folder names that ``{split}`` matches; ``test`` is used for validation where there is no ``val``."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files that a pattern names.
+    """The files that match a pattern.
 
     Args:
-        folder: what names are relative to.
-        by_stem: the files' names by what identifies their frame, sorted.
-        other: files of other suffixes that the pattern names.
+        folder: the folder that names are relative to.
+        by_stem: file names by the stem that identifies their frame, sorted.
+        unread: files that match the pattern but have other suffixes.
     """
 
     folder: Path
     by_stem: dict[str, str]
-    other: list[str]
+    unread: list[str]
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern as this module describes it.
+    """A pattern as described in this module.
 
     Raises:
-        UserError: for one without ``{name}``, with other fields, or that leaves the folder.
+        UserError: for a pattern without ``{name}``, with other fields, or that leaves the folder.
     """
 
     text: str
@@ -56,18 +56,18 @@ class Pattern:
 
     @property
     def splits(self) -> bool:
-        """Whether it says which split a frame is in."""
+        """Whether the pattern determines the split of a frame."""
         return "{split}" in self.text
 
     def find(self, root: Path, suffixes: Collection[str]) -> Files:
-        """The files of these suffixes that it names under a folder.
+        """Find the files of these suffixes that match under a folder.
 
         Raises:
-            UserError: when there is no such folder, or two files are of one frame.
+            UserError: when there is no such folder, or two files belong to one frame.
         """
-        text, only = self.text, False
-        if (own := PurePosixPath(text).suffix.lower()) and "{" not in own:
-            text, suffixes, only = text[: -len(own)], {own}, True
+        text, has_suffix = self.text, False
+        if (suffix := PurePosixPath(text).suffix.lower()) and "{" not in suffix:
+            text, suffixes, has_suffix = text[: -len(suffix)], {suffix}, True
         before, _, _ = text.partition("{")
         prefix = before[: before.rfind("/") + 1]
         parts = _FIELD.split(text[len(prefix) :])  # literal, field, literal, ...
@@ -75,17 +75,17 @@ class Pattern:
             re.escape(part) if place % 2 == 0 else "(?P<split>[^/]+)" if part == "split" else "(?P<name>.+)"
             for place, part in enumerate(parts)
         )
-        by_stem, other = files_by_stem(root / prefix, suffixes, re.compile(regex))
-        return Files(root / prefix, by_stem, [] if only else other)
+        by_stem, unread = files_by_stem(root / prefix, suffixes, re.compile(regex))
+        return Files(root / prefix, by_stem, [] if has_suffix else unread)
 
 
-def by_folder(stems: Collection[str]) -> dict[str, list[str]]:
-    """``train`` and ``val`` of frames whose stems begin with the folder of their split; folders of other names are in
-    neither."""
-    found: dict[str, list[str]] = {split: [] for split in _SPLITS}
+def split_by_folder(stems: Collection[str]) -> dict[str, list[str]]:
+    """Divide frames whose stems begin with the folder of their split into ``train`` and ``val``; frames in folders of
+    other names are in neither."""
+    splits: dict[str, list[str]] = {split: [] for split in _SPLITS}
     for stem in stems:
         folder = stem.partition("/")[0].lower()
         for split, names in _SPLITS.items():
             if folder in names:
-                found[split].append(stem)
-    return {"train": found["train"], "val": found["val"] or found["test"]}
+                splits[split].append(stem)
+    return {"train": splits["train"], "val": splits["val"] or splits["test"]}

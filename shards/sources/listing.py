@@ -1,4 +1,4 @@
-"""The files of a folder by their stems, which is what the files of one frame have in common."""
+"""Files of a folder by their stems; the files of one frame have the same stem."""
 
 import os
 import re
@@ -12,41 +12,41 @@ from shards.errors import UserError
 def files_by_stem(
     folder: Path, suffixes: Iterable[str], pattern: re.Pattern[str] | None = None
 ) -> tuple[dict[str, str], list[str]]:
-    """The files under a folder: those with one of ``suffixes`` by their stem, sorted, and all others.
+    """Return the files under a folder with one of ``suffixes``, sorted by stem, and all other files.
 
-    With a pattern, only files whose stem it matches, by its group ``name`` and, if it has one, ``split`` before that.
+    With a pattern, only files whose stem matches are returned, by its group ``name``, prefixed by its group ``split``
+    if it has one.
 
-    Names are relative to the folder, with ``/``. Links to folders are followed; hidden files and folders are passed
-    over.
+    Names are relative to the folder, with ``/``. Links to folders are followed; hidden files and folders are ignored.
 
     Raises:
-        UserError: when there is no folder, one cannot be read, or two files have the same stem.
+        UserError: when the folder does not exist, a folder cannot be read, or two files have the same stem.
     """
     if not folder.is_dir():
         raise UserError("is not a folder", file=folder, hint="make it, or correct the path")
     names = []
     for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        own = Path(parent).resolve()
-        folders[:] = [name for name in folders if name[0] != "." and not own.is_relative_to((own / name).resolve())]
+        path = Path(parent).resolve()  # a link to a parent folder would recurse for ever
+        folders[:] = [name for name in folders if name[0] != "." and not path.is_relative_to((path / name).resolve())]
         names += [(Path(parent) / file).relative_to(folder).as_posix() for file in files if file[0] != "."]
     by_stem: dict[str, str] = {}
-    other = []
+    others = []
     for name in sorted(names):
         stem = _identity(stem_of(name), pattern)
         if stem is None:
             continue
         if PurePosixPath(name).suffix.lower() not in suffixes:
-            other.append(name)
+            others.append(name)
         elif (first := by_stem.setdefault(stem, name)) != name:
-            raise UserError(f"holds both {first} and {name}", file=folder, hint="keep one file a stem")
-    return by_stem, other
+            raise UserError(f"holds both {first} and {name}", file=folder, hint="keep one file per stem")
+    return by_stem, others
 
 
 def _identity(stem: str, pattern: re.Pattern[str] | None) -> str | None:
     if pattern is None:
         return stem
-    found = pattern.fullmatch(stem)
-    return found and "/".join(filter(None, (found.groupdict().get("split"), found["name"])))
+    match = pattern.fullmatch(stem)
+    return match and "/".join(filter(None, (match.groupdict().get("split"), match["name"])))
 
 
 def _refuse(error: OSError) -> None:
@@ -54,10 +54,11 @@ def _refuse(error: OSError) -> None:
 
 
 def stem_of(name: str) -> str:
-    """``site_a/0001`` of ``site_a/0001.jpg``, with letters and their accents in one (NFC of Unicode's annex 15): some
-    systems write them apart, and the names of a frame's files look alike and differ."""
-    return composed(name.removesuffix(PurePosixPath(name).suffix))
+    """Return ``site_a/0001`` for ``site_a/0001.jpg``, in the composed form of Unicode (NFC, annex 15): some systems
+    write accents separately, so that names of a frame's files look the same but differ."""
+    return normalise_name(name.removesuffix(PurePosixPath(name).suffix))
 
 
-def composed(name: str) -> str:
+def normalise_name(name: str) -> str:
+    """Return a name in the composed form of Unicode (NFC)."""
     return unicodedata.normalize("NFC", name)

@@ -29,7 +29,7 @@ INTRINSICS = {"fx": 518.8579, "fy": 519.4696, "cx": 325.5824, "cy": 253.7362}
 (``camera_params.m`` of the data set's toolbox; its lens distortion is left out)."""
 _DEPTHS = {"filled": "depths", "raw": "rawDepths"}
 _PAGE = "https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html"
-_CLASSES_13: dict[str, tuple[int, ...]] = {  # name: which of the 40 it holds, by their number from 1
+_CLASSES_13: dict[str, tuple[int, ...]] = {  # name: numbers of the 40 classes that it merges, from 1
     "bed": (4,),
     "books": (23,),
     "ceiling": (22,),
@@ -50,16 +50,16 @@ _AXES = {"images": 4, "depths": 3, "rawDepths": 3, "labels": 3}
 class Nyudv2:
     """The official splits, ``test`` as ``val``; keys are ``nyu_0001`` by the official 1-based index.
 
-    A frame is read from the file when it is asked for, so memory holds one at a time. The file is opened for every
-    frame (well under a millisecond), which leaves nothing open that a pickle or a fork would have to carry.
+    Each frame is read from the file on demand, so memory holds one at a time. The file is opened for every frame (well
+    under a millisecond), so that no open file has to survive pickling or a fork.
 
     Args:
-        folder: where the three files are.
-        depth: ``filled`` for the depth with its holes painted in, ``raw`` for the sensor's own, 0 in its holes.
+        folder: the folder of the three files.
+        depth: ``filled`` for depth with its holes filled in, ``raw`` for the sensor's depth, which is 0 in holes.
         classes: 40, or 13 that the 40 are merged into.
 
     Raises:
-        UserError: when a file is missing or has not the official layout.
+        UserError: when a file is missing or does not have the official layout.
     """
 
     name = "nyudv2"
@@ -78,7 +78,7 @@ class Nyudv2:
         self._depth = _DEPTHS[depth]
         names, self._index_of = _class_mapping(self.folder / MAPPING)
         if classes == 13:
-            names, self._index_of = _merged(names, self._index_of, self.folder / MAPPING)
+            names, self._index_of = _merge_classes(names, self._index_of, self.folder / MAPPING)
         self.tasks: tuple[Task, ...] = (
             Task("semseg", "classes", names, palette(len(names))),
             Task("depth", "scalar", scale=0.001, unit="m"),
@@ -88,34 +88,34 @@ class Nyudv2:
         self.splits = {split: [f"nyu_{i:04d}" for i in indices] for split, indices in self._official.items()}
 
     def files(self, split: str, position: int) -> dict[str, Path]:
-        """The three files, which all frames share."""
+        """Return the three files, which all frames share."""
         return {name: self.folder / name for name in (FRAMES, SPLITS, MAPPING)}
 
     def load(self, split: str, position: int) -> Frame:
-        """The frame of ``splits[split][position]``, with both labels."""
+        """Return the frame of ``splits[split][position]``, with both labels."""
         index = self._official[split][position]
         path = self.folder / FRAMES
         meta: dict[str, Any] = {"index": index, "intrinsics": INTRINSICS}
         with _hdf5(path) as file:
-            # MATLAB's axes come reversed: (3, W, H) and (W, H)
+            # MATLAB's axes are reversed: (3, W, H) and (W, H)
             rgb = np.ascontiguousarray(file["images"][index - 1].transpose(2, 1, 0))
             depth = np.ascontiguousarray(file[self._depth][index - 1].T, dtype=np.float32)
             raw = file["labels"][index - 1].T
             if "scenes" in file:
                 meta["scene"] = "".join(map(chr, file[file["scenes"][0, index - 1]][:].ravel()))
         if raw.max() >= len(self._index_of):
-            what = f"raw class {raw.max()}, where {MAPPING} maps 1 to {len(self._index_of) - 1}"
-            raise UserError(what, file=path, key=f"labels[{index}]", hint=f"download both again from {_PAGE}")
+            message = f"raw class {raw.max()}, where {MAPPING} maps 1 to {len(self._index_of) - 1}"
+            raise UserError(message, file=path, key=f"labels[{index}]", hint=f"download both again from {_PAGE}")
         depth[~np.isfinite(depth)] = 0
         return Frame(rgb, {"semseg": self._index_of[raw], "depth": depth}, meta)
 
 
 def _frame_count(path: Path, depth: str) -> int:
-    """The number of frames, when every array that is read has that many."""
+    """Return the number of frames, after checking that all arrays that are read have it."""
     _require(path)
     if not h5py.is_hdf5(path):
         hint = f"download it from {_PAGE}; if it was saved again, save it as MATLAB 7.3"
-        raise UserError("is no HDF5 file, as MATLAB 7.3 writes", file=path, hint=hint)
+        raise UserError("is not an HDF5 file, which MATLAB 7.3 writes", file=path, hint=hint)
     shapes = {}
     with _hdf5(path) as file:
         for name in ("images", depth, "labels"):
@@ -125,42 +125,40 @@ def _frame_count(path: Path, depth: str) -> int:
     count, *size = shapes["labels"]
     for name, shape in shapes.items():
         if len(shape) != _AXES[name] or shape[0] != count or [*shape[-2:]] != size:
-            what = f"has shape {shape}, where labels has {shapes['labels']}"
-            raise UserError(what, file=path, key=name, hint=f"download it again from {_PAGE}")
+            message = f"has shape {shape}, where labels has {shapes['labels']}"
+            raise UserError(message, file=path, key=name, hint=f"download it again from {_PAGE}")
     return count
 
 
 def _splits(path: Path, count: int) -> dict[str, list[int]]:
-    """1-based frame indices of ``trainNdxs`` and ``testNdxs``, as official as the file."""
+    """Read the 1-based frame indices ``trainNdxs`` and ``testNdxs`` of the official splits."""
     arrays = _load_mat(path, "trainNdxs", "testNdxs")
     indices = {name: array.ravel().astype(np.int64) for name, array in arrays.items()}
     for name, array in indices.items():
         wrong = array[(array < 1) | (array > count)]
         if wrong.size:
-            what = f"names frame {wrong[0]}, where {FRAMES} has {count}"
-            raise UserError(what, file=path, key=name, hint="take both files from the same download")
+            message = f"names frame {wrong[0]}, where {FRAMES} has {count}"
+            raise UserError(message, file=path, key=name, hint="take both files from the same download")
     return {name: array.tolist() for name, array in indices.items()}
 
 
 def _class_mapping(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Class names, and the class index of every raw class from 0 (no label) up."""
+    """Read the class names, and the class index of every raw class from 0 (no label) up."""
     arrays = _load_mat(path, "className", "mapClass")
     names, mapped = arrays["className"].ravel(), arrays["mapClass"].ravel().astype(np.int64)
     if not mapped.size or mapped.min() < 0 or mapped.max() > len(names):
-        what = f"maps {mapped.size} raw classes, but not to 0..{len(names)}, the classes that it names"
-        raise UserError(what, file=path, key="mapClass", hint="take the file as it was published")
+        message = f"maps {mapped.size} raw classes, but not to 0..{len(names)}, the classes that it names"
+        raise UserError(message, file=path, key="mapClass", hint="use the file as it was published")
     index_of = np.full(len(mapped) + 1, IGNORE, np.uint8)
     index_of[1:][mapped > 0] = mapped[mapped > 0] - 1
     return tuple(str(name[0]) for name in names), index_of
 
 
-def _merged(names: tuple[str, ...], index_of: np.ndarray, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """The 13 classes, and their index of every raw class, from those of the 40."""
+def _merge_classes(names: tuple[str, ...], index_of: np.ndarray, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Merge the 40 classes: return the names of the 13, and the index of every raw class among them."""
     if len(names) != 40:
-        hint = "take the file as it was published"
-        raise UserError(
-            f"names {len(names)} classes, where 40 are merged into 13", file=path, key="className", hint=hint
-        )
+        message = f"names {len(names)} classes, where 40 are merged into 13"
+        raise UserError(message, file=path, key="className", hint="use the file as it was published")
     merged = np.full(IGNORE + 1, IGNORE, np.uint8)
     for index, numbers in enumerate(_CLASSES_13.values()):
         merged[np.array(numbers) - 1] = index
@@ -174,21 +172,21 @@ def _hdf5(path: Path) -> Iterator[h5py.File]:
             yield file
     except UserError:
         raise
-    except Exception as error:  # h5py meets a broken file with nearly any exception
+    except Exception as error:  # h5py raises nearly any exception for a broken file
         reason = " ".join(str(error).split())
         hint = "it may be cut short: download it again"
         raise UserError(f"cannot be read ({reason})", file=path, hint=hint) from error
 
 
 def _load_mat(path: Path, *names: str) -> Mapping[str, np.ndarray]:
-    """Arrays of a MATLAB 5 file."""
+    """Read arrays of a MATLAB 5 file."""
     _require(path)
-    hint = f"take the file as it was published, see {_PAGE}"
+    hint = f"use the file as it was published, see {_PAGE}"
     try:
         arrays = scipy.io.loadmat(path, variable_names=names)
-    except Exception as error:  # scipy meets a broken file with nearly any exception
+    except Exception as error:  # scipy raises nearly any exception for a broken file
         reason = " ".join(str(error).split())
-        raise UserError(f"is no MATLAB 5 file ({reason})", file=path, hint=hint) from error
+        raise UserError(f"is not a MATLAB 5 file ({reason})", file=path, hint=hint) from error
     for name in names:
         if name not in arrays:
             raise UserError("is not in the file", file=path, key=name, hint=hint)

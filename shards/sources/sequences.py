@@ -1,4 +1,4 @@
-"""Splitting frames at random without splitting what belongs together: folders, recordings, whatever names tell."""
+"""Random splits of frames that keep groups together: folders, recordings, or groups that file names define."""
 
 import hashlib
 import re
@@ -10,11 +10,11 @@ from shards.errors import UserError
 
 FOLDER = "folder"
 _NUMBER = re.compile(r"\d+$")
-_FEW = 3  # frames from which on numbered names look like a sequence
+_MIN_FRAMES = 3  # frames from which on numbered names look like a sequence
 
 
 def pattern_of(group_by: str) -> re.Pattern[str] | None:
-    """The pattern of ``group_by``; None for ``folder``.
+    """Compile the pattern of ``group_by``; None for ``folder``.
 
     Raises:
         UserError: when it is not a regular expression.
@@ -26,70 +26,71 @@ def pattern_of(group_by: str) -> re.Pattern[str] | None:
         raise UserError(f"{group_by!r} is not a regular expression ({error})", key="group_by", hint=hint) from error
 
 
-def by_hash(stems: Iterable[str], fraction: float, group_by: str | None = None) -> dict[str, list[str]]:
-    """``train`` and ``val``, chosen by SHA-256, so that they follow from names alone.
+def split_by_hash(stems: Iterable[str], fraction: float, group_by: str | None = None) -> dict[str, list[str]]:
+    """Split frames into ``train`` and ``val`` by SHA-256, so that the splits depend on names alone.
 
     Args:
         stems: names of the frames.
-        fraction: the part that goes to ``val``: ``round(n · fraction)`` frames, or whole groups that come nearest.
+        fraction: the share of ``val``: ``round(n · fraction)`` frames, or whole groups that come closest to it.
         group_by: ``folder``, or a regular expression whose match (its first group, if it has one) names the group.
 
     Raises:
         UserError: when the pattern does not match a name, or all frames are in one group.
     """
     ordered = sorted(stems)
-    wanted = round(len(ordered) * fraction)
+    count = round(len(ordered) * fraction)
     if group_by is None:
-        val = set(sorted(ordered, key=lambda stem: _digest(key_of(stem)))[:wanted])
+        val = set(sorted(ordered, key=lambda stem: _digest(key_of(stem)))[:count])
     else:
-        val = _groups(ordered, wanted, group_by)
+        val = _choose_groups(ordered, count, group_by)
     return {"train": [s for s in ordered if s not in val], "val": [s for s in ordered if s in val]}
 
 
-def _groups(stems: list[str], wanted: int, group_by: str) -> set[str]:
+def _choose_groups(stems: list[str], count: int, group_by: str) -> set[str]:
+    """Return the frames of whole groups, chosen by hash, whose number comes closest to ``count``."""
     pattern = pattern_of(group_by)
     groups: dict[str, list[str]] = {}
     for stem in stems:
-        groups.setdefault(_group(stem, pattern), []).append(stem)
+        groups.setdefault(_group_of(stem, pattern), []).append(stem)
     if len(groups) < 2:
-        what = f"puts all {len(stems)} frames into one group, {next(iter(groups), '')!r}"
-        raise UserError(what, key="group_by", hint="group by something that differs, or write train.txt and val.txt")
+        message = f"puts all {len(stems)} frames into one group, {next(iter(groups), '')!r}"
+        raise UserError(message, key="group_by", hint="group by something that differs, or write train.txt and val.txt")
     val: set[str] = set()
     ranked = sorted(groups, key=_digest)
-    for name in ranked[:-1]:  # one stays to train on
-        if val and len(val) + len(groups[name]) - wanted > wanted - len(val):
+    for name in ranked[:-1]:  # at least one group remains for training
+        if val and len(val) + len(groups[name]) - count > count - len(val):
             continue
         val.update(groups[name])
     return val
 
 
-def _group(stem: str, pattern: re.Pattern[str] | None) -> str:
+def _group_of(stem: str, pattern: re.Pattern[str] | None) -> str:
     if pattern is None:
         return PurePosixPath(stem).parent.as_posix()
-    found = pattern.search(stem)
-    if found is None:
+    match = pattern.search(stem)
+    if match is None:
         raise UserError("does not match group_by", key=stem, hint=f"change {pattern.pattern!r}, or rename the frame")
-    return (found.group(1) if pattern.groups else found.group()) or ""
+    return (match.group(1) if pattern.groups else match.group()) or ""
 
 
-def divided(splits: Mapping[str, list[str]]) -> str | None:
-    """A sentence about sequences, as numbered names suggest them, that have frames in several splits."""
+def describe_split_sequences(splits: Mapping[str, list[str]]) -> str | None:
+    """Describe sequences, which numbered names suggest, that have frames in several splits; None without any."""
     sequences: dict[str, dict[str, list[str]]] = {}
     for split, stems in splits.items():
         for stem in stems:
             if _NUMBER.search(stem):
                 sequences.setdefault(_NUMBER.sub("", stem), {}).setdefault(split, []).append(stem)
-    both = [of for of in sequences.values() if len(of) > 1 and sum(map(len, of.values())) >= _FEW]
-    if not both:
+    divided = [parts for parts in sequences.values() if len(parts) > 1 and sum(map(len, parts.values())) >= _MIN_FRAMES]
+    if not divided:
         return None
-    first = sorted(stem for stems in both[0].values() for stem in stems)
+    first = sorted(stem for stems in divided[0].values() for stem in stems)
     if any("/" in stem for stem in first):
-        cure = f"group_by: {FOLDER} keeps each folder of rgb in one split"
+        hint = f"group_by: {FOLDER} keeps each folder of rgb in one split"
     else:
-        cure = "group_by: PATTERN, or train.txt and val.txt, keep together what was recorded together"
-    many = f"{len(both)} numbered sequences have" if both[1:] else "a numbered sequence has"
-    what = f"{many} frames in both train and val ({first[0]} to {first[-1]})"
-    return f"{what}; if they were recorded one after the other, the validation flatters: {cure}"
+        hint = "group_by: PATTERN, or train.txt and val.txt, keep together what was recorded together"
+    subject = f"{len(divided)} numbered sequences have" if divided[1:] else "a numbered sequence has"
+    text = f"{subject} frames in both train and val ({first[0]} to {first[-1]})"
+    return f"{text}; if they were recorded one after the other, validation is too optimistic: {hint}"
 
 
 def _digest(text: str) -> bytes:

@@ -130,7 +130,7 @@ def test_a_stop_stops_all(made, monkeypatch, end):
 
 
 def test_what_a_teacher_would_not_take_over_is_refused(made):
-    with pytest.raises(UserError, match=r"command line: loss\.normalise: a teacher of a row would not take it over"):
+    with pytest.raises(UserError, match=r"command line: loss\.normalise: a teacher of a row would not inherit it"):
         made(None, 1, "loss.normalise=all")
     with pytest.raises(UserError, match="--seeds: 0 seeds"):
         made(None, 0)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from analysis.panel import panel
-from analysis.shown import Shown
+from analysis.shown import ComparisonFrames
 from shards.errors import UserError
 from shards.read import Readers
 from trainer.trainstage import train
@@ -59,7 +59,7 @@ def test_all_networks_are_shown_the_same_frames(make, tiny_dataset):
     """A network that needs depth can be shown fewer frames than one that does not."""
     settings = (f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null")
     both = [make(name, *settings) for name in ("plain", "teacher")]
-    shown = Shown(both, 5)
-    keys = [[shown.loader(each).load(place)[0] for place in shown.places] for each in both]
+    shown = ComparisonFrames(both, 5)
+    keys = [[shown.loader(each).load(place)[0] for place in shown.positions] for each in both]
     carrying = both[1].evaluation_frames().visible["depth"]
     assert keys[0] == keys[1] and len(keys[0]) == carrying.sum() < both[0].evaluation_frames().count

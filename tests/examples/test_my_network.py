@@ -77,7 +77,7 @@ def test_no_folder_has_a_module_imported_that_nobody_named(tmp_path, monkeypatch
     depth = Task("depth", "scalar", scale=0.001, unit="m")
     description = Architecture("test_efficientnet", ("rgb",), (depth,), name="hostile:Network")
     checkpoint.export(tmp_path / "last", {}, description, 1, size=[32, 64])
-    with pytest.raises(UserError, match="want hostile:Network, which nothing here names"):
+    with pytest.raises(UserError, match="are of hostile:Network, which no configuration or option names"):
         Predictor(tmp_path / "last")
-    with pytest.raises(UserError, match="want hostile:Network"):
+    with pytest.raises(UserError, match="are of hostile:Network"):
         checkpoint.load_exported(tmp_path / "last", "my_network:MLPDecoder")

@@ -15,7 +15,7 @@ from analysis.results.groups import collect
 from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
-from trainer.runs.lease import turn
+from trainer.runs.lease import hold_lease
 
 COMMANDS = ["init", "prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
 COMMANDS += ["affinity", "predict", "export", "table", "toy", "picture", "report"]
@@ -102,7 +102,7 @@ def test_prepare_waits_for_whoever_prepares_the_same(scenes, tmp_path):
     """Such as the jobs of two teachers that both found no data."""
     (tmp_path / "d/.prepare").mkdir(parents=True)
     second = threading.Thread(target=main, args=(["prepare", "scenes", str(tmp_path / "d"), *scenes],))
-    with turn(tmp_path / "d/.prepare", "prepare"):
+    with hold_lease(tmp_path / "d/.prepare", "prepare"):
         second.start()
         second.join(1)
         assert [path.name for path in (tmp_path / "d").iterdir()] == [".prepare"]
@@ -153,7 +153,7 @@ def test_prepare_folder_takes_a_declaration_from_its_options(tmp_path, capsys):
         "1",
     ]
     assert main(["prepare", "folder", str(tmp_path / "raw"), str(tmp_path / "d"), "--name", "mine", *options]) == 0
-    assert "depth: left out, as no label of an image: 9.png" in capsys.readouterr().out
+    assert "depth: left out, not a label of an image: 9.png" in capsys.readouterr().out
     manifest = Manifest.load(tmp_path / "d")
     assert manifest.name == "mine" and manifest.task("semseg").classes == ("a", "b", "c")
     assert manifest.task("depth").scale == 0.002 and manifest.samples("val") == 2

@@ -82,7 +82,9 @@ def test_what_predict_and_export_cannot_do(fails, place):
     fails("predict nowhere photos --out p", "nowhere: holds no trained network; give a run's checkpoints/last")
     fails("predict nowhere photos --out p --frames 0", "--frames: 0 frames; give 1 or more")
     fails("predict nowhere photos --out p --picture q.jpg", "--picture: q.jpg does not end in .png; name a .png file")
-    fails("predict nowhere photos --out p --picture photos/more/q.png", "would be one of the pictures in photos; draw")
+    fails(
+        "predict nowhere photos --out p --picture photos/more/q.png", "would be one of the pictures in photos; choose"
+    )
     fails("export nowhere --out network.onnx", "--out: network.onnx does not end in .pt2; name a .pt2 file")
     fails("export nowhere --out network.pt2 --size 96", "--size: '96' is not a size")
     assert not Path("p").exists()
@@ -113,7 +115,7 @@ def test_a_mat_file_that_is_no_hdf5(fails, place):
     scipy.io.savemat(raw / "classMapping40.mat", {"className": names, "mapClass": np.array([[1, 2]])})
     scipy.io.savemat(raw / "splits.mat", {"trainNdxs": [[1]], "testNdxs": [[2]]})
     (raw / "nyu_depth_v2_labeled.mat").write_bytes(b"MATLAB 5.0 MAT-file, not the one that was asked for")
-    fails("prepare nyudv2 raw out", "raw/nyu_depth_v2_labeled.mat: is no HDF5 file", "download it")
+    fails("prepare nyudv2 raw out", "raw/nyu_depth_v2_labeled.mat: is not an HDF5 file", "download it")
     assert not Path("out").exists()
 
 
@@ -125,9 +127,9 @@ def test_sources_that_are_not_there(fails, place):
 def test_options_of_prepare_out_of_range(fails, place):
     fails("prepare scenes out --size big", "--size: 'big' is not a size; write HEIGHTxWIDTH")
     fails("prepare scenes out --jobs 0", "--jobs: 0 processes; give 1 or more")
-    fails("prepare scenes out --window 5", "--window: is of normals, which are not asked for; give --normals too")
+    fails("prepare scenes out --window 5", "--window: applies only to normals; give --normals too")
     fails("prepare scenes out --normals --window 4", "--window: 4 pixels; give an odd number from 3 up")
-    fails("prepare scenes out --samples-per-shard 0", "--samples-per-shard: 0 samples a shard; give 1 or more")
+    fails("prepare scenes out --samples-per-shard 0", "--samples-per-shard: 0 samples per shard; give 1 or more")
     fails("prepare scenes out --train -1", "give 0 or more")
     fails("prepare scenes out --train 0 --val 0", "no frames were found")
     Path("file").write_text("mine")
@@ -155,8 +157,8 @@ def folder(place):
 def test_what_a_folder_holds_in_vain_is_said(folder, capsys):
     assert main(f"{folder} a,b".split()) == 0
     said = capsys.readouterr().out
-    assert "rgb: left out, as no image: Thumbs.db\n" in said
-    assert "semseg: left out, as no label of an image: 8.png and 1 more\n" in said
+    assert "rgb: left out, not an image: Thumbs.db\n" in said
+    assert "semseg: left out, not a label of an image: 8.png and 1 more\n" in said
     assert "thermal: left out, as no declared task has the name of this folder\n" in said
     assert "nothing to do" not in said
     assert main(f"{folder} a,b".split()) == 0

@@ -15,7 +15,7 @@ from shards.inspect import remarks
 from shards.pack import pack
 from shards.read import ShardReader
 from shards.sources.base import Frame
-from shards.sources.checked import Checked, checked
+from shards.sources.checked import CheckedSource, check_source
 from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
 from shards.tasks import Task, palette
@@ -51,7 +51,7 @@ def frame(rgb=RGB, meta=None, files=None, **labels):
 def said_of(source, **options):
     """The one line."""
     with pytest.raises(UserError) as caught:
-        checked(source).load("train", 0)
+        check_source(source).load("train", 0)
     assert caught.value.__cause__ is not None, "no traceback for --debug"
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -67,7 +67,7 @@ LONG = np.zeros((*SHAPE, 1), np.float32)
         (frame(RGB.astype(np.uint16)), r"rgb is uint16 .*; scale its values to 0..255 and give array.astype\(numpy.u"),
         (frame(RGB.transpose(2, 0, 1)), r"rgb is uint8 \(3, 8, 10\), .*; give array.transpose\(1, 2, 0\)"),
         (frame(np.zeros((8, 10, 4), np.uint8)), r"rgb is uint8 \(8, 10, 4\), .*; give array\[..., :3\]"),
-        (frame(RGB[:0]), "rgb 0x10 pixels are none; leave the frame out"),
+        (frame(RGB[:0]), r"rgb has no pixels \(0x10\); leave the frame out"),
         (frame(RGB.tolist()), "rgb is a list, where an array is due, uint8"),
         (frame(None), "rgb is None, where an array is due"),
         (frame(depth=LONG), r"depth is float32 \(8, 10, 1\), where float32 \(H, W\) is due; give array\[..., 0\]"),
@@ -154,14 +154,14 @@ class Typed(Own):
         (Own(tasks={"depth": DEPTH}), r"tasks is a dict, not a tuple of shards.tasks.Task; .*: \(task,\)"),
         (Own(tasks=DEPTH), "tasks is a Task, not a tuple"),
         (Own(tasks=()), "tasks is empty; declare"),
-        (Own(tasks=(DEPTH, DEPTH)), "tasks: 'depth' stands twice; give each a name of its own"),
-        (Own(tasks=(Task("semseg", "classes", ("b", "b")),)), "semseg: 'b' stands twice"),
+        (Own(tasks=(DEPTH, DEPTH)), "tasks: 'depth' occurs twice; give each a name of its own"),
+        (Own(tasks=(Task("semseg", "classes", ("b", "b")),)), "semseg: 'b' occurs twice"),
         (Own(splits={"train": [1, 2]}), r"train: 1 is not a key; .*key_of\(path.stem\)"),
         (Own(splits={"train": "ab"}), r"splits\['train'\] is a str, not a list of keys"),
         (Own(splits={"train": (x for x in "ab")}), r"splits\['train'\] is a generator, not a list of keys"),
         (Own(splits=["a"]), "splits is a list, not a dict"),
         (Own(splits={1: ["a"]}), "split 1 is not a name; name the splits train and val"),
-        (Own(splits={"train": ["a"], "val": ["b", "a"]}), "a: stands in both train and val; list each frame in one"),
+        (Own(splits={"train": ["a"], "val": ["b", "a"]}), "a: is in both train and val; list each frame in one"),
         (Own(splits=lambda: {}), "splits is a method, where its value is due; write @property"),
         (Typed(), "splits raised KeyError: 'none'; correct it"),
         (Own(options=None), "options is None, not a dict; give {}"),
@@ -182,7 +182,7 @@ def test_what_a_source_lacks_is_listed():
     with pytest.raises(
         UserError, match="builtins: list: lacks name, tasks, splits, options, load; give it what shards"
     ):
-        checked([])
+        check_source([])
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -212,7 +212,7 @@ def test_an_error_of_the_sources_own_passes():
         raise UserError("is upside down", file="raw/1.png")
 
     with pytest.raises(UserError, match=r"^raw/1\.png: is upside down$") as caught:
-        checked(Own(wrong)).load("train", 0)
+        check_source(Own(wrong)).load("train", 0)
     assert not isinstance(caught.value, BadFile)
 
 
@@ -221,7 +221,7 @@ def test_memory_that_is_short_is_no_bad_frame():
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        checked(Own(much)).load("train", 0)
+        check_source(Own(much)).load("train", 0)
 
 
 def test_what_cannot_be_sent_to_workers_is_told_before_any_work(tmp_path):
@@ -242,8 +242,8 @@ def test_a_class_of_a_notebook_is_told_before_workers_look_for_it(tmp_path, monk
 
 
 def test_the_checks_are_not_made_twice():
-    source = checked(Own())
-    assert isinstance(source, Checked) and checked(source) is source
+    source = check_source(Own())
+    assert isinstance(source, CheckedSource) and check_source(source) is source
     assert source.load("val", 0).labels.keys() == {"semseg", "depth"}
 
 
@@ -313,7 +313,7 @@ def test_nothing_is_said_of_what_is_right(told):
 
 def test_shipped_sources_are_taken_as_they_are():
     frame = Scenes(1, 1, (16, 24)).load("train", 0)
-    depth = checked(Scenes(1, 1, (16, 24))).load("train", 0).labels["depth"]
+    depth = check_source(Scenes(1, 1, (16, 24))).load("train", 0).labels["depth"]
     np.testing.assert_array_equal(depth, frame.labels["depth"])
 
 
@@ -331,7 +331,7 @@ def test_a_split_that_no_run_finds_is_told(told, splits):
     said, _ = told(GOOD, **parts)
     assert said.startswith("two rooms are left out\n")
     source = WithNormals(Own(GOOD, tasks=(DEPTH,), **parts))
-    assert len(checked(source).notices()) == 2, "none of them is said twice"
+    assert len(check_source(source).notices()) == 2, "none of them is said twice"
     assert "splits: val has no frames, so nothing can be measured on it; the splits of a run are train and val" in said
 
 
@@ -341,9 +341,9 @@ def test_a_split_that_no_run_finds_is_told(told, splits):
 def test_a_source_that_was_edited_since_is_told_and_not_refused(tmp_path, mine):
     said: list[str] = []
     made = pack(mine(1), tmp_path / "out")
-    assert pack(mine(1), tmp_path / "out", say=said.append) == made
+    assert pack(mine(1), tmp_path / "out", log=said.append) == made
     assert said == ["already prepared: nothing to do"]
-    assert pack(mine(22), tmp_path / "out", say=said.append) == made
+    assert pack(mine(22), tmp_path / "out", log=said.append) == made
     assert re.match(
         r"note: \S*minesource.py has changed since: .*; to prepare it anew, give another folder, or", said[-1]
     )
@@ -355,7 +355,7 @@ def test_a_manifest_without_the_hash_is_read_as_before(tmp_path, mine):
     assert len(source) == len(made.source) - 1
     dataclasses.replace(made, source=source).save()
     said: list[str] = []
-    pack(mine(22), tmp_path / "out", say=said.append)
+    pack(mine(22), tmp_path / "out", log=said.append)
     assert said == ["already prepared: nothing to do"]
     assert "source_sha256" not in pack(Scenes(1, 1, (16, 24)), tmp_path / "scenes").source
 
@@ -402,5 +402,5 @@ def test_a_task_takes_lists_numpys_numbers_and_no_colours():
 
 def test_bytes_are_kept():
     data = png(RGB)
-    assert checked(Own(frame(data))).load("train", 0).rgb is data
-    assert checked(Tiny()).load("train", 0).labels.keys() == {"semseg", "depth"}
+    assert check_source(Own(frame(data))).load("train", 0).rgb is data
+    assert check_source(Tiny()).load("train", 0).labels.keys() == {"semseg", "depth"}

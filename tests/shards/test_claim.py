@@ -2,7 +2,7 @@
 
 import pytest
 
-from shards.claim import JOB, Note, claim, differing, occupied
+from shards.claim import JOB, Note, claim, differing_keys, is_occupied
 from shards.errors import UserError
 
 
@@ -17,16 +17,16 @@ def test_a_note_is_read_as_it_was_written(tmp_path):
 
 
 def test_what_differs_is_named_and_none_is_as_good_as_nothing():
-    assert differing({"a": 1, "b": [1, 2], "gone": 3}, {"a": 1, "b": (1, 2), "new": 4}) == ["new", "gone"]
-    assert differing({"a": None}, {}) == differing({}, {"a": None}) == []
+    assert differing_keys({"a": 1, "b": [1, 2], "gone": 3}, {"a": 1, "b": (1, 2), "new": 4}) == ["new", "gone"]
+    assert differing_keys({"a": None}, {}) == differing_keys({}, {"a": None}) == []
 
 
 def test_a_folder_is_occupied_by_what_can_be_seen(tmp_path):
-    assert not occupied(tmp_path) and not occupied(tmp_path / "nowhere")
+    assert not is_occupied(tmp_path) and not is_occupied(tmp_path / "nowhere")
     (tmp_path / ".hidden").touch()
-    assert not occupied(tmp_path)
+    assert not is_occupied(tmp_path)
     (tmp_path / "file").touch()
-    assert occupied(tmp_path) and occupied(tmp_path / "file")
+    assert is_occupied(tmp_path) and is_occupied(tmp_path / "file")
 
 
 def test_an_unfinished_job_goes_on_and_another_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Class masks in files: numbers of one class, colours, masks in black and white, names that stand twice."""
+"""Class masks in files: numbers of one class, colours, masks in black and white, duplicate names."""
 
 import numpy as np
 import pytest
@@ -50,9 +50,9 @@ def test_several_numbers_can_be_one_class(prepared):
 @pytest.mark.parametrize(
     ("declared", "kind", "message"),
     [
-        ("classes: [a, b, a]", "classes", r"tasks.mask: class 'a' stands twice; write \{number: name"),
-        ("masks: [a, a]", "binary", r"tasks.mask: mask 'a' stands twice; give every mask"),
-        ("classes: {0: a, 0: b}", "classes", r"dataset.yaml: is no YAML that can be read \(.*0 stands twice"),
+        ("classes: [a, b, a]", "classes", r"tasks.mask: class 'a' occurs twice; write \{number: name"),
+        ("masks: [a, a]", "binary", r"tasks.mask: mask 'a' occurs twice; give every mask"),
+        ("classes: {0: a, 0: b}", "classes", r"dataset.yaml: cannot be read as YAML \(.*0 occurs twice"),
         ("classes: 2, ignore: [[1, 2]]", "classes", r"ignore \[\[1, 2\]\] is neither numbers nor colours"),
     ],
 )
@@ -75,7 +75,7 @@ def test_colours_of_dataset_yaml_are_read(prepared):
 
 
 def test_a_colour_that_is_no_class_is_an_error(prepared):
-    with pytest.raises(UserError, match=r"0.png: holds the colour \[0, 0, 0\], which is no class's"):
+    with pytest.raises(UserError, match=r"0.png: holds the colour \[0, 0, 0\], which no class has"):
         prepared(f"classes: [a, b], colours: [{RED}, {GREEN}]", coloured(RED, GREEN, BLACK, RED), mask(0, 1, 0, 1))
 
 
@@ -110,7 +110,7 @@ def test_a_blank_mask_is_no_label_and_counted(prepared):
     assert len(stored) == 1 and manifest.shards("train")[0].labels == {"mask": 1}
     assert manifest.statistics["train"]["mask"]["frames"] == 1
     expected = (
-        "train: mask: not a pixel has a label: the frame counts as one without this label (2 frames; the first is 1)"
+        "train: mask: no pixel has a label: the frame counts as one without this label (2 frames; the first is 1)"
     )
     assert expected in remarks(manifest)
 

@@ -65,9 +65,9 @@ def test_a_measured_value_never_becomes_a_missing_one():
     [
         (
             70,
-            r"holds 70 m, over the 65.535 m that 16 bits hold in steps of 0.001; floats fit with scale: 0.002, or say",
+            r"holds 70 m, over the 65.535 m that 16 bits hold in steps of 0.001; floats fit with scale: 0.002, or",
         ),
-        (np.inf, r"holds inf m, over the 65.535 m .*; say with range: \[0, 65.535\] that what is beyond is no measure"),
+        (np.inf, r"holds inf m, over the 65.535 m .*; declare range: \[0, 65.535\] if larger values are not measurem"),
     ],
 )
 def test_a_value_that_cannot_be_stored_is_refused_and_a_prediction_is_the_nearest_that_can(value, message):

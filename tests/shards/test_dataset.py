@@ -101,7 +101,7 @@ def test_a_batch_has_no_label_where_a_sample_has_none(tiny_dataset):
 
 
 def test_too_large_a_batch_is_refused(tiny_dataset):
-    with pytest.raises(UserError, match="13 samples a step, but an epoch has only 12"):
+    with pytest.raises(UserError, match="13 samples per step, but an epoch has only 12"):
         next(ShardDataset(tiny_dataset).loader(13))
     with pytest.raises(UserError, match="cannot be cut into 2 ranks"):
         next(ShardDataset(tiny_dataset).loader(3, world_size=2))

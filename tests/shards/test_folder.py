@@ -482,7 +482,7 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
         ("tasks: {semseg: {kind: classes}}", r"tasks.semseg: classes are missing; give a list"),
         (
             "tasks: {semseg: {kind: classes, classes: [yes, no]}}",
-            r"class name True is not a text to YAML; put it in quo",
+            r"class name True is not text in YAML; put it in quo",
         ),
         ("tasks: {semseg: {kind: classes, classes: [a, b], ignore: 1}}", r"stored 1 is both ignored and class 1 \(b"),
         (
@@ -491,8 +491,8 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
         ),
         ("tasks: {semseg: {kind: classes, classes: [a], offset: -1}}", r"tasks.semseg: -1 is not a stored number"),
         ("tasks: {semseg: {kind: classes, classes: [a], offset: 1.5}}", r"offset 1.5 is not a whole number"),
-        ("tasks: {semseg: {kind: classes, classes: {1: a}, offset: 1}}", r"offset beside classes that have stored"),
-        ("tasks: {semseg: {kind: classes, classes: [a], colours: [red]}}", r"colours are no list of \[r, g, b\]"),
+        ("tasks: {semseg: {kind: classes, classes: {1: a}, offset: 1}}", r"offset is given although classes have"),
+        ("tasks: {semseg: {kind: classes, classes: [a], colours: [red]}}", r"colours is not a list of \[r, g, b\]"),
         ("tasks: {semseg: {kind: classes, classes: 2, colours: [[1, 2, 3]]}}", r"1 colours for 2 classes; "),
         ("tasks: {semseg: {kind: classes, classes: 300}}", r"300 classes, where 1 to 255 can be stored"),
         ("tasks: {}", r"dataset.yaml: tasks: no tasks are declared; name them in dataset.yaml"),
@@ -501,9 +501,9 @@ def test_a_picture_of_another_kind_or_none_is_an_error(root):
         ("intrinsics: {fx: 0, fy: 1, cx: 0, cy: 0}", r"intrinsics: {'fx': 0, .*}; give fx, fy, cx, cy in pixels"),
         ("intrinsics: {fx: 1, fy: 1, cx: .nan, cy: 0}", r"intrinsics: {.*nan.*}; give fx, fy, cx, cy in pixels"),
         ("intrinsics: 525", r"intrinsics: 525; give fx, fy, cx, cy in pixels"),
-        ("name: [", r"dataset.yaml: is no YAML that can be read .*line 1.*; correct the file"),
+        ("name: [", r"dataset.yaml: cannot be read as YAML .*line 1.*; correct the file"),
         ("- a", r"dataset.yaml: is not a mapping; give its keys: name"),
-        ("!!python/object/apply:os.system [true]", r"is no YAML that can be read"),
+        ("!!python/object/apply:os.system [true]", r"cannot be read as YAML"),
     ],
 )
 def test_a_declaration_that_makes_no_sense_is_an_error(root, text, message):

@@ -293,7 +293,7 @@ def check(case: Case) -> None:
             for split in ("train", "val")
             for texts in manifest.notes.get(split, {}).values()
             for text, entry in texts.items()
-            if text.startswith("not a pixel has a label")
+            if text.startswith("no pixel has a label")
         )
         assert told == blanks - unlisted, "every blank label is counted"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shards.holes import FILL, filled
+from shards.holes import FILL, fill_holes
 from shards.tasks import Task, palette
 
 SEMSEG = Task("semseg", "classes", tuple("abc"), palette(3))
@@ -19,7 +19,7 @@ def test_ground_truth_wins_and_weighs_fully():
         "semseg.soft": np.full((2, 2, 4), 7, np.uint8),
         "semseg.weight": np.full((2, 2, 1), 100, np.uint8),
     }
-    found = filled(arrays, [SEMSEG, DEPTH])
+    found = fill_holes(arrays, [SEMSEG, DEPTH])
     assert {*found} == {"semseg", "semseg.soft", "semseg.weight"}
     assert found["semseg"].tolist() == [[0, 1], [255, 2]]
     assert found["semseg.soft"][..., 0].tolist() == [[0, 7], [7, 0]]
@@ -33,6 +33,6 @@ def test_quantities_and_vectors(task):
     one = task.storage.empty(2, 2)
     one[0] = 0.6 if task == DEPTH else (0, 0, 1)
     other = np.broadcast_to(np.float32(0.5) if task == DEPTH else np.array([1, 0, 0], np.float32), one.shape)
-    found = filled({task.name: one, f"{task.name}.{FILL}": other}, [task])[task.name]
+    found = fill_holes({task.name: one, f"{task.name}.{FILL}": other}, [task])[task.name]
     np.testing.assert_array_equal(found[0], one[0])
     np.testing.assert_array_equal(found[1], other[1])

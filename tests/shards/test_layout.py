@@ -10,7 +10,7 @@ from shards.errors import UserError
 from shards.pack import pack
 from shards.read import ShardReader
 from shards.sources.folder import Folder
-from shards.sources.layout import Pattern, by_folder
+from shards.sources.layout import Pattern, split_by_folder
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def test_other_names_of_folders(save, prepare, tmp_path):
 
 
 def test_what_tests_validates_where_nothing_else_does():
-    assert by_folder(["train/a", "test/b", "Test/c"]) == {"train": ["train/a"], "val": ["test/b", "Test/c"]}
-    assert by_folder(["train/a", "val/d", "test/b"]) == {"train": ["train/a"], "val": ["val/d"]}
+    assert split_by_folder(["train/a", "test/b", "Test/c"]) == {"train": ["train/a"], "val": ["test/b", "Test/c"]}
+    assert split_by_folder(["train/a", "val/d", "test/b"]) == {"train": ["train/a"], "val": ["val/d"]}
 
 
 @pytest.mark.parametrize("text", ["rgb", "{name}/{name}", "{file}", "{name}{", "/data/{name}", "../{name}", "{split}"])
@@ -105,7 +105,7 @@ def test_what_is_no_pattern(text):
         ("images: '{split}/{name}'\ntasks: {semseg: {CLASSES}}", r"tasks.semseg.files: 'semseg/\{name\}' has no"),
         (
             "images: '{split}/{name}'\nval_fraction: 0.5\ntasks: {semseg: {CLASSES, files: '{split}/{name}_L'}}",
-            "beside",
+            "conflicts with",
         ),
         (
             "images: 'color/{name}.webp'\ntasks: {semseg: {CLASSES, files: 'color/{name}_L'}}",

@@ -29,7 +29,7 @@ def test_refusals(tmp_path, monkeypatch):
         files_by_stem(tmp_path / "nowhere", {".jpg"})
     for name in ("a.jpg", "a.png"):
         (tmp_path / name).touch()
-    with pytest.raises(UserError, match=r"holds both a\.jpg and a\.png; keep one file a stem"):
+    with pytest.raises(UserError, match=r"holds both a\.jpg and a\.png; keep one file per stem"):
         files_by_stem(tmp_path, {".jpg", ".png"})
 
     def refuse(path):

@@ -159,7 +159,7 @@ def test_names_the_missing_file(official, name):
 @pytest.mark.parametrize("name", ["nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat"])
 def test_names_the_file_that_is_something_else(official, name):
     (official[0] / name).write_bytes(b"<html>404</html>" * 20)
-    with pytest.raises(UserError, match=rf"{name}: is no .*; "):
+    with pytest.raises(UserError, match=rf"{name}: is not an? .*; "):
         Nyudv2(official[0])
 
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from shards.errors import UserError
 from shards.inspect import remarks
-from shards.orientation import Turn, turned
+from shards.orientation import Turn, apply_turn
 from shards.pack import pack
 from shards.read import ShardReader
 from shards.sources.folder import Folder
@@ -43,7 +43,7 @@ def rgb(shape=(4, 6)):
 
 @pytest.mark.parametrize("turn", list(Turn))
 def test_arrays_turn_as_images_do(turn):
-    np.testing.assert_array_equal(turned(rgb(), turn), np.asarray(Image.fromarray(rgb()).transpose(turn)))
+    np.testing.assert_array_equal(apply_turn(rgb(), turn), np.asarray(Image.fromarray(rgb()).transpose(turn)))
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
@@ -66,7 +66,7 @@ def test_a_label_that_is_upright_stays(prepared):
 def test_where_the_sides_do_not_tell_it_is_told_or_declared(prepared):
     manifest, frame = prepared(rgb(), exif=exif(3))
     np.testing.assert_allclose(frame["depth"], DEPTH / 1000, rtol=1e-6)
-    assert any("the label taken as upright; label_orientation tells" in line for line in remarks(manifest))
+    assert any("the label taken as upright; declare label_orientation" in line for line in remarks(manifest))
 
 
 def test_the_view_of_labels_can_be_declared(prepared):

@@ -209,9 +209,9 @@ def test_a_shard_that_was_deleted_is_made_again_and_the_same(tiny_dataset, tmp_p
     else:
         shard.with_name("train-000001.index.json").unlink()
     said: list[str] = []
-    pack(Tiny(), out, samples_per_shard=3, say=said.append)
+    pack(Tiny(), out, samples_per_shard=3, log=said.append)
     assert contents(out) == contents(tiny_dataset.folder) and not said
-    pack(Tiny(), out, samples_per_shard=3, say=said.append)
+    pack(Tiny(), out, samples_per_shard=3, log=said.append)
     assert said == ["already prepared: nothing to do"]
 
 
@@ -321,7 +321,7 @@ def test_a_worker_that_the_system_kills_is_one_line():
 @pytest.mark.parametrize(
     ("splits", "what", "key"),
     [
-        ({"train": ["a", "b", "a"]}, "stands twice in train", "Wrong: a"),
+        ({"train": ["a", "b", "a"]}, "occurs twice in train", "Wrong: a"),
         ({"train": ["a", "b.c"]}, "'b.c' is not a key", "Wrong: train"),
         ({"train": [], "val": []}, "no frames were found", "Wrong"),
     ],
@@ -335,7 +335,7 @@ def test_a_source_that_cannot_be_packed_is_refused(tmp_path, splits, what, key):
 
 
 def test_a_shard_holds_a_sample_at_least(tmp_path):
-    with pytest.raises(UserError, match="--samples-per-shard: 0 samples a shard; give 1 or more"):
+    with pytest.raises(UserError, match="--samples-per-shard: 0 samples per shard; give 1 or more"):
         pack(SMALL, tmp_path, samples_per_shard=0)
 
 
@@ -475,7 +475,7 @@ def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path):
     keys = {reader.key(i) for reader in (Readers(made, "train")[n] for n in range(4)) for i in range(len(reader))}
     assert keys == {f"train-{i:03d}" for i in range(12) if i not in Unreadable.bad}
     again: list[str] = []
-    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, say=again.append) == made
+    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, log=again.append) == made
     assert again == ["already prepared: nothing to do; 4 frames were left out"]
 
 

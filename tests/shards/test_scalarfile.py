@@ -105,7 +105,7 @@ def test_negative_numbers_are_counted(prepared):
             r"raw/depth/[ab].npy: [ab]: depth holds 200 m, .*fit with scale: 0.005",
         ),
         (array(np.float32, 5000), "scale: 0.001", r"depth holds 5000 m, over the 65.535 m that 16 bits hold"),
-        (array(np.int32, 70000), "scale: 0.001", r"depth holds 70 m, .* say with range: \[0, 65.535\]"),
+        (array(np.int32, 70000), "scale: 0.001", r"depth holds 70 m, .* declare range: \[0, 65.535\]"),
         (array(np.float64, 1e300), "scale: 0.001", r"depth holds inf m, over"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from shards.errors import UserError
-from shards.schema import beside, from_json, to_json, unless
+from shards.schema import from_json, not_stored, omit_default, to_json
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Whole:
     parts: list[Part] = field(default_factory=list)
     values: Mapping[str, float] = field(default_factory=dict)
     anything: Any = None
-    rare: int | None = unless(None)
-    folder: str = beside(default="")
+    rare: int | None = omit_default(None)
+    folder: str = not_stored(default="")
 
 
 WHOLE = Whole(name="a", size=(3, 4), origin=False, parts=[Part(None), Part(1, "down")], values={"x": 0.5}, folder="f")

@@ -6,29 +6,29 @@ from PIL import Image
 
 from shards.errors import UserError
 from shards.sources.folder import Folder
-from shards.sources.sequences import by_hash, divided
+from shards.sources.sequences import describe_split_sequences, split_by_hash
 
 STEMS = [f"seq{s}/{i:04d}" for s in range(4) for i in range(10)]
 
 
 def test_folders_stay_together():
-    splits = by_hash(STEMS, 0.25, "folder")
+    splits = split_by_hash(STEMS, 0.25, "folder")
     assert len(splits["val"]) == 10 and len({stem[:4] for stem in splits["val"]}) == 1
     assert sorted(splits["train"] + splits["val"]) == STEMS
-    assert splits == by_hash(STEMS[::-1], 0.25, "folder")
-    assert divided(splits) is None
+    assert splits == split_by_hash(STEMS[::-1], 0.25, "folder")
+    assert describe_split_sequences(splits) is None
 
 
 def test_a_pattern_names_the_group():
     stems = [stem.replace("/", "_") for stem in STEMS]
-    splits = by_hash(stems, 0.5, r"seq(\d)_")
+    splits = split_by_hash(stems, 0.5, r"seq(\d)_")
     assert len(splits["val"]) == 20 and len({stem[:4] for stem in splits["val"]}) == 2
-    assert by_hash(stems, 0.5, r"^seq\d") != {}
+    assert split_by_hash(stems, 0.5, r"^seq\d") != {}
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99])
 def test_both_splits_have_a_group(fraction):
-    splits = by_hash(STEMS, fraction, "folder")
+    splits = split_by_hash(STEMS, fraction, "folder")
     assert splits["train"] and splits["val"]
 
 
@@ -42,15 +42,15 @@ def test_both_splits_have_a_group(fraction):
 )
 def test_groups_that_cannot_be_are_errors(group_by, message):
     with pytest.raises(UserError, match=message):
-        by_hash(STEMS, 0.25, group_by)
+        split_by_hash(STEMS, 0.25, group_by)
 
 
 def test_sequences_on_both_sides_are_told():
-    said = divided(by_hash(STEMS, 0.5))
+    said = describe_split_sequences(split_by_hash(STEMS, 0.5))
     assert said and "4 numbered sequences have frames in both train and val (seq0/0000 to seq0/0009)" in said
     assert "group_by: folder" in said
-    assert divided({"train": ["kitchen", "hall"], "val": ["yard"]}) is None
-    one = divided({"train": ["a_1", "a_2"], "val": ["a_3"]})
+    assert describe_split_sequences({"train": ["kitchen", "hall"], "val": ["yard"]}) is None
+    one = describe_split_sequences({"train": ["a_1", "a_2"], "val": ["a_3"]})
     assert one and "a numbered sequence has" in one and "group_by: PATTERN, or train.txt" in one
 
 
@@ -108,7 +108,7 @@ def test_a_folder_of_labels_that_no_frame_uses_is_an_error(root):
 
 def test_group_by_goes_with_val_fraction(root):
     text = "tasks: {depth: {kind: scalar, scale: 0.001}}\ngroup_by: '[0-2]|[3-5]'\n"
-    with pytest.raises(UserError, match=r"group_by: is of val_fraction; give val_fraction too"):
+    with pytest.raises(UserError, match=r"group_by: applies only with val_fraction; give val_fraction too"):
         declare(root, text)
     for name in ("train.txt", "val.txt"):
         (root / name).unlink()

@@ -16,7 +16,7 @@ from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.manifest import Manifest
-from shards.store import Missing, Remote, address, is_url, on_disk, place, shown
+from shards.store import Missing, Remote, address, is_url, on_disk, place, redact
 
 pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
 
@@ -138,7 +138,7 @@ def test_what_is_no_data_set(web, cache, tmp_path):
         nowhere = f"{other.url}/nothing/here"
         with pytest.raises(UserError, match=r"/nothing/here/MANIFEST.json: does not exist; make the data set with"):
             Manifest.load(nowhere, cache=cache)
-    with pytest.raises(UserError, match="pipe:// is not a store that is known"):
+    with pytest.raises(UserError, match="pipe:// is not a known store"):
         Manifest.load("pipe://cat%20/etc/passwd")
     with pytest.raises(UserError, match="does not exist"):
         Manifest.load("pipe:cat /etc/passwd")
@@ -169,10 +169,10 @@ def test_credentials_come_from_the_url_or_netrc_and_are_not_shown(web, cache, mo
 
 
 def test_overrides_are_shown_without_secrets():
-    assert shown("data.path=https://ann:pw@host/b?sig=1") == "data.path=https://host/b"
-    assert shown("https://ann:pw@host/b?sig=1") == "https://host/b"
+    assert redact("data.path=https://ann:pw@host/b?sig=1") == "data.path=https://host/b"
+    assert redact("https://ann:pw@host/b?sig=1") == "https://host/b"
     for plain in ("seed=1", "data.path=data/x?y", "run.root=/a=b", "train"):
-        assert shown(plain) == plain
+        assert redact(plain) == plain
 
 
 def test_names_are_joined_before_a_query_and_inside_an_archive():
@@ -202,7 +202,7 @@ def test_what_fsspec_opens_is_read_and_written(tiny_dataset, cache, tmp_path):
     written.put(tiny_dataset.path)
     assert written.exists() and written.size() == tiny_dataset.path.stat().st_size
     assert [file.name for file in (tmp_path / "new" / "folder").iterdir()] == ["MANIFEST.json"]
-    with pytest.raises(UserError, match="cannot be written: a web server only gives files"):
+    with pytest.raises(UserError, match="cannot be written: a web server only serves files"):
         Remote("http://127.0.0.1/x").put(tiny_dataset.path)
 
 

@@ -174,6 +174,6 @@ def test_a_batch_that_cannot_be_cut_says_what_can():
 
 
 def test_a_batch_larger_than_an_epoch_is_refused():
-    with pytest.raises(UserError, match="54 samples a step, but an epoch has only 53; make it smaller") as caught:
+    with pytest.raises(UserError, match="54 samples per step, but an epoch has only 53; make it smaller") as caught:
         OrderedSource(ORDER, Batches(54), 0, 1)
     assert caught.value.key == "train.global_batch_size"

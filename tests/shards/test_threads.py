@@ -8,7 +8,7 @@ import time
 import pytest
 
 from shards.ahead import load_ahead
-from shards.threads import Stopped, Threads, heard, result_of
+from shards.threads import Stopped, Threads, interruptible, result_of
 
 
 def test_calls_are_taken_in_order_and_errors_are_raised_by_whoever_waits():
@@ -25,7 +25,7 @@ def test_calls_are_taken_in_order_and_errors_are_raised_by_whoever_waits():
 def test_a_wait_for_a_reader_that_hangs_ends_when_a_stop_is_overdue(threads):
     never, began = threading.Event(), time.monotonic()
     batches = load_ahead([[1], [2]], lambda item: item == 1 or never.wait(60), list, threads)
-    with heard(lambda: time.monotonic() - began > 0.5):
+    with interruptible(lambda: time.monotonic() - began > 0.5):
         assert next(batches) == [True]
         with pytest.raises(Stopped):
             next(batches)
@@ -38,7 +38,7 @@ def test_a_timeout_of_the_work_itself_is_its_error():
         raise TimeoutError("disk")
 
     pool = Threads(1)
-    with heard(lambda: False), pytest.raises(TimeoutError, match="disk"):
+    with interruptible(lambda: False), pytest.raises(TimeoutError, match="disk"):
         result_of(pool.submit(work))
     pool.close()
 

@@ -18,7 +18,7 @@ from shards.dataset import ShardDataset
 def held(cache: Cache) -> int:
     """Bytes on the disk, of whole files and of those that arrive, while nobody makes room."""
     sizes = {}
-    with cache._locked():
+    with cache._folder_lock():
         for file in cache.folder.iterdir():
             if file.suffix in ("", ".part") and file.name != ".lock":
                 with suppress(FileNotFoundError):

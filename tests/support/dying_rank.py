@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 
-from launchers.cli import leave, main
+from launchers.cli import exit_process, main
 from trainer.runs import checkpoint
 from trainer.trainer import Trainer
 
@@ -45,4 +45,4 @@ if __name__ == "__main__":
     rank, when, *words = sys.argv[1:]
     if os.environ.get("RANK", "0") == rank and when != "never":
         arm(when)
-    leave(main(["train", *words]))
+    exit_process(main(["train", *words]))

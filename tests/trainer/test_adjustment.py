@@ -24,7 +24,7 @@ def test_frequencies_are_of_the_labels_within_the_budget(make):
     expected = (counts + 1e-3 * counts.sum() / task.channels) / (counts.sum() * 1.001)
     np.testing.assert_allclose(class_frequencies(frames, task), expected)
     assert class_frequencies(frames, task).min() > 0 and (counts == 0).any(), "an absent class has a logarithm too"
-    assert not np.allclose(class_frequencies(frames, task, most=2), expected, rtol=1e-3)
+    assert not np.allclose(class_frequencies(frames, task, max_frames=2), expected, rtol=1e-3)
     offsets = logit_offsets(frames, experiment.tasks, 0.5)
     assert list(offsets) == ["semseg"]
     np.testing.assert_allclose(offsets["semseg"][0], 0.5 * np.log(expected), rtol=1e-5)

@@ -2,7 +2,7 @@
 
 import json
 
-from trainer.affinity import Affinity, Bounds, Effect, MeasuredTask, Recommendation, Score, Verdict, located
+from trainer.affinity import Affinity, Bounds, Effect, MeasuredTask, Recommendation, Score, Verdict, affinity_file
 
 OLD = {
     "format": 1,
@@ -44,8 +44,8 @@ def test_where_pseudo_labels_come_from_in_words():
 
 
 def test_the_file_of_before_is_taken_where_there_is_no_newer_one(tmp_path):
-    assert located(tmp_path) == tmp_path / "affinity.json"
+    assert affinity_file(tmp_path) == tmp_path / "affinity.json"
     (tmp_path / "relation.json").write_text(json.dumps(OLD))
-    assert located(tmp_path) == tmp_path / "relation.json" and Affinity.read(located(tmp_path)).seeds == [0]
+    assert affinity_file(tmp_path) == tmp_path / "relation.json" and Affinity.read(affinity_file(tmp_path)).seeds == [0]
     (tmp_path / "affinity.json").write_text("{}")
-    assert located(tmp_path) == tmp_path / "affinity.json"
+    assert affinity_file(tmp_path) == tmp_path / "affinity.json"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.results.groups import read_result
-from shards.assignment import ONE, RANDOM, shown_in_turn
+from shards.assignment import ONE, RANDOM, assign_by_rule
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.manifest import Manifest
@@ -90,7 +90,7 @@ def test_frames_that_carry_few_labels_show_some_of_those():
     position = np.arange(40)
     carried = {"semseg": position % 5 != 0, "depth": position % 2 != 0, "normals": position % 3 != 0}
     for rule in (ONE, RANDOM):
-        result = np.stack(list(shown_in_turn(rule, 0, carried, np.random.default_rng(0).permutation(40)).values()))
+        result = np.stack(list(assign_by_rule(rule, 0, carried, np.random.default_rng(0).permutation(40)).values()))
         carries = np.stack(list(carried.values()))
         assert not (result & ~carries).any()
         np.testing.assert_array_equal(result.any(0), carries.any(0))
@@ -118,7 +118,7 @@ def test_a_budget_limits_what_an_assignment_shows(scenes_dataset):
 def test_a_task_with_a_budget_of_nothing_takes_no_part(three_tasks):
     frames = Frames(three_tasks, "train", seed=0, assignment="one", budgets={"normals": 0})
     assert counts(frames) == [6, 6, 0]
-    with pytest.raises(UserError, match=r"assignment: 'one' shares labels out.*semseg alone takes part; set assign"):
+    with pytest.raises(UserError, match=r"assignment: 'one' distributes labels.*only semseg takes part; set assign"):
         Frames(three_tasks, "train", seed=0, assignment="one", budgets={"normals": 0, "depth": 0})
 
 
@@ -162,7 +162,7 @@ def test_a_file_that_is_wrong_is_told_by_its_line(three_tasks, tmp_path):
         (f"{keys[1]},depth", f"{near},depth"): rf"labels\.csv: {near}: line 2: is not the key .*; did you mean ",
         ("quite,depth",): r"quite: line 1: is not the key of a training frame; `tutelage inspect` shows",
         (f"{keys[0]},deep",): rf"{keys[0]}: line 1: 'deep' is not a task; use some of semseg, depth, normals",
-        (f"{keys[0]},depth", "", f"{keys[0]},semseg"): r"line 3: stands in line 1 already; name all its tasks in one",
+        (f"{keys[0]},depth", "", f"{keys[0]},semseg"): r"line 3: is already in line 1; name all its tasks in one",
     }.items():
         with pytest.raises(UserError, match=message):
             by_file(three_tasks, path, *lines)

@@ -210,5 +210,5 @@ def test_a_users_array_of_masks_is_taken_as_it_is():
 
 
 def test_colours_that_are_none_are_told():
-    with pytest.raises(UserError, match=r"colours are no list of \[r, g, b\] in 0\.\.255"):
+    with pytest.raises(UserError, match=r"colours is not a list of \[r, g, b\] in 0\.\.255"):
         TASK.storage.declared({"masks": list(MASKS), "colours": ["red", "green", "blue"]})

@@ -10,7 +10,7 @@ from omegaconf.errors import ReadonlyConfigError
 from shards.errors import UserError
 from trainer.config import Config
 from trainer.configdocs import documentation
-from trainer.configfile import load, shared, teacher_call, to_dict, to_yaml
+from trainer.configfile import load, shared_overrides, teacher_call, to_dict, to_yaml
 from trainer.parsing import parse_size
 from trainer.renamed import RENAMED
 
@@ -185,7 +185,7 @@ def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path
     common = ["seed=3", "run.root=r", "data.path=p", "labels.semseg=9", "train.lr=0.5", "val=2", "model.backbone=x"]
     own = ["experiment=e", "inputs=[rgb]", "tasks=[semseg]", "pseudo.semseg.keep=0.5", "run.path=x"]
     own += ["loss.normalise=all", "loss={normalise: all}", "model.fusion=early", "evaluate.split=dev"]
-    assert shared([*common, *own]) == common
+    assert shared_overrides([*common, *own]) == common
     teacher = load(*teacher_call(config, "semseg", [*common, *own]))
     assert (teacher.seed, teacher.train.lr, teacher.run.path) == (3, 0.5, "r/data/t/seed-3")
     assert list(teacher.inputs) == ["rgb", "depth"] and teacher.loss.normalise == "labelled"

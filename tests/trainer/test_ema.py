@@ -28,7 +28,7 @@ def test_weights_and_statistics_are_averaged_and_counters_copied():
     held["count"].fill_(7)
     average.update(0)
     average.update(1000)
-    with average.in_place():
+    with average.in_network():
         expected = [0.9 * (0.1 * 1 + 0.9 * 2) + 0.1 * 2, 0.9 * (0.1 * 2 + 0.9 * 4) + 0.1 * 4]
         assert held["w"].tolist() == pytest.approx(expected) and held["count"] == 7
     assert held["w"].tolist() == [2, 4]
@@ -45,7 +45,7 @@ def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
     monkeypatch.setattr("trainer.trainstage.evaluate_network", evaluate)
     claim(experiment)
     trainer = trainer_of(experiment)
-    held = trainer.updater.engine.held()
+    held = trainer.updater.engine.local_state()
     average = {name: tensor.clone() for name, tensor in held.items()}
     for done in trainer.iterate():
         kept = decay_of(done - 1, 0.8)

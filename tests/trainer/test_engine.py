@@ -188,14 +188,14 @@ def averages(engine: Engine) -> dict[str, object]:
 
     The engine's next step is made meanwhile."""
     try:
-        average = AveragedWeights(engine.held(), decay=0.5)
+        average = AveragedWeights(engine.local_state(), decay=0.5)
     except UserError as error:
         return {"refused": str(error)}
     before = engine.weights()
     train(engine, STEPS, STEPS + 1)
     average.update(step=0)  # of which a tenth remains
     after = engine.weights()
-    with average.in_place():
+    with average.in_network():
         found = engine.weights()
     learnt = [name for name, tensor in after.items() if tensor.is_floating_point()]
     expected = {name: 0.1 * before[name] + 0.9 * after[name] for name in learnt}

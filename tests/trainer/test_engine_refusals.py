@@ -11,8 +11,8 @@ from torch.distributed.fsdp import CPUOffloadPolicy
 from shards.errors import UserError
 from trainer.engine import choose
 from trainer.engine.base import refuse_fp16
-from trainer.engine.fsdp import _refuse
-from trainer.engine.zero import _obey
+from trainer.engine.fsdp import _check_plugin
+from trainer.engine.zero import _apply_settings
 from trainer.trainstage import trainer_of
 
 ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
@@ -37,13 +37,13 @@ ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
 )
 def test_deepspeed_settings_that_the_trainer_makes(settings, key):
     with pytest.raises(UserError, match=rf"deepspeed_config_file: {key}: .*; \w+"):
-        _obey(ZERO2 | settings, 1.0)
+        _apply_settings(ZERO2 | settings, 1.0)
 
 
 def test_deepspeed_settings_that_say_the_same_or_nothing():
     settings = ZERO2 | {"gradient_clipping": "auto", "train_batch_size": "auto", "gradient_accumulation_steps": 1}
     settings |= {"train_micro_batch_size_per_gpu": "auto", "bf16": {"enabled": False}}
-    _obey(settings, 0.5)
+    _apply_settings(settings, 0.5)
     assert settings["gradient_clipping"] == 0.5 and settings["train_micro_batch_size_per_gpu"] == 1
     assert "train_batch_size" not in settings
 
@@ -62,7 +62,7 @@ def test_fsdp_settings_that_are_not_supported(changed, key):
     plain = {"fsdp_version": 2, "cpu_ram_efficient_loading": False, "cpu_offload": None}
     plugin = SimpleNamespace(**plain | {"activation_checkpointing": False} | changed)
     with pytest.raises(UserError, match=rf"^{key}: .*; \w+"):
-        _refuse(plugin)  # type: ignore[arg-type]
+        _check_plugin(plugin)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("precision", "mixed"), [("fp16", "no"), ("fp32", "bf16")])

@@ -108,7 +108,7 @@ def test_last_and_best_are_both_measured_and_one_is_chosen(finished):
     experiment = finished("teacher", "evaluate.checkpoint=best")
     assert evaluate(finished("teacher")).checkpoints.keys() == {"last", "best"}
     row = evaluate(experiment)
-    best = checkpoint.exported(experiment.checkpoints / "best")
+    best = checkpoint.read_exported(experiment.checkpoints / "best")
     assert row.metrics == row.checkpoints["best"] and row.steps == best["step"]
     assert row.metrics["semseg"]["miou"] == pytest.approx(best["value"])
     assert json.loads((experiment.folder / "result.json").read_text()) == json.loads(json.dumps(row.to_json()))
@@ -154,7 +154,7 @@ def test_figures_on_frames_that_another_seed_drew_are_not_taken_over(finished, e
     assert [asked.get("val_seed") for asked in noted] == [None, 0, None]
     assert "val_seed" not in noted[0], "all frames: nothing is drawn, so old figures of all frames are still these"
     assert len(evaluations) == 2
-    drawn = [finished("teacher", "val=3", own).measured_on for own in ("val_seed=0", "val_seed=null")]
+    drawn = [finished("teacher", "val=3", own).evaluation_facts for own in ("val_seed=0", "val_seed=null")]
     assert drawn[0] == drawn[1] | {"val_seed": 0}, "nor is a best value"
 
 

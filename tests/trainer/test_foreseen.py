@@ -59,7 +59,7 @@ def test_no_validation_frame_carries_the_inputs(make, tmp_path):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("train.global_batch_size=100", "train.global_batch_size: 100 samples a step, but an epoch has only"),
+        ("train.global_batch_size=100", "train.global_batch_size: 100 samples per step, but an epoch has only"),
         ("train.gradient_accumulation_steps=3", "cannot be cut into 1 ranks × 3 accumulation steps"),
         ("data.crop=64x64", "data.crop: 64x64 is larger than the frames' 32x64"),
         ("model.pretrained=nowhere.safetensors", "nowhere.safetensors: model.pretrained: does not exist"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import DEPTH, NORMALS, SEMSEG
 
-from shards.kinds import kinds, known, metrics, storage_of
+from shards.kinds import kind_names, kinds, metrics, storage_of
 from shards.tasks import IGNORE, Task, palette
 from trainer.kinds import learning
 
@@ -32,14 +32,14 @@ def label_of(task, random: np.random.Generator) -> np.ndarray:
 
 
 def test_what_is_stored_can_be_learnt_and_the_reverse():
-    assert all(storage_of(name).kind == name for name in known())
+    assert all(storage_of(name).kind == name for name in kind_names())
     assert [learning(task).kind for task in TASKS] == [task.kind for task in TASKS]
-    assert {task.kind for task in TASKS} == set(known())
+    assert {task.kind for task in TASKS} == set(kind_names())
 
 
 def test_nobody_else_asks_for_a_kind():
     """`task.kind` is looked up in the two tables, and compared with nothing."""
-    names = "|".join(known())
+    names = "|".join(kind_names())
     asks = re.compile(rf"""(task|target)\w*\.kind\b|[=!]= ["']({names})["']""")
     asked = []
     for package in ("shards", "trainer", "analysis", "launchers"):

@@ -9,9 +9,9 @@ import torch
 from tiny import DEPTH, SEMSEG
 from torch.nn.functional import interpolate
 
-from analysis.results.groups import grouped
+from analysis.results.groups import group_results
 from analysis.results.paper import Paper
-from analysis.shown import Shown
+from analysis.shown import ComparisonFrames
 from shards.errors import UserError
 from shards.labels import LabelShards
 from shards.pack import pack
@@ -108,7 +108,7 @@ def test_negative_depths_are_raised_to_0_once_for_all_who_look_at_them(make, opt
         np.testing.assert_allclose(found, seen, atol=1.001 * stored.task.scale)
         assert np.array_equal(found == 0, seen == 0) and (found == 0).any()
     if not options:  # pictures are drawn at the size that the network sees
-        drawn = Shown([experiment], 6).predictions(experiment)
+        drawn = ComparisonFrames([experiment], 6).predictions(experiment)
         assert all(np.array_equal(of["depth"], mine) for of, mine in zip(drawn, predicted, strict=True))
 
 
@@ -138,7 +138,7 @@ def test_evaluation_while_training_and_after_and_labels_are_of_one_precision(mak
     for key in list(stored.keys(0))[:3]:
         rgb = reader.decode(reader.positions[key])["rgb"]
         seen = raw_outputs(experiment, rgb)["semseg"][0]
-        found, sure = stored.read_whole(0, key)
+        found, sure = stored.read_unfiltered(0, key)
         assert np.array_equal(found, seen.argmax(0).numpy())
         assert np.abs(sure - seen.softmax(0).amax(0).numpy()).max() < 2e-5, "to a step of what is stored"
         if not options:
@@ -244,11 +244,11 @@ def test_runs_that_were_measured_differently_are_other_rows(finished, make):
     old = row.to_json() | {"seed": 1}
     old["asked"] = {key: value for key, value in old["asked"].items() if key not in DEFAULT.to_json()}
     rows = [row, Result.from_json(old)]
-    assert len(grouped(rows, Paper())) == 1, "a row from before there was a choice was measured in the default way"
+    assert len(group_results(rows, Paper())) == 1, "a row from before there was a choice used the default"
     for seed, option in enumerate(("resolution=label", "range.depth=[1.5, 4]", "crop=eigen"), 2):
         rows.append(replace(evaluate(make("student", f"evaluate.{option}")), seed=seed))
-    assert [len(group.results) for group in grouped(rows, Paper())] == [2, 1, 1, 1]
-    shown = [group.setting["evaluate.range"] for group in grouped(rows, Paper())]
+    assert [len(group.results) for group in group_results(rows, Paper())] == [2, 1, 1, 1]
+    shown = [group.setting["evaluate.range"] for group in group_results(rows, Paper())]
     assert shown == [None, None, "depth 1.5 to 4", None]
 
 

@@ -256,6 +256,6 @@ def test_weights_need_a_backbone(monkeypatch):
             self.backbones = torch.nn.ModuleDict()
 
     monkeypatch.setitem(module.NETWORKS, "fpn", Bare)
-    monkeypatch.setattr(module, "normalised", lambda architecture, *_: architecture)
+    monkeypatch.setattr(module, "match_normalisation", lambda architecture, *_: architecture)
     with pytest.raises(UserError, match=r"model.pretrained: fpn has no backbone for rgb that could start from weights"):
         build(description("fpn"), pretrained=True)

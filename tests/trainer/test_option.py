@@ -12,7 +12,7 @@ from shards.errors import UserError
 from trainer.augment import ZOOM_WINDOWS
 from trainer.config import Config, Train
 from trainer.configdocs import documentation, values_in_words
-from trainer.configfile import shared
+from trainer.configfile import shared_overrides
 from trainer.model.network import NETWORKS
 from trainer.option import Facts, facts, is_in, matches, names, option, values
 from trainer.parsing import parse_size
@@ -25,14 +25,14 @@ REPOSITORY = Path(__file__).parents[2]
 @dataclass
 class Inner:
     size: str | None = option(None, check=parse_size)
-    share: float = option(0.5, least=0, most=1, wrong="is not a share", once="part")
+    share: float = option(0.5, least=0, most=1, wrong="is not a share", former="part")
     kept: bool = option(True, decides=True)
 
 
 @dataclass
 class Outer:
     needed: str = option("???", path=True)
-    how: str = option("a", choices=("a", "b"), own=True)
+    how: str = option("a", choices=("a", "b"), custom=True)
     inner: Inner = option(factory=Inner, decides=False, inherited=False)
     budgets: dict[str, int | None] = option(factory=dict, least=0)
     entries: dict[str, Inner] = option(factory=dict, row=True)
@@ -71,7 +71,7 @@ def test_a_structured_configuration_has_the_defaults_and_its_values_are_found_wi
     [
         (Facts(choices=("a", None)), "b", "a", ("'b' is unknown", "use one of a, null")),
         (
-            Facts(choices=("a",), own=True),
+            Facts(choices=("a",), custom=True),
             "b",
             "m:N",
             ("'b' is unknown", "use a, or my.module:Name for a class of your"),
@@ -111,7 +111,7 @@ def test_what_decides_and_what_is_inherited_follows_from_the_declarations():
     assert names(Train, lambda each: not each.decides) == (
         *("gradient_accumulation_steps", "timeout", "trace", "log_every"),
     )
-    assert shared(["loss.deep=1", "loss={deep: 1}", "run.path=x", "run.root=y"]) == ["run.root=y"]
+    assert shared_overrides(["loss.deep=1", "loss={deep: 1}", "run.path=x", "run.root=y"]) == ["run.root=y"]
 
 
 def test_every_option_says_its_default_and_range_where_it_is_explained():

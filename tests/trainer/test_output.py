@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.output import Lasting, lasting
-from trainer.progress import progress, say
+from trainer.output import SafeStream, safe_output
+from trainer.progress import log, progress
 
 
 class Terminal(io.TextIOWrapper):
@@ -26,7 +26,7 @@ class Terminal(io.TextIOWrapper):
 def test_signs_that_an_encoding_lacks_are_spelt(encoding, monkeypatch):
     stream = Terminal(encoding)
     monkeypatch.setattr(sys, "stdout", stream)
-    say("Regal 棚 −0.5 ± 1 → \udcff")
+    log("Regal 棚 −0.5 ± 1 → \udcff")
     spelt = {"utf-8": "Regal 棚 −0.5 ± 1 → \\udcff\n", "latin-1": "Regal \\u68da -0.5 ± 1 -> \\udcff\n"}
     assert stream.shown == spelt.get(encoding, "Regal \\u68da -0.5 +- 1 -> \\udcff\n")
 
@@ -40,12 +40,12 @@ def test_lines_of_progress_are_spelt_too(monkeypatch):
 
 
 def test_markup_and_emoji_codes_in_names_are_printed_as_they_are(capsys):
-    say("[bold]a[/bold] [red]b :car: [/] 10")
+    log("[bold]a[/bold] [red]b :car: [/] 10")
     assert capsys.readouterr().out == "[bold]a[/bold] [red]b :car: [/] 10\n"
 
 
 def test_a_full_disk_is_told_once_and_the_work_goes_on():
-    code = "from trainer.progress import say; [say('a' * 10000) for _ in range(9)]; import sys; sys.exit(7)"
+    code = "from trainer.progress import log; [log('a' * 10000) for _ in range(9)]; import sys; sys.exit(7)"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 7
@@ -53,7 +53,7 @@ def test_a_full_disk_is_told_once_and_the_work_goes_on():
 
 
 def test_a_reader_that_is_gone_ends_nothing():
-    code = "from trainer.progress import say; [say('a' * 10000) for _ in range(99)]; import sys; sys.exit(7)"
+    code = "from trainer.progress import log; [log('a' * 10000) for _ in range(99)]; import sys; sys.exit(7)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert (process.stderr.read(), process.wait()) == (b"", 7)
@@ -61,12 +61,12 @@ def test_a_reader_that_is_gone_ends_nothing():
 
 def test_there_may_be_no_standard_output(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    say("a")
-    with lasting():
+    log("a")
+    with safe_output():
         print("b")
     assert sys.stdout is None
 
 
 def test_a_wrapped_stream_is_still_that_stream():
     stream = Terminal("latin-1")
-    assert (Lasting("stdout", stream).encoding, Lasting("stdout", stream).isatty()) == ("latin-1", False)
+    assert (SafeStream("stdout", stream).encoding, SafeStream("stdout", stream).isatty()) == ("latin-1", False)

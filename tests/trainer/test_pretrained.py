@@ -16,7 +16,7 @@ from shards.errors import UserError
 from shards.tasks import Task
 from trainer.model.mtinet import MTINet
 from trainer.model.network import Architecture, Network, build
-from trainer.model.pretrained import normalised, timm
+from trainer.model.pretrained import match_normalisation, timm
 from trainer.runs import checkpoint
 
 BACKBONE = "hrnet_w18_small"
@@ -89,13 +89,13 @@ def test_rgb_is_normalised_as_timm_notes_for_the_weights():
         (True, ["depth"], (mean, std)),  # RGB's backbone is then from scratch
         (False, None, (mean, std)),
     ):
-        found = normalised(lite, source, inputs)
+        found = match_normalisation(lite, source, inputs)
         assert (found.rgb_mean, found.rgb_std) == expected
-    assert normalised(TEACHER, True, None) == TEACHER, "ImageNet's"
-    assert normalised(replace(lite, backbone="tf_efficientnet_lite0.in1k"), True, None).rgb_mean == HALF
+    assert match_normalisation(TEACHER, True, None) == TEACHER, "ImageNet's"
+    assert match_normalisation(replace(lite, backbone="tf_efficientnet_lite0.in1k"), True, None).rgb_mean == HALF
     first = replace(lite, version=1, decoder="heads")
-    assert normalised(first, True, None).rgb_mean == mean, "as networks of that version were trained"
-    assert normalised(replace(lite, fusion="early"), True, ["depth"]).rgb_mean == HALF, "one backbone for both"
+    assert match_normalisation(first, True, None).rgb_mean == mean, "as networks of that version were trained"
+    assert match_normalisation(replace(lite, fusion="early"), True, ["depth"]).rgb_mean == HALF, "one backbone for both"
 
 
 def test_rgb_is_normalised_as_the_run_did_that_the_weights_are_of(tmp_path):
@@ -108,9 +108,7 @@ def test_rgb_is_normalised_as_the_run_did_that_the_weights_are_of(tmp_path):
         assert again.architecture.rgb_mean == mean
         torch.testing.assert_close(again.encoders["rgb"].mean.flatten(), torch.tensor(mean))
     moved = shutil.copy(tmp_path / "last/model.safetensors", tmp_path / "model.safetensors")
-    said = (
-        r"model\.safetensors: model\.pretrained: does not tell what its network normalises RGB by; give .*model\.json"
-    )
+    said = r"model\.safetensors: model\.pretrained: does not say how its network normalises RGB; give .*model\.json"
     with pytest.raises(UserError, match=said):
         build(lite, pretrained=moved)
     (tmp_path / "model.json").write_text(json.dumps({"sha256": "of another", "architecture": own.to_json()}))

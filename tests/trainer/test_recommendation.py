@@ -8,9 +8,9 @@ import pytest
 from shards.errors import UserError
 from trainer import stages
 from trainer.affinity import Recommendation
-from trainer.configfile import NO_PSEUDO, load, shared, teacher_call, to_dict, to_yaml
+from trainer.configfile import NO_PSEUDO, load, shared_overrides, teacher_call, to_dict, to_yaml
 from trainer.experiment import Experiment
-from trainer.recommendation import affinity_folder, reasons, recommended
+from trainer.recommendation import affinity_folder, read_recommendations, reasons
 from trainer.stages import run
 
 NONE = {"inputs": None, "keep": "all", "why": "no frame lacks it and shows another task"}
@@ -47,7 +47,7 @@ def test_an_affinity_of_before_there_was_keep_is_followed(affinity):
         keep = entry.pop("keep")
         entry["threshold"] = None if keep == "all" else keep
     affinity.write_text(json.dumps(content))
-    assert recommended(affinity) == {"semseg": Recommendation(**SEMSEG), "depth": Recommendation(**NONE)}
+    assert read_recommendations(affinity) == {"semseg": Recommendation(**SEMSEG), "depth": Recommendation(**NONE)}
 
 
 def test_what_was_found_before_the_word_was_affinity_is_followed(make, affinity):
@@ -91,7 +91,7 @@ def test_a_task_that_is_not_predicted_gets_none(make, affinity):
 def test_another_affinity_can_be_named(make, affinity, tmp_path):
     other = affinity.rename(tmp_path / "other.json")
     assert make("plain", "pseudo=auto", f"affinity={other}").config.pseudo.semseg.inputs == ["rgb", "depth"]
-    assert shared(["pseudo=auto", "affinity=x", "seed=3"]) == ["seed=3"], "what is the student's alone"
+    assert shared_overrides(["pseudo=auto", "affinity=x", "seed=3"]) == ["seed=3"], "what is the student's alone"
 
 
 def test_a_teachers_file_with_other_inputs_needs_no_affinity(make):
@@ -130,7 +130,7 @@ def test_without_an_affinity_it_says_what_to_run(make, tmp_path):
 def test_a_file_that_recommends_nothing_is_named(tmp_path, content, said):
     (tmp_path / "r.json").write_text(content)
     with pytest.raises(UserError, match=rf"r\.json: {said}; run `tutelage affinity"):
-        recommended(tmp_path / "r.json")
+        read_recommendations(tmp_path / "r.json")
 
 
 @pytest.mark.parametrize("said", [{"split": "val"}, {}])
@@ -154,7 +154,7 @@ def test_another_word_is_no_pseudo_label(make):
 
 
 def test_reasons_are_plain_lines(affinity):
-    assert list(reasons(recommended(affinity))) == [
+    assert list(reasons(read_recommendations(affinity))) == [
         "pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps semseg: +31.0 % (+12.1 to +49.9))",
         "pseudo-labels of depth: none (no frame lacks it and shows another task)",
     ]

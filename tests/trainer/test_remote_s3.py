@@ -21,7 +21,7 @@ from shards.manifest import Manifest
 from shards.publish import publish
 from shards.store import Remote
 from trainer.experiment import Experiment
-from trainer.pseudolabels.labelling import label, labelled
+from trainer.pseudolabels.labelling import is_labelled, label
 from trainer.trainstage import train
 
 for module in ("s3fs", "moto", "boto3"):
@@ -92,7 +92,7 @@ def test_a_run_from_s3_writes_its_labels_there(s3, configs, finished_root, tmp_p
 
 def test_labels_are_in_the_store_whole_or_not_at_all(s3, finished, monkeypatch):
     teacher: Experiment = finished("teacher", "label.store=s3://bucket/whole")
-    assert not labelled(teacher), "they are on the disk alone"
+    assert not is_labelled(teacher), "they are on the disk alone"
     put = Remote.put
 
     def failing(self, path):
@@ -104,11 +104,11 @@ def test_labels_are_in_the_store_whole_or_not_at_all(s3, finished, monkeypatch):
         patched.setattr(Remote, "put", failing)
         with pytest.raises(UserError, match=r"train-000002.tar: cannot be written"):
             label(teacher)
-    assert "MANIFEST.json" not in s3.files("whole/") and not labelled(teacher)
+    assert "MANIFEST.json" not in s3.files("whole/") and not is_labelled(teacher)
     with pytest.raises(UserError, match=r"s3://bucket/whole/MANIFEST.json: does not exist"):
         Manifest.load("s3://bucket/whole", kind="labels")
     label(teacher)
-    assert labelled(teacher)
+    assert is_labelled(teacher)
     assert s3.files("whole/") == {file.name: file.read_bytes() for file in teacher.labels.glob("[MT]*")} | {
         file.name: file.read_bytes() for file in teacher.labels.glob("train-*")
     }

@@ -10,7 +10,7 @@ from shards.errors import UserError
 from trainer.engine.plain import Plain
 from trainer.model.norm import prepare_norm
 from trainer.runs.status import LostRank
-from trainer.runtime import StopRequest, accelerator, losing_ranks
+from trainer.runtime import StopRequest, accelerator, report_lost_ranks
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_lost_rank_is_told_with_the_whole_reason():
     said = "NCCL error in: a.cpp:77, remote error\nncclRemoteError: peer closed\n\nLast error:\nsocket gone"
     said += "\nException raised from f (most recent call first):\n#0 0x7f"
     whole = r"remote error; ncclRemoteError: peer closed; Last error:; socket gone\);"
-    with pytest.raises(LostRank, match=whole), losing_ranks():
+    with pytest.raises(LostRank, match=whole), report_lost_ranks():
         raise torch.distributed.DistBackendError(said)
 
 

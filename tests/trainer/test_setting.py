@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trainer.runs.result import Result
-from trainer.setting import decisive, options_of, same, setting, word
+from trainer.setting import decisive, format_value, options_of, same, setting
 
 
 def row(options: dict[str, Any] | None = None, **changes: Any) -> Result:
@@ -57,7 +57,7 @@ def test_what_drew_the_validation_frames_keeps_runs_apart():
 
 def test_where_the_first_weights_came_from():
     def pretrained(noted, option) -> str:
-        return word(setting(row({"model.pretrained": option}, pretrained=noted))["pretrained"])
+        return format_value(setting(row({"model.pretrained": option}, pretrained=noted))["pretrained"])
 
     assert [pretrained(*of) for of in ((False, False), ("hub", True), ("1a2b3c4d", "x.safetensors"))] == [
         *("no", "hub", "1a2b3c4d")
@@ -70,6 +70,6 @@ def test_where_the_first_weights_came_from():
 
 def test_the_order_of_keys_is_no_difference():
     assert same({"a": 1, "b": [2]}, {"b": [2], "a": 1}) and not same({"a": 1}, {"a": 2})
-    assert [word(value) for value in ({}, {"semseg": 8}, [96, 128], None, True, 0.9)] == [
+    assert [format_value(value) for value in ({}, {"semseg": 8}, [96, 128], None, True, 0.9)] == [
         *("all", "semseg 8", "96x128", "–", "yes", "0.9")
     ]

@@ -24,7 +24,7 @@ from trainer.trainer import Trainer
 from trainer.trainingdata import TrainingData
 from trainer.trainstage import train, trainer_of
 from trainer.updater import Updater
-from trainer.validation import headline
+from trainer.validation import compare_with_best
 
 
 def losses(experiment: Experiment) -> list[float]:
@@ -132,8 +132,8 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(make, monkeypatch, n
 )
 def test_better_is_larger_for_shares_and_smaller_for_errors(name, best, better):
     metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "abs_rel": None}}
-    assert headline(metrics, name, best)[1] is better
-    assert headline(metrics, name, None)[1] is True
+    assert compare_with_best(metrics, name, best)[1] is better
+    assert compare_with_best(metrics, name, None)[1] is True
 
 
 @pytest.mark.parametrize("changed", ["evaluate.best=depth.rmse", "val=3", "evaluate.resolution=label", None])
@@ -175,7 +175,7 @@ def test_a_metric_that_is_not_measured_is_an_error(name):
     metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "abs_rel": None}}
     metrics["s"]["pixels"] = 7
     with pytest.raises(UserError, match=rf"evaluate\.best: '{name}' is not measured; use one of s\.miou, d\.rmse$"):
-        headline(metrics, name, None)
+        compare_with_best(metrics, name, None)
 
 
 def test_a_metric_of_no_task_is_found_before_the_first_step(make):

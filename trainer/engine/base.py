@@ -1,4 +1,4 @@
-"""What the training loop asks of an engine."""
+"""The interface between the training loop and an engine."""
 
 import os
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shards.errors import UserError
 
 Moments = dict[str, dict[str, Tensor]]
-"""By name of the parameter: ``exp_avg`` and ``exp_avg_sq`` of its shape, and ``step``, a single number."""
+"""By parameter name: ``exp_avg`` and ``exp_avg_sq`` of its shape, and ``step``, a single number."""
 
 
 class Engine(ABC):
@@ -30,16 +30,16 @@ class Engine(ABC):
     Attributes:
         name: ``single``, ``ddp``, ``zero1``, ``zero2``, ``zero3`` or ``fsdp2``.
         sharded: whether a rank holds only a part of the parameters between two steps.
-        network: to be called in training; its ``train()`` and ``eval()`` reach every layer.
-        optimizer: the one whose ``param_groups`` hold the learning rate; not always the one that was given.
+        network: the module to call in training; its ``train()`` and ``eval()`` reach every layer.
+        optimizer: the optimizer whose ``param_groups`` hold the learning rate; not always the constructor's argument.
     """
 
     name: str
     sharded: bool = False
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    _whole: nn.Module
-    """A copy on the CPU from before the network was sharded."""
+    _unsharded: nn.Module
+    """A copy on the CPU, made before the network was sharded."""
 
     def __init__(
         self,
@@ -57,115 +57,115 @@ class Engine(ABC):
 
     @abstractmethod
     def _check(self, precision: str) -> None:
-        """Raises a :class:`UserError` for what this engine was told and would not do; sees to what it would."""
+        """Raise a :class:`UserError` for settings that this engine does not support, and apply the others."""
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Spread the network over the ranks, and set :attr:`network`."""
+        """Distribute the network over the ranks, and set :attr:`network`."""
 
     @abstractmethod
     def micro_batch(self, last: bool) -> AbstractContextManager[None]:
-        """The surroundings of a micro-batch's forward and backward; gradients need to meet only after the last one."""
+        """The context of a micro-batch's forward and backward; gradients need to be reduced only after the last one."""
 
     @abstractmethod
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of this rank's part of the loss: what counts is the sum over ranks and micro-batches."""
+        """Accumulate the gradients of this rank's part of the loss, which is a sum over ranks and micro-batches."""
 
     @abstractmethod
     def step(self) -> bool:
-        """Clip the gradients, step, and drop them.
+        """Clip the gradients, do the optimizer step, and clear the gradients.
 
         Returns:
-            False where the engine saw gradients that are not finite and left weights and moments as they were, which
+            False where the engine found gradients that are not finite and left weights and moments unchanged, which
             fp16 and ZeRO do; the same on all ranks.
         """
 
     @abstractmethod
     def discard(self) -> None:
-        """Drop the gradients of the micro-batches that were backwarded since the last step."""
+        """Clear the gradients that were accumulated since the last step."""
 
     def replica(self) -> nn.Module:
-        """The network with whole weights, to be evaluated: its forward waits for no other rank. Not to be kept.
+        """Return the network with whole weights, for evaluation: its forward needs no other rank. Do not keep it.
 
-        It computes in fp32 and uncompiled, as an exported network does, whatever training does: the forward that
-        mixed precision put into it is left out. Where weights are not sharded it shares them.
+        It computes in fp32 and uncompiled, as an exported network does, whatever training does: without the forward
+        that mixed precision installed. Where weights are not sharded it shares them.
         """
         if not self.sharded:
             return as_built(self.plain)
-        whole = as_built(deepcopy(self._whole)).to(self.accelerator.device)
-        own = whole.state_dict()
+        network = as_built(deepcopy(self._unsharded)).to(self.accelerator.device)
+        state = network.state_dict()
         for name, tensor in self._weights():
-            own[name].copy_(tensor)
-        return whole
+            state[name].copy_(tensor)
+        return network
 
     def weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers under the names of the plain network, whole, on the CPU of rank 0; others get none."""
-        return {name: _kept(tensor) for name, tensor in self._weights() if self.accelerator.is_main_process}
+        """Return whole parameters and buffers by the plain network's names, on rank 0's CPU; other ranks get none."""
+        return {name: _copy_to_cpu(tensor) for name, tensor in self._weights() if self.accelerator.is_main_process}
 
     def moments(self) -> Moments:
-        """The optimizer's state by parameter, whole, on the CPU of rank 0; others get none. Empty before a step."""
+        """Return the whole optimizer state by parameter, on rank 0's CPU; other ranks get none. Empty before a step."""
         return {
-            name: {kind: _kept(moment) for kind, moment in of.items()}
-            for name, of in self._moments()
+            name: {kind: _copy_to_cpu(moment) for kind, moment in moments.items()}
+            for name, moments in self._moments()
             if self.accelerator.is_main_process
         }
 
-    def held(self) -> dict[str, Tensor]:
-        """By name, parameters and buffers as this rank holds them between two steps: the very memory of them, whole or
-        of sharded ones this rank's part.
+    def local_state(self) -> dict[str, Tensor]:
+        """Return parameters and buffers by name as this rank holds them between two steps, without copying: whole, or
+        this rank's shard.
 
         Raises:
-            UserError: where they cannot be had.
+            UserError: where the engine gives no access to them.
         """
         return dict(self.plain.state_dict())
 
     @abstractmethod
     def load(self, weights: dict[str, Tensor], moments: Moments) -> None:
-        """Put in place what :meth:`weights` and :meth:`moments` gave, of any engine; all ranks give it whole."""
+        """Load what :meth:`weights` and :meth:`moments` of any engine returned; all ranks pass it whole."""
 
     @abstractmethod
     def local_elements(self) -> tuple[int, int]:
-        """Elements of the network's parameters and of the moments that this rank holds between two steps."""
+        """Return the number of elements of parameters and of moments that this rank holds between two steps."""
 
     @abstractmethod
     def _weights(self) -> Iterator[tuple[str, Tensor]]:
-        """All ranks iterate together, and get whole tensors one after the other."""
+        """Yield whole tensors by name, one after the other; all ranks iterate together."""
 
     @abstractmethod
     def _moments(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Likewise."""
+        """Yield the whole optimizer state of each parameter, likewise."""
 
 
-def asks(engine: str) -> bool:
-    """Whether accelerate's file asks for ``DEEPSPEED`` or ``FSDP``, whatever accelerate makes of it on this machine."""
+def is_requested(engine: str) -> bool:
+    """Whether accelerate's file requests ``DEEPSPEED`` or ``FSDP``, even if accelerate ignores it on this machine."""
     return os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true"
 
 
 def refuse_fp16(accelerator: Accelerator, precision: str, name: str) -> None:
-    """The loss scale of fp16 is accelerate's, which these engines step without.
+    """Refuse fp16, whose loss scale is accelerate's, for engines that step without accelerate.
 
     Raises:
         UserError: for fp16, or when accelerate would convert the weights.
     """
     if precision == "fp16" or accelerator.mixed_precision != "no":
-        asked = precision if accelerator.mixed_precision == "no" else accelerator.mixed_precision
+        requested = precision if accelerator.mixed_precision == "no" else accelerator.mixed_precision
         hint = "use train.precision=bf16 or fp32, and mixed_precision: 'no' in accelerate's file"
-        raise UserError(f"{name} does not train in {asked}", key="train.precision", hint=hint)
+        raise UserError(f"{name} does not train in {requested}", key="train.precision", hint=hint)
 
 
 def _compute_in_bf16(network: nn.Module, device: str) -> None:
-    # Inside the network, since DeepSpeed switches off an autocast around it. A method, so that a copy calls its own.
+    # Inside the network, since DeepSpeed disables an autocast around it. A bound method, so that a copy gets its own.
     forward = torch.autocast(device, torch.bfloat16)(type(network).forward)
     network.forward = MethodType(forward, network)
 
 
 def as_built(network: nn.Module) -> nn.Module:
-    """The same modules and weights under the forward of the network's class: in fp32, whatever precision it learns
-    in."""
+    """Return a shallow copy with the forward of the network's class: it computes in fp32, whatever precision training
+    uses."""
     shallow = copy(network)
     shallow.__dict__.pop("forward", None)
     return shallow
 
 
-def _kept(tensor: Tensor) -> Tensor:
+def _copy_to_cpu(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)

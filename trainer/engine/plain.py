@@ -1,4 +1,4 @@
-"""One process, or several that each hold everything and average their gradients (DistributedDataParallel)."""
+"""One process, or several with full replicas that average their gradients (DistributedDataParallel)."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -13,16 +13,16 @@ class Plain(Engine):
     """``single`` and ``ddp``, on CPUs and GPUs, and the only engine for fp16."""
 
     def _check(self, precision: str) -> None:
-        """It has no settings of its own, and every precision."""
+        """There are no settings to check, and every precision is supported."""
 
     def _prepare(self) -> None:
         self.name = "single" if self.accelerator.num_processes == 1 else "ddp"
-        # It is there, and to move it to "cpu:0" would copy buffers, which others may have kept views of.
+        # The network is on the device already; moving it to "cpu:0" would copy buffers that others may hold views of.
         prepared = self.accelerator.prepare(self.plain, self.optimizer, device_placement=[False, False])
         self.network, self._stepper = prepared
 
     def micro_batch(self, last: bool) -> AbstractContextManager[None]:
-        # around the forward as well: it is there that DDP decides whether to reduce
+        # Around the forward as well: that is where DDP decides whether to reduce.
         return nullcontext() if last else self.accelerator.no_sync(self.network)
 
     def backward(self, loss: Tensor) -> None:
@@ -35,7 +35,7 @@ class Plain(Engine):
         scale = scaler.get_scale() if scaler else 0.0
         self._stepper.step()
         self._stepper.zero_grad()
-        # A fused optimizer is called for a step that is skipped as well, so accelerate takes that for a step.
+        # accelerate calls a fused optimizer for a skipped step as well, and so does not report it as skipped.
         return not (scaler and scaler.get_scale() < scale)
 
     def discard(self) -> None:
@@ -48,13 +48,13 @@ class Plain(Engine):
         parameters = list(self.plain.named_parameters())
         state = {index: moments[name] for index, (name, _) in enumerate(parameters) if name in moments}
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
-        for parameter, of in self.optimizer.state.items():
-            for kind, moment in of.items():
-                if moment.shape == parameter.shape:  # fused kernels walk through the memory of both side by side
-                    of[kind] = torch.empty_like(parameter).copy_(moment)
+        for parameter, entry in self.optimizer.state.items():
+            for kind, moment in entry.items():
+                if moment.shape == parameter.shape:  # fused kernels need the same memory layout for both
+                    entry[kind] = torch.empty_like(parameter).copy_(moment)
 
     def local_elements(self) -> tuple[int, int]:
-        moments = [moment for of in self.optimizer.state.values() for moment in of.values() if moment.dim()]
+        moments = [moment for entry in self.optimizer.state.values() for moment in entry.values() if moment.dim()]
         return sum(p.numel() for p in self.plain.parameters()), sum(moment.numel() for moment in moments)
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:

@@ -1,8 +1,8 @@
-"""The kinds of labels, each a class that says all there is to say of them where they are learnt.
+"""The kinds of labels: a class for each, with everything that training needs to know of its labels.
 
-Losses, metrics, decisions, augmentation and encoders of inputs are methods of a task's
-:class:`~trainer.kinds.base.Learning` (:func:`learning`); nothing else in this package asks which kind a task has. At
-rest: :mod:`shards.kinds`.
+Losses, metrics, decisions, augmentation and input encoders are methods of a task's
+:class:`~trainer.kinds.base.Learning` (:func:`learning`); no other code of this package depends on a task's kind. How
+labels are stored: :mod:`shards.kinds`.
 """
 
 from functools import lru_cache
@@ -19,26 +19,26 @@ from trainer.kinds.vectors import UnitVectorLearning
 __all__ = ["Learning", "learning", "register"]
 
 GROUP = "tutelage.learning"
-"""The entry points by which an installed package offers kinds of its own: their names are the kinds'."""
+"""The entry point group in which an installed package offers kinds of its own, by the kind's name."""
 _LEARNING: dict[str, type[Learning]] = {}
 
 
 def register(kind: type[Learning]) -> None:
-    """Make a kind known under its name, in this process."""
+    """Register a kind under its name, for this process."""
     _LEARNING[kind.kind] = kind
 
 
 @lru_cache(maxsize=256)
 def learning(task: Task) -> Learning:
-    """What its kind says of a task's labels where they are learnt.
+    """Return the methods of a task's kind, for its labels.
 
     Raises:
-        UserError: for a kind that is stored, and not learnt.
+        UserError: for a kind that can be stored but not learnt.
     """
     for entry in entry_points(group=GROUP, name=task.kind) if task.kind not in _LEARNING else ():
         register(entry.load())
     if task.kind not in _LEARNING:
-        hint = f"install what offers it as an entry point of {GROUP}, or register it"
+        hint = f"install a package that offers it as an entry point of {GROUP}, or register it"
         raise UserError(f"kind {task.kind} cannot be learnt", key=task.name, hint=hint)
     return _LEARNING[task.kind](task)
 

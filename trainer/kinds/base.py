@@ -1,4 +1,4 @@
-"""What a kind has to say of labels that are learnt: as tensors, in losses, in decisions, in metrics."""
+"""The base class of kinds as they are learnt: tensors, losses, decisions and metrics of their labels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from trainer.model.encoders import Encoder
 class Learning(ABC):
     """Labels of one task as a network learns them, in torch.
 
-    A sample's tensor has height and width last; batches have one more dimension before. A *target* is a batch of them,
-    an *output* what a network says, ``(B, task.channels, H, W)`` of any floating type, a *decision* the labels that
-    :meth:`decide` makes of it.
+    A sample's tensor has height and width last; batches have one more dimension before. A *target* is a batch of label
+    tensors, an *output* what a network predicts, ``(B, task.channels, H, W)`` of any floating type, a *decision* the
+    labels that :meth:`decide` derives from an output.
 
     Args:
-        task: whose labels they are.
+        task: the task that the labels belong to.
 
     Attributes:
         kind: the name in manifests.
-        ranked: whether a metric needs the outputs that decisions were made of, to rank pixels by.
+        ranked: whether a metric ranks pixels by the outputs that decisions were made from, and so needs them.
     """
 
     kind: ClassVar[str]
@@ -37,108 +37,108 @@ class Learning(ABC):
     # Tensors
 
     def view(self, array: Tensor) -> Tensor:
-        """A sample's tensor, sharing memory with a tensor in the form of the label array."""
+        """Return a sample's tensor, which shares memory with ``array``, a tensor in the form of the label array."""
         return array
 
     def array(self, tensor: Tensor) -> np.ndarray:
-        """The label array of a sample's tensor: the inverse of :meth:`view`."""
+        """Return the label array of a sample's tensor: the inverse of :meth:`view`."""
         return tensor.numpy()
 
     def blank(self, height: int, width: int) -> Tensor:
-        """A sample's tensor without a label."""
+        """Return a sample's tensor without a label at any pixel."""
         return self.view(torch.from_numpy(self.task.storage.empty(height, width))).contiguous()
 
     @abstractmethod
     def labelled(self, target: Tensor) -> Tensor:
-        """Which pixels have a label: a mask of the target's shape, with one channel if it has any."""
+        """Return a mask of the pixels that have a label: of the target's shape, with one channel if that has any."""
 
     def augmented(self, tensor: Tensor, zoom: float, mirrored: bool) -> Tensor:
-        """A sample's tensor, already resized and flipped, as it is in an image that was enlarged and mirrored. May
-        change it in place."""
+        """Adapt the values of a sample's tensor, already resized and flipped, to an image that was enlarged and
+        mirrored. May change it in place."""
         return tensor
 
     # Networks
 
     @abstractmethod
     def encoder(self, statistics: tuple[float, float] | None, validity: bool) -> Encoder:
-        """What makes channels for a backbone of a target.
+        """Return the module that makes a backbone's input channels from a target.
 
         Args:
-            statistics: mean and standard deviation over the training split, of kinds that have them.
-            validity: whether a channel says where there is a label.
+            statistics: mean and standard deviation over the training split, for kinds that have them.
+            validity: whether a channel marks where there is a label.
         """
 
     def checked(self, name: str, array: np.ndarray) -> np.ndarray:
-        """A user's input array in the form of a label array.
+        """Return a user's input array in the form of a label array.
 
         Raises:
             UserError: when it has another shape or type.
         """
-        due = self.task.storage.empty(1, 1)
-        if array.shape[2:] != due.shape[2:] or array.ndim != due.ndim or not array.size:
-            form = f"(height, width{''.join(f', {size}' for size in due.shape[2:])})"
+        expected = self.task.storage.empty(1, 1)
+        if array.shape[2:] != expected.shape[2:] or array.ndim != expected.ndim or not array.size:
+            form = f"(height, width{''.join(f', {size}' for size in expected.shape[2:])})"
             raise UserError(f"has the shape {array.shape}, where {form} is due", key=name, hint="convert it")
-        if np.issubdtype(due.dtype, np.integer):
-            if array.dtype != due.dtype:
-                hint = "give one byte a number, 0 to 255" if due.dtype == np.uint8 else "convert it"
-                raise UserError(f"is {array.dtype}, not {due.dtype}", key=name, hint=hint)
+        if np.issubdtype(expected.dtype, np.integer):
+            if array.dtype != expected.dtype:
+                hint = "give one byte per number, 0 to 255" if expected.dtype == np.uint8 else "convert it"
+                raise UserError(f"is {array.dtype}, not {expected.dtype}", key=name, hint=hint)
             return array
         if not np.issubdtype(array.dtype, np.floating):
             unit = f"in {self.task.unit}" if self.task.unit else "of length 1"
-            raise UserError(f"is {array.dtype}, no floating-point number", key=name, hint=f"give floats {unit}")
+            raise UserError(f"is {array.dtype}, not a floating-point type", key=name, hint=f"give floats {unit}")
         return np.nan_to_num(array.astype(np.float32), nan=0, posinf=0, neginf=0)
 
     # Losses
 
     @abstractmethod
     def loss(self, prediction: Tensor, target: Tensor, soft: Tensor | None = None) -> Tensor:
-        """The loss of every pixel, 0 where it has no label, with one channel or none.
+        """Return the loss of every pixel, 0 where it has no label, with one channel or none.
 
         Args:
             prediction: the output as float32.
-            soft: soft labels (:mod:`trainer.losses`), of kinds that have them.
+            soft: soft labels (:mod:`trainer.losses`), for kinds that have them.
         """
 
     # Decisions
 
     @abstractmethod
     def decide(self, output: Tensor) -> Tensor:
-        """The labels of an output, as label arrays with a batch before them."""
+        """Return the labels of an output, as label arrays with a leading batch dimension."""
 
     def confidence(self, output: Tensor) -> Tensor | None:
-        """How sure the output is of each pixel's decision, ``(B, H, W)`` in 0..1, where the kind has such a number."""
+        """Return the confidence of each pixel's decision, ``(B, H, W)`` in 0..1; None for kinds that have none."""
         return None
 
     def mirrored(self, x: Tensor) -> Tensor:
-        """A batch of tensors or outputs as a mirror shows it."""
+        """Mirror a batch of tensors or outputs from left to right, and their values where these have a direction."""
         return x.flip(-1)
 
     @abstractmethod
     def mean_of_two(self, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What two float32 outputs say together, in the form of an output, and how far they agree, ``(B, H, W)`` in
-        0..1: a confidence for kinds that have none of their own (else None)."""
+        """Combine two float32 outputs into one, and measure how far they agree, ``(B, H, W)`` in 0..1: a confidence
+        for kinds that have none of their own (else None)."""
 
-    # Metrics: sums over pixels that are integers, so that they add up to the same whatever the order
+    # Metrics: integer sums over pixels, which add up to the same result in any order
 
     @property
     @abstractmethod
     def sums(self) -> int:
-        """How many integers measure a batch."""
+        """The number of integers that measure a batch."""
 
     @abstractmethod
     def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
-        """A batch's integers, int64 ``(sums,)``. A pixel without a label adds nothing.
+        """Return a batch's integers, int64 ``(sums,)``. A pixel without a label adds nothing.
 
         Args:
-            output: what the decision was made of, at the target's size, where :attr:`ranked` asks for it and there is
-                one (of stored labels there is none).
+            output: the output that the decision was made from, at the target's size, where :attr:`ranked` is set and
+                there is one (stored labels have none).
         """
 
     @abstractmethod
     def report(self, sums: list[int]) -> dict[str, Any]:
-        """The metrics of added-up integers as JSON values; None where no pixel (or class) says anything. Beside those
-        of the metrics that its storage lists: ``pixels``, how many had a label."""
+        """Return the metrics of added-up integers as JSON values; None where no pixel (or class) counts. Beside the
+        metrics that the kind's storage lists: ``pixels``, how many had a label."""
 
     def start(self, statistics: Mapping[str, tuple[float, float]]) -> float | None:
-        """Where predictions start: the bias of a head's last layer, or None for a random one."""
+        """Return the first bias of a head's last layer, at which predictions start, or None for a random one."""
         return None

@@ -1,4 +1,4 @@
-"""Kind ``binary``: balanced binary cross-entropy, the masks that are likely, IoU, F1, average precision."""
+"""Kind ``binary``: balanced binary cross-entropy, masks by probability, IoU, F1, average precision."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
 BINS = 1000
-"""Steps of a probability by which pixels are ranked for average precision."""
+"""The number of steps of a probability by which pixels are ranked for average precision."""
 
 
-def _bits(target: Tensor, masks: int) -> Tensor:
-    """Each mask of a target ``(B, H, W)``, bool ``(B, K, H, W)``; where there is no label, whatever."""
+def _masks_of(target: Tensor, masks: int) -> Tensor:
+    """Return each mask of a target ``(B, H, W)``, bool ``(B, K, H, W)``; undefined where there is no label."""
     places = torch.arange(masks, device=target.device)[:, None, None]
     return (target.long().unsqueeze(1) - 1) >> places & 1 == 1
 
@@ -30,9 +30,9 @@ class BinaryEncoder(Encoder):
 
     def forward(self, labels: Tensor) -> Tensor:
         labels = pad(labels)
-        known = (labels != 0).unsqueeze(1)
-        holds = (_bits(labels, self.masks) & known).float()
-        return torch.cat([holds, known.float()], 1) if self.validity else holds
+        labelled = (labels != 0).unsqueeze(1)
+        holds = (_masks_of(labels, self.masks) & labelled).float()
+        return torch.cat([holds, labelled.float()], 1) if self.validity else holds
 
 
 class BinaryLearning(Learning):
@@ -51,13 +51,13 @@ class BinaryLearning(Learning):
         """Binary cross-entropy in nats, the mean over masks, in which the pixels of a frame where a mask holds and
         those where it does not weigh the same, as far as there are both (after Xie and Tu, "Holistically-Nested Edge
         Detection", ICCV 2015, eq. 2: balanced frame by frame, so that no frame's loss depends on its batch)."""
-        known = self.labelled(target).unsqueeze(1)
-        holds = _bits(target, self.task.channels)
-        pixels = known.sum((2, 3), keepdim=True)
-        of_mask = (holds & known).sum((2, 3), keepdim=True)
-        weight = torch.where(holds, pixels / (2 * of_mask.clamp(min=1)), pixels / (2 * (pixels - of_mask).clamp(min=1)))
+        labelled = self.labelled(target).unsqueeze(1)
+        holds = _masks_of(target, self.task.channels)
+        pixels = labelled.sum((2, 3), keepdim=True)
+        inside = (holds & labelled).sum((2, 3), keepdim=True)
+        weight = torch.where(holds, pixels / (2 * inside.clamp(min=1)), pixels / (2 * (pixels - inside).clamp(min=1)))
         loss = F.binary_cross_entropy_with_logits(prediction, holds.to(prediction.dtype), reduction="none")
-        return torch.where(known, weight * loss, 0).mean(1)
+        return torch.where(labelled, weight * loss, 0).mean(1)
 
     def decide(self, output: Tensor) -> Tensor:
         """The masks with a probability over one half, int16 ``(B, H, W)``."""
@@ -65,7 +65,7 @@ class BinaryLearning(Learning):
         return (((output > 0).long() << places).sum(1) + 1).to(torch.int16)
 
     def confidence(self, output: Tensor) -> Tensor:
-        """max(p, 1 − p) of the mask that it is least sure of."""
+        """max(p, 1 − p) of the least certain mask."""
         p = output.float().sigmoid()
         return torch.maximum(p, 1 - p).amin(1)
 
@@ -80,19 +80,19 @@ class BinaryLearning(Learning):
         return self.task.channels * (4 + 2 * BINS)
 
     def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
-        """For each mask: right and wrong pixels where it holds and where it does not, and histograms of the probability
-        of both."""
+        """For each mask: correct and wrong pixels where it holds and where it does not, and histograms of the
+        probability of both."""
         count, where = self.task.channels, self.labelled(target)
-        holds, said = _bits(target, count), _bits(decision, count)
+        holds, predicted = _masks_of(target, count), _masks_of(decision, count)
         parts = []
         for mask in range(count):
-            cells = holds[:, mask].long() * 2 + said[:, mask]
+            cells = holds[:, mask].long() * 2 + predicted[:, mask]
             parts.append(histogram(cells, where, 4))
             if output is None:
                 parts.append(torch.zeros(2 * BINS, dtype=torch.int64, device=target.device))
                 continue
             bins = (output[:, mask].float().sigmoid() * BINS).long().clamp(max=BINS - 1)
-            parts += [histogram(bins, where & (holds[:, mask] == is_so), BINS) for is_so in (False, True)]
+            parts += [histogram(bins, where & (holds[:, mask] == positive), BINS) for positive in (False, True)]
         return torch.cat(parts)
 
     def report(self, sums: list[int]) -> dict[str, Any]:
@@ -102,27 +102,27 @@ class BinaryLearning(Learning):
         size = 4 + 2 * BINS
         iou, f1, precision, pixels = [], [], [], 0
         for start in range(0, len(sums), size):
-            right_no, wrong_yes, wrong_no, right_yes = sums[start : start + 4]
-            pixels = right_no + wrong_yes + wrong_no + right_yes
-            union = right_yes + wrong_yes + wrong_no
-            iou.append(right_yes / union if union else None)
-            f1.append(2 * right_yes / (2 * right_yes + wrong_yes + wrong_no) if union else None)
-            no, yes = sums[start + 4 : start + 4 + BINS], sums[start + 4 + BINS : start + size]
-            precision.append(_average_precision(yes, no))
+            true_negative, false_positive, false_negative, true_positive = sums[start : start + 4]
+            pixels = true_negative + false_positive + false_negative + true_positive
+            union = true_positive + false_positive + false_negative
+            iou.append(true_positive / union if union else None)
+            f1.append(2 * true_positive / (true_positive + union) if union else None)
+            negatives, positives = sums[start + 4 : start + 4 + BINS], sums[start + 4 + BINS : start + size]
+            precision.append(_average_precision(positives, negatives))
         means = {"mask_iou": _mean(iou), "f1": _mean(f1), "average_precision": _mean(precision)}
         return {**means, "iou": iou, "pixels": pixels}
 
 
-def _average_precision(yes: list[int], no: list[int]) -> float | None:
+def _average_precision(positives: list[int], negatives: list[int]) -> float | None:
     """Σ (R_n − R_(n−1)) P_n over falling probability, of pixels where a mask holds and where it does not, by bin."""
-    total, found, wrong, area = sum(yes), 0, 0, 0.0
-    for hits, misses in zip(reversed(yes), reversed(no), strict=True):
-        found, wrong = found + hits, wrong + misses
+    total, true_positive, false_positive, area = sum(positives), 0, 0, 0.0
+    for hits, misses in zip(reversed(positives), reversed(negatives), strict=True):
+        true_positive, false_positive = true_positive + hits, false_positive + misses
         if hits:
-            area += hits / total * found / (found + wrong)
+            area += hits / total * true_positive / (true_positive + false_positive)
     return area if total else None
 
 
 def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None

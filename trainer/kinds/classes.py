@@ -14,7 +14,7 @@ from trainer.model.encoders import Encoder, pad
 
 
 class ClassesEncoder(Encoder):
-    """Class indices ``(B, H, W)``, 255 = no label: one-hot, "no label" being a class of its own, the last."""
+    """Class indices ``(B, H, W)``, 255 = no label, as one-hot channels, of which the last stands for "no label"."""
 
     codes: Tensor
 
@@ -41,8 +41,8 @@ class ClassLearning(Learning):
         return ClassesEncoder(self.task.channels, validity)
 
     def loss(self, prediction: Tensor, target: Tensor, soft: Tensor | None = None) -> Tensor:
-        """Cross-entropy in nats (the paper's L_S); where labels are soft, against what they store: the probability of
-        each class that is named, and that of all others together."""
+        """Cross-entropy in nats (the paper's L_S); where labels are soft, against the stored distribution: the
+        probability of each named class, and that of all others together."""
         target = target.long()
         if soft is not None:
             return _soft_cross_entropy(prediction, target, soft)
@@ -55,16 +55,16 @@ class ClassLearning(Learning):
         return F.cross_entropy(prediction, target, ignore_index=IGNORE, reduction="none")
 
     def decide(self, output: Tensor) -> Tensor:
-        """The class, uint8 ``(B, H, W)``: of logits, since softmax may round two classes to one confidence."""
+        """The class, uint8 ``(B, H, W)``, by logits, since softmax may round two classes to the same confidence."""
         return output.float().argmax(1).to(torch.uint8)
 
     def confidence(self, output: Tensor) -> Tensor:
-        """The softmax of the class that is decided."""
+        """The softmax probability of the decided class."""
         return output.float().softmax(1).amax(1)
 
     def mean_of_two(self, one: Tensor, other: Tensor) -> tuple[Tensor, None]:
         """The logarithm of the mean probability, whose softmax is a confidence."""
-        # not log(softmax(a) + softmax(b)), which is minus infinity where both round to 0
+        # log(softmax(a) + softmax(b)) would be minus infinity where both round to 0.
         return torch.logaddexp(one.log_softmax(1), other.log_softmax(1)), None
 
     @property
@@ -102,8 +102,8 @@ class ClassLearning(Learning):
 
 
 def _soft_cross_entropy(logits: Tensor, target: Tensor, soft: Tensor) -> Tensor:
-    """−Σ t·log p over the classes that are named, and all others as one class more; where there are no steps, of the
-    target."""
+    """−Σ t·log p over the named classes, with all others as one more class; where there are no steps, of the target
+    class alone."""
     log_p = logits.permute(0, 2, 3, 1).log_softmax(-1)
     named, steps = soft.permute(0, 2, 3, 1).chunk(2, -1)
     named, steps = named.long(), steps.to(log_p.dtype)

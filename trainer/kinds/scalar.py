@@ -1,4 +1,4 @@
-"""Kind ``scalar``: absolute error, the value itself, rmse and its kin."""
+"""Kind ``scalar``: absolute error, the value itself, RMSE and related metrics."""
 
 import math
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
 MINIMUM = 1e-3
-"""Predictions are raised to this much (in their unit: 1 mm of metres) before a logarithm or a ratio of a prediction and
-the truth is taken."""
+"""Predictions are clamped to at least this (in their unit: 1 mm for metres) before a logarithm or a ratio of
+prediction and truth is taken."""
 _MEANS = ("squared", "absolute", "relative", "log_squared", "log_absolute", "log")
-"""What is summed in fixed point, in this order, between the pixels and the counts of δ."""
+"""The quantities that are summed in fixed point, in this order, between the pixels and the counts of δ."""
 
 
 class ScalarEncoder(Encoder):
@@ -56,7 +56,7 @@ class ScalarLearning(Learning):
         return tensor.mul_(zoom) if self.task.zoom == "multiply" else tensor
 
     def encoder(self, statistics: tuple[float, float] | None, validity: bool) -> Encoder:
-        assert statistics is not None, "the architecture asks for those of quantities"
+        assert statistics is not None, "the architecture requires statistics of quantities"
         return ScalarEncoder(*statistics, validity)
 
     def checked(self, name: str, array: np.ndarray) -> np.ndarray:
@@ -85,10 +85,10 @@ class ScalarLearning(Learning):
         where = self.labelled(target)
         truth = target.double().where(where, 1)
         error = (decision.double() - truth).abs()
-        raised = decision.double().clamp(min=MINIMUM)
-        ratio = torch.maximum(raised / truth, truth / raised)
-        log = raised.log() - truth.log()
-        # Of what is not finite its square alone counts: in the mean as well, it would cancel there.
+        clamped = decision.double().clamp(min=MINIMUM)
+        ratio = torch.maximum(clamped / truth, truth / clamped)
+        log = clamped.log() - truth.log()
+        # A value that is not finite counts through its square alone: in the mean as well, it would cancel there.
         signed = log.where(log.isfinite(), 0)
         quantities = (error.square(), error, error / truth, log.square(), log.abs(), signed)
         return torch.cat(
@@ -104,20 +104,20 @@ class ScalarLearning(Learning):
 
         - in the task's unit ``rmse``, √mean((p − t)²), and ``mae``, mean |p − t|;
         - ``rmse_log``, √mean(d²) with d = ln p − ln t (values in that unit); ``log10``, mean |log₁₀ p − log₁₀ t|;
-        - ``silog``, √(mean(d²) − mean(d)²), what a common factor of all predictions does not change: the root of the
+        - ``silog``, √(mean(d²) − mean(d)²), which a common factor of all predictions does not change: the root of the
           scale-invariant error of Eigen et al. 2014 (λ = 1), of which KITTI's benchmark prints 100 times as much.
           Below 1e-4 it is rounding;
         - ``abs_rel``, mean(|p − t| / t); ``delta1`` to ``delta3``, shares of pixels with max(p/t, t/p) < 1.25^k;
         - ``pixels``.
 
-        Logarithms and δ see predictions of at least :data:`MINIMUM`.
+        For logarithms and δ, predictions are clamped to at least :data:`MINIMUM`.
         """
         pixels = sums[0]
         names = ("rmse", "rmse_log", "abs_rel", "delta1", "delta2", "delta3", "mae", "log10", "silog")
         if not pixels:
             return dict.fromkeys(names) | {"pixels": 0}
-        parts = {name: sums[1 + 2 * at : 3 + 2 * at] for at, name in enumerate(_MEANS)}
-        mean = {name: fixed_point_mean(of, pixels) for name, of in parts.items()}
+        parts = {name: sums[1 + 2 * index : 3 + 2 * index] for index, name in enumerate(_MEANS)}
+        mean = {name: fixed_point_mean(part, pixels) for name, part in parts.items()}
         shares = [count / pixels for count in sums[1 + 2 * len(_MEANS) :]]
         scale_free = fixed_point_variance(parts["log"], parts["log_squared"], pixels) ** 0.5
         values = (mean["squared"] ** 0.5, mean["log_squared"] ** 0.5, mean["relative"], *shares)
@@ -125,5 +125,5 @@ class ScalarLearning(Learning):
         return dict(zip(names, values, strict=True)) | {"pixels": pixels}
 
     def start(self, statistics: Mapping[str, tuple[float, float]]) -> float | None:
-        """The mean of the training split, where the architecture's statistics know it."""
+        """The mean over the training split, where the architecture's statistics contain it."""
         return statistics[self.task.name][0] if self.task.name in statistics else None

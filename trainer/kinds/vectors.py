@@ -17,7 +17,7 @@ BINS = 180 * BINS_PER_DEGREE
 
 
 class UnitVectorEncoder(Encoder):
-    """Unit vectors ``(B, 3, H, W)``, the zero vector = no label, as they are."""
+    """Unit vectors ``(B, 3, H, W)``, the zero vector = no label, unchanged."""
 
     def __init__(self, validity: bool) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class UnitVectorLearning(Learning):
 
     def augmented(self, tensor: Tensor, zoom: float, mirrored: bool) -> Tensor:
         """To the same camera, an image z times larger with depth / z is the scene (X, Y, Z / z), in which a normal
-        (nx, ny, nz) becomes (nx, ny, z·nz), made a unit again; exact for a window at the frame's centre."""
+        (nx, ny, nz) becomes (nx, ny, z·nz), normalised again; exact for a window at the frame's centre."""
         if mirrored:
             tensor[0].neg_()
         if zoom == 1:
@@ -85,8 +85,8 @@ class UnitVectorLearning(Learning):
         where = self.labelled(target).squeeze(1)
         prediction, truth = decision.permute(0, 3, 1, 2).double(), target.double()
         # atan2 keeps full precision where acos(cosine) loses half of the digits: near 0° and 180°.
-        across = torch.linalg.cross(prediction, truth, dim=1).norm(dim=1)
-        angles = torch.atan2(across, (prediction * truth).sum(dim=1)).rad2deg().nan_to_num(180)
+        sine = torch.linalg.cross(prediction, truth, dim=1).norm(dim=1)
+        angles = torch.atan2(sine, (prediction * truth).sum(dim=1)).rad2deg().nan_to_num(180)
         angles = angles.masked_fill((prediction == 0).all(dim=1), 90)
         bins = (angles * BINS_PER_DEGREE).long().clamp(max=BINS - 1)
         return torch.cat([fixed_point_sum(angles, where), histogram(bins, where, BINS)])
@@ -98,8 +98,8 @@ class UnitVectorLearning(Learning):
         pixels = sum(counts)
         if not pixels:
             return dict.fromkeys(("mean", "median", *(f"within_{limit}" for limit in LIMITS))) | {"pixels": 0}
-        seen = middle = 0
-        while 2 * (seen := seen + counts[middle]) < pixels:
+        cumulative = middle = 0
+        while 2 * (cumulative := cumulative + counts[middle]) < pixels:
             middle += 1
         shares = {f"within_{limit}": sum(counts[: int(limit * BINS_PER_DEGREE)]) / pixels for limit in LIMITS}
         mean = fixed_point_mean(sums[:2], pixels)

@@ -1,3 +1,3 @@
-"""The network: MTI-Net over one timm backbone for each modality. Start reading at :mod:`trainer.model.network`."""
+"""The networks and their backbones. Start reading at :mod:`trainer.model.network`."""
 
-from trainer import vision  # noqa: F401 - timm imports torchvision, so the repair comes before any module here
+from trainer import vision  # noqa: F401 - timm imports torchvision, so it must be repaired before any module here

@@ -1,4 +1,4 @@
-"""What a network is made of, as values: enough to build it again beside its weights."""
+"""The description of a network as plain values: with its weights, enough to build it again."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,37 +9,37 @@ from torch import nn
 
 from shards.errors import UserError
 from shards.tasks import Task
-from trainer.definition import HRNET_W18_WIDTHS, MTINET, VERSION, first_networks, unsuited
+from trainer.definition import HRNET_W18_WIDTHS, MTINET, VERSION, find_unsupported_option, version_1_options
 
 Fusion = Literal["add", "early"]
 Decoder = Literal["mti", "heads"]
 RGB = "rgb"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of RGB in [0, 1]: what most published weights were trained with, and what networks from scratch use."""
+"""For RGB in [0, 1]: most published weights were trained with these, and networks from scratch use them."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The description of a network, which a checkpoint folder keeps as JSON.
+    """The description of a network, stored as JSON in checkpoint folders.
 
     Args:
-        backbone: the timm model that every modality gets one of; ``dpt`` has one for all.
+        backbone: the timm model, one for each modality; ``dpt`` has one for all.
         inputs: the modalities, ``rgb`` or names of ``input_tasks``.
-        tasks: what is predicted.
+        tasks: the predicted tasks.
         input_tasks: the tasks whose labels are inputs; they need not be predicted.
         fusion: ``add`` gives every modality a backbone and adds their features at each scale;
             ``early`` gives all modalities' channels to one backbone. ``dpt`` adds tokens, with ``add``.
         statistics: mean and standard deviation, in the task's unit, by the name of each ``scalar`` input; of a
-            predicted ``scalar`` task, the mean is where its predictions start.
-        decoder: of ``mtinet`` alone. ``mti`` is MTI-Net's: initial predictions, feature propagation and distillation at
-            every scale, then a head for each task. ``heads`` is the heads alone, on the backbone's features.
-        widths: of ``mtinet`` alone: channels of the decoder's four scales, finest first. A backbone's features of other
-            widths pass a 1×1 convolution each. None keeps the backbone's own.
+            predicted ``scalar`` task, the mean is the initial prediction.
+        decoder: for ``mtinet`` only. ``mti`` is MTI-Net's: initial predictions, feature propagation and distillation at
+            every scale, then a head for each task. ``heads`` has the heads alone, on the backbone's features.
+        widths: for ``mtinet`` only: channels of the decoder's four scales, finest first. Backbone features of another
+            width are projected by a 1×1 convolution. None keeps the backbone's widths.
         version: of the definition of networks, see :data:`trainer.definition.VERSION`.
-        rgb_mean: what is subtracted from RGB in [0, 1], channel by channel: the mean of the weights that the network
-            started from (:func:`trainer.model.pretrained.normalised`), or ImageNet's.
-        rgb_std: what it is then divided by, likewise.
-        name: of the network, ``mtinet``, ``fpn``, ``dpt`` or ``my.module:Name`` (:mod:`trainer.model.network`).
+        rgb_mean: the mean of each channel that is subtracted from RGB in [0, 1]: that of the weights which the network
+            started from (:func:`trainer.model.pretrained.match_normalisation`), or ImageNet's.
+        rgb_std: the standard deviation by which RGB is then divided, likewise.
+        name: the network's name, ``mtinet``, ``fpn``, ``dpt`` or ``my.module:Name`` (:mod:`trainer.model.network`).
 
     Raises:
         UserError: the values contradict each other.
@@ -70,8 +70,8 @@ class Architecture:
                 raise UserError(f"{name!r} cannot name a part of a network", key=name, hint="rename the task")
         for name in self.inputs:
             if name != RGB and name not in labels:
-                known = ", ".join([RGB, *labels])
-                raise UserError(f"{name!r} is none of {known}", key="inputs", hint="describe it in input_tasks")
+                choices = ", ".join([RGB, *labels])
+                raise UserError(f"{name!r} is none of {choices}", key="inputs", hint="describe it in input_tasks")
             if name in labels and labels[name].storage.quantity and not self.statistics.get(name, (0, 0))[1] > 0:
                 raise UserError(
                     f"no positive standard deviation of {name}", key="statistics", hint="measure mean and std"
@@ -88,26 +88,26 @@ class Architecture:
         if not 1 <= self.version <= VERSION:
             hint = f"use 1 to {VERSION}, or a newer Tutelage"
             raise UserError(f"{self.version} is not a known version of networks", key="version", hint=hint)
-        if wrong := unsuited(self.name, vars(self)):
-            raise UserError(wrong[1], key=wrong[0], hint="leave it out")
+        if problem := find_unsupported_option(self.name, vars(self)):
+            raise UserError(problem[1], key=problem[0], hint="leave it out")
         if self.version == 1 and self.decoder == "mti" and len(self.tasks) == 1:
             hint = "use decoder heads, or version 2"
             raise UserError("networks of version 1 have no MTI decoder for one task", key="decoder", hint=hint)
 
     @property
     def labels(self) -> dict[str, Task]:
-        """The tasks that can be inputs, by name."""
+        """The tasks whose labels can be inputs, by name."""
         return {task.name: task for task in self.input_tasks}
 
     @property
     def branches(self) -> dict[str, tuple[str, ...]]:
-        """The backbones by name, each with the modalities whose channels it reads, as the fusion has them."""
+        """The names of the backbones, each with the modalities whose channels it reads, according to the fusion."""
         if self.fusion == "early":
             return {"_".join(self.inputs): self.inputs}
         return {name: (name,) for name in self.inputs}
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, which :meth:`from_json` turns into an equal description."""
+        """Return JSON values, from which :meth:`from_json` makes an equal description."""
         return {
             "name": self.name,
             "backbone": self.backbone,
@@ -125,14 +125,14 @@ class Architecture:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Architecture":
-        """The inverse of :meth:`to_json`; a description without a version is one of version 1, one without
-        ``rgb_mean`` and ``rgb_std`` has ImageNet's, and one without a name is of ``mtinet``.
+        """Return the description that :meth:`to_json` stored. The default version is 1, the default ``rgb_mean`` and
+        ``rgb_std`` are ImageNet's, and the default name is ``mtinet``.
 
         Raises:
             UserError: a value is missing or contradicts another.
         """
         if "version" not in entry:
-            entry = {**entry, **first_networks(len(entry["tasks"]))}
+            entry = {**entry, **version_1_options(len(entry["tasks"]))}
         try:
             return cls(
                 backbone=entry["backbone"],

@@ -1,4 +1,4 @@
-"""The building blocks that the parts of the network share."""
+"""Building blocks that several parts of the networks share."""
 
 import torch
 import torch.nn.functional as F
@@ -47,5 +47,5 @@ class SqueezeExcitation(nn.Module):
 
 
 def upsample(x: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
-    """``(B, C, h, w)`` to ``(B, C, *size)``, bilinear, aligned at the image's borders."""
+    """Resize ``(B, C, h, w)`` to ``(B, C, *size)`` bilinearly, aligned at the image's borders."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)

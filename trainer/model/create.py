@@ -1,4 +1,4 @@
-"""A network in one call, for those who come without a configuration."""
+"""Creates a network in one call, without a configuration."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -23,42 +23,42 @@ def create_model(
     pretrained: bool | str | Path = False,
     **options: Any,
 ) -> Network:
-    """A network for the tasks of a data set, on a timm backbone.
+    """Create a network for the tasks of a data set, on a timm backbone.
 
     Its forward takes a mapping of inputs, ``rgb`` float ``(B, 3, H, W)`` in 0..1 and label tensors as a loader gives
-    them, of any size, and gives ``final``, by task ``(B, task.channels, H, W)``, and in training ``initial``, what deep
-    supervision learns from. Random weights come from torch's global generator.
+    them, of any size, and returns ``final``, by task ``(B, task.channels, H, W)``, and in training ``initial``, the
+    predictions for deep supervision. Random weights come from torch's global generator.
 
     Args:
         name: ``mtinet``, after Vandenhende et al., "MTI-Net" (ECCV 2020); ``fpn``, a light decoder after Lin et al.
             (CVPR 2017) and Kirillov et al. (CVPR 2019); ``dpt``, after Ranftl et al., "Vision Transformers for Dense
-            Prediction" (ICCV 2021); or a class of your own as ``my.module:Name``.
+            Prediction" (ICCV 2021); or a custom class as ``my.module:Name``.
         backbone: the name of a timm model with features at strides 4, 8, 16 and 32; for ``dpt`` of a vision
             transformer, such as ``vit_small_patch14_dinov2``.
-        inputs: ``rgb``, and names of tasks whose labels are given as inputs, each with a backbone of its own, or with
-            ``dpt`` a patch embedding of its own.
-        tasks: what is predicted: :attr:`shards.dataset.ShardDataset.tasks`.
+        inputs: ``rgb``, and names of tasks whose labels are inputs, each with its own backbone, or with ``dpt`` its own
+            patch embedding.
+        tasks: the tasks to predict: :attr:`shards.dataset.ShardDataset.tasks`.
         input_tasks: the tasks among the inputs that are not predicted.
         statistics: mean and standard deviation of quantities (:attr:`shards.dataset.ShardDataset.statistics`), which
-            normalise inputs and are where predictions start.
+            normalise inputs and initialise predictions.
         pretrained: True for timm's weights from the hub, ``"package"`` for those of an installed package, or a file.
-        options: further fields of :class:`trainer.model.architecture.Architecture`, such as ``decoder="heads"``.
+        options: other fields of :class:`trainer.model.architecture.Architecture`, such as ``decoder="heads"``.
 
     Raises:
-        UserError: for a name that is not known, values that contradict each other, or weights that cannot be had.
+        UserError: for an unknown name, values that contradict each other, or weights that cannot be loaded.
     """
     for task in (*tasks, *input_tasks):
         if not isinstance(task, Task):
             hint = "give tasks as a data set has them: ShardDataset(...).tasks"
             raise UserError(f"holds {task!r}, a {type(task).__name__}", key="tasks", hint=hint)
-    known = {field.name for field in fields(Architecture)}
-    for option in options.keys() - known:
-        near = difflib.get_close_matches(option, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(sorted(known))}"
+    names = {field.name for field in fields(Architecture)}
+    for option in options.keys() - names:
+        near = difflib.get_close_matches(option, names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(sorted(names))}"
         raise UserError("is not an option of networks", key=option, hint=hint)
-    seen = {task.name: task for task in (*tasks, *input_tasks)}
-    given = tuple(seen[name] for name in inputs if name in seen)
+    by_name = {task.name: task for task in (*tasks, *input_tasks)}
+    labels = tuple(by_name[name] for name in inputs if name in by_name)
     architecture = Architecture(
-        backbone, tuple(inputs), tuple(tasks), given, statistics=dict(statistics or {}), name=name, **options
+        backbone, tuple(inputs), tuple(tasks), labels, statistics=dict(statistics or {}), name=name, **options
     )
     return build(architecture, pretrained)

@@ -1,4 +1,4 @@
-"""Multi-modal distillation (MMDM): at one scale, every task reads what helps it in the other tasks' features."""
+"""Multi-modal distillation (MMDM): at one scale, every task attends to the other tasks' features."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ class MultiModalDistillation(nn.Module):
         super().__init__()
         outputs = 2 * channels * (len(tasks) - 1)
         self.messages = nn.ModuleDict()
-        if outputs:  # a single task has nobody to read from
+        if outputs:  # a single task has no other to read from
             for task in tasks:
                 self.messages[task] = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
 

@@ -9,12 +9,12 @@
                                                  ├─ quarter 2 ── reassemble, stride  8 ── fusion
                                                  │                                          ↓
                                                  └─ quarter 1 ── reassemble, stride  4 ── fusion ── heads ── final
-                                                                                        (stride 2) (one a task)
+                                                                                        (stride 2) (one per task)
 
 Written from the description in Ranftl, Bochkovskiy and Koltun, "Vision Transformers for Dense Prediction" (ICCV 2021),
 section 3 and figure 1. One patch embedding reads the channels of all inputs side by side. It is linear, so that this is
 the sum of a patch embedding for each input: tokens are added. Tasks share everything but the heads. There is no batch
-norm: a global batch gives the same gradient however it is cut.
+norm: a global batch gives the same gradient however it is split.
 """
 
 import math
@@ -37,7 +37,7 @@ class DPT(Network):
     The decoder has as many channels as a token, :attr:`WIDTH` at most.
 
     Attributes:
-        WIDTH: the paper's 256; a class of your own that is derived from this one may say another.
+        WIDTH: the paper's 256; a derived class may set another.
     """
 
     WIDTH = 256
@@ -85,17 +85,17 @@ class DPT(Network):
 
 
 class Reassemble(nn.Module):
-    """Tokens to a map at a stride of the frame: section 3.1, eq. 5 and 6.
+    """Turns tokens into a map at a stride of the frame: section 3.1, eq. 5 and 6.
 
     A 1×1 convolution to the decoder's width, then a transposed convolution where the map must grow and a 3×3 one with a
-    stride where it must shrink. It does so by a power of two, the nearest: with patches of 16 pixels the strides are 4,
+    stride where it must shrink. The factor is the nearest power of two: with patches of 16 pixels the strides are 4,
     8, 16, 32, and with 14 they are 3.5, 7, 14, 28.
 
     Args:
         tokens: channels of a token.
         width: channels of the decoder.
         patch: the side of a patch, in pixels.
-        stride: what the map should have, in pixels.
+        stride: the stride that the map should have, in pixels.
     """
 
     def __init__(self, tokens: int, width: int, patch: int, stride: int) -> None:
@@ -128,7 +128,7 @@ class ResidualUnit(nn.Module):
 
 
 class Fusion(nn.Module):
-    """What coarser levels gave and a level's own map, as the next finer level takes them: section 3.1 and figure 1.
+    """Merges a level's map with that of the coarser levels, for the next finer level: section 3.1 and figure 1.
 
     Args:
         width: channels of the decoder.
@@ -141,17 +141,17 @@ class Fusion(nn.Module):
         self.refine = ResidualUnit(width)
         self.project = nn.Conv2d(width, width, 1)
 
-    def forward(self, own: torch.Tensor, coarser: torch.Tensor | None, size: Sequence[int]) -> torch.Tensor:
-        """``(B, width, h, w)``, both, to ``(B, width, *size)``."""
-        x = own if self.merge is None else coarser + self.merge(own)
-        # A 1×1 convolution before a bilinear upsampling gives what it gives after it, at a quarter of the cost.
+    def forward(self, level: torch.Tensor, coarser: torch.Tensor | None, size: Sequence[int]) -> torch.Tensor:
+        """Two maps ``(B, width, h, w)`` to one ``(B, width, *size)``."""
+        x = level if self.merge is None else coarser + self.merge(level)
+        # A 1×1 convolution gives the same result before a bilinear upsampling as after it, at a quarter of the cost.
         return upsample(self.project(self.refine(x)), (size[0], size[1]))
 
 
 class Head(nn.Module):
     """One task's prediction at half of the frame's resolution: section 3.1 ("a task-specific output head").
 
-    A 3×3 convolution to half of the channels, ReLU, and a 1×1 convolution, for tasks of all kinds alike.
+    A 3×3 convolution to half of the channels, ReLU, and a 1×1 convolution, the same for tasks of all kinds.
     """
 
     def __init__(self, width: int, outputs: int) -> None:

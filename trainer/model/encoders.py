@@ -1,9 +1,9 @@
-"""From what a loader gives to what a backbone reads: one encoder for each kind of input. None has parameters.
+"""Encoders from a loader's tensors to a backbone's input: one for each kind of input. None has parameters.
 
 Every encoder pads at the right and the bottom to a multiple of the coarsest stride, with "no label" where the
-input is a label, and gives a float tensor ``(B, channels, H', W')``. A label's last channel says
-where the label exists (for classes: where it does not); early fusion leaves that channel out. The encoders of labels
-stand with their kinds (:mod:`trainer.kinds`).
+input is a label, and returns a float tensor ``(B, channels, H', W')``. A label's last channel marks
+where there is a label (for classes: where there is none); early fusion leaves that channel out. The encoders of labels
+are defined with their kinds (:mod:`trainer.kinds`).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from trainer.model.backbone import STRIDES
 
 
 class Encoder(nn.Module):
-    """Makes a float tensor ``(B, channels, H', W')`` of a batch of one modality."""
+    """Encodes a batch of one modality as a float tensor ``(B, channels, H', W')``."""
 
     channels: int
 
@@ -38,6 +38,6 @@ class RGBEncoder(Encoder):
 
 
 def pad(x: torch.Tensor, mode: str = "constant", value: float | None = None) -> torch.Tensor:
-    """At the right and the bottom, to a multiple of the coarsest stride."""
+    """Pad at the right and the bottom to a multiple of the coarsest stride."""
     bottom, right = (-side % STRIDES[-1] for side in x.shape[-2:])
     return F.pad(x, (0, right, 0, bottom), mode, value) if bottom or right else x

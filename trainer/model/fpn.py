@@ -3,9 +3,9 @@
 ::
 
     inputs ── encoders ── backbones ── fusion ─┬─ stride 32 ── lateral ─────────── smooth ─┐
-    (by name)          (one a modality, (FFM)  │                  ↓ + nearest              │
+    (by name)          (per modality,   (FFM)  │                  ↓ + nearest              │
                         four scales)           ├─ stride 16 ── lateral ─────────── smooth ─┼─ heads ── final
-                                               │                  ↓ + nearest              │  (one a task)
+                                               │                  ↓ + nearest              │  (one per task)
                                                ├─ stride  8 ── lateral ─────────── smooth ─┤
                                                │                  ↓ + nearest              │
                                                └─ stride  4 ── lateral ─────────── smooth ─┘
@@ -34,8 +34,8 @@ class FPN(PyramidNetwork):
     """Backbones, a feature pyramid, and a head for each task.
 
     Attributes:
-        WIDTH: channels of the pyramid and of the heads, a multiple of 16. The papers have 256 and 128; a class of your
-            own that is derived from this one may say so.
+        WIDTH: channels of the pyramid and of the heads, a multiple of 16. The papers have 256 and 128; a derived class
+            may set another.
     """
 
     WIDTH = 64
@@ -66,14 +66,14 @@ class FeaturePyramid(nn.Module):
 
     def __init__(self, widths: Sequence[int], width: int) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList([nn.Conv2d(given, width, 1) for given in widths])
+        self.lateral = nn.ModuleList([nn.Conv2d(channels, width, 1) for channels in widths])
         self.smooth = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1) for _ in widths])
 
     def forward(self, features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Features ``(B, C_s, h_s, w_s)``, finest first, to ``(B, width, h_s, w_s)``, likewise."""
         merged: list[torch.Tensor] = []
-        for lateral, given in zip(reversed(self.lateral), reversed(features), strict=True):
-            level = lateral(given)
+        for lateral, feature in zip(reversed(self.lateral), reversed(features), strict=True):
+            level = lateral(feature)
             if merged:
                 level = level + F.interpolate(merged[-1], size=level.shape[-2:], mode="nearest")
             merged.append(level)
@@ -83,29 +83,29 @@ class FeaturePyramid(nn.Module):
 class SemanticHead(nn.Module):
     """One task's prediction from the pyramid: Kirillov et al., section 3 and figure 3.
 
-    Every level is brought to the finest by stages of a 3×3 convolution, group norm, ReLU and a doubling, the finest
-    has one stage that doubles nothing; their sum is read by a 1×1 convolution.
+    Every level is upsampled to the finest by stages of a 3×3 convolution, group norm, ReLU and a doubling of the size;
+    the finest has one stage without a doubling. A 1×1 convolution predicts from their sum.
 
     Args:
         width: channels of the pyramid.
-        levels: how many it has.
+        levels: the number of its levels.
         outputs: the task's channels.
     """
 
     def __init__(self, width: int, levels: int, outputs: int) -> None:
         super().__init__()
-        stages = [[_stage(width) for _ in range(max(1, level))] for level in range(levels)]
-        self.levels = nn.ModuleList([nn.ModuleList(of) for of in stages])
+        counts = [max(1, level) for level in range(levels)]
+        self.levels = nn.ModuleList([nn.ModuleList([_stage(width) for _ in range(count)]) for count in counts])
         self.predict = nn.Conv2d(width, outputs, 1)
 
     def forward(self, pyramid: Sequence[torch.Tensor]) -> torch.Tensor:
         """The pyramid ``(B, width, h_s, w_s)``, finest first, to ``(B, outputs, h_0, w_0)``."""
         total: torch.Tensor | None = None
         for level, (stages, x) in enumerate(zip(self.levels, pyramid, strict=True)):
-            for done, stage in enumerate(stages.children(), 1):
+            for number, stage in enumerate(stages.children(), 1):
                 x = stage(x)
                 if level:
-                    x = upsample(x, pyramid[level - done].shape[-2:])
+                    x = upsample(x, pyramid[level - number].shape[-2:])
             total = x if total is None else total + x
         assert total is not None
         return self.predict(total)

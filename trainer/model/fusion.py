@@ -1,4 +1,4 @@
-"""The feature fusion module (FFM): several modalities' features become one pyramid."""
+"""The feature fusion module (FFM): merges several modalities' features into one pyramid."""
 
 from collections.abc import Sequence
 from functools import reduce

@@ -1,4 +1,4 @@
-"""Feature aggregation (FA) and the prediction that a network is used for."""
+"""Feature aggregation (FA) and the final prediction."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The first guess at one task from one scale (MTI-Net, section 3.2): where task features come from."""
+"""The initial prediction of one task at one scale (MTI-Net, section 3.2), which makes the task features."""
 
 import torch
 from torch import nn
@@ -9,8 +9,8 @@ from trainer.model.blocks import BasicBlock
 class InitialPrediction(nn.Module):
     """Two residual blocks, whose features all later modules refine, and a 1×1 convolution that predicts from them.
 
-    The prediction serves deep supervision alone: it makes the features features *of the task*. So only
-    training computes it.
+    The prediction serves deep supervision only, through which the features become those *of the task*. So it is only
+    computed in training.
 
     Args:
         inputs: channels of the backbone's scale, plus those of the task's feature from the coarser scale.
@@ -24,10 +24,10 @@ class InitialPrediction(nn.Module):
         self.predict = nn.Conv2d(channels, outputs, 1)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """``(B, inputs, h, w)`` to the task's features ``(B, channels, h, w)`` and the prediction from them.
+        """Return the task's features and the prediction from them, for ``(B, inputs, h, w)``.
 
         Returns:
-            The features, and in training the prediction ``(B, outputs, h, w)``.
+            The features ``(B, channels, h, w)``, and in training the prediction ``(B, outputs, h, w)``.
         """
         features = self.blocks(x)
         return features, self.predict(features) if self.training else None

@@ -1,4 +1,4 @@
-"""Networks without numbers: on torch's ``meta`` device, where tensors have shapes alone."""
+"""Networks without values: on torch's ``meta`` device, where tensors only have shapes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ from torch.overrides import TorchFunctionMode
 
 
 class _NoInitialisation(TorchFunctionMode):
-    """Leaves out what fills tensors with first values. There are none to fill, yet on ``meta`` each such call goes
-    through torch's reference implementations in Python, which takes longer than the rest of building a network."""
+    """Skips the initialisation of tensors. On ``meta`` it has no effect, yet each such call goes through torch's
+    reference implementations in Python, which takes longer than the rest of building a network."""
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(function, "__name__", None) in _FILLS:
-            filled = args[0] if args else kwargs["tensor"]
-            if isinstance(filled, torch.Tensor) and filled.is_meta:
-                return filled
+            tensor = args[0] if args else kwargs["tensor"]
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                return tensor
         return function(*args, **(kwargs or {}))
 
 
@@ -26,11 +26,11 @@ _FILLS = frozenset(
         *("xavier_uniform_", "orthogonal_", "dirac_", "eye_", "fill_", "zero_", "constant_", "ones_", "zeros_"),
     }
 )
-"""In ``torch.nn.init``, and of tensors."""
+"""Names of functions of ``torch.nn.init`` and of methods of tensors."""
 
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """What is built within stands on ``meta``: its shapes are right, at the cost of none of the numbers."""
+    """Build modules on ``meta`` inside the context: with the right shapes, without computing any values."""
     with torch.device("meta"), _NoInitialisation():
         yield

@@ -1,4 +1,4 @@
-"""The encoder of each of a network's inputs."""
+"""The encoders of a network's inputs."""
 
 from trainer.kinds import learning
 from trainer.model.architecture import RGB, Architecture
@@ -6,7 +6,7 @@ from trainer.model.encoders import Encoder, RGBEncoder
 
 
 def encoder(name: str, architecture: Architecture) -> Encoder:
-    """The encoder of one of the architecture's inputs."""
+    """Return the encoder of one of the architecture's inputs."""
     if name == RGB:
         return RGBEncoder(architecture.rgb_mean, architecture.rgb_std)
     validity = architecture.fusion != "early"

@@ -3,10 +3,10 @@
 ::
 
     inputs ── encoders ── backbones ── fusion ─┬─ stride 32: initial ──── distillation ─┐
-    (by name)          (one a modality, (FFM)  │                │ propagation           │
+    (by name)          (per modality,   (FFM)  │                │ propagation           │
                         four scales)      and  ├─ stride 16: initial ──── distillation ─┤
                                     projection │                │ propagation           ├─ heads ── final
-                                   to widths   ├─ stride  8: initial ──── distillation ─┤  (one a task)
+                                   to widths   ├─ stride  8: initial ──── distillation ─┤  (one per task)
                                                │                │ propagation           │
                                                └─ stride  4: initial ──── distillation ─┘
 
@@ -40,7 +40,7 @@ class MTINet(PyramidNetwork):
         channels = list(architecture.widths or self.widths)
         self.projection = nn.ModuleDict()
         for scale, width, projected in zip(SCALES, self.widths, channels, strict=True):
-            if width != projected:  # no bias: every reader begins with a convolution and batch norm
+            if width != projected:  # no bias: a convolution and batch norm follow
                 self.projection[scale] = nn.Conv2d(width, projected, 1, bias=False)
 
         self.initial, self.propagation, self.distillation = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
@@ -69,18 +69,18 @@ class MTINet(PyramidNetwork):
         return [part[task].predict for part in (self.heads, *self.initial.values())]  # type: ignore[index]
 
     def extract(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        """The fused features ``(B, C, h, w)`` of the four scales, finest first, at the decoder's widths."""
+        """Return the fused features ``(B, C, h, w)`` of the four scales, finest first, at the decoder's widths."""
         return [
             self.projection[scale](features) if scale in self.projection else features
             for scale, features in zip(SCALES, self.features(inputs), strict=True)
         ]
 
     def interact(self, pyramid: list[torch.Tensor]) -> tuple[list[TaskTensors], list[TaskTensors]]:
-        """From the four scales' features to every task's own, refined by the coarser scales and the other tasks.
+        """Turn the four scales' features into each task's features, refined by coarser scales and the other tasks.
 
         Returns:
             Task features ``(B, C, h, w)`` of the four scales, and in training the initial predictions
-            made from them ``(B, task.channels, h, w)``; both finest first.
+            ``(B, task.channels, h, w)`` from them; both finest first.
         """
         refined: list[TaskTensors] = []
         initial: list[TaskTensors] = []

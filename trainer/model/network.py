@@ -1,4 +1,4 @@
-"""The networks by name, and how one is built from its description, with or without weights to start from.
+"""The registry of networks, and how one is built from its description, with or without pretrained weights.
 
 ============  =================================================  =======================================
 ``name``      decoder                                            backbones
@@ -22,42 +22,51 @@ from pathlib import Path
 from torch import nn
 
 from shards.errors import UserError
-from trainer.extension import named
+from trainer.extension import find_class
 from trainer.kinds import learning
 from trainer.model.architecture import Architecture
 from trainer.model.base import Network, Predictions
 from trainer.model.dpt import DPT
 from trainer.model.fpn import FPN
 from trainer.model.mtinet import MTINet
-from trainer.model.pretrained import load_pretrained, normalised, pretrained_branches
+from trainer.model.pretrained import load_pretrained, match_normalisation, pretrained_branches
 
-__all__ = ["NETWORKS", "Architecture", "Network", "Predictions", "build", "check_trusted", "described", "network_of"]
+__all__ = [
+    "NETWORKS",
+    "Architecture",
+    "Network",
+    "Predictions",
+    "architecture_of",
+    "build",
+    "check_trusted",
+    "network_of",
+]
 
 NETWORKS: dict[str, type[Network]] = {"mtinet": MTINet, "fpn": FPN, "dpt": DPT}
 
 
 def network_of(architecture: Architecture) -> Network:
-    """The network that a description stands for, randomly initialised.
+    """Create the network of a description, randomly initialised.
 
     Raises:
-        UserError: when there is none of its name, or it cannot be made with these options.
+        UserError: when there is no network of its name, or the network cannot be made with these options.
     """
     return class_of(architecture)(architecture)
 
 
 def class_of(architecture: Architecture) -> type[Network]:
-    """The class of the network that a description stands for.
+    """Return the class of a description's network.
 
     Raises:
-        UserError: when there is none of its name.
+        UserError: when there is no network of its name.
     """
-    return named(architecture.name, NETWORKS, Network, "model.name")  # type: ignore[type-abstract]
+    return find_class(architecture.name, NETWORKS, Network, "model.name")  # type: ignore[type-abstract]
 
 
-def described(model: nn.Module) -> Architecture | None:
-    """The description from which a network can be built again, and None of one that has none.
+def architecture_of(model: nn.Module) -> Architecture | None:
+    """Return the description from which a network can be built again, or None where it has none.
 
-    Of a class of your own that was made in Python with the name of another network, it names that class.
+    For a custom class that was made in Python under the name of another network, the description names that class.
     """
     if not isinstance(model, Network):
         return getattr(model, "architecture", None)
@@ -68,48 +77,48 @@ def described(model: nn.Module) -> Architecture | None:
 
 
 def check_trusted(architecture: Architecture, name: str | None) -> None:
-    """Make sure that no description which came with weights has a module imported that nobody here named.
+    """Make sure that a description that came with weights does not import a module that the user did not name.
 
     Args:
-        architecture: from beside the weights.
-        name: the network that a configuration or a command says it is.
+        architecture: the description stored beside the weights.
+        name: the network's name according to a configuration or a command.
 
     Raises:
-        UserError: when it is of another class of a module that has not been imported yet.
+        UserError: when the description names another class, of a module that is not imported yet.
     """
     module, colon, _ = architecture.name.partition(":")
     if colon and architecture.name != name and module not in sys.modules:
-        what = f"these weights want {architecture.name}, which nothing here names"
+        message = f"these weights are of {architecture.name}, which no configuration or option names"
         hint = f"if that is a class of yours: `import {module}` first, or give --network {architecture.name}"
-        raise UserError(what, key="model.name", hint=hint)
+        raise UserError(message, key="model.name", hint=hint)
 
 
 def build(
     architecture: Architecture, pretrained: bool | str | Path = False, pretrained_inputs: Sequence[str] | None = None
 ) -> Network:
-    """A network, its backbones from scratch or from given weights, all the rest from scratch.
+    """Build a network: its backbones from scratch or from pretrained weights, everything else from scratch.
 
     Random values come from torch's global generator. Predictions of a quantity start at its mean, where the
-    architecture's statistics know it.
+    architecture's statistics contain it.
 
     Args:
-        architecture: what to build.
-        pretrained: see :func:`trainer.model.pretrained.load_pretrained`. The network's own architecture is then the
-            given one with RGB normalised as those weights want it.
-        pretrained_inputs: the inputs whose backbones start from them; None for all.
+        architecture: the description.
+        pretrained: see :func:`trainer.model.pretrained.load_pretrained`. The network's ``architecture`` then differs
+            from the argument in the normalisation of RGB, which is that of the weights.
+        pretrained_inputs: the inputs whose backbones start from pretrained weights; None for all.
 
     Raises:
-        UserError: see :func:`network_of`; or when weights cannot be had, or the network has nothing to load them into.
+        UserError: see :func:`network_of`; or when weights cannot be loaded, or the network has no backbone for them.
     """
     branches = class_of(architecture).branches(architecture)
-    architecture = normalised(architecture, pretrained, pretrained_inputs, branches)
+    architecture = match_normalisation(architecture, pretrained, pretrained_inputs, branches)
     network = network_of(architecture)
     if pretrained:
-        started = pretrained_branches(branches, pretrained_inputs)
-        if not network.backbones.keys() >= {*started}:
-            what = f"{architecture.name} has no backbone for {' and '.join(started)} that could start from weights"
-            raise UserError(what, key="model.pretrained", hint="set it to false")
-        load_pretrained([network.backbones[branch] for branch in started], architecture.backbone, pretrained)
+        names = pretrained_branches(branches, pretrained_inputs)
+        if not network.backbones.keys() >= {*names}:
+            message = f"{architecture.name} has no backbone for {' and '.join(names)} that could start from weights"
+            raise UserError(message, key="model.pretrained", hint="set it to false")
+        load_pretrained([network.backbones[name] for name in names], architecture.backbone, pretrained)
     for task in architecture.tasks:
         start = learning(task).start(architecture.statistics)
         for layer in network.last_layers(task.name) if start is not None else ():

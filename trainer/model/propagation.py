@@ -1,4 +1,4 @@
-"""The feature propagation module (FPM): what the tasks learnt at one scale, handed to the next finer one."""
+"""The feature propagation module (FPM): passes task features from one scale to the next finer one."""
 
 from collections.abc import Sequence
 
@@ -12,22 +12,22 @@ from trainer.model.blocks import BasicBlock, SqueezeExcitation
 class FeaturePropagation(nn.Module):
     """The FPM of Vandenhende et al., "MTI-Net" (ECCV 2020), section 3.3.
 
-    From the joined features of all N tasks an attention mask is computed for each task, a softmax over the tasks.
-    Each task's own feature times its mask, concatenated and reduced from N·C channels to C, is the shared feature;
-    the whole of it is weighed by each task's squeeze-and-excitation and added to that task's feature::
+    From the concatenated features of all N tasks an attention mask is computed for each task, a softmax over the tasks.
+    Each task's feature times its mask, concatenated and reduced from N·C channels to C, is the shared feature, which
+    each task's squeeze-and-excitation weighs and adds to that task's feature::
 
         M = softmax over tasks of attention([F_1 ... F_N])
         S = shared([M_1 ⊙ F_1 ... M_N ⊙ F_N])
         F'_k = F_k + SE_k(S)
 
     In version 1 the masks were applied to the shared feature instead, so that tasks competed for it:
-    ``S = shared([F_1 ... F_N])``, ``F'_k = F_k + SE_k(M_k ⊙ S)``. Networks of that version are still run so. A single
-    task has nothing to be weighed against, and no attention.
+    ``S = shared([F_1 ... F_N])``, ``F'_k = F_k + SE_k(M_k ⊙ S)``. Networks of that version still compute this. With a
+    single task there is no attention.
 
     Args:
-        tasks: the tasks' names, in the order in which their features are joined.
+        tasks: the tasks' names, in the order in which their features are concatenated.
         channels: the scale's width C.
-        version: of the network (:data:`trainer.definition.VERSION`).
+        version: the network's version (:data:`trainer.definition.VERSION`).
     """
 
     def __init__(self, tasks: Sequence[str], channels: int, version: int = VERSION) -> None:
@@ -49,7 +49,7 @@ class FeaturePropagation(nn.Module):
         if self.version == 1:
             return self._version_1(features, joined)
         if self.attention is not None:
-            # A task's channels stand side by side in the features as in the logits.
+            # A task's channels are contiguous in the features as in the logits.
             masks = torch.cat(attend(self.attention(joined), len(self.excitation)), 1)
             joined = masks.to(joined.dtype) * joined  # autocast's softmax gives float32
         shared = self.shared(joined)
@@ -66,15 +66,15 @@ class FeaturePropagation(nn.Module):
 
 
 def attend(logits: torch.Tensor, tasks: int) -> tuple[torch.Tensor, ...]:
-    """The attention masks of all tasks, which sum to one over the tasks at every channel and pixel.
+    """Return the attention masks of all tasks, which sum to one over the tasks at every channel and pixel.
 
     Args:
-        logits: ``(B, tasks·C, h, w)``, a task's channels side by side.
-        tasks: how many tasks there are.
+        logits: ``(B, tasks·C, h, w)``, a task's channels contiguous.
+        tasks: the number of tasks.
 
     Returns:
         One mask ``(B, C, h, w)`` for each task.
     """
-    last = logits.permute(0, 2, 3, 1)  # as it lies in memory, so that the softmax copies nothing
-    masks = last.unflatten(-1, (tasks, -1)).softmax(-2)
+    channels_last = logits.permute(0, 2, 3, 1)  # the memory layout, so that the softmax copies nothing
+    masks = channels_last.unflatten(-1, (tasks, -1)).softmax(-2)
     return tuple(mask.permute(0, 3, 1, 2) for mask in masks.unbind(-2))

@@ -15,8 +15,8 @@ SCALES = tuple(f"stride{stride}" for stride in STRIDES)
 class PyramidNetwork(Network):
     """A network over the features of timm backbones, one for each of the architecture's branches, fused by addition.
 
-    A class of your own that is derived from it has ``model.backbone``, ``model.pretrained``,
-    ``model.pretrained_inputs``, ``model.fusion`` and several inputs for nothing, and adds a decoder.
+    A derived class only adds a decoder: ``model.backbone``, ``model.pretrained``, ``model.pretrained_inputs``,
+    ``model.fusion`` and several inputs are supported already.
 
     Attributes:
         widths: channels of the four scales, finest first.
@@ -29,7 +29,7 @@ class PyramidNetwork(Network):
         self.widths = widths(next(iter(self.backbones.values())))
 
     def features(self, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        """The fused features ``(B, C_s, H'/s, W'/s)`` at the strides s = 4, 8, 16, 32 of the padded inputs."""
+        """Return the fused features ``(B, C_s, H'/s, W'/s)`` at the strides s = 4, 8, 16, 32 of the padded inputs."""
         return fuse(
             [
                 self.backbones[branch](self.encode(inputs, names))

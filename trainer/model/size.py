@@ -1,4 +1,4 @@
-"""How large a network is: parameters and multiply-adds, counted without computing anything."""
+"""The size of a network: parameters and multiply-adds, counted without computing anything."""
 
 from dataclasses import dataclass, replace
 
@@ -12,17 +12,17 @@ from trainer.model.checked import predictions_of
 from trainer.model.meta import on_meta
 from trainer.model.network import network_of
 
-_found: dict[tuple[str, int, int], "Size"] = {}
+_cache: dict[tuple[str, int, int], "Size"] = {}
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a network costs.
+    """The cost of a network.
 
     Attributes:
-        backbone, decoder: parameters of all backbones, and of everything behind them.
-        multiply_adds: of the backbones and of the decoder, for one frame in evaluation: those of convolutions and
-            matrix products.
+        backbone, decoder: parameters of all backbones, and of all other modules.
+        multiply_adds: of the backbones and of the decoder, for one frame in evaluation, by convolutions and matrix
+            products.
         frame: height and width of that frame.
     """
 
@@ -41,14 +41,14 @@ class Size:
 
 
 def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
-    """The size of a network that sees frames of this height and width; it is built on torch's ``meta`` device.
+    """Return the size of a network for frames of this height and width; it is built on torch's ``meta`` device.
 
-    The frame is padded to a multiple of the coarsest stride, as the network does.
+    The frame is padded to a multiple of the coarsest stride, as the network pads it.
     """
     height, width = (side + -side % STRIDES[-1] for side in frame)
-    known = (str(architecture.to_json()), height, width)
-    if known in _found:
-        return replace(_found[known], frame=frame)
+    key = (str(architecture.to_json()), height, width)
+    if key in _cache:
+        return replace(_cache[key], frame=frame)
     with on_meta():
         network = network_of(architecture).eval()
         inputs = {task.name: learning(task).blank(height, width)[None].to("meta") for task in architecture.input_tasks}
@@ -56,13 +56,13 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         predictions_of(network, inputs, architecture.tasks)
     total = counter.get_total_flops() // 2
-    of_backbones = sum(sum(counts.values()) for name, counts in counter.get_flop_counts().items() if _is_backbone(name))
+    flops = sum(sum(counts.values()) for name, counts in counter.get_flop_counts().items() if _is_backbone(name))
     parameters = sum(p.numel() for p in network.parameters())
-    own = sum(p.numel() for p in network.backbones.parameters())
-    _found[known] = Size(own, parameters - own, (of_backbones // 2, total - of_backbones // 2), frame)
-    return _found[known]
+    backbone = sum(p.numel() for p in network.backbones.parameters())
+    _cache[key] = Size(backbone, parameters - backbone, (flops // 2, total - flops // 2), frame)
+    return _cache[key]
 
 
 def _is_backbone(name: str) -> bool:
     parts = name.split(".")
-    return len(parts) == 3 and parts[1] == "backbones"  # the first is the network's class
+    return len(parts) == 3 and parts[1] == "backbones"  # the first part is the network's class

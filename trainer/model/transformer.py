@@ -1,4 +1,4 @@
-"""Vision transformers as backbones: any timm model of one resolution that gives the tokens of its blocks as maps."""
+"""Vision transformers as backbones: any timm model of a single resolution that gives its blocks' tokens as maps."""
 
 from types import MethodType
 from typing import Any
@@ -10,22 +10,22 @@ from shards.errors import UserError
 from trainer.model.backbone import check_name
 
 LEVELS = 4
-"""How many of its blocks are read."""
+"""The number of blocks whose tokens are read."""
 
 
 def create(name: str, inputs: int, rgb: slice | None) -> Any:
-    """A randomly initialised transformer: ``(B, inputs, H, W)`` to four maps ``(B, width, H/patch, W/patch)``.
+    """Create a randomly initialised transformer: ``(B, inputs, H, W)`` to four maps ``(B, width, H/patch, W/patch)``.
 
-    H and W must be multiples of the patch. The maps are the tokens that the last block of each quarter gives: of 12
-    blocks the 3rd, 6th, 9th and 12th, as Ranftl et al., "Vision Transformers for Dense Prediction" (ICCV 2021), section
-    3.3, read ViT-Base. Class and register tokens are left out (their ``ignore``, eq. 4), and each map passes the
-    transformer's last layer norm, as Oquab et al., "DINOv2" (2023), do. Position embeddings are interpolated to the
+    H and W must be multiples of the patch. The maps are the tokens of the last block of each quarter: of 12 blocks the
+    3rd, 6th, 9th and 12th, as Ranftl et al., "Vision Transformers for Dense Prediction" (ICCV 2021), section 3.3, use
+    for ViT-Base. Class and register tokens are left out (their ``ignore``, eq. 4), and each map passes the
+    transformer's last layer norm, as in Oquab et al., "DINOv2" (2023). Position embeddings are interpolated to the
     frame.
 
     Args:
-        name: a timm model's name, or that of some published weights of it.
+        name: a timm model's name, with or without the tag of published weights.
         inputs: channels of the input.
-        rgb: which of them are RGB's, if any (:func:`trainer.model.pretrained.load_pretrained`).
+        rgb: the slice of RGB's channels, if any (:func:`trainer.model.pretrained.load_pretrained`).
 
     Raises:
         UserError: timm has no such model or no such weights of it, or it is not of this form.
@@ -33,27 +33,27 @@ def create(name: str, inputs: int, rgb: slice | None) -> Any:
     check_name(name)
     try:
         model = timm.create_model(name, in_chans=inputs, dynamic_img_size=True)
-    except TypeError:  # timm's word for a model that knows no such option
+    except TypeError:  # what timm raises for a model without these options
         model = None
-    fits = hasattr(model, "prune_intermediate_layers") and len({of["reduction"] for of in model.feature_info}) == 1
+    fits = hasattr(model, "prune_intermediate_layers") and len({info["reduction"] for info in model.feature_info}) == 1
     if model is None or not fits or len(model.blocks) < LEVELS:
-        what = f"{name} is not a plain vision transformer for frames of any size"
+        message = f"{name} is not a plain vision transformer for frames of any size"
         hint = "choose another timm model, such as vit_small_patch14_dinov2, or another model.name"
-        raise UserError(what, key="model.backbone", hint=hint)
+        raise UserError(message, key="model.backbone", hint=hint)
     model.prune_intermediate_layers(len(model.blocks), prune_head=True)
     model.rgb_channels = rgb
-    # Its forward, since it is around that that engines gather parameters. A method, so that a copy calls its own.
+    # Replaces forward, around which engines gather parameters. A bound method, so that a copy gets its own.
     model.forward = MethodType(_maps, model)
     return model
 
 
 def patch(transformer: Any) -> int:
-    """The side of a transformer's patches, in pixels."""
+    """Return the side of a transformer's patches, in pixels."""
     return transformer.feature_info[-1]["reduction"]
 
 
 def width(transformer: Any) -> int:
-    """The channels of a transformer's maps."""
+    """Return the number of channels of a transformer's maps."""
     return transformer.feature_info[-1]["num_chs"]
 
 

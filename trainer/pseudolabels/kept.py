@@ -1,4 +1,4 @@
-"""How many pseudo-labels a threshold keeps, for every threshold at once and for every class."""
+"""Counts how many pseudo-labels a threshold keeps, for all thresholds and classes at once."""
 
 from typing import Any
 
@@ -13,29 +13,29 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def column(threshold: float) -> int:
-    """The first bin above a threshold: above the hundredth below it, where it is between two."""
+    """Return the first bin above a threshold, which is rounded down to a hundredth."""
     return int(threshold * BINS + 1e-6)
 
 
 def confidence_counts(task: Task, label: np.ndarray, confidence: np.ndarray) -> list[int]:
-    """Pixels of each class (of kinds without classes, all pixels) by confidence: class × bin, flat. Bin b holds those
-    in ``(b, b + 1] / 100``."""
+    """Count the pixels of each class (all pixels for kinds without classes) by confidence: class × bin, flat. Bin b
+    counts those in ``(b, b + 1] / 100``."""
     flat = task.storage.group_of(label) * BINS + bins(confidence)
     return np.bincount(flat.ravel(), minlength=task.storage.groups * BINS).tolist()
 
 
 def bins(confidence: np.ndarray) -> np.ndarray:
-    """The bin of each confidence."""
+    """Return the bin of each confidence."""
     return np.clip(np.ceil(confidence.astype(np.float64) * BINS) - 1, 0, BINS - 1).astype(np.int64)
 
 
 def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[str, Any]:
-    """What ``kept.json`` says of a task.
+    """Return a task's entry in ``kept.json``.
 
     Returns:
-        ``frames`` and ``pixels`` labelled; for a task with a confidence also ``threshold`` (in whole hundredths, as
-        pixels are counted: the one below, where it is between two), the ``kept`` fraction above it, ``kept_by_class``
-        (None for a class that was never predicted), and ``kept_by_threshold``.
+        ``frames`` and ``pixels`` labelled; for a task with a confidence also ``threshold`` (rounded down to a
+        hundredth, as pixels are counted), the ``kept`` fraction above it, ``kept_by_class`` (None for a class that was
+        never predicted), and ``kept_by_threshold``.
     """
     pixels = statistics["pixels"]
     entry = {"frames": statistics["frames"], "pixels": sum(pixels) if isinstance(pixels, list) else pixels}
@@ -46,17 +46,17 @@ def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[st
     def above(limit: float) -> np.ndarray:
         return counts[:, column(limit) :].sum(1)
 
-    of_class = counts.sum(1)
+    pixels_by_class = counts.sum(1)
     threshold = column(threshold) / BINS
-    kept = above(threshold)
-    by_class = {
-        name: float(kept[number] / of_class[number]) if of_class[number] else None
+    above_by_class = above(threshold)
+    kept_by_class = {
+        name: float(above_by_class[number] / pixels_by_class[number]) if pixels_by_class[number] else None
         for number, name in enumerate(task.storage.group_names)
     }
-    total = max(int(of_class.sum()), 1)
+    total = max(int(pixels_by_class.sum()), 1)
     return entry | {
         "threshold": threshold,
-        "kept": float(kept.sum() / total),
-        "kept_by_class": by_class,
+        "kept": float(above_by_class.sum() / total),
+        "kept_by_class": kept_by_class,
         "kept_by_threshold": {str(limit): float(above(limit).sum() / total) for limit in THRESHOLDS},
     }

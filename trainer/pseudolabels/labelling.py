@@ -1,9 +1,9 @@
-"""The teacher's pass: frames whose inputs can be seen and whose target cannot get pseudo-labels, as label shards.
+"""The teacher's pass: frames with visible inputs and a hidden target get pseudo-labels, as label shards.
 
 Any number of processes label together (:mod:`trainer.pseudolabels.sharing`): the ranks of one launch, and whole jobs
 that join or die at any time. Decoding runs ahead of the network in threads, encoding and writing behind it. Batches
-never span shards, so a frame's label does not depend on who labels which shard; a shard that is there and whole is not
-done again.
+never span shards, so a frame's label does not depend on which process labels which shard; a shard that is whole is not
+labelled again.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 
 from shards.atomic import read_json, sweep, write_json
-from shards.claim import Note, differing
+from shards.claim import Note, differing_keys
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
@@ -39,28 +39,28 @@ from trainer.overlap import Background, map_ahead, threads_per_rank
 from trainer.progress import console, progress
 from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts, summary
 from trainer.pseudolabels.sharing import POLL, SharedShards, tidy
-from trainer.pseudolabels.stored import check_store, shown_config, store_labels, stored
+from trainer.pseudolabels.stored import check_store, is_stored, redacted_config, store_labels
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
-from trainer.runs.lease import Lease, turn
-from trainer.runs.status import already_finished, new_launch, recorded
+from trainer.runs.lease import Lease, hold_lease
+from trainer.runs.status import mark_finished, new_launch, record_stage
 from trainer.runtime import accelerator, device_name
 
 JOB = ".label.json"
 _THREADS = threads_per_rank()
 _AHEAD = 2
-"""Shards of a store that are fetched while one is labelled; others may label them."""
+"""Shards of a store that are fetched while one is labelled; other processes may label them."""
 
 
 def label(experiment: Experiment) -> dict[str, Any]:
-    """Label with an experiment's network, unless its labels are there already, together with whoever else does.
+    """Label with an experiment's network, together with other processes, unless its labels exist already.
 
     Returns:
-        What was kept, as ``kept.json`` beside the shards says it (:mod:`trainer.pseudolabels.kept`).
+        The content of ``kept.json`` beside the shards (:mod:`trainer.pseudolabels.kept`).
 
     Raises:
         UserError: when the network is not trained, or with another configuration, has nothing to label, or a disk is
-            full; or the labels were begun on another kind of device.
+            full; or labelling was begun on another kind of device.
     """
     folder = experiment.labels
     frames, mask = experiment.frames_to_label()
@@ -69,31 +69,31 @@ def label(experiment: Experiment) -> dict[str, Any]:
     claim(experiment)
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     job = _job(experiment, facts, mask)
-    if not _finished(folder, job):
-        made = _claim(folder, job, device_name(process.device))
-        with recorded(experiment.folder, "label", new_launch()), _threads(made["threads"]):
+    if not _is_finished(folder, job):
+        settings = _claim_folder(folder, job, device_name(process.device))
+        with record_stage(experiment.folder, "label", new_launch()), _use_threads(settings["threads"]):
             names = [shard.file for shard in frames.readers.shards]
             with SharedShards(folder, names, partial(_check_job, folder, job)) as shared:
                 _Pass(experiment, frames, mask, network, process).run(shared)
-                finish = partial(_finish, experiment, frames, facts, made)
-                shared.once(NAME, lambda: (folder / NAME).exists(), finish)
+                finish = partial(_finish, experiment, frames, facts, settings)
+                shared.run_once(NAME, lambda: (folder / NAME).exists(), finish)
     else:
-        already_finished(experiment.folder, "label")
+        mark_finished(experiment.folder, "label")
     tidy(folder)
     store_labels(experiment)
-    return _keep(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
+    return _write_kept(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
 
 
-def labelled(experiment: Experiment) -> bool:
-    """Whether all labels of an experiment's network, as it is now, are there.
+def is_labelled(experiment: Experiment) -> bool:
+    """Whether all labels of an experiment's present network exist.
 
     Raises:
         UserError: when it has nothing to label.
     """
     _, mask = experiment.frames_to_label()
-    facts = checkpoint.exported(experiment.exported)
-    made = facts is not None and _finished(experiment.labels, _job(experiment, facts, mask))
-    return made and stored(experiment)
+    facts = checkpoint.read_exported(experiment.exported)
+    finished = facts is not None and _is_finished(experiment.labels, _job(experiment, facts, mask))
+    return finished and is_stored(experiment)
 
 
 class _Pass:
@@ -106,22 +106,22 @@ class _Pass:
         self.experiment, self.frames, self.targets = experiment, frames, experiment.targets
         self.process = process
         self.network = network.to(self.process.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.chosen = frames.by_shard(mask)
-        self.loader = FrameLoader(frames, self.chosen, config.inputs, [], size=experiment.size)
+        self.positions = frames.by_shard(mask)
+        self.loader = FrameLoader(frames, self.positions, config.inputs, [], size=experiment.size)
         self.collate = Collate(self.loader.tasks)
         self.batch = config.label.batch_size
         self.soft = soft_labels_of(experiment)
 
     def run(self, shared: SharedShards) -> None:
-        """Label whatever shards nobody else does, until all are there."""
+        """Label the shards that no other process labels, until all exist."""
         numbers = {shard.file: number for number, shard in enumerate(self.frames.readers.shards)}
-        frames = {name: len(self.chosen[number]) for name, number in numbers.items()}
-        counted = set(shared.noted())
+        frames = {name: len(self.positions[number]) for name, number in numbers.items()}
+        counted = set(shared.known_whole())
         done, total = sum(frames[name] for name in counted), sum(frames.values())
         title, show = f"{self.experiment.config.experiment}: label", self.process.is_main_process
         writer = Background()
         with Prefetch(sources_of(self.frames)) as ahead, progress(title, total, done=done, show=show) as report:
-            while shared.left and not (shared.folder / NAME).exists():
+            while shared.remaining and not (shared.folder / NAME).exists():
                 idle = True
                 for name, lease in shared.take():
                     new = name not in counted
@@ -130,10 +130,10 @@ class _Pass:
                         if new:
                             report(frames[name])
                         continue
-                    coming = [numbers[each] for each in (name, *shared.after(name, _AHEAD))]
-                    ahead.update(number for number in coming if len(self.chosen[number]))
+                    upcoming = [numbers[shard] for shard in (name, *shared.next_after(name, _AHEAD))]
+                    ahead.update(number for number in upcoming if len(self.positions[number]))
                     samples = []
-                    # bounded, since a frame's arrays are many times larger than what is written of it
+                    # bounded, since a frame's arrays are many times larger than its encoded labels
                     for sample in map_ahead(self.encode, self.label_shard(numbers[name]), _THREADS, 2 * self.batch):
                         samples.append(sample)
                         if new:
@@ -142,21 +142,21 @@ class _Pass:
                     writer.submit(partial(shared.write, name, lease, write))
                     idle = False
                 writer.wait()
-                if idle and shared.left:
+                if idle and shared.remaining:
                     time.sleep(POLL)
         writer.close()
 
     def write(self, path: Path, samples: list[EncodedSample], lease: Lease) -> None:
-        def checked() -> Iterator[EncodedSample]:
+        def guarded() -> Iterator[EncodedSample]:
             yield from samples
-            lease.check()  # all is written, and nothing has its final name yet
+            lease.check()  # everything is written, and nothing has its final name yet
 
-        write_label_shard(path.parent, path.name, checked(), self.targets)
+        write_label_shard(path.parent, path.name, guarded(), self.targets)
 
     @torch.no_grad()
     def label_shard(self, number: int) -> Iterator[LabelledFrame]:
-        """The labelled frames of a source shard."""
-        count = len(self.chosen[number])
+        """Label the frames of a source shard."""
+        count = len(self.positions[number])
         starts = range(0, count, self.batch)
 
         def load(start: int) -> list[Batch]:
@@ -168,17 +168,17 @@ class _Pass:
             inputs = batch.inputs(self.experiment.config.inputs, torch.channels_last)
             flip = self.experiment.config.label.flip
             outputs, agreement = outputs_of(self.final, inputs, self.targets, self.loader.tasks, flip=flip)
-            labels, sure, soft = {}, {}, {}
+            labels, confidences, soft = {}, {}, {}
             for task in self.targets:
                 output = outputs[task.name]
                 labels[task.name] = learning(task).decide(output).cpu().numpy()
-                if (of := agreement.get(task.name, learning(task).confidence(output))) is not None:
-                    sure[task.name] = of.cpu().numpy()
+                if (confidence := agreement.get(task.name, learning(task).confidence(output))) is not None:
+                    confidences[task.name] = confidence.cpu().numpy()
                 if task.name in self.soft:
-                    kept, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
-                    soft[task.name] = soft_label(output, kept, scale)
+                    classes, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
+                    soft[task.name] = soft_label(output, classes, scale)
             for row, key in enumerate(batch.keys):
-                yield LabelledFrame(key, _row(labels, row), _row(sure, row), _row(soft, row))
+                yield LabelledFrame(key, _row(labels, row), _row(confidences, row), _row(soft, row))
 
     def final(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return predictions_of(self.network, inputs, self.targets).final
@@ -193,10 +193,10 @@ class _Pass:
 
 
 def soft_labels_of(experiment: Experiment) -> dict[str, dict[str, int]]:
-    """What soft labels store of each task that gets some: how many ``classes``, at which ``scale``."""
-    wanted = experiment.config.label
-    tasks = [task for task in experiment.targets if task.storage.distribution and wanted.soft]
-    return {t.name: {"classes": min(wanted.soft, t.channels), "scale": wanted.soft_scale} for t in tasks}
+    """Return what soft labels store of each task that gets them: the number of ``classes``, and the ``scale``."""
+    options = experiment.config.label
+    tasks = [task for task in experiment.targets if task.storage.distribution and options.soft]
+    return {t.name: {"classes": min(options.soft, t.channels), "scale": options.soft_scale} for t in tasks}
 
 
 def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
@@ -204,11 +204,11 @@ def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
 
 
 def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
-    """What the labels follow from."""
+    """Return everything that determines the labels."""
     soft = soft_labels_of(experiment)
-    newer: dict[str, Any] = {"flip": True} if experiment.config.label.flip else {}
-    newer |= {"soft": soft} if soft else {}
-    return newer | {
+    optional: dict[str, Any] = {"flip": True} if experiment.config.label.flip else {}
+    optional |= {"soft": soft} if soft else {}
+    return optional | {
         "checkpoint": facts["sha256"],
         "manifest": experiment.manifest.sha256,
         "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
@@ -218,76 +218,76 @@ def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dic
     }
 
 
-def _claim(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
-    """Make the folder this job's, removing what another checkpoint labelled.
+def _claim_folder(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
+    """Claim the folder for this job, removing labels of another checkpoint.
 
     Returns:
-        What all processes that label must have in common, as the first one had it: device and threads.
+        The settings of the first process that all others must share: device and threads.
     """
-    made = {"device": device, "threads": torch.get_num_threads()}
+    settings = {"device": device, "threads": torch.get_num_threads()}
     folder.mkdir(parents=True, exist_ok=True)
-    with turn(folder.parent, folder.name):
-        note = _note(folder)
-        if (held := note.read()) is not None and not _is_job(held, job):
-            doomed = folder.with_name(f".{folder.name}.replaced.tmp")
-            shutil.rmtree(doomed, ignore_errors=True)
-            folder.rename(doomed)  # at once: what another process still writes there goes with it
-            shutil.rmtree(doomed, ignore_errors=True)
+    with hold_lease(folder.parent, folder.name):
+        note = _job_note(folder)
+        if (entry := note.read()) is not None and not _is_job(entry, job):
+            stale = folder.with_name(f".{folder.name}.replaced.tmp")
+            shutil.rmtree(stale, ignore_errors=True)
+            folder.rename(stale)  # atomic: anything that another process still writes goes with it
+            shutil.rmtree(stale, ignore_errors=True)
             folder.mkdir()
-            held = None
-        if held is None:
-            note.write({"job": job, "made": made})
-        elif (folder / NAME).exists() and not _finished(folder, job):
-            (folder / NAME).unlink()  # it names files that are gone, and comes last again
-    if held is None:
-        return made
-    if held["made"]["device"] != device:
-        what = f"was begun on {held['made']['device']}, and this process runs on {device}: labels would differ"
-        raise UserError(what, file=folder, key="device", hint="continue it on that device, or delete it")
-    return held["made"]
+            entry = None
+        if entry is None:
+            note.write({"job": job, "made": settings})
+        elif (folder / NAME).exists() and not _is_finished(folder, job):
+            (folder / NAME).unlink()  # it names files that are missing, and is written last again
+    if entry is None:
+        return settings
+    if entry["made"]["device"] != device:
+        message = f"was begun on {entry['made']['device']}, and this process runs on {device}: labels would differ"
+        raise UserError(message, file=folder, key="device", hint="continue it on that device, or delete it")
+    return entry["made"]
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Have torch compute with a number of threads, which shows in the last bits of a label."""
-    own = torch.get_num_threads()
-    if count != own:
-        console.print(f"labels with {count} threads, as the pass was begun, and not with {own}")
+def _use_threads(count: int) -> Iterator[None]:
+    """Have torch compute with a number of threads, which affects the last bits of a label."""
+    previous = torch.get_num_threads()
+    if count != previous:
+        console.print(f"labels with {count} threads, as the pass was begun, and not with {previous}")
     torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(own)
+        torch.set_num_threads(previous)
 
 
-def _note(folder: Path) -> Note:
+def _job_note(folder: Path) -> Note:
     return Note(folder / JOB, f"delete {folder}")
 
 
 def _is_job(note: Mapping[str, Any], job: dict[str, Any]) -> bool:
-    """Whether labels are of a job, as ``.label.json`` notes it; those of before there were soft labels are good too."""
-    held, before = note.get("job", {}), {key: value for key, value in job.items() if key != "soft"}
-    return not differing(held, job) or not differing(held, before)
+    """Whether ``.label.json`` notes a job, or the same without soft labels, as versions before these did."""
+    stored, without_soft = note.get("job", {}), {key: value for key, value in job.items() if key != "soft"}
+    return not differing_keys(stored, job) or not differing_keys(stored, without_soft)
 
 
 def _check_job(folder: Path, job: dict[str, Any]) -> None:
-    held = _note(folder).read()
-    if held is None or not _is_job(held, job):
-        what = "was deleted or given to labels of other options while this process labelled"
-        raise UserError(what, file=folder, hint="start again what is still wanted")
+    entry = _job_note(folder).read()
+    if entry is None or not _is_job(entry, job):
+        message = "was deleted or given to labels of other options while this process labelled"
+        raise UserError(message, file=folder, hint="start the command again if its labels are still wanted")
 
 
-def _finished(folder: Path, job: dict[str, Any]) -> bool:
-    """Whether the manifest is there, and every file that it names (one that was damaged may have been deleted)."""
-    held = _note(folder).read()
-    mine = held is not None and _is_job(held, job)
-    return mine and (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
+def _is_finished(folder: Path, job: dict[str, Any]) -> bool:
+    """Whether the manifest exists, and every file that it names (a damaged one may have been deleted)."""
+    entry = _job_note(folder).read()
+    matches = entry is not None and _is_job(entry, job)
+    return matches and (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
 
 
 def _finish(
-    experiment: Experiment, frames: Frames, facts: dict[str, Any], made: dict[str, Any], check: Callable[[], None]
+    experiment: Experiment, frames: Frames, facts: dict[str, Any], settings: dict[str, Any], check: Callable[[], None]
 ) -> None:
-    """Write kept.json and the manifest: all shards are whole, so whatever has a temporary name is nobody's."""
+    """Write kept.json and the manifest: all shards are whole, so no temporary file is in use."""
     folder = experiment.labels
     sweep(folder)
     infos, statistics = [], []
@@ -300,18 +300,18 @@ def _finish(
     teacher = {
         "checkpoint_sha256": facts["sha256"],
         "step": facts["step"],
-        "threads": made["threads"],
-        "config": shown_config(experiment),
+        "threads": settings["threads"],
+        "config": redacted_config(experiment),
     }
     source: Manifest = experiment.manifest
     manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher, soft_labels_of(experiment))
     check()
-    _keep(experiment, merged)
+    _write_kept(experiment, merged)
     manifest.save()
 
 
-def _keep(experiment: Experiment, statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``kept.json``: what ``label.threshold`` keeps of the labels, which are the same for every threshold."""
+def _write_kept(experiment: Experiment, statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Write and return ``kept.json``: what ``label.threshold`` keeps of the labels, which do not depend on it."""
     path, threshold = experiment.labels / "kept.json", experiment.config.label.threshold
     kept = {task.name: summary(task, statistics[task.name], threshold) for task in experiment.targets}
     if not path.exists() or not same_json(read_json(path, "delete it"), kept):

@@ -1,4 +1,4 @@
-"""``tutelage label --merge``: frames, visible labels and pseudo-labels as one stand-alone data set."""
+"""``tutelage label --merge``: frames, visible labels and pseudo-labels as one self-contained data set."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from typing import Any
 from shards.atomic import atomic_file, sweep
 from shards.claim import claim
 from shards.frames import Frames
-from shards.holes import FILL, filled
+from shards.holes import FILL, fill_holes
 from shards.labels import LabelShards
 from shards.manifest import Manifest, ShardInfo, statistics_of
 from shards.pack import merge_samples
@@ -20,9 +20,9 @@ from trainer.pseudolabels.kept import CONFIDENCE
 
 
 def merge(experiment: Experiment, out: Path) -> Manifest:
-    """Write full shards of the training split: every frame with the ground truth that may be seen, and the teacher's
-    labels above ``label.threshold`` where it may not. Other splits are linked (or copied) as they are. An interrupted
-    call is continued, a finished one left alone.
+    """Write full shards of the training split: every frame with the ground truth that is visible, and elsewhere the
+    teacher's labels above ``label.threshold``. Other splits are linked (or copied) unchanged. An interrupted call is
+    continued; after a finished one nothing is written.
 
     Raises:
         UserError: when ``out`` already holds something else, or the disk is full.
@@ -32,7 +32,7 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
     labels = Manifest.load(experiment.labels, kind="labels")
     for task in experiment.targets:
         confident = task.storage.confident and CONFIDENCE in labels.statistics[TRAIN][task.name]
-        threshold = experiment.config.label.threshold if confident else None  # of a probability, and of nothing else
+        threshold = experiment.config.label.threshold if confident else None  # a threshold of a probability
         labelled = LabelShards(experiment.labels, source, TRAIN, task, threshold)
         frames.add_pseudo(labelled, holes=experiment.config.label.frames == "all")
     job: dict[str, Any] = {
@@ -40,9 +40,9 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
         "labels": labels.sha256,
         "threshold": experiment.config.label.threshold,
     }
-    finished = claim(out, job)
-    if finished:
-        return finished
+    existing = claim(out, job)
+    if existing:
+        return existing
     indexes = []
     try:
         for number, shard in enumerate(frames.readers.shards):
@@ -91,7 +91,7 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
             label = reader.decode(position, lambda extension, member=member: extension == member)[task.name]  # type: ignore[misc]
             if task.name in frames.holes and frames.holes[task.name][row]:
                 pseudo = resize_label(frames.sources[task.name].read(number, key), label.shape[:2])
-                label = filled({task.name: label, f"{task.name}.{FILL}": pseudo}, [task])[task.name]
+                label = fill_holes({task.name: label, f"{task.name}.{FILL}": pseudo}, [task])[task.name]
                 members[member] = task.storage.encode(label, frames.manifest.label_format)
         elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
             rgb = reader.decode(position, lambda extension: extension.startswith("rgb."))["rgb"]
@@ -104,7 +104,7 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
 
 
 def _link(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)  # of an interrupted call
+    target.unlink(missing_ok=True)  # left by an interrupted call
     try:
         os.link(source, target)
     except OSError:  # another file system

@@ -1,35 +1,35 @@
-"""``label.store``: a copy of a teacher's labels in a store, whole or not at all."""
+"""``label.store``: a copy of a teacher's labels in a store, complete or not at all."""
 
 from typing import Any
 
 from shards.errors import UserError
 from shards.manifest import NAME, Manifest
 from shards.publish import publish, published
-from shards.store import shown
+from shards.store import redact
 from trainer.configfile import to_dict
 from trainer.experiment import TRAIN, Experiment
-from trainer.runs.lease import turn
+from trainer.runs.lease import hold_lease
 
-_OTHER = "delete what is there, or set another label.store"
+_HINT = "delete what is there, or set another label.store"
 
 
 def check_store(experiment: Experiment) -> None:
-    """Make sure, before there are labels, that ``label.store`` takes them.
+    """Check, before there are labels, that ``label.store`` can take them.
 
     Raises:
-        UserError: when it cannot be read, is never written, or holds other labels.
+        UserError: when it cannot be read, is of a kind that is never written, or holds other labels.
     """
     store = experiment.label_store
     if store is None:
         return
     store.check_writable()
-    there, made = published(store), experiment.labels / NAME
-    if there is not None and not (made.exists() and made.read_bytes() == there):
-        raise UserError("holds other labels", file=store, key="label.store", hint=_OTHER)
+    manifest, path = published(store), experiment.labels / NAME
+    if manifest is not None and not (path.exists() and path.read_bytes() == manifest):
+        raise UserError("holds other labels", file=store, key="label.store", hint=_HINT)
 
 
 def store_labels(experiment: Experiment) -> None:
-    """Copy finished labels into ``label.store``, if there is one, by one process at a time.
+    """Copy finished labels into ``label.store``, if it is set, by one process at a time.
 
     Raises:
         UserError: when it cannot be written, or holds other labels.
@@ -37,22 +37,22 @@ def store_labels(experiment: Experiment) -> None:
     store, folder = experiment.label_store, experiment.labels
     if store is None:
         return
-    with turn(folder.parent, "store"):
+    with hold_lease(folder.parent, "store"):
         shards = Manifest.load(folder, kind="labels").splits[TRAIN]
         files = [file for shard in shards for file in (shard.file, shard.index_file)]
-        publish(folder, store, files, _OTHER)
+        publish(folder, store, files, _HINT)
 
 
-def stored(experiment: Experiment) -> bool:
-    """Whether ``label.store`` has the finished labels, or there is none."""
+def is_stored(experiment: Experiment) -> bool:
+    """Whether ``label.store`` has the finished labels, or is not set."""
     store = experiment.label_store
     return store is None or published(store) == (experiment.labels / NAME).read_bytes()
 
 
-def shown_config(experiment: Experiment) -> dict[str, Any]:
-    """The configuration, without what is secret of URLs: whoever reads the labels reads it too."""
+def redacted_config(experiment: Experiment) -> dict[str, Any]:
+    """Return the configuration without the secrets of URLs, since it is stored with the labels."""
     config = to_dict(experiment.config)
-    config["data"]["path"] = shown(config["data"]["path"])
+    config["data"]["path"] = redact(config["data"]["path"])
     if config["label"]["store"] is not None:
-        config["label"]["store"] = shown(config["label"]["store"])
+        config["label"]["store"] = redact(config["label"]["store"])
     return config

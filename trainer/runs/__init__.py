@@ -1,1 +1,1 @@
-"""The folder of a run: whose it is, how it stands, what it records, and what it continues from."""
+"""The folder of a run: its claim, its status, its records, and its checkpoints."""

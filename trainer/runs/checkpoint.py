@@ -1,18 +1,18 @@
-"""Checkpoints: what a run continues from, and what it leaves behind.
+"""Checkpoints: the state that a run continues from, and the networks that it exports.
 
     checkpoints/
-      step-00000500/              to continue from; the newest whole one counts
+      step-00000500/              to continue from; the newest complete one is used
         model.safetensors         weights and buffers, whole and by name whatever the engine
         training.safetensors      optimizer moments by parameter, losses since the last log line
         average.safetensors       the average of weights and buffers, where the run keeps one
-        state.json                step, counts, loss scale, best figure, hashes of both; written last
+        state.json                step, counters, loss scale, best value, hashes of all; written last
       last/, best/                to use, label and share
         model.safetensors
-        model.json                the architecture that the weights belong to, and the step
+        model.json                the architecture of the weights, and the step
 
-A folder appears whole or not at all (:func:`shards.atomic.atomic_folder`), and nothing in it is pickled. Random streams
-follow from the seed and the step, the schedule and the position in the data from the step: they need no state. So a
-run may be continued by another number of ranks, or another engine.
+A folder appears complete or not at all (:func:`shards.atomic.atomic_folder`), and nothing in it is pickled. Random
+streams follow from the seed and the step, the schedule and the position in the data from the step: they need no state.
+So a run may be continued by another number of ranks, or another engine.
 """
 
 import shutil
@@ -35,22 +35,22 @@ _STEP = "step-"
 _DELETE = "delete this folder; the run then continues from the checkpoint before it"
 _AGAIN = "delete this folder and train again, or copy it again"
 DIVERGED = "start another run (run.root) with a lower train.lr, with train.max_grad_norm, or in train.precision=fp32"
-"""What to do when numbers are not finite any more."""
+"""The hint for values that are no longer finite."""
 
 
 @dataclass
 class State:
-    """What a run continues from; tensors lie on the CPU and are nobody else's.
+    """The state that a run continues from; its tensors are on the CPU and not shared.
 
     Args:
-        step: optimizer steps that are finished.
+        step: the number of finished optimizer steps.
         weights: parameters and buffers by name.
-        moments: of the optimizer, by parameter: ``{"exp_avg": ..., "exp_avg_sq": ..., "step": ...}``.
-        counters: of the training loop.
-        loss: since the last log line, summed over steps and ranks: ``(1, T)``, and with a weighting ``(2, T)``.
+        moments: the optimizer's moments by parameter: ``{"exp_avg": ..., "exp_avg_sq": ..., "step": ...}``.
+        counters: the training loop's counters.
+        loss: the losses since the last log line, summed over steps and ranks: ``(1, T)``, with a weighting ``(2, T)``.
         scaler: the loss scale's state under fp16.
-        best: the value of the best evaluation so far, and what it measured.
-        average: of weights and buffers by name, where the run keeps one.
+        best: the value of the best evaluation so far, and its metrics.
+        average: the average of weights and buffers by name, where the run keeps one.
     """
 
     step: int
@@ -67,17 +67,17 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
     """Write a checkpoint and remove all but the newest ``keep``.
 
     Args:
-        check: called when all is written and nothing has its final name yet; may raise.
+        check: called when everything is written and nothing has its final name yet; may raise.
 
     Raises:
-        UserError: when the disk is full, or a weight is not finite: a run never continues from weights that are lost.
+        UserError: when the disk is full, or a weight is not finite: a run never continues from such weights.
     """
     path = folder / f"{_STEP}{state.step:08d}"
     for name, tensor in state.weights.items():
         if not tensor.isfinite().all():
-            what = f"has values that are not finite after step {state.step}"
-            raise UserError(what, file=path, key=name, hint=DIVERGED)
-    moments = {f"{kind}:{name}": tensor for name, of in state.moments.items() for kind, tensor in of.items()}
+            message = f"has values that are not finite after step {state.step}"
+            raise UserError(message, file=path, key=name, hint=DIVERGED)
+    moments = {f"{kind}:{name}": tensor for name, entry in state.moments.items() for kind, tensor in entry.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:
         _write(state.weights, temporary / "model.safetensors")
@@ -95,7 +95,7 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint to continue from, if there is one."""
+    """Return the newest complete checkpoint to continue from, or None."""
     for path in sorted(folder.glob(f"{_STEP}*"), reverse=True):
         if (path / "state.json").exists():
             return path
@@ -103,10 +103,10 @@ def newest(folder: Path) -> Path | None:
 
 
 def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
-    """A checkpoint's state.
+    """Read a checkpoint's state.
 
     Args:
-        shapes: of the network's weights and buffers, by name.
+        shapes: the shapes of the network's weights and buffers, by name.
 
     Raises:
         UserError: when a file differs from its hash, or belongs to another network.
@@ -136,12 +136,12 @@ def export(
     check: Callable[[], None] = lambda: None,
     **facts: Any,
 ) -> None:
-    """Write weights and buffers with the architecture they belong to.
+    """Export weights and buffers with their architecture.
 
     Args:
-        architecture: None for a network of another origin, which only its weights are kept of.
-        check: called when all is written and nothing has its final name yet; may raise.
-        facts: JSON values to be kept beside them.
+        architecture: None for a network of another origin, of which only the weights are stored.
+        check: called when everything is written and nothing has its final name yet; may raise.
+        facts: JSON values that are stored beside them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:
@@ -152,8 +152,8 @@ def export(
         check()
 
 
-def exported(path: Path) -> dict[str, Any] | None:
-    """What ``model.json`` of an exported network says, or None where none was exported.
+def read_exported(path: Path) -> dict[str, Any] | None:
+    """Return the content of ``model.json`` of an exported network, or None where none was exported.
 
     Raises:
         UserError: when it is damaged.
@@ -164,17 +164,17 @@ def exported(path: Path) -> dict[str, Any] | None:
 
 
 def load_exported(path: Path, name: str | None = None) -> tuple[Network, dict[str, Any]]:
-    """An exported network, and what its ``model.json`` says.
+    """Load an exported network, and return it with the content of its ``model.json``.
 
     Args:
-        name: the network as a configuration or a command names it. ``model.json`` may come from anybody, so that a
-            module which it names is imported only if it is named here too.
+        name: the network's name in a configuration or a command. ``model.json`` may be untrusted, so a module that it
+            names is imported only if it is named here too.
 
     Raises:
-        UserError: when it is missing, damaged, or the weights are another architecture's; or when it is of a class
-            that nobody here named (:func:`trainer.model.network.check_trusted`).
+        UserError: when it is missing, damaged, or the weights belong to another architecture; or when it is of a class
+            that the user did not name (:func:`trainer.model.network.check_trusted`).
     """
-    facts = exported(path)
+    facts = read_exported(path)
     if facts is None:
         hint = "train the network first: `tutelage train CONFIG`"
         raise UserError("does not exist", file=path / "model.json", hint=hint)
@@ -184,21 +184,22 @@ def load_exported(path: Path, name: str | None = None) -> tuple[Network, dict[st
     architecture = Architecture.from_json(facts["architecture"])
     check_trusted(architecture, name)
     network = build(architecture)
-    weights = _whole(path, facts)
+    weights = _check_weights(path, facts)
     network.load_state_dict(_read_weights(weights, shapes_of(network)))
     return network, facts
 
 
 def exported_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of an exported network.
+    """Read the weights of an exported network.
 
     Raises:
         UserError: when they are missing or damaged.
     """
-    return safetensors.torch.load_file(_whole(path, exported(path) or {"sha256": None}))
+    return safetensors.torch.load_file(_check_weights(path, read_exported(path) or {"sha256": None}))
 
 
-def _whole(path: Path, facts: Mapping[str, Any]) -> Path:
+def _check_weights(path: Path, facts: Mapping[str, Any]) -> Path:
+    """Return the file of an exported network's weights, or raise a :class:`UserError` where it is damaged."""
     weights = path / "model.safetensors"
     if not weights.exists() or sha256_of(weights) != facts["sha256"]:
         raise UserError("is missing or differs from what was written", file=weights, hint=_AGAIN)
@@ -206,14 +207,14 @@ def _whole(path: Path, facts: Mapping[str, Any]) -> Path:
 
 
 def shapes_of(network: torch.nn.Module) -> dict[str, torch.Size]:
-    """Shapes of a network's weights and buffers, by name."""
+    """Return the shapes of a network's weights and buffers, by name."""
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
-    # safetensors stores memory as it lies; channels_last weights need their plain order
+    # safetensors stores memory as it is laid out, so channels_last weights must be made contiguous
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    path.write_bytes(safetensors.torch.save(plain))  # its own writer hides that a disk is full
+    path.write_bytes(safetensors.torch.save(plain))  # safetensors' own writer does not report a full disk
 
 
 def _read(path: Path, keys: set[str], hint: str) -> dict[str, Any]:
@@ -227,13 +228,13 @@ def _read_weights(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Ten
     try:
         weights = safetensors.torch.load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"is not a whole safetensors file ({error})", file=path, hint=_DELETE) from error
+        raise UserError(f"is not a complete safetensors file ({error})", file=path, hint=_DELETE) from error
     hint = "use the configuration that it was trained with, or another run.path"
     for name in sorted(shapes.keys() | weights.keys()):
         if name not in weights or name not in shapes:
             owner = "the network" if name in shapes else "the file"
-            what = f"belongs to another architecture: only {owner} has this tensor"
-            raise UserError(what, file=path, key=name, hint=hint)
+            message = f"belongs to another architecture: only {owner} has this tensor"
+            raise UserError(message, file=path, key=name, hint=hint)
         if shapes[name] != weights[name].shape:
             sizes = f"{list(weights[name].shape)}, where the network has {list(shapes[name])}"
             raise UserError(f"belongs to another architecture: {sizes}", file=path, key=name, hint=hint)

@@ -1,11 +1,11 @@
-"""The folder of a run, whose it is, and what it was made with.
+"""The folder of a run: its files, its claim by a configuration, and its environment.
 
 runs/DATASET/EXPERIMENT/seed-K/
   config.yaml      the resolved configuration
-  data.json        hashes of the manifests of what it trains on, and of the files that say which labels frames show and
-                   what its weights start from
-  code.json        hashes of the user's own modules that it is made of, if any
-  metrics.jsonl    figures of training and validation, by step
+  data.json        hashes of the manifests of its data, and of the files that determine which labels frames show and
+                   which weights it starts from
+  code.json        hashes of the user's own modules that it uses, if any
+  metrics.jsonl    metrics of training and validation, by step
   tensorboard/     the same for TensorBoard
   order.jsonl      the keys of every global batch (train.trace)
   checkpoints/     see trainer/runs/checkpoint.py
@@ -23,7 +23,7 @@ from typing import Any
 
 from shards.assignment import RULES
 from shards.atomic import atomic_file
-from shards.claim import Note, differing
+from shards.claim import Note, differing_keys
 from shards.errors import UserError
 from shards.write import sha256_of
 from trainer.configfile import read_yaml, to_dict, to_yaml
@@ -31,18 +31,18 @@ from trainer.experiment import Experiment
 from trainer.model import packages
 from trainer.setting import decisive, options_of
 
-_ANOTHER = "set run.root (or run.path, or seed) to start another run, or delete this one"
+_HINT = "set run.root (or run.path, or seed) to start another run, or delete this one"
 
 
 def claim(experiment: Experiment) -> None:
-    """Make the run's folder, or make sure that what was trained in it has the same configuration and data.
+    """Create the run's folder, or check that the run in it has the same configuration and data.
 
     Raises:
-        UserError: when it holds a run of another configuration or on other data, naming what differs.
+        UserError: when it holds a run of another configuration or on other data, naming the difference.
     """
     experiment.folder.mkdir(parents=True, exist_ok=True)
     check_configuration(experiment)
-    _claim_data(experiment, _trained(experiment))
+    _claim_data(experiment, _is_trained(experiment))
     path = experiment.folder / "config.yaml"
     text = to_yaml(experiment.config)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -51,39 +51,39 @@ def claim(experiment: Experiment) -> None:
 
 
 def check_configuration(experiment: Experiment) -> None:
-    """Make sure that what was trained in the run's folder, if anything, has the same configuration.
+    """Check that the run in the folder, if it has any checkpoint, has the same configuration.
 
     Raises:
-        UserError: when it has another, naming what differs.
+        UserError: when it has another, naming the difference.
     """
     path = experiment.folder / "config.yaml"
-    if not (_trained(experiment) and path.exists()):
+    if not (_is_trained(experiment) and path.exists()):
         return
     old = options_of(experiment.folder, "delete it, if this run was started with this configuration")
     new = decisive(to_dict(experiment.config))
-    keys = sorted(differing(old, new))
+    keys = sorted(differing_keys(old, new))
     if not keys:
         return
-    key, hint = keys[0], _ANOTHER
-    if old["model.version"] != new["model.version"]:  # of a version that had fewer options
-        drawn = "" if "val_seed" in read_yaml(path, _ANOTHER) else " val_seed=null"
-        as_it_was = f"model.version={old['model.version']}{drawn}"  # from which the rest follows
-        key, hint = "model.version", f"add {as_it_was} to go on with it as it was, or {_ANOTHER}"
+    key, hint = keys[0], _HINT
+    if old["model.version"] != new["model.version"]:  # an older version, with fewer options
+        drawn = "" if "val_seed" in read_yaml(path, _HINT) else " val_seed=null"
+        overrides = f"model.version={old['model.version']}{drawn}"  # the other differences follow from these
+        key, hint = "model.version", f"add {overrides} to go on with it as it was, or {_HINT}"
     elif {*keys} <= {"train.steps", "train.epochs"}:
         hint = (
             "a run keeps its length, since its learning rates follow from it: give another run.root (or run.path), "
             f"and to train on from what this one has learnt, model.start={experiment.checkpoints / 'last'}"
         )
-    what = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
-    raise UserError(what, file=experiment.folder, key=key, hint=hint)
+    message = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
+    raise UserError(message, file=experiment.folder, key=key, hint=hint)
 
 
-def _trained(experiment: Experiment) -> bool:
-    return any(experiment.checkpoints.glob("[!.]*"))  # a start that failed leaves nothing to be protected
+def _is_trained(experiment: Experiment) -> bool:
+    return any(experiment.checkpoints.glob("[!.]*"))  # a failed start leaves nothing to protect
 
 
-def noted(folder: Path) -> dict[str, str]:
-    """Hashes of what a run was trained on and from, by option, as ``data.json`` has them."""
+def data_hashes(folder: Path) -> dict[str, str]:
+    """Return the hashes of a run's data and initial weights, by option, from ``data.json``."""
     return _data_note(folder).read() or {}
 
 
@@ -92,51 +92,53 @@ def _data_note(folder: Path) -> Note:
 
 
 def pretrained(experiment: Experiment) -> str | bool:
-    """Where the first weights came from: ``hub``, the beginning of a file's sha256, with the name and version of the
-    package before it if it was one's; False where from nowhere."""
+    """Return the origin of the first weights: ``hub``, or the beginning of a file's sha256, preceded by the name and
+    version of its package if it has one; False for none."""
     model = experiment.config.model
     if not isinstance(model.pretrained, str):
         return bool(model.pretrained) and "hub"
-    sha256 = noted(experiment.folder).get("model.pretrained", "")
+    sha256 = data_hashes(experiment.folder).get("model.pretrained", "")
     if model.pretrained == packages.PACKAGE:
         return packages.describe(model.backbone, sha256)
-    return sha256[:8] or True  # of old runs it is not known
+    return sha256[:8] or True  # unknown for old runs
 
 
 def assignment(experiment: Experiment) -> str:
-    """The rule by which frames show labels; of a file its name and the beginning of its sha256."""
+    """Return the rule by which frames show labels; for a file, its name and the beginning of its sha256."""
     rule = experiment.config.assignment
-    return rule if rule in RULES else f"{Path(rule).name} {noted(experiment.folder).get('assignment', '')[:8]}".strip()
+    if rule in RULES:
+        return rule
+    return f"{Path(rule).name} {data_hashes(experiment.folder).get('assignment', '')[:8]}".strip()
 
 
 def _claim_data(experiment: Experiment, trained: bool) -> None:
-    """Note what the run trains on and from, or make sure that it is the same."""
-    known = noted(experiment.folder)
-    found = {key: (manifest.folder, manifest.sha256) for key, manifest in experiment.data().items()}
+    """Store the hashes of the run's data and initial weights, or check that they are the same."""
+    stored = data_hashes(experiment.folder)
+    current = {key: (manifest.folder, manifest.sha256) for key, manifest in experiment.data().items()}
     model = experiment.config.model
     if isinstance(model.pretrained, str):
         weights: Path | None = Path(model.pretrained)
         if model.pretrained == packages.PACKAGE:
             weights = packages.find(model.backbone) if trained else packages.locate(model.backbone)
         if weights and weights.is_file():
-            found["model.pretrained"] = weights, sha256_of(weights)
-    if model.start is not None and (started := Path(model.start) / "model.safetensors").is_file():
-        found["model.start"] = started, sha256_of(started)
+            current["model.pretrained"] = weights, sha256_of(weights)
+    if model.start is not None and (start := Path(model.start) / "model.safetensors").is_file():
+        current["model.start"] = start, sha256_of(start)
     if experiment.config.assignment not in RULES and Path(experiment.config.assignment).is_file():
-        found["assignment"] = Path(experiment.config.assignment), sha256_of(Path(experiment.config.assignment))
-    for key, (place, sha256) in found.items() if trained else ():
-        if known.get(key, sha256) != sha256:
-            what = f"holds a run on other data than {place} holds now"
-            raise UserError(what, file=experiment.folder, key=key, hint=_ANOTHER)
-    hashes = {key: sha256 for key, (_, sha256) in found.items()}
+        current["assignment"] = Path(experiment.config.assignment), sha256_of(Path(experiment.config.assignment))
+    for key, (place, sha256) in current.items() if trained else ():
+        if stored.get(key, sha256) != sha256:
+            message = f"holds a run on other data than {place} holds now"
+            raise UserError(message, file=experiment.folder, key=key, hint=_HINT)
+    hashes = {key: sha256 for key, (_, sha256) in current.items()}
     if trained:
-        hashes = known | hashes  # what was deleted since is still what it was trained on
-    if hashes != known:
+        hashes = stored | hashes  # data that were deleted since still belong to the run
+    if hashes != stored:
         _data_note(experiment.folder).write(hashes)
 
 
 def environment() -> dict[str, Any]:
-    """What the figures were made with: versions (None of what is not installed), hardware, commit."""
+    """Return the environment of the run's metrics: versions (None where not installed), hardware, commit."""
     import torch
 
     packages = ("torch", "torchvision", "timm", "accelerate", "deepspeed", "webdataset", "numpy", "pillow")
@@ -154,7 +156,7 @@ def environment() -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
-    """None where it is not installed, such as DeepSpeed, or was put on Python's path without its metadata."""
+    """Return a package's version, or None where it is not installed, or is on Python's path without metadata."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -162,7 +164,7 @@ def _version(package: str) -> str | None:
 
 
 def commit() -> str | None:
-    """The commit of the code, with ``-dirty`` where it was changed; None outside a clone."""
+    """Return the commit of the code, with ``-dirty`` if it was changed; None outside a clone."""
     source = Path(__file__).resolve().parents[2]
     try:
         if not (source / ".git").exists():

@@ -1,7 +1,7 @@
-"""What a run writes down as it goes: ``metrics.jsonl``, TensorBoard events where TensorBoard is installed, and
-``order.jsonl`` if asked for.
+"""The records of a run in progress: ``metrics.jsonl``, TensorBoard events where TensorBoard is installed, and
+``order.jsonl`` if requested.
 
-A run that continues cuts what a killed one wrote after its last checkpoint, so each step stands there once.
+A run that continues removes what was written after its last checkpoint, so each step is recorded once.
 """
 
 import json
@@ -20,18 +20,18 @@ class Lines:
     """A file of JSON lines, each with its ``step``.
 
     Args:
-        start: lines of later steps are dropped.
+        start: the step to continue from; lines of later steps are removed.
     """
 
     def __init__(self, path: Path, start: int) -> None:
         if path.exists():
-            kept = []
+            lines = []
             for line in path.read_bytes().splitlines(keepends=True):
                 if _step(line) > start:
                     break
-                kept.append(line)
+                lines.append(line)
             with atomic_file(path) as file:
-                file.writelines(kept)
+                file.writelines(lines)
         self._file: TextIO = path.open("a", encoding="utf-8")
 
     def write(self, entry: dict[str, Any]) -> None:
@@ -46,13 +46,13 @@ class Lines:
 
 
 class Records:
-    """All records of a run, kept by its first rank.
+    """All records of a run, written by its first rank.
 
     Args:
-        folder: the run's.
-        start: the step that it continues from.
+        folder: the run's folder.
+        start: the step that the run continues from.
         trace: whether to write ``order.jsonl``.
-        check: called before each line; raises where another process has taken the run over.
+        check: called before each line; raises when another process has taken the run over.
     """
 
     def __init__(self, folder: Path, start: int, trace: bool, check: Callable[[], None] = lambda: None) -> None:
@@ -61,21 +61,21 @@ class Records:
         self._order = Lines(folder / "order.jsonl", start) if trace else None
         self._board = _board(folder / "tensorboard", start)
 
-    def step(self, step: int, entry: dict[str, Any]) -> None:
-        """Record a line of training or validation figures: nested dictionaries of numbers."""
+    def write_metrics(self, step: int, entry: dict[str, Any]) -> None:
+        """Record a line of training or validation metrics: nested dictionaries of numbers."""
         self._check()
         self._metrics.write({"step": step, **entry})
         for tag, value in _flat(entry) if self._board else ():
             self._board.add_scalar(tag, value, step)
 
-    def keys(self, step: int, epoch: int, keys: list[str]) -> None:
-        """Record the keys of a global batch, if they are wanted."""
+    def write_keys(self, step: int, epoch: int, keys: list[str]) -> None:
+        """Record the keys of a global batch, if ``order.jsonl`` is requested."""
         if self._order:
             self._check()
             self._order.write({"step": step, "epoch": epoch, "keys": keys})
 
     def sync(self) -> None:
-        """Have the disk hold every line that was written."""
+        """Flush every written line to the disk."""
         self._metrics.sync()
         if self._order:
             self._order.sync()
@@ -89,22 +89,22 @@ class Records:
 
 
 def _board(folder: Path, start: int) -> Any:
-    """What writes TensorBoard events; None where TensorBoard is not installed (the extra ``report``)."""
+    """Return a writer of TensorBoard events, or None where TensorBoard is not installed (the extra ``report``)."""
     if not installed("tensorboard"):
         return None
-    from torch.utils.tensorboard import SummaryWriter  # a second to import
+    from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
     return SummaryWriter(str(folder), purge_step=start + 1 if start else None)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a record, up to the first that a crash cut; none where there is no file."""
+    """Return the lines of a record, up to the first that a crash truncated; none where there is no file."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in takewhile(lambda line: _step(line) < math.inf, lines)]
 
 
 def _step(line: bytes) -> float:
-    """The step of a line. Half a line, or what a crash made of one, is later than any: nothing after it counts."""
+    """Return the step of a line, or infinity for one that a crash truncated or damaged: nothing after it counts."""
     try:
         return json.loads(line)["step"] if line.endswith(b"\n") else math.inf
     except (ValueError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""What an evaluated run says of itself: ``result.json``, the row that tables and reports are made of::
+"""The result of an evaluated run: ``result.json``, from which tables and reports are made::
 
 {"experiment": "ummt-ps", "dataset": "nyudv2", "seed": 0, "inputs": ["rgb"], "tasks": ["semseg", "depth"],
  "metrics": {"semseg": {"miou": 0.31, "iou": [0.7, 0.2]}}, "asked": {"split": "val"}}
@@ -13,28 +13,28 @@ from typing import Any
 from shards.assignment import NESTED
 from shards.atomic import read_json
 from shards.errors import UserError
-from shards.schema import beside, from_json, to_json, unless
+from shards.schema import from_json, not_stored, omit_default, to_json
 from trainer.parsing import parse_size
 
 NAME = "result.json"
 Metrics = Mapping[str, Mapping[str, Any]]
 """By task and name: scalars, and lists by class."""
-_CURE = "delete it and evaluate again: `tutelage evaluate CONFIG`"
+_HINT = "delete it and evaluate again: `tutelage evaluate CONFIG`"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What a result follows from: another of any of these is evaluated again.
+class Conditions:
+    """The conditions that determine a result: if any of them changes, the run is evaluated again.
 
     Args:
         checkpoints: hashes of the networks, by ``last`` and ``best``.
-        manifest: hash of the data set's manifest; empty where it was not noted.
-        checkpoint: whose metrics the result has; None where it was not noted.
-        split: which frames measured: ``val`` or ``dev``; None where it was not noted.
-        val: how many validation frames; None for all.
-        val_seed: what drew them; None, and left out, where nothing was drawn, or each run's own seed drew.
-        resolution, range, crop: as :class:`trainer.measurement.Measurement` has them; by default how all was measured
-            before there was a choice.
+        manifest: hash of the data set's manifest; empty if it was not recorded.
+        checkpoint: the checkpoint whose metrics the result has; None if it was not recorded.
+        split: the split of the frames, ``val`` or ``dev``; None if it was not recorded.
+        val: the number of validation frames; None for all.
+        val_seed: the seed that drew them; None, and left out, if none were drawn, or by each run's own seed.
+        resolution, range, crop: see :class:`trainer.measurement.Measurement`; the defaults are those of versions
+            without these options.
     """
 
     checkpoints: Mapping[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Asked:
     checkpoint: str | None = None
     split: str | None = None
     val: int | None = None
-    val_seed: int | None = unless(None)
+    val_seed: int | None = omit_default(None)
     resolution: str = "network"
     range: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     crop: str | None = None
@@ -50,24 +50,24 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One evaluated run. What has a default is not in the files of all versions; None means that it is not known.
+    """One evaluated run. Fields with a default are missing from files of some versions; None means unknown.
 
     Args:
-        budget: how many frames may show each task's label, as it was configured.
-        assignment: the rule by which frames show labels.
-        frames: how many the network trained on.
+        budget: the configured number of frames whose label of each task is visible.
+        assignment: the rule that decides which frames show labels.
+        frames: the number of frames that the network trained on.
         labels, pseudo_labels: how many of them show each task's label, and have a pseudo-label.
-        pretrained: where the first weights came from, as :func:`trainer.runs.folder.pretrained` says; of old runs
-            whether there were any.
-        size, crop: height and width of what the network sees, and of its training windows.
+        pretrained: the origin of the first weights (:func:`trainer.runs.folder.pretrained`); for old runs whether there
+            were any.
+        size, crop: height and width of the network's input, and of its training windows.
         samples_seen: steps × frames of a step.
-        validation_frames, validation_set: how many frames measured, and a hash of which.
-        metrics: of the network of ``asked.checkpoint``.
+        validation_frames, validation_set: the number of frames that were measured, and a hash of the selection.
+        metrics: those of the network of ``asked.checkpoint``.
         checkpoints: the metrics of the last and, if there is one, the best network.
-        command: to type to get it again.
+        command: the command that reproduces the run.
         environment: versions, hardware, commit.
-        options: the decisive options of the ``config.yaml`` beside it (:func:`trainer.setting.options_of`), which the
-            file does not hold.
+        options: the decisive options of the ``config.yaml`` beside it (:func:`trainer.setting.options_of`), which are
+            not stored in the file.
     """
 
     experiment: str
@@ -93,40 +93,40 @@ class Result:
     checkpoints: Mapping[str, Metrics] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
     environment: Mapping[str, Any] = field(default_factory=dict)
-    asked: Asked = field(default_factory=Asked)
-    options: Mapping[str, Any] = beside(default_factory=dict)
+    asked: Conditions = field(default_factory=Conditions)
+    options: Mapping[str, Any] = not_stored(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """What the file holds."""
+        """Return the content of the file."""
         return to_json(self)
 
     @classmethod
     def from_json(cls, entry: Any, file: str | Path | None = None) -> "Result":
-        """What :meth:`to_json` gave, or an older version wrote.
+        """Return the result that :meth:`to_json` or an older version stored.
 
         Raises:
-            UserError: when it is something else, naming the key.
+            UserError: when the content is invalid, naming the key.
         """
         if isinstance(entry, Mapping):
             entry = {**entry, **{name: _sides(entry[name]) for name in ("size", "crop") if name in entry}}
-        return from_json(cls, entry, "is not a result of a run", file, _CURE)
+        return from_json(cls, entry, "is not a result of a run", file, _HINT)
 
     @classmethod
     def read(cls, file: Path) -> "Result":
-        """The result in a file.
+        """Read the result in a file.
 
         Raises:
             UserError: when it is missing or damaged.
         """
-        return cls.from_json(read_json(file, _CURE), file)
+        return cls.from_json(read_json(file, _HINT), file)
 
     def metric(self, task: str, name: str) -> Any:
-        """A metric; None where it was not measured."""
+        """Return a metric, or None where it was not measured."""
         return self.metrics.get(task, {}).get(name)
 
 
 def _sides(size: Any) -> Any:
-    """Height and width, which were text once."""
-    with suppress(UserError):  # of other text, which is refused with the rest
+    """Return height and width, which old versions stored as text."""
+    with suppress(UserError):  # invalid text is refused with the other values
         return parse_size(size, "size") if isinstance(size, str) else size
     return size

@@ -1,4 +1,4 @@
-"""A launch that writes into a run's folder: it holds the folder, hears signals, and leaves word of how it ended."""
+"""A launch that writes into a run's folder: it holds the folder, handles signals, and records how it ended."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,40 +8,40 @@ from typing import NamedTuple
 from accelerate import Accelerator
 
 from shards.errors import UserError
-from trainer.progress import say
+from trainer.progress import log
 from trainer.runs.lease import Lease
-from trainer.runs.status import new_launch, recorded
-from trainer.runtime import StopRequest, broadcast, losing_ranks
+from trainer.runs.status import new_launch, record_stage
+from trainer.runtime import StopRequest, broadcast, report_lost_ranks
 
 
-class Held(NamedTuple):
-    """What a launch has of a folder that it holds: the signals that it heard, and on the main process its lease."""
+class RunHold(NamedTuple):
+    """A launch's hold on a run's folder: the signals that it received, and on the main process the lease."""
 
     request: StopRequest
     lease: Lease | None
 
 
 @contextmanager
-def running(folder: Path, process: Accelerator, stage: str = "train") -> Iterator[Held]:
-    """Holds a run's folder during a stage; all ranks raise what it meets.
+def hold_run(folder: Path, process: Accelerator, stage: str = "train") -> Iterator[RunHold]:
+    """Hold a run's folder during a stage; errors are raised on all ranks.
 
-    Signals do not end the process inside: they are asked for.
+    Signals do not end the process inside the context: the stage polls ``request``.
 
     Raises:
-        UserError: when another process holds it.
+        UserError: when another process holds the folder.
         LostRank: when another rank has ended.
     """
-    # a signal that comes while the end is written down changes nothing any more
+    # a signal that arrives while the end is recorded has no effect
     with StopRequest() as request:
-        lease, refused = None, None
+        lease, refusal = None, None
         try:
             try:
-                lease = Lease.take(folder, say=say) if process.is_main_process else None
+                lease = Lease.take(folder, log=log) if process.is_main_process else None
             except UserError as error:
-                refused = error
-            broadcast(process, refused)
-            with recorded(folder, stage, broadcast(process, new_launch())), losing_ranks():
-                yield Held(request, lease)
+                refusal = error
+            broadcast(process, refusal)
+            with record_stage(folder, stage, broadcast(process, new_launch())), report_lost_ranks():
+                yield RunHold(request, lease)
         finally:
             if lease:
                 lease.release()

@@ -1,6 +1,6 @@
-"""What a run from Python was begun with, so that another one does not go on in its folder.
+"""The settings that a run from Python was begun with, so that a run with others does not continue in its folder.
 
-Runs of configuration files have :mod:`trainer.runs.folder` for that.
+Runs of configuration files use :mod:`trainer.runs.folder` for that.
 """
 
 import difflib
@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, replace
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from shards.claim import Note, differing
+from shards.claim import Note, differing_keys
 from shards.errors import UserError
 from trainer.config import Train
 from trainer.option import facts, names
@@ -22,17 +22,17 @@ _MAY_CHANGE = names(Train, lambda facts: not facts.decides)
 
 
 def with_options(train: Train, options: dict[str, Any]) -> Train:
-    """The options of optimisation with some of them replaced.
+    """Return the options of optimisation with some of them replaced.
 
     Raises:
-        UserError: for one that there is not, or a value that it cannot have.
+        UserError: for an unknown option, or a value that it cannot have.
     """
-    known = [field.name for field in fields(Train)]
+    option_names = [field.name for field in fields(Train)]
     hints, declared = get_type_hints(Train), facts(Train)
     for name, value in options.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, cutoff=0.3)
-            hint = f"did you mean {near[0]}?" if near else f"use {', '.join(known)}"
+        if name not in option_names:
+            near = difflib.get_close_matches(name, option_names, 1, cutoff=0.3)
+            hint = f"did you mean {near[0]}?" if near else f"use {', '.join(option_names)}"
             raise UserError("is not an option of training", key=name, hint=hint)
         kinds = get_args(hints[name]) or (hints[name],)
         number = isinstance(value, int) and not isinstance(value, bool) and float in kinds
@@ -45,24 +45,24 @@ def with_options(train: Train, options: dict[str, Any]) -> Train:
 
 
 def claim(trainer: "Trainer") -> None:
-    """Note what a run is begun with, or make sure that it was begun with the same.
+    """Store a run's settings, or check that it was begun with the same.
 
     Raises:
-        UserError: when the folder holds another run, naming what differs.
+        UserError: when the folder holds a run with other settings, naming the first difference.
     """
-    note, asked = Note(trainer.out / NAME, "delete the folder"), _of(trainer)
+    note, new = Note(trainer.out / NAME, "delete the folder"), _settings(trainer)
     old = note.read() if any(trainer.checkpointer.folder.glob("[!.]*")) else None
-    if old is not None and (keys := sorted(differing(old, asked))):
+    if old is not None and (keys := sorted(differing_keys(old, new))):
         key, hint = keys[0], "give another out, or delete this one"
         if {*keys} <= {"steps", "epochs"}:
             hint = "a run keeps its length, since its learning rates follow from it: give another out for a longer one"
-        what = f"holds a run with {old.get(key)!r}, not {asked.get(key)!r}"
-        raise UserError(what, file=trainer.out, key=key, hint=hint)
+        message = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
+        raise UserError(message, file=trainer.out, key=key, hint=hint)
     if old is None and trainer.main:
-        note.write(asked)
+        note.write(new)
 
 
-def _of(trainer: "Trainer") -> dict[str, Any]:
+def _settings(trainer: "Trainer") -> dict[str, Any]:
     data, loss = trainer.data, trainer.updater.criterion
     options = {key: value for key, value in asdict(trainer.options).items() if key not in _MAY_CHANGE}
     network = trainer.architecture

@@ -1,4 +1,4 @@
-"""Starting from a network that was trained before: fine-tuning on other frames, or training on with a new schedule."""
+"""Starting from a trained network: fine-tuning on other frames, or continued training with a new schedule."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,48 +15,49 @@ _KEY = "model.start"
 _BACKBONES = "backbones."
 
 
-def as_started(architecture: Architecture, start: str | Path) -> Architecture:
-    """An architecture whose RGB is normalised as that of the exported network it starts from.
+def match_start_normalisation(architecture: Architecture, start: str | Path) -> Architecture:
+    """Return an architecture with the RGB normalisation of the exported network that it starts from.
 
     Raises:
         UserError: when there is no exported network in the folder.
     """
-    facts = checkpoint.exported(Path(start))
+    facts = checkpoint.read_exported(Path(start))
     if facts is None:
         hint = "give the checkpoints/last of a run that has finished, or the folder of an exported network"
         raise UserError("holds no exported network", file=start, key=_KEY, hint=hint)
-    own = Architecture.from_json(facts["architecture"])
-    return replace(architecture, rgb_mean=own.rgb_mean, rgb_std=own.rgb_std)
+    exported = Architecture.from_json(facts["architecture"])
+    return replace(architecture, rgb_mean=exported.rgb_mean, rgb_std=exported.rgb_std)
 
 
 def start_from(network: nn.Module, start: str | Path) -> list[str]:
-    """Copy every weight that an exported network has under the same name and of the same shape.
+    """Copy every weight that an exported network has with the same name and shape.
 
     Args:
-        network: whose weights are replaced.
-        start: the folder of the exported network, as ``checkpoints/last``.
+        network: the network whose weights are replaced.
+        start: the folder of the exported network, such as ``checkpoints/last``.
 
     Returns:
-        The layers that start anew, by name: heads of other tasks or classes, and what only this network has.
+        The names of the layers that start from scratch: heads of other tasks or classes, and layers that only this
+        network has.
 
     Raises:
-        UserError: when the folder holds none, or none whose backbones have the same weights.
+        UserError: when the folder holds no exported network, or one whose backbones have other weights.
     """
-    given = checkpoint.exported_weights(Path(start))
+    weights = checkpoint.exported_weights(Path(start))
     state = network.state_dict()
-    fits = {name: given[name] for name in state if name in given and given[name].shape == state[name].shape}
-    wrong = next((name for name in state if name.startswith(_BACKBONES) and name not in fits), None)
-    if wrong or not fits:
-        what = f"is of another network: {_difference(wrong or next(iter(state)), state, given)}"
-        raise UserError(what, file=start, key=_KEY, hint="start from one with the same backbone, inputs and fusion")
+    matching = {name: weights[name] for name in state if name in weights and weights[name].shape == state[name].shape}
+    mismatch = next((name for name in state if name.startswith(_BACKBONES) and name not in matching), None)
+    if mismatch or not matching:
+        message = f"is of another network: {_difference(mismatch or next(iter(state)), state, weights)}"
+        raise UserError(message, file=start, key=_KEY, hint="start from one with the same backbone, inputs and fusion")
     with torch.no_grad():
-        for name, weight in fits.items():
+        for name, weight in matching.items():
             state[name].copy_(weight)
-    anew = (name for name in state if name not in fits and not name.startswith("weighting."))
-    return list(dict.fromkeys(name.rpartition(".")[0] for name in anew))
+    missing = (name for name in state if name not in matching and not name.startswith("weighting."))
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in missing))
 
 
-def _difference(name: str, state: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    if name not in given:
+def _difference(name: str, state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    if name not in weights:
         return f"it has no {name}"
-    return f"its {name} is {tuple(given[name].shape)}, where this network has {tuple(state[name].shape)}"
+    return f"its {name} is {tuple(weights[name].shape)}, where this network has {tuple(state[name].shape)}"

@@ -1,4 +1,4 @@
-"""How a run's last start ended, for scripts: a launcher's exit status says only that something did.
+"""How a run's last start ended, for scripts: a launcher's exit status only says whether it failed.
 
 ``status.json`` in the run's folder::
 
@@ -6,8 +6,8 @@
      "host": "node3", "process": 4711, "ranks": 2, "job": "123", "began": "2026-01-31T12:00:00+00:00", "ended": "..."}
 
 ``state`` is one of ``running`` (or killed while it ran), ``finished``, ``interrupted`` (start the same command
-again), ``failed`` (again would fail again: see ``why``), and ``crashed`` (nobody foresaw it: again may do better, as
-after a fault of a device or of a network disk).
+again), ``failed`` (the same command would fail again: see ``why``), and ``crashed`` (an unexpected error: the same
+command may succeed, for example after a fault of a device or of a network disk).
 """
 
 import errno
@@ -29,21 +29,20 @@ from trainer.ranks import rank, ranks
 NAME = "status.json"
 RUNNING, FINISHED, INTERRUPTED, FAILED, CRASHED = "running", "finished", "interrupted", "failed", "crashed"
 
-
-_CURE = "delete it"
+_HINT = "delete it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How a stage's newest start stands. What has a default is not in the files of all versions.
+    """The status of a stage's newest start. Fields with a default are missing from files of some versions.
 
     Args:
         stage: ``train``, ``label`` or ``evaluate``.
         state: as above.
-        why: of an end that is not the usual one.
-        launch: :func:`new_launch`; empty in files of before it was noted.
-        host, process, ranks: of the first rank, or of the one that failed.
-        job: of Slurm.
+        why: the reason of an end that is not the usual one.
+        launch: :func:`new_launch`; empty in files of versions that did not store it.
+        host, process, ranks: those of the first rank, or of the rank that failed.
+        job: the Slurm job.
         began, ended: ISO 8601, in UTC.
     """
 
@@ -59,17 +58,17 @@ class Status:
     ended: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What the file holds."""
+        """Return the content of the file."""
         return to_json(self)
 
     @classmethod
     def from_json(cls, entry: Any, file: str | Path | None = None) -> "Status":
-        """What :meth:`to_json` gave, or an older version wrote.
+        """Return the status that :meth:`to_json` or an older version stored.
 
         Raises:
-            UserError: when it is something else, naming the key.
+            UserError: when the content is invalid, naming the key.
         """
-        return from_json(cls, entry, "is not a status of a run", file, _CURE)
+        return from_json(cls, entry, "is not a status of a run", file, _HINT)
 
 
 class Interrupted(Exception):
@@ -81,30 +80,30 @@ class LostRank(Exception):
 
 
 def new_launch() -> str:
-    """A name for a launch; all its ranks are to have the same."""
+    """Return a random name for a launch, which all its ranks must share."""
     return secrets.token_hex(8)
 
 
 @contextmanager
-def recorded(folder: Path, stage: str, launch: str) -> Iterator[None]:
-    """Notes the start of a stage and how it ends: the first rank, or whichever fails. The note is the newest launch's;
-    one that ends after it, such as a process that slept while another took the run over, leaves it alone.
+def record_stage(folder: Path, stage: str, launch: str) -> Iterator[None]:
+    """Record the start of a stage and how it ends, by the first rank or the rank that fails. The file belongs to the
+    newest launch: an older one that ends later, after another process took the run over, does not change it.
 
     Args:
         launch: :func:`new_launch`, shared by all ranks.
     """
     first = rank() == 0
-    begun = _begun(stage, launch)
+    running = _running(stage, launch)
 
     def end(state: str, why: str | None = None) -> None:
-        note = read(folder)
-        # a rank that failed has said so before the others could miss it
-        if note and note.launch == launch and note.state == RUNNING:
-            _write(folder, replace(begun, state=state, why=why, ended=_now()))
+        status = read(folder)
+        # a rank that failed has recorded it before the others could notice its loss
+        if status and status.launch == launch and status.state == RUNNING:
+            _write(folder, replace(running, state=state, why=why, ended=_now()))
 
     if first:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder, begun)
+        _write(folder, running)
     try:
         yield
     except (Interrupted, LostRank, KeyboardInterrupt) as error:
@@ -112,21 +111,21 @@ def recorded(folder: Path, stage: str, launch: str) -> Iterator[None]:
             end(INTERRUPTED, str(error) or type(error).__name__)
         raise
     except BaseException as error:
-        with suppress(UserError):  # a full disk, which is what is being told already
+        with suppress(UserError):  # such as a full disk, which the raised error reports already
             why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            end(FAILED if _curable(error) else CRASHED, why)
+            end(FAILED if _needs_user(error) else CRASHED, why)
         raise
     if first:
         end(FINISHED)
 
 
-def already_finished(folder: Path, stage: str) -> None:
-    """Notes that a stage had nothing left to do, whatever its last start said of its end."""
-    if rank() == 0 and ((note := read(folder)) is None or note.state != FINISHED):
-        _write(folder, replace(_begun(stage, new_launch()), state=FINISHED, ended=_now()))
+def mark_finished(folder: Path, stage: str) -> None:
+    """Record that a stage had nothing left to do, however its last start ended."""
+    if rank() == 0 and ((status := read(folder)) is None or status.state != FINISHED):
+        _write(folder, replace(_running(stage, new_launch()), state=FINISHED, ended=_now()))
 
 
-def _begun(stage: str, launch: str) -> Status:
+def _running(stage: str, launch: str) -> Status:
     return Status(
         stage=stage,
         state=RUNNING,
@@ -143,20 +142,20 @@ def _write(folder: Path, status: Status) -> None:
     write_json(folder / NAME, status.to_json())
 
 
-def _curable(error: BaseException) -> bool:
-    """Whether it takes the user to hint it."""
+def _needs_user(error: BaseException) -> bool:
+    """Whether only the user can resolve an error."""
     codes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
     return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in codes)
 
 
 def read(folder: Path) -> Status | None:
-    """What ``status.json`` says; None where there is none.
+    """Return the content of ``status.json``, or None where there is none.
 
     Raises:
         UserError: when it is damaged.
     """
     path = folder / NAME
-    return Status.from_json(read_json(path, _CURE), path) if path.exists() else None
+    return Status.from_json(read_json(path, _HINT), path) if path.exists() else None
 
 
 def _now() -> str:

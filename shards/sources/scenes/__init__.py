@@ -1,8 +1,8 @@
 """The embedded data set: procedural indoor rooms with exact depth and classes, rendered while they are packed.
 
 It needs no download and no licence. Rooms of boxes and planes are ray-cast by a pinhole camera with textures,
-lights, shadows and sensor noise. Colours and textures are shared among all classes, so that a class can hardly
-be told from its colour, and depth helps, as in life.
+lights, shadows and sensor noise. All classes share colours and textures, so that colour hardly identifies a class and
+depth helps, as in real images.
 """
 
 from typing import Any
@@ -35,28 +35,28 @@ CLASSES: dict[str, tuple[int, int, int]] = {
     "box": (44, 160, 44),
     "book": (247, 182, 210),
 }
-"""Class names in index order, and the colours that pictures show them in."""
+"""Class names in index order, and their colours in pictures."""
 
 VERSION = 1
-"""Of the pictures: raised when the same options would give other frames."""
+"""Version of the rendering; increased when the same options give other frames."""
 _SPLITS = ("train", "val")
 
 
 class Scenes:
     """Rendered rooms; see :class:`shards.sources.base.Source`.
 
-    A frame is a function of (seed, split, position, size) alone, and what stands in it does not depend on the
-    size. Depth is z-depth: metres along the camera's optical axis. A frame's ``meta`` holds
+    A frame is a function of (seed, split, position, size) alone, and its content does not depend on the size. Depth
+    is z-depth: metres along the camera's optical axis. A frame's ``meta`` contains
 
     - ``intrinsics``: fx, fy, cx, cy in pixels; the centre of pixel (row, column) is at (row, column);
     - ``camera_to_world``: 4 × 4; camera x right, y down, z forward; world z up, metres;
-    - ``room``: width (world x), length (y) and height (z); the room is the box between the origin and there.
+    - ``room``: width (world x), length (y) and height (z); the room is the box from the origin to this point.
 
     Args:
         train: number of training frames.
         val: number of validation frames.
         size: height and width of the frames.
-        seed: of everything; another seed gives other rooms.
+        seed: seed of all random choices; another seed gives other rooms.
     """
 
     name = "scenes"

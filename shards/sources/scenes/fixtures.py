@@ -1,4 +1,4 @@
-"""What hangs on the walls and lies on the floor of :mod:`shards.sources.scenes`: doors, windows, pictures, rugs.
+"""Fixtures of walls, floor and ceiling of :mod:`shards.sources.scenes`: doors, windows, pictures, rugs, lamps.
 
 In the frame of a :class:`~shards.sources.scenes.piece.Piece` that hangs, the wall is the plane y = 0 and the
 room is where y is negative.
@@ -11,7 +11,7 @@ from shards.sources.scenes.piece import Piece
 
 
 def _frame(piece: Piece, material: int, width: float, height: float, bottom: float, bar: float, deep: float) -> None:
-    """Four bars around an opening of ``width`` × ``height``; none below it where it reaches the floor."""
+    """Add bars around an opening of ``width`` × ``height``; none below an opening that reaches the floor."""
     for side in (-1, 1):
         piece.add(material, (bar, deep, height), (side * (width + bar) / 2, -deep / 2, bottom))
     piece.add(material, (width + 2 * bar, deep, bar), (0, -deep / 2, bottom + height))
@@ -55,7 +55,7 @@ def window(style: Style, width: float, height: float, bottom: float, glow: float
 
 
 def curtain(style: Style, width: float, top: float, bottom: float) -> Piece:
-    """Curtains on both sides of a window ``width`` wide, in pleats, on a rod."""
+    """Pleated curtains on a rod, on both sides of a window that is ``width`` wide."""
     rng, piece = style.rng, Piece("curtain")
     cloth = style.pick()
     pleats, pleat = int(rng.integers(3, 7)), rng.uniform(0.07, 0.11)
@@ -70,7 +70,7 @@ def curtain(style: Style, width: float, top: float, bottom: float) -> Piece:
 
 
 def picture(style: Style) -> Piece:
-    """A framed picture, with or without a mount; its frame's bottom is z = 0."""
+    """A framed picture, with or without a mount; the bottom of its frame is at z = 0."""
     rng, piece = style.rng, Piece("picture")
     width, height = rng.uniform(0.3, 1.3), rng.uniform(0.3, 0.95)
     bar = rng.uniform(0.02, 0.06)
@@ -96,7 +96,7 @@ def rug(style: Style, width: float, depth: float) -> Piece:
 
 
 def pendant(style: Style, drop: float, glow: float) -> Piece:
-    """A lamp on a cord: z = 0 is the ceiling, the shade hangs ``drop`` metres below."""
+    """A lamp on a cord: the ceiling is at z = 0, and the shade hangs ``drop`` metres below."""
     rng, piece = style.rng, Piece("lamp")
     shade, radius, tall = style.fresh(glow), rng.uniform(0.12, 0.28), rng.uniform(0.12, 0.3)
     cord = style.pick()
@@ -109,7 +109,7 @@ def pendant(style: Style, drop: float, glow: float) -> Piece:
 
 
 def spot(style: Style, glow: float) -> Piece:
-    """A flat lamp under the ceiling, which is z = 0."""
+    """A flat lamp under the ceiling, which is at z = 0."""
     piece = Piece("lamp")
     wide, deep = style.rng.uniform(0.2, 0.5), style.rng.uniform(0.2, 1.0)
     piece.add(style.pick(), (wide + 0.04, deep + 0.04, 0.03), (0, 0, -0.03))
@@ -119,7 +119,7 @@ def spot(style: Style, glow: float) -> Piece:
 
 
 def pillar(style: Style, wall: int, height: float) -> Piece:
-    """A chimney breast, column or duct, its back at the wall: ``wall`` is the wall's material."""
+    """A chimney breast, column or duct with its back to the wall; ``wall`` is the wall's material."""
     piece = Piece("wall")
     piece.add(wall, (style.rng.uniform(0.4, 1.5), style.rng.uniform(0.25, 0.6), height))
     return piece

@@ -1,7 +1,7 @@
-"""The furniture of :mod:`shards.sources.scenes`: compounds of boxes, sized at random within what shops sell.
+"""The furniture of :mod:`shards.sources.scenes`: compounds of boxes, of random but common sizes.
 
 Every builder takes the room's :class:`~shards.sources.scenes.materials.Style` and returns a
-:class:`~shards.sources.scenes.piece.Piece` whose front looks towards negative y.
+:class:`~shards.sources.scenes.piece.Piece` whose front faces negative y.
 """
 
 import math
@@ -75,11 +75,11 @@ def sofa(style: Style) -> Piece:
     piece.add(body, (width, 0.2, rng.uniform(0.62, 0.8)), (0, deep / 2 - 0.1, 0.08))
     for side in (-1, 1):
         piece.add(body, (arm, deep, seat + 0.08), (side * (width - arm) / 2, 0, 0.08))
-    each = (width - 2 * arm) / seats
+    seat_width = (width - 2 * arm) / seats
     for number in range(seats):
-        x = (number - (seats - 1) / 2) * each
-        piece.add(cushion, (each - 0.015, deep - 0.2, 0.14), (x, -0.11, seat - 0.14))
-        piece.add(cushion, (each - 0.03, 0.16, 0.38), (x, deep / 2 - 0.28, seat))
+        x = (number - (seats - 1) / 2) * seat_width
+        piece.add(cushion, (seat_width - 0.015, deep - 0.2, 0.14), (x, -0.11, seat - 0.14))
+        piece.add(cushion, (seat_width - 0.03, 0.16, 0.38), (x, deep / 2 - 0.28, seat))
         if rng.random() < 0.4:
             pillow = (0.38, 0.12, 0.34)
             piece.add(style.pick(), pillow, (x, deep / 2 - 0.44, seat), yaw=rng.uniform(-0.4, 0.4))

@@ -1,12 +1,11 @@
-"""Boxes, rays and the pinhole camera: what :mod:`shards.sources.scenes` knows of geometry.
+"""Geometry of :mod:`shards.sources.scenes`: boxes, rays and the pinhole camera.
 
-World frame: x and y horizontal, z up, metres. Camera frame: x right, y down, z forward (OpenCV's). Pixel
-``(row, column)`` has its centre at those integers. A pixel's ray is not normalised: its camera z is one, so
-the ray parameter of a point **is** its z-depth. Vectors are stored components first, ``(3, ...)``, because
-numpy is then fast.
+World frame: x and y horizontal, z up, metres. Camera frame: x right, y down, z forward (OpenCV's). The centre of pixel
+``(row, column)`` is at these integers. A pixel's ray is not normalised: its camera z is 1, so the ray parameter of a
+point **is** its z-depth. Vectors are stored with components first, ``(3, ...)``, which is fast in NumPy.
 
-Everything solid is an upright box, rotated about the vertical only. Its local frame has its origin in the
-box's centre; yaw turns local x towards local y (counter-clockwise, seen from above).
+Every solid object is an upright box, rotated about the vertical axis only. Its local frame has its origin at the box's
+centre; yaw turns local x towards local y (counter-clockwise, seen from above).
 """
 
 from collections.abc import Sequence
@@ -19,15 +18,15 @@ Vectors = np.ndarray | Sequence[np.ndarray]
 """Three arrays, x, y and z, stacked or not."""
 TINY = np.float32(1e-9)
 THIN = 0.008
-"""Half of the thickness in metres up to which a box casts no shadow: panes, rugs, skirting boards."""
+"""Half thickness in metres; thinner boxes cast no shadow: panes, rugs, skirting boards."""
 NEAR = 0.05
-"""Metres in front of the camera below which a corner is not projected."""
+"""Smallest distance in metres in front of the camera at which a corner is projected."""
 _CORNERS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """Upright boxes as float32 arrays; box 0 is the room itself, seen from within.
+    """Upright boxes as float32 arrays; box 0 is the room itself, seen from inside.
 
     Args:
         centre: ``(3, B)`` metres.
@@ -40,11 +39,11 @@ class Boxes:
     yaw: np.ndarray
 
     def to_local(self, vectors: np.ndarray, index: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """World vectors ``(3, N)``, each in the frame of its own box: of all boxes, or of ``index``, ``(N,)``."""
+        """Rotate world vectors ``(3, N)`` to the frames of all boxes, or of the boxes ``index``, ``(N,)``."""
         return np.stack(rotate(vectors, -self.yaw[index]))
 
     def corners(self) -> np.ndarray:
-        """The eight corners of every box in the world, ``(3, B, 8)``."""
+        """Return the eight corners of every box in world coordinates, ``(3, B, 8)``."""
         local = self.half[:, :, None] * _CORNERS.T[:, None, :]
         return self.centre[:, :, None] + np.stack(rotate(local, self.yaw[:, None]))
 
@@ -57,7 +56,7 @@ class Camera:
         size: ``(H, W)`` pixels.
         focal: focal length in pixels, the same for rows and columns; the principal point is the image's centre.
         rotation: camera to world, ``(3, 3)``: its columns are the camera's right, down and forward.
-        position: of the pinhole in the world, ``(3,)`` metres.
+        position: position of the pinhole in the world, ``(3,)`` metres.
     """
 
     size: tuple[int, int]
@@ -71,34 +70,34 @@ class Camera:
         return (self.size[1] - 1) / 2, (self.size[0] - 1) / 2
 
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Camera x of every column's rays, ``(W,)``, and camera y of every row's, ``(H,)``, at z = 1."""
+        """Return camera x of every column's rays, ``(W,)``, and camera y of every row's rays, ``(H,)``, at z = 1."""
         (height, width), (cx, cy) = self.size, self.centre
         x = (np.arange(width, dtype=np.float32) - np.float32(cx)) / np.float32(self.focal)
         y = (np.arange(height, dtype=np.float32) - np.float32(cy)) / np.float32(self.focal)
         return x, y
 
     def rays(self) -> np.ndarray:
-        """Directions in the world, ``(3, H, W)``: position + z-depth × direction is the point that is seen."""
+        """Return ray directions in the world, ``(3, H, W)``: position + z-depth × direction is the visible point."""
         x, y = self.axes()
         rotation = self.rotation.astype(np.float32)
         return np.stack([r[0] * x + (r[1] * y + r[2])[:, None] for r in rotation])
 
     def pose(self) -> np.ndarray:
-        """Camera to world, ``(4, 4)``."""
+        """Return the camera-to-world matrix, ``(4, 4)``."""
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = self.rotation, self.position
         return pose
 
 
 def rotate(vectors: Vectors, yaw: np.ndarray | np.floating) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y and z of vectors ``(3, ...)``, turned about the vertical by ``yaw`` radians (broadcast over the rest)."""
+    """Rotate vectors ``(3, ...)`` about the vertical by ``yaw`` radians (broadcast over the rest); return x, y, z."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     x, y, z = vectors
     return cos * x - sin * y, sin * x + cos * y, z
 
 
 def look(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """The camera-to-world rotation that looks along ``yaw``, up by ``pitch`` and turned by ``roll`` (radians)."""
+    """Return the camera-to-world rotation that looks along ``yaw``, up by ``pitch``, turned by ``roll`` (radians)."""
     forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)])
     right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
     down = np.cross(forward, right)
@@ -107,7 +106,7 @@ def look(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def enter_and_leave(origin: Vectors, direction: Vectors, half: Vectors) -> tuple[np.ndarray, np.ndarray]:
-    """Where rays enter and leave boxes around the origin; a ray misses its box when it leaves before it enters.
+    """Intersect rays with boxes centred at the origin; a ray misses its box when it leaves before it enters.
 
     The slab method of Kay and Kajiya, "Ray Tracing Complex Scenes" (SIGGRAPH 1986).
 
@@ -115,11 +114,11 @@ def enter_and_leave(origin: Vectors, direction: Vectors, half: Vectors) -> tuple
         origin, direction, half: arrays of x, y and z that broadcast together.
 
     Returns:
-        The two ray parameters; negative ones lie behind the origin.
+        The ray parameters of entering and leaving; negative ones lie behind the ray's origin.
     """
     enters, leaves = [], []
     for o, d, h in zip(origin, direction, half, strict=True):
-        inverse = 1 / (d + TINY)  # a ray along the slab must not divide by zero
+        inverse = 1 / (d + TINY)  # avoids division by zero for rays parallel to the slab
         middle, reach = -o * inverse, h * np.abs(inverse)
         enters.append(middle - reach)
         leaves.append(middle + reach)
@@ -127,10 +126,10 @@ def enter_and_leave(origin: Vectors, direction: Vectors, half: Vectors) -> tuple
 
 
 def cast(camera: Camera, boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest surface behind every pixel.
+    """Find the nearest surface at every pixel.
 
     Returns:
-        z-depth in metres, float32 ``(H, W)``, and the index of the box that is seen, ``(H, W)``.
+        z-depth in metres, float32 ``(H, W)``, and the index of the visible box, ``(H, W)``.
     """
     x, y = camera.axes()
     position = camera.position.astype(np.float32)
@@ -151,7 +150,7 @@ def cast(camera: Camera, boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _visible(camera: Camera, boxes: Boxes) -> list[tuple[int, slice, slice]]:
-    """The boxes that may be seen, each with the rows and columns that its projection touches."""
+    """Return the boxes that may be visible, each with the rows and columns that its projection touches."""
     corners = boxes.corners() - camera.position.astype(np.float32)[:, None, None]
     x, y, z = np.einsum("wc,wbk->cbk", camera.rotation.astype(np.float32), corners)
     (height, width), (cx, cy) = camera.size, camera.centre
@@ -173,16 +172,16 @@ def _visible(camera: Camera, boxes: Boxes) -> list[tuple[int, slice, slice]]:
 
 
 def shadowed(points: np.ndarray, targets: np.ndarray, light: np.ndarray, spread: float, boxes: Boxes) -> np.ndarray:
-    """Whether a box stands between points and a light.
+    """Return which points a box hides from a light.
 
     A box is only tested against the points in the cone behind its bounding sphere, about one in ten.
 
     Args:
-        points: ``(3, N)``, a hair off their surfaces.
-        targets: the place on the light that each point looks at, ``(3, N)``.
+        points: ``(3, N)``, slightly off their surfaces.
+        targets: the position on the light that each point is tested against, ``(3, N)``.
         light: the light's centre, ``(3,)``.
         spread: the largest distance of a target from the centre, metres.
-        boxes: all boxes; the room, and what is too thin to matter, cast no shadow.
+        boxes: all boxes; the room and thin boxes (:data:`THIN`) cast no shadow.
 
     Returns:
         bool ``(N,)``.
@@ -205,5 +204,5 @@ def shadowed(points: np.ndarray, targets: np.ndarray, light: np.ndarray, spread:
             start -= boxes.centre[:, box, None]
             turn = -boxes.yaw[box]
             enter, leave = enter_and_leave(rotate(start, turn), rotate(ray, turn), boxes.half[:, box])
-            distance[behind[(enter < leave) & (enter > 0) & (enter < 1)]] = -1  # dark: behind nothing from now on
+            distance[behind[(enter < leave) & (enter > 0) & (enter < 1)]] = -1  # hidden: not tested any more
     return distance < 0

@@ -1,7 +1,7 @@
-"""What the surfaces of :mod:`shards.sources.scenes` are made of: colours and procedural textures.
+"""Materials of the surfaces of :mod:`shards.sources.scenes`: colours and procedural textures.
 
-A room draws a scheme of few colours from one palette, and all its materials from that scheme; walls, furniture
-and clutter then share those materials. A colour therefore says little about a class, as in life.
+A room draws a scheme of a few colours from one palette, and all its materials from that scheme; walls, furniture and
+small objects share those materials. A colour therefore says little about a class, as in real rooms.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,10 +25,10 @@ class Material:
     Args:
         texture: a key of :data:`TEXTURES`.
         colours: linear RGB of the texture's 0 and 1, ``(2, 3)``.
-        period: metres after which the texture repeats, roughly.
-        angle: of the texture on its face, radians.
+        period: approximate period of the texture in metres.
+        angle: rotation of the texture on its face, radians.
         gloss: strength of the highlight, 0..1.
-        glow: light that the surface gives off itself, as a multiple of its colour.
+        glow: emitted light, as a multiple of the surface's colour.
     """
 
     texture: str
@@ -43,10 +43,10 @@ class Style:
     """The finishes of one room.
 
     Args:
-        rng: the layout's random stream, which every choice is drawn from.
+        rng: the layout's random generator, for all choices.
 
     Attributes:
-        materials: every material of the room so far; boxes refer to them by index.
+        materials: all materials of the room so far; boxes refer to them by index.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -56,11 +56,11 @@ class Style:
         self.pool = [self.fresh() for _ in range(9)]
 
     def pick(self) -> int:
-        """One of the few materials that the room's things share."""
+        """Return the index of one of the few materials that the room's objects share."""
         return self.pool[self.rng.integers(len(self.pool))]
 
     def fresh(self, glow: float = 0.0, textures: Sequence[str] = ()) -> int:
-        """A new material in the room's colours, with any texture or one of ``textures``."""
+        """Add a material in the room's colours, with any texture or one of ``textures``, and return its index."""
         rng = self.rng
         first = self.scheme[rng.integers(len(self.scheme))] * rng.uniform(0.75, 1.2)
         if rng.random() < 0.65:  # tone on tone
@@ -87,7 +87,7 @@ _LATTICE = np.random.Generator(np.random.PCG64(20)).random((64, 64), np.float32)
 
 
 def value_noise(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Smooth noise of wavelength one in 0..1: a lattice of random values, interpolated (Perlin's fade curve)."""
+    """Return smooth noise of wavelength 1 in 0..1: an interpolated lattice of random values (Perlin's fade curve)."""
     column, row = np.floor(u), np.floor(v)
     fu, fv = u - column, v - row
     fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
@@ -99,7 +99,7 @@ def value_noise(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _cell_value(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """One random value for every unit cell."""
+    """Return one random value for every unit cell."""
     return _LATTICE[np.floor(v).astype(np.int32) & 63, np.floor(u).astype(np.int32) & 63]
 
 
@@ -164,7 +164,7 @@ _CUMULATIVE = np.cumsum([share for _, share in TEXTURES.values()])
 
 
 def _any_texture(rng: np.random.Generator) -> str:
-    """A texture's name, drawn by the shares; much faster than ``rng.choice``."""
+    """Draw a texture's name by the shares; much faster than ``rng.choice``."""
     return _NAMES[int(np.searchsorted(_CUMULATIVE[:-1], rng.random()))]
 
 
@@ -176,14 +176,14 @@ def paint(
     height: np.ndarray,
     pixel: np.ndarray,
 ) -> np.ndarray:
-    """The colour of surface points.
+    """Compute the colours of surface points.
 
     Args:
-        materials: a room's.
-        which: each point's material, ``(N,)``.
-        u, v: position on its face in metres, ``(N,)``.
-        height: position across its face, 0..1, ``(N,)``.
-        pixel: metres of surface that its pixel covers, ``(N,)``: finer texture fades to its mean, as in a
+        materials: the materials of a room.
+        which: material of each point, ``(N,)``.
+        u, v: position on the face in metres, ``(N,)``.
+        height: position across the face, 0..1, ``(N,)``.
+        pixel: metres of surface that the point's pixel covers, ``(N,)``: finer texture fades to its mean, as in a
             camera, instead of aliasing.
 
     Returns:
@@ -196,9 +196,9 @@ def paint(
     u, v = (cos * u + sin * v) / period, (cos * v - sin * u) / period
     mix = np.empty_like(height)
     for number, (texture, _) in enumerate(TEXTURES.values()):
-        here = np.flatnonzero(kind == number)
-        if here.size:
-            mix[here] = texture(u[here], v[here], height[here])
+        points = np.flatnonzero(kind == number)
+        if points.size:
+            mix[points] = texture(u[points], v[points], height[points])
     sharpness = (period / (4 * pixel)).clip(0, 1)
     sharpness[kind == _NAMES.index("gradient")] = 1
     mix = 0.4 + (mix - 0.4) * sharpness

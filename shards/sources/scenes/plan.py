@@ -1,4 +1,4 @@
-"""The floor plan of a room of :mod:`shards.sources.scenes`: puts pieces where they meet nothing else."""
+"""The floor plan of a room of :mod:`shards.sources.scenes`: places pieces where they overlap nothing else."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ _SLACK = 1e-6
 
 @dataclass(frozen=True)
 class Prism:
-    """The space that a piece takes: an upright box from ``low`` to ``high``.
+    """The space that a piece occupies: an upright box from ``low`` to ``high``.
 
     Args:
-        x, y: its middle.
-        yaw: in radians.
+        x, y: its centre.
+        yaw: rotation about the vertical, radians.
         wide, deep: half of its extent along its own x and y.
         low, high: its lowest and highest z.
     """
@@ -32,7 +32,7 @@ class Prism:
 
     @classmethod
     def of(cls, piece: Piece, x: float, y: float, z: float, yaw: float) -> "Prism":
-        """What ``piece`` takes when it is put at x, y, z."""
+        """Return the space that ``piece`` occupies at x, y, z."""
         low, high = piece.span()
         return cls(x, y, yaw, *piece.half_size(), z + low, z + high)
 
@@ -42,17 +42,17 @@ class Prism:
         return self.x, self.y, (self.low + self.high) / 2
 
     def to_world(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the prism's own ground plane in the world."""
+        """Convert a point of the prism's own ground plane to world coordinates."""
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         return self.x + cos * x - sin * y, self.y + sin * x + cos * y
 
     def reach(self, direction: float) -> float:
-        """Half of its extent along the horizontal direction at this angle."""
+        """Return half of the extent along the horizontal direction at this angle."""
         turn = direction - self.yaw
         return self.wide * abs(math.cos(turn)) + self.deep * abs(math.sin(turn))
 
     def overlaps(self, other: "Prism") -> bool:
-        """Whether the two share space: separating axes are the vertical and the sides of both."""
+        """Whether two prisms overlap, by separating axes: the vertical and the sides of both."""
         if self.low >= other.high or other.low >= self.high:
             return False
         dx, dy = other.x - self.x, other.y - self.y
@@ -66,17 +66,17 @@ class Prism:
 
 
 class Plan:
-    """A rectangular room, being filled.
+    """A rectangular room that is filled with pieces.
 
     Args:
-        rng: the layout's random stream.
+        rng: the layout's random generator.
         size: width (x), length (y), height (z) in metres; a lower corner is the world's origin.
 
     Attributes:
-        parts: every box so far, in world coordinates.
-        bulbs: where lamps give light.
-        solid: the space that pieces take.
-        kept: the space that is kept free before doors, windows and pictures.
+        parts: all boxes so far, in world coordinates.
+        bulbs: positions of light sources.
+        solid: the spaces that pieces occupy.
+        reserved: the spaces that stay free in front of doors, windows and pictures.
     """
 
     def __init__(self, rng: np.random.Generator, size: Point) -> None:
@@ -84,17 +84,17 @@ class Plan:
         self.parts: list[Part] = []
         self.bulbs: list[Point] = []
         self.solid: list[Prism] = []
-        self.kept: list[Prism] = []
+        self.reserved: list[Prism] = []
 
     def is_free(self, prism: Prism, reach_under: Prism | None = None) -> bool:
-        """Whether it lies within the room and meets nothing, but perhaps what it may ``reach_under``."""
+        """Whether a prism lies inside the room and overlaps nothing, except a prism that it may ``reach_under``."""
         dx, dy = prism.reach(0) - _SLACK, prism.reach(math.pi / 2) - _SLACK
         inside = dx <= prism.x <= self.size[0] - dx and dy <= prism.y <= self.size[1] - dy
-        others = (other for other in (*self.solid, *self.kept) if other is not reach_under)
+        others = (other for other in (*self.solid, *self.reserved) if other is not reach_under)
         return inside and prism.high <= self.size[2] and not any(prism.overlaps(other) for other in others)
 
     def add(self, piece: Piece, x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> None:
-        """Put a piece somewhere, taking no space."""
+        """Add a piece at a position without occupying space."""
         frame = Prism(x, y, yaw, 0, 0, 0, 0)
 
         def world(point: Point) -> Point:
@@ -106,7 +106,7 @@ class Plan:
     def put(
         self, piece: Piece, x: float, y: float, z: float = 0.0, yaw: float = 0.0, reach_under: Prism | None = None
     ) -> bool:
-        """Put a piece somewhere if that is free; whether it was."""
+        """Add a piece at a position if the space is free, and return whether it was."""
         prism = Prism.of(piece, x, y, z, yaw)
         if not self.is_free(prism, reach_under):
             return False
@@ -115,7 +115,7 @@ class Plan:
         return True
 
     def stand(self, piece: Piece, tries: int = 12) -> bool:
-        """Stand a piece anywhere, turned at random."""
+        """Place a piece at a random position and angle, and return whether a free one was found."""
         width, length, _ = self.size
         for _ in range(tries):
             x, y, yaw = self.rng.uniform(0, (width, length, 2 * math.pi)).tolist()
@@ -124,7 +124,7 @@ class Plan:
         return False
 
     def lean(self, piece: Piece, gap: float = 0.02, tries: int = 12) -> bool:
-        """Stand a piece with its back to some wall, ``gap`` from it."""
+        """Place a piece with its back to a random wall, ``gap`` metres from it, and return whether space was found."""
         away = piece.half_size()[1] + gap
         for _ in range(tries):
             x, y, yaw = self._at_wall(int(self.rng.integers(4)), self.rng.random(), away)
@@ -133,7 +133,7 @@ class Plan:
         return False
 
     def hang(self, piece: Piece, z: float, front: float, tries: int = 12) -> Prism | None:
-        """Hang a piece on some wall and keep ``front`` metres before it free; the space it takes."""
+        """Hang a piece on a random wall, keep ``front`` metres in front of it free, and return that space, if found."""
         wide, (low, high) = piece.half_size()[0], piece.span()
         for _ in range(tries):
             wall, along = int(self.rng.integers(4)), self.rng.random()
@@ -141,12 +141,12 @@ class Plan:
             space = Prism(x, y, yaw, wide, front / 2, z + low, z + high)
             if self.is_free(space):
                 self.add(piece, *space.to_world(0, front / 2), z, yaw)
-                self.kept.append(space)
+                self.reserved.append(space)
                 return space
         return None
 
     def _at_wall(self, wall: int, along: float, away: float) -> Point:
-        """x, y, yaw of a piece with its back to ``wall`` (0..3: +y, -x, -y, +x), ``away`` from it."""
+        """Return x, y, yaw of a piece with its back to ``wall`` (0..3: +y, -x, -y, +x), ``away`` metres from it."""
         width, length, _ = self.size
         x, y = (
             (along * width, length - away),

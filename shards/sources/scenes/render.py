@@ -1,4 +1,4 @@
-"""From a room and a camera of :mod:`shards.sources.scenes` to RGB, depth and classes.
+"""Rendering of :mod:`shards.sources.scenes`: from a room and a camera to RGB, depth and classes.
 
 Deferred shading: rays find the nearest box of every pixel, then all pixels are textured and lit at once.
 """
@@ -12,23 +12,23 @@ from shards.sources.scenes.materials import paint
 from shards.sources.scenes.room import SHELL, Light, Room
 
 CHUNK = 1 << 14
-"""Pixels that are tested for shadow at once; bounds the memory of large images."""
+"""Number of pixels that are tested for shadow at once; limits memory for large images."""
 HAIR = np.float32(2e-3)
-"""Metres that points are lifted off their surface before they look at a light."""
+"""Metres that points are lifted off their surface before shadow tests."""
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What the rays met, for all N pixels in row-major order.
+    """The surface points that rays hit, for all N pixels in row-major order.
 
     Args:
         depth: z-depth in metres, ``(N,)``.
         surface: index into the room's labels and finishes, ``(N,)``: its six faces, then its boxes.
-        point: in the world, ``(3, N)``.
-        normal: unit, towards the camera's side, ``(3, N)``.
+        point: position in the world, ``(3, N)``.
+        normal: unit normal that faces the camera, ``(3, N)``.
         face: position on the face along its longer and shorter side, metres, ``(2, N)``.
         height: position across the face, 0..1, upwards on upright faces, ``(N,)``.
-        shift: a number of its own for every box, so that textures of equal boxes differ, ``(N,)``.
+        shift: texture offset of the box, so that textures of equal boxes differ, ``(N,)``.
     """
 
     depth: np.ndarray
@@ -66,7 +66,7 @@ def trace(camera: Camera, boxes: Boxes) -> Hits:
 
 
 def render(room: Room, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One frame.
+    """Render one frame.
 
     Returns:
         RGB uint8 ``(H, W, 3)``; z-depth in metres, float32 ``(H, W)``; index into ``room.labels``, ``(H, W)``.
@@ -96,7 +96,7 @@ def render(room: Room, camera: Camera, rng: np.random.Generator) -> tuple[np.nda
 def illuminate(
     room: Room, hits: Hits, toward: np.ndarray, size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Diffuse and mirrored light at every point, ``(3, N)`` each."""
+    """Return diffuse and specular light at every point, ``(3, N)`` each."""
     ambient = occlusion(room, hits) * (0.8 + 0.2 * hits.normal[2])
     diffuse = room.ambient.astype(np.float32)[:, None] * ambient
     shine = np.zeros_like(diffuse)
@@ -106,7 +106,7 @@ def illuminate(
         ray /= np.sqrt(squared)
         cosine = (ray * hits.normal).sum(0).clip(0)
         strength = cosine / (0.4 + squared)
-        if number == 0:  # only the strongest light pays for shadow rays
+        if number == 0:  # shadow rays for the strongest light only
             strength *= visibility(room.boxes, hits, light, size, rng)
         halfway = ray + toward
         halfway /= np.sqrt((halfway**2).sum(0))
@@ -118,9 +118,9 @@ def illuminate(
 
 
 def occlusion(room: Room, hits: Hits) -> np.ndarray:
-    """How open a point is to ambient light, ``(N,)``, 0..1.
+    """Return the share of ambient light that reaches each point, ``(N,)``, 0..1.
 
-    The room's corners and what is near the floor are dim; so are its floor and walls close to furniture.
+    Corners of the room and points near the floor are darker, and so are floor and walls close to furniture.
     """
     size = np.array(room.size, np.float32)[:, None]
     gap = np.minimum(hits.point, size - hits.point)
@@ -141,10 +141,10 @@ def occlusion(room: Room, hits: Hits) -> np.ndarray:
 
 
 def visibility(boxes: Boxes, hits: Hits, light: Light, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """The share of a light that every point sees, ``(N,)``, 0..1: a soft shadow for half a ray a pixel.
+    """Return the share of a light that each point sees, ``(N,)``, 0..1: soft shadows with half a ray per pixel.
 
-    The black squares of a chessboard look at the light, on even rows at one half of it, on odd rows at the
-    other. A tent filter then gives every pixel, black or white, both halves in equal parts.
+    Rays are cast for the black squares of a chessboard, on even rows to one half of the light, on odd rows to the
+    other. A tent filter then weights both halves equally at every pixel, black or white.
     """
     height, width = size
     row, column = np.indices(size).reshape(2, -1)
@@ -161,17 +161,17 @@ def visibility(boxes: Boxes, hits: Hits, light: Light, size: tuple[int, int], rn
 
 
 def blur(image: np.ndarray, share: float) -> np.ndarray:
-    """A 3 × 3 filter on ``(C, H, W)``: each neighbour's ``share`` along rows and columns; edges are repeated."""
+    """Apply a 3 × 3 filter to ``(C, H, W)``, with weight ``share`` per neighbour along an axis; edges are repeated."""
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = (1 - 2 * share) * padded[:, 1:-1] + share * (padded[:, :-2] + padded[:, 2:])
     return (1 - 2 * share) * rows[:, :, 1:-1] + share * (rows[:, :, :-2] + rows[:, :, 2:])
 
 
 def expose(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a cheap camera makes of linear radiance ``(3, H, W)``: 8-bit sRGB ``(H, W, 3)``.
+    """Simulate a cheap camera: linear radiance ``(3, H, W)`` to 8-bit sRGB ``(H, W, 3)``.
 
-    Lens blur, vignette, automatic exposure and white balance that are a little off, a soft shoulder,
-    shot and read noise, quantisation.
+    Lens blur, vignetting, slightly wrong automatic exposure and white balance, a soft shoulder, shot and read noise,
+    quantisation.
     """
     _, height, width = radiance.shape
     image = blur(radiance, rng.uniform(0.0, 0.12))

@@ -1,6 +1,6 @@
-"""What stands in a room of :mod:`shards.sources.scenes`, and how it is lit.
+"""Layout and lighting of a room of :mod:`shards.sources.scenes`.
 
-A layout follows from its random stream alone; the size of the image does not enter.
+A layout depends on its random generator alone, and not on the size of the image.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ SHELL = ("wall", "wall", "wall", "wall", "floor", "ceiling")
 """Labels of the room's own faces, in the order -x, +x, -y, +y, -z, +z."""
 
 THEMES = (
-    # what is there, and what may be there
+    # (required furniture, optional furniture)
     (("bed",), ("cabinet", "cabinet", "shelf", "lamp", "chair", "desk", "box")),
     (("sofa", "coffee table"), ("sofa", "cabinet", "shelf", "shelf", "lamp", "chair", "box")),
     (("dining table", "cabinet"), ("cabinet", "shelf", "sofa", "lamp", "box")),
     (("desk", "shelf"), ("shelf", "cabinet", "sofa", "bed", "lamp", "box", "box", "chair")),
     (("shelf", "box", "cabinet"), ("shelf", "cabinet", "box", "box", "books", "chair", "lamp", "bed")),
 )
-"""Bedroom, living room, dining room, study and store room."""
+"""Furniture of bedroom, living room, dining room, study and store room."""
 
 _WARM, _COOL = np.array([1.0, 0.86, 0.68]), np.array([0.86, 0.95, 1.0])
 
@@ -47,12 +47,12 @@ class Room:
         size: width (x), length (y), height (z) in metres; a lower corner is the world's origin.
         boxes: everything solid; box 0 is the room itself.
         labels: a class name for each of the room's six faces (:data:`SHELL`), then for each further box.
-        finish: a material index for each of them.
-        materials: all of the room's materials.
-        lights: the strongest first.
-        ambient: linear RGB of the light that comes from everywhere.
-        solid: the space that furniture takes.
-        kept: the space before doors, windows and pictures.
+        finish: a material index for each label.
+        materials: all materials of the room.
+        lights: all lights, the strongest first.
+        ambient: linear RGB of the ambient light.
+        solid: the spaces that furniture occupies.
+        reserved: the spaces in front of doors, windows and pictures.
     """
 
     size: Point
@@ -63,11 +63,11 @@ class Room:
     lights: list[Light]
     ambient: np.ndarray
     solid: list[Prism]
-    kept: list[Prism]
+    reserved: list[Prism]
 
 
 def build(rng: np.random.Generator) -> Room:
-    """A room with furniture and lights."""
+    """Build a room with furniture and lights."""
     size = (rng.uniform(2.8, 6.2), rng.uniform(2.8, 6.2), rng.uniform(2.35, 3.1))
     style, plan = Style(rng), Plan(rng, size)
     wall, floor, ceiling = style.pick(), style.pick(), style.pick()
@@ -93,7 +93,7 @@ def build(rng: np.random.Generator) -> Room:
 
 
 def furnish(name: str, style: Style, plan: Plan) -> None:
-    """Add a piece of furniture, and what belongs to it, where there is space for it."""
+    """Add a piece of furniture and its chairs where there is space."""
     rng = style.rng
     simple: dict[str, tuple[Callable[[Style], Piece], Callable[[Piece], bool]]] = {
         "bed": (furniture.bed, plan.lean),
@@ -125,7 +125,7 @@ def furnish(name: str, style: Style, plan: Plan) -> None:
 
 
 def draw_up(chair: Piece, plan: Plan, table: Prism, across: float, front: bool) -> None:
-    """Stand a chair at a table's front or back; it may reach under the table."""
+    """Place a chair at a table's front or back; it may reach under the table."""
     rng = plan.rng
     out = table.deep + chair.half_size()[1] + rng.uniform(-0.18, 0.25)
     x, y = table.to_world(across, -out if front else out)
@@ -134,7 +134,7 @@ def draw_up(chair: Piece, plan: Plan, table: Prism, across: float, front: bool) 
 
 
 def skirting(style: Style, plan: Plan) -> None:
-    """Boards along the foot of the walls, in most rooms."""
+    """Add skirting boards along the walls, in most rooms."""
     rng, (width, length, _) = style.rng, plan.size
     if rng.random() < 0.3:
         return
@@ -147,7 +147,7 @@ def skirting(style: Style, plan: Plan) -> None:
 
 
 def windows(style: Style, plan: Plan) -> list[Light]:
-    """Up to three windows, most with curtains; the light that falls in through them by day."""
+    """Add up to three windows, most with curtains, and return the daylight that enters through them."""
     rng, lights = style.rng, []
     day = rng.random() < 0.65
     glow = rng.uniform(1.0, 2.2) if day else rng.uniform(0.0, 0.1)
@@ -170,7 +170,7 @@ def windows(style: Style, plan: Plan) -> list[Light]:
 
 
 def rug(style: Style, plan: Plan) -> None:
-    """A rug on the floor, under the furniture; it takes no space."""
+    """Add a rug on the floor, under the furniture; it occupies no space."""
     rng, (width, length, _) = style.rng, plan.size
     size = rng.uniform(0.3, 0.6) * width, rng.uniform(0.3, 0.6) * length
     x, y = rng.uniform(0.4, 0.6) * width, rng.uniform(0.4, 0.6) * length
@@ -178,7 +178,7 @@ def rug(style: Style, plan: Plan) -> None:
 
 
 def lamps(style: Style, plan: Plan, dark: bool) -> list[Light]:
-    """The lamp at the ceiling (which burns when it is dark outside) and every other lamp that is lit."""
+    """Add the ceiling lamp, which is on when it is dark outside, and return it and all other lamps that are on."""
     rng, (width, length, height) = style.rng, plan.size
     lit = dark or rng.random() < 0.4
     glow = rng.uniform(0.7, 1.6) if lit else 0.0
@@ -194,7 +194,7 @@ def lamps(style: Style, plan: Plan, dark: bool) -> list[Light]:
 
 
 def _assemble(style: Style, plan: Plan, shell_finish: list[int], lights: list[Light]) -> Room:
-    """Everything as arrays."""
+    """Collect the layout in arrays."""
     half = np.array(plan.size) / 2
     shell = Part("wall", 0, tuple(half), tuple(half))
     boxes = [shell, *plan.parts]
@@ -213,5 +213,5 @@ def _assemble(style: Style, plan: Plan, shell_finish: list[int], lights: list[Li
         lights=lights,
         ambient=power * style.rng.uniform(0.05, 0.1),
         solid=plan.solid,
-        kept=plan.kept,
+        reserved=plan.reserved,
     )

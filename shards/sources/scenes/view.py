@@ -1,4 +1,4 @@
-"""Where the camera stands in a room of :mod:`shards.sources.scenes`, and where it looks."""
+"""Position and direction of the camera in a room of :mod:`shards.sources.scenes`."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from shards.sources.scenes.room import SHELL, Room
 
 CANDIDATES = 10
 CLEARANCE = 0.25
-"""Metres that the camera keeps from furniture and walls."""
+"""Smallest distance in metres of the camera from furniture and walls."""
 NEAREST = 0.5
-"""Metres within which a good view shows nothing."""
+"""Distance in metres within which a good view shows nothing."""
 _PROBE = (6, 8)
-"""Rays that judge a view, as rows and columns."""
+"""Rows and columns of the rays that score a view."""
 
 
 @dataclass(frozen=True)
@@ -26,27 +26,27 @@ class View:
     angle: float
 
     def camera(self, size: tuple[int, int]) -> Camera:
-        """The camera that makes an image of ``(H, W)`` pixels of it."""
+        """Return the camera for an image of ``(H, W)`` pixels."""
         return Camera(size, max(size) / 2 / float(np.tan(self.angle / 2)), self.rotation, self.position)
 
 
 def choose(rng: np.random.Generator, room: Room) -> View:
-    """The candidate that shows the most, of those that nothing stands in the way of."""
+    """Draw candidate views, and return the one with the highest score."""
     views = [_candidate(rng, room) for _ in range(CANDIDATES)]
     scores = [_score(view, room) for view in views]
     return views[int(np.argmax(scores))]
 
 
 def _candidate(rng: np.random.Generator, room: Room) -> View:
-    """A free place at the height of a robot's or a person's camera, looking at something or across the room."""
+    """Draw a free position at the height of a robot's or a person's camera, facing an object or across the room."""
     width, length, _ = room.size
     for _ in range(20):
         x, y = rng.uniform(CLEARANCE, (width - CLEARANCE, length - CLEARANCE))
         z = rng.uniform(0.8, 1.75)
-        here = Prism(x, y, 0.0, CLEARANCE, CLEARANCE, z - CLEARANCE, z + CLEARANCE)
-        if not any(here.overlaps(other) for other in room.solid):
+        space = Prism(x, y, 0.0, CLEARANCE, CLEARANCE, z - CLEARANCE, z + CLEARANCE)
+        if not any(space.overlaps(piece) for piece in room.solid):
             break
-    targets = [(width / 2, length / 2, 1.0), *(prism.middle for prism in (*room.solid, *room.kept))]
+    targets = [(width / 2, length / 2, 1.0), *(prism.middle for prism in (*room.solid, *room.reserved))]
     target = targets[rng.integers(len(targets))] + rng.normal(0, 0.3, 3)
     ahead = target - (x, y, z)
     yaw = np.arctan2(ahead[1], ahead[0])
@@ -56,7 +56,7 @@ def _candidate(rng: np.random.Generator, room: Room) -> View:
 
 
 def _score(view: View, room: Room) -> float:
-    """How many boxes and classes a coarse grid of rays meets; little where something stands right ahead."""
+    """Score a view by the boxes and classes that a coarse grid of rays hits; low where the view is blocked."""
     camera, boxes = view.camera(_PROBE), room.boxes
     rays = camera.rays().reshape(3, 1, -1)
     origin = boxes.to_local(camera.position.astype(np.float32)[:, None] - boxes.centre)

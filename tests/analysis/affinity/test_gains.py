@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.affinity.gains import FLOOR, LEAST, Gain, gain, percent, recommend, together, verdict, verdicts
-from analysis.affinity.words import judged
-from analysis.results.interval import interval, needed
+from analysis.affinity.gains import FLOOR, LEAST, Gain, adjust_p_values, gain, percent, recommend, verdict, verdicts
+from analysis.affinity.words import verdict_lines
+from analysis.results.interval import interval, values_needed
 from shards.errors import UserError
 from shards.tasks import Task, palette
 from trainer.affinity import Affinity, Recommendation
@@ -84,7 +84,7 @@ def test_what_one_task_does_to_another_does_not_depend_on_their_order():
     gains = {("a", "b"): made("a", "b", *GOOD), ("b", "a"): made("b", "a", *BAD)}
     found = [verdicts(gains, names)[0] for names in (["a", "b"], ["b", "a"])]
     assert [(each.condition, each.words) for each in found] == [("one way", "a helps b; b does not help a")] * 2
-    lines = [*judged(Affinity(verdicts=found, recommended={}))]
+    lines = [*verdict_lines(Affinity(verdicts=found, recommended={}))]
     assert lines == ["a and b: a helps b; b does not help a", "b and a: a helps b; b does not help a"]
 
 
@@ -105,9 +105,9 @@ def test_pairs_are_tested_together():
     names = "abcd"
     pairs = [(s, t) for s in names for t in names if s != t]
     assert made("a", "b", *likely).helps
-    found = together([made(s, t, *(likely if (s, t) == ("a", "b") else OPEN)) for s, t in pairs])
+    found = adjust_p_values([made(s, t, *(likely if (s, t) == ("a", "b") else OPEN)) for s, t in pairs])
     assert found["a", "b"].helps is None and found["a", "b"].p == pytest.approx(12 * made("a", "b", *likely).p_alone)
-    found = together([made(s, t, *(likely if (s, t) == ("a", "b") else SURE)) for s, t in pairs])
+    found = adjust_p_values([made(s, t, *(likely if (s, t) == ("a", "b") else SURE)) for s, t in pairs])
     assert all(each.helps for each in found.values()), "the last that Holm looks at is held to what one alone is"
 
 
@@ -121,14 +121,14 @@ def test_false_help_is_rare_among_all_pairs():
 
     families = [[made(*pair, *np.expm1(logs)) for pair, logs in zip(pairs, family, strict=True)] for family in draws]
     alone, held = (
-        np.mean([wrong(way(family)) for family in families]) for way in (list, lambda f: together(f).values())
+        np.mean([wrong(way(family)) for family in families]) for way in (list, lambda f: adjust_p_values(f).values())
     )
     assert alone > 0.1 and held < 0.04
 
 
 def test_what_is_open_says_how_many_seeds_would_settle_it():
     unsure = made("a", "b", 0.1, 0.3, 0.0)
-    assert unsure.helps is None and unsure.seeds_needed == needed(unsure.logs)
+    assert unsure.helps is None and unsure.seeds_needed == values_needed(unsure.logs)
     found = verdict(unsure, made("b", "a", *GOOD))
     assert (found.condition, found.seeds_needed) == ("undetermined", unsure.seeds_needed)
     assert found.words == f"whether a helps b, {unsure.seeds_needed} seeds would tell; b helps a"
@@ -138,7 +138,7 @@ def test_what_is_open_says_how_many_seeds_would_settle_it():
     assert (
         found.seeds_needed
         == harmful.seeds_needed
-        == needed(replace(harmful.logs, mean=harmful.logs.mean - harmful.least))
+        == values_needed(replace(harmful.logs, mean=harmful.logs.mean - harmful.least))
     )
     assert replace(unsure, tests=6).seeds_needed > unsure.seeds_needed, "among others it takes more"
 
@@ -147,7 +147,7 @@ def test_seeds_needed_are_for_the_answer_that_is_nearer():
     tiny = made("a", "b", 0.3, -0.2307, 0.0)
     assert tiny.helps is None and tiny.seeds_needed is None, "over a thousand either way"
     near = made("a", "b", 0.02, -0.012, 0.001)
-    above, below = needed(near.logs), needed(replace(near.logs, mean=near.logs.mean - near.least))
+    above, below = values_needed(near.logs), values_needed(replace(near.logs, mean=near.logs.mean - near.least))
     assert near.seeds_needed == below < above
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.affinity.matrix import _cell, _title, draw
+from analysis.affinity.matrix import _cell_text, _title, draw
 from trainer.affinity import Affinity, Bounds, Effect, MeasuredTask, Score
 
 
@@ -67,9 +67,9 @@ def test_noise_is_pale(picture):
 
 
 def test_figures_in_words():
-    assert _cell(AFFINITY.gains[0]) == "+40.0 %\n(+30.0 to +50.0)\nhelps"
+    assert _cell_text(AFFINITY.gains[0]) == "+40.0 %\n(+30.0 to +50.0)\nhelps"
     one = replace(made("a", "b", 0.4, None), relative=Bounds(0.4, None, None))
-    assert _cell(one) == "+40.0 %\n(one seed)\nundetermined"
+    assert _cell_text(one) == "+40.0 %\n(one seed)\nundetermined"
     assert _title(AFFINITY).startswith(
         "rooms: gain over RGB alone, 95% intervals over 3 seeds,\nverdicts of Holm's method over all\n"
     )

@@ -223,7 +223,7 @@ def test_refusals(config, monkeypatch):
         measure(config, samples=0)
     with pytest.raises(UserError, match=r"labels\.level: 99 frames, where 24 carry the label besides the 12 set aside"):
         measure(config, samples=99)
-    with pytest.raises(UserError, match=r"evaluate\.split: networks are measured on dev frames; say --split val, if"):
+    with pytest.raises(UserError, match=r"evaluate\.split: networks are measured on dev frames; pass --split val if"):
         measure(config, ["evaluate.split=val"])
     with pytest.raises(UserError, match="no training frame shows all of level, middle; give fewer tasks"):
         measure(config, ["labels.middle=0"])

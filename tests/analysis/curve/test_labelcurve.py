@@ -54,13 +54,13 @@ def _curve_of(*points: Point, metric: str = "miou"):
 )
 def test_the_part_of_the_gap_that_is_closed(metric, baseline, student, teacher, closed):
     point = Point(5, {0: baseline}, {0: student}, {0: teacher})
-    found = _curve_of(point, metric=metric).metrics[0].closed(point)
+    found = _curve_of(point, metric=metric).metrics[0].gap_closed(point)
     assert found is None if closed is None else found == pytest.approx(closed)
 
 
 def test_the_gap_is_that_of_the_seeds_that_all_have():
     point = Point(5, {0: 0.1, 1: 0.9}, {0: 0.2}, {0: 0.3, 2: 0.9})
-    assert _curve_of(point).metrics[0].closed(point) == pytest.approx(0.5)
+    assert _curve_of(point).metrics[0].gap_closed(point) == pytest.approx(0.5)
 
 
 def test_csv_has_a_line_for_each_metric_and_budget():

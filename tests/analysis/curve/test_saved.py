@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from analysis.curve.saved import Equivalent, equivalent, saved
+from analysis.curve.saved import Equivalent, equivalent, label_savings
 
 BASELINE = {25: 10.0, 50: 15.0, 100: 20.0}
 
@@ -56,7 +56,7 @@ def test_a_dip_after_the_budget_is_crossed_where_it_first_is():
 def test_the_mean_over_seeds_and_the_interval_of_the_seeds():
     """Seed 0 is as good as with 50 · 2^0.4 labels, seed 1 as with 50 · 2^0.6: their geometric mean is 70.7."""
     baseline = {n: {0: value - 1, 1: value + 1} for n, value in BASELINE.items()}
-    found = saved(baseline, 50, {0: 16.0, 1: 19.0})
+    found = label_savings(baseline, 50, {0: 16.0, 1: 19.0})
     assert found is not None and found.mean.labels == pytest.approx(math.sqrt(50 * 100))
     assert [each.labels for each in found.seeds.values()] == pytest.approx([50 * 2**0.4, 50 * 2**0.6])
     reach = 12.7062 * 0.1 * math.log(2)  # Student's t of one degree × deviation / √2
@@ -67,16 +67,16 @@ def test_the_mean_over_seeds_and_the_interval_of_the_seeds():
 
 def test_no_interval_where_a_seed_lies_beyond_or_is_alone():
     baseline = {n: {0: value, 1: value} for n, value in BASELINE.items()}
-    found = saved(baseline, 50, {0: 16.0, 1: 21.0})
+    found = label_savings(baseline, 50, {0: 16.0, 1: 21.0})
     assert found is not None and found.low is found.high is None
     assert found.seeds[1] == Equivalent(100, 1) and found.mean.beyond == 0
-    alone = saved(baseline, 50, {0: 16.0})
+    alone = label_savings(baseline, 50, {0: 16.0})
     assert alone is not None and alone.low is None and [*alone.seeds] == [0]
-    assert saved(baseline, 50, {7: 16.0}) is None and saved(baseline, 75, {0: 16.0}) is None
+    assert label_savings(baseline, 50, {7: 16.0}) is None and label_savings(baseline, 75, {0: 16.0}) is None
 
 
 def test_a_budget_that_lacks_a_seed_is_no_step_between_seeds():
     """Seed 1 is 10 points better and was not run with 100 labels: the curve then ends at 50."""
     baseline = {25: {0: 10.0, 1: 20.0}, 50: {0: 15.0, 1: 25.0}, 100: {0: 20.0}}
-    found = saved(baseline, 50, {0: 16.0, 1: 26.0})
+    found = label_savings(baseline, 50, {0: 16.0, 1: 26.0})
     assert found is not None and found.mean == Equivalent(50, 1)

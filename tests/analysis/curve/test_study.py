@@ -137,9 +137,9 @@ def test_without_a_single_task_baseline_it_is_the_student_without_pseudo_labels(
 def test_each_metric_is_compared_with_the_first_baseline_that_predicts_its_task(place):
     (place / "ummt-d.yaml").write_text("inherits: base.yaml")
     study = Study(place / "ummt-ps.yaml", [4], 1, baselines=[place / "umst-s.yaml", place / "ummt-d.yaml"])
-    found = {task: study._role("baseline", task, (4, 0)) for task in ("semseg", "depth")}
+    found = {task: study._network_in_role("baseline", task, (4, 0)) for task in ("semseg", "depth")}
     assert {task: each.path.stem for task, each in found.items()} == {"semseg": "umst-s", "depth": "ummt-d"}
-    assert study._role("teacher", "depth", (4, 0)) is None, "it sees depth"
+    assert study._network_in_role("teacher", "depth", (4, 0)) is None, "it sees depth"
 
 
 def test_runs_elsewhere(place):
@@ -169,8 +169,8 @@ def test_auto_pseudo_labels_are_looked_for_where_the_configuration_says(place):
         (r"--labels: nothing is not a list of budgets", {"labels": []}),
         (r"--seeds: 0 seeds", {"seeds": 0}),
         (r"--task: depth is not a task with pseudo-labels; give one of semseg", {"task": "depth"}),
-        (rf"{COMMAND_LINE}: labels\.semseg: is what a curve varies", {"overrides": ["labels.semseg=3"]}),
-        (rf"{COMMAND_LINE}: loss\.deep: a teacher of a row would not take it over", {"overrides": ["loss.deep=0"]}),
+        (rf"{COMMAND_LINE}: labels\.semseg: is varied by the curve", {"overrides": ["labels.semseg=3"]}),
+        (rf"{COMMAND_LINE}: loss\.deep: a teacher of a row would not inherit it", {"overrides": ["loss.deep=0"]}),
     ],
 )
 def test_refusals(place, said, call):
@@ -200,7 +200,7 @@ def test_networks_that_are_measured_differently_are_refused(place):
 def test_budgets_that_would_share_a_folder_are_refused(place):
     text = (place / "base.yaml").read_text().replace("root:", "path: 'x/${experiment}', root:")
     (place / "base.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"run\.path: two runs of other settings would both be kept in x/umst-s"):
+    with pytest.raises(UserError, match=r"run\.path: two runs of different settings would share x/umst-s"):
         Study(place / "umst-ps.yaml", [4, 8], 1)
 
 
@@ -258,4 +258,4 @@ def test_what_is_not_finished_is_left_out_and_counted(measured):
     assert curve.facts["missing"] == 3 * 3 * 3 - 12
     (miou,) = curve.metrics
     assert [len(point.student) for point in miou.points] == [2, 2, 0]
-    assert miou.points[2].difference is None and miou.saved(miou.points[2]) is None
+    assert miou.points[2].difference is None and miou.savings(miou.points[2]) is None

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.report.charts import Dots, Line, dot_chart, line_chart, reliability_chart, threshold_chart
 from analysis.report.confidence import BINS, Counts
-from analysis.report.svg import Axis, Canvas, apart, decimals
+from analysis.report.svg import Axis, Canvas, decimals, spread_apart
 
 NAME = "<b>a & b</b>"
 
@@ -29,7 +29,7 @@ def test_ticks_are_round_and_within_the_axis():
 
 
 def test_labels_keep_apart_and_in_order():
-    places = apart([50, 51, 52, 10], 12, 0, 60)
+    places = spread_apart([50, 51, 52, 10], 12, 0, 60)
     assert sorted(range(4), key=places.__getitem__) == [3, 0, 1, 2]
     assert np.diff(sorted(places)).min() >= 12 - 1e-9 and max(places) <= 60
 

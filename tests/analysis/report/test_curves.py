@@ -33,7 +33,7 @@ def test_a_chart_for_each_loss_and_each_metric(part):
     metrics = ["semseg: mIoU{} (%), higher", "depth: rmse{} (m), lower", "depth: rmse_log{}, lower"]
     assert titles(found.results) == [f"{title.format('')} is better" for title in metrics]
     assert titles(found.validation) == [f"{title.format(' on val frames')} is better" for title in metrics]
-    assert not found.silent
+    assert not found.without_log
 
 
 def test_a_line_for_each_run_ends_where_its_record_does(part):

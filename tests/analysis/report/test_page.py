@@ -13,7 +13,7 @@ from tiny import DEPTH, NORMALS, SEMSEG, Tiny
 
 from analysis.report.collect import collect
 from analysis.report.page import render, write
-from analysis.report.predictions import compared
+from analysis.report.predictions import baseline_pairs
 from analysis.results.paper import Paper
 from shards.errors import UserError
 from shards.pack import pack
@@ -167,7 +167,7 @@ def test_another_data_set_is_not_taken_for_it(runs, tiny_dataset, scenes_dataset
     for config in runs.glob("*/seed-0/config.yaml"):
         config.write_text(config.read_text().replace(str(scenes_dataset.folder), str(tiny_dataset.folder)))
     page = page_of(runs)
-    assert "is not the data set that the runs were evaluated on; say where it is: --data DATASET" in page.text
+    assert "is not the data set that the runs were evaluated on; give its place: --data DATASET" in page.text
 
 
 def test_without_checkpoints_labels_and_metrics(runs):
@@ -322,10 +322,10 @@ def test_a_student_is_compared_with_the_baseline_of_its_budget(runs):
         shutil.copytree(runs / "student/seed-0", runs / name / "seed-0")
         edit(runs / name / "seed-0/result.json", experiment=name, pseudo_labels={}, budget=budget)
     (part,) = collect([runs]).parts
-    ((student, baseline),) = compared(part.groups, "semseg", Paper())
+    ((student, baseline),) = baseline_pairs(part.groups, "semseg", Paper())
     assert (student.name, baseline.name) == ("student", "same")
-    assert compared([student], "semseg", Paper()) == []
-    ((_, baseline),) = compared(part.groups, "semseg", Paper(comparisons=(("student", "less"),)))
+    assert baseline_pairs([student], "semseg", Paper()) == []
+    ((_, baseline),) = baseline_pairs(part.groups, "semseg", Paper(comparisons=(("student", "less"),)))
     assert baseline.name == "less", "the paper's choice comes first"
     assert "where student and same say different classes" in page_of(runs).text
 

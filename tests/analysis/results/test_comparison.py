@@ -161,7 +161,7 @@ def test_rows_that_were_measured_on_different_frames_are_not_compared():
     one = row("ummt", 0, 0.2, validation_frames=8, validation_set="a")
     other = row("ummt-ps", 0, 0.3, validation_frames=3, validation_set="b")
     compared, table = compare([one, other], PAPER), tabulate([one, other])
-    said = "ummt-ps − ummt: not compared, for they were measured on different frames (3 and 8)"
+    said = "ummt-ps − ummt: not compared, since they were measured on different frames (3 and 8)"
     assert compared.rows == [] and compared.notes == [said]
     assert [line[table.titles.index("v")] for line in table.rows] == ["8", "3*"]
     assert "*: ummt-ps: measured on other frames than the other rows, so not comparable with them" in table.notes

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.results.delta import deltas
-from analysis.results.groups import grouped
+from analysis.results.groups import group_results
 from analysis.results.headlines import JUDGED, headline_of
 from analysis.results.paper import Paper
 from analysis.results.table import tabulate
@@ -69,7 +69,7 @@ def test_it_is_taken_within_a_seed_with_an_interval():
     multi = [row("ummt", s, miou=mious[s] * (1 + g), rmse=rmses[s] * (1 - g)) for s, g in enumerate(gains)]
     half = 4.3027 * 1 / math.sqrt(3)  # Student's t; the deviation is one point
     assert cell([*single, *multi], "ummt") == f"+11.00 (+{11 - half:.2f} … +{11 + half:.2f})"
-    found = [each for each in deltas(grouped([*single[:-1], *multi], Paper())) if each]
+    found = [each for each in deltas(group_results([*single[:-1], *multi], Paper())) if each]
     assert [each.change.count for each in found] == [2] and found[0].change.mean == pytest.approx(fmean(gains[:2]))
     assert cell([*single, row("ummt", 7, miou=0.3, rmse=0.3)], "ummt") is None, "no seed in common"
 

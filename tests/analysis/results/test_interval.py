@@ -11,12 +11,12 @@ from analysis.results.interval import (
     Interval,
     holm,
     interval,
-    needed,
     p_above,
     p_below,
-    p_either,
-    paired,
+    p_two_sided,
+    paired_interval,
     power,
+    values_needed,
 )
 
 
@@ -36,7 +36,7 @@ def test_it_holds_the_true_mean_as_often_as_it_says():
 
 def test_one_value_says_nothing_of_its_error():
     assert (interval([3.0]).low, interval([3.0]).high) == (-math.inf, math.inf)
-    assert interval([3.0]).sign == 0 and needed(interval([3.0])) is None
+    assert interval([3.0]).sign == 0 and values_needed(interval([3.0])) is None
     with pytest.raises(ValueError, match="no values"):
         interval([])
 
@@ -44,11 +44,11 @@ def test_one_value_says_nothing_of_its_error():
 def test_pairs_are_of_a_seed():
     """The seeds differ by far more than the networks do."""
     ones, others = {0: 10.1, 1: 20.2, 2: 30.1, 7: 0.0}, {0: 10.0, 1: 20.0, 2: 30.0, 8: 0.0}
-    found = paired(ones, others)
+    found = paired_interval(ones, others)
     assert found.count == 3 and found.mean == pytest.approx(0.4 / 3)
     assert interval(list(ones.values())).sign == 0
-    assert found.sign == 0 and paired(others, ones).mean == pytest.approx(-found.mean)
-    assert paired({0: 1.0, 1: 1.1}, {0: 2.0, 1: 2.11}).sign == -1
+    assert found.sign == 0 and paired_interval(others, ones).mean == pytest.approx(-found.mean)
+    assert paired_interval({0: 1.0, 1: 1.1}, {0: 2.0, 1: 2.11}).sign == -1
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2, 0.1], [-3.0, 1.0, 2.5, -0.5], [5.0, 5.1]])
@@ -57,14 +57,14 @@ def test_p_is_that_of_a_t_test(values):
     for bound in (0.0, 0.15):
         for test, tail in ((p_above, "greater"), (p_below, "less")):
             assert test(found, bound) == pytest.approx(stats.ttest_1samp(values, bound, alternative=tail).pvalue)
-    assert p_either(found) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
-    assert (p_either(found) < 1 - LEVEL) is (found.sign != 0)
+    assert p_two_sided(found) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert (p_two_sided(found) < 1 - LEVEL) is (found.sign != 0)
 
 
 def test_p_of_what_tells_nothing_or_everything():
-    assert p_above(interval([3.0])) == p_below(interval([3.0])) == p_either(interval([3.0])) == 1
+    assert p_above(interval([3.0])) == p_below(interval([3.0])) == p_two_sided(interval([3.0])) == 1
     assert (p_above(interval([1.0, 1.0])), p_below(interval([1.0, 1.0]))) == (0, 1)
-    assert p_either(interval([0.0, 0.0])) == 1, "no difference, however often it is seen"
+    assert p_two_sided(interval([0.0, 0.0])) == 1, "no difference, however often it is seen"
 
 
 def test_of_tests_that_are_made_together_the_smallest_is_held_to_the_most():
@@ -76,7 +76,7 @@ def test_of_tests_that_are_made_together_the_smallest_is_held_to_the_most():
 def test_tests_that_are_made_together_are_together_wrong_as_seldom_as_one():
     """Of twelve questions whose answers are all no; one by one, four of ten families would have a false yes."""
     draws = np.random.default_rng(0).normal(size=(750, 12, 4))
-    families = [[p_either(interval(values)) for values in family] for family in draws.tolist()]
+    families = [[p_two_sided(interval(values)) for values in family] for family in draws.tolist()]
     single = np.mean([min(family) <= 0.05 for family in families])
     together = np.mean([min(holm(family)) <= 0.05 for family in families])
     assert single == pytest.approx(0.46, abs=0.04) and together == pytest.approx(0.05, abs=0.015)
@@ -85,7 +85,7 @@ def test_tests_that_are_made_together_are_together_wrong_as_seldom_as_one():
 @pytest.mark.parametrize("tests", [1, 6])
 def test_as_many_seeds_as_would_tell_tell_four_times_of_five(tests):
     found = interval([1.0, 0.2, -0.4, 0.9])
-    count = needed(found, tests)
+    count = values_needed(found, tests)
     draws = np.random.default_rng(0).normal(found.mean, found.deviation, (4000, count))
     told = [p_above(interval(values)) <= 0.025 / tests for values in draws.tolist()]
     assert np.mean(told) == pytest.approx(0.8, abs=0.03)
@@ -94,7 +94,7 @@ def test_as_many_seeds_as_would_tell_tell_four_times_of_five(tests):
 
 def test_how_many_would_tell():
     known = Interval(0.5, 0, 1, 1.0, 9)
-    assert needed(known) == 34, "as tables of the t-test's power have it for an effect of half a deviation"
-    assert needed(known, tests=6) > needed(known)
-    assert needed(interval([1e-6, -1.0, 1.0])) is None and needed(interval([0.0, 0.0])) is None
-    assert needed(interval([1.0, 1.1, 1.0])) == needed(interval([1.0, 1.0])) == 2, "fewer tell nothing"
+    assert values_needed(known) == 34, "as tables of the t-test's power have it for an effect of half a deviation"
+    assert values_needed(known, tests=6) > values_needed(known)
+    assert values_needed(interval([1e-6, -1.0, 1.0])) is None and values_needed(interval([0.0, 0.0])) is None
+    assert values_needed(interval([1.0, 1.1, 1.0])) == values_needed(interval([1.0, 1.0])) == 2, "fewer tell nothing"

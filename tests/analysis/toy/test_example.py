@@ -10,7 +10,7 @@ from torch import nn
 
 from analysis.toy import example as toy
 from analysis.toy import functions
-from analysis.toy.example import BATCH, EPOCHS, STEPS, Measured, Stack, Toy, lengths, steps_of
+from analysis.toy.example import BATCH, EPOCHS, STEPS, NetworkErrors, Stack, Toy, steps_by_budget, total_steps
 from analysis.toy.functions import (
     CONTROL,
     LONGER,
@@ -90,11 +90,11 @@ def test_budgets():
     done: list[int] = []
     found = Toy(PAPER, SHORT, [0], lambda steps, network: done.append(steps)).run()
     steps = {budget: {each.network: each.steps for each in found if each.budget == budget} for budget in toy.BUDGETS}
-    assert sum(done) == steps_of(SHORT) == 10 + 40 + 40 + 10 + 40 + 40
+    assert sum(done) == total_steps(SHORT) == 10 + 40 + 40 + 10 + 40 + 40
     assert steps[STEPS] == dict.fromkeys([name for name in NETWORKS if name != LONGER], 10)
     longer = dict.fromkeys([LONGER, CONTROL, STUDENT, STUDENT_SINGLE], 40)
     assert steps[EPOCHS] == dict.fromkeys([SINGLE, MULTI, TEACHER], 10) | longer
-    assert lengths(PAPER.protocols[0])[STUDENT] == {STEPS: 60, EPOCHS: 240}
+    assert steps_by_budget(PAPER.protocols[0])[STUDENT] == {STEPS: 60, EPOCHS: 240}
 
 
 def test_what_each_network_is_trained_on(monkeypatch):
@@ -150,8 +150,8 @@ def test_nested_f2_is_hard_from_z_and_easy_from_z_and_f1():
         assert errors[TEACHER][seed] < errors[SINGLE][seed] / 2
 
 
-def measured(network: str, *errors: float) -> Measured:
-    return Measured(SHORT, network, EPOCHS, 10, dict(enumerate(errors)), torch.zeros(1))
+def measured(network: str, *errors: float) -> NetworkErrors:
+    return NetworkErrors(SHORT, network, EPOCHS, 10, dict(enumerate(errors)), torch.zeros(1))
 
 
 FOUND = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shards.holes import filled
+from shards.holes import fill_holes
 from shards.manifest import Manifest
 from shards.pack import pack
 from shards.resize import resize_frame
@@ -108,7 +108,7 @@ def test_crops_of_tiles_hold_what_crops_of_whole_frames_hold(configs, tmp_path, 
         counts = np.zeros(task.channels)
         for number in np.flatnonzero(frames.holes["semseg"]):
             arrays = loader.read(Position(0, number, number // 8, number % 8))[1]
-            learnt = filled(resize_frame(arrays, SIZE), student.tasks)["semseg.soft"].astype(int)
+            learnt = fill_holes(resize_frame(arrays, SIZE), student.tasks)["semseg.soft"].astype(int)
             for plane in range(4):
                 np.add.at(counts, learnt[..., plane].ravel(), learnt[..., 4 + plane].ravel())
         assert counts.sum() > 0

@@ -71,7 +71,7 @@ def test_the_manifest_names_teacher_and_source(finished, scenes_dataset):
     teacher = finished("teacher")
     manifest = Manifest.load(teacher.labels, kind="labels")
     assert manifest.source["manifest_sha256"] == scenes_dataset.sha256
-    facts = checkpoint.exported(teacher.checkpoints / "last")
+    facts = checkpoint.read_exported(teacher.checkpoints / "last")
     assert manifest.source["teacher"]["checkpoint_sha256"] == facts["sha256"]
     assert manifest.source["teacher"]["config"]["experiment"] == "teacher"
     assert [task.name for task in manifest.tasks] == ["semseg"], "depth is its input"

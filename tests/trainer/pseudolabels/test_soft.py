@@ -15,7 +15,7 @@ from shards.soft import STEPS
 from shards.stream import Batches
 from shards.tasks import Task
 from trainer.augment import to_tensors
-from trainer.averaging import averaged, mirrored
+from trainer.averaging import mirror_inputs, predict_with_flip
 from trainer.experiment import Experiment
 from trainer.losses import MultiTaskLoss
 from trainer.pseudolabels.labelling import label
@@ -125,7 +125,7 @@ def test_a_quantile_keeps_the_most_confident_pixels_of_every_class(finished, sce
     teacher = finished("teacher")
     whole = LabelShards(teacher.labels, scenes_dataset, "train", task, None)
     half = LabelShards(teacher.labels, scenes_dataset, "train", task, Keep(quantile=0.5))
-    read = [(whole.read_whole(n, key), half.read(n, key)) for n in range(3) for key in whole.keys(n)]
+    read = [(whole.read_unfiltered(n, key), half.read(n, key)) for n in range(3) for key in whole.keys(n)]
     label, sure = (np.stack([pair[i] for pair, _ in read]) for i in (0, 1))
     kept = np.stack([kept for _, kept in read]) != 255
     for number in np.unique(label):
@@ -183,7 +183,7 @@ def test_labels_are_the_mean_of_a_frame_and_its_mirror_image(scenes_dataset, tas
         return {"semseg": x * torch.arange(len(semseg.classes))[:, None, None], "depth": x - 0.2, "ignored": x}
 
     rgb = torch.rand(2, 3, 4, 8, generator=torch.Generator().manual_seed(0))
-    outputs, agreement = averaged(network, {"rgb": rgb}, [semseg, depth])
+    outputs, agreement = predict_with_flip(network, {"rgb": rgb}, [semseg, depth])
     one, other = network({"rgb": rgb}), network({"rgb": rgb.flip(-1)})
     mean = (one["semseg"].softmax(1) + other["semseg"].flip(-1).softmax(1)) / 2
     torch.testing.assert_close(outputs["semseg"].softmax(1), mean)
@@ -192,14 +192,14 @@ def test_labels_are_the_mean_of_a_frame_and_its_mirror_image(scenes_dataset, tas
     expected = (torch.minimum(a, b) / torch.maximum(a, b)).clamp(min=0)[:, 0]
     torch.testing.assert_close(agreement["depth"], expected.where(torch.maximum(a, b)[:, 0] > 0, 0))
     assert set(agreement) == {"depth"}
-    swapped, _ = averaged(network, {"rgb": rgb.flip(-1)}, [semseg, depth])
+    swapped, _ = predict_with_flip(network, {"rgb": rgb.flip(-1)}, [semseg, depth])
     torch.testing.assert_close(swapped["semseg"].softmax(1), mean.flip(-1))
 
 
 def test_a_mirror_turns_directions_around():
     vectors = torch.tensor([0.6, 0.0, 0.8])[None, :, None, None].expand(1, 3, 2, 2).clone()
     vectors[..., 0] = torch.tensor([0.0, 1.0, 0.0])[None, :, None]
-    turned = mirrored({"normals": vectors, "rgb": vectors}, [Task("normals", "unit_vector")])
+    turned = mirror_inputs({"normals": vectors, "rgb": vectors}, [Task("normals", "unit_vector")])
     torch.testing.assert_close(turned["normals"][0, :, 0, 0], torch.tensor([-0.6, 0.0, 0.8]))
     torch.testing.assert_close(turned["normals"][0, :, 0, 1], torch.tensor([0.0, 1.0, 0.0]))
     torch.testing.assert_close(turned["rgb"][0, :, 0, 0], torch.tensor([0.6, 0.0, 0.8]))

@@ -160,8 +160,8 @@ def test_an_exported_network_is_rebuilt_from_its_folder_alone(tmp_path, architec
     inputs = {"rgb": torch.rand(1, 3, 32, 64), "depth": torch.rand(1, 1, 32, 64)}
     with torch.no_grad():
         assert torch.equal(again.eval()(inputs).final["depth"], network(inputs).final["depth"])
-    assert checkpoint.exported(tmp_path / "last") == facts
-    assert checkpoint.exported(tmp_path / "best") is None
+    assert checkpoint.read_exported(tmp_path / "last") == facts
+    assert checkpoint.read_exported(tmp_path / "best") is None
 
 
 def test_an_export_of_the_first_networks_is_what_it_was(tmp_path):
@@ -198,7 +198,7 @@ def test_an_export_that_is_damaged_missing_or_anothers_is_refused(tmp_path, arch
     for broken, what in ((text[:-9], "cannot be read"), ("{}", "lacks some of")):
         (tmp_path / "last/model.json").write_text(broken)
         with pytest.raises(UserError, match=rf"last/model\.json: {what} .*; delete this folder and train again"):
-            checkpoint.exported(tmp_path / "last")
+            checkpoint.read_exported(tmp_path / "last")
     facts = json.loads(text)
     facts["architecture"]["inputs"] = ["rgb"]
     (tmp_path / "last/model.json").write_text(json.dumps(facts))

@@ -60,10 +60,10 @@ class Holder:
 def quick(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(module, "BEAT", BEAT)
     monkeypatch.setattr(module, "LIMIT", LIMIT)
-    heart = module._Heart()  # the old one may be asleep for a slow beat
-    monkeypatch.setattr(module, "_heart", heart)
+    heartbeat = module._Heartbeat()  # the old one may be asleep for a slow beat
+    monkeypatch.setattr(module, "_heartbeat", heartbeat)
     yield
-    heart._leases.clear()
+    heartbeat._leases.clear()
 
 
 @pytest.fixture
@@ -97,11 +97,11 @@ def elsewhere(folder: Path, number: int, *, beats: bool) -> None:
 def test_numbers_rise_with_every_holder_and_one_file_is_kept(tmp_path):
     for number in (1, 2, 3):
         with Lease.take(tmp_path) as lease:
-            assert lease.number == number and lease.held()
+            assert lease.number == number and lease.is_held()
             assert files(tmp_path) == [f".run.lease-{number:06d}"]
             note = json.loads(lease.path.read_text())
             assert (note["pid"], note["host"]) == (os.getpid(), socket.gethostname())
-        assert not lease.held()
+        assert not lease.is_held()
     with Lease.take(tmp_path / "new" / "folder", "other") as lease, Lease.take(tmp_path / "new" / "folder"):
         assert lease.number == 1, "another name is another lease"
 
@@ -175,10 +175,10 @@ def test_a_holder_elsewhere_is_followed_after_its_silence_whatever_its_clock_say
         os.utime(path, (clock, clock))
         heard: list[str] = []
         began = time.monotonic()
-        lease = Lease.take(tmp_path, say=heard.append)
+        lease = Lease.take(tmp_path, log=heard.append)
         assert time.monotonic() - began >= LIMIT
         assert len(heard) == 1 and "for a sign of life of process" in heard[0] and "on node7" in heard[0]
-        module._heart._leases.discard(lease)  # it beats no more, and is nobody's on this machine
+        module._heartbeat._leases.discard(lease)  # it beats no more, and is nobody's on this machine
     assert lease.number == 9
 
 
@@ -258,7 +258,7 @@ def test_who_looked_before_others_came_and_went_does_not_get_an_old_number(tmp_p
             Lease.take(tmp_path).release()
         return True
 
-    monkeypatch.setattr(seeker, "_free", others_come_and_go)
+    monkeypatch.setattr(seeker, "_is_free", others_come_and_go)
     assert seeker.try_take() is None
     assert files(tmp_path) == [".run.lease-000003"]
 
@@ -266,9 +266,9 @@ def test_who_looked_before_others_came_and_went_does_not_get_an_old_number(tmp_p
 def test_of_two_that_saw_it_free_the_slower_one_does_not_get_it(tmp_path, monkeypatch):
     Lease.take(tmp_path).release()
     seeker, others = Seeker(tmp_path, "run"), []
-    monkeypatch.setattr(seeker, "_free", lambda number: others.append(Lease.take(tmp_path)) or True)
+    monkeypatch.setattr(seeker, "_is_free", lambda number: others.append(Lease.take(tmp_path)) or True)
     assert seeker.try_take() is None
-    assert others[0].number == 2 and others[0].held()
+    assert others[0].number == 2 and others[0].is_held()
 
 
 def test_of_many_that_want_it_at_once_one_gets_each_number(tmp_path):
@@ -299,11 +299,11 @@ def test_of_many_that_want_it_at_once_one_gets_each_number(tmp_path):
 
 def test_one_thread_beats_for_all_leases_and_ends_with_them(tmp_path):
     leases = [Lease.take(tmp_path, name) for name in ("a", "b", "c")]
-    thread = module._heart._thread
+    thread = module._heartbeat._thread
     beats = [lease.path.stat().st_mtime_ns for lease in leases]
     time.sleep(5 * BEAT)
     assert all(lease.path.stat().st_mtime_ns > beat for lease, beat in zip(leases, beats, strict=True))
-    assert module._heart._thread is thread and thread.is_alive()  # type: ignore[union-attr]
+    assert module._heartbeat._thread is thread and thread.is_alive()  # type: ignore[union-attr]
     for lease in leases:
         lease.release()
     thread.join(LIMIT)  # type: ignore[union-attr]

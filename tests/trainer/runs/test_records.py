@@ -48,8 +48,8 @@ def test_records_write_lines_events_and_the_order_if_it_is_wanted(tmp_path):
     for folder, trace in ((tmp_path / "with", True), (tmp_path / "without", False)):
         folder.mkdir()
         records = Records(folder, 0, trace)
-        records.step(5, {"lr": 0.5, "loss": {"total": 2, "depth": None}, "iou": [1, 2]})
-        records.keys(5, 1, ["a", "b"])
+        records.write_metrics(5, {"lr": 0.5, "loss": {"total": 2, "depth": None}, "iou": [1, 2]})
+        records.write_keys(5, 1, ["a", "b"])
         records.close()
         assert json.loads((folder / "metrics.jsonl").read_text())["loss"] == {"total": 2, "depth": None}
         events = EventAccumulator(str(folder / "tensorboard")).Reload()

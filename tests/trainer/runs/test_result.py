@@ -5,7 +5,7 @@ import json
 import pytest
 
 from shards.errors import UserError
-from trainer.runs.result import Asked, Result
+from trainer.runs.result import Conditions, Result
 
 OLDEST = {
     "experiment": "ummt",
@@ -22,7 +22,7 @@ OLDEST = {
 
 def test_what_an_older_version_did_not_write_has_a_default():
     result = Result.from_json(OLDEST)
-    assert (result.budget, result.assignment, result.command, result.asked) == (None, "nested", [], Asked())
+    assert (result.budget, result.assignment, result.command, result.asked) == (None, "nested", [], Conditions())
     assert result.metric("semseg", "miou") == 0.2 and result.metric("depth", "rmse") is None
     assert result.metric("normals", "mean") is None
     old = Result.from_json(OLDEST | {"size": "480x640", "pretrained": True, "split": "val", "of tomorrow": 1})

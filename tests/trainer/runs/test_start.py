@@ -55,7 +55,7 @@ def test_a_run_goes_on_training_in_another_folder_and_knows_its_start(make, last
     further = make("plain", f"model.start={last}", f"run.root={tmp_path / 'further'}", "train.steps=2")
     train(further)
     noted = json.loads((further.folder / "data.json").read_text())
-    assert noted["model.start"] == checkpoint.exported(last)["sha256"]
+    assert noted["model.start"] == checkpoint.read_exported(last)["sha256"]
     before, after = (checkpoint.exported_weights(at / "last") for at in (last.parent, further.checkpoints))
     assert any(not torch.equal(before[name], after[name]) for name in before)
 

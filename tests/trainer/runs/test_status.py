@@ -8,7 +8,7 @@ import pytest
 from shards.errors import UserError
 from trainer.runs import status
 from trainer.runs.lease import LeaseLost
-from trainer.runs.status import Interrupted, LostRank, already_finished, recorded
+from trainer.runs.status import Interrupted, LostRank, mark_finished, record_stage
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from trainer.runs.status import Interrupted, LostRank, already_finished, recorde
 )
 def test_how_a_stage_ends(tmp_path, error, state, why):
     def stage() -> None:
-        with recorded(tmp_path, "train", "a"):
+        with record_stage(tmp_path, "train", "a"):
             assert status.read(tmp_path).state == "running"
             if error:
                 raise error
@@ -42,18 +42,18 @@ def test_how_a_stage_ends(tmp_path, error, state, why):
 
 
 def test_one_that_was_replaced_leaves_the_newer_note_alone(tmp_path):
-    with recorded(tmp_path, "train", "new"):
-        with pytest.raises(LeaseLost), recorded(tmp_path, "train", "old"):
-            with recorded(tmp_path, "train", "new"):
+    with record_stage(tmp_path, "train", "new"):
+        with pytest.raises(LeaseLost), record_stage(tmp_path, "train", "old"):
+            with record_stage(tmp_path, "train", "new"):
                 pass
             raise LeaseLost("was taken over")
         assert status.read(tmp_path).launch == "new" and status.read(tmp_path).state == "finished"
 
 
 def test_a_rank_that_failed_is_not_excused_by_those_who_miss_it(tmp_path, monkeypatch):
-    with pytest.raises(LostRank), recorded(tmp_path, "train", "a"):
+    with pytest.raises(LostRank), record_stage(tmp_path, "train", "a"):
         monkeypatch.setenv("RANK", "1")
-        with pytest.raises(UserError), recorded(tmp_path, "train", "a"):
+        with pytest.raises(UserError), record_stage(tmp_path, "train", "a"):
             raise UserError("is bad")
         monkeypatch.setenv("RANK", "0")
         raise LostRank("rank 0: another rank ended")
@@ -61,12 +61,12 @@ def test_a_rank_that_failed_is_not_excused_by_those_who_miss_it(tmp_path, monkey
 
 
 def test_a_stage_that_had_nothing_left_to_do_is_finished(tmp_path):
-    with pytest.raises(Interrupted), recorded(tmp_path, "train", "a"):
+    with pytest.raises(Interrupted), record_stage(tmp_path, "train", "a"):
         raise Interrupted("finished, and stopped before anything else")
-    already_finished(tmp_path, "train")
+    mark_finished(tmp_path, "train")
     assert status.read(tmp_path).state == "finished"
     before = (tmp_path / status.NAME).stat().st_mtime_ns
-    already_finished(tmp_path, "train")
+    mark_finished(tmp_path, "train")
     assert (tmp_path / status.NAME).stat().st_mtime_ns == before
 
 
@@ -79,7 +79,7 @@ def test_what_an_older_version_wrote_is_read_and_what_is_damaged_is_named(tmp_pa
 
 
 def test_the_keys_and_their_order_are_those_of_before(tmp_path):
-    with recorded(tmp_path, "train", "a"):
+    with record_stage(tmp_path, "train", "a"):
         pass
     keys = ["stage", "state", "why", "launch", "host", "process", "ranks", "job", "began", "ended"]
     assert list(json.loads((tmp_path / status.NAME).read_text())) == keys
