@@ -30,13 +30,13 @@ demo: install
 	  --out runs/scenes-labels/demo.png
 	$(BIN)/tutelage report runs/scenes-labels --out runs/scenes-labels/report.html
 
-# a test file for each processor; those that start several ranks have one thread each
+# test files in parallel (tests/conftest.py has the number); those that start several ranks have one thread each
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # what starts no process beside pytest's own and trains no network
 test-quick: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile -m "not slow and not long and not cluster"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -m "not slow and not long and not cluster"
 
 test-long: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "long and not cluster" --timeout 3600

@@ -36,6 +36,11 @@ _TRAINS = frozenset({"finished", "finished_root", "reference", "process", "ran",
 """Fixtures that start processes, or train networks."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Start three workers per two processors: tests of stops, timeouts and retries wait for a third of the time."""
+    return max(1, (os.cpu_count() or 1) * 3 // 2)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as ``slow`` what ``make test-quick`` leaves out, and have the files that hold such tests come first: a quick
     file as the last one leaves no processor idle (``--no-loadscope-reorder``)."""

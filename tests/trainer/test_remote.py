@@ -69,10 +69,20 @@ def test_teacher_labels_student_and_results_are_those_of_the_disk(configs, web, 
     assert "30 samples verified" in done.stdout, done.stderr
 
 
+IMPATIENT = """
+import sys
+from launchers.cli import main
+from shards import store
+
+store.PAUSES[:] = [0.1] * len(store.PAUSES)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_server_that_disappears_in_mid_epoch(configs, web, scenes_dataset, reference, tmp_path):
     size = sum(shard.bytes for shard in scenes_dataset.shards("train")) * 2 // 3
     where = [f"run.root={tmp_path / 'runs'}", f"data.cache={tmp_path / 'cache'}", f"data.cache_size={size}"]
-    call = [python(), "-m", "tutelage", "train", str(configs / "plain.yaml"), *LONG, *where]
+    call = [python(), "-c", IMPATIENT, "train", str(configs / "plain.yaml"), *LONG, *where]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*call, f"data.path={web.url}"], env=environment, stderr=subprocess.PIPE, text=True)
     run = tmp_path / "runs/scenes/plain/seed-0"
