@@ -1,13 +1,14 @@
 """Our loader beside its peers: samples a second, first batch, memory, on the same files.
 
-    python -m benchmarks.peers [--quick] [--photos FOLDER] [--rounds N] [--workers N] [--out REPORT.md]
+    python -m benchmarks.peers [--quick] [--photos FOLDER] [--rounds N] [--workers N] [--decoder imagecodecs]
+        [--out REPORT.md]
 
 In turn, each in a process of its own and in an environment that has all of them (``make bench-peers``): webdataset
 over the same tars, torch's DataLoader over loose files, mosaicml-streaming, litdata, Megatron-Energon, Grain (threads,
 processes), SPDL, and two bounds, decoding from memory and reading alone. Workloads: frames of 480×640 (JPEG and two
 PNG); frames of 2048×1024 as PNG, of which crops of 512×1024 are taken; frames of 96×128, which are overhead alone. All
-loaders decode the same bytes into the same tensors; ours also from shards that are stored for crops. Prints, and
-writes, a report.
+loaders decode the same bytes into the same tensors, which is checked by hashes of an epoch's samples (whole frames);
+ours also from shards that are stored for crops. Prints, and writes, a report.
 """
 
 import argparse
@@ -47,6 +48,8 @@ LOADERS = (
 CROPPED = ("ours:train", "ours:train-jpeg")
 SEEK = ("ours", "grain_", "streaming_")
 """Those that can begin at any step without having been there."""
+STATEFUL = ("litdata_", "energon_")
+"""Those that resume only from a state that a loader with as many workers saved, which is not measured."""
 NAMES = {
     "ours": "**ours**",
     "ours:pillow": "ours, without the extra `tiles`",
@@ -82,12 +85,14 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments.add_argument("--quick", action="store_true", help="fewer frames, one round")
+    arguments.add_argument("--decoder", choices=("pillow", "imagecodecs"), default="pillow", help="of peers and bounds")
     arguments.add_argument("--only", help="names of loaders, separated by commas")
     arguments.add_argument("--out", type=Path, metavar="REPORT.md")
     options = arguments.parse_args()
     rounds = 1 if options.quick else options.rounds
     report = [
-        f"{datetime.date.today()}, {rounds} rounds in turn, {options.workers} workers, {platform.platform()}.",
+        f"{datetime.date.today()}, {rounds} rounds in turn, {options.workers} workers, {platform.platform()}, "
+        f"{os.cpu_count()} processors ({processor()}), {memory()}; peers decode with {options.decoder}.",
         "",
     ]
     report += [", ".join(f"{name} {version(name)}" for name in PACKAGES), ""]
@@ -100,7 +105,10 @@ def main() -> None:
             if options.only:
                 chosen = [loader for loader in chosen if loader in options.only.split(",")]
             lay_out(source, folder, PROFILES if crop else ("archive",))
-            found = measure(folder, {"batch": batch, "crop": crop}, chosen, options.workers, rounds)
+            scale = next(task.scale for task in source.tasks if task.name == "depth")
+            facts = {"batch": batch, "crop": crop, "depth_scale": scale, "decoder": options.decoder}
+            check_samples(folder, facts, chosen, options.workers)
+            found = measure(folder, facts, chosen, options.workers, rounds)
             report += table(workload, source, batch, found)
             print("\n".join(report), flush=True)
             if options.out:
@@ -136,10 +144,19 @@ def measure(
     for loader in loaders:
         forget(folder)
         found[loader][0]["cold"] = call(folder, workload, loader, workers)["rate"]
-    forms = {one["form"] for of in found.values() for one in of}
-    if len(forms) > 1:
-        raise SystemExit(f"loaders give different tensors: {forms}")
     return found
+
+
+def check_samples(folder: Path, workload: dict[str, Any], loaders: list[str], workers: int) -> None:
+    """Make sure that all loaders give the same samples, but for the RGB of lossy shards. Loaders that drop a last batch
+    in every worker need not give all."""
+    hashes = {name: call(folder, workload | {"check": True}, name, workers) for name in loaders if name != BOUNDS[1]}
+    reference = hashes.get("ours") or next(iter(hashes.values()))
+    for loader, by_task in hashes.items():
+        for task, values in by_task.items():
+            lossy = loader.endswith("jpeg") and task == "rgb"
+            if not (lossy or (values and set(values) <= set(reference[task]))):
+                raise SystemExit(f"{loader} gives other {task} than {next(iter(hashes))}")
 
 
 def forget(folder: Path) -> None:
@@ -173,12 +190,23 @@ def table(workload: str, source: Source, batch: int, found: dict[str, list[dict[
             ratios = [one["rate"] / other["rate"] for one, other in zip(of, bound, strict=True)]
             share = f"{statistics.median(ratios):.2f}"
         resumed = [one["resume"] for one in of if one["resume"] is not None]
-        again = f"{statistics.median(resumed):.2f} s" if resumed else "–" if loader in BOUNDS else "cannot"
+        otherwise = "–" if loader in BOUNDS else "from a saved state" if loader in STATEFUL else "cannot"
+        again = f"{statistics.median(resumed):.2f} s" if resumed else otherwise
         first, memory = (statistics.median(one[name] for one in of) for name in ("first", "memory"))
         rate = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
         cells = (NAMES[loader], rate, share, f"{of[0]['cold']:.0f}", f"{first:.2f} s", again, f"{memory:.0f} MB")
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def processor() -> str:
+    """Return the processor's name, as far as the system knows it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def memory() -> str:
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
 
 
 def version(package: str) -> str:

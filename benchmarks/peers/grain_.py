@@ -8,7 +8,7 @@ import grain
 import numpy as np
 import torch
 
-from benchmarks.peers.readers import Decode, Sample, loose
+from benchmarks.peers.readers import Decode, Sample, channels_first, loose
 
 
 class Load:
@@ -38,4 +38,4 @@ def batches(
     if processes:
         found = found.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     for batch in found:
-        yield {name: torch.from_numpy(array) for name, array in batch.items()}
+        yield channels_first({name: torch.from_numpy(array) for name, array in batch.items()})
