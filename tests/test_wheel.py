@@ -1,14 +1,19 @@
 """The wheel, installed with what it requires and no extra, from folders that hold nothing: what a user of pip has."""
 
+import ast
 import importlib.metadata
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from installed import ROOT, Installed, build
 from PIL import Image
 
+from shards.pack import pack
+from shards.sources.base import Frame
+from shards.sources.scenes import Scenes
 from trainer import shipped
 
 pytestmark = pytest.mark.slow
@@ -135,6 +140,45 @@ def test_trains_labels_evaluates_and_compares_without_any_extra(says, fails, tmp
     deepspeed = {"ACCELERATE_USE_DEEPSPEED": "true"}
     line = fails("train", "scenes/ummt-d", *TINY, "seed=1", **deepspeed)
     assert line.endswith("needs deepspeed, transformers; pip install 'tutelage[deepspeed]'")
+
+
+SNIPPET = """
+import tutelage as tt
+train = tt.ShardDataset("data/scenes", "train", pseudo={"semseg": tt.PseudoLabels("runs/.../labels/train", keep=0.9)})
+val = tt.ShardDataset("data/scenes", "val")
+model = tt.create_model("mtinet", backbone="hrnet_w18_small", inputs=["rgb"], tasks=train.tasks)
+loss = tt.MultiTaskLoss(train.tasks, weights={"semseg": 1.0})
+tt.Trainer(model, loss, train, out="runs/mine", global_batch_size=8, steps=200, lr=1e-3).fit()  # the same under accelerate launch
+print(tt.evaluate(model, val))
+print(tt.Predictor("runs/mine/checkpoints/last").predict({"rgb": val[0]["rgb"]}))
+"""  # noqa: E501
+"""The pieces from Python, as the design promises them (contract 5)."""
+
+
+class HalfLabelled(Scenes):
+    """Rendered rooms, of which the first four of the training split have labels of classes."""
+
+    def load(self, split: str, position: int) -> Frame:
+        frame = super().load(split, position)
+        kept = frame.labels if split == "val" or position < 4 else {"depth": frame.labels["depth"]}
+        return replace(frame, labels=kept)
+
+
+def test_the_pieces_fit_each_other_from_python(says, tutelage, tmp_path):
+    """The snippet as it stands, on data of which a teacher has labelled the other half."""
+    pack(HalfLabelled(8, 4, (32, 64)), tmp_path / "data/scenes", size=(32, 64))
+    for command in ("train", "label"):
+        says(command, "scenes/mmmt-d", *TINY)
+    # 200 steps take half a minute of a processor
+    program = SNIPPET.replace("runs/...", "runs/scenes/mmmt-d/seed-0").replace("steps=200", "steps=20")
+    (tmp_path / "mine.py").write_text(program)
+    done = tutelage.python("mine.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics, prediction = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert 0 < ast.literal_eval(metrics)["semseg"]["miou"] < 1 and ast.literal_eval(metrics)["depth"]["rmse"] > 0
+    assert prediction.startswith("{'semseg': array(") and "'depth': array(" in done.stdout
+    last = json.loads((tmp_path / "runs/mine/metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 20
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
     python tests/golden/record.py          # writes facts.json beside this file, after a deliberate change
 
 Three experiments of configs/scenes are trained for 20 steps on a tiny data set: the keys of every global batch, every
-loss, the bytes of the teacher's label shards, a result.json. And the parameters of every network that is shipped.
+loss, the bytes of the teacher's label shards, a result.json. And the parameters of every network that is shipped: of
+every configuration, and of the networks that no configuration names, with a tiny backbone.
 """
 
 import hashlib
@@ -24,6 +25,8 @@ ROWS = ("ummt-d", "mmmt-d", "umst-s")
 UNIFORM = ("augment.zoom=[1.0]", "augment.jitter=0", "train.lr=1e-6")
 """What makes losses the same on other processors, to a part in 10,000: those round the pixels of resized and recoloured
 images in other ways, and Adam makes whole steps of gradients that are almost nothing."""
+UNCONFIGURED = {"fpn": "test_efficientnet", "dpt": "test_vit"}
+"""The networks that no shipped configuration names, each with a backbone."""
 TEACHER, EVALUATED = "mmmt-d", "ummt-d"
 
 
@@ -77,11 +80,9 @@ def experiments(folder: Path) -> dict[str, Any]:
 
 
 def networks() -> dict[str, str]:
-    """By configuration, the number of parameters and tensors, and a hash of all names and shapes."""
+    """By configuration, or name of a network, the number of parameters and tensors, and a hash of names and shapes."""
     from shards.tasks import Task, palette
     from trainer.configfile import load
-    from trainer.model.create import create_model
-    from trainer.model.meta import on_meta
 
     known = {
         "semseg": Task("semseg", "classes", tuple(map(str, range(40))), palette(40)),
@@ -108,17 +109,28 @@ def networks() -> dict[str, str]:
             "version": model.version,
         }
         row = f"{path.parent.name}/{path.stem}"
-        if repr(description) in made:
-            found[row] = made[repr(description)]
-            continue
-        with on_meta():
-            network = create_model(**description)
-        tensors = network.state_dict()
-        names = "\n".join(f"{name} {list(tensor.shape)}" for name, tensor in sorted(tensors.items()))
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        digest = hashlib.sha256(names.encode()).hexdigest()[:16]
-        found[row] = made[repr(description)] = f"{parameters} parameters, {len(tensors)} tensors, {digest}"
+        if repr(description) not in made:
+            made[repr(description)] = _parameters(description)
+        found[row] = made[repr(description)]
+    tasks, inputs = [known["semseg"], known["depth"]], ["rgb", "depth"]
+    for name, backbone in UNCONFIGURED.items():
+        description = {"name": name, "backbone": backbone, "inputs": inputs, "tasks": tasks}
+        found[name] = _parameters(description | {"statistics": {"depth": (1.0, 1.0)}})
     return found
+
+
+def _parameters(description: dict[str, Any]) -> str:
+    """The number of a network's parameters and tensors, and a hash of all names and shapes."""
+    from trainer.model.create import create_model
+    from trainer.model.meta import on_meta
+
+    with on_meta():
+        network = create_model(**description)
+    tensors = network.state_dict()
+    names = "\n".join(f"{name} {list(tensor.shape)}" for name, tensor in sorted(tensors.items()))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    digest = hashlib.sha256(names.encode()).hexdigest()[:16]
+    return f"{parameters} parameters, {len(tensors)} tensors, {digest}"
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

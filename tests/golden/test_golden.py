@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from record import FACTS, ROWS, experiments, machine, networks
+from record import FACTS, ROWS, UNCONFIGURED, experiments, machine, networks
+
+from trainer.model.network import NETWORKS
 
 pytestmark = pytest.mark.slow
 
@@ -53,4 +55,5 @@ def close(found: Any, expected: Any) -> bool:
 
 
 def test_the_parameters_of_every_network_that_is_shipped():
+    assert NETWORKS.keys() == {"mtinet", *UNCONFIGURED}
     assert networks() == RECORDED["networks"]

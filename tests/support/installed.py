@@ -77,8 +77,12 @@ class Installed:
         return cls(folder)
 
     def __call__(self, *words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run the command ``tutelage``, where Python knows of no other packages (-S)."""
+        """Run the command ``tutelage``."""
+        return self.python(str(self.folder / "bin" / "tutelage"), *words, cwd=cwd, **env)
+
+    def python(self, *words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of Python, which knows of no other packages (-S)."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("TUTELAGE", "PYTEST"))}
         environment |= {"PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", **env}
-        call = [sys.executable, "-S", str(self.folder / "bin" / "tutelage"), *words]
+        call = [sys.executable, "-S", *words]
         return subprocess.run(call, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280, check=False)
