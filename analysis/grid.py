@@ -5,28 +5,26 @@ interrupted ones continue (:mod:`trainer.stages`), so a grid can be stopped and 
 """
 
 import difflib
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from shards.errors import UserError
+from shards.log import logger
 from trainer.configfile import load, shared_overrides, to_dict
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
 from trainer.pipeline import networks, teachers_of
-from trainer.progress import log
 from trainer.ranks import ranks
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 from trainer.runs.folder import check_configuration
 from trainer.runs.result import NAME
-from trainer.runs.status import Interrupted, LostRank
+from trainer.runs.status import FINISHED, INTERRUPTED, PENDING, Interrupted, LostRank
 from trainer.setting import decisive
 from trainer.shipped import folders, shipped
-from trainer.stages import check, run
 
 NO_ROWS = ("base", "pretrain")
 """Names of configurations that are not rows begin with one of these."""
-FINISHED, INTERRUPTED, PENDING, OTHER = "finished", "interrupted", "pending", "other settings"
+OTHER = "other settings"
 
 
 class Cells:
@@ -62,6 +60,8 @@ class Cells:
             UserError: when one reason keeps every cell from running, such as missing data.
             Interrupted: when a signal asks for a stop; started again, the grid continues.
         """
+        from trainer.stages import check  # which imports torch, unlike a plan
+
         failed: dict[Path, str] = {}
         for cell in self.cells:
             try:
@@ -72,16 +72,17 @@ class Cells:
                     raise
         for reason in dict.fromkeys(failed.values()):
             names = (self.name(cell) for cell in self.cells if failed.get(cell.folder) == reason)
-            log(f"{'; '.join(names)} cannot be run: {reason}")
+            logger.error(f"{'; '.join(names)} cannot be run: {reason}")
         for number, cell in enumerate(self.cells, 1):
             if cell.folder in failed:
                 continue
-            log(f"\n{number} of {len(self.cells)}: {self.name(cell)}")
+            logger.info(f"\n{number} of {len(self.cells)}: {self.name(cell)}")
             failed_teachers = [self.name(teacher) for teacher in self.teachers(cell) if teacher.folder in failed]
-            failure = f"its teacher failed ({', '.join(failed_teachers)})" if failed_teachers else _run(cell)
+            failure = UserError(f"its teacher failed ({', '.join(failed_teachers)})") if failed_teachers else _run(cell)
             if failure:
-                failed[cell.folder] = failure
-                log(f"{self.name(cell)} failed: {failure}")
+                failed[cell.folder] = str(failure) or type(failure).__name__
+                unexpected = None if isinstance(failure, UserError) else failure
+                logger.error(f"{self.name(cell)} failed: {failed[cell.folder]}", exc_info=unexpected)
         return failed
 
 
@@ -164,7 +165,7 @@ def state(cell: Experiment) -> str:
         return OTHER
     if (cell.folder / NAME).exists():
         return FINISHED
-    started = checkpoint.newest(cell.checkpoints) or checkpoint.read_exported(cell.checkpoints / "last")
+    started = artifacts.newest(cell.checkpoints) or artifacts.read_exported(cell.checkpoints / "last")
     return INTERRUPTED if started else PENDING
 
 
@@ -194,8 +195,10 @@ def _with_teachers(experiment: Experiment, seen: dict[Path, Experiment]) -> Iter
             raise UserError(message, file=network.path, key="experiment", hint=hint)
 
 
-def _run(cell: Experiment) -> str | None:
-    """Run a cell. Return the reason if it failed, else None."""
+def _run(cell: Experiment) -> Exception | None:
+    """Run a cell. Return its error if it failed, else None."""
+    from trainer.stages import run  # which imports torch
+
     try:
         run(cell)
     except (Interrupted, LostRank):
@@ -203,7 +206,5 @@ def _run(cell: Experiment) -> str | None:
     except Exception as error:
         if ranks() > 1:  # other ranks may not have raised it and would wait forever
             raise
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        return str(error) or type(error).__name__
+        return error
     return None

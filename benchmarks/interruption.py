@@ -35,7 +35,7 @@ from benchmarks.scaling import Job, end_like_ctrl_c
 from shards.stream import Batches
 from trainer.experiment import Experiment
 from trainer.overlap import Background
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 from trainer.runs.folder import claim
 from trainer.runs.records import Records
 from trainer.trainer import Trainer
@@ -133,7 +133,7 @@ class Run:
 
     def newest_checkpoint(self) -> Path:
         """Return the newest checkpoint."""
-        path = checkpoint.newest(self.folder / "checkpoints")
+        path = artifacts.newest(self.folder / "checkpoints")
         if path is None:
             sys.exit("a stopped run left no checkpoint")
         return path

@@ -15,7 +15,7 @@ from analysis.curve.picture import draw
 from analysis.curve.table import tabulate
 from analysis.results.headlines import HEADLINES
 from analysis.results.table import as_rich
-from trainer.progress import log, show
+from launchers.console import print_line, print_table
 
 
 def main() -> None:
@@ -27,9 +27,9 @@ def main() -> None:
     options = arguments.parse_args()
     curve = curve_of(options.rows, options.roles.split(","), options.task)
     for table in tabulate(curve):
-        show(as_rich(table))
+        print_table(as_rich(table))
         for note in table.notes:
-            log(note)
+            print_line(note)
     if options.out:
         draw(curve, options.out)
 

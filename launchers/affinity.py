@@ -5,9 +5,9 @@ import argparse
 from analysis.affinity.words import caveats, verdict_lines
 from analysis.results.headlines import HEADLINES, signed
 from analysis.results.table import Results, as_rich
+from launchers.console import print_line, print_table
 from shards.extras import need
 from trainer.affinity import NAME, Affinity
-from trainer.progress import log, show
 from trainer.ranks import rank
 from trainer.recommendation import reasons
 
@@ -25,14 +25,14 @@ def affinity(options: argparse.Namespace) -> None:
         split=options.split,
     )
     if rank() == 0:
-        show(as_rich(tabulate(result)))
+        print_table(as_rich(tabulate(result)))
     for line in verdict_lines(result):
-        log(line)
+        print_line(line)
     for line in reasons(result.recommended):
-        log(line)
+        print_line(line)
     for line in caveats(result):
-        log(line)
-    log(f"written: {folder / NAME}, {folder / 'affinity.png'}")
+        print_line(line)
+    print_line(f"written: {folder / NAME}, {folder / 'affinity.png'}")
 
 
 def tabulate(affinity: Affinity) -> Results:

@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import NoReturn
 
 from launchers.options import parser
+from launchers.output import safe_output
 from shards.errors import UserError
 from trainer.configtext import expand_user
-from trainer.output import safe_output
 from trainer.ranks import ranks
 from trainer.runs.status import Interrupted, LostRank
 
@@ -36,7 +36,10 @@ def _main(options: argparse.Namespace) -> int:
     try:
         module, function = options.command.split(":")
         command: Callable[[argparse.Namespace], None] = getattr(import_module(module), function)
-        command(options)
+        from launchers.console import show_reports  # rich, which `--help` need not wait for
+
+        with show_reports():
+            command(options)
         _destroy_process_group()
         return 0
     except UserError as error:

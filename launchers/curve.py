@@ -8,10 +8,10 @@ from rich.table import Table
 
 from analysis.grid import samples, state
 from analysis.results.table import as_rich
+from launchers.console import print_line, print_table
 from launchers.grid import note_unequal_samples, raise_failures, submit
 from shards.errors import UserError
 from shards.extras import need
-from trainer.progress import log, show
 from trainer.ranks import rank
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def _run(study: "Study") -> None:
     result = study.curve()
     if result.metrics and rank() == 0:  # there are no metrics to draw until a student is finished
         for table in tabulate(result):
-            show(as_rich(table))
+            print_table(as_rich(table))
             for note in table.notes:
-                log(note)
-        log(f"written: {', '.join(map(str, study.write(result)))}")
+                print_line(note)
+        print_line(f"written: {', '.join(map(str, study.write(result)))}")
     raise_failures(study, failed)
 
 
@@ -74,7 +74,7 @@ def _show_plan(study: "Study") -> None:
     roots = {study.budget(cell): str(cell.config.run.root) for cell in study.cells}
     for (budget, _), row in sorted(rows.items(), key=lambda item: item[0][0]):
         table.add_row(*row, roots[budget])
-    show(table)
+    print_table(table)
     note_unequal_samples(row[3] for row in rows.values())
 
 

@@ -5,11 +5,12 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launchers.console import print_line
 from shards.errors import UserError
 from shards.extras import need
 from trainer.memory import keep_freed_memory
 from trainer.parsing import parse_size
-from trainer.progress import log, progress
+from trainer.progress import progress
 
 if TYPE_CHECKING:
     from trainer.predictor import Predictor
@@ -32,7 +33,9 @@ def predict(options: argparse.Namespace) -> None:
     predictor, out = _predictor(options), Path(options.out)
     inputs = pictures(options.pictures, [out / task.name for task in predictor.tasks])
     if inputs.others:
-        log(f"left out {len(inputs.others)} files that are not JPEG, PNG or WebP, the first is {inputs.others[0]}")
+        print_line(
+            f"left out {len(inputs.others)} files that are not JPEG, PNG or WebP, the first is {inputs.others[0]}"
+        )
     if torch.cuda.is_available():
         predictor.cuda()
     else:
@@ -40,21 +43,21 @@ def predict(options: argparse.Namespace) -> None:
     with progress("predict", len(inputs.files)) as report:
         result = predict(predictor, inputs.files, out, report, strict=options.strict)
     for change, count in result.changed.items():
-        log(f"{count} of the pictures are {change}")
+        print_line(f"{count} of the pictures are {change}")
     if predictor.size is None:
-        log("the network was trained on frames of many sizes: pictures keep their sizes unless --size is given")
+        print_line("the network was trained on frames of many sizes: pictures keep their sizes unless --size is given")
     written = len(result.seconds)
     existing = len(inputs.files) - written - len(result.bad)
     device = predictor.device.type
     speed = f"{1000 * statistics.median(result.seconds):.1f} ms each (median) on {device}" if written else ""
     note = f"{existing} had their labels already" if existing else ""
-    log(f"wrote {out}: labels of {written} pictures{''.join(f', {text}' for text in (speed, note) if text)}")
+    print_line(f"wrote {out}: labels of {written} pictures{''.join(f', {text}' for text in (speed, note) if text)}")
     readable = {name: path for name, path in inputs.files.items() if name not in result.bad}
     if options.picture and readable:
         draw(predictor, readable, options.picture, options.frames)
-        log(f"wrote {options.picture}")
+        print_line(f"wrote {options.picture}")
     for error in result.bad.values():
-        log(f"set aside: {error}")
+        print_line(f"set aside: {error}")
     if result.bad:
         message = f"{len(result.bad)} of {len(inputs.files)} pictures could not be read and have no labels"
         hint = "replace them and start the same command again, which keeps the others' labels"
@@ -67,7 +70,7 @@ def export(options: argparse.Namespace) -> None:
     predictor.export(options.out)
     assert predictor.size, "export raises without one"
     height, width = predictor.size
-    log(f"wrote {options.out}: takes {' and '.join(predictor.inputs)} of {height}x{width}")
+    print_line(f"wrote {options.out}: takes {' and '.join(predictor.inputs)} of {height}x{width}")
 
 
 def _predictor(options: argparse.Namespace) -> "Predictor":

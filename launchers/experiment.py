@@ -3,11 +3,11 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from launchers.console import console, print_line, print_table
 from shards.errors import UserError
 from shards.extras import EXTRAS, need
 from shards.store import on_disk
 from trainer.configfile import load, to_yaml
-from trainer.progress import console, log, show
 from trainer.runs.result import NAME
 from trainer.shipped import find, names
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> None:
     from trainer.trainstage import train
 
-    log(f"trained: {train(_experiment(options))}")
+    print_line(f"trained: {train(_experiment(options))}")
 
 
 def label(options: argparse.Namespace) -> None:
@@ -32,13 +32,13 @@ def label(options: argparse.Namespace) -> None:
         need("label --merge", *EXTRAS["tiles"])
     statistics = label(experiment)
     for line in describe_kept(statistics):
-        log(line)
+        print_line(line)
     for task, entry in statistics.items():
         for name, fraction in entry.get("kept_by_class", {}).items():
-            log(f"  {task} {name}: " + ("never predicted" if fraction is None else f"{fraction:.1%}"))
-    log(f"labels: {experiment.labels}" + (f", and {experiment.label_store}" if experiment.label_store else ""))
+            print_line(f"  {task} {name}: " + ("never predicted" if fraction is None else f"{fraction:.1%}"))
+    print_line(f"labels: {experiment.labels}" + (f", and {experiment.label_store}" if experiment.label_store else ""))
     if merged:
-        log(f"merged: {merge(experiment, merged).folder}")
+        print_line(f"merged: {merge(experiment, merged).folder}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -47,15 +47,15 @@ def evaluate(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
     result = evaluate(experiment)
     for name, metrics in result.checkpoints.items():
-        log(f"{experiment.config.experiment}, {name} checkpoint:")
+        print_line(f"{experiment.config.experiment}, {name} checkpoint:")
         for line in describe(metrics):
-            log(f"  {line}")
+            print_line(f"  {line}")
     for task in experiment.tasks:
         class_ious = result.metrics[task.name].get("iou")
         if class_ious:
             for name, value in zip(task.classes, class_ious, strict=True):
-                log(f"    {name}: " + ("does not occur" if value is None else f"IoU {value:.4f}"))
-    log(f"written: {experiment.folder / NAME}")
+                print_line(f"    {name}: " + ("does not occur" if value is None else f"IoU {value:.4f}"))
+    print_line(f"written: {experiment.folder / NAME}")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> None:
 
     experiment = _experiment(options)
     result = run(experiment)
-    show(as_rich(tabulate([result])))
-    log(f"written: {experiment.folder / NAME}")
+    print_table(as_rich(tabulate([result])))
+    print_line(f"written: {experiment.folder / NAME}")
 
 
 def config(options: argparse.Namespace) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from analysis.grid import FINISHED, Cells, Grid, samples, state
+from analysis.grid import Cells, Grid, samples, state
 from analysis.results.groups import collect
+from launchers.console import print_line, print_table
 from launchers.report import show_results
 from shards.errors import UserError
-from trainer.progress import log, show
+from trainer.runs.status import FINISHED
 
 PIPELINE = Path("slurm/pipeline.sh")
 
@@ -65,7 +66,7 @@ def _show_plan(plan: Grid) -> None:
         row.append(state(cell))
     for row in rows.values():
         table.add_row(*row)
-    show(table)
+    print_table(table)
     note_unequal_samples(row[2] for row in rows.values())
 
 
@@ -73,7 +74,9 @@ def note_unequal_samples(samples: Iterable[str]) -> None:
     """Print a note if networks may see different numbers of samples."""
     distinct = {*samples}
     if len(distinct) > 1 or any("epochs" in text for text in distinct):
-        log("rows differ in the samples that their networks see: compare only rows with equal numbers of samples")
+        print_line(
+            "rows differ in the samples that their networks see: compare only rows with equal numbers of samples"
+        )
 
 
 def submit(plan: Cells, *, dry: bool) -> None:

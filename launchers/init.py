@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
+from launchers.console import print_line
 from shards.atomic import atomic_file, disk_errors
 from shards.codec import key_of
 from shards.errors import UserError
-from trainer.progress import log
 from trainer.shipped import ROOT, folders
 
 TEMPLATES = Path(__file__).parent / "project"
@@ -60,12 +60,14 @@ def init(options: argparse.Namespace) -> None:
                 path.chmod(0o755)
             written.append(path)
     for path in skipped:
-        log(f"left as it was: {path}")
-    log(f"{folder}: wrote {len(written)} files")
+        print_line(f"left as it was: {path}")
+    print_line(f"{folder}: wrote {len(written)} files")
     images = folder / "frames" / "rgb"
-    log(f"next: put images into {images}, and label images of the same names into semseg and depth beside it")
-    log(f"then: define in {folder / 'frames/dataset.yaml'} the meaning of the numbers in the label images")
-    log(f"then: cd {folder}, and follow README.md there: tutelage prepare folder frames data/{name} --size 240x320")
+    print_line(f"next: put images into {images}, and label images of the same names into semseg and depth beside it")
+    print_line(f"then: define in {folder / 'frames/dataset.yaml'} the meaning of the numbers in the label images")
+    print_line(
+        f"then: cd {folder}, and follow README.md there: tutelage prepare folder frames data/{name} --size 240x320"
+    )
 
 
 def files(name: str, classes: list[str]) -> Iterator[tuple[str, str, bool]]:

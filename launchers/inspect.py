@@ -5,10 +5,11 @@ import argparse
 from rich.table import Table
 from rich.text import Text
 
+from launchers.console import console
 from shards.extras import need
 from shards.inspect import contact_sheet, remarks, split_rows, verify
 from shards.manifest import Manifest
-from trainer.progress import console, progress
+from trainer.progress import progress
 
 
 def inspect(options: argparse.Namespace) -> None:

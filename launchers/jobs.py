@@ -20,9 +20,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from launchers.console import print_table
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
-from trainer.progress import show as show_table
 from trainer.runs import status
 
 FINISHED, START, AGAIN, FAILED = "finished", "start", "again", "failed"
@@ -109,7 +109,7 @@ def show(options: argparse.Namespace) -> None:
         table.add_column(title, overflow="fold")
     for *words, _ in rows:
         table.add_row(*words)
-    show_table(table)
+    print_table(table)
 
 
 def _ranks(job: str) -> Iterator[int]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from launchers.console import print_line
 from launchers.inspect import summary
 from shards.atomic import disk_errors
 from shards.errors import UserError
@@ -21,7 +22,7 @@ from shards.sources.checked import check_source
 from shards.store import on_disk
 from trainer.extension import import_name
 from trainer.parsing import parse_size
-from trainer.progress import console, progress
+from trainer.progress import progress
 from trainer.runs.lease import hold_lease
 
 
@@ -129,12 +130,11 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
             strict=options.strict,
             profile=options.profile,
             progress=report,
-            log=_print_line,
             set_aside=unreadable.append,
         )
     summary(manifest)
     for reason in unreadable:
-        _print_line(f"left out: {reason}")
+        print_line(f"left out: {reason}")
     if unreadable:
         hint = "use the data set without them, or restore their files and prepare it again in a new folder"
         raise UserError(
@@ -151,7 +151,7 @@ def _exclusive(out: Path) -> Iterator[None]:
     leases = out / ".prepare"
     with disk_errors(out):
         leases.mkdir(parents=True, exist_ok=True)
-    with hold_lease(leases, "prepare", log=_print_line):
+    with hold_lease(leases, "prepare", log=print_line):
         yield
 
 
@@ -171,7 +171,3 @@ def _parse_intrinsics(text: str | None) -> dict[str, float] | None:
     except ValueError:
         hint = "give four numbers of pixels, FX,FY,CX,CY: 525,525,319.5,239.5"
         raise UserError(f"{text!r}", key="--intrinsics", hint=hint) from None
-
-
-def _print_line(line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False, highlight=False)

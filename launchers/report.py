@@ -7,9 +7,9 @@ from dataclasses import replace
 from analysis.results.groups import collect
 from analysis.results.paper import Paper
 from analysis.results.table import as_csv, as_markdown, as_rich, tabulate
+from launchers.console import console, print_line, print_table
 from shards.errors import UserError
 from shards.extras import need
-from trainer.progress import console, log, show
 from trainer.runs.result import Result
 
 
@@ -46,9 +46,9 @@ def show_results(results: list[Result], style: str = "text", pairs: Sequence[tup
             tables[0].notes += compared.notes
     for number, table in enumerate(tables):
         if style == "text":
-            show(as_rich(table))
+            print_table(as_rich(table))
             for note in table.notes:
-                log(note)
+                print_line(note)
         else:
             print("\n" * (number > 0) + (as_markdown(table) if style == "md" else as_csv(table)))
 

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from shards.errors import UserError
 from shards.manifest import NAME
 from shards.store import place
-from trainer.evaluate import existing_result
+from trainer.conditions import existing_result
 from trainer.experiment import Experiment
-from trainer.foreseen import check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, Job, jobs
-from trainer.pseudolabels.labelling import is_labelled
-from trainer.runs import checkpoint, status
-
-_NOT_STARTED = "not begun"
+from trainer.pseudolabels.job import is_labelled
+from trainer.runs import artifacts, status
 
 
 @dataclass(frozen=True)
@@ -28,13 +25,13 @@ class Stage:
             return is_labelled(self.experiment)
         if self.name == EVALUATE:
             return existing_result(self.experiment) is not None
-        return checkpoint.read_exported(self.experiment.checkpoints / "last") is not None
+        return artifacts.read_exported(self.experiment.checkpoints / "last") is not None
 
     def progress(self) -> int:
         """Return the number of finished steps or shards, which grows with every start that makes progress."""
         if self.name == LABEL:
             return len(list(self.experiment.labels.glob("[!.]*.tar")))
-        newest = checkpoint.newest(self.experiment.checkpoints)
+        newest = artifacts.newest(self.experiment.checkpoints)
         return int(newest.name.rpartition("-")[2]) if newest and self.name == TRAIN else 0
 
     def check(self) -> None:
@@ -44,20 +41,22 @@ class Stage:
             UserError: bad configuration or data, or a stage that must come first.
         """
         if self.name == TRAIN:
+            from trainer.foreseen import check_training  # which imports torch
+
             check_training(self.experiment)
             return
         chosen = self.experiment.config.evaluate.checkpoint
-        if checkpoint.read_exported(self.experiment.checkpoints / chosen) is None:
+        if artifacts.read_exported(self.experiment.checkpoints / chosen) is None:
             hint = f"train it first (`tutelage train {self.experiment.spelling}`)"
             raise UserError(f"there is no {chosen} checkpoint", file=self.experiment.checkpoints, hint=hint)
 
     def state(self) -> tuple[str, str]:
-        """Return the state, in the words of :mod:`trainer.runs.status` or "not begun", and its reason."""
+        """Return the state, in the words of :mod:`trainer.runs.status`, and its reason."""
         if self.finished():
             return status.FINISHED, "-"
         last_status = status.read(self.experiment.folder)
         if not last_status or last_status.stage != self.name or last_status.state == status.FINISHED:
-            return _NOT_STARTED, "-"
+            return status.PENDING, "-"
         job = f", job {last_status.job}" if last_status.job else ""
         return last_status.state, last_status.why or f"on {last_status.host}{job}"
 
@@ -68,10 +67,10 @@ def job_states(experiment: Experiment) -> list[tuple[Job, str, str]]:
     states_of_jobs = []
     for job in jobs(experiment):
         if not job.stages:
-            state, reason = (status.FINISHED if is_prepared else _NOT_STARTED), experiment.config.data.name
+            state, reason = (status.FINISHED if is_prepared else status.PENDING), experiment.config.data.name
         else:
             states = [Stage(name, job.experiment) for name in job.stages]
-            state, reason = _state(states) if is_prepared else (_NOT_STARTED, "-")
+            state, reason = _state(states) if is_prepared else (status.PENDING, "-")
         states_of_jobs.append((job, state, reason))
     return states_of_jobs
 

@@ -3,9 +3,10 @@
 import argparse
 
 from analysis.results.table import as_markdown, as_rich
+from launchers.console import console, print_table
 from shards.errors import UserError
 from shards.extras import need
-from trainer.progress import console, progress, show
+from trainer.progress import progress
 
 
 def toy(options: argparse.Namespace) -> None:
@@ -28,7 +29,7 @@ def toy(options: argparse.Namespace) -> None:
         print("\n\n".join(as_markdown(table) for table in tables))
     else:
         for table in tables:
-            show(as_rich(table))
+            print_table(as_rich(table))
     if options.picture:
         picture(toys, results, options.picture)
         console.print(f"wrote {options.picture}", soft_wrap=True)

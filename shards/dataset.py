@@ -1,7 +1,7 @@
 """A map-style data set of a prepared data set: samples by index, and batches in the exact order of training."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, overload
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from shards.ahead import load_ahead
 from shards.cache import Cache
 from shards.errors import UserError
 from shards.frames import Frames
@@ -150,6 +151,7 @@ class ShardDataset(Dataset[Sample]):
         start_step: int = 0,
         steps: int | None = None,
         shuffle_window: int = 32,
+        num_workers: int = 1,
     ) -> Iterator[dict[str, Any]]:
         """Yield batches in the order of training: the same global batches for any number of ranks, from any step on.
 
@@ -164,6 +166,7 @@ class ShardDataset(Dataset[Sample]):
             start_step: the first step, from 0; nothing before it is read.
             steps: the step to stop before, counted from 0 as ``start_step`` is; None for no end.
             shuffle_window: number of shards whose samples are mixed (:class:`shards.order.Order`).
+            num_workers: number of threads that load ahead; 0 loads batches on demand. It does not change the batches.
 
         Yields:
             Stacked tensors by name: ``rgb`` ``(B, H, W, 3)`` and every task's label arrays, with "no label" where a
@@ -176,24 +179,26 @@ class ShardDataset(Dataset[Sample]):
         counts = [shard.samples for shard in self.frames.readers.shards]
         order = Order(counts, seed, window=shuffle_window)
         stop = sys.maxsize if steps is None else steps
-        places = OrderedSource(order, batches, start_step, stop)()
-        loaded = self._batches(iter(lambda: list(islice(places, batches.micro)), []))
+        positions = OrderedSource(order, batches, start_step, stop)()
+        groups = iter(lambda: list(islice(positions, batches.micro)), [])
+        loaded = load_ahead(groups, self._load, self._collate, num_workers)
+        self.frames.readers.keep = max(self.frames.readers.keep, 2 * shuffle_window)  # the next window stays open, too
         yield from prefetch_batches(loaded, sources_of(self.frames), order, batches, start_step, stop)
 
-    def _batches(self, parts: Iterable[Sequence[Position]]) -> Iterator[dict[str, Any]]:
-        for part in parts:
-            yield self._batch([int(self.frames.starts[place.shard]) + place.number for place in part])
+    def _load(self, position: Position) -> tuple[str, Sample]:
+        index = int(self.frames.starts[position.shard]) + position.number
+        return self.key(index), self[index]
 
-    def _batch(self, indices: Sequence[int]) -> dict[str, Any]:
-        samples = [self[index] for index in indices]
-        height, width = samples[0]["rgb"].shape[:2]
-        batch: dict[str, Any] = {"key": [self.key(index) for index in indices]}
+    def _collate(self, samples: list[tuple[str, Sample]]) -> dict[str, Any]:
+        keys, arrays = zip(*samples, strict=True)
+        height, width = arrays[0]["rgb"].shape[:2]
+        batch: dict[str, Any] = {"key": list(keys)}
         empty = {task.name: task.storage.empty(height, width) for task in self.tasks}
         for name in ("rgb", *empty):
             try:
-                stacked = np.stack([sample[name] if name in sample else empty[name] for sample in samples])
+                stacked = np.stack([sample.get(name, empty.get(name)) for sample in arrays])
             except ValueError:
-                sizes = sorted({sample["rgb"].shape[:2] for sample in samples})
+                sizes = sorted({sample["rgb"].shape[:2] for sample in arrays})
                 message = "samples differ in size: " + ", ".join(f"{h}x{w}" for h, w in sizes)
                 raise UserError(message, file=self.manifest.path, hint="give size=(height, width)") from None
             batch[name] = torch.from_numpy(stacked)

@@ -24,6 +24,7 @@ from shards.atomic import sweep
 from shards.claim import CODE, claim, source_edited
 from shards.codec import decode_rgb, rgb_extension
 from shards.errors import BadFile, UserError
+from shards.log import logger
 from shards.manifest import Manifest, ShardInfo, index_name, shard_name, statistics_of
 from shards.members import Profile, encode_picture, label_format, need_profile
 from shards.notes import collect_notes, member_context, merge_tallies, note
@@ -71,7 +72,6 @@ def pack(
     strict: bool = True,
     profile: Profile = "archive",
     progress: Progress = lambda frames: None,
-    log: Callable[[str], None] = lambda line: None,
     set_aside: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
     """Write a source as a data set, or continue an interrupted call with the same options.
@@ -87,7 +87,6 @@ def pack(
         strict: True stops at the first file that cannot be read; False leaves its frame out.
         profile: how images are stored; all but ``archive`` need the extra ``tiles``.
         progress: called with the number of packed frames, in this process.
-        log: called with messages: that there is nothing to do, that the source's file has changed since the last call.
         set_aside: called for each frame that is left out, with the reason.
 
     Raises:
@@ -116,10 +115,10 @@ def pack(
     finished = claim(out, job, files)
     if finished:
         missing = sum(len(keys) - finished.samples(split) for split, keys in source.splits.items())
-        log("already prepared: nothing to do" + (f"; {missing} frames were left out" if missing else ""))
+        logger.info("already prepared: nothing to do" + (f"; {missing} frames were left out" if missing else ""))
         if source_edited(finished.source, job):
             message = f"note: {source.origin.file} has changed since: the data set was made by the former code"
-            log(f"{message}; to prepare it anew, give another folder, or delete {out}")
+            logger.warning(f"{message}; to prepare it anew, give another folder, or delete {out}")
         progress(sum(finished.samples(split) for split in finished.splits))
         return finished
     entries: dict[str, Any] = {"source": source.notices()}

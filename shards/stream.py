@@ -8,14 +8,15 @@ any step at once.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import webdataset
+from typing import TYPE_CHECKING, Any
 
 from shards.ahead import load_ahead
 from shards.errors import UserError
 from shards.mixture import Mixture
 from shards.order import Order
+
+if TYPE_CHECKING:
+    import webdataset
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def pipeline(
     load: Callable[[Position], Any],
     collate: Callable[[list[Any]], Any],
     num_workers: int = 0,
-) -> webdataset.DataPipeline:
+) -> "webdataset.DataPipeline":
     """Build the pipeline from positions to loaded samples to micro-batches, in order.
 
     Args:
@@ -126,6 +127,8 @@ def pipeline(
         collate: makes a batch of samples.
         num_workers: threads that load ahead; 0 loads a batch when it is requested.
     """
+    import webdataset  # which imports torch, unlike what describes positions
+
     return webdataset.DataPipeline(
         source,
         webdataset.batched(source.batches.micro, collation_fn=list, partial=False),

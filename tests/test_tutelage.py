@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,19 @@ def test_every_name_is_there():
 
 def test_the_import_loads_nothing_heavy():
     program = "import sys, tutelage; print([name for name in ('torch', 'numpy', 'timm') if name in sys.modules])"
-    started = time.monotonic()
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "[]"
-    assert time.monotonic() - started < 5, "milliseconds, on a machine that is not busy"
+
+
+def test_the_import_takes_less_than_300_milliseconds():
+    """Of a processor, with Python's own start, in the best of five processes: a busy machine lengthens others."""
+    used = []
+    for _ in range(5):
+        pid = os.posix_spawn(sys.executable, [sys.executable, "-c", "import tutelage"], os.environ)
+        _, status, usage = os.wait4(pid, 0)
+        assert status == 0
+        used.append(usage.ru_utime + usage.ru_stime)
+    assert min(used) < 0.3
 
 
 def test_the_module_is_the_command():
@@ -55,7 +63,7 @@ def test_the_module_is_the_command():
 
 def test_the_page_says_what_works(scenes_small, monkeypatch, capsys):
     """The second program of docs/python.md, as it stands there."""
-    _, program = programs()
+    _, program, _ = programs()
     monkeypatch.chdir(scenes_small)
     names: dict = {}
     exec(compile(program, "docs/python.md", "exec"), names)
@@ -65,7 +73,7 @@ def test_the_page_says_what_works(scenes_small, monkeypatch, capsys):
 
 def test_the_page_trains_evaluates_and_predicts(scenes_small):
     """Its first program, as it stands there, on one process and on two, and once more in the same folder."""
-    program, _ = programs()
+    program, *_ = programs()
     (scenes_small / "mine.py").write_text(
         program.replace("global_batch_size=8, steps=20", "global_batch_size=4, steps=4")
     )
@@ -90,6 +98,49 @@ def test_the_page_trains_evaluates_and_predicts(scenes_small):
     assert len(both) == 4 and len(set(both)) == 2, "two ranks that say the same"
 
 
+def test_the_page_runs_an_experiment(scenes_small, monkeypatch, capsys):
+    """Its third program, of fewer steps of a smaller network."""
+    *_, program = programs()
+    monkeypatch.chdir(scenes_small)
+    exec(
+        compile(program.replace("hrnet_w18_small", "test_efficientnet").replace("steps=20", "steps=2"), "page", "exec")
+    )
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "runs/scenes/mine/seed-0" and 0 <= float(last) <= 1
+    assert json.loads(Path(first, "result.json").read_text())["steps"] == 2
+
+
+QUIET = """
+import logging, sys
+import torch
+import tutelage as tt
+
+train, val = (tt.ShardDataset(sys.argv[1], split, tasks=["semseg", "depth"]) for split in ("train", "val"))
+
+def fit(out):
+    model = tt.create_model(backbone="test_efficientnet", tasks=train.tasks, decoder="heads")
+    options = dict(global_batch_size=4, steps=1, channels_last=False)
+    tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, out=out, val=val, **options).fit()
+    tt.evaluate(model, val, title="progress")
+
+fit("quiet")
+print("configured", flush=True)
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+fit("told")
+"""
+
+
+def test_the_library_prints_nothing_and_reports_to_its_logger(tiny_dataset, tmp_path):
+    call = [python(), "-c", QUIET, str(tiny_dataset.folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert not done.returncode and not done.stderr, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first == "configured"
+    (line,) = [line for line in lines if "tutelage" in line]
+    assert line.startswith("INFO:tutelage:told: ") and "M parameters in the backbone" in line
+
+
 def test_a_folder_of_another_run_is_refused(tiny_dataset, tmp_path):
     train = tt.ShardDataset(tiny_dataset, "train", tasks=["semseg", "depth"])
 
@@ -106,6 +157,19 @@ def test_a_folder_of_another_run_is_refused(tiny_dataset, tmp_path):
     with pytest.raises(tt.UserError, match=r"learning_rate: is not an option of training; did you mean"):
         trainer(learning_rate=1)
     assert trainer(**few, log_every=3).fit().name == "last"
+
+
+def test_an_optimizer_is_a_component(tiny_dataset, tmp_path):
+    train = tt.ShardDataset(tiny_dataset, "train", tasks=["semseg", "depth"])
+    exported = {}
+    for name, betas in {"default": None, "same": (0.9, 0.999), "other": (0.5, 0.9)}.items():
+        torch.manual_seed(0)
+        model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
+        optimizer = betas and torch.optim.Adam(model.parameters(), betas=betas, weight_decay=1e-4, fused=True)
+        options: dict[str, Any] = {"global_batch_size": 4, "steps": 3, "optimizer": optimizer}
+        tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, out=tmp_path / name, **options).fit()
+        exported[name] = json.loads((tmp_path / name / "checkpoints/last/model.json").read_text())["sha256"]
+    assert exported["same"] == exported["default"] != exported["other"]
 
 
 def test_the_best_network_is_kept_and_a_budget_hides_labels(tiny_dataset, tmp_path):

@@ -9,13 +9,13 @@ from typing import Any
 from accelerate import Accelerator
 
 from shards.atomic import sweep
+from shards.log import logger
 from trainer.config import Checkpoint
 from trainer.measurement import DEFAULT
 from trainer.model.architecture import Architecture
 from trainer.overlap import Background
 from trainer.parsing import parse_every
-from trainer.progress import log
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 from trainer.runs.lease import Lease
 from trainer.runs.records import Records
 from trainer.runtime import broadcast
@@ -78,7 +78,7 @@ class Checkpointer:
         main = self.process.is_main_process
         if main:
             sweep(self.folder)
-        path = broadcast(self.process, checkpoint.newest(self.folder) if main else None)
+        path = broadcast(self.process, artifacts.newest(self.folder) if main else None)
         if path is None:
             return 0
         state = checkpoint.read(path, self.updater.shapes)
@@ -87,7 +87,7 @@ class Checkpointer:
         if best and facts is not None and DEFAULT.to_json() | best == {"value": best["value"], **facts}:
             self.best = best["value"]
         if main:
-            log(f"continuing {self.out} at step {state.step}")
+            logger.info(f"continuing {self.out} at step {state.step}")
         return state.step
 
     def save(self, step: int, records: Records | None) -> None:

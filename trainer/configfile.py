@@ -1,25 +1,25 @@
-"""Configuration files: inheritance, ``key=value`` overrides, and errors that name the key and give a hint.
+"""Configurations from files and from Python: inheritance, overrides, and errors that name the key and give a hint.
 
 A file is YAML in the form of :class:`trainer.config.Config`, with one additional key: ``inherits: FILE`` (or a list of
 files, of which later ones win), relative to itself, or by the name of a shipped one (:mod:`trainer.shipped`).
 """
 
 import copy
-import difflib
-import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from shards.errors import UserError
 from trainer.affinity import affinity_file
 from trainer.config import Config
-from trainer.configdocs import documentation, meaning
+from trainer.configdocs import meaning
+from trainer.configerrors import first_line, in_plain_words, replaced_section, suggest
 from trainer.configtext import expand_home, expand_user, parse_override, restore_text
 from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import version_1_options
@@ -34,6 +34,8 @@ _STUDENT_ONLY = names(Config, lambda facts: not facts.inherited)
 _RESOLVED = {"experiment", "seed", "model", "frames", "val", "dev", "evaluate", "checkpoint", "run"}
 """Keys by which a run's resolved ``config.yaml``, which names all options of its time, is recognised. Without
 ``val_seed``, the run's own seed drew its validation frames; without ``model.version``, its network is of version 1."""
+IN_PYTHON = "Config"
+"""Stands for the file in errors of a configuration that was made in Python."""
 _TEXT = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """Loads all scalars as text, as they are written."""
 NO_PSEUDO = "pseudo=null"
@@ -55,8 +57,51 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             type or out of range.
     """
     path = find(path)
+    return _resolve(_chain(path, ()), overrides, path, path.stem)
+
+
+def from_python(config: Config, overrides: Sequence[str] = ()) -> Config:
+    """Resolve a configuration that was made in Python, as a file with all of its values would be.
+
+    Args:
+        config: a :class:`trainer.config.Config`, or what this function returns. It names its ``experiment``, and paths
+            are relative to the working directory.
+        overrides: ``key=value``, as for :func:`load`.
+
+    Returns:
+        A resolved, read-only ``DictConfig`` in the form of :class:`trainer.config.Config`; the argument is unchanged.
+
+    Raises:
+        UserError: as :func:`load` does, and for ``pseudo: auto``, whose teachers are described by the student's file.
+    """
+    values: Any = OmegaConf.to_container(config) if OmegaConf.is_config(config) else asdict(config)
+    _locate_teachers(values, IN_PYTHON, Path.cwd())  # whole paths: the run's folder keeps a copy of the configuration
+    try:
+        content = OmegaConf.create(values)
+    except OmegaConfBaseException as error:
+        raise UserError(first_line(error), file=IN_PYTHON, key=error.full_key, hint=meaning(error.full_key)) from None
+    if any(layer.get("pseudo") == AUTO for layer in (content, *map(_parse, overrides))):
+        hint = "give each task's trainer.config.Pseudo, or write the configuration to a file"
+        raise UserError("the teacher is described by its student's file", file=IN_PYTHON, key="pseudo", hint=hint)
+    return _resolve([(Path(IN_PYTHON), content)], overrides, Path(IN_PYTHON))
+
+
+def _resolve(
+    chain: list[tuple[Path, DictConfig]], overrides: Sequence[str], path: Path, name: str | None = None
+) -> Config:
+    """Return the defaults with the contents of files and overrides merged into them, resolved, checked and read-only.
+
+    Args:
+        chain: the contents, of which later ones win, with their files.
+        overrides: ``key=value``.
+        path: the file that errors name.
+        name: of the experiment, if none of them names it.
+
+    Raises:
+        UserError: as :func:`load` does.
+    """
     config = copy.deepcopy(defaults())
-    layers: list[tuple[str | Path, DictConfig]] = [*_chain(path, ())]
+    layers: list[tuple[str | Path, DictConfig]] = [*chain]
     layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
     for _, content in layers:
         if content.keys() >= _RESOLVED:
@@ -68,7 +113,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for file, content in layers:
         _merge(config, content, file)
     if OmegaConf.is_missing(config, "experiment"):
-        config.experiment = path.stem
+        if name is None:
+            raise UserError("is not set", file=path, key="experiment", hint=meaning("experiment"))
+        config.experiment = name
     if config.model.version == 1:
         for key, value in version_1_defaults(config.tasks).items():
             if key not in written:
@@ -78,7 +125,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         hint = "correct the interpolation ${...}"
-        raise UserError(_first_line(error), file=path, key=error.full_key, hint=hint) from error
+        raise UserError(first_line(error), file=path, key=error.full_key, hint=hint) from error
     expand_home(config, path)
     check(config, path, overrides)
     for task, entry in config.pseudo.items():
@@ -143,7 +190,7 @@ def read_yaml(path: Path, hint: str) -> Any:
     except FileNotFoundError:
         raise
     except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
-        raise UserError(f"is not a configuration ({_first_line(error)})", file=path, hint=hint) from error
+        raise UserError(f"is not a configuration ({first_line(error)})", file=path, hint=hint) from error
 
 
 def _chain(path: Path, descendants: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]:
@@ -160,12 +207,23 @@ def _chain(path: Path, descendants: tuple[Path, ...]) -> list[tuple[Path, DictCo
     chain = []
     for name in ancestors:
         chain += _chain(find(name, path.parent), (*descendants, path.resolve()))
+    _locate_teachers(content, path, path.parent)
+    return [*chain, (path, OmegaConf.create(content))]
+
+
+def _locate_teachers(content: dict[str, Any], path: str | Path, folder: Path) -> None:
+    """Replace the teachers' files in a content by their paths from the working directory.
+
+    Args:
+        content: the content of a file.
+        path: the file, for errors.
+        folder: the folder that the teachers' files are relative to.
+    """
     pseudo = content.get("pseudo")
     for entry in pseudo.values() if isinstance(pseudo, dict) else ():
-        if isinstance(entry, dict) and isinstance(entry.get("teacher"), str):
+        if isinstance(entry, dict) and isinstance(entry.get("teacher"), str) and entry["teacher"] != MISSING:
             teacher = expand_user(entry["teacher"], path, "pseudo")
-            entry["teacher"] = str(resolve(teacher, path.parent))  # relative to the file that names it
-    return [*chain, (path, OmegaConf.create(content))]
+            entry["teacher"] = str(resolve(teacher, folder))
 
 
 def _parse(override: str) -> DictConfig:
@@ -176,7 +234,7 @@ def _parse(override: str) -> DictConfig:
         return parse_override(key, written)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         hint = "write a YAML value, quoted if need be"
-        raise UserError(_first_line(error), file=COMMAND_LINE, key=key, hint=hint) from error
+        raise UserError(first_line(error), file=COMMAND_LINE, key=key, hint=hint) from error
 
 
 @cache
@@ -191,16 +249,16 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> None:
         config.merge_with(content)
     except ConfigKeyError as error:
         name = str(error.full_key or error.key)
-        suggestions = _suggest(name)
+        suggestions = suggest(name)
         hint = f"did you mean {suggestions[0]}?" if suggestions else "see `tutelage config --keys`"
         hint = new_spelling(name, content, "=" if file == COMMAND_LINE else ": ") or hint
         raise UserError("is no such option", file=file, key=name, hint=hint) from None
     except (OmegaConfBaseException, TypeError) as error:  # a TypeError where a list stands in place of a mapping
-        key = getattr(error, "full_key", None)
+        key = getattr(error, "full_key", None) or replaced_section(content)
         if key and "is not a ListConfig" in str(error):
             hint = f"write {key}{'=' if file == COMMAND_LINE else ': '}[{OmegaConf.select(content, key)}]"
             raise UserError("is not a list", file=file, key=key, hint=hint) from None
-        message, hint = _in_plain_words(error), meaning(key) or "correct the value"
+        message, hint = in_plain_words(error), meaning(key) or "correct the value"
         if key and key.startswith("pseudo.") and "not a section" in message:
             hint = f"write {key}: {{teacher: FILE}}"
         raise UserError(message, file=file, key=key, hint=hint) from None
@@ -218,35 +276,3 @@ def _merge_pseudo(config: Any, layers: list[tuple[str | Path, Any]], path: Path)
             config.pseudo, config.affinity = {}, affinity or str(affinity_file(affinity_folder(config)))
             labels = pseudo_labels(config.affinity, path, list(config.tasks), config.affinity_split)
         _merge(config, OmegaConf.create({"pseudo": labels}), file)
-
-
-def _known_keys(mistyped: str) -> list[str]:
-    """Return all options and their sections, for the task that a mistyped key names."""
-    task = mistyped.split(".")[1] if mistyped.startswith("pseudo.") else "TASK"
-    keys = [key.replace("TASK", task) for key in documentation()]
-    return keys + sorted({key.rpartition(".")[0] for key in keys} - {""})
-
-
-def _suggest(mistyped: str) -> list[str]:
-    """Return the option that was probably meant: one with a similar dotted name, or with this name in any section."""
-    keys, last = _known_keys(mistyped), mistyped.rpartition(".")[2]
-    by_end = {key.rpartition(".")[2]: key for key in keys}
-    similar = difflib.get_close_matches(mistyped, keys, 1, cutoff=0.7)
-    return similar or [by_end[end] for end in difflib.get_close_matches(last, by_end, 1, cutoff=0.7)]
-
-
-def _in_plain_words(error: Exception) -> str:
-    """Describe what is wrong with a value without omegaconf's terms."""
-    text = _first_line(error)
-    if match := re.search(r"Value (.*) of type '.*' could not be converted to (\w+)", text):
-        kinds = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
-        return f"{match[1]} is not {kinds.get(match[2], match[2])}"
-    if match := re.search(r"(\w+) is not a subclass of \w+\. value: (.*)", text):
-        return f"{match[2]} is a {match[1]}, not a section of options"
-    return text
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 
 from shards.atomic import write_json
 from shards.errors import UserError
+from trainer.conditions import conditions_of, existing_result, read_exports
 from trainer.evaluation import evaluate as evaluate_on
 from trainer.experiment import Experiment
 from trainer.parsing import parse_size
@@ -29,7 +30,7 @@ def evaluate(experiment: Experiment) -> Result:
     Raises:
         UserError: when there is no exported network, one of another configuration, or no frame to evaluate on.
     """
-    exports, hashes = _exported(experiment)
+    exports, hashes = read_exports(experiment)
     selected = experiment.config.evaluate.checkpoint
     if selected not in hashes:
         hint = "train it (`tutelage train CONFIG`)" + ("" if selected == "last" else " with evaluate.every set")
@@ -46,24 +47,11 @@ def evaluate(experiment: Experiment) -> Result:
             network, _ = checkpoint.load_exported(experiment.checkpoints / name, experiment.config.model.name)
             network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             metrics[name] = evaluate_network(experiment, network, process)
-        result = _result(experiment, exports, metrics, _conditions(experiment, hashes))
+        result = _result(experiment, exports, metrics, conditions_of(experiment, hashes))
         if process.is_main_process:
             write_json(experiment.folder / NAME, result.to_json())
         process.wait_for_everyone()
     return result
-
-
-def existing_result(experiment: Experiment) -> Result | None:
-    """Return the content of ``result.json``; None where it is missing, or was measured under other conditions."""
-    path, conditions = experiment.folder / NAME, _conditions(experiment, _exported(experiment)[1])
-    result = Result.read(path) if path.exists() else None
-    return result if result and result.asked == conditions else None
-
-
-def _exported(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the facts of the last and the best network, None for a missing one, and the hashes of those that exist."""
-    exports = {name: checkpoint.read_exported(experiment.checkpoints / name) for name in ("last", "best")}
-    return exports, {name: facts["sha256"] for name, facts in exports.items() if facts}
 
 
 def evaluate_network(
@@ -81,20 +69,6 @@ def evaluate_network(
         batch_size=config.evaluate.batch_size,
         process=process,
         title=f"{config.experiment}: evaluate" if show else None,
-    )
-
-
-def _conditions(experiment: Experiment, hashes: dict[str, str]) -> Conditions:
-    """Return everything that a result follows from."""
-    measurement = experiment.measurement
-    return Conditions(
-        checkpoints=hashes,
-        manifest=experiment.manifest.sha256,
-        checkpoint=experiment.config.evaluate.checkpoint,
-        **experiment.evaluation_facts,
-        resolution=measurement.resolution,
-        range=measurement.ranges,
-        crop=measurement.crop,
     )
 
 

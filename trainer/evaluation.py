@@ -18,7 +18,8 @@ from trainer.data import FrameLoader
 from trainer.decision import resize_output
 from trainer.engine.base import as_built
 from trainer.kinds import learning
-from trainer.measurement import DEFAULT, MeasuredBatch, Measurement, make_loader
+from trainer.measuredbatch import MeasuredBatch, make_loader
+from trainer.measurement import DEFAULT, Measurement
 from trainer.metrics import Metrics
 from trainer.model.checked import check_tasks, predictions_of
 from trainer.overlap import map_ahead, threads_per_rank

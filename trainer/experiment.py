@@ -19,7 +19,7 @@ from shards.statistics import mean_and_deviation
 from shards.store import Place, Remote, address, place, redact
 from shards.tasks import Task
 from trainer.config import Config
-from trainer.configfile import load, teacher_call
+from trainer.configfile import IN_PYTHON, from_python, load, teacher_call
 from trainer.extension import find_callable
 from trainer.measurement import Measurement
 from trainer.model.architecture import RGB, Architecture
@@ -30,19 +30,26 @@ TRAIN = "train"
 
 
 class Experiment:
-    """The experiment that a configuration file and its overrides describe.
+    """The experiment that a configuration describes: a file, or ``config`` made in Python, and overrides of it.
 
     Args:
         path: the configuration file, or the name of a shipped one.
         overrides: ``key=value``.
+        config: the configuration in place of a file's, whose paths are relative to the working directory.
 
     Raises:
         UserError: for a bad configuration, or one that does not fit the data set.
     """
 
-    def __init__(self, path: str | Path, overrides: Sequence[str] = (), config: Config | None = None) -> None:
-        self.path, self.overrides = Path(path) if config else find(path), list(overrides)
-        self.config = config or load(self.path, overrides)
+    def __init__(
+        self, path: str | Path | None = None, overrides: Sequence[str] = (), *, config: Config | None = None
+    ) -> None:
+        if (path is None) == (config is None):
+            raise UserError("takes either a path or a config", key="Experiment", hint="give one of them")
+        self.in_python = path is None
+        self.path = Path(IN_PYTHON) if path is None else find(path)
+        self.overrides = list(overrides)
+        self.config = from_python(config, overrides) if config is not None else load(self.path, overrides)
         self.folder = Path(self.config.run.path)
 
     @classmethod
@@ -55,17 +62,19 @@ class Experiment:
             folder: the folder of the run, with its ``config.yaml``.
             data: the data set, where it is no longer at the path in the configuration.
         """
-        path = folder / "config.yaml"
-        config = load(path)
+        experiment = cls(folder / "config.yaml")
+        config = experiment.config
         OmegaConf.set_readonly(config, False)  # type: ignore[arg-type]
         config.run.path = str(folder)
         config.data.path = address(data or config.data.path)
-        return cls(path, config=config)
+        experiment.folder = folder
+        return experiment
 
     @property
     def spelling(self) -> str:
-        """How to name its configuration in a command: the file's path, or the name of a shipped one."""
-        return spelling(self.path)
+        """How to name its configuration in a command: the file's path, or the name of a shipped one. For one that was
+        made in Python, the file that its run writes."""
+        return str(self.folder / "config.yaml") if self.in_python else spelling(self.path)
 
     @property
     def command(self) -> list[str]:

@@ -14,7 +14,7 @@ from trainer.model.meta import on_meta
 from trainer.model.network import build
 from trainer.parsing import parse_size
 from trainer.ranks import ranks
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 from trainer.runs.start import match_start_normalisation
 from trainer.runtime import check_precision
 from trainer.validation import not_measured, scalars
@@ -93,7 +93,7 @@ def check_result(experiment: Experiment) -> None:
     check_evaluation(experiment)
     options = experiment.config.evaluate
     best = experiment.checkpoints / "best"
-    if options.checkpoint == "best" and not options.every and not checkpoint.read_exported(best):
+    if options.checkpoint == "best" and not options.every and not artifacts.read_exported(best):
         hint = "set evaluate.every, such as 1, or evaluate.checkpoint=last"
         raise UserError("no best checkpoint is kept", file=experiment.path, key="evaluate.checkpoint", hint=hint)
 

@@ -4,18 +4,13 @@ All of it is recorded in ``result.json`` and identifies a table's rows: results 
 different rows.
 """
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from shards.stream import Position
 from shards.tasks import Task
-from trainer.augment import to_tensors
-from trainer.data import Batch, Collate, FrameLoader, load_batches
-from trainer.decision import decide_at
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _WINDOWS = {"eigen": ((45, 471, 480), (41, 601, 640))}
 """By name, (first, last + 1, total) of the rows and of the columns, where total is the frame's number of them."""
@@ -43,17 +38,19 @@ class Measurement:
         ranges = {name: list(limits) for name, limits in self.ranges.items()}
         return {"resolution": self.resolution, "range": ranges, "crop": self.crop}
 
-    def __call__(self, task: Task, output: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, task: Task, output: "Tensor", truth: "Tensor") -> "tuple[Tensor, Tensor]":
         """Return what metrics compare: a network's labels at the truth's size, and the truth, after :meth:`restrict`.
 
         Args:
             output: ``(B, task.channels, h, w)``.
             truth: in the form of :mod:`trainer.losses`, ``(B, ..., H, W)``.
         """
+        from trainer.decision import decide_at  # which imports torch, unlike what describes a measurement
+
         height, width = truth.shape[-2:]
         return self.restrict(task, decide_at(task, output, (height, width)), truth)
 
-    def restrict(self, task: Task, label: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    def restrict(self, task: Task, label: "Tensor", truth: "Tensor") -> "tuple[Tensor, Tensor]":
         """Return a scalar task's labels clamped to its range (the protocol of Eigen et al.), and its truth with "no
         label" outside range and window; labels and truth of other tasks are returned unchanged.
 
@@ -66,7 +63,7 @@ class Measurement:
         if self.crop:
             sides = zip(truth.shape[-2:], _WINDOWS[self.crop], strict=True)
             rows, columns = (_within(side, *bounds) for side, bounds in sides)
-            window = torch.zeros_like(truth)
+            window = truth.new_zeros(truth.shape)
             window[..., rows, columns] = 1
             truth = truth * window
         if task.name in self.ranges:
@@ -86,36 +83,3 @@ def _within(side: int, first: int, last: int, total: int) -> slice:
         return -((total - 2 * position * side) // (2 * total))
 
     return slice(pixels_before(first), pixels_before(last))
-
-
-MeasuredBatch = tuple[Batch, dict[str, Tensor]]
-"""A batch of network inputs, and the truth by task."""
-
-
-def make_loader(
-    loader: FrameLoader, collate: Collate, resolution: str
-) -> Callable[[Iterable[Position]], list[MeasuredBatch]]:
-    """Return a function that loads frames to be measured: as one batch, or one by one where they differ in size.
-
-    Raises:
-        UserError: when the function is called, for a frame that cannot be loaded.
-    """
-
-    def at_network(places: Iterable[Position]) -> list[MeasuredBatch]:
-        return [(batch, batch.labels) for batch in load_batches(loader, collate, places)]
-
-    def load_both(place: Position) -> tuple[Any, Any]:
-        key, arrays = loader.read(place)
-        return (key, loader.tensors(arrays, place)), (key, to_tensors(arrays, loader.tasks))
-
-    def at_label(places: Iterable[Position]) -> list[MeasuredBatch]:
-        frames = [loader.locate_errors(load_both, place) for place in places]
-        sizes = {tuple(tensors["rgb"].shape for _, tensors in frame) for frame in frames}
-        groups: Sequence[Sequence[tuple[Any, Any]]] = [frames] if len(sizes) == 1 else [[frame] for frame in frames]
-        batches = []
-        for group in groups:
-            resized, stored = (collate(list(samples)) for samples in zip(*group, strict=True))
-            batches.append((resized, stored.labels))
-        return batches
-
-    return {"network": at_network, "label": at_label}[resolution]

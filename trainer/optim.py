@@ -4,13 +4,38 @@ import math
 
 import torch
 
+from shards.errors import UserError
 from trainer.config import Train
+
+_KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def make_optimizer(network: torch.nn.Module, config: Train) -> torch.optim.Optimizer:
     """Return Adam or AdamW over all parameters; the fused kernels do one pass over memory instead of ten."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-    return kind(network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return _KINDS[config.optimizer](network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer, network: torch.nn.Module) -> None:
+    """Make sure that the engines and checkpoints can handle an optimizer.
+
+    Raises:
+        UserError: when it is not Adam or AdamW, without AMSGrad, of exactly the network's parameters in one group.
+    """
+    name = type(optimizer).__name__
+    if type(optimizer) not in _KINDS.values():
+        raise UserError(f"is {name}", key="optimizer", hint="use torch.optim.Adam or AdamW")
+    if optimizer.defaults["amsgrad"]:
+        raise UserError(f"is {name} with amsgrad", key="optimizer", hint="leave amsgrad out")
+    if len(optimizer.param_groups) != 1:
+        message = f"has {len(optimizer.param_groups)} parameter groups"
+        raise UserError(message, key="optimizer", hint="give model.parameters() as one group")
+    optimized = {id(parameter) for parameter in optimizer.param_groups[0]["params"]}
+    parameters = dict(network.named_parameters())
+    if missing := [key for key, parameter in parameters.items() if id(parameter) not in optimized]:
+        hint = "create it from all of model.parameters(), with a weighting set as model.weighting before"
+        raise UserError(f"lacks the parameter {missing[0]}", key="optimizer", hint=hint)
+    if len(optimized) > len(parameters):
+        raise UserError("has parameters that are not the model's", key="optimizer", hint="give model.parameters()")
 
 
 def learning_rate(step: int, steps: int, config: Train) -> float:

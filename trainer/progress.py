@@ -1,38 +1,10 @@
-"""Progress of long jobs: a live line on a terminal, plain lines elsewhere."""
+"""Progress of long jobs, which nothing shows unless a command has it shown; and the figures beside it."""
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import IO, Any, Protocol, cast
-
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
-
-from trainer.output import SafeStream
-from trainer.ranks import rank
-
-
-def _console(width: int | None = None) -> Console:
-    """Create a console without markup, since the text it prints contains names of files, classes and runs."""
-    file = cast(IO[str], SafeStream("stdout"))
-    return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
-
-
-console = _console()
-
-
-def show(table: RenderableType) -> None:
-    """Print a table, once for all ranks; in its full width where the output is not a terminal."""
-    if rank() == 0:
-        (console if console.is_terminal else _console(240)).print(table)
-
-
-def log(line: str) -> None:
-    """Print a line, once for all ranks."""
-    if rank() == 0:
-        console.print(line, soft_wrap=True)
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 
 
 class Report(Protocol):
@@ -41,58 +13,38 @@ class Report(Protocol):
     def __call__(self, advance: int, figures: str = "") -> None: ...
 
 
+Display = Callable[[str, int, int], AbstractContextManager[Report]]
+"""Shows the progress of a job, given its title, the number of all items, and that of those finished before."""
+
+
 @contextmanager
-def progress(title: str, total: int, *, done: int = 0, show: bool = True, every: float = 10.0) -> Iterator[Report]:
-    """Show a bar with counts, figures and the remaining time.
+def _hidden(title: str, total: int, done: int) -> Iterator[Report]:
+    yield lambda advance, figures="": None
+
+
+_display: Display = _hidden
+
+
+def progress(title: str, total: int, *, done: int = 0, show: bool = True) -> AbstractContextManager[Report]:
+    """Return a context in which a job reports its progress, shown as :func:`show_progress` says.
 
     Args:
-        title: text before the bar.
+        title: the job's name.
         total, done: number of all items, and of those finished before.
-        show: False for ranks that print nothing.
-        every: seconds between the plain lines that replace the bar where the output is not a terminal.
+        show: False for ranks that show nothing.
     """
-    if not show:
-        yield lambda advance, figures="": None
-    elif console.is_terminal:
-        # the figures come last, so that a narrow terminal truncates them and not the counts or the time
-        counts = MofNCompleteColumn(table_column=Column(no_wrap=True))
-        remaining = TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7))
-        figures_column = TextColumn(
-            "{task.fields[figures]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
-        )
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(16), counts, remaining, figures_column)
-        with Progress(*columns, console=console, expand=True) as bar:
-            task = bar.add_task(title, total=total, completed=done, figures="")
-
-            def update(advance: int, figures: str = "") -> None:
-                bar.update(task, advance=advance)
-                if figures:
-                    bar.update(task, figures=figures)
-
-            yield update
-    else:
-        yield _PlainLines(title, total, done, every)
+    return (_display if show else _hidden)(title, total, done)
 
 
-class _PlainLines:
-    def __init__(self, title: str, total: int, done: int, every: float) -> None:
-        self.title, self.total, self.start, self.done, self.every = title, total, done, done, every
-        self.started_at = self.printed_at = time.monotonic()
-        self.figures = ""
-
-    def __call__(self, advance: int, figures: str = "") -> None:
-        self.done += advance
-        self.figures = figures or self.figures
-        now = time.monotonic()
-        if now - self.printed_at < self.every and self.done < self.total:
-            return
-        self.printed_at = now
-        remaining = (now - self.started_at) / max(self.done - self.start, 1) * (self.total - self.done)
-        print(
-            f"{self.title} {self.done}/{self.total} {self.figures} {clock(remaining)} left".replace("  ", " "),
-            file=console.file,
-            flush=True,
-        )
+@contextmanager
+def show_progress(display: Display) -> Iterator[None]:
+    """Context in which a display shows the progress of all jobs."""
+    global _display
+    before, _display = _display, display
+    try:
+        yield
+    finally:
+        _display = before
 
 
 class Speed:
@@ -127,12 +79,6 @@ def figures_line(entry: Mapping[str, Any]) -> str:
         f"{losses} · {speed['samples_per_second']:.1f} samples/s · {speed['waiting_for_data']:.0%} waiting for data · "
         f"{speed['memory_megabytes'] / 1000:.1f} GB"
     )
-
-
-def clock(seconds: float) -> str:
-    """Format seconds as ``h:mm:ss``."""
-    total = round(seconds)
-    return f"{total // 3600}:{total // 60 % 60:02d}:{total % 60:02d}"
 
 
 def memory_megabytes() -> float:

@@ -224,7 +224,8 @@ def watch_launcher() -> None:
         while os.getppid() == launcher:
             if exiting.wait(_POLL):
                 return
-        print(f"process {os.getpid()}: its launcher (process {launcher}) is gone; ending", file=sys.stderr, flush=True)
+        message = f"process {os.getpid()}: its launcher (process {launcher}) is gone; ending"
+        print(message, file=sys.stderr, flush=True)  # noqa: T201 - the main thread may hold a log handler's lock
         for worker in multiprocessing.active_children():  # they check for this process only every few seconds
             worker.kill()
         os._exit(1)

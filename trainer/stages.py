@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError
+from shards.log import logger
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.foreseen import check_result, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
-from trainer.progress import log
 from trainer.pseudolabels.labelling import label
 from trainer.pseudolabels.stored import check_store
 from trainer.recommendation import read_recommendations, reasons
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 from trainer.runs.folder import claim
 from trainer.runs.result import Result
 from trainer.trainstage import train
@@ -28,7 +28,7 @@ def run(experiment: Experiment) -> Result:
     check(experiment)
     if affinity := experiment.config.affinity:
         for line in reasons(read_recommendations(affinity)):
-            log(f"{affinity}: {line}")
+            logger.info(f"{affinity}: {line}")
     return _run(experiment)
 
 
@@ -48,7 +48,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
     else:
         experiment.frames_to_train()
     check_result(experiment)
-    if checkpoint.read_exported(experiment.checkpoints / "last") is None:
+    if artifacts.read_exported(experiment.checkpoints / "last") is None:
         check_training(experiment)
     for teacher in teachers_of(experiment):
         check(teacher, (*students, experiment.folder))
@@ -66,21 +66,21 @@ def _run(experiment: Experiment) -> Result:
 
 
 def _train(experiment: Experiment) -> None:
-    log(f"train {experiment.config.experiment}: {experiment.folder}")
+    logger.info(f"train {experiment.config.experiment}: {experiment.folder}")
     train(experiment)
 
 
 def _label(experiment: Experiment) -> None:
-    log(f"labels of {experiment.config.experiment}: {experiment.labels}")
+    logger.info(f"labels of {experiment.config.experiment}: {experiment.labels}")
     summary = label(experiment)
     for line in describe_kept(summary):
-        log(f"  {line}")
+        logger.info(f"  {line}")
 
 
 def _evaluate(experiment: Experiment) -> Result:
     result = evaluate(experiment)
     for line in describe(result.metrics):
-        log(f"  {line}")
+        logger.info(f"  {line}")
     return result
 
 

@@ -100,4 +100,5 @@ def repair_environment(site: Path) -> list[Path]:
 
 if __name__ == "__main__":
     if files := repair_environment(Path(sysconfig.get_path("purelib"))):
-        print(f"torchvision does not fit torch and is repaired when it is imported: {' '.join(map(str, files))}")
+        names = " ".join(map(str, files))
+        print(f"torchvision does not fit torch and is repaired when it is imported: {names}")  # noqa: T201 - a command

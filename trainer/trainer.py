@@ -11,6 +11,7 @@ from torch import nn
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
+from shards.log import logger
 from shards.stream import Batches
 from shards.threads import Stopped
 from trainer.agreement import check_ranks
@@ -23,8 +24,8 @@ from trainer.model.checked import check_tasks
 from trainer.model.network import architecture_of
 from trainer.model.size import size_of
 from trainer.optim import learning_rate
-from trainer.progress import Speed, figures_line, log, progress
-from trainer.runs import checkpoint, settings
+from trainer.progress import Speed, figures_line, progress
+from trainer.runs import artifacts, checkpoint, settings
 from trainer.runs.records import Records
 from trainer.runs.running import RunHold, hold_run
 from trainer.runs.status import Interrupted
@@ -61,6 +62,8 @@ class Trainer:
         name: name in progress lines; by default that of ``out``.
         process: accelerate's view of this rank; None creates one for this launch.
         weighting: weighting of the losses, for as many tasks; it becomes part of the model.
+        optimizer: Adam or AdamW of the model's parameters, in one group; by default that of the options, which set the
+            learning rate of each step in any case.
         options: single fields of :class:`trainer.config.Train`, such as ``global_batch_size``, ``steps``, ``epochs``,
             ``lr``, ``precision``, ``ema``.
 
@@ -90,6 +93,7 @@ class Trainer:
         name: str | None = None,
         process: Accelerator | None = None,
         weighting: LossWeighting | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
         **options: Any,
     ) -> None:
         self.out, self.seed, self.name = Path(out), seed, name or Path(out).name
@@ -126,6 +130,7 @@ class Trainer:
             seed=seed,
             norm=norm,
             steps_per_epoch=self.steps_per_epoch,
+            optimizer=optimizer,
         )
         self.validation = Validation.on(val, self) if isinstance(val, ShardDataset) else val
         self.checkpointer = Checkpointer(
@@ -157,7 +162,7 @@ class Trainer:
         last = self.checkpointer.folder / "last"
         with hold_run(self.out, self.process) as hold:
             settings.claim(self)
-            if not broadcast(self.process, checkpoint.read_exported(last)):
+            if not broadcast(self.process, artifacts.read_exported(last)):
                 self.run(hold)
                 if self.updater.average:
                     self.updater.average.copy_to_network()
@@ -171,7 +176,7 @@ class Trainer:
         try:
             self.step = self.checkpointer.resume()
             if self.main and not self.step and self.architecture:
-                log(f"{self.name}: {size_of(self.architecture, self.data.frame or _FRAME)}")
+                logger.info(f"{self.name}: {size_of(self.architecture, self.data.frame or _FRAME)}")
             for _ in self.iterate():
                 pass
             self.checkpointer.export("last", self.step)
@@ -264,7 +269,7 @@ class Trainer:
         keys = gather_keys([batch.keys for batch in micro])
         if records:
             records.write_metrics(self.step, {"skipped": {"keys": keys}})
-            log(f"{self.out}: step {self.step}: loss or gradient not finite; skipped")
+            logger.warning(f"{self.out}: step {self.step}: loss or gradient not finite; skipped")
         if self.updater.diverged:
             raise UserError(
                 f"the loss of {self.updater.skipped} steps in a row is not finite",

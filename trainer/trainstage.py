@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from omegaconf import OmegaConf
 
+from shards.log import logger
 from trainer.adjustment import logit_offsets
 from trainer.evaluate import evaluate_network
 from trainer.experiment import Experiment
@@ -14,8 +15,7 @@ from trainer.foreseen import check_training
 from trainer.losses import MultiTaskLoss
 from trainer.model.base import Network
 from trainer.model.network import build
-from trainer.progress import log
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 from trainer.runs.code import note_code
 from trainer.runs.folder import claim
 from trainer.runs.result import Metrics
@@ -42,7 +42,7 @@ def train(experiment: Experiment) -> Path:
     """
     last = experiment.checkpoints / "last"
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    if broadcast(process, checkpoint.read_exported(last)):
+    if broadcast(process, artifacts.read_exported(last)):
         claim(experiment)
         note_code(experiment)
         mark_finished(experiment.folder, "train")
@@ -50,7 +50,7 @@ def train(experiment: Experiment) -> Path:
     with hold_run(experiment.folder, process) as hold:
         claim(experiment)
         note_code(experiment)
-        if not broadcast(process, checkpoint.read_exported(last)):  # not by the process that held it until now
+        if not broadcast(process, artifacts.read_exported(last)):  # not by the process that held it until now
             check_training(experiment)
             trainer_of(experiment, process).run(hold)
     return last
@@ -63,7 +63,7 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
     frames, _ = experiment.frames_to_train()
     for name, labels in frames.sources.items():
         if labels.kept_share == 0:
-            log(
+            logger.warning(
                 f"note: pseudo.{name}.keep={labels.keep.threshold:g} keeps no pixel of the teacher's labels, so "
                 "nothing is learnt from them: lower it, or keep a share of them, such as 50%"
             )
@@ -94,7 +94,7 @@ def network_of(experiment: Experiment) -> Network:
         return build(experiment.architecture, model.pretrained, model.pretrained_inputs)
     network = build(match_start_normalisation(experiment.architecture, model.start))
     if initialised := start_from(network, model.start):
-        log(f"{model.start}: without {', '.join(initialised)}, which start anew")
+        logger.info(f"{model.start}: without {', '.join(initialised)}, which start anew")
     return network
 
 

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from shards.errors import UserError
+from shards.log import logger
 from shards.order import mix
 from shards.origin import Origin
 from shards.owncode import name_of, own_code
@@ -25,8 +26,7 @@ from trainer.model.backbone import STRIDES
 from trainer.model.checked import predictions_of
 from trainer.model.network import Predictions
 from trainer.model.norm import Statistics, prepare_norm, train_mode
-from trainer.optim import make_optimizer, set_learning_rate
-from trainer.progress import log
+from trainer.optim import check_optimizer, make_optimizer, set_learning_rate
 from trainer.runs import checkpoint
 from trainer.runtime import broadcast_weights, copy_async
 from trainer.weighting import KEY, LossWeighting, apply_weighting, unsaved_state, values_of
@@ -56,6 +56,7 @@ class Updater:
         seed: seed of the network's own random numbers, such as dropout's.
         norm: see ``model.norm`` (:class:`trainer.config.Model`).
         steps_per_epoch: length of an epoch, for weightings of losses that use it.
+        optimizer: Adam or AdamW of the network's parameters; by default that of the options.
 
     Attributes:
         average: the moving average of the weights, if the options set one.
@@ -80,6 +81,7 @@ class Updater:
         seed: int = 0,
         norm: str = "batch",
         steps_per_epoch: int = 1,
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         self.process, self.options, self.criterion, self.inputs, self.labels = process, options, loss, inputs, labels
         self.seed, self.norm, self.steps_per_epoch = seed, norm, steps_per_epoch
@@ -92,7 +94,9 @@ class Updater:
             network.compile()
         self.statistics = Statistics(network)
         self.shapes = checkpoint.shapes_of(network)
-        optimizer = make_optimizer(network, options)
+        if optimizer is None:
+            optimizer = make_optimizer(network, options)
+        check_optimizer(optimizer, network)
         self.engine = choose(process, network, optimizer, clip=options.max_grad_norm, precision=options.precision)
         if options.compile and self.engine.sharded:  # its graph would capture parameters that change in place
             hint = "leave it out, or use ddp, zero1 or zero2"
@@ -186,7 +190,7 @@ class Updater:
         changed = [name for name, value in unsaved_state(self.weighting).items() if before.get(name) != value]
         if changed:
             self.warned = True
-            log(
+            logger.warning(
                 f"note: {name_of(self.weighting)} changes {', '.join(changed)} in observe, which a run that continues "
                 "forgets: make it a buffer (self.register_buffer)"
             )

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from shards.errors import UserError
     from shards.keep import Keep
     from shards.tasks import Task
-    from trainer.config import Augment
+    from trainer.config import Augment, Config
     from trainer.evaluation import evaluate
+    from trainer.experiment import Experiment
     from trainer.losses import MultiTaskLoss
     from trainer.measurement import Measurement
     from trainer.model.create import create_model
@@ -31,6 +32,8 @@ except PackageNotFoundError:  # a source checkout that is not installed
 _MODULES = {
     "Augment": "trainer.config",
     "Cache": "shards.cache",
+    "Config": "trainer.config",
+    "Experiment": "trainer.experiment",
     "Keep": "shards.keep",
     "Measurement": "trainer.measurement",
     "MultiTaskLoss": "trainer.losses",
@@ -48,6 +51,8 @@ _MODULES = {
 __all__ = [
     "Augment",
     "Cache",
+    "Config",
+    "Experiment",
     "Keep",
     "Measurement",
     "MultiTaskLoss",

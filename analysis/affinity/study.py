@@ -32,13 +32,13 @@ from shards.assignment import NESTED
 from shards.atomic import write_json
 from shards.errors import UserError
 from shards.frames import Frames
+from shards.log import logger
 from shards.store import redact
 from shards.tasks import Task
 from trainer.affinity import NAME, Affinity, Bounds, Effect, MeasuredTask, Score, affinity_file
 from trainer.configfile import NO_PSEUDO
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import TRAIN, Experiment
-from trainer.progress import log
 from trainer.ranks import rank
 from trainer.recommendation import affinity_folder
 from trainer.runs.folder import check_configuration, environment
@@ -95,7 +95,7 @@ def measure(
     seed_numbers = range(config.seed, config.seed + seeds)
     runs = f"{len(names) + 1} networks × {seeds} seed{'s' * (seeds > 1)}"
     judges = f"training frames that are set aside ({study.dev})" if split == "dev" else "validation frames"
-    log(f"affinity of {', '.join(names)}: {runs} on {study.samples} frames, judged on {judges}: {folder}")
+    logger.info(f"affinity of {', '.join(names)}: {runs} on {study.samples} frames, judged on {judges}: {folder}")
     networks = {(source, seed): study.experiment(source, seed) for seed in seed_numbers for source in (None, *names)}
     results = {key: run(experiment) for key, experiment in networks.items()}
     affinity = study.affinity(results, list(seed_numbers), _previous_seed_counts(affinity_file(folder), seeds))

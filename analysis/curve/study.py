@@ -16,7 +16,7 @@ from typing import Any
 
 from analysis.curve.labelcurve import FILE, ROLES, LabelCurve, MetricCurve, Point, as_csv
 from analysis.curve.picture import draw
-from analysis.grid import FINISHED, Cells, check_overrides, seeds_from, state
+from analysis.grid import Cells, check_overrides, seeds_from, state
 from analysis.results.groups import read_result
 from analysis.results.headlines import HEADLINES
 from shards.atomic import atomic_file, disk_errors, write_json
@@ -29,6 +29,7 @@ from trainer.experiment import Experiment
 from trainer.option import names
 from trainer.runs.folder import environment
 from trainer.runs.result import NAME, Result
+from trainer.runs.status import FINISHED
 from trainer.setting import same
 from trainer.shipped import find, spelling
 

@@ -20,7 +20,7 @@ from trainer.affinity import NAME as AFFINITY
 from trainer.affinity import OLD_NAME, affinity_file
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
-from trainer.runs import checkpoint, records, status
+from trainer.runs import artifacts, records, status
 from trainer.runs.result import NAME, Result
 from trainer.setting import format_value, same
 
@@ -229,7 +229,7 @@ def _data_set(run: Run, sha256: str, manifests: Sequence[Manifest]) -> Manifest:
 def _tasks_of(run: Run) -> list[Task]:
     """Return the tasks of a run's network from its checkpoint; none if that is gone."""
     try:
-        facts = checkpoint.read_exported(run.folder / "checkpoints" / "last")
+        facts = artifacts.read_exported(run.folder / "checkpoints" / "last")
         return list(Architecture.from_json(facts["architecture"]).tasks) if facts else []
     except UserError:
         return []

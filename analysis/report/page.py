@@ -23,7 +23,7 @@ from analysis.results.paper import Paper
 from analysis.results.table import Results, tabulate
 from shards.atomic import atomic_file, disk_errors
 from shards.errors import UserError
-from trainer.progress import log
+from shards.log import logger
 from trainer.runs.result import Result
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def _section(part: Part, frames: int) -> Section:
             return make()
         except UserError as error:
             notes[name] = str(error)
-            log(f"{part.name}: no {name}: {error}")
+            logger.warning(f"{part.name}: no {name}: {error}")
             return None
 
     def draw() -> Panels:

@@ -2,7 +2,6 @@
 
 import pytest
 
-from analysis import grid
 from analysis.grid import FINISHED, INTERRUPTED, OTHER, PENDING, Grid, folder_of, rows_of, samples, state
 from shards.errors import UserError
 from trainer.runs.status import Interrupted
@@ -22,7 +21,7 @@ def made(configs, tmp_path):
 def ran(monkeypatch) -> list[str]:
     """Runs that were started, and did nothing."""
     names: list[str] = []
-    monkeypatch.setattr(grid, "run", lambda cell: names.append(f"{cell.config.experiment} {cell.config.seed}"))
+    monkeypatch.setattr("trainer.stages.run", lambda cell: names.append(f"{cell.config.experiment} {cell.config.seed}"))
     return names
 
 
@@ -87,30 +86,29 @@ def test_samples_are_steps_of_batches(made):
     assert samples(cell) == "7 epochs"
 
 
-def test_a_failing_run_takes_its_students_along_and_nobody_else(made, ran, monkeypatch, capsys):
+def test_a_failing_run_takes_its_students_along_and_nobody_else(made, ran, monkeypatch, caplog):
     def fail(cell):
         if cell.config.experiment == "teacher" and cell.config.seed == 0:
             raise ValueError("a bug in [depth]")
         ran.append(f"{cell.config.experiment} {cell.config.seed}")
 
-    monkeypatch.setattr(grid, "run", fail)
+    monkeypatch.setattr("trainer.stages.run", fail)
     table = made(None, 2)
     failed = table.run()
     assert ran == ["plain 0", "plain 1", "teacher 1", "student 1"]
     assert list(failed.values()) == ["a bug in [depth]", "its teacher failed (teacher, seed 0)"]
     assert list(failed) == [table.cells[1].folder, table.cells[2].folder]
-    said = capsys.readouterr()
-    assert "teacher, seed 0 failed: a bug in [depth]" in said.out and "ValueError: a bug" in said.err
+    assert "teacher, seed 0 failed: a bug in [depth]" in caplog.messages and "ValueError: a bug" in caplog.text
 
 
-def test_what_would_fail_is_said_before_anything_is_run(configs, ran, tmp_path, capsys):
+def test_what_would_fail_is_said_before_anything_before_anything_is_run(configs, ran, tmp_path, caplog):
     (tmp_path / "rows").mkdir()
     for name, budget in {"a": 8, "b": 25, "c": 8}.items():
         text = f"inherits: {configs / 'base.yaml'}\nlabels: {{semseg: {budget}}}\nrun: {{root: {tmp_path / 'runs'}}}"
         (tmp_path / f"rows/{name}.yaml").write_text(text)
     (why,) = Grid(str(tmp_path / "rows")).run().values()
     assert "labels.semseg: 25 frames, where 24 carry the label" in why and ran == ["a 0", "c 0"]
-    assert capsys.readouterr().out.startswith("b, seed 0 cannot be run: ")
+    assert caplog.messages[0].startswith("b, seed 0 cannot be run: ")
 
 
 def test_what_keeps_every_run_from_starting_is_one_error(made, ran, tmp_path):
@@ -124,7 +122,7 @@ def test_a_stop_stops_all(made, monkeypatch, end):
     def stop(cell):
         raise end
 
-    monkeypatch.setattr(grid, "run", stop)
+    monkeypatch.setattr("trainer.stages.run", stop)
     with pytest.raises(type(end)):
         made().run()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from clone import Clone
 
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 
 LONG = ("train.steps=120", "checkpoint.every=20")
 RUN = "runs/scenes/teacher/seed-0"
@@ -132,7 +132,7 @@ def test_a_cancelled_job_leaves_a_checkpoint_and_stays_away(clone: Clone):
     clone.until(lambda: (run / "order.jsonl").exists() and len(order(run)) > 20)
     clone.slurm.run("scancel", job)
     assert clone.slurm.ended(job) == "CANCELLED"
-    assert checkpoint.newest(run / "checkpoints")
+    assert artifacts.newest(run / "checkpoints")
     assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
     assert clone.slurm.field(job, "Restarts") == "0"
 

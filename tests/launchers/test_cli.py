@@ -74,6 +74,15 @@ def test_commands_without_a_network_start_without_torch(command, place, dataset,
     assert python("-c", code).stdout.splitlines()[-1] == "False 0"
 
 
+@pytest.mark.parametrize("command", ["status student.yaml", "grid . --rows student --seeds 1 --dry-run"])
+def test_the_state_of_finished_runs_is_told_without_torch(command, done, python):
+    code = (
+        f"import sys; from launchers.cli import main; s = main({command.split()!r}); print('torch' in sys.modules, s)"
+    )
+    lines = python("-c", code).stdout.splitlines()
+    assert lines[-1] == "False 0" and any("finished" in line for line in lines) and "pending" not in str(lines)
+
+
 RESULT = {
     "experiment": "e",
     "dataset": "d",

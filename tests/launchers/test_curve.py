@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis import grid
 from launchers.cli import main
 from trainer.runs.status import Interrupted
 
@@ -52,7 +51,7 @@ def test_it_runs_prints_and_writes(place, capsys):
 
 
 def test_failures_are_told_at_the_end(place, capsys, monkeypatch):
-    monkeypatch.setattr(grid, "run", lambda cell: (_ for _ in ()).throw(ValueError("broken")))
+    monkeypatch.setattr("trainer.stages.run", lambda cell: (_ for _ in ()).throw(ValueError("broken")))
     assert main(CALL) == 1
     said = capsys.readouterr()
     assert said.err.splitlines()[-1].startswith("tutelage: 6 of 6 runs failed: semseg 4: student-baseline, seed 0; ")
@@ -72,7 +71,7 @@ def test_a_stop_is_no_failure(place, capsys, monkeypatch):
     def stop(cell):
         raise Interrupted("stopped")
 
-    monkeypatch.setattr(grid, "run", stop)
+    monkeypatch.setattr("trainer.stages.run", stop)
     assert main(CALL) == 130
     assert not list(place.rglob("curve.json"))
 

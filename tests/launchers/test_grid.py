@@ -47,7 +47,7 @@ def test_a_failure_is_told_at_the_end(done, capsys, monkeypatch):
             raise ValueError("broken")
         original(cell)
 
-    monkeypatch.setattr(grid, "run", fail)
+    monkeypatch.setattr("trainer.stages.run", fail)
     assert main(["grid", ".", "--seeds", "1"]) == 1
     said = capsys.readouterr()
     assert said.err.splitlines()[-1].startswith("tutelage: 1 of 2 runs failed: student, seed 0; see above why")

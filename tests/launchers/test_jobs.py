@@ -98,11 +98,11 @@ def test_status_shows_every_job_in_order(place, capsys):
         ("student", "0,2"),
         ("evaluate", "3"),
     ]
-    assert shown[0][1] == "finished" and {line[1] for line in shown[1:]} == {"not begun"}
+    assert shown[0][1] == "finished" and {line[1] for line in shown[1:]} == {"pending"}
     assert shown[1][5:] == ["teacher.yaml", "train.steps=3"]
     assert shown[3][2:] == ["elsewhere", "-", "0,2", "student.yaml", "train.steps=3", "run.path=elsewhere"]
     assert main([*call, "data.path=nowhere"]) == 0
-    assert {line[1] for line in lines(capsys)} == {"not begun"}
+    assert {line[1] for line in lines(capsys)} == {"pending"}
 
 
 def test_status_shows_what_is_finished(done, capsys):

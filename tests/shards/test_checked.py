@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import logging
 import re
 import sys
 from pathlib import Path
@@ -338,25 +339,26 @@ def test_a_split_that_no_run_finds_is_told(told, splits):
 # The source's file
 
 
-def test_a_source_that_was_edited_since_is_told_and_not_refused(tmp_path, mine):
-    said: list[str] = []
+def test_a_source_that_was_edited_since_is_told_and_not_refused(tmp_path, mine, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
     made = pack(mine(1), tmp_path / "out")
-    assert pack(mine(1), tmp_path / "out", log=said.append) == made
-    assert said == ["already prepared: nothing to do"]
-    assert pack(mine(22), tmp_path / "out", log=said.append) == made
+    assert pack(mine(1), tmp_path / "out") == made
+    assert caplog.messages == ["already prepared: nothing to do"]
+    assert pack(mine(22), tmp_path / "out") == made
     assert re.match(
-        r"note: \S*minesource.py has changed since: .*; to prepare it anew, give another folder, or", said[-1]
+        r"note: \S*minesource.py has changed since: .*; to prepare it anew, give another folder, or",
+        caplog.messages[-1],
     )
 
 
-def test_a_manifest_without_the_hash_is_read_as_before(tmp_path, mine):
+def test_a_manifest_without_the_hash_is_read_as_before(tmp_path, mine, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
     made = pack(mine(1), tmp_path / "out")
     source = {key: value for key, value in made.source.items() if key != "source_sha256"}
     assert len(source) == len(made.source) - 1
     dataclasses.replace(made, source=source).save()
-    said: list[str] = []
-    pack(mine(22), tmp_path / "out", log=said.append)
-    assert said == ["already prepared: nothing to do"]
+    pack(mine(22), tmp_path / "out")
+    assert caplog.messages == ["already prepared: nothing to do"]
     assert "source_sha256" not in pack(Scenes(1, 1, (16, 24)), tmp_path / "scenes").source
 
 

@@ -79,6 +79,7 @@ def test_batches_are_in_the_order_of_training(tiny_dataset):
         expected += [names[at : at + 4] for at in range(0, 12, 4)]
     assert keys(train.loader(4, seed=7, steps=6)) == expected
     assert all(sorted(chain.from_iterable(expected[at : at + 3])) == sorted(map(train.key, range(12))) for at in (0, 3))
+    assert all(keys(train.loader(4, seed=7, steps=6, num_workers=workers)) == expected for workers in (0, 3))
     assert keys(train.loader(4, seed=7, start_step=4, steps=6)) == expected[4:]
     ranks = [keys(train.loader(4, seed=7, rank=rank, world_size=2, steps=6)) for rank in range(2)]
     assert [one + other for one, other in zip(*ranks, strict=True)] == expected

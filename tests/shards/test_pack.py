@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -198,7 +199,8 @@ def test_a_finished_data_set_is_not_made_again(tiny_dataset):
 
 
 @pytest.mark.parametrize("how", ["no tar", "cut tar", "no index"])
-def test_a_shard_that_was_deleted_is_made_again_and_the_same(tiny_dataset, tmp_path, how):
+def test_a_shard_that_was_deleted_is_made_again_and_the_same(tiny_dataset, tmp_path, how, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
     out = tmp_path / "out"
     shutil.copytree(tiny_dataset.folder, out)
     shard = out / "train-000001.tar"
@@ -208,11 +210,10 @@ def test_a_shard_that_was_deleted_is_made_again_and_the_same(tiny_dataset, tmp_p
         os.truncate(shard, 512)
     else:
         shard.with_name("train-000001.index.json").unlink()
-    said: list[str] = []
-    pack(Tiny(), out, samples_per_shard=3, log=said.append)
-    assert contents(out) == contents(tiny_dataset.folder) and not said
-    pack(Tiny(), out, samples_per_shard=3, log=said.append)
-    assert said == ["already prepared: nothing to do"]
+    pack(Tiny(), out, samples_per_shard=3)
+    assert contents(out) == contents(tiny_dataset.folder) and not caplog.messages
+    pack(Tiny(), out, samples_per_shard=3)
+    assert caplog.messages == ["already prepared: nothing to do"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -466,7 +467,8 @@ def test_worker_processes_leave_them_out_as_well(tmp_path):
     assert said == ["gone.png: cannot be read; restore it"] and made.samples("train") == 11
 
 
-def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path):
+def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
     said: list[str] = []
     made = pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=said.append)
     assert [(split, made.samples(split)) for split in ("train", "val")] == [("train", 10), ("val", 3)]
@@ -474,9 +476,8 @@ def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path):
     assert said[0].startswith("raw/train/2.png: train-002: rgb is not a PNG image that can be decoded")
     keys = {reader.key(i) for reader in (Readers(made, "train")[n] for n in range(4)) for i in range(len(reader))}
     assert keys == {f"train-{i:03d}" for i in range(12) if i not in Unreadable.bad}
-    again: list[str] = []
-    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, log=again.append) == made
-    assert again == ["already prepared: nothing to do; 4 frames were left out"]
+    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False) == made
+    assert caplog.messages == ["already prepared: nothing to do; 4 frames were left out"]
 
 
 def test_a_strict_call_ends_at_the_first(tmp_path):

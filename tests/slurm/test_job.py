@@ -91,7 +91,7 @@ def test_a_signal_between_launches_is_not_forgotten(site: Site, when: str):
 
 
 def test_a_signal_while_data_are_prepared(site: Site):
-    row = "printf 'prepare\\tnot begun\\tdata/scenes\\tscenes\\t-\\tx.yaml\\n'"
+    row = "printf 'prepare\\tpending\\tdata/scenes\\tscenes\\t-\\tx.yaml\\n'"
     site.answer("tutelage", f"case $4 in status) {SIGNAL}; {row} ;; prepare) sleep 60 ;; esac")
     scontrol(site, RUNNING)
     assert site.job("prepare", "x.yaml").returncode == 0

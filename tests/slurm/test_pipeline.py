@@ -8,10 +8,10 @@ from fakeslurm import Site
 CONFIG = "configs/scenes/ummt-ps.yaml"
 ROWS = [
     ("prepare", "finished", "data/scenes", "-"),
-    ("teacher", "not begun", "runs/mmmt-d/seed-1", "0"),
-    ("label", "not begun", "runs/mmmt-d/seed-1", "1"),
-    ("student", "not begun", "runs/ummt-ps/seed-1", "0,2"),
-    ("evaluate", "not begun", "runs/ummt-ps/seed-1", "3"),
+    ("teacher", "pending", "runs/mmmt-d/seed-1", "0"),
+    ("label", "pending", "runs/mmmt-d/seed-1", "1"),
+    ("student", "pending", "runs/ummt-ps/seed-1", "0,2"),
+    ("evaluate", "pending", "runs/ummt-ps/seed-1", "3"),
 ]
 
 

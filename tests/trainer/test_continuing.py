@@ -11,7 +11,7 @@ import pytest
 from ranks import launch
 from runs import LONG, assert_same_run, lines
 
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 from trainer.trainstage import train
 
 
@@ -36,7 +36,7 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     steps(first, 9)
     first.kill()
     first.wait()
-    assert checkpoint.newest(run.checkpoints) == run.checkpoints / "step-00000006"
+    assert artifacts.newest(run.checkpoints) == run.checkpoints / "step-00000006"
 
     second = process("train", "plain", *LONG, "data.num_workers=1")
     steps(second, 14)
@@ -44,7 +44,7 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     out, errors = second.communicate(timeout=60)
     assert second.returncode == 130
     assert "at step 6" in out, "it began again"
-    newest = checkpoint.newest(run.checkpoints)
+    newest = artifacts.newest(run.checkpoints)
     assert newest is not None
     step = int(newest.name.removeprefix("step-"))
     assert 14 <= step < 24

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from shards.errors import UserError
 from trainer.ema import AveragedWeights, decay_of
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 from trainer.runs.folder import claim
 from trainer.trainstage import train, trainer_of
 
@@ -68,7 +68,7 @@ def test_a_run_that_continues_has_the_average_of_the_undisturbed_one(make):
     train(whole)
     again = make("plain", *LONG, EMA, "experiment=whole", f"run.path={whole.folder}-again")
     shutil.copytree(whole.folder, again.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
-    assert checkpoint.newest(again.checkpoints) is not None
+    assert artifacts.newest(again.checkpoints) is not None
     train(again)
     assert_same_run(again.folder, whole.folder)
 
@@ -76,7 +76,7 @@ def test_a_run_that_continues_has_the_average_of_the_undisturbed_one(make):
 def test_a_checkpoint_whose_average_is_damaged_is_refused(make):
     run = make("plain", *LONG, EMA)
     train(run)
-    path = checkpoint.newest(run.checkpoints)
+    path = artifacts.newest(run.checkpoints)
     file = path / "average.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
     shutil.rmtree(run.checkpoints / "last")

@@ -14,7 +14,7 @@ from trainer import evaluate as module
 from trainer.augment import to_tensors
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 from trainer.runtime import accelerator
 from trainer.trainstage import train
 
@@ -108,7 +108,7 @@ def test_last_and_best_are_both_measured_and_one_is_chosen(finished):
     experiment = finished("teacher", "evaluate.checkpoint=best")
     assert evaluate(finished("teacher")).checkpoints.keys() == {"last", "best"}
     row = evaluate(experiment)
-    best = checkpoint.read_exported(experiment.checkpoints / "best")
+    best = artifacts.read_exported(experiment.checkpoints / "best")
     assert row.metrics == row.checkpoints["best"] and row.steps == best["step"]
     assert row.metrics["semseg"]["miou"] == pytest.approx(best["value"])
     assert json.loads((experiment.folder / "result.json").read_text()) == json.loads(json.dumps(row.to_json()))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from warm import python
 
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 
 SCRIPT = Path(__file__).parents[1] / "support" / "hanging.py"
 
@@ -53,7 +53,7 @@ def stop(process: subprocess.Popen[str], out: Path, number: signal.Signals, step
 def test_a_reader_that_hangs_ends_with_a_checkpoint(workers, number, tmp_path, scenes_dataset):
     out = tmp_path / "run"
     said = stop(start(out, scenes_dataset.folder, workers, at=18), out, number, 4)
-    step = int(checkpoint.newest(out / "checkpoints").name.removeprefix("step-"))  # type: ignore[union-attr]
+    step = int(artifacts.newest(out / "checkpoints").name.removeprefix("step-"))  # type: ignore[union-attr]
     assert step == 4 and f"stopped at step {step} by {number.name} while it waited for data" in said
     assert json.loads((out / "status.json").read_text())["state"] == "interrupted"
 
@@ -72,7 +72,7 @@ def test_before_the_first_step_there_is_nothing_to_keep(tmp_path, scenes_dataset
     out = tmp_path / "run"
     said = stop(start(out, scenes_dataset.folder, 1, at=2), out, signal.SIGTERM, 0)
     assert "stopped at step 0 by SIGTERM while it waited for data; start the same command again to continue\n" in said
-    assert checkpoint.newest(out / "checkpoints") is None
+    assert artifacts.newest(out / "checkpoints") is None
 
 
 def test_validation_frames_that_never_come(tmp_path, scenes_dataset):

@@ -11,7 +11,7 @@ from ranks import launch
 from runs import assert_same_run, lines
 from warm import python
 
-from trainer.runs import checkpoint
+from trainer.runs import artifacts
 from trainer.trainstage import train
 
 SCRIPT = str(Path(__file__).parents[1] / "support/dying_rank.py")
@@ -100,7 +100,7 @@ def test_killed_on_two_ranks_and_continued_on_one_and_on_three(attempt, make, tm
     options = (*OPTIONS, "model.norm=frozen", "evaluate.every=0")
     runs = tmp_path / "runs/scenes"
     assert not attempt("one", 2, 1, "step 9", options, engine)
-    assert checkpoint.newest(runs / "one/seed-0/checkpoints")
+    assert artifacts.newest(runs / "one/seed-0/checkpoints")
     shutil.copytree(runs / "one", runs / "three")
     for config in (runs / "three").rglob("config.yaml"):
         text = config.read_text().replace("experiment: one", "experiment: three")

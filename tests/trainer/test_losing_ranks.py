@@ -10,7 +10,7 @@ from ranks import Ranks, launch, start
 
 from shards.errors import UserError
 from trainer.experiment import Experiment
-from trainer.runs import checkpoint, status
+from trainer.runs import artifacts, status
 from trainer.runs.lease import Lease
 
 ENDLESS = ("train.steps=100000", "train.global_batch_size=4", "data.num_workers=1")
@@ -65,7 +65,7 @@ def test_a_signal_to_one_rank_stops_all_after_one_checkpoint(trained, run):
     assert "stopped at step" in errors and "Traceback (most recent call last)" not in out
     assert not list(ranks.members())
     (kept,) = run.checkpoints.glob("step-*")
-    assert checkpoint.newest(run.checkpoints) == kept
+    assert artifacts.newest(run.checkpoints) == kept
     said = status.read(run.folder)
     assert said.state == "interrupted" and f"stopped at step {int(kept.name[5:])}" in said.why
 

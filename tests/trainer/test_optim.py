@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from shards.errors import UserError
 from trainer.config import Train
-from trainer.optim import learning_rate, make_optimizer, set_learning_rate
+from trainer.optim import check_optimizer, learning_rate, make_optimizer, set_learning_rate
 
 
 def rates(steps: int = 10, **options) -> list[float]:
@@ -46,3 +47,18 @@ def test_set_learning_rate_reaches_every_group():
     optimizer = torch.optim.Adam([{"params": [layer.weight]}, {"params": [layer.bias], "lr": 1.0}])
     set_learning_rate(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+def test_optimizers_of_ones_own_are_adams_of_all_parameters():
+    network, other = torch.nn.Linear(2, 2), torch.nn.Linear(1, 1)
+    parameters = [*network.parameters()]
+    check_optimizer(torch.optim.AdamW(parameters, lr=1.0, betas=(0.8, 0.99)), network)
+    for wrong, message in {
+        torch.optim.SGD(parameters, lr=1.0): "optimizer: is SGD; use torch.optim.Adam or AdamW",
+        torch.optim.Adam(parameters, amsgrad=True): "optimizer: is Adam with amsgrad; leave",
+        torch.optim.Adam(parameters[:1]): "optimizer: lacks the parameter bias; create it from",
+        torch.optim.Adam([*parameters, *other.parameters()]): "optimizer: has parameters that are not the model's",
+        torch.optim.Adam([{"params": [each]} for each in parameters]): "optimizer: has 2 parameter groups",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            check_optimizer(wrong, network)

@@ -173,9 +173,9 @@ def test_a_weighting_that_is_wrong_is_told(make, name, says):
         train(make("plain", f"loss.weighting=myweigh:{name}"))
 
 
-def test_what_a_weighting_would_forget_is_told(make, capsys):
+def test_what_a_weighting_would_forget_is_told(make, caplog):
     train(make("plain", "loss.weighting=myweigh:Forgets", "train.steps=3"))
-    assert capsys.readouterr().out.count("note: myweigh:Forgets changes last in observe") == 1
+    assert caplog.text.count("note: myweigh:Forgets changes last in observe") == 1
 
 
 def test_a_filter_is_tried_before_there_are_labels(modules, monkeypatch):
@@ -211,14 +211,14 @@ def test_parameters_that_nothing_follows_from_are_named_on_two_ranks(make, modul
     assert "mynet:Unused has parameters that no prediction follows from: never.weight, never.bias" in done.stderr
 
 
-def test_a_file_that_has_changed_since_is_told(make, modules, capsys):
+def test_a_file_that_has_changed_since_is_told(make, modules, caplog):
     words = ("plain", "model.name=mynet:Good", "train.steps=2")
     train(make(*words))
     train(make(*words))
-    assert "has changed" not in capsys.readouterr().out
+    assert "has changed" not in caplog.text
     (modules / "mynet.py").write_text(NETWORKS + "# another\n")
     train(make(*words))
-    assert "mynet.py has changed since" in capsys.readouterr().out
+    assert "mynet.py has changed since" in caplog.text
 
 
 def test_a_loss_takes_labels_in_one_form_only():

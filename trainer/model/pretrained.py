@@ -20,7 +20,7 @@ from torch import nn
 from shards.atomic import read_json
 from shards.errors import UserError
 from shards.write import sha256_of
-from trainer.model import packages
+from trainer.model import packages, packageweights
 from trainer.model.architecture import IMAGENET_MEAN, IMAGENET_STD, RGB, Architecture
 from trainer.model.meta import on_meta
 from trainer.model.packages import PACKAGE
@@ -49,7 +49,7 @@ def load_pretrained(backbones: Iterable[nn.Module], name: str, source: bool | st
     if not source:
         return
     if source == PACKAGE:
-        path, weights = packages.locate(name), packages.read(name)
+        path, weights = packages.locate(name), packageweights.read(name)
     else:
         path = fetch(name) if source is True else Path(source)
         weights = read(path)

@@ -6,7 +6,6 @@ never span shards, so a frame's label does not depend on which process labels wh
 labelled again.
 """
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,10 +20,10 @@ import torch
 from accelerate import Accelerator
 
 from shards.atomic import read_json, sweep, write_json
-from shards.claim import Note, differing_keys
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
+from shards.log import logger
 from shards.manifest import NAME, Manifest, same_json, statistics_of
 from shards.prefetch import Prefetch, sources_of
 from shards.stream import Position
@@ -36,17 +35,17 @@ from trainer.experiment import TRAIN, Experiment
 from trainer.kinds import learning
 from trainer.model.checked import predictions_of
 from trainer.overlap import Background, map_ahead, threads_per_rank
-from trainer.progress import console, progress
+from trainer.progress import progress
+from trainer.pseudolabels.job import is_finished, is_job, job_note, job_of, soft_labels_of
 from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts, summary
 from trainer.pseudolabels.sharing import POLL, SharedShards, tidy
-from trainer.pseudolabels.stored import check_store, is_stored, redacted_config, store_labels
+from trainer.pseudolabels.stored import check_store, redacted_config, store_labels
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.lease import Lease, hold_lease
 from trainer.runs.status import mark_finished, new_launch, record_stage
 from trainer.runtime import accelerator, device_name
 
-JOB = ".label.json"
 _THREADS = threads_per_rank()
 _AHEAD = 2
 """Shards of a store that are fetched while one is labelled; other processes may label them."""
@@ -68,8 +67,8 @@ def label(experiment: Experiment) -> dict[str, Any]:
     network, facts = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
     claim(experiment)
     process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    job = _job(experiment, facts, mask)
-    if not _is_finished(folder, job):
+    job = job_of(experiment, facts, mask)
+    if not is_finished(folder, job):
         settings = _claim_folder(folder, job, device_name(process.device))
         with record_stage(experiment.folder, "label", new_launch()), _use_threads(settings["threads"]):
             names = [shard.file for shard in frames.readers.shards]
@@ -82,18 +81,6 @@ def label(experiment: Experiment) -> dict[str, Any]:
     tidy(folder)
     store_labels(experiment)
     return _write_kept(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
-
-
-def is_labelled(experiment: Experiment) -> bool:
-    """Whether all labels of an experiment's present network exist.
-
-    Raises:
-        UserError: when it has nothing to label.
-    """
-    _, mask = experiment.frames_to_label()
-    facts = checkpoint.read_exported(experiment.exported)
-    finished = facts is not None and _is_finished(experiment.labels, _job(experiment, facts, mask))
-    return finished and is_stored(experiment)
 
 
 class _Pass:
@@ -192,30 +179,8 @@ class _Pass:
         return sample
 
 
-def soft_labels_of(experiment: Experiment) -> dict[str, dict[str, int]]:
-    """Return what soft labels store of each task that gets them: the number of ``classes``, and the ``scale``."""
-    options = experiment.config.label
-    tasks = [task for task in experiment.targets if task.storage.distribution and options.soft]
-    return {t.name: {"classes": min(options.soft, t.channels), "scale": options.soft_scale} for t in tasks}
-
-
 def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
     return {name: array[row] for name, array in arrays.items()}
-
-
-def _job(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
-    """Return everything that determines the labels."""
-    soft = soft_labels_of(experiment)
-    optional: dict[str, Any] = {"flip": True} if experiment.config.label.flip else {}
-    optional |= {"soft": soft} if soft else {}
-    return optional | {
-        "checkpoint": facts["sha256"],
-        "manifest": experiment.manifest.sha256,
-        "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
-        "batch": experiment.config.label.batch_size,
-        "precision": "fp32",
-        "size": experiment.config.data.size,
-    }
 
 
 def _claim_folder(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
@@ -227,8 +192,8 @@ def _claim_folder(folder: Path, job: dict[str, Any], device: str) -> dict[str, A
     settings = {"device": device, "threads": torch.get_num_threads()}
     folder.mkdir(parents=True, exist_ok=True)
     with hold_lease(folder.parent, folder.name):
-        note = _job_note(folder)
-        if (entry := note.read()) is not None and not _is_job(entry, job):
+        note = job_note(folder)
+        if (entry := note.read()) is not None and not is_job(entry, job):
             stale = folder.with_name(f".{folder.name}.replaced.tmp")
             shutil.rmtree(stale, ignore_errors=True)
             folder.rename(stale)  # atomic: anything that another process still writes goes with it
@@ -237,7 +202,7 @@ def _claim_folder(folder: Path, job: dict[str, Any], device: str) -> dict[str, A
             entry = None
         if entry is None:
             note.write({"job": job, "made": settings})
-        elif (folder / NAME).exists() and not _is_finished(folder, job):
+        elif (folder / NAME).exists() and not is_finished(folder, job):
             (folder / NAME).unlink()  # it names files that are missing, and is written last again
     if entry is None:
         return settings
@@ -252,7 +217,7 @@ def _use_threads(count: int) -> Iterator[None]:
     """Have torch compute with a number of threads, which affects the last bits of a label."""
     previous = torch.get_num_threads()
     if count != previous:
-        console.print(f"labels with {count} threads, as the pass was begun, and not with {previous}")
+        logger.info(f"labels with {count} threads, as the pass was begun, and not with {previous}")
     torch.set_num_threads(count)
     try:
         yield
@@ -260,28 +225,11 @@ def _use_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(previous)
 
 
-def _job_note(folder: Path) -> Note:
-    return Note(folder / JOB, f"delete {folder}")
-
-
-def _is_job(note: Mapping[str, Any], job: dict[str, Any]) -> bool:
-    """Whether ``.label.json`` notes a job, or the same without soft labels, as versions before these did."""
-    stored, without_soft = note.get("job", {}), {key: value for key, value in job.items() if key != "soft"}
-    return not differing_keys(stored, job) or not differing_keys(stored, without_soft)
-
-
 def _check_job(folder: Path, job: dict[str, Any]) -> None:
-    entry = _job_note(folder).read()
-    if entry is None or not _is_job(entry, job):
+    entry = job_note(folder).read()
+    if entry is None or not is_job(entry, job):
         message = "was deleted or given to labels of other options while this process labelled"
         raise UserError(message, file=folder, hint="start the command again if its labels are still wanted")
-
-
-def _is_finished(folder: Path, job: dict[str, Any]) -> bool:
-    """Whether the manifest exists, and every file that it names (a damaged one may have been deleted)."""
-    entry = _job_note(folder).read()
-    matches = entry is not None and _is_job(entry, job)
-    return matches and (folder / NAME).exists() and Manifest.load(folder, kind="labels").complete()
 
 
 def _finish(

@@ -26,14 +26,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from shards.atomic import atomic_folder, read_json, write_json
+from shards.atomic import atomic_folder, write_json
 from shards.errors import UserError
 from shards.write import sha256_of
 from trainer.model.network import Architecture, Network, build, check_trusted
+from trainer.runs.artifacts import AGAIN, STEP, read_entry, read_exported
 
-_STEP = "step-"
 _DELETE = "delete this folder; the run then continues from the checkpoint before it"
-_AGAIN = "delete this folder and train again, or copy it again"
 DIVERGED = "start another run (run.root) with a lower train.lr, with train.max_grad_norm, or in train.precision=fp32"
 """The hint for values that are no longer finite."""
 
@@ -72,7 +71,7 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
     Raises:
         UserError: when the disk is full, or a weight is not finite: a run never continues from such weights.
     """
-    path = folder / f"{_STEP}{state.step:08d}"
+    path = folder / f"{STEP}{state.step:08d}"
     for name, tensor in state.weights.items():
         if not tensor.isfinite().all():
             message = f"has values that are not finite after step {state.step}"
@@ -89,17 +88,9 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
         entry["sha256"] = hashes
         write_json(temporary / "state.json", entry)
         check()
-    for old in sorted(folder.glob(f"{_STEP}*"))[:-keep]:
+    for old in sorted(folder.glob(f"{STEP}*"))[:-keep]:
         shutil.rmtree(old)
     return path
-
-
-def newest(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint to continue from, or None."""
-    for path in sorted(folder.glob(f"{_STEP}*"), reverse=True):
-        if (path / "state.json").exists():
-            return path
-    return None
 
 
 def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
@@ -111,7 +102,7 @@ def read(path: Path, shapes: Mapping[str, torch.Size]) -> State:
     Raises:
         UserError: when a file differs from its hash, or belongs to another network.
     """
-    entry = _read(path / "state.json", {"step", "counters", "scaler", "best", "sha256"}, _DELETE)
+    entry = read_entry(path / "state.json", {"step", "counters", "scaler", "best", "sha256"}, _DELETE)
     for name in {"model.safetensors", "training.safetensors", *entry["sha256"]}:
         if not (path / name).exists() or sha256_of(path / name) != entry["sha256"].get(name):
             raise UserError("is missing or differs from what was written", file=path / name, hint=_DELETE)
@@ -150,17 +141,6 @@ def export(
         entry["sha256"] = sha256_of(temporary / "model.safetensors")
         write_json(temporary / "model.json", entry)
         check()
-
-
-def read_exported(path: Path) -> dict[str, Any] | None:
-    """Return the content of ``model.json`` of an exported network, or None where none was exported.
-
-    Raises:
-        UserError: when it is damaged.
-    """
-    if not (path / "model.json").exists():
-        return None
-    return _read(path / "model.json", {"step", "architecture", "sha256"}, _AGAIN)
 
 
 def load_exported(path: Path, name: str | None = None) -> tuple[Network, dict[str, Any]]:
@@ -202,7 +182,7 @@ def _check_weights(path: Path, facts: Mapping[str, Any]) -> Path:
     """Return the file of an exported network's weights, or raise a :class:`UserError` where it is damaged."""
     weights = path / "model.safetensors"
     if not weights.exists() or sha256_of(weights) != facts["sha256"]:
-        raise UserError("is missing or differs from what was written", file=weights, hint=_AGAIN)
+        raise UserError("is missing or differs from what was written", file=weights, hint=AGAIN)
     return weights
 
 
@@ -215,13 +195,6 @@ def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
     # safetensors stores memory as it is laid out, so channels_last weights must be made contiguous
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     path.write_bytes(safetensors.torch.save(plain))  # safetensors' own writer does not report a full disk
-
-
-def _read(path: Path, keys: set[str], hint: str) -> dict[str, Any]:
-    entry = read_json(path, hint)
-    if not isinstance(entry, dict) or not entry.keys() >= keys:
-        raise UserError(f"lacks some of {', '.join(sorted(keys))}", file=path, hint=hint)
-    return entry
 
 
 def _read_weights(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:

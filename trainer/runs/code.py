@@ -1,26 +1,26 @@
 """Detects changes of the user's own modules that define a run's network, weighting and filters.
 
-The change may be a corrected comment, or another network, so the run continues; but a note is printed, since its
+The change may be a corrected comment, or another network, so the run continues; but a warning is logged, since its
 metrics would otherwise be taken for those of the present file.
 """
 
 from pathlib import Path
 
 from shards.claim import Note
+from shards.log import logger
 from shards.origin import Origin
 from trainer.experiment import Experiment
-from trainer.progress import log
 from trainer.ranks import rank
 
 
 def note_code(experiment: Experiment) -> None:
     """Store the hashes of the modules that a configuration names as ``my.module:Name`` in ``code.json`` of the run's
-    folder, and print a note for each that has changed since it was stored."""
+    folder, and log a warning for each that has changed since it was stored."""
     note = Note(experiment.folder / "code.json", "delete it")
     stored, files = note.read() or {}, _files(experiment)
     for name, (file, sha256) in files.items():
         if stored.get(name, sha256) != sha256:
-            log(
+            logger.warning(
                 f"note: {file} has changed since {experiment.folder} was begun, whose steps so far used the former "
                 "version; to train with the new one from the start, give another run.root, or delete that folder"
             )

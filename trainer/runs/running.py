@@ -8,7 +8,7 @@ from typing import NamedTuple
 from accelerate import Accelerator
 
 from shards.errors import UserError
-from trainer.progress import log
+from shards.log import logger
 from trainer.runs.lease import Lease
 from trainer.runs.status import new_launch, record_stage
 from trainer.runtime import StopRequest, broadcast, report_lost_ranks
@@ -36,7 +36,7 @@ def hold_run(folder: Path, process: Accelerator, stage: str = "train") -> Iterat
         lease, refusal = None, None
         try:
             try:
-                lease = Lease.take(folder, log=log) if process.is_main_process else None
+                lease = Lease.take(folder, log=logger.info) if process.is_main_process else None
             except UserError as error:
                 refusal = error
             broadcast(process, refusal)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from shards.errors import UserError
 from trainer.model.architecture import Architecture
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 
 _KEY = "model.start"
 _BACKBONES = "backbones."
@@ -21,7 +21,7 @@ def match_start_normalisation(architecture: Architecture, start: str | Path) -> 
     Raises:
         UserError: when there is no exported network in the folder.
     """
-    facts = checkpoint.read_exported(Path(start))
+    facts = artifacts.read_exported(Path(start))
     if facts is None:
         hint = "give the checkpoints/last of a run that has finished, or the folder of an exported network"
         raise UserError("holds no exported network", file=start, key=_KEY, hint=hint)

@@ -28,6 +28,8 @@ from trainer.ranks import rank, ranks
 
 NAME = "status.json"
 RUNNING, FINISHED, INTERRUPTED, FAILED, CRASHED = "running", "finished", "interrupted", "failed", "crashed"
+PENDING = "pending"
+"""The state of a stage that was never started, of which there is no file."""
 
 _HINT = "delete it"
 

@@ -149,14 +149,14 @@ def test_class_names_are_escaped(runs, tmp_path):
 # What is not there is left out, and the page says so
 
 
-def test_without_the_data_set(runs, scenes_dataset, tmp_path, capsys):
+def test_without_the_data_set(runs, scenes_dataset, tmp_path, caplog):
     moved = tmp_path / "moved"
     shutil.copytree(scenes_dataset.folder, moved)
     for config in runs.glob("*/seed-0/config.yaml"):
         config.write_text(config.read_text().replace(str(scenes_dataset.folder), str(tmp_path / "gone")))
     page = page_of(runs)
     assert f"No pictures: {tmp_path}/gone: data.path: the data set is not there any more" in page.text
-    assert "no predictions" in capsys.readouterr().out
+    assert "no predictions" in caplog.text
     assert "their accuracy is unknown" in page.text and "kept" in page.text and not page.all("article")
     assert "wall" in page.text, "class names come from the networks"
     found = page_of(runs, data=[moved])

@@ -167,10 +167,10 @@ def test_a_filter_is_given_from_python_too(filters, finished, scenes_dataset):
 
 
 @pytest.mark.parametrize(("keep", "told"), [("0.99", True), ("0.01", False)])
-def test_labels_of_which_nothing_is_kept_are_told(finished, capsys, keep, told):
+def test_labels_of_which_nothing_is_kept_are_told(finished, caplog, keep, told):
     label(finished("teacher"))
     trainer_of(finished("student", f"pseudo.semseg.keep={keep}"))
-    assert ("note: pseudo.semseg.keep=0.99 keeps no pixel of the teacher's labels" in capsys.readouterr().out) == told
+    assert ("note: pseudo.semseg.keep=0.99 keeps no pixel of the teacher's labels" in caplog.text) == told
 
 
 @pytest.mark.parametrize("more", [(), ("pseudo.semseg.weight=confidence",), ("pseudo.semseg.target=soft",)])

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import tarfile
@@ -23,7 +24,7 @@ from trainer.augment import to_tensors
 from trainer.experiment import Experiment
 from trainer.pseudolabels.labelling import _Pass, label
 from trainer.pseudolabels.merge import merge
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 from trainer.trainstage import train
 
 
@@ -71,7 +72,7 @@ def test_the_manifest_names_teacher_and_source(finished, scenes_dataset):
     teacher = finished("teacher")
     manifest = Manifest.load(teacher.labels, kind="labels")
     assert manifest.source["manifest_sha256"] == scenes_dataset.sha256
-    facts = checkpoint.read_exported(teacher.checkpoints / "last")
+    facts = artifacts.read_exported(teacher.checkpoints / "last")
     assert manifest.source["teacher"]["checkpoint_sha256"] == facts["sha256"]
     assert manifest.source["teacher"]["config"]["experiment"] == "teacher"
     assert [task.name for task in manifest.tasks] == ["semseg"], "depth is its input"
@@ -182,7 +183,8 @@ def test_labels_of_another_checkpoint_are_replaced(finished, passes):
     assert teacher_of["step"] == facts["step"] + 1
 
 
-def test_a_pass_is_continued_with_the_threads_that_it_was_begun_with(finished, monkeypatch, capsys):
+def test_a_pass_is_continued_with_the_threads_that_it_was_begun_with(finished, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
     teacher = finished("teacher")
     note = json.loads((teacher.labels / ".label.json").read_text())
     assert note["made"] == {"device": "cpu", "threads": 1}
@@ -199,7 +201,7 @@ def test_a_pass_is_continued_with_the_threads_that_it_was_begun_with(finished, m
     monkeypatch.setattr(_Pass, "label_shard", record)
     label(teacher)
     assert seen == [2] and torch.get_num_threads() == 1
-    assert "labels with 2 threads, as the pass was begun, and not with 1" in capsys.readouterr().out
+    assert "labels with 2 threads, as the pass was begun, and not with 1" in caplog.messages
     assert Manifest.load(teacher.labels, kind="labels").source["teacher"]["threads"] == 2
 
 

@@ -13,7 +13,7 @@ from shards.errors import UserError
 from shards.tasks import Task
 from trainer.engine.plain import Plain
 from trainer.model.network import Architecture, build
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 from trainer.runtime import accelerator
 
 DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
@@ -71,7 +71,7 @@ def test_only_the_newest_are_kept(tmp_path):
     for step in (5, 10, 100, 15):
         save(tmp_path, step, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000015", "step-00000100"]
-    assert checkpoint.newest(tmp_path) == tmp_path / "step-00000100"
+    assert artifacts.newest(tmp_path) == tmp_path / "step-00000100"
 
 
 def test_what_a_killed_writer_left_does_not_count(tmp_path):
@@ -80,8 +80,8 @@ def test_what_a_killed_writer_left_does_not_count(tmp_path):
     (tmp_path / ".step-00000010.ab12.tmp" / "model.safetensors").write_text("half")
     (tmp_path / "step-00000020").mkdir()
     (tmp_path / "step-00000020" / "model.safetensors").write_text("removed in part")
-    assert checkpoint.newest(tmp_path) == whole
-    assert checkpoint.newest(tmp_path / "nowhere") is None
+    assert artifacts.newest(tmp_path) == whole
+    assert artifacts.newest(tmp_path / "nowhere") is None
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
@@ -160,8 +160,8 @@ def test_an_exported_network_is_rebuilt_from_its_folder_alone(tmp_path, architec
     inputs = {"rgb": torch.rand(1, 3, 32, 64), "depth": torch.rand(1, 1, 32, 64)}
     with torch.no_grad():
         assert torch.equal(again.eval()(inputs).final["depth"], network(inputs).final["depth"])
-    assert checkpoint.read_exported(tmp_path / "last") == facts
-    assert checkpoint.read_exported(tmp_path / "best") is None
+    assert artifacts.read_exported(tmp_path / "last") == facts
+    assert artifacts.read_exported(tmp_path / "best") is None
 
 
 def test_an_export_of_the_first_networks_is_what_it_was(tmp_path):
@@ -198,7 +198,7 @@ def test_an_export_that_is_damaged_missing_or_anothers_is_refused(tmp_path, arch
     for broken, what in ((text[:-9], "cannot be read"), ("{}", "lacks some of")):
         (tmp_path / "last/model.json").write_text(broken)
         with pytest.raises(UserError, match=rf"last/model\.json: {what} .*; delete this folder and train again"):
-            checkpoint.read_exported(tmp_path / "last")
+            artifacts.read_exported(tmp_path / "last")
     facts = json.loads(text)
     facts["architecture"]["inputs"] = ["rgb"]
     (tmp_path / "last/model.json").write_text(json.dumps(facts))

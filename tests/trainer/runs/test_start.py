@@ -1,13 +1,14 @@
 """Networks that start from a network that was trained before."""
 
 import json
+import logging
 import shutil
 
 import pytest
 import torch
 
 from shards.errors import UserError
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 from trainer.stages import check
 from trainer.trainstage import network_of, train
 
@@ -17,16 +18,18 @@ def last(finished):
     return finished("student").checkpoints / "last"
 
 
-def test_all_weights_are_those_of_the_start(make, last, capsys):
+def test_all_weights_are_those_of_the_start(make, last, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
     network = network_of(make("plain", f"model.start={last}", "seed=5"))
     given = checkpoint.exported_weights(last)
     assert {*given} == {*network.state_dict()}
     for name, weight in network.state_dict().items():
         torch.testing.assert_close(weight, given[name], rtol=0, atol=0)
-    assert "start anew" not in capsys.readouterr().out
+    assert "start anew" not in caplog.text
 
 
-def test_heads_of_other_tasks_start_anew_and_are_named(make, last, capsys):
+def test_heads_of_other_tasks_start_anew_and_are_named(make, last, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
     network = network_of(make("plain", f"model.start={last}", "tasks=[semseg]", "evaluate.every=0"))
     given = checkpoint.exported_weights(last)
     for name, weight in network.backbones.state_dict(prefix="backbones.").items():
@@ -55,7 +58,7 @@ def test_a_run_goes_on_training_in_another_folder_and_knows_its_start(make, last
     further = make("plain", f"model.start={last}", f"run.root={tmp_path / 'further'}", "train.steps=2")
     train(further)
     noted = json.loads((further.folder / "data.json").read_text())
-    assert noted["model.start"] == checkpoint.read_exported(last)["sha256"]
+    assert noted["model.start"] == artifacts.read_exported(last)["sha256"]
     before, after = (checkpoint.exported_weights(at / "last") for at in (last.parent, further.checkpoints))
     assert any(not torch.equal(before[name], after[name]) for name in before)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.output import SafeStream, safe_output
-from trainer.progress import log, progress
+from launchers.console import print_line, show_reports
+from launchers.output import SafeStream, safe_output
+from trainer.progress import progress
 
 
 class Terminal(io.TextIOWrapper):
@@ -26,7 +27,7 @@ class Terminal(io.TextIOWrapper):
 def test_signs_that_an_encoding_lacks_are_spelt(encoding, monkeypatch):
     stream = Terminal(encoding)
     monkeypatch.setattr(sys, "stdout", stream)
-    log("Regal 棚 −0.5 ± 1 → \udcff")
+    print_line("Regal 棚 −0.5 ± 1 → \udcff")
     spelt = {"utf-8": "Regal 棚 −0.5 ± 1 → \\udcff\n", "latin-1": "Regal \\u68da -0.5 ± 1 -> \\udcff\n"}
     assert stream.shown == spelt.get(encoding, "Regal \\u68da -0.5 +- 1 -> \\udcff\n")
 
@@ -34,18 +35,18 @@ def test_signs_that_an_encoding_lacks_are_spelt(encoding, monkeypatch):
 def test_lines_of_progress_are_spelt_too(monkeypatch):
     stream = Terminal("ascii")
     monkeypatch.setattr(sys, "stdout", stream)
-    with progress("größe", 1) as report:
+    with show_reports(), progress("größe", 1) as report:
         report(1, "a · b")
     assert stream.shown.startswith("gr\\xf6\\xdfe 1/1 a | b ")
 
 
 def test_markup_and_emoji_codes_in_names_are_printed_as_they_are(capsys):
-    log("[bold]a[/bold] [red]b :car: [/] 10")
+    print_line("[bold]a[/bold] [red]b :car: [/] 10")
     assert capsys.readouterr().out == "[bold]a[/bold] [red]b :car: [/] 10\n"
 
 
 def test_a_full_disk_is_told_once_and_the_work_goes_on():
-    code = "from trainer.progress import log; [log('a' * 10000) for _ in range(9)]; import sys; sys.exit(7)"
+    code = "from launchers.console import print_line as p; [p('a' * 10000) for _ in range(9)]; import sys; sys.exit(7)"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 7
@@ -53,7 +54,7 @@ def test_a_full_disk_is_told_once_and_the_work_goes_on():
 
 
 def test_a_reader_that_is_gone_ends_nothing():
-    code = "from trainer.progress import log; [log('a' * 10000) for _ in range(99)]; import sys; sys.exit(7)"
+    code = "from launchers.console import print_line as p; [p('a' * 10000) for _ in range(99)]; import sys; sys.exit(7)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     assert (process.stderr.read(), process.wait()) == (b"", 7)
@@ -61,7 +62,7 @@ def test_a_reader_that_is_gone_ends_nothing():
 
 def test_there_may_be_no_standard_output(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    log("a")
+    print_line("a")
     with safe_output():
         print("b")
     assert sys.stdout is None

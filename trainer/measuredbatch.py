@@ -1,0 +1,42 @@
+"""Batches to measure a network on: its inputs, and the truth at the resolution of the measurement."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from shards.stream import Position
+from trainer.augment import to_tensors
+from trainer.data import Batch, Collate, FrameLoader, load_batches
+
+MeasuredBatch = tuple[Batch, dict[str, Tensor]]
+"""A batch of network inputs, and the truth by task."""
+
+
+def make_loader(
+    loader: FrameLoader, collate: Collate, resolution: str
+) -> Callable[[Iterable[Position]], list[MeasuredBatch]]:
+    """Return a function that loads frames to be measured: as one batch, or one by one where they differ in size.
+
+    Raises:
+        UserError: when the function is called, for a frame that cannot be loaded.
+    """
+
+    def at_network(places: Iterable[Position]) -> list[MeasuredBatch]:
+        return [(batch, batch.labels) for batch in load_batches(loader, collate, places)]
+
+    def load_both(place: Position) -> tuple[Any, Any]:
+        key, arrays = loader.read(place)
+        return (key, loader.tensors(arrays, place)), (key, to_tensors(arrays, loader.tasks))
+
+    def at_label(places: Iterable[Position]) -> list[MeasuredBatch]:
+        frames = [loader.locate_errors(load_both, place) for place in places]
+        sizes = {tuple(tensors["rgb"].shape for _, tensors in frame) for frame in frames}
+        groups: Sequence[Sequence[tuple[Any, Any]]] = [frames] if len(sizes) == 1 else [[frame] for frame in frames]
+        batches = []
+        for group in groups:
+            resized, stored = (collate(list(samples)) for samples in zip(*group, strict=True))
+            batches.append((resized, stored.labels))
+        return batches
+
+    return {"network": at_network, "label": at_label}[resolution]
