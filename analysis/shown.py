@@ -79,8 +79,6 @@ class ComparisonFrames:
         predictions = []
         for position in self.positions:  # one at a time: frames may differ in size
             batch = collate([loader.load(position)])
-            if isinstance(batch, UserError):
-                raise batch
             final = network(batch.inputs(experiment.config.inputs, torch.channels_last)).final
             labels = {task.name: learning(task).decide(final[task.name])[0].numpy() for task in experiment.tasks}
             predictions.append(labels)

@@ -252,7 +252,7 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> None:
         suggestions = suggest(name)
         hint = f"did you mean {suggestions[0]}?" if suggestions else "see `tutelage config --keys`"
         hint = new_spelling(name, content, "=" if file == COMMAND_LINE else ": ") or hint
-        raise UserError("is no such option", file=file, key=name, hint=hint) from None
+        raise UserError("is not an option", file=file, key=name, hint=hint) from None
     except (OmegaConfBaseException, TypeError) as error:  # a TypeError where a list stands in place of a mapping
         key = getattr(error, "full_key", None) or replaced_section(content)
         if key and "is not a ListConfig" in str(error):

@@ -216,11 +216,11 @@ def _data_set(run: Run, sha256: str, manifests: Sequence[Manifest]) -> Manifest:
         if manifest.sha256 == sha256:
             return manifest
     hint = "give its place: --data DATASET"
-    configured = Experiment.of_run(run.folder).config.data.path
-    folder = place(configured)
+    experiment = Experiment.of_run(run.folder)
+    folder = place(experiment.config.data.path)
     if not (folder / MANIFEST).exists():
         raise UserError("the data set is not there any more", file=folder, key="data.path", hint=hint)
-    manifest = Manifest.load(folder)
+    manifest = experiment.manifest  # through the run's own data.cache
     if manifest.sha256 != sha256:
         raise UserError("is not the data set that the runs were evaluated on", file=folder, hint=hint)
     return manifest

@@ -68,7 +68,7 @@ def test_a_rank_ends_at_once_after_an_error_that_nobody_foresaw():
 def test_a_mistyped_key(fails, place):
     fails("train student.yaml train.epoch=3", "command line: train.epoch: ", "did you mean train.epochs?")
     Path("teacher.yaml").write_text("sed: 3")
-    fails("run student.yaml", "teacher.yaml: sed: is no such option; did you mean seed?")
+    fails("run student.yaml", "teacher.yaml: sed: is not an option; did you mean seed?")
 
 
 def test_a_data_set_that_does_not_exist(fails, place):

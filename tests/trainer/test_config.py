@@ -220,7 +220,7 @@ def test_a_mistake_in_an_inherited_file_names_that_file(tmp_path):
 
 def test_a_mistyped_override_names_the_command_line(tmp_path):
     message = error_of(write(tmp_path, DATA), "train.epoch=3")
-    assert message == "command line: train.epoch: is no such option; did you mean train.epochs?"
+    assert message == "command line: train.epoch: is not an option; did you mean train.epochs?"
 
 
 WRONG = {
@@ -287,7 +287,7 @@ WRONG = {
 def test_an_old_name_is_told_the_new_one(tmp_path, old, new):
     path = tmp_path / "c.yaml"
     path.write_text(DATA)
-    with pytest.raises(UserError, match=rf"command line: {old}: is no such option; did you mean {new}\?"):
+    with pytest.raises(UserError, match=rf"command line: {old}: is not an option; did you mean {new}\?"):
         load(path, [f"{old}=1"])
 
 

@@ -46,7 +46,7 @@ def test_it_is_that_of_a_file_with_the_same_values(tmp_path, monkeypatch):
         ({"experiment": "???"}, "Config: experiment: is not set; it means: "),
         ({"data": Data()}, "Config: data.path: is not set; it means: "),
         ({"data": "data/d"}, "Config: data: data/d is a str, not a section of options"),
-        ({"data": {"paht": "d"}}, "Config: data.paht: is no such option; did you mean data.path"),
+        ({"data": {"paht": "d"}}, "Config: data.paht: is not an option; did you mean data.path"),
         ({"seed": "two"}, "Config: seed: 'two' is not an integer; "),
         ({"train": Train(lr=object())}, "Config: train.lr: Value 'object' is not a supported primitive type; "),  # type: ignore[arg-type]
         ({"train": Train(steps=0)}, "Config: train.steps: 0 is less than 1; give 1 or more"),

@@ -129,10 +129,10 @@ def test_runs_of_before_are_read_and_continued(finished):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("{threshold: 0.8}", "threshold: is no such option; write pseudo.semseg.keep: 0.8"),
-        ("{threshold: null}", "threshold: is no such option; write pseudo.semseg.keep: all"),
-        ("{quantile: 0.5, threshold: null}", "quantile: is no such option; write pseudo.semseg.keep: 50%"),
-        ("{threshold: much}", "threshold: is no such option; write pseudo.semseg.keep: 0.9"),
+        ("{threshold: 0.8}", "threshold: is not an option; write pseudo.semseg.keep: 0.8"),
+        ("{threshold: null}", "threshold: is not an option; write pseudo.semseg.keep: all"),
+        ("{quantile: 0.5, threshold: null}", "quantile: is not an option; write pseudo.semseg.keep: 50%"),
+        ("{threshold: much}", "threshold: is not an option; write pseudo.semseg.keep: 0.9"),
     ],
 )
 def test_an_old_option_is_told_what_to_write(configs, tmp_path, old, new):
