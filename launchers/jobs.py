@@ -105,7 +105,7 @@ def show(options: argparse.Namespace) -> None:
             print(*words, *call, sep="\t")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("", "job", "state", "folder", "", "after"):
+    for title in ("", "job", "state", "folder", "reason", "after"):
         table.add_column(title, overflow="fold")
     for *words, _ in rows:
         table.add_row(*words)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from analysis.grid import OTHER
 from shards.errors import UserError
 from shards.manifest import NAME
 from shards.store import place
@@ -10,6 +11,8 @@ from trainer.experiment import Experiment
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, Job, jobs
 from trainer.pseudolabels.job import is_labelled
 from trainer.runs import artifacts, status
+from trainer.runs.folder import check_configuration
+from trainer.runs.result import NAME as RESULT
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,13 @@ class Stage:
         if self.name == EVALUATE:
             return existing_result(self.experiment) is not None
         return artifacts.read_exported(self.experiment.checkpoints / "last") is not None
+
+    def exists(self) -> bool:
+        """Whether there is output, of whatever data."""
+        run = self.experiment
+        return {TRAIN: run.checkpoints / "last", LABEL: run.labels / NAME, EVALUATE: run.folder / RESULT}[
+            self.name
+        ].exists()
 
     def progress(self) -> int:
         """Return the number of finished steps or shards, which grows with every start that makes progress."""
@@ -50,9 +60,17 @@ class Stage:
             hint = f"train it first (`tutelage train {self.experiment.spelling}`)"
             raise UserError(f"there is no {chosen} checkpoint", file=self.experiment.checkpoints, hint=hint)
 
-    def state(self) -> tuple[str, str]:
-        """Return the state, in the words of :mod:`trainer.runs.status`, and its reason."""
-        if self.finished():
+    def state(self, prepared: bool = True) -> tuple[str, str]:
+        """Return the state, in the words of :mod:`trainer.runs.status` or ``OTHER``, and its reason.
+
+        Args:
+            prepared: whether the data set exists. Without it, output counts as complete if it is there.
+        """
+        try:
+            check_configuration(self.experiment)
+        except UserError as error:
+            return OTHER, f"{error.key}: {error.what}"
+        if self.finished() if prepared else self.exists():
             return status.FINISHED, "-"
         last_status = status.read(self.experiment.folder)
         if not last_status or last_status.stage != self.name or last_status.state == status.FINISHED:
@@ -69,12 +87,7 @@ def job_states(experiment: Experiment) -> list[tuple[Job, str, str]]:
         if not job.stages:
             state, reason = (status.FINISHED if is_prepared else status.PENDING), experiment.config.data.name
         else:
-            states = [Stage(name, job.experiment) for name in job.stages]
-            state, reason = _state(states) if is_prepared else (status.PENDING, "-")
+            states = [Stage(name, job.experiment).state(is_prepared) for name in job.stages]
+            state, reason = next((pair for pair in states if pair[0] != status.FINISHED), states[-1])
         states_of_jobs.append((job, state, reason))
     return states_of_jobs
-
-
-def _state(stages: list[Stage]) -> tuple[str, str]:
-    states = [stage.state() for stage in stages]
-    return next((state for state in states if state[0] != status.FINISHED), states[-1])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from shards.errors import UserError
 from shards.threads import Threads, listening, result_of
 
 Item = TypeVar("Item")
@@ -32,9 +33,12 @@ def load_ahead(
             single worker thread where a request to stop has to be noticed meanwhile.
 
     Raises:
+        UserError: when ``threads`` is negative.
         Stopped: when a stop was requested and a batch does not arrive (:func:`shards.threads.interruptible`).
         Exception: whatever ``load`` or ``collate`` raises, when the batch it concerns is due.
     """
+    if threads < 0:
+        raise UserError(f"{threads} threads", key="num_workers", hint="give 0 or more")
     if not threads and not listening():
         for group in groups:
             yield collate([load(item) for item in group])

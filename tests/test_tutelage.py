@@ -162,14 +162,23 @@ def test_a_folder_of_another_run_is_refused(tiny_dataset, tmp_path):
 def test_an_optimizer_is_a_component(tiny_dataset, tmp_path):
     train = tt.ShardDataset(tiny_dataset, "train", tasks=["semseg", "depth"])
     exported = {}
-    for name, betas in {"default": None, "same": (0.9, 0.999), "other": (0.5, 0.9)}.items():
+    for name, given in {
+        "default": None,
+        "same": {"lr": 1e-4},
+        "betas": {"lr": 1e-4, "betas": (0.5, 0.9)},
+        "lr": {},
+    }.items():
         torch.manual_seed(0)
         model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
-        optimizer = betas and torch.optim.Adam(model.parameters(), betas=betas, weight_decay=1e-4, fused=True)
-        options: dict[str, Any] = {"global_batch_size": 4, "steps": 3, "optimizer": optimizer}
+        optimizer = (
+            None if given is None else torch.optim.Adam(model.parameters(), weight_decay=1e-4, fused=True, **given)
+        )
+        options: dict[str, Any] = {"global_batch_size": 4, "steps": 3, "optimizer": optimizer, "log_every": 1}
         tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, out=tmp_path / name, **options).fit()
         exported[name] = json.loads((tmp_path / name / "checkpoints/last/model.json").read_text())["sha256"]
-    assert exported["same"] == exported["default"] != exported["other"]
+    assert exported["same"] == exported["default"] and len({*exported.values()}) == 3
+    first = json.loads((tmp_path / "lr/metrics.jsonl").read_text().splitlines()[0])
+    assert first["lr"] == 1e-3, "torch's default, where the schedule starts"
 
 
 def test_the_best_network_is_kept_and_a_budget_hides_labels(tiny_dataset, tmp_path):

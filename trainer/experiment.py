@@ -44,8 +44,9 @@ class Experiment:
     def __init__(
         self, path: str | Path | None = None, overrides: Sequence[str] = (), *, config: Config | None = None
     ) -> None:
-        if (path is None) == (config is None):
-            raise UserError("takes either a path or a config", key="Experiment", hint="give one of them")
+        if (path is None) == (config is None) or isinstance(path, Config):
+            hint = "give a path, or config=Config(...)"
+            raise UserError("takes either a path or a config", key="Experiment", hint=hint)
         self.in_python = path is None
         self.path = Path(IN_PYTHON) if path is None else find(path)
         self.overrides = list(overrides)

@@ -10,6 +10,7 @@ from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.foreseen import check_result, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
+from trainer.pseudolabels.job import is_labelled
 from trainer.pseudolabels.labelling import label
 from trainer.pseudolabels.stored import check_store
 from trainer.recommendation import read_recommendations, reasons
@@ -17,6 +18,8 @@ from trainer.runs import artifacts
 from trainer.runs.folder import claim
 from trainer.runs.result import Result
 from trainer.trainstage import train
+
+_FINISHED = " (finished)"
 
 
 def run(experiment: Experiment) -> Result:
@@ -66,12 +69,13 @@ def _run(experiment: Experiment) -> Result:
 
 
 def _train(experiment: Experiment) -> None:
-    logger.info(f"train {experiment.config.experiment}: {experiment.folder}")
+    finished = artifacts.read_exported(experiment.checkpoints / "last") is not None
+    logger.info(f"train {experiment.config.experiment}: {experiment.folder}{_FINISHED * finished}")
     train(experiment)
 
 
 def _label(experiment: Experiment) -> None:
-    logger.info(f"labels of {experiment.config.experiment}: {experiment.labels}")
+    logger.info(f"labels of {experiment.config.experiment}: {experiment.labels}{_FINISHED * is_labelled(experiment)}")
     summary = label(experiment)
     for line in describe_kept(summary):
         logger.info(f"  {line}")

@@ -62,8 +62,8 @@ class Trainer:
         name: name in progress lines; by default that of ``out``.
         process: accelerate's view of this rank; None creates one for this launch.
         weighting: weighting of the losses, for as many tasks; it becomes part of the model.
-        optimizer: Adam or AdamW of the model's parameters, in one group; by default that of the options, which set the
-            learning rate of each step in any case.
+        optimizer: Adam or AdamW of the model's parameters, in one group; by default that of the options. Its learning
+            rate is where the schedule starts, unless the options give ``lr``.
         options: single fields of :class:`trainer.config.Train`, such as ``global_batch_size``, ``steps``, ``epochs``,
             ``lr``, ``precision``, ``ema``.
 
@@ -97,6 +97,8 @@ class Trainer:
         **options: Any,
     ) -> None:
         self.out, self.seed, self.name = Path(out), seed, name or Path(out).name
+        if optimizer is not None and train is None:
+            options = {"lr": optimizer.defaults["lr"]} | options
         self.options = settings.with_options(train or Train(), options)
         self.architecture = architecture_of(model)
         if inputs is None and self.architecture is None:

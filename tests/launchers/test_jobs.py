@@ -113,6 +113,21 @@ def test_status_shows_what_is_finished(done, capsys):
     assert [line[0] for line in lines(capsys) if line[1] != "finished"] == ["label"]
 
 
+def test_status_shows_a_run_of_other_settings_and_what_failed_without_data(done, capsys):
+    assert main(["status", "--tsv", "student.yaml", "train.lr=0.5"]) == 0
+    shown = {line[0]: (line[1], line[3]) for line in lines(capsys)}
+    assert all(shown[job][0] == "other settings" for job in ("teacher", "label", "student", "evaluate"))
+    assert shown["student"][1].startswith("train.lr: holds a run with ")
+    path = done / "runs/scenes/student/seed-0/status.json"
+    note = json.loads(path.read_text())
+    path.write_text(json.dumps(note | {"stage": "evaluate", "state": "failed", "why": "no data"}))
+    (path.parent / "result.json").unlink()
+    assert main(["status", "--tsv", "student.yaml", "data.path=nowhere"]) == 0
+    shown = {line[0]: (line[1], line[3]) for line in lines(capsys)}
+    assert shown["prepare"][0] == "pending" and shown["teacher"][0] == shown["label"][0] == "finished"
+    assert shown["evaluate"] == ("failed", "no data")
+
+
 def test_stop_reaches_every_rank_and_not_the_launcher(place, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     options = ["train.steps=100000", "train.trace=true", "data.num_workers=1"]

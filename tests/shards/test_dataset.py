@@ -106,6 +106,8 @@ def test_too_large_a_batch_is_refused(tiny_dataset):
         next(ShardDataset(tiny_dataset).loader(13))
     with pytest.raises(UserError, match="cannot be cut into 2 ranks"):
         next(ShardDataset(tiny_dataset).loader(3, world_size=2))
+    with pytest.raises(UserError, match="num_workers: -1 threads; give 0 or more"):
+        next(ShardDataset(tiny_dataset).loader(4, num_workers=-1))
 
 
 def test_pseudo_labels_of_a_task_that_is_not_read_are_refused(tiny_dataset, tmp_path):

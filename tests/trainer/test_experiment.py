@@ -63,7 +63,7 @@ def test_errors_name_the_key(options, said):
 
 
 def test_an_experiment_has_one_configuration(tmp_path):
-    for arguments in ({}, {"path": tmp_path / "c.yaml", "config": config()}):
+    for arguments in ({}, {"path": tmp_path / "c.yaml", "config": config()}, {"path": config()}):
         with pytest.raises(UserError, match="either a path or a config"):
             Experiment(**arguments)
 
