@@ -1,11 +1,12 @@
 """``tutelage grid``: what it says before it starts, what it runs, and what it hands to a cluster."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from analysis import grid
 from launchers.cli import main
+from trainer import stages
 
 SCRIPT = """#!/bin/sh
 echo "$@" >> submitted
@@ -35,12 +36,13 @@ def test_finished_runs_are_kept_and_shown(done, capsys, monkeypatch):
     monkeypatch.setattr("trainer.trainstage.Trainer", lambda *_: pytest.fail("a finished run was trained again"))
     assert main(["grid", ".", "--seeds", "1"]) == 0
     said = capsys.readouterr().out
-    assert said.count("finished") == 2 and "2 of 2: student, seed 0" in said
+    assert said.count("finished") - said.count("(finished)") == 2 and "2 of 2: student, seed 0" in said
+    assert re.search(r"train student: \S+ \(finished\)", said.replace("\n", "")), "what is skipped is told"
     assert [words[:3] for words in lines(said, "teacher")][-1] == ["teacher", "RGB+D", "S+D"]
 
 
 def test_a_failure_is_told_at_the_end(done, capsys, monkeypatch):
-    original = grid.run
+    original = stages.run
 
     def fail(cell):
         if cell.config.experiment == "student":

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from analysis import grid
 from analysis.curve.labelcurve import read
 from analysis.curve.study import Study
 from analysis.grid import FINISHED, OTHER, PENDING, state
@@ -67,7 +66,7 @@ def measured(scenes_dataset, tmp_path_factory) -> dict[str, Any]:
         run(cell)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid, "run", stopped)
+        patch.setattr("trainer.stages.run", stopped)
         with pytest.raises(Interrupted):
             study.run()
     states = [state(cell) for cell in study.cells]
