@@ -39,9 +39,9 @@ class Batches:
         parts = steps * ranks
         if size % parts or size < parts:
             fits = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
-            hint = f"make ranks × train.gradient_accumulation_steps one of {fits}, or the batch a multiple of {parts}"
+            hint = f"make ranks × gradient_accumulation_steps one of {fits}, or the batch a multiple of {parts}"
             message = f"{size} samples cannot be cut into {ranks} ranks × {steps} accumulation steps"
-            raise UserError(message, key="train.global_batch_size", hint=hint)
+            raise UserError(message, key="global_batch_size", hint=hint)
 
     @property
     def micro(self) -> int:
@@ -99,7 +99,7 @@ class OrderedSource:
         if not self.steps_per_epoch:
             raise UserError(
                 f"{batches.global_batch_size} samples per step, but an epoch has only {order.samples}",
-                key="train.global_batch_size",
+                key="global_batch_size",
                 hint="make it smaller, or give more labelled frames",
             )
 

@@ -32,7 +32,10 @@ def check_training(experiment: Experiment) -> None:
     """
     config = experiment.config
     check_precision(config.train.precision)
-    Batches(config.train.global_batch_size, config.train.gradient_accumulation_steps, 0, ranks())
+    try:
+        Batches(config.train.global_batch_size, config.train.gradient_accumulation_steps, 0, ranks())
+    except UserError as error:
+        raise UserError(error.what, key=f"train.{error.key}", hint=error.hint) from error
     check_best(experiment)
     _check_frames(experiment)
     _check_files(experiment)

@@ -167,7 +167,7 @@ def test_a_run_of_a_million_steps_is_entered_at_once(monkeypatch):
 def test_a_batch_that_cannot_be_cut_says_what_can():
     with pytest.raises(UserError, match="12 samples cannot be cut into 5 ranks × 1 accumulation steps") as caught:
         Batches(12, gradient_accumulation_steps=1, rank=0, world_size=5)
-    assert caught.value.key == "train.global_batch_size"
+    assert caught.value.key == "global_batch_size"
     assert "one of 1, 2, 3, 4, 6, 12, or the batch a multiple of 5" in str(caught.value)
     with pytest.raises(UserError, match="4 samples cannot be cut into 2 ranks × 4 accumulation steps"):
         Batches(4, gradient_accumulation_steps=4, rank=0, world_size=2)
@@ -176,4 +176,4 @@ def test_a_batch_that_cannot_be_cut_says_what_can():
 def test_a_batch_larger_than_an_epoch_is_refused():
     with pytest.raises(UserError, match="54 samples per step, but an epoch has only 53; make it smaller") as caught:
         OrderedSource(ORDER, Batches(54), 0, 1)
-    assert caught.value.key == "train.global_batch_size"
+    assert caught.value.key == "global_batch_size"
