@@ -120,7 +120,7 @@ def test_ranks_and_accumulation_cut_the_same_global_batch(make):
 
 
 def test_fewer_frames_than_a_batch_are_an_error(make):
-    with pytest.raises(UserError, match="^global_batch_size: 32 samples per step, but an epoch has only 16"):
+    with pytest.raises(UserError, match=r"^global_batch_size: 32 samples per step, but an epoch has only 16"):
         batches_of(make("plain", "train.global_batch_size=32"), 1)
     with pytest.raises(UserError, match="no train frame shows a label of what is to be predicted, semseg"):
         batches_of(make("plain", "tasks=[semseg]", "labels.semseg=0"), 1)
