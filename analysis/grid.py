@@ -16,15 +16,14 @@ from trainer.experiment import Experiment
 from trainer.pipeline import networks, teachers_of
 from trainer.ranks import ranks
 from trainer.runs import artifacts
-from trainer.runs.folder import check_configuration
+from trainer.runs.folder import other_settings
 from trainer.runs.result import NAME
-from trainer.runs.status import FINISHED, INTERRUPTED, PENDING, Interrupted, LostRank
+from trainer.runs.status import FINISHED, INTERRUPTED, OTHER, PENDING, Interrupted, LostRank
 from trainer.setting import decisive
 from trainer.shipped import folders, shipped
 
 NO_ROWS = ("base", "pretrain")
 """Names of configurations that are not rows begin with one of these."""
-OTHER = "other settings"
 
 
 class Cells:
@@ -159,9 +158,7 @@ def rows_of(folder: Path) -> list[Path]:
 
 def state(cell: Experiment) -> str:
     """Return the state of a cell from the contents of its folder: ``OTHER`` if that holds a run of other settings."""
-    try:
-        check_configuration(cell)
-    except UserError:
+    if other_settings(cell):
         return OTHER
     if (cell.folder / NAME).exists():
         return FINISHED

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from analysis.grid import OTHER
 from shards.errors import UserError
 from shards.manifest import NAME
 from shards.store import place
@@ -11,7 +10,7 @@ from trainer.experiment import Experiment
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, Job, jobs
 from trainer.pseudolabels.job import is_labelled
 from trainer.runs import artifacts, status
-from trainer.runs.folder import check_configuration
+from trainer.runs.folder import other_settings
 from trainer.runs.result import NAME as RESULT
 
 
@@ -33,9 +32,8 @@ class Stage:
     def exists(self) -> bool:
         """Whether there is output, of whatever data."""
         run = self.experiment
-        return {TRAIN: run.checkpoints / "last", LABEL: run.labels / NAME, EVALUATE: run.folder / RESULT}[
-            self.name
-        ].exists()
+        output = {TRAIN: run.checkpoints / "last", LABEL: run.labels / NAME, EVALUATE: run.folder / RESULT}
+        return output[self.name].exists()
 
     def progress(self) -> int:
         """Return the number of finished steps or shards, which grows with every start that makes progress."""
@@ -61,15 +59,11 @@ class Stage:
             raise UserError(f"there is no {chosen} checkpoint", file=self.experiment.checkpoints, hint=hint)
 
     def state(self, prepared: bool = True) -> tuple[str, str]:
-        """Return the state, in the words of :mod:`trainer.runs.status` or ``OTHER``, and its reason.
+        """Return the state, in the words of :mod:`trainer.runs.status`, and its reason.
 
         Args:
             prepared: whether the data set exists. Without it, output counts as complete if it is there.
         """
-        try:
-            check_configuration(self.experiment)
-        except UserError as error:
-            return OTHER, f"{error.key}: {error.what}"
         if self.finished() if prepared else self.exists():
             return status.FINISHED, "-"
         last_status = status.read(self.experiment.folder)
@@ -86,6 +80,8 @@ def job_states(experiment: Experiment) -> list[tuple[Job, str, str]]:
     for job in jobs(experiment):
         if not job.stages:
             state, reason = (status.FINISHED if is_prepared else status.PENDING), experiment.config.data.name
+        elif difference := other_settings(job.experiment):
+            state, reason = status.OTHER, difference
         else:
             states = [Stage(name, job.experiment).state(is_prepared) for name in job.stages]
             state, reason = next((pair for pair in states if pair[0] != status.FINISHED), states[-1])

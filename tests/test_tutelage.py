@@ -179,6 +179,9 @@ def test_an_optimizer_is_a_component(tiny_dataset, tmp_path):
     assert exported["same"] == exported["default"] and len({*exported.values()}) == 3
     first = json.loads((tmp_path / "lr/metrics.jsonl").read_text().splitlines()[0])
     assert first["lr"] == 1e-3, "torch's default, where the schedule starts"
+    group = {"params": [*model.parameters()], "lr": 2e-3}
+    options |= {"steps": 1, "optimizer": torch.optim.Adam([group], lr=0.5)}
+    assert tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, out=tmp_path / "group", **options).options.lr == 2e-3
 
 
 def test_the_best_network_is_kept_and_a_budget_hides_labels(tiny_dataset, tmp_path):

@@ -2,6 +2,8 @@
 
 from types import NoneType
 
+from torch.optim import Optimizer
+
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from trainer.trainingdata import TrainingData
@@ -9,7 +11,7 @@ from trainer.validation import Validation
 from trainer.weighting import LossWeighting
 
 
-def check_components(data: object, val: object, weighting: object) -> None:
+def check_components(data: object, val: object, weighting: object, optimizer: object) -> None:
     """Make sure that components are given, not their names or paths.
 
     Raises:
@@ -19,6 +21,7 @@ def check_components(data: object, val: object, weighting: object) -> None:
         ("data", data, (TrainingData,)),
         ("val", val, (ShardDataset, Validation, NoneType)),
         ("weighting", weighting, (LossWeighting, NoneType)),
+        ("optimizer", optimizer, (Optimizer, NoneType)),
     ):
         if not isinstance(value, kinds):
             expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)

@@ -97,9 +97,6 @@ class Trainer:
         **options: Any,
     ) -> None:
         self.out, self.seed, self.name = Path(out), seed, name or Path(out).name
-        if optimizer is not None and train is None:
-            options = {"lr": optimizer.defaults["lr"]} | options
-        self.options = settings.with_options(train or Train(), options)
         self.architecture = architecture_of(model)
         if inputs is None and self.architecture is None:
             raise UserError("does not name its inputs", key="model", hint='give the names: inputs=["rgb"]')
@@ -107,7 +104,10 @@ class Trainer:
         self.tasks = [task.name for task in loss.tasks]
         if isinstance(data, ShardDataset):
             data = TrainingData(data, self.inputs, self.tasks, seed=seed)
-        check_components(data, val, weighting)
+        check_components(data, val, weighting, optimizer)
+        if optimizer is not None and train is None:
+            options = {"lr": float(optimizer.param_groups[0]["lr"])} | options
+        self.options = settings.with_options(train or Train(), options)
         check_tasks(loss.tasks, data.tasks, data.frames.manifest.path)
         if weighting is not None:
             model.weighting = weighting

@@ -78,6 +78,15 @@ def check_configuration(experiment: Experiment) -> None:
     raise UserError(message, file=experiment.folder, key=key, hint=hint)
 
 
+def other_settings(experiment: Experiment) -> str | None:
+    """Return what :func:`check_configuration` finds wrong, with its key; None where nothing is."""
+    try:
+        check_configuration(experiment)
+    except UserError as error:
+        return f"{error.key}: {error.what}"
+    return None
+
+
 def _is_trained(experiment: Experiment) -> bool:
     return any(experiment.checkpoints.glob("[!.]*"))  # a failed start leaves nothing to protect
 

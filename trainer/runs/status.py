@@ -28,8 +28,9 @@ from trainer.ranks import rank, ranks
 
 NAME = "status.json"
 RUNNING, FINISHED, INTERRUPTED, FAILED, CRASHED = "running", "finished", "interrupted", "failed", "crashed"
-PENDING = "pending"
-"""The state of a stage that was never started, of which there is no file."""
+PENDING, OTHER = "pending", "other settings"
+"""States of which there is no file: a stage that was never started, and one whose folder holds a run with another
+configuration."""
 
 _HINT = "delete it"
 
