@@ -1,4 +1,4 @@
-"""The logger through which all packages report to users, on the first rank for all. Only the commands print."""
+"""The logger of all packages, through which only the first rank reports. The commands print its messages."""
 
 import logging
 import os

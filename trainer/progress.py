@@ -1,4 +1,4 @@
-"""Progress of long jobs, which nothing shows unless a command has it shown; and the figures beside it."""
+"""Progress of long jobs, hidden unless a command shows it, and the figures displayed with it."""
 
 import sys
 import time
