@@ -19,7 +19,7 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
@@ -164,7 +164,7 @@ class Cache:
                 size = item.bytes or part.stat().st_size
                 part.unlink(missing_ok=True)
                 with self._folder_lock():  # the disk or quota holds less than the limit
-                    if not self._evict(size, self._scan()[0], needed):
+                    if not self._evict(size, self._scan()[0], {}, needed):
                         raise self._no_room(item, os.strerror(error.errno).lower()) from error
         if item.bytes is None and not self._reserve(item, part.stat().st_size, needed, lock):
             return None
@@ -179,25 +179,28 @@ class Cache:
                 files, pending, unwritten = self._scan()
                 disk = os.statvfs(self.folder)
                 free = disk.f_bavail * disk.f_frsize - unwritten
-                over = sum(size for _, size, _ in files) + pending + size - self.limit
-                if self._evict(max(over, size - free), files, needed):
+                over = sum(size for _, size, _ in files) + sum(pending.values()) + size - self.limit
+                if self._evict(max(over, size - free), files, pending, needed):
                     os.ftruncate(lock, size)
                     return True
             if needed is not None:
                 return False
             if not pending:
                 raise self._no_room(item, f"it has {size} bytes, where {self.limit} are allowed and {free} free")
-            time.sleep(_POLL)  # a file that another process fetches can be evicted once it is complete
+            time.sleep(_POLL)  # a file that is being fetched can be evicted once it is complete
 
-    def _evict(self, room: int, files: Sequence[tuple[str, int, float]], needed: int | None) -> bool:
-        """Remove files until ``room`` bytes are free; return whether that succeeded."""
+    def _evict(
+        self, room: int, files: Sequence[tuple[str, int, float]], pending: Mapping[str, int], needed: int | None
+    ) -> bool:
+        """Remove files until ``room`` bytes are free; return whether that succeeded. It does not if the file to remove
+        next is a pending one: a complete file that is needed sooner would have to be fetched again."""
         if room <= 0:
             return True
         plans = self._read_plans()
         never = float("inf")
-        order = sorted(files, key=lambda file: (-plans.get(file[0], never), file[2]))
-        for name, size, _ in order:
-            if needed is not None and plans.get(name, never) <= needed:
+        candidates = [*files, *((name, size, time.time()) for name, size in pending.items())]
+        for name, size, _ in sorted(candidates, key=lambda file: (-plans.get(file[0], never), file[2])):
+            if name in pending or (needed is not None and plans.get(name, never) <= needed):
                 return False
             (self.folder / name).unlink(missing_ok=True)
             room -= size
@@ -205,9 +208,9 @@ class Cache:
                 return True
         return False
 
-    def _scan(self) -> tuple[list[tuple[str, int, float]], int, int]:
-        """Return the complete files (name, size, time), the bytes reserved for others, and how many of these are not
-        yet written. Removes what dead processes left."""
+    def _scan(self) -> tuple[list[tuple[str, int, float]], dict[str, int], int]:
+        """Return the complete files (name, size, time), the bytes reserved for each that is being fetched, and how many
+        of these bytes are not yet written. Removes what dead processes left."""
         files: list[tuple[str, int, float]] = []
         locks: dict[str, int] = {}
         parts: dict[str, int] = {}
@@ -224,7 +227,7 @@ class Cache:
             with suppress(Busy), self._fetch_lock(name, wait=False):
                 locks[name] = parts[name] = 0
         unwritten = sum(max(size - parts.get(name, 0), 0) for name, size in locks.items())
-        return files, sum(locks.values()), unwritten
+        return files, {name: size for name, size in locks.items() if size}, unwritten
 
     def _read_plans(self) -> dict[str, int]:
         """Return the place of each file in the plan that needs it soonest. Removes plans of dead processes."""

@@ -8,7 +8,7 @@ a disk need none of this, and start no threads here.
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -147,28 +147,29 @@ class HasReaders(Protocol):
 
 
 def prefetch_batches(
-    batches: Iterable[Batch],
+    load: Callable[[Callable[[int], None]], Iterable[Batch]],
     sources: Sequence[Readers],
     order: PredictableOrder,
     cut: "Batches",
     start: int,
     stop: int,
 ) -> Iterator[Batch]:
-    """Pass on a rank's micro-batches of steps ``[start, stop)``, and fetch their shards ahead."""
+    """Yield a rank's micro-batches of steps ``[start, stop)``, and fetch their shards ahead.
+
+    Args:
+        load: loads the batches, and calls its argument with the number of batches that have been loaded. They may be
+            many more than were yielded, and the plan would otherwise keep room for shards that were read.
+    """
     steps = order.samples // cut.global_batch_size
-
-    def place(step: int) -> tuple[int, int]:
-        return step // steps, step % steps * cut.global_batch_size
-
     with Prefetch(sources) as ahead:
-        if not ahead or not steps:
-            yield from batches
-            return
-        number = start * cut.gradient_accumulation_steps
-        ahead.advance(order, *place(start), place(stop))
-        for batch in batches:
-            number += 1  # all before this one has been read
-            step = cut.first(number)[0]
-            if step < stop:
-                ahead.advance(order, *place(step), place(stop))
-            yield batch
+
+        def position(step: int) -> tuple[int, int]:
+            return step // steps, step % steps * cut.global_batch_size
+
+        def advance(loaded: int) -> None:
+            step = cut.first(start * cut.gradient_accumulation_steps + loaded)[0]
+            if steps and step < stop:
+                ahead.advance(order, *position(step), position(stop))
+
+        advance(0)
+        yield from load(advance)

@@ -118,6 +118,7 @@ def pipeline(
     load: Callable[[Position], Any],
     collate: Callable[[list[Any]], Any],
     num_workers: int = 0,
+    loaded: Callable[[int], None] = lambda batches: None,
 ) -> "webdataset.DataPipeline":
     """Build the pipeline from positions to loaded samples to micro-batches, in order.
 
@@ -126,11 +127,12 @@ def pipeline(
         load: loads the sample at a position.
         collate: makes a batch of samples.
         num_workers: threads that load ahead; 0 loads a batch when it is requested.
+        loaded: called with the number of loaded batches (:func:`shards.ahead.load_ahead`).
     """
     import webdataset  # which imports torch, unlike what describes positions
 
     return webdataset.DataPipeline(
         source,
         webdataset.batched(source.batches.micro, collation_fn=list, partial=False),
-        lambda groups: load_ahead(groups, load, collate, num_workers),
+        lambda groups: load_ahead(groups, load, collate, num_workers, loaded),
     )

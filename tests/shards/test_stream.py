@@ -1,4 +1,4 @@
-"""What a step sees is the same whatever the number of ranks, accumulation steps and loader threads."""
+"""The stream of batches: a step has the same samples for any number of ranks, accumulation steps and loader threads."""
 
 import threading
 import time
@@ -20,28 +20,31 @@ ORDER = Order(COUNTS, seed=5, window=3)
 STEPS = 5
 
 
-def place(position):
-    return [position.epoch, position.position, position.shard, position.number]  # torch makes lists of tuples
+def fields(position):
+    # a list, because torch turns tuples into lists
+    return [position.epoch, position.position, position.shard, position.number]
 
 
 def micro_batches(rank, ranks, accumulation, workers, start=0, stop=STEPS, order=ORDER, size=GLOBAL):
-    """One rank's micro-batches."""
+    """Return one rank's micro-batches."""
     source = OrderedSource(order, Batches(size, accumulation, rank, ranks), start, stop)
-    return list(pipeline(source, place, list, workers))
+    return list(pipeline(source, fields, list, workers))
 
 
 def steps_of(ranks, accumulation, workers, start=0, stop=STEPS, order=ORDER, size=GLOBAL):
-    """What each step sees, in the order of the global batch."""
-    of_rank = [micro_batches(rank, ranks, accumulation, workers, start, stop, order, size) for rank in range(ranks)]
-    assert {len(batches) for batches in of_rank} == {(stop - start) * accumulation}, "every rank, as many steps"
+    """Return the samples of each step, in the order of the global batch."""
+    batches_by_rank = [
+        micro_batches(rank, ranks, accumulation, workers, start, stop, order, size) for rank in range(ranks)
+    ]
+    assert {len(batches) for batches in batches_by_rank} == {(stop - start) * accumulation}, "every rank, as many steps"
     return [
         [
             sample
             for part in range(accumulation)
             for rank in range(ranks)
-            for sample in of_rank[rank][step * accumulation + part]
+            for sample in batches_by_rank[rank][step * accumulation + part]
         ]
-        for step in range(len(of_rank[0]) // accumulation)
+        for step in range(len(batches_by_rank[0]) // accumulation)
     ]
 
 
@@ -71,12 +74,12 @@ def test_a_continued_run_sees_the_tail_of_the_whole_one(parts, workers, start):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_hand_over_in_order_however_long_each_sample_takes(threads):
-    def slow(position):
+    def slow_fields(position):
         time.sleep(0.003 * (position.position % 3))
-        return place(position)
+        return fields(position)
 
     source = OrderedSource(ORDER, Batches(GLOBAL, 2, 1, 2), 1, STEPS)
-    assert list(pipeline(source, slow, list, threads)) == micro_batches(1, 2, 2, 0, start=1)
+    assert list(pipeline(source, slow_fields, list, threads)) == micro_batches(1, 2, 2, 0, start=1)
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -84,7 +87,7 @@ def test_an_error_is_raised_at_its_batchs_turn_and_ends_the_threads(threads):
     def load(position):
         if (position.epoch, position.position) == (0, GLOBAL + 1):
             raise UserError("broken")
-        return place(position)
+        return fields(position)
 
     batches = iter(pipeline(OrderedSource(ORDER, Batches(GLOBAL), 0, STEPS), load, list, threads))
     assert next(batches) == expected()[0]
@@ -103,8 +106,27 @@ def test_no_more_is_loaded_ahead_than_can_wait():
     assert len(loaded) <= 12 and threading.active_count() <= before + 2, "those of this loader end with it"
 
 
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_load_ahead_counts_the_batches_that_are_loaded(threads):
+    gate, started, counts = threading.Event(), threading.Event(), []
+
+    def load(item):
+        if item == 2 and threads:
+            started.set()
+            gate.wait(20)
+        return item
+
+    batches = iter(load_ahead([[0], [1], [2], [3]], load, list, threads, counts.append))
+    assert next(batches) == [0]
+    if threads:
+        assert started.wait(20) and counts[-1] <= 2, "the third is being loaded"
+        gate.set()
+    assert [next(batches), next(batches), next(batches)] == [[1], [2], [3]]
+    assert counts == sorted(counts) and len(counts) == counts[-1] == 4
+
+
 def test_the_stream_is_a_webdataset_pipeline():
-    stages = pipeline(OrderedSource(ORDER, Batches(GLOBAL), 0, 1), place, list)
+    stages = pipeline(OrderedSource(ORDER, Batches(GLOBAL), 0, 1), fields, list)
     assert isinstance(stages, webdataset.DataPipeline)
     (batch,) = stages
     assert len(batch) == GLOBAL
@@ -112,7 +134,7 @@ def test_the_stream_is_a_webdataset_pipeline():
 
 @st.composite
 def epochs(draw, sizes):
-    """(order, size of a global batch): often one sample more or less than batches, and fewer shards than ranks."""
+    """Draw (order, size of a global batch): often one sample more or less than whole batches, few shards."""
     size = draw(sizes)
     samples = draw(st.integers(1, 3)) * size + draw(st.sampled_from([-1, 0, 1]) | st.integers(0, size - 1))
     samples = max(samples, size)
@@ -124,7 +146,7 @@ def epochs(draw, sizes):
 @given(epochs(st.just(24)))
 @settings(max_examples=25)
 def test_any_shards_give_one_sequence_whatever_reads_them(epoch):
-    """Every number of ranks, workers and accumulation steps of contract 2, over two epochs, unsorted."""
+    """The order is the same for every number of ranks, workers and accumulation steps, over two epochs, unsorted."""
     order, size = epoch
     stop = 2 * (order.samples // size)
     expected = steps_of(1, 1, 0, 0, stop, order, size)
@@ -134,34 +156,34 @@ def test_any_shards_give_one_sequence_whatever_reads_them(epoch):
 
 @given(st.data(), st.integers(1, 5), st.integers(1, 3), st.integers(0, 3))
 def test_an_epoch_holds_every_sample_once_but_for_its_last_ones(data, ranks, accumulation, workers):
-    """What is dropped are the samples modulo the global batch, at the end of the epoch's order."""
+    """The dropped samples are the remainder modulo the global batch, at the end of the epoch's order."""
     order, size = data.draw(epochs(st.integers(1, 3).map(lambda micro: micro * ranks * accumulation)))
     steps = order.samples // size
     seen = steps_of(ranks, accumulation, workers, 0, 2 * steps, order, size)
-    everything = [[shard, number] for shard, count in enumerate(order.counts) for number in range(count)]
+    all_samples = [[shard, number] for shard, count in enumerate(order.counts) for number in range(count)]
     for epoch in (0, 1):
         samples = [sample for step in seen[epoch * steps : (epoch + 1) * steps] for sample in step]
         assert [sample[:2] for sample in samples] == [[epoch, position] for position in range(steps * size)]
         dropped = [list(order.locate(epoch, position)) for position in range(steps * size, order.samples)]
         assert len(dropped) == order.samples % size
-        assert sorted([sample[2:] for sample in samples] + dropped) == everything
+        assert sorted([sample[2:] for sample in samples] + dropped) == all_samples
 
 
 def test_a_run_of_a_million_steps_is_entered_at_once(monkeypatch):
-    """Nothing that lies before it is located."""
-    located = []
+    """No earlier position is located."""
+    calls = []
     order = Order([1000] * 1000, seed=0)
-    real = order.locate
+    original_locate = order.locate
 
     def locate(epoch, position):
-        located.append((epoch, position))
-        return real(epoch, position)
+        calls.append((epoch, position))
+        return original_locate(epoch, position)
 
     monkeypatch.setattr(order, "locate", locate)
     source = OrderedSource(order, Batches(8), 1_000_000, 1_000_001)
-    (first, *_), count = list(source()), len(located)
+    (first, *_), count = list(source()), len(calls)
     assert count == 8
-    assert first == Position(8, 0, *real(8, 0))
+    assert first == Position(8, 0, *original_locate(8, 0))
 
 
 def test_a_batch_that_cannot_be_cut_says_what_can():
