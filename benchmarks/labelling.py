@@ -20,7 +20,7 @@ from shards.stream import Position
 from trainer.averaging import outputs_of
 from trainer.data import Collate, FrameLoader, load_batches
 from trainer.experiment import Experiment
-from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.stage import label
 from trainer.runs import checkpoint
 
 READY = 4

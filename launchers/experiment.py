@@ -22,8 +22,8 @@ def train(options: argparse.Namespace) -> None:
 
 
 def label(options: argparse.Namespace) -> None:
-    from trainer.pseudolabels.labelling import label
     from trainer.pseudolabels.merge import merge
+    from trainer.pseudolabels.stage import label
     from trainer.stages import describe_kept
 
     experiment = _experiment(options)

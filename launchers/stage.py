@@ -8,7 +8,7 @@ from shards.store import place
 from trainer.conditions import existing_result
 from trainer.experiment import Experiment
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, Job, jobs
-from trainer.pseudolabels.job import is_labelled
+from trainer.pseudolabels.plan import is_labelled
 from trainer.runs import artifacts, status
 from trainer.runs.folder import other_settings
 from trainer.runs.result import NAME as RESULT

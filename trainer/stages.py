@@ -8,10 +8,10 @@ from shards.errors import UserError
 from shards.log import logger
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
-from trainer.foreseen import check_result, check_training
+from trainer.foreseen import check_pseudo, check_result, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
-from trainer.pseudolabels.job import is_labelled
-from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.plan import LabelPlan
+from trainer.pseudolabels.stage import label
 from trainer.pseudolabels.stored import check_store
 from trainer.recommendation import read_recommendations, reasons
 from trainer.runs import artifacts
@@ -45,7 +45,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
     if experiment.folder in students:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", hint="break the circle")
     claim(experiment)
-    experiment.check_pseudo()
+    check_pseudo(experiment)
     if experiment.config.pseudo:  # pseudo-labels may be all that it learns from
         experiment.training_frames(pseudo=False)
     else:
@@ -75,8 +75,9 @@ def _train(experiment: Experiment) -> None:
 
 
 def _label(experiment: Experiment) -> None:
-    logger.info(f"labels of {experiment.config.experiment}: {experiment.labels}{_FINISHED * is_labelled(experiment)}")
-    summary = label(experiment)
+    plan = LabelPlan(experiment)
+    logger.info(f"labels of {experiment.config.experiment}: {experiment.labels}{_FINISHED * plan.finished}")
+    summary = label(experiment, plan)
     for line in describe_kept(summary):
         logger.info(f"  {line}")
 

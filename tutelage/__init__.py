@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from shards.errors import UserError
     from shards.keep import Keep
     from shards.tasks import Task
-    from trainer.config import Augment, Config
+    from trainer.config import Config
     from trainer.evaluation import evaluate
     from trainer.experiment import Experiment
     from trainer.losses import MultiTaskLoss
     from trainer.measurement import Measurement
     from trainer.model.create import create_model
     from trainer.predictor import Predictor
+    from trainer.pseudolabels.labelling import label
+    from trainer.runs.status import Interrupted, LostRank
+    from trainer.sections import Augment
     from trainer.trainer import Trainer
     from trainer.trainingdata import TrainingData
     from trainer.validation import Validation
@@ -30,11 +33,13 @@ except PackageNotFoundError:  # a source checkout that is not installed
     __version__ = "0+unknown"
 
 _MODULES = {
-    "Augment": "trainer.config",
+    "Augment": "trainer.sections",
     "Cache": "shards.cache",
     "Config": "trainer.config",
     "Experiment": "trainer.experiment",
+    "Interrupted": "trainer.runs.status",
     "Keep": "shards.keep",
+    "LostRank": "trainer.runs.status",
     "Measurement": "trainer.measurement",
     "MultiTaskLoss": "trainer.losses",
     "Predictor": "trainer.predictor",
@@ -47,13 +52,16 @@ _MODULES = {
     "Validation": "trainer.validation",
     "create_model": "trainer.model.create",
     "evaluate": "trainer.evaluation",
+    "label": "trainer.pseudolabels.labelling",
 }
 __all__ = [
     "Augment",
     "Cache",
     "Config",
     "Experiment",
+    "Interrupted",
     "Keep",
+    "LostRank",
     "Measurement",
     "MultiTaskLoss",
     "Predictor",
@@ -66,6 +74,7 @@ __all__ = [
     "Validation",
     "create_model",
     "evaluate",
+    "label",
 ]
 
 

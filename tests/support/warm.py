@@ -1,12 +1,12 @@
-"""Processes that need not import torch again: a server that has it forks them.
+"""Processes that do not import torch again: a server that has imported it forks them.
 
-An import of everything that trains takes a process some four seconds of a processor, and tests start hundreds. A warm
-process is a real one, with a memory, an environment, a directory and open files of its own; what it shares is what had
-been imported. Tests of imports, of the environment at start-up, and of kill -9 start cold ones.
+Importing everything that training needs takes about four seconds of processor time, and tests start hundreds of
+processes. A warm process is a real one, with its own memory, environment, directory and open files; only the imported
+modules are shared. Tests of imports, of the environment at start-up, and of kill -9 start cold ones.
 
-:func:`python` is an executable that stands for this Python (``-m MODULE``, ``-c CODE`` or a script, and arguments): it
-has the server fork a process in its own environment, directory and standard files, passes on signals, ends as that one
-ends, and takes it along when it is killed.
+:func:`python` returns an executable that replaces this Python (``-m MODULE``, ``-c CODE`` or a script, and arguments).
+It makes the server fork a process with the executable's environment, directory and standard files, passes signals on,
+and ends with that process's exit status. When it is killed, the process is killed too.
 """
 
 import array
@@ -30,20 +30,20 @@ LENGTH = struct.Struct("!I")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
-def client(path: str, words: list[str]) -> int:
-    """Have a process forked, and wait for its end."""
+def client(path: str, arguments: list[str]) -> int:
+    """Make the server fork a process, and wait until it ends."""
     server = socket.socket(socket.AF_UNIX)
     server.connect(path)
-    data = json.dumps({"words": words, "environment": dict(os.environ), "folder": str(Path.cwd())}).encode()
+    data = json.dumps({"words": arguments, "environment": dict(os.environ), "folder": str(Path.cwd())}).encode()
     files = array.array("i", [0, 1, 2])
     server.sendmsg([LENGTH.pack(len(data))], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
     server.sendall(data)
-    pid = LENGTH.unpack(_exactly(server, LENGTH.size))[0]
-    for number in PASSED_ON:
-        signal.signal(number, lambda sent, frame: _send(pid, sent))
-    status = LENGTH.unpack(_exactly(server, LENGTH.size))[0]
+    pid = LENGTH.unpack(_receive_exactly(server, LENGTH.size))[0]
+    for signal_number in PASSED_ON:
+        signal.signal(signal_number, lambda signal_number, frame: _send(pid, signal_number))
+    status = LENGTH.unpack(_receive_exactly(server, LENGTH.size))[0]
     if os.WIFSIGNALED(status):
-        with suppress(OSError):  # of SIGKILL
+        with suppress(OSError):  # SIGKILL has no handler
             signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
         os.kill(os.getpid(), os.WTERMSIG(status))
     return os.waitstatus_to_exitcode(status)
@@ -54,18 +54,18 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
+def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        part = connection.recv(size - len(data))
-        if not part:
+        chunk = connection.recv(size - len(data))
+        if not chunk:
             raise EOFError("the other end is gone")
-        data += part
+        data += chunk
     return data
 
 
 class Server:
-    """Forks a process for each connection, tells it how the process ended, and kills it where the connection ends."""
+    """Forks a process for each connection, reports the process's exit status, and kills it if the connection closes."""
 
     def __init__(self, path: str) -> None:
         self.listening = socket.socket(socket.AF_UNIX)
@@ -92,7 +92,7 @@ class Server:
                     self.woken.recv(4096)
                     self.reap()
                 else:
-                    self.abandoned(key.fileobj)  # type: ignore[arg-type]
+                    self.on_disconnect(key.fileobj)  # type: ignore[arg-type]
 
     def end(self) -> None:
         for pid in self.children:
@@ -103,24 +103,24 @@ class Server:
         try:
             size, ancillary, *_ = connection.recvmsg(LENGTH.size, socket.CMSG_SPACE(3 * 4))
             files.frombytes(ancillary[0][2])
-            wanted = json.loads(_exactly(connection, LENGTH.unpack(size)[0]))
-        except (OSError, IndexError, struct.error, EOFError):  # whoever asked was killed
+            request = json.loads(_receive_exactly(connection, LENGTH.unpack(size)[0]))
+        except (OSError, IndexError, struct.error, EOFError):  # the client was killed
             for file in files:
                 os.close(file)
             connection.close()
             return
         pid = os.fork()
         if not pid:
-            self.become(wanted, files)
+            self.become(request, files)
         for file in files:
             os.close(file)
         self.children[pid] = connection
         self.selector.register(connection, selectors.EVENT_READ)
-        with suppress(OSError):  # that it is gone is noticed then
+        with suppress(OSError):  # a closed connection is noticed in serve
             connection.sendall(LENGTH.pack(pid))
 
-    def become(self, wanted: dict[str, object], files: "array.array[int]") -> None:
-        """What a forked process does; it never returns."""
+    def become(self, request: dict[str, object], files: "array.array[int]") -> None:
+        """Run the requested program in the forked process; never returns."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -131,9 +131,9 @@ class Server:
                 os.dup2(file, number)
             os.closerange(3, 4096)
             os.environ.clear()
-            os.environ.update(wanted["environment"])  # type: ignore[call-overload]
-            os.chdir(str(wanted["folder"]))
-            status = run(list(wanted["words"]))  # type: ignore[call-overload]
+            os.environ.update(request["environment"])  # type: ignore[call-overload]
+            os.chdir(str(request["folder"]))
+            status = run(list(request["words"]))  # type: ignore[call-overload]
         except BaseException:
             import traceback
 
@@ -154,24 +154,24 @@ class Server:
             if not pid:
                 return
             connection = self.children.pop(pid)
-            with suppress(KeyError):  # where it was abandoned
+            with suppress(KeyError):  # it was closed before
                 self.selector.unregister(connection)
             with suppress(OSError):
                 connection.sendall(LENGTH.pack(status))
             connection.close()
 
-    def abandoned(self, connection: socket.socket) -> None:
-        """Whoever waited is gone, perhaps by kill -9, and takes its process along."""
-        if connection not in self.children.values():  # reaped in the same breath
+    def on_disconnect(self, connection: socket.socket) -> None:
+        """Kill the process of a client that is gone, for example by kill -9."""
+        if connection not in self.children.values():  # reaped in the same iteration
             return
         self.selector.unregister(connection)
-        for pid, its in self.children.items():
-            if its is connection:
+        for pid, child_connection in self.children.items():
+            if child_connection is connection:
                 _send(pid, signal.SIGKILL)
 
 
-def run(words: list[str]) -> int:
-    """What ``python WORDS...`` does, as an exit status."""
+def run(arguments: list[str]) -> int:
+    """Do what ``python ARGUMENTS...`` does, and return the exit status."""
     import random
     import runpy
     import threading
@@ -179,7 +179,7 @@ def run(words: list[str]) -> int:
     import numpy
     import torch
 
-    seed = int.from_bytes(os.urandom(4), "big")  # as a process of its own would have it
+    seed = int.from_bytes(os.urandom(4), "big")  # as a newly started process has
     random.seed(seed)
     numpy.random.seed(seed)
     torch.seed()
@@ -187,23 +187,23 @@ def run(words: list[str]) -> int:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout.reconfigure(write_through=bool(os.environ.get("PYTHONUNBUFFERED")))  # type: ignore[union-attr]
     try:
-        if words[0] == "-m":
-            sys.argv = words[1:]
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
             sys.path.insert(0, str(Path.cwd()))
-            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-        elif words[0] == "-c":
-            sys.argv = ["-c", *words[2:]]
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        elif arguments[0] == "-c":
+            sys.argv = ["-c", *arguments[2:]]
             sys.path.insert(0, "")
-            exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+            exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})
         else:
-            sys.argv = words
-            sys.path.insert(0, os.path.dirname(os.path.abspath(words[0])))  # noqa: PTH100, PTH120
-            runpy.run_path(words[0], run_name="__main__")
-    except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            status = end.code or 0
+            sys.argv = arguments
+            sys.path.insert(0, os.path.dirname(os.path.abspath(arguments[0])))  # noqa: PTH100, PTH120
+            runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as exit_:
+        if exit_.code is None or isinstance(exit_.code, int):
+            status = exit_.code or 0
         else:
-            print(end.code, file=sys.stderr)
+            print(exit_.code, file=sys.stderr)
             status = 1
     else:
         status = 0
@@ -224,24 +224,24 @@ PRELOADED = (
         "matplotlib.pyplot",
     ),
     *("deepspeed", "transformers", "launchers.cli", "launchers.experiment", "launchers.prepare", "launchers.stage"),
-    *("trainer.trainstage", "trainer.evaluate", "trainer.pseudolabels.labelling", "trainer.engine.zero"),
+    *("trainer.trainstage", "trainer.evaluate", "trainer.pseudolabels.stage", "trainer.engine.zero"),
 )
-"""What most processes of tests import. Nothing of it starts a thread."""
+"""Modules that most processes of tests import. None of them starts a thread."""
 
 
 @cache
 def python() -> str:
-    """The executable. Its server is started with the first, and ends with this process."""
+    """Return the executable's path. The first call starts the server, which ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    place = folder / "socket"
-    call = [sys.executable, __file__, "serve", str(place)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}  # which a process says for itself
-    server = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    socket_path = folder / "socket"
+    command = [sys.executable, __file__, "serve", str(socket_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}  # each process sets its own
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     assert server.stdout and "ready\n" in server.stdout, "no server of warm processes"
     script = folder / "python"
     script.write_text(
         f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        f"import warm\nsys.exit(warm.client({str(place)!r}, sys.argv[1:]))\n"
+        f"import warm\nsys.exit(warm.client({str(socket_path)!r}, sys.argv[1:]))\n"
     )
     script.chmod(0o755)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

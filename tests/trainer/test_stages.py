@@ -14,28 +14,28 @@ from trainer.stages import describe_kept, run
 
 
 def test_stages_come_in_their_order(make, monkeypatch):
-    done: list[str] = []
+    calls: list[str] = []
     row = {"experiment": "student", "dataset": "d", "seed": 0, "inputs": [], "tasks": [], "labels": {}}
     evaluated = Result.from_json(row | {"pseudo_labels": {}, "normalise": "all", "metrics": {}})
     for name, result in {"train": None, "label": {}, "evaluate": evaluated}.items():
 
-        def stage(experiment, name=name, result=result):
-            done.append(f"{name} {experiment.config.experiment}")
+        def stage(experiment, *_, name=name, result=result):
+            calls.append(f"{name} {experiment.config.experiment}")
             return result
 
         monkeypatch.setattr(stages, name, stage)
     assert run(make("student")) is evaluated
-    assert done == ["train teacher", "evaluate teacher", "label teacher", "train student", "evaluate student"]
+    assert calls == ["train teacher", "evaluate teacher", "label teacher", "train student", "evaluate student"]
 
 
 def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
-    """Not one network is built: not for training, labelling or evaluation."""
+    """No network is built, neither for training nor for labelling nor for evaluation."""
 
     def fail(*_):
         raise AssertionError("a finished stage was run again")
 
     monkeypatch.setattr("trainer.trainstage.Trainer", fail)
-    monkeypatch.setattr("trainer.pseudolabels.labelling._Pass", fail)
+    monkeypatch.setattr("trainer.pseudolabels.labelling.Labeller", fail)
     monkeypatch.setattr("trainer.evaluate.evaluate_network", fail)
     student = finished("student")
     files = {path: path.stat().st_mtime_ns for path in student.folder.parent.parent.rglob("*") if path.is_file()}
@@ -48,7 +48,7 @@ def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
 def test_a_teacher_of_two_tasks_is_one_dependency(make):
     teacher = make("plain").path
     student = make("student", f"pseudo.semseg.teacher={teacher}", f"pseudo.depth.teacher={teacher}")
-    assert [each.config.experiment for each in teachers_of(student)] == ["plain"]
+    assert [experiment.config.experiment for experiment in teachers_of(student)] == ["plain"]
 
 
 def test_experiments_that_teach_each_other_are_refused(configs, tmp_path):

@@ -1,52 +1,70 @@
 """The job of a labelling pass: what its labels follow from, and whether they are finished. Imports no torch."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shards.claim import Note, differing_keys
+from shards.frames import Frames
 from shards.manifest import NAME, Manifest
-from trainer.experiment import Experiment
-from trainer.pseudolabels.stored import is_stored
-from trainer.runs import artifacts
+from shards.tasks import Task
 
 JOB = ".label.json"
 
 
-def is_labelled(experiment: Experiment) -> bool:
-    """Whether all labels of an experiment's present network exist.
+@dataclass(frozen=True)
+class Teacher:
+    """What identifies the network of a labelling pass.
 
-    Raises:
-        UserError: when it has nothing to label.
+    Args:
+        sha256: hash of its weights, that of ``model.safetensors`` in an exported network.
+        config: what the labels' manifest records of the network, as JSON values.
+        step: the optimizer step of the weights, where it is known.
+        job: entries that the job has for it besides the hash, where no configuration of a run fixes them.
     """
-    _, mask = experiment.frames_to_label()
-    facts = artifacts.read_exported(experiment.exported)
-    finished = facts is not None and is_finished(experiment.labels, job_of(experiment, facts, mask))
-    return finished and is_stored(experiment)
+
+    sha256: str
+    config: Mapping[str, Any]
+    step: int | None = None
+    job: Mapping[str, Any] = field(default_factory=dict)
 
 
-def soft_labels_of(experiment: Experiment) -> dict[str, dict[str, int]]:
+def soft_labels_of(tasks: Sequence[Task], soft: int, soft_scale: int) -> dict[str, dict[str, int]]:
     """Return what soft labels store of each task that gets them: the number of ``classes``, and the ``scale``."""
-    options = experiment.config.label
-    tasks = [task for task in experiment.targets if task.storage.distribution and options.soft]
-    return {t.name: {"classes": min(options.soft, t.channels), "scale": options.soft_scale} for t in tasks}
+    soft_tasks = [task for task in tasks if task.storage.distribution and soft]
+    return {task.name: {"classes": min(soft, task.channels), "scale": soft_scale} for task in soft_tasks}
 
 
-def job_of(experiment: Experiment, facts: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
-    """Return everything that determines the labels."""
-    soft = soft_labels_of(experiment)
-    optional: dict[str, Any] = {"flip": True} if experiment.config.label.flip else {}
-    optional |= {"soft": soft} if soft else {}
+def job_of(
+    teacher: Teacher,
+    frames: Frames,
+    *,
+    mask: np.ndarray,
+    tasks: Sequence[Task],
+    size: tuple[int, int] | None,
+    batch_size: int,
+    flip: bool,
+    soft: int,
+    soft_scale: int,
+) -> dict[str, Any]:
+    """Return everything that determines the labels, from the arguments of
+    :func:`trainer.pseudolabels.labelling.label`."""
+    soft_labels = soft_labels_of(tasks, soft, soft_scale)
+    optional: dict[str, Any] = {"flip": True} if flip else {}
+    if soft_labels or teacher.job:  # a run may hold labels of a version whose jobs said nothing of soft labels
+        optional["soft"] = soft_labels
     return optional | {
-        "checkpoint": facts["sha256"],
-        "manifest": experiment.manifest.sha256,
+        "checkpoint": teacher.sha256,
+        **teacher.job,
+        "manifest": frames.manifest.sha256,
         "frames": hashlib.sha256(np.packbits(mask).tobytes()).hexdigest(),
-        "batch": experiment.config.label.batch_size,
+        "batch": batch_size,
         "precision": "fp32",
-        "size": experiment.config.data.size,
+        "size": None if size is None else "{}x{}".format(*size),
     }
 
 

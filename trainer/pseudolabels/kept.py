@@ -1,11 +1,15 @@
 """Counts how many pseudo-labels a threshold keeps, for all thresholds and classes at once."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from shards.atomic import read_json, write_json
 from shards.keep import HUNDREDTHS
 from shards.labels import COUNTS as CONFIDENCE
+from shards.manifest import same_json
 from shards.tasks import Task
 
 BINS = HUNDREDTHS
@@ -60,3 +64,22 @@ def summary(task: Task, statistics: dict[str, Any], threshold: float) -> dict[st
         "kept_by_class": kept_by_class,
         "kept_by_threshold": {str(limit): float(above(limit).sum() / total) for limit in THRESHOLDS},
     }
+
+
+def write_kept(
+    folder: Path, tasks: Sequence[Task], statistics: Mapping[str, dict[str, Any]], threshold: float
+) -> dict[str, Any]:
+    """Write ``kept.json`` beside label shards, unless it is up to date, and return its content: a :func:`summary` by
+    task.
+
+    Args:
+        folder: the label shards' folder.
+        tasks: the labelled tasks.
+        statistics: the shards' statistics, by task.
+        threshold: a confidence. The labels do not depend on it.
+    """
+    path = folder / "kept.json"
+    kept = {task.name: summary(task, statistics[task.name], threshold) for task in tasks}
+    if not path.exists() or not same_json(read_json(path, "delete it"), kept):
+        write_json(path, kept)
+    return kept

@@ -1,17 +1,12 @@
-"""The teacher's pass: frames with visible inputs and a hidden target get pseudo-labels, as label shards.
+"""The labelling pass: a network's predictions for frames that lack a label, as label shards.
 
 Any number of processes label together (:mod:`trainer.pseudolabels.sharing`): the ranks of one launch, and whole jobs
-that join or die at any time. Decoding runs ahead of the network in threads, encoding and writing behind it. Batches
-never span shards, so a frame's label does not depend on which process labels which shard; a shard that is whole is not
-labelled again.
+that join or die at any time. A shard that is whole is not labelled again.
 """
 
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,249 +14,224 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from shards.atomic import read_json, sweep, write_json
+from shards.atomic import read_json, sweep
+from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.frames import Frames
-from shards.labels import LabelledFrame, encode_frame, label_manifest, write_label_shard
-from shards.log import logger
-from shards.manifest import NAME, Manifest, same_json, statistics_of
-from shards.prefetch import Prefetch, sources_of
-from shards.stream import Position
-from shards.write import EncodedSample, shard_info
-from trainer.averaging import outputs_of
-from trainer.data import Batch, Collate, FrameLoader, load_batches
-from trainer.decision import soft_label
-from trainer.experiment import TRAIN, Experiment
-from trainer.kinds import learning
-from trainer.model.checked import predictions_of
-from trainer.overlap import Background, map_ahead, threads_per_rank
-from trainer.progress import progress
-from trainer.pseudolabels.job import is_finished, is_job, job_note, job_of, soft_labels_of
-from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts, summary
-from trainer.pseudolabels.sharing import POLL, SharedShards, tidy
-from trainer.pseudolabels.stored import check_store, redacted_config, store_labels
-from trainer.runs import checkpoint
-from trainer.runs.folder import claim
-from trainer.runs.lease import Lease, hold_lease
-from trainer.runs.status import mark_finished, new_launch, record_stage
+from shards.labels import label_manifest
+from shards.manifest import NAME, Manifest, statistics_of
+from shards.store import on_disk
+from shards.tasks import Task
+from shards.write import shard_info
+from trainer.engine.base import as_built
+from trainer.model.checked import check_tasks
+from trainer.model.network import Architecture, architecture_of
+from trainer.option import facts
+from trainer.pseudolabels.claim import check_job, claim_folder, use_threads
+from trainer.pseudolabels.job import Teacher, is_finished, job_of, soft_labels_of
+from trainer.pseudolabels.kept import write_kept
+from trainer.pseudolabels.labeller import Labeller
+from trainer.pseudolabels.sharing import SharedShards, tidy
+from trainer.runs.checkpoint import sha256_of_weights
 from trainer.runtime import accelerator, device_name
-
-_THREADS = threads_per_rank()
-_AHEAD = 2
-"""Shards of a store that are fetched while one is labelled; other processes may label them."""
+from trainer.sections import Label
 
 
-def label(experiment: Experiment) -> dict[str, Any]:
-    """Label with an experiment's network, together with other processes, unless its labels exist already.
+def label(
+    model: torch.nn.Module,
+    data: ShardDataset | Frames,
+    out: str | Path,
+    *,
+    mask: np.ndarray | None = None,
+    inputs: Sequence[str] | None = None,
+    tasks: Sequence[Task] | None = None,
+    size: tuple[int, int] | None = None,
+    batch_size: int = 8,
+    flip: bool = False,
+    soft: int = 4,
+    soft_scale: int = 2,
+    threshold: float = 0.9,
+    teacher: Teacher | None = None,
+    replace: bool = False,
+    during: AbstractContextManager[None] | None = None,
+    process: Accelerator | None = None,
+    title: str | None = None,
+) -> dict[str, Any]:
+    """Write a network's predictions for frames that lack a label as label shards, which
+    :class:`shards.dataset.PseudoLabels` reads.
+
+    All ranks of a launch may call this function, with whole weights (for a network that its engine shards, pass
+    :meth:`trainer.trainer.Trainer.whole`), and so may other launches, at any time and with the same ``out``: they share
+    the shards, and write the bytes that a single process writes. A pass that was interrupted is continued, and finished
+    labels are left as they are. The network computes in fp32, like an exported network, on the device of the process;
+    it is left there, in evaluation mode, its weights in ``channels_last`` layout.
+
+    Args:
+        model: its forward is described at :func:`trainer.model.create.create_model`.
+        data: the samples.
+        out: folder of the label shards: a new one, or one with labels of the same call.
+        mask: the samples to label, bool ``(len(data),)``; by default those that carry the inputs and lack the label of
+            some task.
+        inputs: names of the network's inputs; by default those of its ``architecture``.
+        tasks: the labelled tasks; by default those of its ``architecture`` that are not inputs.
+        size: height and width that samples are resized to, and which the labels have; None for those of the data set.
+        batch_size: samples of a forward pass. It may change the last bits of a label.
+        flip: whether to label with the mean of the outputs for a sample and for its mirror image. Quantities and
+            vectors then have a confidence.
+        soft: number of classes of each pixel's distribution that are stored; 0 stores none.
+        soft_scale: soft labels have this fraction of the height and width.
+        threshold: the confidence for which the returned summary counts pixels; all labels are stored.
+        teacher: what identifies the network; None for the hash of its weights, its class and its ``architecture``.
+        replace: whether labels of another network or of other options in ``out`` are deleted; otherwise they are an
+            error.
+        during: context that is entered while samples are labelled, and not where the labels are finished.
+        process: accelerate's view of this rank; None creates one for this launch.
+        title: title of a progress bar; None shows none.
 
     Returns:
-        The content of ``kept.json`` beside the shards (:mod:`trainer.pseudolabels.kept`).
+        The content of ``kept.json`` beside the shards: by task, the number of ``frames`` and ``pixels`` labelled and,
+        with a confidence, the fraction of pixels that are ``kept`` above the threshold
+        (:func:`trainer.pseudolabels.kept.summary`).
 
     Raises:
-        UserError: when the network is not trained, or with another configuration, has nothing to label, or a disk is
-            full; or labelling was begun on another kind of device.
+        UserError: when there is nothing to label, or a sample cannot be read; ``out`` holds anything else, or labels
+            that were begun on another kind of device; an option is out of its range; or the disk is full.
     """
-    folder = experiment.labels
-    frames, mask = experiment.frames_to_label()
-    check_store(experiment)
-    network, facts = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
-    claim(experiment)
-    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
-    job = job_of(experiment, facts, mask)
+    folder = on_disk(out, "out")
+    options = {"batch_size": batch_size, "soft": soft, "soft_scale": soft_scale, "threshold": threshold}
+    for name, value in options.items():
+        if problem := facts(Label)[name].problem(value):
+            raise UserError(problem[0], key=name, hint=problem[1])
+    if isinstance(data, ShardDataset):
+        size = size or data.size
+        data = data.frames
+    inputs, targets = _described(model, data, inputs, tasks)
+    mask = _checked_mask(mask, data, inputs, targets)
+    teacher = teacher or _identify(model, data, inputs, targets)
+    process = process or accelerator("fp32")
+    job = job_of(
+        teacher,
+        data,
+        mask=mask,
+        tasks=targets,
+        size=size,
+        batch_size=batch_size,
+        flip=flip,
+        soft=soft,
+        soft_scale=soft_scale,
+    )
     if not is_finished(folder, job):
-        settings = _claim_folder(folder, job, device_name(process.device))
-        with record_stage(experiment.folder, "label", new_launch()), _use_threads(settings["threads"]):
-            names = [shard.file for shard in frames.readers.shards]
-            with SharedShards(folder, names, partial(_check_job, folder, job)) as shared:
-                _Pass(experiment, frames, mask, network, process).run(shared)
-                finish = partial(_finish, experiment, frames, facts, settings)
+        made = claim_folder(folder, job, device_name(process.device), replace)
+        with during or nullcontext(), use_threads(made["threads"]):
+            soft_labels = soft_labels_of(targets, soft, soft_scale)
+            labeller = Labeller(
+                _ready(model, process.device),
+                process.device,
+                data,
+                mask,
+                inputs=inputs,
+                tasks=targets,
+                size=size or data.manifest.size,
+                batch_size=batch_size,
+                flip=flip,
+                soft=soft_labels,
+            )
+            origin = {
+                "checkpoint_sha256": teacher.sha256,
+                "step": teacher.step,
+                "threads": made["threads"],
+                "config": dict(teacher.config),
+            }
+            names = [shard.file for shard in data.readers.shards]
+            with SharedShards(folder, names, partial(check_job, folder, job)) as shared:
+                labeller.run(shared, title or "", show=title is not None and process.is_main_process)
+                finish = partial(_finish, folder, data, targets, origin, soft_labels, threshold)
                 shared.run_once(NAME, lambda: (folder / NAME).exists(), finish)
-    else:
-        mark_finished(experiment.folder, "label")
+    return finished(folder, targets, data.split, threshold)
+
+
+def finished(folder: Path, tasks: Sequence[Task], split: str, threshold: float) -> dict[str, Any]:
+    """Tidy up the folder of finished labels, and return the content of its ``kept.json`` for a threshold."""
     tidy(folder)
-    store_labels(experiment)
-    return _write_kept(experiment, Manifest.load(folder, kind="labels").statistics[TRAIN])
+    return write_kept(folder, tasks, Manifest.load(folder, kind="labels").statistics[split], threshold)
 
 
-class _Pass:
-    """One pass of a network over the frames of a mask."""
-
-    def __init__(
-        self, experiment: Experiment, frames: Frames, mask: np.ndarray, network: torch.nn.Module, process: Accelerator
-    ) -> None:
-        config = experiment.config
-        self.experiment, self.frames, self.targets = experiment, frames, experiment.targets
-        self.process = process
-        self.network = network.to(self.process.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.positions = frames.by_shard(mask)
-        self.loader = FrameLoader(frames, self.positions, config.inputs, [], size=experiment.size)
-        self.collate = Collate(self.loader.tasks)
-        self.batch = config.label.batch_size
-        self.soft = soft_labels_of(experiment)
-
-    def run(self, shared: SharedShards) -> None:
-        """Label the shards that no other process labels, until all exist."""
-        numbers = {shard.file: number for number, shard in enumerate(self.frames.readers.shards)}
-        frames = {name: len(self.positions[number]) for name, number in numbers.items()}
-        counted = set(shared.known_whole())
-        done, total = sum(frames[name] for name in counted), sum(frames.values())
-        title, show = f"{self.experiment.config.experiment}: label", self.process.is_main_process
-        writer = Background()
-        with Prefetch(sources_of(self.frames)) as ahead, progress(title, total, done=done, show=show) as report:
-            while shared.remaining and not (shared.folder / NAME).exists():
-                idle = True
-                for name, lease in shared.take():
-                    new = name not in counted
-                    counted.add(name)
-                    if lease is None:
-                        if new:
-                            report(frames[name])
-                        continue
-                    upcoming = [numbers[shard] for shard in (name, *shared.next_after(name, _AHEAD))]
-                    ahead.update(number for number in upcoming if len(self.positions[number]))
-                    samples = []
-                    # bounded, since a frame's arrays are many times larger than its encoded labels
-                    for sample in map_ahead(self.encode, self.label_shard(numbers[name]), _THREADS, 2 * self.batch):
-                        samples.append(sample)
-                        if new:
-                            report(1)
-                    write = partial(self.write, shared.folder / name, samples, lease)
-                    writer.submit(partial(shared.write, name, lease, write))
-                    idle = False
-                writer.wait()
-                if idle and shared.remaining:
-                    time.sleep(POLL)
-        writer.close()
-
-    def write(self, path: Path, samples: list[EncodedSample], lease: Lease) -> None:
-        def guarded() -> Iterator[EncodedSample]:
-            yield from samples
-            lease.check()  # everything is written, and nothing has its final name yet
-
-        write_label_shard(path.parent, path.name, guarded(), self.targets)
-
-    @torch.no_grad()
-    def label_shard(self, number: int) -> Iterator[LabelledFrame]:
-        """Label the frames of a source shard."""
-        count = len(self.positions[number])
-        starts = range(0, count, self.batch)
-
-        def load(start: int) -> list[Batch]:
-            places = range(start, min(start + self.batch, count))
-            return load_batches(self.loader, self.collate, [Position(0, place, number, place) for place in places])
-
-        for batch in chain.from_iterable(map_ahead(load, starts, _THREADS, _THREADS + 1)):
-            batch = batch.to(self.process.device)
-            inputs = batch.inputs(self.experiment.config.inputs, torch.channels_last)
-            flip = self.experiment.config.label.flip
-            outputs, agreement = outputs_of(self.final, inputs, self.targets, self.loader.tasks, flip=flip)
-            labels, confidences, soft = {}, {}, {}
-            for task in self.targets:
-                output = outputs[task.name]
-                labels[task.name] = learning(task).decide(output).cpu().numpy()
-                if (confidence := agreement.get(task.name, learning(task).confidence(output))) is not None:
-                    confidences[task.name] = confidence.cpu().numpy()
-                if task.name in self.soft:
-                    classes, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
-                    soft[task.name] = soft_label(output, classes, scale)
-            for row, key in enumerate(batch.keys):
-                yield LabelledFrame(key, _row(labels, row), _row(confidences, row), _row(soft, row))
-
-    def final(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return predictions_of(self.network, inputs, self.targets).final
-
-    def encode(self, frame: LabelledFrame) -> EncodedSample:
-        sample = encode_frame(frame, self.targets)
-        for task in self.targets:
-            if task.name in frame.confidence:
-                counts = confidence_counts(task, frame.labels[task.name], frame.confidence[task.name])
-                sample.statistics[task.name][CONFIDENCE] = counts
-        return sample
+def _described(
+    model: torch.nn.Module, frames: Frames, inputs: Sequence[str] | None, tasks: Sequence[Task] | None
+) -> tuple[list[str], tuple[Task, ...]]:
+    """Return the names of a network's inputs, and the tasks to label as the data set stores them."""
+    architecture = architecture_of(model)
+    if architecture is None and (inputs is None or tasks is None):
+        hint = 'give them: inputs=["rgb"], tasks=train.tasks'
+        raise UserError("does not name its inputs and tasks", key="model", hint=hint)
+    names = list(architecture.inputs if inputs is None and architecture else inputs or ())
+    if tasks is None and architecture:
+        tasks = [task for task in architecture.tasks if task.name not in names]
+    if not tasks:
+        hint = "give a network with a task that is not an input"
+        raise UserError("predicts nothing but its own inputs, so it can label nothing", key="model", hint=hint)
+    check_tasks(tasks, frames.manifest.tasks, frames.manifest.path)
+    for name in names:
+        if name in frames.holes:
+            hint = "give data without them"
+            raise UserError("is an input, and pseudo-labels fill its holes", key=f"pseudo[{name!r}]", hint=hint)
+    return names, tuple(frames.manifest.task(task.name) for task in tasks)
 
 
-def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
-    return {name: array[row] for name, array in arrays.items()}
+def _checked_mask(mask: np.ndarray | None, frames: Frames, inputs: Sequence[str], tasks: Sequence[Task]) -> np.ndarray:
+    """Return the mask of the frames to label, which carry the inputs. bool ``(count,)``."""
+    if mask is None:
+        mask = frames.to_label(inputs, [task.name for task in tasks])
+    elif mask.shape != (frames.count,) or mask.dtype != bool:
+        message = f"is {mask.dtype} {mask.shape}, where bool ({frames.count},) is due"
+        raise UserError(message, key="mask", hint="give an entry for each sample of the split")
+    elif lacking := int((mask & ~frames.with_inputs(inputs)).sum()):
+        message = f"selects {lacking} samples that lack an input ({', '.join(inputs)})"
+        raise UserError(message, key="mask", hint="leave them out")
+    if not mask.any():
+        hint = "give samples that carry the inputs and lack a label, or a mask"
+        raise UserError("no sample to label", file=frames.manifest.path, key=frames.split, hint=hint)
+    return mask
 
 
-def _claim_folder(folder: Path, job: dict[str, Any], device: str) -> dict[str, Any]:
-    """Claim the folder for this job, removing labels of another checkpoint.
-
-    Returns:
-        The settings of the first process that all others must share: device and threads.
-    """
-    settings = {"device": device, "threads": torch.get_num_threads()}
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold_lease(folder.parent, folder.name):
-        note = job_note(folder)
-        if (entry := note.read()) is not None and not is_job(entry, job):
-            stale = folder.with_name(f".{folder.name}.replaced.tmp")
-            shutil.rmtree(stale, ignore_errors=True)
-            folder.rename(stale)  # atomic: anything that another process still writes goes with it
-            shutil.rmtree(stale, ignore_errors=True)
-            folder.mkdir()
-            entry = None
-        if entry is None:
-            note.write({"job": job, "made": settings})
-        elif (folder / NAME).exists() and not is_finished(folder, job):
-            (folder / NAME).unlink()  # it names files that are missing, and is written last again
-    if entry is None:
-        return settings
-    if entry["made"]["device"] != device:
-        message = f"was begun on {entry['made']['device']}, and this process runs on {device}: labels would differ"
-        raise UserError(message, file=folder, key="device", hint="continue it on that device, or delete it")
-    return entry["made"]
+def _identify(model: torch.nn.Module, frames: Frames, inputs: Sequence[str], tasks: Sequence[Task]) -> Teacher:
+    """Return what identifies a network that no run has exported: its weights and what they are used for."""
+    architecture, kind = architecture_of(model), type(model)
+    network = {
+        "class": f"{kind.__module__}:{kind.__qualname__}",
+        "architecture": architecture.to_json() if isinstance(architecture, Architecture) else None,
+        "inputs": list(inputs),
+        "tasks": [task.name for task in tasks],
+    }
+    return Teacher(sha256_of_weights(model.state_dict()), network, job={"network": network, "split": frames.split})
 
 
-@contextmanager
-def _use_threads(count: int) -> Iterator[None]:
-    """Have torch compute with a number of threads, which affects the last bits of a label."""
-    previous = torch.get_num_threads()
-    if count != previous:
-        logger.info(f"labels with {count} threads, as the pass was begun, and not with {previous}")
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(previous)
-
-
-def _check_job(folder: Path, job: dict[str, Any]) -> None:
-    entry = job_note(folder).read()
-    if entry is None or not is_job(entry, job):
-        message = "was deleted or given to labels of other options while this process labelled"
-        raise UserError(message, file=folder, hint="start the command again if its labels are still wanted")
+def _ready(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Return a network that computes as an exported one does, in the layout of weights that labels are made with."""
+    network = as_built(model.eval())
+    if next(network.parameters()).device.type != device.type:  # moved to "cpu:0", buffers would be copied
+        network.to(device)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _finish(
-    experiment: Experiment, frames: Frames, facts: dict[str, Any], settings: dict[str, Any], check: Callable[[], None]
+    folder: Path,
+    frames: Frames,
+    tasks: tuple[Task, ...],
+    teacher: dict[str, Any],
+    soft: dict[str, dict[str, int]],
+    threshold: float,
+    check: Callable[[], None],
 ) -> None:
     """Write kept.json and the manifest: all shards are whole, so no temporary file is in use."""
-    folder = experiment.labels
     sweep(folder)
     infos, statistics = [], []
     for shard in frames.readers.shards:
         index = read_json(folder / shard.index_file, "label again")
         infos.append(shard_info(folder, index))
         statistics.append(index["statistics"])
-    targets = experiment.targets
-    merged = statistics_of({TRAIN: statistics}, targets)[TRAIN]
-    teacher = {
-        "checkpoint_sha256": facts["sha256"],
-        "step": facts["step"],
-        "threads": settings["threads"],
-        "config": redacted_config(experiment),
-    }
-    source: Manifest = experiment.manifest
-    manifest = label_manifest(folder, source, TRAIN, targets, infos, merged, teacher, soft_labels_of(experiment))
+    merged = statistics_of({frames.split: statistics}, tasks)[frames.split]
+    manifest = label_manifest(folder, frames.manifest, frames.split, tasks, infos, merged, teacher, soft)
     check()
-    _write_kept(experiment, merged)
+    write_kept(folder, tasks, merged, threshold)
     manifest.save()
-
-
-def _write_kept(experiment: Experiment, statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """Write and return ``kept.json``: what ``label.threshold`` keeps of the labels, which do not depend on it."""
-    path, threshold = experiment.labels / "kept.json", experiment.config.label.threshold
-    kept = {task.name: summary(task, statistics[task.name], threshold) for task in experiment.targets}
-    if not path.exists() or not same_json(read_json(path, "delete it"), kept):
-        write_json(path, kept)
-    return kept

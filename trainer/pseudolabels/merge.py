@@ -12,8 +12,8 @@ from shards.frames import Frames
 from shards.holes import FILL, fill_holes
 from shards.labels import LabelShards
 from shards.manifest import Manifest, ShardInfo, statistics_of
-from shards.pack import merge_samples
 from shards.resize import resize_label
+from shards.statistics import merge_samples
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 from trainer.experiment import TRAIN, Experiment
 from trainer.pseudolabels.kept import CONFIDENCE

@@ -13,19 +13,23 @@ from trainer.runs.lease import hold_lease
 _HINT = "delete what is there, or set another label.store"
 
 
-def check_store(experiment: Experiment) -> None:
+def check_store(experiment: Experiment) -> bool:
     """Check, before there are labels, that ``label.store`` can take them.
+
+    Returns:
+        Whether it has the labels that the run's folder holds, or is not set.
 
     Raises:
         UserError: when it cannot be read, is of a kind that is never written, or holds other labels.
     """
     store = experiment.label_store
     if store is None:
-        return
+        return True
     store.check_writable()
     manifest, path = published(store), experiment.labels / NAME
     if manifest is not None and not (path.exists() and path.read_bytes() == manifest):
         raise UserError("holds other labels", file=store, key="label.store", hint=_HINT)
+    return manifest is not None
 
 
 def store_labels(experiment: Experiment) -> None:

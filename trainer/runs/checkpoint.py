@@ -15,6 +15,7 @@ streams follow from the seed and the step, the schedule and the position in the 
 So a run may be continued by another number of ranks, or another engine.
 """
 
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -191,10 +192,21 @@ def shapes_of(network: torch.nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
+def sha256_of_weights(weights: Mapping[str, Tensor]) -> str:
+    """Return the hash that ``model.safetensors`` has where these weights and buffers are exported."""
+    copies = {name: tensor.to("cpu", copy=True) for name, tensor in weights.items()}  # none may share memory
+    return hashlib.sha256(_serialise(copies)).hexdigest()
+
+
 def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+    path.write_bytes(_serialise(tensors))  # safetensors' own writer does not report a full disk
+
+
+def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
     # safetensors stores memory as it is laid out, so channels_last weights must be made contiguous
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    path.write_bytes(safetensors.torch.save(plain))  # safetensors' own writer does not report a full disk
+    data: bytes = safetensors.torch.save(plain)
+    return data
 
 
 def _read_weights(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A student that learns from its teacher what ground truth leaves open, from preparation to its batches."""
+"""Pseudo-labels for the unlabelled pixels (holes) of labelled frames, from preparation to the student's batches."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ IGNORE, SIZE = 255, (32, 64)
 
 
 class Sparse(Scenes):
-    """Rooms of whose labels the left half is open."""
+    """Rooms whose labels are missing in the left half."""
 
     def load(self, split: str, position: int) -> Frame:
         frame = super().load(split, position)
@@ -38,9 +38,9 @@ def data(tmp_path_factory) -> Manifest:
 
 @pytest.fixture(scope="module")
 def student(data, configs, tmp_path_factory) -> Experiment:
-    own = [f"run.root={tmp_path_factory.mktemp('runs')}", f"data.path={data.folder}", "labels.semseg=6"]
+    overrides = [f"run.root={tmp_path_factory.mktemp('runs')}", f"data.path={data.folder}", "labels.semseg=6"]
     experiment = Experiment(
-        configs / "student.yaml", [*own, "labels.depth=12", "pseudo.semseg.holes=true", "pseudo.semseg.keep=all"]
+        configs / "student.yaml", [*overrides, "labels.depth=12", "pseudo.semseg.holes=true", "pseudo.semseg.keep=all"]
     )
     run(experiment)
     return experiment
@@ -61,14 +61,14 @@ def test_open_pixels_are_the_teachers_and_the_others_are_not(student, data):
     key, truth = plain.read(shard, position, ["semseg"])
     teacher = frames.sources["semseg"].read(shard, key)
     loader = FrameLoader(frames, [], ["rgb"], ["semseg"], size=SIZE)
-    learnt = loader.tensors(frames.read(shard, position, ["semseg"])[1], Position(0, 0, 0, 0))["semseg"].numpy()
+    target = loader.tensors(frames.read(shard, position, ["semseg"])[1], Position(0, 0, 0, 0))["semseg"].numpy()
     assert (truth["semseg"][:, :32] == IGNORE).all() and (teacher[:, :32] != IGNORE).all()
-    np.testing.assert_array_equal(learnt[:, :32], teacher[:, :32])
-    np.testing.assert_array_equal(learnt[:, 32:], truth["semseg"][:, 32:])
+    np.testing.assert_array_equal(target[:, :32], teacher[:, :32])
+    np.testing.assert_array_equal(target[:, 32:], truth["semseg"][:, 32:])
 
 
 def test_without_holes_nothing_is_filled_and_other_labels_are_made(student):
-    plain = Experiment(student.path, [each for each in student.overrides if "holes" not in each])
+    plain = Experiment(student.path, [override for override in student.overrides if "holes" not in override])
     assert plain.teacher("semseg").labels.name == "train"
     assert plain.teacher("semseg").frames_to_label()[1].sum() == 6
 
@@ -77,42 +77,47 @@ def test_merged_data_are_filled_too(student, tmp_path):
     teacher = Experiment(
         student.path.with_name("teacher.yaml"), [*student.teacher("semseg").overrides, "label.threshold=0"]
     )
-    made = merge(teacher, tmp_path / "merged").statistics["train"]["semseg"]
-    assert (made["frames"], sum(made["pixels"])) == (12, 12 * 32 * 64)
+    statistics = merge(teacher, tmp_path / "merged").statistics["train"]["semseg"]
+    assert (statistics["frames"], sum(statistics["pixels"])) == (12, 12 * 32 * 64)
 
 
 @pytest.mark.parametrize("holes", [True, False])
 def test_crops_of_tiles_hold_what_crops_of_whole_frames_hold(configs, tmp_path, holes):
-    """With ground truth, pseudo-labels in its place, soft labels of another scale, and pseudo-labels in its holes."""
-    tiled = pack(Sparse(16, 4, SIZE), tmp_path / "tiled", size=SIZE, samples_per_shard=8, profile="train")
-    own = [f"run.root={tmp_path / 'runs'}", f"data.path={tiled.folder}", "labels.semseg=6", "labels.depth=12"]
-    own += ["pseudo.semseg.keep=all", "pseudo.semseg.target=soft", f"pseudo.semseg.holes={holes}", "data.crop=20x40"]
-    student = Experiment(configs / "student.yaml", [*own, "train.steps=1"])
+    """For ground truth, pseudo-labels in its place, soft labels of another scale, and pseudo-labels in its holes."""
+    manifest = pack(Sparse(16, 4, SIZE), tmp_path / "tiled", size=SIZE, samples_per_shard=8, profile="train")
+    overrides = [f"run.root={tmp_path / 'runs'}", f"data.path={manifest.folder}", "labels.semseg=6", "labels.depth=12"]
+    overrides += [
+        "pseudo.semseg.keep=all",
+        "pseudo.semseg.target=soft",
+        f"pseudo.semseg.holes={holes}",
+        "data.crop=20x40",
+    ]
+    student = Experiment(configs / "student.yaml", [*overrides, "train.steps=1"])
     run(student)
     frames, _ = student.frames_to_train()
     augment = Augment(student.tasks, crop=(20, 40), jitter=0.2)
     loader = FrameLoader(frames, frames.by_shard(frames.chosen), ["rgb"], student.config.tasks, augment=augment, seed=4)
-    seen = set()
+    members = set()
     for number in range(16):
         place = Position(0, number, number // 8, number % 8)
-        key, found = loader(place)
-        same, arrays = loader.read(place)
+        key, tensors = loader(place)
+        read_key, arrays = loader.read(place)
         expected = loader.tensors(arrays, place)
-        assert key == same and expected.keys() == found.keys()
+        assert key == read_key and expected.keys() == tensors.keys()
         for name, tensor in expected.items():
-            assert tensor.equal(found[name]), name
-        seen.add(tuple(sorted(arrays)))
+            assert tensor.equal(tensors[name]), name
+        members.add(tuple(sorted(arrays)))
     task = student.manifest.task("semseg")
     if holes:
         frames.pseudo["semseg"] &= False  # soft labels in holes alone
         counts = np.zeros(task.channels)
         for number in np.flatnonzero(frames.holes["semseg"]):
             arrays = loader.read(Position(0, number, number // 8, number % 8))[1]
-            learnt = fill_holes(resize_frame(arrays, SIZE), student.tasks)["semseg.soft"].astype(int)
+            soft_label = fill_holes(resize_frame(arrays, SIZE), student.tasks)["semseg.soft"].astype(int)
             for plane in range(4):
-                np.add.at(counts, learnt[..., plane].ravel(), learnt[..., 4 + plane].ravel())
+                np.add.at(counts, soft_label[..., plane].ravel(), soft_label[..., 4 + plane].ravel())
         assert counts.sum() > 0
         smooth = (counts + 1e-3 * counts.sum() / task.channels) / (counts.sum() * 1.001)
         np.testing.assert_allclose(soft_frequencies(frames, task), smooth)
-    assert any("semseg.soft" in names for names in seen)
-    assert any("semseg.fill" in names for names in seen) == holes
+    assert any("semseg.soft" in names for names in members)
+    assert any("semseg.fill" in names for names in members) == holes

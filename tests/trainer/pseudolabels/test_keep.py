@@ -12,7 +12,7 @@ from shards.labels import LabelShards
 from shards.stream import Batches
 from trainer.configfile import load
 from trainer.losses import MultiTaskLoss
-from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.stage import label
 from trainer.setting import options_of
 from trainer.stages import run
 from trainer.trainingdata import TrainingData
@@ -100,19 +100,19 @@ def test_settings_of_python_runs_note_it_as_before_there_were_filters(filters):
 
 
 def test_a_configuration_says_it_in_one_way(make):
-    def kept(written: str):
-        return make("student", f"pseudo.semseg.keep={written}").config.pseudo.semseg.keep
+    def keep_of(value: str):
+        return make("student", f"pseudo.semseg.keep={value}").config.pseudo.semseg.keep
 
-    assert [kept(of) for of in ("0", "0.0", "50.0%", "all", "a.b:c")] == [0.0, 0.0, "50%", "all", "a.b:c"]
-    for wrong in ("true", "null", "[1]"):
+    assert [keep_of(value) for value in ("0", "0.0", "50.0%", "all", "a.b:c")] == [0.0, 0.0, "50%", "all", "a.b:c"]
+    for invalid in ("true", "null", "[1]"):
         with pytest.raises(UserError, match=r"pseudo\.semseg\.keep"):
-            kept(wrong)
+            keep_of(invalid)
 
 
 def test_runs_of_before_are_read_and_continued(finished):
-    """Their resolved configuration has the two options in whose place it stands."""
+    """The resolved configuration of older runs has threshold and quantile in place of keep."""
     student = finished("student")
-    path, now = student.folder / "config.yaml", options_of(student.folder)
+    path, options = student.folder / "config.yaml", options_of(student.folder)
     text = path.read_text()
     for threshold, quantile, keep in ((0.7, None, 0.7), (None, None, "all"), (None, 0.5, "50%"), (0.4, None, 0.4)):
         config = yaml.safe_load(text)
@@ -120,14 +120,14 @@ def test_runs_of_before_are_read_and_continued(finished):
         config["pseudo"]["semseg"] |= {"threshold": threshold, "quantile": quantile}
         path.write_text(yaml.safe_dump(config))
         assert load(path).pseudo.semseg.keep == keep
-        assert options_of(student.folder) == now | {"pseudo.semseg.keep": keep}
-    before = (student.folder / "result.json").read_bytes()
+        assert options_of(student.folder) == options | {"pseudo.semseg.keep": keep}
+    result = (student.folder / "result.json").read_bytes()
     run(student)
-    assert (student.folder / "result.json").read_bytes() == before
+    assert (student.folder / "result.json").read_bytes() == result
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("option", "message"),
     [
         ("{threshold: 0.8}", "threshold: is not an option; write pseudo.semseg.keep: 0.8"),
         ("{threshold: null}", "threshold: is not an option; write pseudo.semseg.keep: all"),
@@ -135,12 +135,12 @@ def test_runs_of_before_are_read_and_continued(finished):
         ("{threshold: much}", "threshold: is not an option; write pseudo.semseg.keep: 0.9"),
     ],
 )
-def test_an_old_option_is_told_what_to_write(configs, tmp_path, old, new):
+def test_an_old_option_is_told_what_to_write(configs, tmp_path, option, message):
     path = tmp_path / "old.yaml"
-    path.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: {{semseg: {old}}}\n")
-    with pytest.raises(UserError) as caught:
+    path.write_text(f"inherits: {configs / 'student.yaml'}\npseudo: {{semseg: {option}}}\n")
+    with pytest.raises(UserError) as error:
         load(path)
-    assert str(caught.value) == f"{path}: pseudo.semseg.{new}"
+    assert str(error.value) == f"{path}: pseudo.semseg.{message}"
     with pytest.raises(UserError, match=r"command line: pseudo\.semseg\.quantile: .*; write pseudo\.semseg\.keep=30%"):
         load(configs / "student.yaml", ["pseudo.semseg.quantile=0.3"])
 
@@ -148,11 +148,13 @@ def test_an_old_option_is_told_what_to_write(configs, tmp_path, old, new):
 def test_a_filters_mask_keeps_what_a_threshold_does(filters, finished, scenes_dataset):
     teacher, task = finished("teacher"), scenes_dataset.task("semseg")
     label(teacher)
-    mine, built_in = (LabelShards(teacher.labels, scenes_dataset, "train", task, of) for of in (filters.sure, 0.4))
+    filtered, thresholded = (
+        LabelShards(teacher.labels, scenes_dataset, "train", task, keep) for keep in (filters.sure, 0.4)
+    )
     for shard in range(3):
-        for key in mine.keys(shard):
-            arrays = mine.read_arrays(shard, key)
-            np.testing.assert_array_equal(arrays["semseg"], built_in.read(shard, key))
+        for key in filtered.keys(shard):
+            arrays = filtered.read_arrays(shard, key)
+            np.testing.assert_array_equal(arrays["semseg"], thresholded.read(shard, key))
             np.testing.assert_array_equal(arrays["semseg.weight"][..., 0], 255 * (arrays["semseg"] != 255))
 
 
@@ -162,21 +164,21 @@ def test_a_filter_is_given_from_python_too(filters, finished, scenes_dataset):
     budget = {"semseg": teacher.config.labels["semseg"]}
     pseudo = {"semseg": PseudoLabels(teacher.labels, keep=filters.Half)}
     data = ShardDataset(scenes_dataset.folder, "train", pseudo=pseudo, labels=budget)
-    found = [data[number].get("semseg.weight") for number in np.flatnonzero(data.frames.pseudo["semseg"])]
-    assert found and all((weight == 128).all() for weight in found)
+    weights = [data[number].get("semseg.weight") for number in np.flatnonzero(data.frames.pseudo["semseg"])]
+    assert weights and all((weight == 128).all() for weight in weights)
 
 
-@pytest.mark.parametrize(("keep", "told"), [("0.99", True), ("0.01", False)])
-def test_labels_of_which_nothing_is_kept_are_told(finished, caplog, keep, told):
+@pytest.mark.parametrize(("keep", "warned"), [("0.99", True), ("0.01", False)])
+def test_labels_of_which_nothing_is_kept_are_told(finished, caplog, keep, warned):
     label(finished("teacher"))
     trainer_of(finished("student", f"pseudo.semseg.keep={keep}"))
-    assert ("note: pseudo.semseg.keep=0.99 keeps no pixel of the teacher's labels" in caplog.text) == told
+    assert ("note: pseudo.semseg.keep=0.99 keeps no pixel of the teacher's labels" in caplog.text) == warned
 
 
-@pytest.mark.parametrize("more", [(), ("pseudo.semseg.weight=confidence",), ("pseudo.semseg.target=soft",)])
-def test_weights_reach_the_loss_whatever_ranks_share_the_batch(filters, finished, more):
-    """The sum of weight × loss over the sum of weights, of the global batch."""
-    student = finished("student", "pseudo.semseg.keep=keeping:weights", *more)
+@pytest.mark.parametrize("overrides", [(), ("pseudo.semseg.weight=confidence",), ("pseudo.semseg.target=soft",)])
+def test_weights_reach_the_loss_whatever_ranks_share_the_batch(filters, finished, overrides):
+    """The loss is Σ weight × loss / Σ weight over the global batch."""
+    student = finished("student", "pseudo.semseg.keep=keeping:weights", *overrides)
     criterion, task = MultiTaskLoss(student.tasks), student.tasks[0]
     data = TrainingData.of(student.config, student.training_frames())
     for batch in data.batches(Batches(student.config.train.global_batch_size), 0, 2):
@@ -184,24 +186,24 @@ def test_weights_reach_the_loss_whatever_ranks_share_the_batch(filters, finished
         logits = torch.randn(count, len(task.classes), 32, 64, generator=torch.Generator().manual_seed(1))
         depth = torch.zeros(count, 1, 32, 64)
 
-        def part(rows: slice, counts: torch.Tensor, batch=batch, logits=logits, depth=depth) -> torch.Tensor:
+        def terms_of(rows: slice, counts: torch.Tensor, batch=batch, logits=logits, depth=depth) -> torch.Tensor:
             final = {"semseg": logits[rows], "depth": depth[rows]}
             terms = type("Terms", (), {"final": final, "initial": []})
-            return criterion.terms(terms, {name: of[rows] for name, of in batch.labels.items()}, counts)
+            return criterion.terms(terms, {name: label[rows] for name, label in batch.labels.items()}, counts)
 
         def counts_of(rows: slice, batch=batch) -> torch.Tensor:
-            return criterion.counts({name: of[rows] for name, of in batch.labels.items()})
+            return criterion.counts({name: label[rows] for name, label in batch.labels.items()})
 
         weight, hard = batch.labels["semseg.weight"][:, 0].double(), batch.labels["semseg"].long()
         total = counts_of(slice(None))
         assert total[0] == weight[hard != 255].sum() and weight.unique().numel() > 2
         cuts = [slice(0, 1), slice(1, count)]
         assert torch.equal(sum(counts_of(rows) for rows in cuts), total)
-        whole = part(slice(None), total)
-        torch.testing.assert_close(sum(part(rows, total) for rows in cuts), whole)
-        if not more or "soft" not in more[0]:
+        batch_terms = terms_of(slice(None), total)
+        torch.testing.assert_close(sum(terms_of(rows, total) for rows in cuts), batch_terms)
+        if not overrides or "soft" not in overrides[0]:
             losses = torch.nn.functional.cross_entropy(logits.double(), hard, ignore_index=255, reduction="none")
-            assert whole[0].item() == pytest.approx(
+            assert batch_terms[0].item() == pytest.approx(
                 ((losses * weight).sum() / weight[hard != 255].sum()).item(), rel=1e-5
             )
 
@@ -233,7 +235,7 @@ def test_what_a_filter_may_not_give_names_the_frame(filters, finished, scenes_da
     label(teacher)
     labels = LabelShards(teacher.labels, scenes_dataset, "train", task, getattr(filters, name))
     shard = next(shard for shard in range(3) if labels.keys(shard))
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as error:
         for key in labels.keys(shard):
             labels.read(shard, key)
-    assert caught.value.file == teacher.labels / scenes_dataset.shards("train")[shard].file
+    assert error.value.file == teacher.labels / scenes_dataset.shards("train")[shard].file

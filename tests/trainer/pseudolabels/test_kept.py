@@ -19,22 +19,22 @@ def test_counts_agree_with_a_comparison_of_every_pixel():
     label = random.integers(0, 2, (50, 80)).astype(np.uint8)
     confidence = random.random((50, 80), dtype=np.float32)
     confidence[:10] = random.integers(1, 101, (10, 80)) / 100  # on the thresholds
-    for hundredths in range(100):
-        limit = hundredths / 100
-        above = confidence.astype(np.float64) > limit
-        entry = summary(TASK, statistics_of(label, confidence), limit)
-        assert entry["kept"] == pytest.approx(above.mean())
+    for percent in range(100):
+        threshold = percent / 100
+        mask = confidence.astype(np.float64) > threshold
+        entry = summary(TASK, statistics_of(label, confidence), threshold)
+        assert entry["kept"] == pytest.approx(mask.mean())
         for number, name in enumerate(("a", "b")):
-            assert entry["kept_by_class"][name] == pytest.approx(above[label == number].mean())
+            assert entry["kept_by_class"][name] == pytest.approx(mask[label == number].mean())
         assert entry["kept_by_class"]["never"] is None
     assert entry["kept_by_threshold"] == {
-        str(limit): pytest.approx((confidence.astype(np.float64) > limit).mean()) for limit in THRESHOLDS
+        str(threshold): pytest.approx((confidence.astype(np.float64) > threshold).mean()) for threshold in THRESHOLDS
     }
     assert (entry["frames"], entry["pixels"], entry["threshold"]) == (1, 4000, 0.99)
 
 
 def test_between_two_hundredths_the_lower_one_is_said_and_counted():
-    """At 0.995 the nearest one would be 1, above which there is nothing."""
+    """0.995 is counted at 0.99: no confidence is above 1."""
     confidence = np.full((2, 2), 0.999, np.float32)
     entry = summary(TASK, statistics_of(np.zeros((2, 2), np.uint8), confidence), 0.995)
     assert (entry["threshold"], entry["kept"]) == (0.99, 1)
@@ -44,7 +44,7 @@ def test_between_two_hundredths_the_lower_one_is_said_and_counted():
 
 def test_frames_add_up():
     label = np.zeros((2, 2), np.uint8)
-    parts = [statistics_of(label, np.full((2, 2), c, np.float32)) for c in (0.95, 0.95, 0.2)]
+    parts = [statistics_of(label, np.full((2, 2), value, np.float32)) for value in (0.95, 0.95, 0.2)]
     entry = summary(TASK, merge(TASK, parts), 0.9)
     assert entry["frames"] == 3 and entry["pixels"] == 12
     assert entry["kept"] == entry["kept_by_class"]["a"] == pytest.approx(2 / 3)

@@ -1,4 +1,4 @@
-"""The teacher's pass: which frames it labels with what, and what it does not do twice."""
+"""The teacher's labelling pass: which frames it labels, how, and what it does not repeat."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import trainer.pseudolabels.labelling
+import trainer.pseudolabels.labeller
 import trainer.pseudolabels.merge
 from shards.codec import decode_confidence
 from shards.errors import UserError
@@ -22,8 +22,9 @@ from shards.manifest import Manifest
 from shards.read import Readers
 from trainer.augment import to_tensors
 from trainer.experiment import Experiment
-from trainer.pseudolabels.labelling import _Pass, label
+from trainer.pseudolabels.labeller import Labeller
 from trainer.pseudolabels.merge import merge
+from trainer.pseudolabels.stage import label
 from trainer.runs import artifacts, checkpoint
 from trainer.trainstage import train
 
@@ -39,16 +40,16 @@ def keys(path: Path) -> list[str]:
 
 @pytest.fixture
 def passes(monkeypatch) -> list[int]:
-    """The shards that are labelled from now on."""
-    done: list[int] = []
-    original = _Pass.label_shard
+    """A list that grows: the numbers of the shards that are labelled."""
+    numbers: list[int] = []
+    original = Labeller.label_shard
 
     def record(self, number):
-        done.append(number)
+        numbers.append(number)
         return original(self, number)
 
-    monkeypatch.setattr(_Pass, "label_shard", record)
-    return done
+    monkeypatch.setattr(Labeller, "label_shard", record)
+    return numbers
 
 
 # What is labelled
@@ -57,14 +58,14 @@ def passes(monkeypatch) -> list[int]:
 def test_label_shards_hold_the_labelled_keys_of_their_source_in_its_order(finished, scenes_dataset):
     teacher = finished("teacher")
     frames = teacher.training_frames()
-    wanted = frames.by_shard(frames.to_label(["rgb", "depth"], ["semseg"]))
+    positions_by_shard = frames.by_shard(frames.to_label(["rgb", "depth"], ["semseg"]))
     sources = scenes_dataset.shards("train")
     assert sorted(path.name for path in teacher.labels.glob("*.tar")) == [shard.file for shard in sources]
     labelled = 0
-    for shard, positions in zip(sources, wanted, strict=True):
-        own, there = keys(teacher.labels / shard.file), keys(scenes_dataset.folder / shard.file)
-        assert own == [there[position] for position in positions]
-        labelled += len(own)
+    for shard, positions in zip(sources, positions_by_shard, strict=True):
+        labelled_keys, source_keys = keys(teacher.labels / shard.file), keys(scenes_dataset.folder / shard.file)
+        assert labelled_keys == [source_keys[position] for position in positions]
+        labelled += len(labelled_keys)
     assert labelled == 16 - 8
 
 
@@ -89,8 +90,8 @@ def test_a_label_is_what_the_network_says_with_its_softmax(finished, scenes_data
     with torch.no_grad():
         inputs = {"rgb": tensors["rgb"][None] / 255, "depth": tensors["depth"][None]}
         confidence, classes = network.eval()(inputs).final["semseg"].softmax(1).max(1)
-    own = teacher.tasks[0].storage.decode(stored[f"{key}.semseg.png"])
-    assert (own == classes[0].numpy()).mean() > 0.999, "but for ties, since it was in a larger batch"
+    decoded = teacher.tasks[0].storage.decode(stored[f"{key}.semseg.png"])
+    assert (decoded == classes[0].numpy()).mean() > 0.999, "but for ties, since it was in a larger batch"
     assert np.abs(decode_confidence(stored[f"{key}.semseg.conf.png"]) - confidence[0].numpy()).max() < 2e-5
 
 
@@ -101,14 +102,14 @@ def test_kept_json_agrees_with_what_the_student_reads(finished, scenes_dataset):
         assert entry == json.loads((teacher.labels / "kept.json").read_text())["semseg"]
         task = scenes_dataset.task("semseg")
         labels = LabelShards(teacher.labels, scenes_dataset, "train", task, threshold)
-        read = np.stack([labels.read(n, key) for n in range(3) for key in labels.keys(n)])
+        read_labels = np.stack([labels.read(n, key) for n in range(3) for key in labels.keys(n)])
         assert (entry["frames"], entry["pixels"]) == (8, 8 * 32 * 64)
-        assert entry["kept"] == (read != 255).mean()
+        assert entry["kept"] == (read_labels != 255).mean()
     assert 0 < entry["kept"] < 1, "the test shows nothing otherwise"
 
 
 def test_depth_is_labelled_without_a_confidence(make, configs, tmp_path, scenes_dataset):
-    """A teacher of depth that sees segmentation, and its student."""
+    """For a teacher that predicts depth from RGB and segmentation, and for its student."""
     text = f"inherits: {configs / 'base.yaml'}\nlabels: {{semseg: 16, depth: 8}}\ntrain: {{steps: 2}}\n"
     (tmp_path / "sees.yaml").write_text(text + "inputs: [rgb, semseg]\n")
     (tmp_path / "taught.yaml").write_text(text + "pseudo: {depth: {teacher: sees.yaml, keep: all}}\n")
@@ -129,15 +130,15 @@ def test_depth_is_labelled_without_a_confidence(make, configs, tmp_path, scenes_
 
 def test_a_sparse_target_is_labelled_where_data_lacks_it(make, tiny_dataset, tmp_path):
     """12 frames, 8 with semseg, 9 with depth, 6 with both: the 3 with depth alone are labelled."""
-    where = [f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null", "train.steps=1"]
-    teacher = make("teacher", *where, "evaluate.every=0", "train.global_batch_size=2")
+    overrides = [f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null", "train.steps=1"]
+    teacher = make("teacher", *overrides, "evaluate.every=0", "train.global_batch_size=2")
     train(teacher)
     assert label(teacher)["semseg"]["frames"] == 3
     labelled = [key for n in range(4) for key in keys(teacher.labels / f"train-00000{n}.tar")]
     assert labelled == [f"train-{i:03d}" for i in (2, 5, 8)]
 
 
-# What is not done twice
+# What is not repeated
 
 
 def test_finished_labels_are_left_alone(finished, passes):
@@ -147,20 +148,20 @@ def test_finished_labels_are_left_alone(finished, passes):
     assert passes == [] and before == {path: path.stat().st_mtime_ns for path in teacher.labels.iterdir()}
 
 
-@pytest.mark.parametrize("how", ["missing", "cut", "flipped", "no index"])
-def test_only_shards_that_are_not_whole_are_done_again_and_the_same(finished, passes, how):
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped", "no index"])
+def test_only_shards_that_are_not_whole_are_done_again_and_the_same(finished, passes, damage):
     teacher = finished("teacher")
     before = {path.name: path.read_bytes() for path in teacher.labels.iterdir() if path.name != "MANIFEST.json"}
     (teacher.labels / "MANIFEST.json").unlink()  # it comes last, so the pass was interrupted
     shard = teacher.labels / "train-000001.tar"
     data = bytearray(shard.read_bytes())
-    if how == "missing":
+    if damage == "missing":
         shard.unlink()
-    elif how == "no index":
+    elif damage == "no index":
         (teacher.labels / "train-000001.index.json").unlink()
     else:
         data[700] ^= 1
-        shard.write_bytes(data if how == "flipped" else data[:-1024])
+        shard.write_bytes(data if damage == "flipped" else data[:-1024])
     (teacher.labels / ".train-000002.tar.ab12.tmp").write_text("of a killed writer")
     label(teacher)
     assert passes == [1]
@@ -179,8 +180,8 @@ def test_labels_of_another_checkpoint_are_replaced(finished, passes):
     checkpoint.export(teacher.checkpoints / "last", network.state_dict(), network.architecture, facts["step"] + 1)
     label(teacher)
     assert sorted(passes) == [0, 1, 2] and (teacher.labels / "train-000000.tar").read_bytes() != before
-    teacher_of = Manifest.load(teacher.labels, kind="labels").source["teacher"]
-    assert teacher_of["step"] == facts["step"] + 1
+    teacher_entry = Manifest.load(teacher.labels, kind="labels").source["teacher"]
+    assert teacher_entry["step"] == facts["step"] + 1
 
 
 def test_a_pass_is_continued_with_the_threads_that_it_was_begun_with(finished, monkeypatch, caplog):
@@ -191,16 +192,16 @@ def test_a_pass_is_continued_with_the_threads_that_it_was_begun_with(finished, m
     (teacher.labels / ".label.json").write_text(json.dumps(note | {"made": {"device": "cpu", "threads": 2}}))
     (teacher.labels / "MANIFEST.json").unlink()
     (teacher.labels / "train-000001.tar").unlink()
-    seen = []
-    original = _Pass.label_shard
+    threads = []
+    original = Labeller.label_shard
 
     def record(self, number):
-        seen.append(torch.get_num_threads())
+        threads.append(torch.get_num_threads())
         return original(self, number)
 
-    monkeypatch.setattr(_Pass, "label_shard", record)
+    monkeypatch.setattr(Labeller, "label_shard", record)
     label(teacher)
-    assert seen == [2] and torch.get_num_threads() == 1
+    assert threads == [2] and torch.get_num_threads() == 1
     assert "labels with 2 threads, as the pass was begun, and not with 1" in caplog.messages
     assert Manifest.load(teacher.labels, kind="labels").source["teacher"]["threads"] == 2
 
@@ -216,16 +217,16 @@ def test_a_pass_is_not_continued_on_another_kind_of_device(finished):
 
 
 def test_after_a_failure_the_same_process_can_go_on(finished, monkeypatch):
-    """Its leases are free again, for others too."""
+    """It releases its leases."""
     teacher = finished("teacher")
     before = {path.name: path.read_bytes() for path in teacher.labels.glob("train-*")}
     shutil.rmtree(teacher.labels)
 
-    def full(*of):
+    def full(*arguments):
         raise UserError("cannot be written (no space left on device)", hint="free some space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.pseudolabels.labelling, "write_label_shard", full)
+        patch.setattr(trainer.pseudolabels.labeller, "write_label_shard", full)
         with pytest.raises(UserError, match="no space left"):
             label(teacher)
     label(teacher)
@@ -288,23 +289,25 @@ def test_in_a_merged_data_set_ground_truth_wins(merged, make, scenes_dataset):
     teacher = make("teacher")
     frames = teacher.training_frames()
     labels = LabelShards(teacher.labels, scenes_dataset, "train", scenes_dataset.task("semseg"), 0.4)
-    own, source = Readers(merged, "train"), Readers(scenes_dataset, "train")
+    merged_readers, source_readers = Readers(merged, "train"), Readers(scenes_dataset, "train")
     for row in range(24):
         shard, position = divmod(row, 8)
-        there = source[shard].read(position)
-        here = own[shard].read(position)
-        assert own[shard].key(position) == source[shard].key(position)
-        assert here["rgb.jpg"] == there["rgb.jpg"] and here["json"] == there["json"]
+        source_members = source_readers[shard].read(position)
+        merged_members = merged_readers[shard].read(position)
+        assert merged_readers[shard].key(position) == source_readers[shard].key(position)
+        assert (
+            merged_members["rgb.jpg"] == source_members["rgb.jpg"] and merged_members["json"] == source_members["json"]
+        )
         for task in ("semseg", "depth"):
             if frames.visible[task][row]:
-                assert here[f"{task}.png"] == there[f"{task}.png"]
+                assert merged_members[f"{task}.png"] == source_members[f"{task}.png"]
             elif task == "depth":
-                assert "depth.png" not in here
+                assert "depth.png" not in merged_members
         if not frames.visible["semseg"][row]:
-            key = source[shard].key(position)
-            assert ("semseg.png" in here) == (key in labels.keys(shard))
+            key = source_readers[shard].key(position)
+            assert ("semseg.png" in merged_members) == (key in labels.keys(shard))
             if key in labels.keys(shard):
-                assert np.array_equal(own[shard].decode(position)["semseg"], labels.read(shard, key))
+                assert np.array_equal(merged_readers[shard].decode(position)["semseg"], labels.read(shard, key))
 
 
 def test_a_merged_data_set_can_be_trained_on(merged, make):
@@ -329,20 +332,22 @@ def test_merging_refuses_a_folder_that_holds_something(finished, tmp_path):
 
 def test_a_merge_is_continued_and_not_done_twice(finished, merged, monkeypatch):
     teacher = finished("teacher", "label.threshold=0.4")
-    whole = {path.name: path.read_bytes() for path in merged.folder.iterdir()}
+    files = {path.name: path.read_bytes() for path in merged.folder.iterdir()}
     times = {path: path.stat().st_mtime_ns for path in merged.folder.iterdir()}
     assert merge(teacher, merged.folder) == merged
     assert times == {path: path.stat().st_mtime_ns for path in merged.folder.iterdir()}
     for name in ("MANIFEST.json", "train-000002.tar", "val-000000.index.json"):  # interrupted
         (merged.folder / name).unlink()
     written = []
-    real = trainer.pseudolabels.merge.write_shard
+    original = trainer.pseudolabels.merge.write_shard
     monkeypatch.setattr(
-        trainer.pseudolabels.merge, "write_shard", lambda path, *rest: (written.append(path.name), real(path, *rest))[1]
+        trainer.pseudolabels.merge,
+        "write_shard",
+        lambda path, *rest: (written.append(path.name), original(path, *rest))[1],
     )
     merge(teacher, merged.folder)
     assert written == ["train-000002.tar"]
-    assert {path.name: path.read_bytes() for path in merged.folder.iterdir()} == whole
+    assert {path.name: path.read_bytes() for path in merged.folder.iterdir()} == files
 
 
 def test_a_merge_of_other_options_is_refused(finished, merged):

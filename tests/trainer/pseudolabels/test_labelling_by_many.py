@@ -18,7 +18,7 @@ from shards.manifest import NAME, Manifest
 from shards.pack import pack
 from shards.sources.scenes import Scenes
 from trainer.experiment import Experiment
-from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.stage import label
 from trainer.trainstage import train
 
 SHARDS = 14
@@ -37,14 +37,15 @@ label: {batch_size: 2, threshold: 0.1}
 NURSERY = """
 import os, signal, sys, time, traceback
 from pathlib import Path
-import launchers.experiment, timm, trainer.pseudolabels.labelling
+import launchers.experiment, timm, trainer.pseudolabels.stage
 from launchers.cli import main
-from trainer.pseudolabels import labelling, sharing
+from trainer.pseudolabels import sharing
+from trainer.pseudolabels.labeller import Labeller
 from trainer.runs import lease
 
 lease.BEAT, sharing.POLL = 0.1, 0.05
 log, arguments = Path(sys.argv[1]), sys.argv[2:]
-original, encode = labelling._Pass.label_shard, labelling._Pass.encode
+original, encode = Labeller.label_shard, Labeller.encode
 
 def label_shard(self, number):
     with log.open("a") as file:
@@ -69,7 +70,7 @@ def hit(count, when, name):
         strike("after")
     Path.replace = replace
 
-labelling._Pass.label_shard, labelling._Pass.encode = label_shard, slowly
+Labeller.label_shard, Labeller.encode = label_shard, slowly
 for command in sys.stdin:
     word, *rest = command.split()
     if word == "wait":
@@ -97,7 +98,7 @@ class Nursery:
     """Starts real processes that label one experiment.
 
     Args:
-        expected: the labels' folder when one process has labelled all, undisturbed.
+        expected: the labels' folder after one undisturbed process has labelled everything.
     """
 
     experiment: Experiment
@@ -105,7 +106,7 @@ class Nursery:
     process: subprocess.Popen
     expected: dict[str, bytes]
     limit: float = 1.0
-    """Seconds after which a silent process passes for dead."""
+    """Seconds without a heartbeat after which a process is taken for dead."""
 
     def _ask(self, command: str) -> int:
         self.process.stdin.write(command + "\n")  # type: ignore[union-attr]
@@ -113,30 +114,33 @@ class Nursery:
         return int(self.process.stdout.readline())  # type: ignore[union-attr]
 
     def start(self, fate: str = "") -> int:
-        """A new process's id. ``fate``: "3 before SIGKILL" hits it before the third file gets its final name."""
+        """Start a process and return its id.
+
+        ``fate`` "3 before SIGKILL" sends it that signal before the third file gets its final name.
+        """
         return self._ask(f"start {self.limit} {fate}")
 
     def wait(self, pid: int) -> int:
-        """Its exit status, or the negative signal that ended it."""
+        """Return the process's exit status, or the negative number of the signal that ended it."""
         return self._ask(f"wait {pid}")
 
-    def said(self, pid: int) -> str:
+    def output(self, pid: int) -> str:
         return Path(f"{self.log}.{pid}").read_text()
 
     def finish(self) -> None:
-        """One more process, which is not disturbed."""
+        """Run one more process, undisturbed."""
         pid = self.start()
-        assert self.wait(pid) == 0, self.said(pid)
+        assert self.wait(pid) == 0, self.output(pid)
 
-    def made(self) -> list[tuple[int, int]]:
-        """Process and number of every shard that was begun."""
+    def shards_begun(self) -> list[tuple[int, int]]:
+        """Return the process id and the number of every shard that was begun."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [(int(pid), int(number)) for pid, number in (line.split() for line in lines)]
 
-    def until(self, condition: Callable[[], object]) -> None:
-        limit = time.monotonic() + 60
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 60
         while not condition():
-            assert time.monotonic() < limit
+            assert time.monotonic() < deadline
             time.sleep(0.002)
 
     @property
@@ -148,7 +152,7 @@ class Nursery:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file, hidden ones and those of subfolders too."""
+    """Return the bytes of every file by its relative path, hidden files and subfolders included."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -173,7 +177,7 @@ def shared_nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery
 
 @pytest.fixture
 def nursery(shared_nursery: Nursery) -> Nursery:
-    """Of a network that is trained and has not labelled."""
+    """Its network is trained and has not labelled yet."""
     shutil.rmtree(shared_nursery.folder)
     shared_nursery.log.unlink(missing_ok=True)
     shared_nursery.limit = 1.0
@@ -186,25 +190,25 @@ def expected(shared_nursery: Nursery) -> dict[str, bytes]:
 
 
 def kill_until_done(nursery: Nursery, seed: int) -> None:
-    """Rounds of one to four processes, each killed at a random moment, until a round has labelled all."""
-    draw = random.Random(seed)
+    """Start rounds of one to four processes and kill some at random moments, until a round has labelled everything."""
+    rng = random.Random(seed)
     killed = 0
     while not (nursery.folder / NAME).exists():
-        pids = [nursery.start() for _ in range(draw.randint(1, 4))]
-        doomed = pids[: draw.randint(1, len(pids))] if killed < 12 else []
-        before = len(nursery.made())
-        nursery.until(lambda before=before: len(nursery.made()) > before or (nursery.folder / NAME).exists())  # type: ignore[misc]
-        for pid in doomed:
-            time.sleep(draw.uniform(0, 0.15))
+        pids = [nursery.start() for _ in range(rng.randint(1, 4))]
+        victims = pids[: rng.randint(1, len(pids))] if killed < 12 else []
+        begun = len(nursery.shards_begun())
+        nursery.wait_until(lambda begun=begun: len(nursery.shards_begun()) > begun or (nursery.folder / NAME).exists())  # type: ignore[misc]
+        for pid in victims:
+            time.sleep(rng.uniform(0, 0.15))
             os.kill(pid, signal.SIGKILL)
         for pid in pids:
             status = nursery.wait(pid)
             killed += status == -signal.SIGKILL
-            assert status == 0 or (pid in doomed and status == -signal.SIGKILL), nursery.said(pid)
-    nursery.finish()  # who comes last tidies up what a killed one could not
+            assert status == 0 or (pid in victims and status == -signal.SIGKILL), nursery.output(pid)
+    nursery.finish()  # the last process removes what a killed one left behind
     assert killed >= 1
     assert nursery.labels() == nursery.expected
-    assert len(nursery.made()) <= SHARDS + 7 * killed, "what was whole was not done again"
+    assert len(nursery.shards_begun()) <= SHARDS + 7 * killed, "what was whole was not done again"
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -225,7 +229,7 @@ LAST = 2 + 2 * SHARDS + 2
 def die_and_continue(nursery: Nursery, count: int, when: str) -> None:
     nursery.limit = 1e9
     first = nursery.start(f"{count} {when} SIGKILL")
-    assert nursery.wait(first) == -signal.SIGKILL, nursery.said(first)
+    assert nursery.wait(first) == -signal.SIGKILL, nursery.output(first)
     assert (nursery.folder / NAME).exists() == ((count, when) == (LAST, "after")), "it comes last"
     nursery.finish()
     assert nursery.labels() == nursery.expected
@@ -246,37 +250,37 @@ def test_a_process_that_dies_at_any_final_name_is_followed(nursery, count, when)
 def test_who_joins_late_takes_a_share_and_no_shard_is_done_twice(nursery, expected):
     nursery.limit = 1e9
     first = nursery.start()
-    nursery.until(lambda: len(nursery.made()) >= 3)
+    nursery.wait_until(lambda: len(nursery.shards_begun()) >= 3)
     os.kill(first, signal.SIGSTOP)  # else a busy machine lets it finish before the others are there
     others = [nursery.start(), nursery.start()]
-    nursery.until(lambda: set(others) <= {pid for pid, _ in nursery.made()})
+    nursery.wait_until(lambda: set(others) <= {pid for pid, _ in nursery.shards_begun()})
     os.kill(first, signal.SIGCONT)
     assert [nursery.wait(pid) for pid in [first, *others]] == [0, 0, 0]
     assert nursery.labels() == expected
-    assert sorted(number for _, number in nursery.made()) == list(range(SHARDS))
+    assert sorted(number for _, number in nursery.shards_begun()) == list(range(SHARDS))
 
 
 @pytest.mark.parametrize("fate", ["5 before", "5 after", "6 before"])
 def test_the_shards_of_a_stopped_process_are_taken_over_and_it_harms_nothing_when_it_wakes(nursery, expected, fate):
-    """Stopped when a tar is written and has no final name yet, when it has and its index is missing, and so on."""
+    """Stopped before a tar gets its final name, after it when the index is still missing, and so on."""
     first = nursery.start(f"{fate} SIGSTOP")
-    nursery.until(lambda: Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[0] == "T")
-    held = len(nursery.made())
+    nursery.wait_until(lambda: Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    begun = len(nursery.shards_begun())
     second = nursery.start()
     assert nursery.wait(second) == 0
     assert nursery.labels() == expected
-    again = [number for _, number in nursery.made()[held:]]
-    assert len(set(again)) == len(again) == SHARDS - 1, "all but the one that was written"
+    numbers = [number for _, number in nursery.shards_begun()[begun:]]
+    assert len(set(numbers)) == len(numbers) == SHARDS - 1, "all but the one that was written"
     tars = {path: path.stat().st_mtime_ns for path in nursery.folder.glob("*.tar")}
     os.kill(first, signal.SIGCONT)
-    assert nursery.wait(first) == 0, nursery.said(first)
+    assert nursery.wait(first) == 0, nursery.output(first)
     assert nursery.labels() == expected
     assert tars == {path: path.stat().st_mtime_ns for path in nursery.folder.glob("*.tar")}, "it wrote none"
 
 
 @pytest.mark.parametrize("noted", [False, True])
 def test_wrong_bytes_under_a_final_name_are_found_and_done_again(nursery, expected, noted):
-    """Left by an earlier pass, or (noted) changed after a process had found them whole."""
+    """Left by an earlier pass, or (noted) changed after a process had verified them."""
     first = nursery.start(f"{LAST} before SIGKILL")
     assert nursery.wait(first) == -signal.SIGKILL
     if not noted:
@@ -287,9 +291,9 @@ def test_wrong_bytes_under_a_final_name_are_found_and_done_again(nursery, expect
     tars[3].write_bytes(data)
     tars[7].write_bytes(tars[8].read_bytes())
     tars[11].with_name("train-000011.index.json").write_bytes(b"{")
-    before = len(nursery.made())
+    begun = len(nursery.shards_begun())
     assert [nursery.wait(pid) for pid in [nursery.start() for _ in range(3)]] == [0, 0, 0]
-    assert sorted(number for _, number in nursery.made()[before:]) == [3, 7, 11]
+    assert sorted(number for _, number in nursery.shards_begun()[begun:]) == [3, 7, 11]
     assert nursery.labels() == expected
 
 
@@ -297,12 +301,12 @@ def test_wrong_bytes_under_a_final_name_are_found_and_done_again(nursery, expect
 def test_a_signal_ends_it_at_once_and_another_continues_at_once(nursery, expected, number, status):
     nursery.limit = 1e9
     first = nursery.start()
-    nursery.until(lambda: len(nursery.made()) >= 4)
+    nursery.wait_until(lambda: len(nursery.shards_begun()) >= 4)
     began = time.monotonic()
     os.kill(first, number)
     assert nursery.wait(first) == status
     assert time.monotonic() - began < 2
-    assert "Traceback" not in nursery.said(first)
+    assert "Traceback" not in nursery.output(first)
     assert {name: data for name, data in nursery.labels().items() if name.startswith("train-")}.items() <= (
         expected.items()
     )
@@ -311,16 +315,16 @@ def test_a_signal_ends_it_at_once_and_another_continues_at_once(nursery, expecte
 
 
 def test_who_labels_with_a_checkpoint_that_was_replaced_is_told(nursery, expected):
-    """The folder is the newer labels' from one moment to the next; what the older process still writes is gone."""
+    """The folder switches to the newer labels at once; what the older process still writes is lost."""
     first = nursery.start()
-    nursery.until(lambda: len(nursery.made()) >= 3)
+    nursery.wait_until(lambda: len(nursery.shards_begun()) >= 3)
     os.kill(first, signal.SIGSTOP)  # or a busy machine may let it finish before the newer one begins
     try:
         label(Experiment(nursery.experiment.path, [*nursery.experiment.overrides, "label.batch_size=1"]))
     finally:
         os.kill(first, signal.SIGCONT)
     assert nursery.wait(first) == 1
-    assert "was deleted or given to labels of other options while this process labelled" in nursery.said(first)
+    assert "was deleted or given to labels of other options while this process labelled" in nursery.output(first)
     written = nursery.labels()
     assert json.loads(written[".label.json"])["job"]["batch"] == 1
     assert sorted(written) == sorted(expected)

@@ -1,4 +1,4 @@
-"""Soft labels from the teacher's pass to the student's loss, and what a student takes of pseudo-labels."""
+"""Soft labels from the teacher's pass to the student's loss, and which pseudo-labels a student uses."""
 
 import json
 
@@ -18,7 +18,7 @@ from trainer.augment import to_tensors
 from trainer.averaging import mirror_inputs, predict_with_flip
 from trainer.experiment import Experiment
 from trainer.losses import MultiTaskLoss
-from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.stage import label
 from trainer.runs import checkpoint
 from trainer.stages import run
 from trainer.trainingdata import TrainingData
@@ -33,8 +33,8 @@ def first_of(labels: LabelShards) -> tuple[int, str]:
     return next((shard, key) for shard in range(3) for key in sorted(labels.keys(shard)))
 
 
-def whole_network(teacher: Experiment, dataset: Manifest, shard: int, key: str) -> torch.Tensor:
-    """The teacher's logits of a frame, ``(C, H, W)``."""
+def teacher_logits(teacher: Experiment, dataset: Manifest, shard: int, key: str) -> torch.Tensor:
+    """Return the teacher's logits for a frame, ``(C, H, W)``."""
     network, _ = checkpoint.load_exported(teacher.checkpoints / "last")
     reader = Readers(dataset, "train")[shard]
     tensors = to_tensors(reader.decode(reader.positions[key]), dataset.tasks)
@@ -55,12 +55,12 @@ def test_stored_distributions_are_the_teachers(finished, scenes_dataset, task, k
     shard, key = first_of(labels)
     soft = labels.read_arrays(shard, key)["semseg.soft"]
     assert soft.shape == (-(-32 // scale), -(-64 // scale), 2 * classes) and labels.planes["semseg.soft"] == 2 * classes
-    p = whole_network(teacher, scenes_dataset, shard, key).softmax(0)
-    cells = torch.nn.functional.interpolate(p[None], soft.shape[:2], mode="area")[0].permute(1, 2, 0)
+    probabilities = teacher_logits(teacher, scenes_dataset, shard, key).softmax(0)
+    cells = torch.nn.functional.interpolate(probabilities[None], soft.shape[:2], mode="area")[0].permute(1, 2, 0)
     expected = cells.gather(-1, torch.from_numpy(soft[..., :classes].astype(np.int64))).numpy()
     assert np.abs(soft[..., classes:] / STEPS - expected).max() < 1.01 / STEPS + 1e-4
-    least = np.sort(cells.numpy(), -1)[..., -classes]
-    assert (expected.min(-1) >= least - 1e-4).all(), "the most probable classes are stored"
+    smallest = np.sort(cells.numpy(), -1)[..., -classes]
+    assert (expected.min(-1) >= smallest - 1e-4).all(), "the most probable classes are stored"
 
 
 def test_without_soft_labels_none_are_stored_and_asking_for_them_says_what_to_do(finished, scenes_dataset, task):
@@ -70,10 +70,10 @@ def test_without_soft_labels_none_are_stored_and_asking_for_them_says_what_to_do
         LabelShards(teacher.labels, scenes_dataset, "train", task, Keep(soft=True))
 
 
-def taught_keys(frames) -> set[str]:
-    """Keys of the frames with a pseudo-label of segmentation."""
-    places = enumerate(frames.by_shard(frames.pseudo["semseg"]))
-    return {frames.readers[shard].key(int(place)) for shard, of in places for place in of}
+def pseudo_label_keys(frames) -> set[str]:
+    """Return the keys of the frames with a pseudo-label of segmentation."""
+    shards = enumerate(frames.by_shard(frames.pseudo["semseg"]))
+    return {frames.readers[shard].key(int(position)) for shard, positions in shards for position in positions}
 
 
 def batches_of(experiment: Experiment, steps: int) -> list:
@@ -85,19 +85,19 @@ def batches_of(experiment: Experiment, steps: int) -> list:
 def test_a_batch_holds_soft_labels_of_a_teachers_frames_alone_augmented_like_them(finished):
     student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.keep=all", "augment.zoom=[1.0]")
     frames = student.training_frames()
-    taught = taught_keys(frames)
-    seen = 0
+    pseudo_keys = pseudo_label_keys(frames)
+    count = 0
     for batch in batches_of(student, 4):
         soft = batch.labels["semseg.soft"]
         assert soft.shape == (4, 8, 32, 64)
         for row, key in enumerate(batch.keys):
             steps = soft[row, 4:].sum(0, dtype=torch.int64)
-            assert bool((steps > 0).all()) == (key in taught) == bool(steps.any())
-            if key in taught:  # flipped or not, as the hard label is
-                seen += 1
-                agree = (soft[row, 0] == batch.labels["semseg"][row]).float().mean()
-                assert agree > 0.8, "the most probable class of a cell is that of most of its pixels"
-    assert seen
+            assert bool((steps > 0).all()) == (key in pseudo_keys) == bool(steps.any())
+            if key in pseudo_keys:  # flipped or not, as the hard label is
+                count += 1
+                agreement = (soft[row, 0] == batch.labels["semseg"][row]).float().mean()
+                assert agreement > 0.8, "the most probable class of a cell is that of most of its pixels"
+    assert count
 
 
 def test_the_student_learns_what_soft_labels_store(finished, task):
@@ -117,36 +117,38 @@ def test_the_student_learns_what_soft_labels_store(finished, task):
         else:
             total = total - log_p.gather(0, hard.long()[None]).sum()
     terms = type("Terms", (), {"final": predictions, "initial": []})
-    found = criterion.terms(terms, batch.labels, criterion.counts(batch.labels))[0]
-    assert found.item() == pytest.approx(float(total) / (4 * 32 * 64), rel=1e-5)
+    loss = criterion.terms(terms, batch.labels, criterion.counts(batch.labels))[0]
+    assert loss.item() == pytest.approx(float(total) / (4 * 32 * 64), rel=1e-5)
 
 
 def test_a_quantile_keeps_the_most_confident_pixels_of_every_class(finished, scenes_dataset, task):
     teacher = finished("teacher")
-    whole = LabelShards(teacher.labels, scenes_dataset, "train", task, None)
-    half = LabelShards(teacher.labels, scenes_dataset, "train", task, Keep(quantile=0.5))
-    read = [(whole.read_unfiltered(n, key), half.read(n, key)) for n in range(3) for key in whole.keys(n)]
-    label, sure = (np.stack([pair[i] for pair, _ in read]) for i in (0, 1))
-    kept = np.stack([kept for _, kept in read]) != 255
+    unfiltered = LabelShards(teacher.labels, scenes_dataset, "train", task, None)
+    filtered = LabelShards(teacher.labels, scenes_dataset, "train", task, Keep(quantile=0.5))
+    results = [
+        (unfiltered.read_unfiltered(n, key), filtered.read(n, key)) for n in range(3) for key in unfiltered.keys(n)
+    ]
+    label, confidence = (np.stack([pair[i] for pair, _ in results]) for i in (0, 1))
+    kept = np.stack([kept for _, kept in results]) != 255
     for number in np.unique(label):
-        of_class = label == number
-        share = kept[of_class].mean()
-        in_the_last = (np.ceil(sure[of_class] * 100) == np.ceil(sure[of_class & kept].min() * 100)).mean()
-        assert 0.5 <= share <= 0.5 + in_the_last + 1e-9
-        if (of_class & ~kept).any():
-            assert sure[of_class & kept].min() > sure[of_class & ~kept].max()
+        in_class = label == number
+        share = kept[in_class].mean()
+        last_share = (np.ceil(confidence[in_class] * 100) == np.ceil(confidence[in_class & kept].min() * 100)).mean()
+        assert 0.5 <= share <= 0.5 + last_share + 1e-9
+        if (in_class & ~kept).any():
+            assert confidence[in_class & kept].min() > confidence[in_class & ~kept].max()
 
 
 def test_weights_are_the_confidence_and_ground_truth_weighs_fully(finished):
     student = finished("student", "pseudo.semseg.weight=confidence", "pseudo.semseg.keep=all")
     frames = student.training_frames()
-    taught = taught_keys(frames)
+    pseudo_keys = pseudo_label_keys(frames)
     criterion = MultiTaskLoss(student.tasks)
     for batch in batches_of(student, 3):
         weight = batch.labels["semseg.weight"]
         for row, key in enumerate(batch.keys):
-            assert (weight[row] == 255).all() or key in taught
-            assert key not in taught or (weight[row] < 255).any()
+            assert (weight[row] == 255).all() or key in pseudo_keys
+            assert key not in pseudo_keys or (weight[row] < 255).any()
         assert criterion.counts(batch.labels)[0] == weight[:, 0][batch.labels["semseg"] != 255].sum(dtype=torch.int64)
 
 
@@ -154,14 +156,17 @@ def test_weights_are_the_confidence_and_ground_truth_weighs_fully(finished):
 def test_every_batch_holds_its_share_of_pseudo_labels(finished, workers):
     student = finished("student", "train.pseudo_share=0.25", f"data.num_workers={workers}")
     frames = student.training_frames()
-    taught = taught_keys(frames)
-    assert [sum(key in taught for key in batch.keys) for batch in batches_of(student, 8)] == [1] * 8
+    pseudo_keys = pseudo_label_keys(frames)
+    assert [sum(key in pseudo_keys for key in batch.keys) for batch in batches_of(student, 8)] == [1] * 8
     order, chosen = TrainingData.of(student.config, frames).order(student.config.train.global_batch_size)
-    assert order.samples == sum(len(of) for of in chosen) == 16
+    assert order.samples == sum(len(positions) for positions in chosen) == 16
 
 
 def test_a_share_of_pseudo_labels_changes_nothing_for_who_has_none(make):
-    keys = [[b.keys for b in batches_of(make("teacher", *of), 2)] for of in ((), ("train.pseudo_share=0.5",))]
+    keys = [
+        [batch.keys for batch in batches_of(make("teacher", *overrides), 2)]
+        for overrides in ((), ("train.pseudo_share=0.5",))
+    ]
     assert keys[0] == keys[1]
 
 
@@ -174,7 +179,7 @@ def test_a_soft_student_trains_to_its_result(make):
 
 
 def test_labels_are_the_mean_of_a_frame_and_its_mirror_image(scenes_dataset, task):
-    """Of a network that is not the same for a mirrored frame."""
+    """For a network that treats a frame and its mirror image differently."""
     semseg, depth = task, scenes_dataset.task("depth")
     ramp = torch.linspace(0.5, 2, 8)
 
@@ -184,10 +189,10 @@ def test_labels_are_the_mean_of_a_frame_and_its_mirror_image(scenes_dataset, tas
 
     rgb = torch.rand(2, 3, 4, 8, generator=torch.Generator().manual_seed(0))
     outputs, agreement = predict_with_flip(network, {"rgb": rgb}, [semseg, depth])
-    one, other = network({"rgb": rgb}), network({"rgb": rgb.flip(-1)})
-    mean = (one["semseg"].softmax(1) + other["semseg"].flip(-1).softmax(1)) / 2
+    plain, mirrored = network({"rgb": rgb}), network({"rgb": rgb.flip(-1)})
+    mean = (plain["semseg"].softmax(1) + mirrored["semseg"].flip(-1).softmax(1)) / 2
     torch.testing.assert_close(outputs["semseg"].softmax(1), mean)
-    a, b = one["depth"], other["depth"].flip(-1)
+    a, b = plain["depth"], mirrored["depth"].flip(-1)
     torch.testing.assert_close(outputs["depth"], (a + b) / 2)
     expected = (torch.minimum(a, b) / torch.maximum(a, b)).clamp(min=0)[:, 0]
     torch.testing.assert_close(agreement["depth"], expected.where(torch.maximum(a, b)[:, 0] > 0, 0))
@@ -206,7 +211,7 @@ def test_a_mirror_turns_directions_around():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "what"),
+    ("overrides", "message"),
     [
         (
             ["label.soft=0", "pseudo.semseg.target=soft"],
@@ -222,11 +227,11 @@ def test_a_mirror_turns_directions_around():
         ),
     ],
 )
-def test_what_a_teacher_will_not_say_is_refused_before_it_is_trained(make, configs, tmp_path, overrides, what):
+def test_what_a_teacher_will_not_say_is_refused_before_it_is_trained(make, configs, tmp_path, overrides, message):
     base = f"inherits: {configs / 'base.yaml'}\nlabels: {{semseg: 16, depth: 8}}\ninputs: [rgb, semseg]\n"
     (tmp_path / "depth.yaml").write_text(base)
-    student = make("student", *(of.replace("DEPTH", str(tmp_path / "depth.yaml")) for of in overrides))
-    with pytest.raises(UserError, match=what):
+    student = make("student", *(override.replace("DEPTH", str(tmp_path / "depth.yaml")) for override in overrides))
+    with pytest.raises(UserError, match=message):
         run(student)
     assert not list((tmp_path / "runs").rglob("metrics.jsonl"))
 
@@ -234,9 +239,9 @@ def test_what_a_teacher_will_not_say_is_refused_before_it_is_trained(make, confi
 def test_labels_of_before_there_were_soft_ones_are_still_good(finished):
     teacher = finished("teacher")
     note = teacher.labels / ".label.json"
-    held = json.loads(note.read_text())
-    del held["job"]["soft"]
-    note.write_text(json.dumps(held))
+    content = json.loads(note.read_text())
+    del content["job"]["soft"]
+    note.write_text(json.dumps(content))
     before = (teacher.labels / "MANIFEST.json").stat().st_mtime_ns
     label(teacher)
     assert (teacher.labels / "MANIFEST.json").stat().st_mtime_ns == before

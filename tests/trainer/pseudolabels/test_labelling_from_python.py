@@ -1,0 +1,175 @@
+"""The labelling pass as a component: of any network, for any data set, without a configuration."""
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ranks import launch
+
+import tutelage as tt
+from shards.labels import LabelShards
+from shards.manifest import Manifest
+from trainer.model.base import Network, Predictions
+from trainer.pseudolabels.labeller import Labeller
+from trainer.runs import checkpoint
+from trainer.sections import Label
+
+BUDGETS = {"semseg": 8, "depth": 16}
+OPTIONS = {"batch_size": 3, "threshold": 0.4}
+"""Both as in the configuration of the teacher."""
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import tutelage as tt
+from trainer.runs import checkpoint
+
+model, _ = checkpoint.load_exported(Path(sys.argv[1]))
+budgets, options = json.loads(sys.argv[4]), json.loads(sys.argv[5])
+tt.label(model, tt.ShardDataset(sys.argv[2], labels=budgets), sys.argv[3], **options)
+"""
+
+
+class Wrapped(torch.nn.Module):
+    """A network that says nothing of itself."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> Predictions:
+        return self.network(inputs)
+
+
+@pytest.fixture
+def teacher(finished_root) -> Path:
+    """The run of a teacher that has labelled."""
+    return finished_root / "scenes/teacher/seed-0"
+
+
+@pytest.fixture
+def network(teacher) -> Network:
+    return checkpoint.load_exported(teacher / "checkpoints/last")[0]
+
+
+@pytest.fixture
+def train(scenes_dataset) -> tt.ShardDataset:
+    return tt.ShardDataset(scenes_dataset, "train", labels=BUDGETS)
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in [*folder.glob("train-*"), folder / "kept.json"]}
+
+
+def test_the_labels_are_those_of_the_command(teacher, network, train, tmp_path):
+    kept = tt.label(network, train, tmp_path / "labels", **OPTIONS)
+    assert shards(tmp_path / "labels") == shards(teacher / "labels/train")
+    assert kept == json.loads((tmp_path / "labels/kept.json").read_text())
+    own, commands = (Manifest.load(f, kind="labels") for f in (tmp_path / "labels", teacher / "labels/train"))
+    assert {**own.source, "teacher": 0} == {**commands.source, "teacher": 0}
+    described, exported = own.source["teacher"], commands.source["teacher"]
+    assert described["checkpoint_sha256"] == exported["checkpoint_sha256"], "the hash that an export has"
+    assert described["step"] is None and described["threads"] == exported["threads"]
+    config = described["config"]
+    assert (config["inputs"], config["tasks"]) == (["rgb", "depth"], ["semseg"])
+    assert config["architecture"] == json.loads((teacher / "checkpoints/last/model.json").read_text())["architecture"]
+
+
+def test_so_are_those_of_a_network_that_says_nothing_of_itself(teacher, network, train, tmp_path):
+    model = Wrapped(network.train())
+    with pytest.raises(tt.UserError, match="model: does not name its inputs and tasks; give them"):
+        tt.label(model, train, tmp_path / "labels")
+    tasks = [train.manifest.task("semseg")]
+    tt.label(model, train.frames, tmp_path / "labels", inputs=["rgb", "depth"], tasks=tasks, **OPTIONS)
+    assert shards(tmp_path / "labels") == shards(teacher / "labels/train")
+    config = Manifest.load(tmp_path / "labels", kind="labels").source["teacher"]["config"]
+    assert config["architecture"] is None and config["class"].endswith(":Wrapped")
+
+
+def test_so_are_those_of_two_ranks(teacher, scenes_dataset, tmp_path):
+    words = [teacher / "checkpoints/last", scenes_dataset.folder, tmp_path / "labels"]
+    done = launch(2, "-c", PROGRAM, *map(str, words), json.dumps(BUDGETS), json.dumps(OPTIONS))
+    assert done.returncode == 0, done.stderr
+    assert shards(tmp_path / "labels") == shards(teacher / "labels/train")
+    assert sorted(path.name for path in (tmp_path / "labels").glob("[!t]*")) == [
+        ".label.json",
+        "MANIFEST.json",
+        "kept.json",
+    ]
+
+
+def test_defaults_are_those_of_the_configuration():
+    defaults = {name: entry.default for name, entry in inspect.signature(tt.label).parameters.items()}
+    for name in ("batch_size", "flip", "soft", "soft_scale", "threshold"):
+        assert defaults[name] == getattr(Label(), name)
+
+
+def test_finished_labels_stay_and_those_of_other_weights_are_not_mixed_with_them(network, train, tmp_path, monkeypatch):
+    out, passes = tmp_path / "labels", []
+    original = Labeller.label_shard
+    monkeypatch.setattr(Labeller, "label_shard", lambda self, number: passes.append(number) or original(self, number))
+    tt.label(network, train, out)
+    assert sorted(passes) == [0, 1, 2]
+    times = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    tt.label(network, train, out)
+    assert len(passes) == 3 and times == {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    for changed in ({"soft": 0}, {"flip": True}, {"batch_size": 3}, {"size": (16, 32)}):
+        with pytest.raises(tt.UserError, match=r"labels: \w+: holds labels of other options; give another out"):
+            tt.label(network, train, out, **changed)
+    with torch.no_grad():
+        next(network.parameters()).mul_(1.5)
+    with pytest.raises(tt.UserError, match="labels: checkpoint: holds labels of other options; give another out"):
+        tt.label(network, train, out)
+    assert len(passes) == 3 and times == {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    tt.label(network, train, out, replace=True)
+    assert len(passes) == 6
+
+
+def test_labels_without_soft_ones_are_not_taken_for_those_with(network, train, tmp_path):
+    tt.label(network, train, tmp_path / "labels", soft=0)
+    with pytest.raises(tt.UserError, match="labels: soft: holds labels of other options"):
+        tt.label(network, train, tmp_path / "labels")
+
+
+def test_a_mask_selects_samples_of_any_split(network, scenes_dataset, tmp_path):
+    val = tt.ShardDataset(scenes_dataset, "val")
+    with pytest.raises(tt.UserError, match=r"MANIFEST\.json: val: no sample to label; give samples that"):
+        tt.label(network, val, tmp_path / "val")
+    mask = np.arange(len(val)) % 2 == 0
+    assert tt.label(network, val, tmp_path / "val", mask=mask)["semseg"]["frames"] == mask.sum()
+    labels = LabelShards(tmp_path / "val", scenes_dataset, "val", val.tasks[0], None)
+    assert labels.keys(0) == {val.key(number) for number in np.flatnonzero(mask)}
+
+
+def test_refusals(network, train, tmp_path):
+    def refused(
+        match: str, out: str | Path = tmp_path / "new", data: tt.ShardDataset = train, **options: object
+    ) -> None:
+        with pytest.raises(tt.UserError, match=match):
+            tt.label(network, data, out, **options)  # type: ignore[arg-type]
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").write_text("precious")
+    refused("mine: out: holds other files than labels; give another out", tmp_path / "mine")
+    refused("s3://bucket/labels: out: is a URL", "s3://bucket/labels")
+    refused("batch_size: 0 is less than 1", batch_size=0)
+    refused("threshold: 1 is not a threshold", threshold=1)
+    refused(r"mask: is bool \(3,\), where bool \(24,\) is due", mask=np.ones(3, bool))
+    refused(r"mask: selects 8 samples that lack an input \(rgb, depth\)", mask=np.ones(24, bool))
+    refused("model: predicts nothing but its own inputs", inputs=["rgb", "depth", "semseg"])
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["mine"]
+
+
+def test_an_input_is_not_filled_with_pseudo_labels(network, scenes_dataset, write_labels, tmp_path):
+    depth = scenes_dataset.task("depth")
+    keys = [tt.ShardDataset(scenes_dataset).key(0)]
+    folder = write_labels(
+        tmp_path / "depth", scenes_dataset, depth, {key: np.ones((32, 64), np.float32) for key in keys}
+    )
+    pseudo = {"depth": tt.PseudoLabels(folder, holes=True)}
+    data = tt.ShardDataset(scenes_dataset, labels=BUDGETS, pseudo=pseudo)
+    with pytest.raises(tt.UserError, match=r"pseudo\['depth'\]: is an input, and pseudo-labels fill its holes"):
+        tt.label(network, data, tmp_path / "labels")

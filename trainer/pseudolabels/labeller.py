@@ -1,0 +1,166 @@
+"""A network's pass over the frames of a mask, shard by shard.
+
+Decoding runs ahead of the network in threads, encoding and writing behind it. Batches never span shards, so a frame's
+label does not depend on which process labels which shard.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shards.frames import Frames
+from shards.labels import LabelledFrame, encode_frame, write_label_shard
+from shards.manifest import NAME
+from shards.prefetch import Prefetch, sources_of
+from shards.stream import Position
+from shards.tasks import Task
+from shards.write import EncodedSample
+from trainer.averaging import outputs_of
+from trainer.data import Batch, Collate, FrameLoader, load_batches
+from trainer.decision import soft_label
+from trainer.kinds import learning
+from trainer.model.checked import predictions_of
+from trainer.overlap import Background, map_ahead, threads_per_rank
+from trainer.progress import progress
+from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts
+from trainer.pseudolabels.sharing import POLL, SharedShards
+from trainer.runs.lease import Lease
+
+_THREADS = threads_per_rank()
+_AHEAD = 2
+"""Shards of a store that are fetched while one is labelled; other processes may label them."""
+
+
+class Labeller:
+    """Labels the frames of a mask with a network.
+
+    Args:
+        network: in evaluation mode, on the device.
+        device: where it computes.
+        frames: the split and its visible labels.
+        mask: the frames to label, bool ``(count,)``.
+        inputs: names of the network's inputs.
+        tasks: the tasks that are labelled.
+        size: height and width that frames are resized to; None keeps theirs.
+        batch_size: frames of a forward pass.
+        flip: whether outputs are averaged with those for the mirror image.
+        soft: what soft labels store, by task (:func:`trainer.pseudolabels.job.soft_labels_of`).
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        device: torch.device,
+        frames: Frames,
+        mask: np.ndarray,
+        *,
+        inputs: Sequence[str],
+        tasks: tuple[Task, ...],
+        size: tuple[int, int] | None,
+        batch_size: int,
+        flip: bool,
+        soft: Mapping[str, Mapping[str, int]],
+    ) -> None:
+        self.network, self.device, self.frames = network, device, frames
+        self.inputs, self.tasks = inputs, tasks
+        self.batch_size, self.flip, self.soft = batch_size, flip, soft
+        self.positions = frames.by_shard(mask)
+        self.loader = FrameLoader(frames, self.positions, inputs, [], size=size)
+        self.collate = Collate(self.loader.tasks)
+
+    def run(self, shared: SharedShards, title: str, *, show: bool) -> None:
+        """Label the shards that no other process labels, until all exist.
+
+        Args:
+            shared: the shards.
+            title: title of the progress bar.
+            show: whether it is shown.
+        """
+        numbers = {shard.file: number for number, shard in enumerate(self.frames.readers.shards)}
+        frames = {name: len(self.positions[number]) for name, number in numbers.items()}
+        counted = set(shared.known_whole())
+        done, total = sum(frames[name] for name in counted), sum(frames.values())
+        writer = Background()
+        with Prefetch(sources_of(self.frames)) as ahead, progress(title, total, done=done, show=show) as report:
+            while shared.remaining and not (shared.folder / NAME).exists():
+                idle = True
+                for name, lease in shared.take():
+                    new = name not in counted
+                    counted.add(name)
+                    if lease is None:
+                        if new:
+                            report(frames[name])
+                        continue
+                    upcoming = [numbers[shard] for shard in (name, *shared.next_after(name, _AHEAD))]
+                    ahead.update(number for number in upcoming if len(self.positions[number]))
+                    samples = []
+                    labelled = self.label_shard(numbers[name])
+                    # bounded, since a frame's arrays are many times larger than its encoded labels
+                    for sample in map_ahead(self.encode, labelled, _THREADS, 2 * self.batch_size):
+                        samples.append(sample)
+                        if new:
+                            report(1)
+                    write = partial(self.write, shared.folder / name, samples, lease)
+                    writer.submit(partial(shared.write, name, lease, write))
+                    idle = False
+                writer.wait()
+                if idle and shared.remaining:
+                    time.sleep(POLL)
+        writer.close()
+
+    def write(self, path: Path, samples: list[EncodedSample], lease: Lease) -> None:
+        """Write a label shard under a lease."""
+
+        def guarded() -> Iterator[EncodedSample]:
+            yield from samples
+            lease.check()  # everything is written, and nothing has its final name yet
+
+        write_label_shard(path.parent, path.name, guarded(), self.tasks)
+
+    @torch.no_grad()
+    def label_shard(self, number: int) -> Iterator[LabelledFrame]:
+        """Label the frames of a source shard."""
+        count = len(self.positions[number])
+        starts = range(0, count, self.batch_size)
+
+        def load(start: int) -> list[Batch]:
+            places = range(start, min(start + self.batch_size, count))
+            return load_batches(self.loader, self.collate, [Position(0, place, number, place) for place in places])
+
+        for batch in chain.from_iterable(map_ahead(load, starts, _THREADS, _THREADS + 1)):
+            batch = batch.to(self.device)
+            inputs = batch.inputs(self.inputs, torch.channels_last)
+            outputs, agreement = outputs_of(self.final, inputs, self.tasks, self.loader.tasks, flip=self.flip)
+            labels, confidences, soft = {}, {}, {}
+            for task in self.tasks:
+                output = outputs[task.name]
+                labels[task.name] = learning(task).decide(output).cpu().numpy()
+                if (confidence := agreement.get(task.name, learning(task).confidence(output))) is not None:
+                    confidences[task.name] = confidence.cpu().numpy()
+                if task.name in self.soft:
+                    classes, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
+                    soft[task.name] = soft_label(output, classes, scale)
+            for row, key in enumerate(batch.keys):
+                yield LabelledFrame(key, _row(labels, row), _row(confidences, row), _row(soft, row))
+
+    def final(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the network's predictions by task."""
+        return predictions_of(self.network, inputs, self.tasks).final
+
+    def encode(self, frame: LabelledFrame) -> EncodedSample:
+        """Encode a frame's labels, and count their confidence."""
+        sample = encode_frame(frame, self.tasks)
+        for task in self.tasks:
+            if task.name in frame.confidence:
+                counts = confidence_counts(task, frame.labels[task.name], frame.confidence[task.name])
+                sample.statistics[task.name][CONFIDENCE] = counts
+        return sample
+
+
+def _row(arrays: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    return {name: array[row] for name, array in arrays.items()}

@@ -1,0 +1,56 @@
+"""The labelling stage: an experiment's exported network labels the frames that its budgets leave without a label."""
+
+from typing import Any
+
+from trainer.experiment import TRAIN, Experiment
+from trainer.optionerrors import name_options
+from trainer.pseudolabels import labelling
+from trainer.pseudolabels.plan import LabelPlan
+from trainer.pseudolabels.stored import store_labels
+from trainer.runs import checkpoint
+from trainer.runs.folder import claim
+from trainer.runs.status import mark_finished, new_launch, record_stage
+from trainer.runtime import accelerator
+
+
+def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, Any]:
+    """Label with an experiment's network, together with other processes, unless its labels exist already.
+
+    Args:
+        experiment: the teacher's.
+        plan: its plan, where there is one already.
+
+    Returns:
+        The content of ``kept.json`` beside the shards (:mod:`trainer.pseudolabels.kept`).
+
+    Raises:
+        UserError: when the network is not trained, or with another configuration, has nothing to label, or a disk is
+            full; or labelling was begun on another kind of device.
+    """
+    plan = plan or LabelPlan(experiment)
+    config, stored = experiment.config, plan.stored
+    exported = None if plan.made else checkpoint.load_exported(experiment.exported, config.model.name)
+    claim(experiment)
+    with name_options():
+        process = accelerator(config.train.precision, config.train.timeout)
+    if exported is None:
+        kept = labelling.finished(experiment.labels, experiment.targets, TRAIN, config.label.threshold)
+    else:
+        network, facts = exported
+        kept = labelling.label(
+            network,
+            plan.frames,
+            experiment.labels,
+            inputs=config.inputs,
+            threshold=config.label.threshold,
+            teacher=plan.teacher(facts),
+            replace=True,
+            during=record_stage(experiment.folder, "label", new_launch()),
+            process=process,
+            title=f"{config.experiment}: label",
+            **plan.options,
+        )
+    mark_finished(experiment.folder, "label")
+    if not (plan.made and stored):
+        store_labels(experiment)
+    return kept
