@@ -86,10 +86,8 @@ class ComparisonFrames:
 
 
 def limits(task: Task, labels: Sequence[Labels]) -> tuple[float, float] | None:
-    """Return the range of a quantity's labels: one colour scale, so that all its pictures can be compared."""
-    values = [arrays[task.name] for arrays in labels if task.name in arrays] if task.storage.quantity else []
-    measured = [value[value > 0] for value in values if (value > 0).any()]
-    return (min(float(v.min()) for v in measured), max(float(v.max()) for v in measured)) if measured else None
+    """Return the range of the values of a task's labels: one colour map, so that all its pictures can be compared."""
+    return task.storage.limits(arrays[task.name] for arrays in labels if task.name in arrays)
 
 
 def _arrays(tasks: Sequence[Task], tensors: dict[str, torch.Tensor]) -> Labels:

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shards.images import read_values
-from shards.kinds.base import MISSING, Metric, Storage
+from shards.kinds.base import MISSING, Storage
 from trainer.fixedpoint import fixed_point_mean, fixed_point_sum
+from trainer.kindmetrics import Metric
 from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
@@ -34,7 +35,6 @@ class AngleStorage(Storage):
     mode = "L"
     channels = 2
     difference = "differ by more than 15°"
-    metrics = (Metric("angle", "angle °", 1, 1, smaller_is_better=True, shown=True),)
 
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width), np.uint8)
@@ -80,6 +80,7 @@ class AngleLearning(Learning):
     """Tensors are uint8 ``(H, W)`` as at rest; outputs are vectors at twice the angle, of any length."""
 
     kind = "angle"
+    metrics = (Metric("angle", "angle °", "°", 1, 1, smaller_is_better=True, shown=True),)
     sums = 3
 
     def labelled(self, target: Tensor) -> Tensor:

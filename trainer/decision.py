@@ -4,8 +4,6 @@ Every label that is measured, stored as a pseudo-label, predicted or drawn is de
 (:meth:`trainer.kinds.base.Learning.decide`) and nowhere else, so that all of them agree.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,9 +12,7 @@ from torch import Tensor
 from shards.soft import quantise
 from shards.tasks import Task
 from trainer.kinds import learning
-
-_BAND = 2**22
-"""Largest number of values of a resized output in memory at once; for 40 classes, a large picture has gigabytes."""
+from trainer.resize import resize_output
 
 
 def decide_at(task: Task, output: Tensor, size: tuple[int, int]) -> Tensor:
@@ -40,18 +36,3 @@ def soft_label(output: Tensor, classes: int, scale: int) -> np.ndarray:
     p = F.interpolate(output.softmax(1), size, mode="area") if scale > 1 else output.softmax(1)
     top = p.permute(0, 2, 3, 1).topk(classes, -1)
     return quantise(top.indices.to(torch.uint8).cpu().numpy(), top.values.cpu().numpy())
-
-
-def resize_output(output: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Resize ``(B, C, h, w)`` bilinearly to another (height, width), and yield bands of rows that together equal the
-    result of ``interpolate(align_corners=False)``; yields the output itself where it has that size."""
-    if tuple(output.shape[2:]) == tuple(size):
-        yield output
-        return
-    widened = F.interpolate(output.float(), (output.shape[2], size[1]), mode="bilinear", align_corners=False)
-    positions = (torch.arange(size[0], device=output.device) + 0.5) * (output.shape[2] / size[0]) - 0.5
-    positions = positions.clamp(0, output.shape[2] - 1)
-    for rows in positions.split(max(1, _BAND // widened[:, :, 0].numel())):
-        above = rows.long()
-        below = (above + 1).clamp(max=output.shape[2] - 1)
-        yield torch.lerp(widened[:, :, above], widened[:, :, below], (rows - above)[:, None])

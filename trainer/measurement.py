@@ -45,7 +45,7 @@ class Measurement:
             output: ``(B, task.channels, h, w)``.
             truth: in the form of :mod:`trainer.losses`, ``(B, ..., H, W)``.
         """
-        from trainer.decision import decide_at  # which imports torch, unlike what describes a measurement
+        from trainer.decision import decide_at  # only here: torch is not needed to describe a measurement
 
         height, width = truth.shape[-2:]
         return self.restrict(task, decide_at(task, output, (height, width)), truth)
@@ -58,18 +58,15 @@ class Measurement:
             label: ``(..., H, W)``, of any origin.
             truth: ``(..., H, W)``.
         """
-        if not task.storage.quantity:
-            return label, truth
+        from trainer.kinds import learning  # only here, likewise
+
+        window = None
         if self.crop:
-            sides = zip(truth.shape[-2:], _WINDOWS[self.crop], strict=True)
-            rows, columns = (_within(side, *bounds) for side, bounds in sides)
-            window = truth.new_zeros(truth.shape)
-            window[..., rows, columns] = 1
-            truth = truth * window
-        if task.name in self.ranges:
-            least, most = self.ranges[task.name]
-            label, truth = label.clamp(least, most), truth.where((truth >= least) & (truth <= most), 0)
-        return label, truth
+            rows, columns = (
+                _within(side, *bounds) for side, bounds in zip(truth.shape[-2:], _WINDOWS[self.crop], strict=True)
+            )
+            window = rows, columns
+        return learning(task).restrict(label, truth, self.ranges.get(task.name), window)
 
 
 DEFAULT = Measurement()

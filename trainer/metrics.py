@@ -48,8 +48,8 @@ class Metrics:
         Args:
             labels: predicted labels by task, as its kind decides them.
             targets: by task, in the form of :mod:`trainer.losses`; required for each task, even without any label.
-            outputs: the outputs that the labels were decided from, at the targets' size, for tasks with a ranking
-                metric.
+            outputs: the outputs that the labels were decided from, of any height and width, where there are any;
+                required for metrics that rank pixels.
         """
         for task, sums in zip(self.tasks, self._sums.split(self._sizes), strict=True):
             sums += learning(task).measure(labels[task.name], targets[task.name], (outputs or {}).get(task.name))
@@ -66,8 +66,8 @@ class Metrics:
     def compute(self) -> dict[str, dict[str, Any]]:
         """Return each task's metrics as JSON values; None for a metric without any pixel (or class).
 
-        The kind defines the metrics (:meth:`trainer.kinds.base.Learning.report`); every kind reports ``pixels``, the
-        number of labelled pixels.
+        The kind defines the metrics (:mod:`trainer.kindmetrics`); every kind reports ``pixels``, the number of labelled
+        pixels.
         """
         parts = zip(self.tasks, self._sums.cpu().split(self._sizes), strict=True)
         return {task.name: learning(task).report(sums.tolist()) for task, sums in parts}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.curve.labelcurve import LabelCurve, MetricCurve
-from analysis.results.headlines import HEADLINES
+from analysis.results.headlines import METRICS
 from shards.atomic import atomic_file
 
 _INK = "#777777"
@@ -44,10 +44,10 @@ def draw(curve: LabelCurve, path: str | Path) -> None:
 
 
 def _chart(axes: Any, curve: LabelCurve, metric_curve: MetricCurve) -> None:
-    title, factor, _ = HEADLINES[metric_curve.metric]
+    metric = METRICS[metric_curve.metric]
     for role, style in _STYLES.items():
         measured = [(point.labels, list(getattr(point, role).values())) for point in metric_curve.points]
-        measured = [(labels, [factor * value for value in values]) for labels, values in measured if values]
+        measured = [(labels, [metric.factor * value for value in values]) for labels, values in measured if values]
         if not measured:
             continue
         means = [statistics.fmean(values) for _, values in measured]
@@ -59,9 +59,10 @@ def _chart(axes: Any, curve: LabelCurve, metric_curve: MetricCurve) -> None:
     axes.set_xscale("log")
     axes.set_xticks(curve.labels, [f"{count:,}" for count in curve.labels])
     axes.minorticks_off()
-    unit = " in %" if metric_curve.metric == "miou" else ""
-    better = "lower" if metric_curve.smaller_is_better else "higher"
-    axes.set_title(f"{metric_curve.task}: {title}{unit}, {better} is better", fontsize=10, loc="left")
+    better = "lower" if metric.smaller_is_better else "higher"
+    axes.set_title(
+        f"{metric_curve.task}: {metric.title}{metric.unit_suffix()}, {better} is better", fontsize=10, loc="left"
+    )
     seeds = len(curve.seeds)
     bars = f", ± a deviation over {seeds} seeds" if seeds > 1 else ", one seed"
     axes.set_xlabel(f"training frames that show {curve.task}{bars}", fontsize=9)

@@ -16,6 +16,7 @@ from shards.labels import LabelShards
 from shards.resize import resize_label
 from shards.tasks import Task
 from trainer.augment import to_tensors
+from trainer.conditions import measurement_of
 from trainer.experiment import TRAIN, Experiment
 from trainer.metrics import Metrics
 from trainer.pseudolabels.kept import BINS, CONFIDENCE, bins, confidence_counts
@@ -154,7 +155,7 @@ def measure_quality(teacher: Experiment, task: Task, frames: int = FRAMES) -> La
     candidates = list(_labelled_positions(split, labels))
     chosen = [candidates[int(i)] for i in np.linspace(0, len(candidates) - 1, min(frames, len(candidates))).round()]
     quality = LabelQuality(task, None, [], len(candidates), len(chosen))
-    metrics, measurement = Metrics([task]), teacher.measurement
+    metrics, measurement = Metrics([task]), measurement_of(teacher)
     member = split.manifest.label_member(task.name)
     for shard, position, key in chosen:
         label, confidence = labels.read_unfiltered(shard, key)

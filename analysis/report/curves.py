@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from analysis.report.charts import Dots, Line, dot_chart, line_chart
 from analysis.report.collect import Group, Part, Run
-from analysis.results.headlines import HEADLINES, SMALLER_IS_BETTER
+from analysis.results.headlines import HEADLINES, METRICS
 
 X_TITLE = "step"
 _OTHER_KEYS = ("step", "epoch", "lr", "loss", "weighed", "speed", "skipped")
@@ -77,9 +77,9 @@ def _headlines(part: Part) -> list[tuple[str, str]]:
 
 def _title(part: Part, task: str, metric: str, name: str) -> str:
     info = part.task(task)
-    unit = "%" if metric == "miou" else info.unit if info and metric == "rmse" else ""
-    better = "lower" if metric in SMALLER_IS_BETTER else "higher"
-    return f"{task}: {name}{f' ({unit})' if unit else ''}, {better} is better"
+    unit = METRICS[metric].unit_suffix(info.unit if info else "")
+    better = "lower" if METRICS[metric].smaller_is_better else "higher"
+    return f"{task}: {name}{unit}, {better} is better"
 
 
 def _splits(part: Part) -> list[str]:

@@ -11,7 +11,7 @@ from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point, read
 from analysis.curve.table import tabulate
 from analysis.report.charts import BOTTOM, TOP, draw_axes, draw_name, widest
 from analysis.report.svg import WIDTH, Axis, Canvas, span, spread_apart
-from analysis.results.headlines import HEADLINES
+from analysis.results.headlines import HEADLINES, METRICS
 from analysis.results.table import Results
 
 _COLOURS = {"baseline": 1, "student": 0, "teacher": 7}
@@ -106,6 +106,6 @@ def _ticks(labels: Sequence[int], across: Axis) -> list[tuple[float, str]]:
 
 
 def _title(curve: MetricCurve) -> str:
-    unit = " (%)" if curve.metric == "miou" else ""
-    better = "lower" if curve.smaller_is_better else "higher"
-    return f"{curve.task}: {HEADLINES[curve.metric][0]}{unit}, {better} is better"
+    metric = METRICS[curve.metric]
+    better = "lower" if metric.smaller_is_better else "higher"
+    return f"{curve.task}: {metric.title}{metric.unit_suffix()}, {better} is better"

@@ -16,6 +16,7 @@ from analysis.results.paper import Paper
 from analysis.shown import ComparisonFrames, Labels, limits
 from shards.manifest import Manifest
 from shards.tasks import Task
+from trainer.conditions import measurement_of
 from trainer.measurement import Measurement
 
 
@@ -62,7 +63,7 @@ def panels(groups: Sequence[Group], manifest: Manifest, count: int) -> Panels:
     truths = comparison.truths()
     predictions = [comparison.predictions(experiment) for experiment in experiments]
     predictions_of = dict(zip(groups, predictions, strict=True))
-    measurements = {group: experiment.measurement for group, experiment in zip(groups, experiments, strict=True)}
+    measurements = {group: measurement_of(experiment) for group, experiment in zip(groups, experiments, strict=True)}
     labels = [truth for _, truth in truths]
     keys = [_key(task, limits(task, labels), labels, predictions) for task in comparison.tasks]
     paper = Paper.load()

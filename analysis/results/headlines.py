@@ -1,30 +1,29 @@
-"""The metrics that tables show and their better direction, as declared by the kinds (:class:`shards.kinds.Metric`)."""
+"""The metrics that tables show and their better direction, as the kinds declare them (:mod:`trainer.kindmetrics`)."""
 
 import statistics
 from collections.abc import Sequence
 
-from shards.kinds import kinds, metrics
 from shards.tasks import Task
+from trainer.kindmetrics import kinds, metrics, metrics_of
 
-_METRICS = metrics()
-HEADLINES = {metric.name: (metric.title, metric.factor, metric.digits) for metric in _METRICS if metric.shown}
+METRICS = {metric.name: metric for metric in metrics()}
+"""All scalar metrics of ``result.json`` by name, those of tables first."""
+HEADLINES = {metric.name: (metric.title, metric.factor, metric.digits) for metric in METRICS.values() if metric.shown}
 """Metrics that a table shows: title, factor that they are multiplied by, and decimals."""
-FURTHER = {metric.name: (metric.title, metric.factor, metric.digits) for metric in _METRICS if not metric.shown}
-"""The other scalar metrics of ``result.json``, likewise."""
 JUDGED = tuple(kind.metrics[0].name for kind in kinds())
 """The headline metric of each kind, which verdicts and ΔMTL are based on."""
-SMALLER_IS_BETTER = tuple(metric.name for metric in _METRICS if metric.smaller_is_better)
-_ALL_METRICS = HEADLINES | FURTHER
+SMALLER_IS_BETTER = tuple(metric.name for metric in METRICS.values() if metric.smaller_is_better)
 
 
 def headline_of(task: Task) -> str:
     """Return the metric by which networks are compared on a task."""
-    return task.storage.metrics[0].name
+    return metrics_of(task)[0].name
 
 
 def title_of(task: str, metric: str, tasks: Sequence[str]) -> str:
     """Return a metric's title, with its task if there are more tasks than the paper's two."""
-    return f"{task} {_ALL_METRICS[metric][0]}" if len(tasks) > 2 else _ALL_METRICS[metric][0]
+    title = METRICS[metric].title
+    return f"{task} {title}" if len(tasks) > 2 else title
 
 
 def format_values(values: Sequence[float | None], metric: str) -> str:
@@ -32,8 +31,7 @@ def format_values(values: Sequence[float | None], metric: str) -> str:
     measured = [value for value in values if value is not None]
     if not measured:
         return "–"
-    _, factor, digits = _ALL_METRICS[metric]
-    return plus_minus(measured, digits, factor)
+    return plus_minus(measured, METRICS[metric].digits, METRICS[metric].factor)
 
 
 def signed(value: float, digits: int) -> str:

@@ -6,7 +6,7 @@ the kind of a task: it uses the task's :class:`~shards.kinds.base.Storage` (:att
 
 from importlib.metadata import entry_points
 
-from shards.kinds.base import Metric, Storage
+from shards.kinds.base import Storage
 from shards.kinds.binary import BinaryStorage
 from shards.kinds.classes import ClassStorage
 from shards.kinds.scalar import ScalarStorage
@@ -14,13 +14,10 @@ from shards.kinds.vectors import UnitVectorStorage
 
 __all__ = [
     "FORMER",
-    "Metric",
     "Storage",
     "kind_names",
     "kinds",
-    "metrics",
     "register",
-    "smaller_is_better",
     "storage_of",
 ]
 
@@ -55,16 +52,6 @@ def kinds() -> list[type[Storage]]:
 def kind_names() -> list[str]:
     """Return the names of all kinds."""
     return [kind.kind for kind in kinds()]
-
-
-def metrics() -> list[Metric]:
-    """Return the scalar metrics of all kinds, those of tables first."""
-    return sorted((metric for kind in kinds() for metric in kind.metrics), key=lambda metric: not metric.shown)
-
-
-def smaller_is_better(name: str) -> bool:
-    """Whether smaller values of a metric are better."""
-    return any(metric.name == name and metric.smaller_is_better for metric in metrics())
 
 
 for _storage in (ClassStorage, ScalarStorage, UnitVectorStorage, BinaryStorage):

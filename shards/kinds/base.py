@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from shards.errors import UserError
 from shards.form import check_array
 from shards.members import decode_label, encode_label
 from shards.window import Window
@@ -17,27 +17,6 @@ if TYPE_CHECKING:
 
 MISSING = (32, 32, 32)
 """The colour of pixels without a label."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A scalar metric of ``result.json``.
-
-    Args:
-        name: its key in ``result.json``.
-        title: its name in tables and charts.
-        factor: factor of values in tables and charts: 100 for percent.
-        digits: number of decimals in tables and charts.
-        smaller_is_better: whether smaller values are better.
-        shown: whether tables of results have a column for it.
-    """
-
-    name: str
-    title: str
-    factor: float = 1
-    digits: int = 3
-    smaller_is_better: bool = False
-    shown: bool = False
 
 
 class Storage(ABC):
@@ -54,9 +33,6 @@ class Storage(ABC):
         suffixes: suffixes of label files in a user's folder.
         distribution: whether a network's output is a distribution over classes, so that soft labels can be stored.
         confident: whether an output contains the probability of its decision.
-        metrics: the kind's scalar metrics, in the order of tables; networks are compared by the first where only one
-            is used.
-        quantity: whether labels are values in a unit, which have a mean and a range.
         smooth: whether a picture of labels may be resized with interpolation.
         directional: whether values are directions in the camera's frame, which turn with the image.
         difference: when two labels of a pixel count as different, as the end of a sentence about two networks.
@@ -67,8 +43,6 @@ class Storage(ABC):
     suffixes: ClassVar[frozenset[str]] = frozenset({".png"})
     distribution: ClassVar[bool] = False
     confident: ClassVar[bool] = False
-    metrics: ClassVar[tuple[Metric, ...]]
-    quantity: ClassVar[bool] = False
     smooth: ClassVar[bool] = True
     directional: ClassVar[bool] = False
     difference: ClassVar[str]
@@ -96,6 +70,23 @@ class Storage(ABC):
         """Return the fields of :class:`shards.tasks.Task` for a manifest's entry: the inverse of :meth:`to_json`."""
         return {}
 
+    @property
+    def is_depth(self) -> bool:
+        """Whether labels are distances to the camera, from which surface normals follow."""
+        return False
+
+    def range_problem(self) -> str | None:
+        """Return why an evaluation cannot be limited to a range of values; None where it can."""
+        return "has no range: it is not a task of kind scalar"
+
+    def input_problem(self, statistics: tuple[float, float] | None) -> str | None:
+        """Return why labels cannot be normalised as a network's input; None where they can.
+
+        Args:
+            statistics: their mean and standard deviation (:meth:`mean_and_deviation`), where they are known.
+        """
+        return None
+
     # Arrays
 
     @abstractmethod
@@ -114,6 +105,14 @@ class Storage(ABC):
         """
         check_array(label, self.empty(0, 0))
 
+    def check_size(self, label: tuple[int, int], image: tuple[int, int]) -> None:
+        """Check a label whose height and width differ from those of its image, to which it would be resized.
+
+        Raises:
+            UserError: when its pixels do not correspond to those of the image.
+        """
+        raise UserError(f"is {sizes(label, image)}", hint="give every label the size of its image")
+
     def examined(self, label: np.ndarray) -> np.ndarray:
         """Return a label array that does not come from :meth:`read_file` with the checks of that method: values that
         mean "no label" are replaced, and suspicious values are noted."""
@@ -129,6 +128,10 @@ class Storage(ABC):
         ``missing`` pixels."""
         pixels = int(self.labelled(label).sum())
         return {"frames": 1, "pixels": pixels, "missing": int(np.prod(label.shape[:2])) - pixels}
+
+    def mean_and_deviation(self, statistics: Mapping[str, Any]) -> tuple[float, float] | None:
+        """Return the mean and standard deviation of many frames' labels; None for kinds whose labels have no mean."""
+        return None
 
     def describe(self, statistics: Mapping[str, Any]) -> str:
         """Format statistics of many frames as a line of text."""
@@ -244,6 +247,11 @@ class Storage(ABC):
 
     # Pictures
 
+    def limits(self, labels: Iterable[np.ndarray]) -> tuple[float, float] | None:
+        """Return the smallest and largest value of label arrays, so that their pictures can have one colour map; None
+        without any, and for kinds without a colour map."""
+        return None
+
     @abstractmethod
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
         """Draw a label array in colours, ``(H, W, 3)`` uint8; pixels without a label are :data:`MISSING`.
@@ -273,6 +281,11 @@ class Storage(ABC):
     @abstractmethod
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return where two label arrays of one size differ noticeably, bool ``(H, W)``."""
+
+
+def sizes(label: tuple[int, int], image: tuple[int, int]) -> str:
+    """Format the sizes of a label and its image."""
+    return f"{label[0]}x{label[1]}, its image {image[0]}x{image[1]}"
 
 
 def percent(share: float) -> str:

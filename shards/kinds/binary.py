@@ -13,7 +13,7 @@ import numpy as np
 from shards.codec import encode_png
 from shards.errors import UserError
 from shards.images import read_mask
-from shards.kinds.base import MISSING, Metric, is_whole, missing_share, percent
+from shards.kinds.base import MISSING, is_whole, missing_share, percent
 from shards.kinds.classfile import refuse_black_and_white
 from shards.kinds.named import NamedStorage, declared_colours
 
@@ -32,11 +32,6 @@ class BinaryStorage(NamedStorage):
     parts = "masks"
     max_parts = MAX_MASKS
     difference = "disagree about a mask"
-    metrics = (
-        Metric("mask_iou", "mask IoU", 100, 2, shown=True),
-        Metric("f1", "F1", 100, 2),
-        Metric("average_precision", "AP", 100, 2),
-    )
 
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width), np.int16)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from shards.errors import UserError
-from shards.kinds.base import MISSING, Metric, percent
+from shards.kinds.base import MISSING, percent
 from shards.kinds.classfile import IGNORE, declared_numbers, read_classes
 from shards.kinds.named import NamedStorage, declared_colours
 
@@ -25,11 +25,6 @@ class ClassStorage(NamedStorage):
     max_parts = IGNORE
     distribution = True
     difference = "say different classes"
-    metrics = (
-        Metric("miou", "mIoU", 100, 2, shown=True),
-        Metric("pixel_accuracy", "pixel accuracy", 100, 2),
-        Metric("mean_accuracy", "mean accuracy", 100, 2),
-    )
 
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.full((height, width), IGNORE, np.uint8)

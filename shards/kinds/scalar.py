@@ -3,7 +3,7 @@
 In a shard 16-bit PNG, in steps of ``scale``; in memory float32 ``(H, W)`` in the unit; 0 for no label.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from shards.errors import UserError
 from shards.extras import need
-from shards.kinds.base import MISSING, Metric, Storage, is_number, missing_share
+from shards.kinds.base import MISSING, Storage, is_number, missing_share, sizes
 from shards.kinds.scalarfile import MAX_STEPS, SUFFIXES, examine_array, read_scalar, reading_options
 from shards.kinds.zoom import LENGTHS, ZOOMS, zoom_of
 from shards.notes import note
@@ -33,17 +33,7 @@ class ScalarStorage(Storage):
     options = ("scale", "unit", "zoom", "invalid", "range", "channel")
     suffixes = SUFFIXES
     channels = 1
-    quantity = True
     difference = f"differ by a factor of more than {RATIO}"
-    metrics = (
-        Metric("rmse", "rmse", smaller_is_better=True, shown=True),
-        Metric("rmse_log", "rmse_log", smaller_is_better=True, shown=True),
-        Metric("mae", "mae", smaller_is_better=True),
-        Metric("abs_rel", "abs_rel", smaller_is_better=True),
-        Metric("log10", "log10", smaller_is_better=True),
-        Metric("silog", "SILog ×100", 100, 2, smaller_is_better=True),
-        *(Metric(f"delta{power}", f"δ{power}", 100, 2) for power in (1, 2, 3)),
-    )
 
     def problem(self) -> str | None:
         if not self.task.scale > 0:
@@ -58,11 +48,29 @@ class ScalarStorage(Storage):
     def fields(cls, entry: Mapping[str, Any]) -> dict[str, Any]:
         return {"scale": float(entry["scale"]), "unit": entry["unit"], "zoom": entry.get("zoom", "divide")}
 
+    @property
+    def is_depth(self) -> bool:
+        return self.task.zoom == "divide"
+
+    def range_problem(self) -> None:
+        return None
+
+    def input_problem(self, statistics: tuple[float, float] | None) -> str | None:
+        return None if statistics and statistics[1] > 0 else "no positive standard deviation"
+
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width), np.float32)
 
     def labelled(self, label: np.ndarray) -> np.ndarray:
         return label > 0
+
+    def check_size(self, label: tuple[int, int], image: tuple[int, int]) -> None:
+        """Accept another resolution of the same view."""
+        if abs(label[0] * image[1] / image[0] - label[1]) >= 1:
+            hint = "register it to the image; only a map of the same aspect ratio can have another resolution"
+            raise UserError(f"is {sizes(label, image)}", hint=hint)
+        text = "of another resolution than its image: every pixel takes the nearest value"
+        note(text, detail=sizes(label, image))
 
     def examined(self, label: np.ndarray) -> np.ndarray:
         """Replace NaN, infinite and negative values by 0."""
@@ -73,6 +81,9 @@ class ScalarStorage(Storage):
         values = label[self.labelled(label)].astype(np.float64)
         entry = super().statistics(label) | {"sum": float(values.sum()), "squares": float(np.square(values).sum())}
         return entry | ({"min": float(values.min()), "max": float(values.max())} if values.size else _NO_RANGE)
+
+    def mean_and_deviation(self, statistics: Mapping[str, Any]) -> tuple[float, float]:
+        return mean_and_deviation(statistics)
 
     def describe(self, statistics: Mapping[str, Any]) -> str:
         if not statistics["pixels"]:
@@ -168,12 +179,16 @@ class ScalarStorage(Storage):
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
         return read_scalar(path, self.task, how)
 
+    def limits(self, labels: Iterable[np.ndarray]) -> tuple[float, float] | None:
+        measured = [label[self.labelled(label)] for label in labels if self.labelled(label).any()]
+        return (float(min(map(np.min, measured))), float(max(map(np.max, measured)))) if measured else None
+
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
         need("a picture of a quantity", "matplotlib")
         from matplotlib import colormaps  # takes a second to import, and only this kind needs it
 
         measured = self.labelled(label)
-        low, high = limits or ((float(label[measured].min()), float(label.max())) if measured.any() else (0.0, 1.0))
+        low, high = limits or self.limits([label]) or (0.0, 1.0)
         near_is_bright = np.clip((high - label) / max(high - low, 1e-6), 0, 1)
         colours = colormaps["viridis"](near_is_bright)[..., :3]
         return np.where(measured[..., None], np.rint(colours * 255), MISSING).astype(np.uint8)

@@ -13,13 +13,10 @@ from PIL import Image
 
 from shards.errors import UserError
 from shards.images import read_channels
-from shards.kinds.base import MISSING, Metric, Storage
+from shards.kinds.base import MISSING, Storage
 
 ANGLE = 22.5
-"""Degrees, the middle one of :data:`LIMITS`: two directions that are further apart count as different."""
-
-LIMITS = (11.25, 22.5, 30)
-"""Degrees: the usual error thresholds, of which the shares of pixels within are metrics."""
+"""Degrees: two directions that are further apart count as different."""
 
 
 class UnitVectorStorage(Storage):
@@ -30,11 +27,6 @@ class UnitVectorStorage(Storage):
     channels = 3
     directional = True
     difference = f"differ by more than {ANGLE}°"
-    metrics = (
-        Metric("mean", "mean °", 1, 2, smaller_is_better=True, shown=True),
-        Metric("median", "median °", 1, 2, smaller_is_better=True),
-        *(Metric(f"within_{limit}", f"within {limit}°", 100, 2) for limit in LIMITS),
-    )
 
     def empty(self, height: int, width: int) -> np.ndarray:
         return np.zeros((height, width, 3), np.float32)

@@ -1,4 +1,4 @@
-"""The program that records stands beside the tests."""
+"""Makes ``record.py``, which is in this folder, importable by the tests."""
 
 import sys
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""Facts of today's behaviour that a change must not move unless it says so.
+"""The recorded behaviour, which a change must not alter unless it says so.
 
     python tests/golden/record.py          # writes facts.json beside this file, after a deliberate change
 
 Three experiments of configs/scenes are trained for 20 steps on a tiny data set: the keys of every global batch, every
-loss, the bytes of the teacher's label shards, a result.json. And the parameters of every network that is shipped: of
-every configuration, and of the networks that no configuration names, with a tiny backbone.
+loss, the bytes of the teacher's label shards, and a result.json are recorded. So are the parameters of every shipped
+network: of every configuration, and of the networks that no configuration names, with a tiny backbone.
 """
 
 import hashlib
@@ -23,15 +23,15 @@ FACTS = Path(__file__).parent / "facts.json"
 SIZE = (64, 96)
 ROWS = ("ummt-d", "mmmt-d", "umst-s")
 UNIFORM = ("augment.zoom=[1.0]", "augment.jitter=0", "train.lr=1e-6")
-"""What makes losses the same on other processors, to a part in 10,000: those round the pixels of resized and recoloured
-images in other ways, and Adam makes whole steps of gradients that are almost nothing."""
+"""Options with which losses agree between processors to 1 part in 10,000: processors round the pixels of resized and
+recoloured images differently, and Adam turns almost zero gradients into full steps."""
 UNCONFIGURED = {"fpn": "test_efficientnet", "dpt": "test_vit"}
 """The networks that no shipped configuration names, each with a backbone."""
 TEACHER, EVALUATED = "mmmt-d", "ummt-d"
 
 
 def machine() -> dict[str, Any]:
-    """What the last bits of a sum depend on."""
+    """The properties of this machine on which the last bits of a sum depend."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     facts = sorted({line for line in lines if line.startswith(("model", "vendor_id", "flags", "stepping"))})
@@ -44,12 +44,12 @@ def machine() -> dict[str, Any]:
 
 
 def experiments(folder: Path) -> dict[str, Any]:
-    """The facts of the three experiments, which are trained in a folder."""
+    """The recorded behaviour of the three experiments, which are trained in ``folder``."""
     from shards.pack import pack
     from shards.sources.scenes import Scenes
     from trainer.evaluate import evaluate
     from trainer.experiment import Experiment
-    from trainer.pseudolabels.labelling import label
+    from trainer.pseudolabels.stage import label
     from trainer.trainstage import train
 
     torch.set_num_threads(1)  # sums differ in the last bits between numbers of threads
@@ -80,43 +80,43 @@ def experiments(folder: Path) -> dict[str, Any]:
 
 
 def networks() -> dict[str, str]:
-    """By configuration, or name of a network, the number of parameters and tensors, and a hash of names and shapes."""
+    """The number of parameters and tensors, and a hash of names and shapes, by configuration or name of a network."""
     from shards.tasks import Task, palette
     from trainer.configfile import load
 
-    known = {
+    all_tasks = {
         "semseg": Task("semseg", "classes", tuple(map(str, range(40))), palette(40)),
         "depth": Task("depth", "scalar", scale=0.001, unit="m"),
         "inverse_depth": Task("inverse_depth", "scalar", scale=0.001, unit="1/m"),
         "normals": Task("normals", "unit_vector"),
     }
-    found: dict[str, str] = {}
-    made: dict[str, str] = {}  # many rows have the same network
+    parameters: dict[str, str] = {}
+    by_description: dict[str, str] = {}  # several rows have the same network
     for path in sorted((REPOSITORY / "configs").glob("*/*.yaml")):
         if path.stem == "base" or path.stem.startswith("base-") or path.parent.name == "engine":
             continue
         config = load(path)
-        model, seen = config.model, tuple(known[name] for name in config.inputs if name != "rgb")
+        model, input_tasks = config.model, tuple(all_tasks[name] for name in config.inputs if name != "rgb")
         description: dict[str, Any] = {
             "backbone": model.backbone,
             "inputs": config.inputs,
-            "tasks": [known[name] for name in config.tasks],
-            "input_tasks": seen,
-            "statistics": {task.name: (1.0, 1.0) for task in seen if task.storage.quantity},
+            "tasks": [all_tasks[name] for name in config.tasks],
+            "input_tasks": input_tasks,
+            "statistics": {task.name: (1.0, 1.0) for task in input_tasks if task.storage.input_problem(None)},
             "fusion": model.fusion,
             "decoder": model.decoder,
             "widths": None if model.widths is None else tuple(model.widths),
             "version": model.version,
         }
         row = f"{path.parent.name}/{path.stem}"
-        if repr(description) not in made:
-            made[repr(description)] = _parameters(description)
-        found[row] = made[repr(description)]
-    tasks, inputs = [known["semseg"], known["depth"]], ["rgb", "depth"]
+        if repr(description) not in by_description:
+            by_description[repr(description)] = _parameters(description)
+        parameters[row] = by_description[repr(description)]
+    tasks, inputs = [all_tasks["semseg"], all_tasks["depth"]], ["rgb", "depth"]
     for name, backbone in UNCONFIGURED.items():
         description = {"name": name, "backbone": backbone, "inputs": inputs, "tasks": tasks}
-        found[name] = _parameters(description | {"statistics": {"depth": (1.0, 1.0)}})
-    return found
+        parameters[name] = _parameters(description | {"statistics": {"depth": (1.0, 1.0)}})
+    return parameters
 
 
 def _parameters(description: dict[str, Any]) -> str:

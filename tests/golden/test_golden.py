@@ -1,4 +1,4 @@
-"""Behaviour as it was recorded: a change that moves any of it says so, and records it anew (record.py)."""
+"""The recorded behaviour: a change that alters any of it says so, and records it again (record.py)."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 RECORDED: dict[str, Any] = json.loads(FACTS.read_text())
 SAME_MACHINE = machine() == RECORDED["machine"]
-"""Where sums round alike, everything is compared exactly."""
+"""On the machine of the record sums round the same way, so everything is compared exactly."""
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ def test_a_result(facts):
         assert close(facts["result"], RECORDED["result"])
 
 
-def close(found: Any, expected: Any) -> bool:
-    """Whether JSON values have the same form, and numbers that differ by rounding: of an untrained network a few pixels
-    are of another class at once."""
+def close(actual: Any, expected: Any) -> bool:
+    """Whether JSON values have the same structure, and numbers that differ by rounding only: rounding changes the class
+    of a few pixels in a network that is hardly trained."""
     if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(close(found[key], expected[key]) for key in expected)
+        return actual.keys() == expected.keys() and all(close(actual[key], expected[key]) for key in expected)
     if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(close, found, expected))
-    return found == (pytest.approx(expected, rel=1e-2, abs=1e-2) if isinstance(expected, float) else expected)
+        return len(actual) == len(expected) and all(map(close, actual, expected))
+    return actual == (pytest.approx(expected, rel=1e-2, abs=1e-2) if isinstance(expected, float) else expected)
 
 
 def test_the_parameters_of_every_network_that_is_shipped():

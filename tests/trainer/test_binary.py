@@ -47,12 +47,12 @@ def test_what_cannot_be_stored_is_refused():
 def test_files_of_bits_and_of_one_mask_are_read(tmp_path):
     label = random_label(np.random.default_rng(0))
     (tmp_path / "bits.png").write_bytes(TASK.storage.write_file(label))
-    _, how = TASK.storage.declared({"masks": list(MASKS)})
-    assert np.array_equal(TASK.storage.read_file(tmp_path / "bits.png", how), label)
-    one = Task("free", "binary", ("free",), palette(1))
+    _, declaration = TASK.storage.declared({"masks": list(MASKS)})
+    assert np.array_equal(TASK.storage.read_file(tmp_path / "bits.png", declaration), label)
+    single = Task("free", "binary", ("free",), palette(1))
     Image.fromarray(np.array([[0, 255, 9, 128]], np.uint8)).save(tmp_path / "one.png")
-    _, how = one.storage.declared({"masks": ["free"], "ignore": 128})
-    assert one.storage.read_file(tmp_path / "one.png", how).tolist() == [[1, 2, 2, 0]]
+    _, declaration = single.storage.declared({"masks": ["free"], "ignore": 128})
+    assert single.storage.read_file(tmp_path / "one.png", declaration).tolist() == [[1, 2, 2, 0]]
     Image.fromarray(np.array([[8]], np.uint8)).save(tmp_path / "wrong.png")
     with pytest.raises(UserError, match=r"wrong\.png: stored 8 has bits beyond the 3 masks"):
         TASK.storage.read_file(tmp_path / "wrong.png", {"ignore": 255})
@@ -74,10 +74,10 @@ def test_the_loss_weighs_both_sides_of_a_mask_alike():
     loss = learning(TASK).loss(output, target)
     torch.testing.assert_close(loss.sum((1, 2)), expected)
     assert not loss[target == 0].any()
-    nothing = torch.zeros(1, 4, 4, dtype=torch.int16)
-    assert learning(TASK).loss(torch.randn(1, 3, 4, 4), nothing).sum() == 0
-    none_holds = torch.ones(1, 4, 4, dtype=torch.int16)
-    assert learning(TASK).loss(torch.full((1, 3, 4, 4), -20.0), none_holds).sum() < 1e-5
+    unlabelled = torch.zeros(1, 4, 4, dtype=torch.int16)
+    assert learning(TASK).loss(torch.randn(1, 3, 4, 4), unlabelled).sum() == 0
+    negative = torch.ones(1, 4, 4, dtype=torch.int16)
+    assert learning(TASK).loss(torch.full((1, 3, 4, 4), -20.0), negative).sum() < 1e-5
 
 
 def test_metrics_by_their_definitions():
@@ -91,10 +91,10 @@ def test_metrics_by_their_definitions():
     for mask in range(3):
         known = label != 0
         truth, score = TASK.storage.masks(label)[known][:, mask], p[0, mask].numpy()[known]
-        said = score > 0.5
-        right = (truth & said).sum()
-        iou.append(right / (truth | said).sum())
-        f1.append(2 * right / (truth.sum() + said.sum()))
+        predicted = score > 0.5
+        true_positives = (truth & predicted).sum()
+        iou.append(true_positives / (truth | predicted).sum())
+        f1.append(2 * true_positives / (truth.sum() + predicted.sum()))
         levels, area, before = np.unique((score * 1000).astype(int))[::-1], 0.0, 0.0
         for level in levels:
             above = (score * 1000).astype(int) >= level
@@ -108,6 +108,11 @@ def test_metrics_by_their_definitions():
     assert report["pixels"] == (label != 0).sum()
     stored = kind.report(kind.measure(kind.decide(output), target).tolist())
     assert stored == report | {"average_precision": None}
+    small = output[..., ::2, ::2].float()
+    resized = F.interpolate(small, (30, 40), mode="bilinear", align_corners=False)
+    decision = kind.decide(resized)
+    sums = kind.measure(decision, target, small)
+    assert (sums - kind.measure(decision, target, resized)).abs().sum() <= 4, "rounding at a bin's edge"
 
 
 def test_decisions_confidence_and_the_mean_of_two():
@@ -123,23 +128,25 @@ def test_decisions_confidence_and_the_mean_of_two():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """20 frames of bright things on the ground; half of them have masks."""
+    """20 frames of bright objects on the ground; 12 of them have masks."""
     root = tmp_path_factory.mktemp("robot")
     random = np.random.default_rng(3)
     (root / "rgb").mkdir()
     (root / "masks").mkdir()
     for number in range(20):
         rgb = random.integers(0, 60, (64, 96, 3)).astype(np.uint8)
-        ground = np.arange(64)[:, None] > random.integers(20, 40) + np.zeros(96, int)
-        thing = np.zeros((64, 96), bool)
+        ground_mask = np.arange(64)[:, None] > random.integers(20, 40) + np.zeros(96, int)
+        object_mask = np.zeros((64, 96), bool)
         top, left = random.integers(0, 40), random.integers(0, 60)
-        thing[top : top + 20, left : left + 30] = True
-        rgb[ground] += np.array([90, 40, 0], np.uint8)
-        rgb[thing] += np.array([0, 90, 90], np.uint8)
+        object_mask[top : top + 20, left : left + 30] = True
+        rgb[ground_mask] += np.array([90, 40, 0], np.uint8)
+        rgb[object_mask] += np.array([0, 90, 90], np.uint8)
         Image.fromarray(rgb).save(root / "rgb" / f"{number:02}.png")
         if number % 2 or number >= 16:
-            edge = thing ^ np.roll(thing, 2, 1)
-            Image.fromarray((ground + 2 * edge + 4 * thing).astype(np.uint8)).save(root / "masks" / f"{number:02}.png")
+            edge = object_mask ^ np.roll(object_mask, 2, 1)
+            Image.fromarray((ground_mask + 2 * edge + 4 * object_mask).astype(np.uint8)).save(
+                root / "masks" / f"{number:02}.png"
+            )
     declared = {"name": "robot", "tasks": {"masks": {"kind": "binary", "masks": list(MASKS)}}}
     (root / "dataset.yaml").write_text(yaml.safe_dump(declared))
     (root / "train.txt").write_text("\n".join(f"{number:02}" for number in range(16)))
@@ -183,11 +190,11 @@ def test_a_folder_of_masks_goes_all_the_way(folder, capsys):
     assert main(["predict", str(last), str(folder / "rgb"), "--out", str(folder / "said")]) == 0
     predictor = Predictor(last)
     rgb = np.asarray(Image.open(folder / "rgb/16.png"))
-    said = predictor.predict({"rgb": rgb})
-    assert said["masks"].shape == (64, 96) and said["masks.confidence"].min() >= 0.5
-    how = {"ignore": 255}
-    stored = TASK.storage.read_file(next((folder / "said/masks").glob("16*.png")), how)
-    assert np.array_equal(stored, said["masks"])
+    prediction = predictor.predict({"rgb": rgb})
+    assert prediction["masks"].shape == (64, 96) and prediction["masks.confidence"].min() >= 0.5
+    declaration = {"ignore": 255}
+    stored = TASK.storage.read_file(next((folder / "said/masks").glob("16*.png")), declaration)
+    assert np.array_equal(stored, prediction["masks"])
     network, _ = checkpoint.load_exported(last)
     assert network.architecture.tasks[0].kind == "binary"
 
@@ -196,10 +203,10 @@ def test_masks_can_be_an_input():
     from trainer.kinds.binary import BinaryEncoder
 
     encoder = BinaryEncoder(3, validity=True)
-    given = encoder(torch.tensor([[[0, 1], [4, 8]]], dtype=torch.int16))
-    assert given.shape == (1, 4, 32, 32) and given[0, :, 1, 1].tolist() == [1, 1, 1, 1]
-    assert given[0, :, 0, 1].tolist() == [0, 0, 0, 1] and given[0, :, 1, 0].tolist() == [1, 1, 0, 1]
-    assert not given[0, :, 0, 0].any()
+    encoded = encoder(torch.tensor([[[0, 1], [4, 8]]], dtype=torch.int16))
+    assert encoded.shape == (1, 4, 32, 32) and encoded[0, :, 1, 1].tolist() == [1, 1, 1, 1]
+    assert encoded[0, :, 0, 1].tolist() == [0, 0, 0, 1] and encoded[0, :, 1, 0].tolist() == [1, 1, 0, 1]
+    assert not encoded[0, :, 0, 0].any()
 
 
 def test_a_users_array_of_masks_is_taken_as_it_is():

@@ -1,38 +1,30 @@
 """The base class of kinds as they are learnt: tensors, losses, decisions and metrics of their labels."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from shards.errors import UserError
-from shards.tasks import Task
+from trainer.kindmetrics import KindMetrics
 from trainer.model.encoders import Encoder
 
 
-class Learning(ABC):
+class Learning(KindMetrics):
     """Labels of one task as a network learns them, in torch.
 
     A sample's tensor has height and width last; batches have one more dimension before. A *target* is a batch of label
     tensors, an *output* what a network predicts, ``(B, task.channels, H, W)`` of any floating type, a *decision* the
     labels that :meth:`decide` derives from an output.
 
+    A class also has the metrics that follow from :meth:`measure`, of its own or by deriving from another subclass of
+    :class:`trainer.kindmetrics.KindMetrics`.
+
     Args:
         task: the task that the labels belong to.
-
-    Attributes:
-        kind: the name in manifests.
-        ranked: whether a metric ranks pixels by the outputs that decisions were made from, and so needs them.
     """
-
-    kind: ClassVar[str]
-    ranked: ClassVar[bool] = False
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
 
     # Tensors
 
@@ -118,26 +110,30 @@ class Learning(ABC):
         """Combine two float32 outputs into one, and measure how far they agree, ``(B, H, W)`` in 0..1: a confidence
         for kinds that have none of their own (else None)."""
 
-    # Metrics: integer sums over pixels, which add up to the same result in any order
-
-    @property
-    @abstractmethod
-    def sums(self) -> int:
-        """The number of integers that measure a batch."""
+    # Metrics
 
     @abstractmethod
     def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
         """Return a batch's integers, int64 ``(sums,)``. A pixel without a label adds nothing.
 
         Args:
-            output: the output that the decision was made from, at the target's size, where :attr:`ranked` is set and
-                there is one (stored labels have none).
+            output: the output that the decision was made from, of any height and width, for metrics that rank pixels by
+                it; None for stored labels, which have none.
         """
 
-    @abstractmethod
-    def report(self, sums: list[int]) -> dict[str, Any]:
-        """Return the metrics of added-up integers as JSON values; None where no pixel (or class) counts. Beside the
-        metrics that the kind's storage lists: ``pixels``, how many had a label."""
+    def restrict(
+        self, label: Tensor, truth: Tensor, limits: tuple[float, float] | None, window: tuple[slice, slice] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return labels and truth as an evaluation within a range of values and a window measures them; unchanged for
+        kinds that are measured on whole frames.
+
+        Args:
+            label: ``(..., H, W)``, of any origin.
+            truth: ``(..., H, W)``.
+            limits: the smallest and largest truth that is measured, in the task's unit.
+            window: the rows and columns that are measured.
+        """
+        return label, truth
 
     def start(self, statistics: Mapping[str, tuple[float, float]]) -> float | None:
         """Return the first bias of a head's last layer, at which predictions start, or None for a random one."""

@@ -1,17 +1,14 @@
-"""Kind ``binary``: balanced binary cross-entropy, masks by probability, IoU, F1, average precision."""
-
-from typing import Any
+"""Kind ``binary``: balanced binary cross-entropy, masks by probability, counts of pixels and ranks."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.fixedpoint import histogram
+from trainer.kindmetrics.binary import BINS, BinaryMetrics
 from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
-
-BINS = 1000
-"""The number of steps of a probability by which pixels are ranked for average precision."""
+from trainer.resize import resize_output
 
 
 def _masks_of(target: Tensor, masks: int) -> Tensor:
@@ -35,11 +32,8 @@ class BinaryEncoder(Encoder):
         return torch.cat([holds, labelled.float()], 1) if self.validity else holds
 
 
-class BinaryLearning(Learning):
+class BinaryLearning(BinaryMetrics, Learning):
     """Tensors are int16 ``(H, W)`` as at rest, 0 for no label; outputs are a logit for each mask."""
-
-    kind = "binary"
-    ranked = True
 
     def labelled(self, target: Tensor) -> Tensor:
         return target != 0
@@ -75,14 +69,13 @@ class BinaryLearning(Learning):
         q = torch.logaddexp(F.logsigmoid(-one), F.logsigmoid(-other))
         return p - q, None
 
-    @property
-    def sums(self) -> int:
-        return self.task.channels * (4 + 2 * BINS)
-
     def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
         """For each mask: correct and wrong pixels where it holds and where it does not, and histograms of the
         probability of both."""
         count, where = self.task.channels, self.labelled(target)
+        if output is not None:
+            height, width = target.shape[-2:]
+            output = torch.cat([*resize_output(output, (height, width))], 2)
         holds, predicted = _masks_of(target, count), _masks_of(decision, count)
         parts = []
         for mask in range(count):
@@ -94,35 +87,3 @@ class BinaryLearning(Learning):
             bins = (output[:, mask].float().sigmoid() * BINS).long().clamp(max=BINS - 1)
             parts += [histogram(bins, where & (holds[:, mask] == positive), BINS) for positive in (False, True)]
         return torch.cat(parts)
-
-    def report(self, sums: list[int]) -> dict[str, Any]:
-        """``mask_iou`` and ``f1``, means over the masks that occur in truth or prediction, with ``iou`` by mask (None:
-        absent); ``average_precision``, the mean over the masks that occur in the truth of the area under precision over
-        recall, pixels ranked by probability in steps of 1/1000 (None where there were no outputs); ``pixels``."""
-        size = 4 + 2 * BINS
-        iou, f1, precision, pixels = [], [], [], 0
-        for start in range(0, len(sums), size):
-            true_negative, false_positive, false_negative, true_positive = sums[start : start + 4]
-            pixels = true_negative + false_positive + false_negative + true_positive
-            union = true_positive + false_positive + false_negative
-            iou.append(true_positive / union if union else None)
-            f1.append(2 * true_positive / (true_positive + union) if union else None)
-            negatives, positives = sums[start + 4 : start + 4 + BINS], sums[start + 4 + BINS : start + size]
-            precision.append(_average_precision(positives, negatives))
-        means = {"mask_iou": _mean(iou), "f1": _mean(f1), "average_precision": _mean(precision)}
-        return {**means, "iou": iou, "pixels": pixels}
-
-
-def _average_precision(positives: list[int], negatives: list[int]) -> float | None:
-    """Σ (R_n − R_(n−1)) P_n over falling probability, of pixels where a mask holds and where it does not, by bin."""
-    total, true_positive, false_positive, area = sum(positives), 0, 0, 0.0
-    for hits, misses in zip(reversed(positives), reversed(negatives), strict=True):
-        true_positive, false_positive = true_positive + hits, false_positive + misses
-        if hits:
-            area += hits / total * true_positive / (true_positive + false_positive)
-    return area if total else None
-
-
-def _mean(values: list[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return sum(present) / len(present) if present else None

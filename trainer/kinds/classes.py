@@ -1,6 +1,4 @@
-"""Kind ``classes``: cross-entropy, the most probable class, IoU."""
-
-from typing import Any
+"""Kind ``classes``: cross-entropy, the most probable class, the confusion matrix."""
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +7,7 @@ from torch import Tensor
 from shards.soft import STEPS
 from shards.tasks import IGNORE
 from trainer.fixedpoint import histogram
+from trainer.kindmetrics.classes import ClassMetrics
 from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
@@ -29,10 +28,8 @@ class ClassesEncoder(Encoder):
         return one_hot.permute(0, 3, 1, 2).float()
 
 
-class ClassLearning(Learning):
+class ClassLearning(ClassMetrics, Learning):
     """Tensors are uint8 ``(H, W)`` with 255 for no label, outputs logits."""
-
-    kind = "classes"
 
     def labelled(self, target: Tensor) -> Tensor:
         return target != IGNORE
@@ -67,38 +64,10 @@ class ClassLearning(Learning):
         # log(softmax(a) + softmax(b)) would be minus infinity where both round to 0.
         return torch.logaddexp(one.log_softmax(1), other.log_softmax(1)), None
 
-    @property
-    def sums(self) -> int:
-        return self.task.channels**2
-
     def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
         """The confusion matrix (C, C), flat: rows are the truth, columns the prediction."""
         cells = target.long() * self.task.channels + decision
         return histogram(cells, self.labelled(target), self.sums)
-
-    def report(self, sums: list[int]) -> dict[str, Any]:
-        """``miou``, ``iou`` by class index (None: absent), ``pixel_accuracy``, ``mean_accuracy``, ``pixels``.
-
-        IoU is true positives over the union of truth and prediction, unlabelled pixels left out of both. The
-        **convention for absent classes**: ``miou`` averages over the classes that occur in truth or prediction at
-        all; one that occurs in neither is left out (None), while one that is only predicted counts as 0.
-        ``mean_accuracy`` averages recall over the classes that occur in the truth.
-        """
-        count = self.task.channels
-        size = range(count)
-        hits = [sums[c * count + c] for c in size]
-        truth = [sum(sums[c * count : (c + 1) * count]) for c in size]
-        predicted = [sum(sums[c::count]) for c in size]
-        union = [truth[c] + predicted[c] - hits[c] for c in size]
-        iou = [hits[c] / union[c] if union[c] else None for c in size]
-        pixels = sum(truth)
-        return {
-            "miou": _mean([value for value in iou if value is not None]),
-            "pixel_accuracy": sum(hits) / pixels if pixels else None,
-            "mean_accuracy": _mean([hits[c] / truth[c] for c in size if truth[c]]),
-            "iou": iou,
-            "pixels": pixels,
-        }
 
 
 def _soft_cross_entropy(logits: Tensor, target: Tensor, soft: Tensor) -> Tensor:
@@ -113,7 +82,3 @@ def _soft_cross_entropy(logits: Tensor, target: Tensor, soft: Tensor) -> Tensor:
         loss = loss - (STEPS - steps.sum(-1)) * others
     hard = -log_p.gather(-1, target.clamp(max=log_p.shape[-1] - 1).unsqueeze(-1))[..., 0]
     return torch.where(target != IGNORE, torch.where(steps.any(-1), loss / STEPS, hard), 0)
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

@@ -1,22 +1,15 @@
-"""Kind ``scalar``: absolute error, the value itself, RMSE and related metrics."""
+"""Kind ``scalar``: absolute error, the value itself, sums of errors."""
 
-import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.fixedpoint import fixed_point_mean, fixed_point_sum, fixed_point_variance
+from trainer.fixedpoint import fixed_point_sum
+from trainer.kindmetrics.scalar import MINIMUM, ScalarMetrics
 from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
-
-MINIMUM = 1e-3
-"""Predictions are clamped to at least this (in their unit: 1 mm for metres) before a logarithm or a ratio of
-prediction and truth is taken."""
-_MEANS = ("squared", "absolute", "relative", "log_squared", "log_absolute", "log")
-"""The quantities that are summed in fixed point, in this order, between the pixels and the counts of δ."""
 
 
 class ScalarEncoder(Encoder):
@@ -34,10 +27,8 @@ class ScalarEncoder(Encoder):
         return torch.cat([normalised, measured.to(values.dtype)], 1) if self.validity else normalised
 
 
-class ScalarLearning(Learning):
+class ScalarLearning(ScalarMetrics, Learning):
     """Tensors are float32 ``(1, H, W)`` in the task's unit, 0 for no label; so are outputs, of any value."""
-
-    kind = "scalar"
 
     def view(self, array: Tensor) -> Tensor:
         return array[None]
@@ -75,12 +66,7 @@ class ScalarLearning(Learning):
         a, b = one.clamp(min=0)[:, 0], other.clamp(min=0)[:, 0]
         return (one + other) / 2, torch.minimum(a, b) / torch.maximum(a, b).clamp(min=1e-6)
 
-    @property
-    def sums(self) -> int:
-        return 1 + 2 * len(_MEANS) + 3
-
     def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
-        """Pixels, the fixed-point sums of six quantities, three δ counts."""
         target = target[:, 0]
         where = self.labelled(target)
         truth = target.double().where(where, 1)
@@ -90,7 +76,7 @@ class ScalarLearning(Learning):
         log = clamped.log() - truth.log()
         # A value that is not finite counts through its square alone: in the mean as well, it would cancel there.
         signed = log.where(log.isfinite(), 0)
-        quantities = (error.square(), error, error / truth, log.square(), log.abs(), signed)
+        quantities = (error.square(), error, error / truth, log.square(), log.abs(), signed)  # as QUANTITIES lists them
         return torch.cat(
             [
                 where.sum()[None],
@@ -99,30 +85,18 @@ class ScalarLearning(Learning):
             ]
         )
 
-    def report(self, sums: list[int]) -> dict[str, Any]:
-        """With p the prediction, t the truth, and means over all pixels of the evaluation:
-
-        - in the task's unit ``rmse``, √mean((p − t)²), and ``mae``, mean |p − t|;
-        - ``rmse_log``, √mean(d²) with d = ln p − ln t (values in that unit); ``log10``, mean |log₁₀ p − log₁₀ t|;
-        - ``silog``, √(mean(d²) − mean(d)²), which a common factor of all predictions does not change: the root of the
-          scale-invariant error of Eigen et al. 2014 (λ = 1), of which KITTI's benchmark prints 100 times as much.
-          Below 1e-4 it is rounding;
-        - ``abs_rel``, mean(|p − t| / t); ``delta1`` to ``delta3``, shares of pixels with max(p/t, t/p) < 1.25^k;
-        - ``pixels``.
-
-        For logarithms and δ, predictions are clamped to at least :data:`MINIMUM`.
-        """
-        pixels = sums[0]
-        names = ("rmse", "rmse_log", "abs_rel", "delta1", "delta2", "delta3", "mae", "log10", "silog")
-        if not pixels:
-            return dict.fromkeys(names) | {"pixels": 0}
-        parts = {name: sums[1 + 2 * index : 3 + 2 * index] for index, name in enumerate(_MEANS)}
-        mean = {name: fixed_point_mean(part, pixels) for name, part in parts.items()}
-        shares = [count / pixels for count in sums[1 + 2 * len(_MEANS) :]]
-        scale_free = fixed_point_variance(parts["log"], parts["log_squared"], pixels) ** 0.5
-        values = (mean["squared"] ** 0.5, mean["log_squared"] ** 0.5, mean["relative"], *shares)
-        values += (mean["absolute"], mean["log_absolute"] / math.log(10), scale_free)
-        return dict(zip(names, values, strict=True)) | {"pixels": pixels}
+    def restrict(
+        self, label: Tensor, truth: Tensor, limits: tuple[float, float] | None, window: tuple[slice, slice] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Clamp labels to the range (the protocol of Eigen et al.); the truth has no label outside range and window."""
+        if window:
+            inside = truth.new_zeros(truth.shape)
+            inside[..., window[0], window[1]] = 1
+            truth = truth * inside
+        if limits:
+            least, most = limits
+            label, truth = label.clamp(least, most), truth.where((truth >= least) & (truth <= most), 0)
+        return label, truth
 
     def start(self, statistics: Mapping[str, tuple[float, float]]) -> float | None:
         """The mean over the training split, where the architecture's statistics contain it."""

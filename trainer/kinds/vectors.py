@@ -1,19 +1,14 @@
-"""Kind ``unit_vector``: one minus the cosine of the angle, the direction, angles in degrees."""
-
-from typing import Any
+"""Kind ``unit_vector``: one minus the cosine of the angle, the direction, a histogram of angles."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shards.kinds.vectors import LIMITS
-from trainer.fixedpoint import fixed_point_mean, fixed_point_sum, histogram
+from trainer.fixedpoint import fixed_point_sum, histogram
+from trainer.kindmetrics.vectors import BINS, BINS_PER_DEGREE, UnitVectorMetrics
 from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
-
-BINS_PER_DEGREE = 100
-BINS = 180 * BINS_PER_DEGREE
 
 
 class UnitVectorEncoder(Encoder):
@@ -31,10 +26,8 @@ class UnitVectorEncoder(Encoder):
         return torch.cat([vectors, (vectors != 0).any(1, keepdim=True).to(vectors.dtype)], 1)
 
 
-class UnitVectorLearning(Learning):
+class UnitVectorLearning(UnitVectorMetrics, Learning):
     """Tensors are float32 ``(3, H, W)``, the zero vector for no label; outputs are vectors of any length."""
-
-    kind = "unit_vector"
 
     def view(self, array: Tensor) -> Tensor:
         return array.permute(2, 0, 1)
@@ -76,10 +69,6 @@ class UnitVectorLearning(Learning):
         a, b = F.normalize(one, dim=1), F.normalize(other, dim=1)
         return a + b, (1 + (a * b).sum(1)) / 2
 
-    @property
-    def sums(self) -> int:
-        return 2 + BINS
-
     def measure(self, decision: Tensor, target: Tensor, output: Tensor | None = None) -> Tensor:
         """The fixed-point sum of the angles in degrees and their histogram. A zero prediction is at 90°."""
         where = self.labelled(target).squeeze(1)
@@ -90,17 +79,3 @@ class UnitVectorLearning(Learning):
         angles = angles.masked_fill((prediction == 0).all(dim=1), 90)
         bins = (angles * BINS_PER_DEGREE).long().clamp(max=BINS - 1)
         return torch.cat([fixed_point_sum(angles, where), histogram(bins, where, BINS)])
-
-    def report(self, sums: list[int]) -> dict[str, Any]:
-        """``mean`` and ``median`` angle in degrees (the median to half a bin, 0.005°), the shares of pixels
-        ``within_11.25``, ``within_22.5`` and ``within_30`` degrees, and ``pixels``."""
-        counts = sums[2:]
-        pixels = sum(counts)
-        if not pixels:
-            return dict.fromkeys(("mean", "median", *(f"within_{limit}" for limit in LIMITS))) | {"pixels": 0}
-        cumulative = middle = 0
-        while 2 * (cumulative := cumulative + counts[middle]) < pixels:
-            middle += 1
-        shares = {f"within_{limit}": sum(counts[: int(limit * BINS_PER_DEGREE)]) / pixels for limit in LIMITS}
-        mean = fixed_point_mean(sums[:2], pixels)
-        return {"mean": mean, "median": (middle + 0.5) / BINS_PER_DEGREE, **shares, "pixels": pixels}
