@@ -31,8 +31,8 @@ from shards.sources.base import Frame
 from shards.sources.scenes import Scenes
 from shards.stream import Batches
 from shards.tasks import Task, palette
-from trainer.config import Augment
 from trainer.memory import keep_freed_memory
+from trainer.sections import Augment
 from trainer.trainingdata import TrainingData
 
 SIZE, CROP = (1024, 2048), (512, 1024)

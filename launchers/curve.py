@@ -33,6 +33,7 @@ def curve(options: argparse.Namespace) -> None:
         roots=options.runs,
         out=options.out,
     )
+    study.check_budgets()
     _show_plan(study)
     if options.sbatch:
         submit(study, dry=options.dry_run)

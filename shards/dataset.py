@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, overload
 
@@ -21,7 +22,6 @@ from shards.manifest import Manifest
 from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
 from shards.resize import resize_frame
-from shards.statistics import mean_and_deviation
 from shards.store import Place
 from shards.stream import Batches, OrderedSource, Position
 from shards.tasks import Task
@@ -103,7 +103,8 @@ class ShardDataset(Dataset[Sample]):
     def statistics(self) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation over the split of every scalar task, in its unit."""
         statistics = self.manifest.statistics[self.split]
-        return {task.name: mean_and_deviation(statistics[task.name]) for task in self.tasks if task.storage.quantity}
+        pairs = ((task.name, task.storage.mean_and_deviation(statistics[task.name])) for task in self.tasks)
+        return {name: pair for name, pair in pairs if pair}
 
     def __len__(self) -> int:
         return self.frames.count
@@ -181,9 +182,9 @@ class ShardDataset(Dataset[Sample]):
         stop = sys.maxsize if steps is None else steps
         positions = OrderedSource(order, batches, start_step, stop)()
         groups = iter(lambda: list(islice(positions, batches.micro)), [])
-        loaded = load_ahead(groups, self._load, self._collate, num_workers)
+        load = partial(load_ahead, groups, self._load, self._collate, num_workers)
         self.frames.readers.keep = max(self.frames.readers.keep, 2 * shuffle_window)  # the next window stays open, too
-        yield from prefetch_batches(loaded, sources_of(self.frames), order, batches, start_step, stop)
+        yield from prefetch_batches(load, sources_of(self.frames), order, batches, start_step, stop)
 
     def _load(self, position: Position) -> tuple[str, Sample]:
         index = int(self.frames.starts[position.shard]) + position.number

@@ -22,10 +22,10 @@ from shards.codec import CONFIDENCE_STEPS, encode_confidence
 from shards.errors import UserError
 from shards.keep import HUNDREDTHS, Filter, Keep, quantile_limits, quantise_weights
 from shards.manifest import Manifest, ShardInfo
-from shards.pack import merge_samples
 from shards.read import CONFIDENCE, Readers, soft_classes
 from shards.soft import MEMBER as SOFT
 from shards.soft import encode_soft
+from shards.statistics import merge_samples
 from shards.store import Place
 from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, write_shard

@@ -7,14 +7,7 @@ processes nor an interruption changes the result: a job that is started again ke
 """
 
 import hashlib
-import json
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,17 +15,16 @@ from typing import Any
 
 from shards.atomic import sweep
 from shards.claim import CODE, claim, source_edited
-from shards.codec import decode_rgb, rgb_extension
+from shards.encode import encode
 from shards.errors import BadFile, UserError
 from shards.log import logger
 from shards.manifest import Manifest, ShardInfo, index_name, shard_name, statistics_of
-from shards.members import Profile, encode_picture, label_format, need_profile
-from shards.notes import collect_notes, member_context, merge_tallies, note
-from shards.resize import resize_label, resize_rgb
-from shards.sources.base import Frame, Source
+from shards.members import Profile, label_format, need_profile
+from shards.notes import collect_notes, merge_tallies
+from shards.sources.base import Source
 from shards.sources.checked import CheckedSource, check_source
-from shards.statistics import merge
-from shards.tasks import Task
+from shards.statistics import merge_samples
+from shards.workers import run
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 
 Progress = Callable[[int], None]
@@ -124,7 +116,7 @@ def pack(
     entries: dict[str, Any] = {"source": source.notices()}
     make = partial(pack_shard, source, out, size, strict=strict, profile=profile)
     try:
-        results = _in_order(plans, _run(make, plans, jobs), progress)
+        results = _in_order(plans, run(make, plans, jobs), progress)
     finally:
         sweep(out)
     splits: dict[str, list[ShardInfo]] = {split: [] for split in source.splits}
@@ -213,63 +205,6 @@ def pack_shard(
     return Packed(shard_info(out, index), index["statistics"], index.get("notes", {}), reasons)
 
 
-def merge_samples(tasks: tuple[Task, ...], samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Merge the statistics of samples into one entry for each task."""
-    return {task.name: merge(task, [s[task.name] for s in samples if task.name in s]) for task in tasks}
-
-
-def encode(
-    frame: Frame, key: str, tasks: tuple[Task, ...], size: tuple[int, int] | None, profile: Profile = "archive"
-) -> EncodedSample:
-    """Encode a frame as the members of a shard.
-
-    Raises:
-        UserError: when an image does not decode, a label has another size than its image, or a class is out of range.
-    """
-    data, extension = None, ""
-    if isinstance(frame.rgb, bytes):
-        data, extension = frame.rgb, rgb_extension(frame.rgb) or ""
-        with member_context("rgb", frame.files.get("rgb"), key):
-            if not extension:
-                raise UserError("is neither JPEG, PNG nor WebP", hint="convert it to one of them")
-            rgb = decode_rgb(data, extension)
-    else:
-        rgb = frame.rgb
-    original = rgb.shape[:2]
-    if size and original != size:
-        rgb, data = resize_rgb(rgb, size), None
-    extension, data = encode_picture(rgb, data, extension, profile)
-    members, statistics, suffix = {f"rgb.{extension}": data}, {}, label_format(profile)
-    for task in tasks:
-        label = frame.labels.get(task.name)
-        if label is None:
-            continue
-        with member_context(task.name, frame.files.get(task.name), key):
-            if label.shape[:2] != original:
-                _check_grid(task, label.shape[:2], original)
-            label = resize_label(label, size or original)
-            if not task.storage.labelled(label).any():
-                note("no pixel has a label: the frame counts as one without this label")
-                continue
-            members[f"{task.name}.{suffix}"] = task.storage.encode(label, suffix)
-        statistics[task.name] = task.storage.statistics(task.storage.storable(label))
-    meta = {"original_size": [int(side) for side in original], **frame.meta}
-    members["json"] = json.dumps(meta, separators=(",", ":")).encode()
-    return EncodedSample(key, members, statistics)
-
-
-def _check_grid(task: Task, label: tuple[int, int], image: tuple[int, int]) -> None:
-    """Refuse a label of another size than its image, except a quantity of the same view in another resolution."""
-    sizes = f"{label[0]}x{label[1]}, its image {image[0]}x{image[1]}"
-    same_view = abs(label[0] * image[1] / image[0] - label[1]) < 1
-    if not task.storage.quantity or not same_view:
-        hint = "give every label the size of its image"
-        if task.storage.quantity:
-            hint = "register it to the image; only a map of the same aspect ratio can have another resolution"
-        raise UserError(f"is {sizes}", hint=hint)
-    note("of another resolution than its image: every pixel takes the nearest value", detail=sizes)
-
-
 def _hash(keys: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
@@ -283,40 +218,6 @@ def _hash_files(source: CheckedSource, shard: Plan) -> str:
             line = f"{role} {path.name} {stat.st_size} {stat.st_mtime_ns}\n"
             digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _run(make: Callable[[Plan], Any], plans: list[Plan], jobs: int) -> Iterator[tuple[Plan, Any]]:
-    if jobs <= 1:
-        yield from ((shard, make(shard)) for shard in plans)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would copy the progress display's thread and locks
-    pool = ProcessPoolExecutor(min(jobs, len(plans)), context, initializer=_start_worker)
-    try:
-        futures = {pool.submit(make, shard): shard for shard in plans}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-        pool.shutdown()
-    except BrokenProcessPool as error:
-        hint = "give fewer --jobs if memory is short, and start the same command again"
-        raise UserError("a worker process was killed", key="--jobs", hint=hint) from error
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()  # a cancelled pool would first finish the shards in progress
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and ends the workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent was killed; it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _in_order(plans: list[Plan], results: Iterator[tuple[Plan, Any]], progress: Progress) -> list[Any]:

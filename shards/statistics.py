@@ -5,7 +5,7 @@ need not decode the data again.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ def merge(task: "Task", parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             else:
                 total[key] += value
     return total
+
+
+def merge_samples(tasks: "Sequence[Task]", samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the statistics of samples into one entry for each task."""
+    return {task.name: merge(task, [s[task.name] for s in samples if task.name in s]) for task in tasks}
 
 
 def mean_and_deviation(statistics: Mapping[str, Any]) -> tuple[float, float]:

@@ -148,7 +148,7 @@ class Augment:
         size = self.crop or frame
         if size[0] > frame[0] or size[1] > frame[1]:
             message = f"{size[0]}×{size[1]} is larger than the frame's {frame[0]}×{frame[1]}"
-            raise UserError(message, key="data.crop", hint="crop no more than the frame has")
+            raise UserError(message, key="crop", hint="crop no more than the frame has")
         height, width = (max(1, round(side / zoom)) for side in size)
         outer = (height, width) if self.zoom_window == "random" else size
         top, left = int(down * (frame[0] - outer[0] + 1)), int(across * (frame[1] - outer[1] + 1))
@@ -156,15 +156,21 @@ class Augment:
         return rng, Window(top, left, height, width, frame), zoom, mirrored
 
     def __call__(
-        self, sample: Mapping[str, Member], seed: int, frame: tuple[int, int] | None = None
+        self,
+        sample: Mapping[str, Member],
+        seed: int,
+        frame: tuple[int, int] | None = None,
+        *,
+        in_place: bool = False,
     ) -> dict[str, Tensor]:
-        """Return the augmented tensors of a sample, which do not share its memory.
+        """Return the augmented tensors of a sample.
 
         Args:
             sample: see the docstring of this module.
             seed: any integer that the caller derives from (seed, epoch, position).
             frame: height and width of the frame, where the sample holds only its :meth:`window`; None where the
                 sample holds the whole frame.
+            in_place: whether the sample may be changed, and the tensors may share its memory.
 
         Raises:
             UserError: for a frame smaller than the crop.
@@ -175,7 +181,7 @@ class Augment:
         size = self.crop or whole
         tensors = {}
         for name, view in _views(sample, self.tasks, window if frame is None else None).items():
-            tensor = _dense(name, view, fresh=True)
+            tensor = _dense(name, view, fresh=not in_place)
             if tensor.shape[-2:] != size:
                 # "Nearest exact" samples at pixel centres, as the bilinear filter does for the image.
                 mode = v2.InterpolationMode.BILINEAR if name == "rgb" else v2.InterpolationMode.NEAREST_EXACT

@@ -10,7 +10,6 @@ from accelerate import Accelerator
 
 from shards.atomic import sweep
 from shards.log import logger
-from trainer.config import Checkpoint
 from trainer.measurement import DEFAULT
 from trainer.model.architecture import Architecture
 from trainer.overlap import Background
@@ -19,6 +18,7 @@ from trainer.runs import artifacts, checkpoint
 from trainer.runs.lease import Lease
 from trainer.runs.records import Records
 from trainer.runtime import broadcast
+from trainer.sections import Checkpoint
 from trainer.trainingdata import TrainingData
 from trainer.updater import Updater
 

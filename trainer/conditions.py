@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from shards.errors import UserError
 from trainer.experiment import Experiment
+from trainer.measurement import Measurement
 from trainer.runs import artifacts
 from trainer.runs.result import NAME, Conditions, Result
 
@@ -22,13 +24,37 @@ def read_exports(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]
 
 def conditions_of(experiment: Experiment, hashes: dict[str, str]) -> Conditions:
     """Return everything that a result follows from."""
-    measurement = experiment.measurement
+    measurement = measurement_of(experiment)
     return Conditions(
         checkpoints=hashes,
         manifest=experiment.manifest.sha256,
         checkpoint=experiment.config.evaluate.checkpoint,
-        **experiment.evaluation_facts,
+        **evaluation_facts(experiment),
         resolution=measurement.resolution,
         range=measurement.ranges,
         crop=measurement.crop,
     )
+
+
+def measurement_of(experiment: Experiment) -> Measurement:
+    """Return how predictions are compared with labels, with the ranges of the predicted tasks.
+
+    Raises:
+        UserError: for a range of a task that the data set lacks, or that is not scalar.
+    """
+    options = experiment.config.evaluate
+    for name in options.range:
+        if problem := experiment.manifest.task(name).storage.range_problem():
+            raise UserError(problem, file=experiment.path, key=f"evaluate.range.{name}", hint="leave it out")
+    ranges = {name: (least, most) for name, (least, most) in options.range.items() if name in experiment.config.tasks}
+    return Measurement(options.resolution, ranges, options.crop)
+
+
+def evaluation_facts(experiment: Experiment) -> dict[str, Any]:
+    """Return which frames :meth:`trainer.experiment.Experiment.evaluation_frames` are, as results and checkpoints
+    record it: metrics on other frames are not comparable. ``val_seed`` is left out where no frames are drawn, or each
+    run's own seed draws them, as in all runs from before that option."""
+    config = experiment.config
+    seeded = config.evaluate.split == "val" and config.val is not None and config.val_seed is not None
+    facts = {"split": config.evaluate.split, "val": config.val}
+    return facts | {"val_seed": config.val_seed} if seeded else facts

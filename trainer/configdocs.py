@@ -1,5 +1,5 @@
-"""Documentation of every option: its meaning, from the docstring under its field in :mod:`trainer.config`, and its
-default and valid values, from the field itself."""
+"""Documentation of every option: its meaning, from the docstring under its field in :mod:`trainer.config` or
+:mod:`trainer.sections`, and its default and valid values, from the field itself."""
 
 import ast
 import inspect

@@ -81,7 +81,7 @@ def from_python(config: Config, overrides: Sequence[str] = ()) -> Config:
     except OmegaConfBaseException as error:
         raise UserError(first_line(error), file=IN_PYTHON, key=error.full_key, hint=meaning(error.full_key)) from None
     if any(layer.get("pseudo") == AUTO for layer in (content, *map(_parse, overrides))):
-        hint = "give each task's trainer.config.Pseudo, or write the configuration to a file"
+        hint = "give each task's trainer.sections.Pseudo, or write the configuration to a file"
         raise UserError("the teacher is described by its student's file", file=IN_PYTHON, key="pseudo", hint=hint)
     return _resolve([(Path(IN_PYTHON), content)], overrides, Path(IN_PYTHON))
 

@@ -74,7 +74,7 @@ class FrameLoader:
         augment, seed = self.augment, self._augment_seed(place)
         window = LazyWindow(lambda frame: augment.window(frame, seed))
         key, arrays = self.read(place, window)
-        return key, augment(fill_holes(arrays, self.tasks), seed, window.frame)
+        return key, augment(fill_holes(arrays, self.tasks), seed, window.frame, in_place=True)
 
     def read(self, place: Position, window: LazyWindow | None = None) -> tuple[str, dict[str, np.ndarray]]:
         """Return a frame's key and its arrays at their stored size, or a window of them (:meth:`Frames.read`)."""
@@ -87,7 +87,7 @@ class FrameLoader:
         arrays = fill_holes(resize_frame(arrays, size), self.tasks)
         if self.augment is None:
             return to_tensors(arrays, self.tasks)
-        return self.augment(arrays, self._augment_seed(place))
+        return self.augment(arrays, self._augment_seed(place), in_place=True)
 
     def _augment_seed(self, place: Position) -> int:
         return mix(self.seed, _AUGMENT, place.epoch, place.position)

@@ -10,9 +10,10 @@ from accelerate import Accelerator
 
 from shards.atomic import write_json
 from shards.errors import UserError
-from trainer.conditions import conditions_of, existing_result, read_exports
+from trainer.conditions import conditions_of, existing_result, measurement_of, read_exports
 from trainer.evaluation import evaluate as evaluate_on
 from trainer.experiment import Experiment
+from trainer.optionerrors import name_options
 from trainer.parsing import parse_size
 from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
@@ -36,7 +37,8 @@ def evaluate(experiment: Experiment) -> Result:
         hint = "train it (`tutelage train CONFIG`)" + ("" if selected == "last" else " with evaluate.every set")
         raise UserError(f"there is no {selected} checkpoint", file=experiment.checkpoints, hint=hint)
     claim(experiment)
-    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    with name_options():
+        process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     result: Result | None = broadcast(process, existing_result(experiment))
     if result is not None:
         mark_finished(experiment.folder, "evaluate")
@@ -65,7 +67,7 @@ def evaluate_network(
         inputs=config.inputs,
         tasks=experiment.tasks,
         size=experiment.size,
-        measurement=experiment.measurement,
+        measurement=measurement_of(experiment),
         batch_size=config.evaluate.batch_size,
         process=process,
         title=f"{config.experiment}: evaluate" if show else None,

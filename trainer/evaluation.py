@@ -15,9 +15,7 @@ from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.batch import Collate
 from trainer.data import FrameLoader
-from trainer.decision import resize_output
 from trainer.engine.base import as_built
-from trainer.kinds import learning
 from trainer.measuredbatch import MeasuredBatch, make_loader
 from trainer.measurement import DEFAULT, Measurement
 from trainer.metrics import Metrics
@@ -100,14 +98,11 @@ def evaluate(
             for batch, truths in loaded:
                 tensors = batch.to(process.device).inputs(inputs, torch.channels_last)
                 final = predictions_of(network, tensors, tasks).final
-                labels, targets, outputs = {}, {}, {}
+                labels, targets = {}, {}
                 for task in tasks:
                     truth = truths[task.name].to(process.device)
                     labels[task.name], targets[task.name] = measurement(task, final[task.name], truth)
-                    if learning(task).ranked:
-                        height, width = truth.shape[-2:]
-                        outputs[task.name] = torch.cat([*resize_output(final[task.name], (height, width))], 2)
-                metrics.update(labels, targets, outputs)
+                metrics.update(labels, targets, final)
             report(1)
     total = process.reduce(metrics.state(), "sum")
     return Metrics(tasks, process.device).merge(total).compute()

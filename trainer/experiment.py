@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -12,16 +11,14 @@ from shards.assignment import NESTED
 from shards.cache import Cache, default_folder
 from shards.errors import UserError
 from shards.frames import Frames
-from shards.keep import ALL, Keep
+from shards.keep import Keep
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
-from shards.statistics import mean_and_deviation
 from shards.store import Place, Remote, address, place, redact
 from shards.tasks import Task
 from trainer.config import Config
 from trainer.configfile import IN_PYTHON, from_python, load, teacher_call
 from trainer.extension import find_callable
-from trainer.measurement import Measurement
 from trainer.model.architecture import RGB, Architecture
 from trainer.parsing import parse_bytes, parse_size
 from trainer.shipped import find, spelling
@@ -158,37 +155,7 @@ class Experiment:
         """The teacher of each task that has pseudo-labels."""
         return {task: self.teacher(task) for task in self.config.pseudo}
 
-    def check_pseudo(self) -> None:
-        """Make sure, before the teachers' labels are made, that they will provide what is configured.
-
-        Raises:
-            UserError: for soft labels of a task that is not of classes, or of a teacher that stores none; a confidence
-                that labels will not have; or an adjustment for soft labels where none are learnt.
-        """
-        targets = {entry.target for entry in self.config.pseudo.values()}
-        if self.config.loss.soft_adjustment and targets == {"hard"}:  # no targets: the baseline of a student
-            hint = "set pseudo.TASK.target=soft, or loss.soft_adjustment=0"
-            raise UserError("no task has soft labels", file=self.path, key="loss.soft_adjustment", hint=hint)
-        for name, teacher in self.teachers.items():
-            entry, key = self.config.pseudo[name], f"pseudo.{name}"
-            kind, label = self.manifest.task(name).storage, teacher.config.label
-            if entry.target == "soft" and not (kind.distribution and label.soft):
-                reason = "the teacher stores none" if kind.distribution else f"{name} is not of kind classes"
-                hint = "set label.soft to 1 or more" if kind.distribution else f"set {key}.target=hard"
-                raise UserError(f"no soft labels: {reason}", file=self.path, key=f"{key}.target", hint=hint)
-            strength, teacher_strength = self.config.loss.logit_adjustment, teacher.config.loss.logit_adjustment
-            if entry.target == "soft" and strength != teacher_strength:
-                message = f"{strength:g}, and {teacher_strength:g} in {teacher.path}, whose distributions it learns"
-                hint = "write the same in both files, or in one that both inherit"
-                raise UserError(message, file=self.path, key="loss.logit_adjustment", hint=hint)
-            keep = self._keep(name)
-            if keep.needs_confidence and not kind.confident and not label.flip:
-                filtered = keep.threshold is not None or keep.quantile is not None
-                option, neutral = ("keep", ALL) if filtered else ("weight", "none")
-                hint = f"set {key}.{option}={neutral}, or label.flip=true for the teacher"
-                raise UserError(f"{name} has no confidence", file=self.path, key=f"{key}.{option}", hint=hint)
-
-    def _keep(self, task: str) -> Keep:
+    def keep(self, task: str) -> Keep:
         """Return which of a task's pseudo-labels are kept.
 
         Raises:
@@ -224,7 +191,7 @@ class Experiment:
                 label_first = "" if entry.inputs else f"label with it (`tutelage label {teacher.spelling}`), or "
                 hint = f"{label_first}let `tutelage run {self.spelling}` do it all"
                 raise UserError("the teacher has not labelled", file=teacher.labels, key=f"pseudo.{task}", hint=hint)
-            shards = LabelShards(labels, self.manifest, TRAIN, self.manifest.task(task), self._keep(task))
+            shards = LabelShards(labels, self.manifest, TRAIN, self.manifest.task(task), self.keep(task))
             frames.add_pseudo(shards, holes=entry.holes)
         return frames
 
@@ -277,36 +244,8 @@ class Experiment:
                 hint = "set dev to a number of frames, when training too"
                 raise UserError("no frames are set aside", file=self.path, key="dev", hint=hint)
             return Frames(self.manifest, TRAIN, seed=config.seed, dev=config.dev, only="dev")
-        return Frames(self.manifest, "val", seed=self._val_seed, only=config.val)
-
-    @property
-    def measurement(self) -> Measurement:
-        """How predictions are compared with labels, with the ranges of the predicted tasks.
-
-        Raises:
-            UserError: for a range of a task that the data set lacks, or that is not scalar.
-        """
-        options = self.config.evaluate
-        for name in options.range:
-            if not self.manifest.task(name).storage.quantity:
-                message, hint = "has no range: it is not a task of kind scalar", "leave it out"
-                raise UserError(message, file=self.path, key=f"evaluate.range.{name}", hint=hint)
-        ranges = {name: (least, most) for name, (least, most) in options.range.items() if name in self.config.tasks}
-        return Measurement(options.resolution, ranges, options.crop)
-
-    @property
-    def _val_seed(self) -> int:
-        return self.config.seed if self.config.val_seed is None else self.config.val_seed
-
-    @property
-    def evaluation_facts(self) -> dict[str, Any]:
-        """Which frames :meth:`evaluation_frames` are, as results and checkpoints record it: metrics on other frames are
-        not comparable. ``val_seed`` is left out where no frames are drawn, or each run's own seed draws them, as in all
-        runs from before that option."""
-        config = self.config
-        seeded = config.evaluate.split == "val" and config.val is not None and config.val_seed is not None
-        facts = {"split": config.evaluate.split, "val": config.val}
-        return facts | {"val_seed": config.val_seed} if seeded else facts
+        seed = config.seed if config.val_seed is None else config.val_seed
+        return Frames(self.manifest, "val", seed=seed, only=config.val)
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -318,9 +257,9 @@ class Experiment:
         totals = self.manifest.statistics[TRAIN]
         labelled = {t.name for t in self.tasks if totals[t.name]["pixels"]} | {t.name for t in inputs}
         statistics = {
-            task.name: mean_and_deviation(totals[task.name])
+            task.name: mean_and_deviation
             for task in {**dict.fromkeys(inputs), **dict.fromkeys(self.tasks)}
-            if task.storage.quantity and task.name in labelled
+            if task.name in labelled and (mean_and_deviation := task.storage.mean_and_deviation(totals[task.name]))
         }
         return Architecture(
             backbone=config.model.backbone,

@@ -5,13 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import UserError
+from shards.keep import ALL
 from shards.read import check_files
 from shards.stream import Batches
+from trainer.conditions import measurement_of
 from trainer.experiment import TRAIN, Experiment
 from trainer.metrics import Metrics
 from trainer.model import packages
 from trainer.model.meta import on_meta
 from trainer.model.network import build
+from trainer.optionerrors import name_options
 from trainer.parsing import parse_size
 from trainer.ranks import ranks
 from trainer.runs import artifacts
@@ -23,6 +26,7 @@ from trainer.weighting import weighting_of
 _built: set[str] = set()
 
 
+@name_options()
 def check_training(experiment: Experiment) -> None:
     """Make sure that an experiment can be trained, as far as its files show.
 
@@ -32,10 +36,7 @@ def check_training(experiment: Experiment) -> None:
     """
     config = experiment.config
     check_precision(config.train.precision)
-    try:
-        Batches(config.train.global_batch_size, config.train.gradient_accumulation_steps, 0, ranks())
-    except UserError as error:
-        raise UserError(error.what, key=f"train.{error.key}", hint=error.hint) from error
+    Batches(config.train.global_batch_size, config.train.gradient_accumulation_steps, 0, ranks())
     check_best(experiment)
     _check_frames(experiment)
     _check_files(experiment)
@@ -55,7 +56,7 @@ def check_best(experiment: Experiment) -> None:
     Raises:
         UserError: when either is not so.
     """
-    assert experiment.measurement
+    measurement_of(experiment)
     best = experiment.config.evaluate.best
     if not experiment.config.evaluate.every:
         return
@@ -99,6 +100,37 @@ def check_result(experiment: Experiment) -> None:
     if options.checkpoint == "best" and not options.every and not artifacts.read_exported(best):
         hint = "set evaluate.every, such as 1, or evaluate.checkpoint=last"
         raise UserError("no best checkpoint is kept", file=experiment.path, key="evaluate.checkpoint", hint=hint)
+
+
+def check_pseudo(experiment: Experiment) -> None:
+    """Make sure that the teachers' labels will provide what is configured.
+
+    Raises:
+        UserError: for soft labels of a task that is not of classes, or of a teacher that stores none; a confidence
+            that labels will not have; or an adjustment for soft labels where none are learnt.
+    """
+    targets = {entry.target for entry in experiment.config.pseudo.values()}
+    if experiment.config.loss.soft_adjustment and targets == {"hard"}:  # no targets: the baseline of a student
+        hint = "set pseudo.TASK.target=soft, or loss.soft_adjustment=0"
+        raise UserError("no task has soft labels", file=experiment.path, key="loss.soft_adjustment", hint=hint)
+    for name, teacher in experiment.teachers.items():
+        entry, key = experiment.config.pseudo[name], f"pseudo.{name}"
+        kind, label = experiment.manifest.task(name).storage, teacher.config.label
+        if entry.target == "soft" and not (kind.distribution and label.soft):
+            reason = "the teacher stores none" if kind.distribution else f"{name} is not of kind classes"
+            hint = "set label.soft to 1 or more" if kind.distribution else f"set {key}.target=hard"
+            raise UserError(f"no soft labels: {reason}", file=experiment.path, key=f"{key}.target", hint=hint)
+        strength, teacher_strength = experiment.config.loss.logit_adjustment, teacher.config.loss.logit_adjustment
+        if entry.target == "soft" and strength != teacher_strength:
+            message = f"{strength:g}, and {teacher_strength:g} in {teacher.path}, whose distributions it learns"
+            hint = "write the same in both files, or in one that both inherit"
+            raise UserError(message, file=experiment.path, key="loss.logit_adjustment", hint=hint)
+        keep = experiment.keep(name)
+        if keep.needs_confidence and not kind.confident and not label.flip:
+            filtered = keep.threshold is not None or keep.quantile is not None
+            option, neutral = ("keep", ALL) if filtered else ("weight", "none")
+            hint = f"set {key}.{option}={neutral}, or label.flip=true for the teacher"
+            raise UserError(f"{name} has no confidence", file=experiment.path, key=f"{key}.{option}", hint=hint)
 
 
 def _check_frames(experiment: Experiment) -> None:

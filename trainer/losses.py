@@ -157,15 +157,15 @@ class MultiTaskLoss:
         names = [task.name for task in self.tasks]
         for name, weight in weights.items():
             if name not in names:
-                raise UserError("no such task is trained", key=f"loss.weights.{name}", hint=f"use {', '.join(names)}")
+                raise UserError("no such task is trained", key=f"weights.{name}", hint=f"use {', '.join(names)}")
             if not (weight >= 0 and math.isfinite(weight)):
-                raise UserError(f"{weight} is not a weight", key=f"loss.weights.{name}", hint="use a number from 0 up")
+                raise UserError(f"{weight} is not a weight", key=f"weights.{name}", hint="use a number from 0 up")
         if normalise not in get_args(Normalise):
             hint = f"use {' or '.join(get_args(Normalise))}"
-            raise UserError(f"{normalise!r} is unknown", key="loss.normalise", hint=hint)
+            raise UserError(f"{normalise!r} is unknown", key="normalise", hint=hint)
         self.weights = tuple(float(weights.get(name, 1.0)) for name in names)
         if self.tasks and not any(self.weights):
-            raise UserError("gives every task weight 0", key="loss.weights", hint="give one of them a weight over 0")
+            raise UserError("gives every task weight 0", key="weights", hint="give one of them a weight over 0")
 
     def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
         """Return a micro-batch's part of the denominators, ``(tasks,)`` int64: add up over micro-batches and ranks."""

@@ -5,7 +5,7 @@ import math
 import torch
 
 from shards.errors import UserError
-from trainer.config import Train
+from trainer.sections import Train
 
 _KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 

@@ -19,9 +19,9 @@ from shards.errors import UserError
 from shards.resize import resize_frame
 from shards.tasks import Task
 from trainer.augment import to_tensors
-from trainer.decision import resize_output
 from trainer.kinds import learning
 from trainer.model.architecture import RGB
+from trainer.resize import resize_output
 from trainer.runs import checkpoint
 
 

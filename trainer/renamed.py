@@ -7,8 +7,9 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from shards.keep import Keep
-from trainer.config import Config, Pseudo
+from trainer.config import Config
 from trainer.option import facts as facts_by_name
+from trainer.sections import Pseudo
 
 _Options = TypeVar("_Options", bound=MutableMapping[str, Any])
 

@@ -1,17 +1,16 @@
-"""The process a network runs in: device, precision, ranks, signals that request a stop, and the loss of other ranks."""
+"""The process a network runs in: device, precision, ranks, and the loss of other ranks."""
 
 import atexit
 import gc
 import multiprocessing
 import os
-import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from accelerate.utils import broadcast_object_list, gather_object, parse_flag_fr
 
 from shards.errors import UserError
 from shards.extras import need
-from shards.threads import interruptible
 from trainer.engine.base import is_requested
 from trainer.memory import keep_freed_memory
 from trainer.ranks import rank, ranks, ranks_here
@@ -32,8 +30,6 @@ _POLL = 0.5
 """Seconds between checks whether the launcher still exists."""
 _SETTINGS = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
 """Environment variable in which the launcher names the JSON file with DeepSpeed's settings."""
-_PATIENCE = 5.0
-"""Seconds after a signal in which data that a step waits for may still arrive."""
 _KNOWN_WARNINGS = (
     "`broadcast_buffers` is deprecated",  # accelerate has no other name
     r"`torch\.distributed\.\w+` is deprecated",  # DeepSpeed and accelerate call them, in every step
@@ -44,17 +40,19 @@ atexit.register(gc.freeze)  # skips the last garbage collection over torch's obj
 
 
 def accelerator(precision: str, timeout: float = 600) -> Accelerator:
-    """Return accelerate's view of this process among its ranks, with the precision of the configuration.
+    """Return accelerate's view of this process among its ranks, with a precision for training.
 
     Args:
-        precision: ``train.precision``.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
         timeout: seconds that every collective operation waits for the other ranks.
 
     Raises:
-        UserError: for fp16 on a device without it, ranks that accelerate does not join, or a missing DeepSpeed.
+        UserError: for fp16 on a device without it, ranks that accelerate does not start or join, or a missing
+            DeepSpeed.
     """
     cuda = check_precision(precision)
     _refuse_flags(precision)
+    _refuse_single_process()
     if is_requested("DEEPSPEED"):
         need("accelerate launch --use_deepspeed", "deepspeed", "transformers")
         _find_settings()
@@ -99,8 +97,7 @@ def check_precision(precision: str) -> bool:
     """
     cuda = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     if precision == "fp16" and not cuda:
-        hint = "use train.precision=bf16 or fp32"
-        raise UserError("fp16 needs a GPU", key="train.precision", hint=hint)
+        raise UserError("fp16 needs a GPU", key="precision", hint="use precision=bf16 or fp32")
     return cuda
 
 
@@ -122,6 +119,28 @@ def _refuse_flags(precision: str) -> None:
         if value is not None and value.lower() not in values:
             key = f"accelerate launch --{name.lower()}"
             raise UserError(f"{value} is not what the run does", key=key, hint=hint)
+
+
+def _refuse_single_process() -> None:
+    """Refuse to train alone in a launch of several processes.
+
+    Without ``--multi_gpu``, accelerate starts a single process on a machine without several GPUs, whatever
+    ``--num_processes`` says. All it leaves of that number is an address at which more than one process would meet. An
+    address that the launcher itself inherited says nothing.
+
+    Raises:
+        UserError: for such a launch, where the system shows the launcher's environment (Linux).
+    """
+    alone = "ACCELERATE_MIXED_PRECISION" in os.environ and "WORLD_SIZE" not in os.environ
+    if not alone or "MASTER_ADDR" not in os.environ:
+        return
+    try:
+        launcher = Path(f"/proc/{os.getppid()}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return
+    if not any(variable.startswith(b"MASTER_ADDR=") for variable in launcher):
+        hint = "give --multi_gpu too (and no --cpu), which also starts processes on CPUs, or a file of configs/engine"
+        raise UserError("accelerate started one process", key="accelerate launch --num_processes", hint=hint)
 
 
 def _find_settings() -> None:
@@ -231,40 +250,3 @@ def watch_launcher() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-class StopRequest:
-    """A stop requested by a signal: the first SIGINT, SIGTERM or SIGUSR1 requests a stop after the present step; a
-    second SIGINT stops at once.
-
-    The data that the step waits for may never arrive, so waits for data end a few seconds after the signal
-    (:mod:`shards.threads`); with several ranks later, so that all can still agree on a stop.
-    """
-
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-        self._received_at = 0.0
-        self._patience = _PATIENCE if ranks() == 1 else 3 * _PATIENCE
-        self._old_handlers: dict[int, Any] = {}
-        self._waits = ExitStack()
-
-    def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            self._old_handlers[number] = signal.signal(number, self._request)
-        self._waits.enter_context(interruptible(self.overdue))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._waits.close()
-        for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, frame: object) -> None:
-        if number == signal.SIGINT == self.signal:
-            raise KeyboardInterrupt
-        if self.signal is None:
-            self.signal, self._received_at = signal.Signals(number), time.monotonic()
-
-    def overdue(self) -> bool:
-        """Whether the patience for data after a requested stop is over."""
-        return self.signal is not None and time.monotonic() - self._received_at > self._patience

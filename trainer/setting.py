@@ -9,12 +9,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from trainer.config import Config, Pseudo
+from trainer.config import Config
 from trainer.configfile import defaults, flatten, read_yaml, version_1_defaults
 from trainer.option import facts as facts_by_name
 from trainer.option import is_in, matches, names
 from trainer.renamed import rename_old_options
 from trainer.runs.result import Result
+from trainer.sections import Pseudo
 
 MAY_CHANGE = names(Config, lambda facts: not facts.decides)
 """Options that do not change what a run computes, and so may change when a run is continued."""

@@ -18,21 +18,23 @@ from trainer.agreement import check_ranks
 from trainer.batch import Batch
 from trainer.checkpointing import Checkpointer
 from trainer.components import check_components
-from trainer.config import Checkpoint, Train
 from trainer.losses import MultiTaskLoss
 from trainer.model.checked import check_tasks
 from trainer.model.network import architecture_of
 from trainer.model.size import size_of
 from trainer.optim import learning_rate
-from trainer.progress import Speed, figures_line, progress
+from trainer.progress import progress
 from trainer.runs import artifacts, checkpoint, settings
 from trainer.runs.records import Records
 from trainer.runs.running import RunHold, hold_run
 from trainer.runs.status import Interrupted
-from trainer.runtime import StopRequest, accelerator, broadcast, gather_keys
+from trainer.runtime import accelerator, broadcast
+from trainer.sections import Checkpoint, Train
+from trainer.steplog import StepLog
+from trainer.stopping import StopRequest
 from trainer.trainingdata import TrainingData
 from trainer.updater import Updater
-from trainer.validation import Validation, compare_with_best
+from trainer.validation import Validation, validate
 from trainer.weighting import LossWeighting
 
 _FRAME = (480, 640)
@@ -58,13 +60,13 @@ class Trainer:
         inputs: names of the network's inputs; by default those of its ``architecture``.
         train: options of optimisation.
         checkpoint: when checkpoints are written, and how many are kept.
-        norm: how batch norm is trained, see ``model.norm`` of :class:`trainer.config.Model`.
+        norm: how batch norm is trained, see ``model.norm`` of :class:`trainer.sections.Model`.
         name: name in progress lines; by default that of ``out``.
         process: accelerate's view of this rank; None creates one for this launch.
         weighting: weighting of the losses, for as many tasks; it becomes part of the model.
         optimizer: Adam or AdamW of the model's parameters, in one group; by default that of the options. Its learning
             rate is where the schedule starts, unless the options give ``lr``.
-        options: single fields of :class:`trainer.config.Train`, such as ``global_batch_size``, ``steps``, ``epochs``,
+        options: single fields of :class:`trainer.sections.Train`, such as ``global_batch_size``, ``steps``, ``epochs``,
             ``lr``, ``precision``, ``ema``.
 
     Attributes:
@@ -183,12 +185,12 @@ class Trainer:
                 pass
             self.checkpointer.export("last", self.step)
         except Stopped:
-            event = f"{self.out}: stopped by {self.signal} while it waited for validation data after step {self.step}"
-            raise Interrupted(f"{event}; start the same command again to continue") from None
+            event = f"stopped by {self.request.name} while it waited for validation data after step {self.step}"
+            raise Interrupted(f"{self.out}: {event}; start the same command again to continue") from None
         finally:
             self.checkpointer.writer.close()
-        if self.asked_to_stop():
-            raise Interrupted(f"{self.out}: finished, and stopped by {self.signal} before anything else")
+        if self.request.on_any_rank(self.process):
+            raise Interrupted(f"{self.out}: finished, and stopped by {self.request.name} before anything else")
 
     def whole(self) -> nn.Module:
         """Return the network with whole weights, which an engine may shard; to be called by all ranks."""
@@ -200,37 +202,27 @@ class Trainer:
         pin = self.process.device.type == "cuda"
         batches = self.data.batches(self.batches, self.step, self.steps, pin=pin)
         if self.process.num_processes == 1 and self.request.signal:
-            raise Interrupted(f"{self.out}: stopped before its first step by {self.signal}")
+            raise Interrupted(f"{self.out}: stopped before its first step by {self.request.name}")
         records = Records(self.out, self.step, options.trace, self.checkpointer.check_lease) if self.main else None
+        log, first = StepLog(self, records), True
         self.updater.train_mode()
-        speed, first = Speed(), True
         try:
             with progress(self.name, self.steps, done=self.step, show=self.main) as report:
                 while self.step < self.steps:
-                    with speed.waiting(), self.waiting(records):
+                    with log.speed.waiting(), self.waiting(records):
                         micro = [next(batches) for _ in range(options.gradient_accumulation_steps)]
                     completed = self.optimise(micro)
                     if first:
                         check_ranks(self.updater.engine, self.updater.statistics, self.process)
                         first = False
-                    speed.samples += options.global_batch_size
-                    if options.trace:
-                        self.trace(micro, records)
-                    if not completed:
-                        self.skip(micro, records)
-                    figures = ""
-                    if self.step % options.log_every == 0 or self.step == self.steps:
-                        entry = self.figures() | {"speed": speed.read()}
-                        figures = figures_line(entry)
-                        if records:
-                            records.write_metrics(self.step, entry)
+                    figures = log.step(micro, completed)
                     self.after_step(records)
                     report(1, figures)
                     yield self.step
                     if self.step < self.steps and self.stopping():
                         self.save(records)
                         self.process.wait_for_everyone()  # the launcher ends all ranks soon after the first
-                        event = f"{self.out}: stopped at step {self.step} by {self.signal}"
+                        event = f"{self.out}: stopped at step {self.step} by {self.request.name}"
                         raise Interrupted(f"{event}; start the same command again to continue")
         finally:
             batches.close()
@@ -250,7 +242,7 @@ class Trainer:
             can_save = self.step > 0 and self.process.num_processes == 1
             if can_save:
                 self.save(records)
-            event = f"{self.out}: stopped at step {self.step} by {self.signal} while it waited for data"
+            event = f"{self.out}: stopped at step {self.step} by {self.request.name} while it waited for data"
             origin = "" if can_save or not self.step else ", from the newest checkpoint"
             raise Interrupted(f"{event}; start the same command again to continue{origin}") from None
 
@@ -262,60 +254,15 @@ class Trainer:
         self.step += 1
         return completed
 
-    def skip(self, micro: list[Batch], records: Records | None) -> None:
-        """Record a skipped step, and end the run if too many were skipped in a row.
-
-        Raises:
-            UserError: the same on all ranks.
-        """
-        keys = gather_keys([batch.keys for batch in micro])
-        if records:
-            records.write_metrics(self.step, {"skipped": {"keys": keys}})
-            logger.warning(f"{self.out}: step {self.step}: loss or gradient not finite; skipped")
-        if self.updater.diverged:
-            raise UserError(
-                f"the loss of {self.updater.skipped} steps in a row is not finite",
-                file=self.out,
-                key=f"step {self.step}",
-                hint=checkpoint.DIVERGED,
-            )
-
     def stopping(self) -> bool:
         """Whether all ranks stop after this step."""
         return self.request.signal is not None if self.process.num_processes == 1 else self.asked
 
-    @property
-    def signal(self) -> str:
-        """The signal that requested a stop, in words."""
-        return self.request.signal.name if self.request.signal else "a signal to another rank"
-
-    def asked_to_stop(self) -> bool:
-        """Whether any rank has been asked to stop; to be called by all of them."""
-        requests = torch.tensor([self.request.signal is not None], dtype=torch.int64, device=self.process.device)
-        return bool(self.process.reduce(requests, "sum"))
-
-    def trace(self, micro: list[Batch], records: Records | None) -> None:
-        keys = gather_keys([batch.keys for batch in micro])
-        if records:
-            records.write_keys(self.step, (self.step - 1) // self.steps_per_epoch, keys)
-
-    def figures(self) -> dict[str, Any]:
-        """Return the figures of the steps since the last log line."""
-        losses = self.updater.mean_loss() or []
-        return {
-            "epoch": self.step / self.steps_per_epoch,
-            "lr": learning_rate(self.step - 1, self.steps, self.options),
-            **{
-                name: {"total": sum(loss), **dict(zip(self.tasks, loss, strict=True))}
-                for name, loss in zip(("loss", "weighed"), losses, strict=False)
-            },
-        }
-
     def after_step(self, records: Records | None) -> None:
         """Evaluate and save a checkpoint at the configured intervals."""
         every = self.validation.every * self.steps_per_epoch if self.validation else 0
-        if every and (self.step % every == 0 or self.step == self.steps):
-            self.evaluate(records)
+        if self.validation and every and (self.step % every == 0 or self.step == self.steps):
+            validate(self, self.validation, records)
         due = self.step % self.checkpointer.every == 0 if self.checkpointer.every else self.due
         if due and self.step < self.steps and not self.updater.skipped:  # weights before a skipped step may be bad
             self.checkpointer.save(self.step, records)
@@ -324,21 +271,3 @@ class Trainer:
         """Write a checkpoint, and wait until it is complete."""
         self.checkpointer.save(self.step, records)
         self.checkpointer.writer.wait()
-
-    def evaluate(self, records: Records | None) -> None:
-        """Record validation figures, and export the network as the best one if it is."""
-        validation = self.validation
-        assert validation
-        with self.updater.averaged_weights():
-            metrics = validation.measure(self.whole())
-        self.updater.train_mode()
-        if records:
-            records.write_metrics(self.step, {validation.split: metrics})
-        try:
-            value, improved = compare_with_best(metrics, validation.best, self.checkpointer.best)
-        except UserError:  # with another evaluate.best, the run can continue from here
-            self.save(records)
-            raise
-        if improved:
-            self.checkpointer.best = value
-            self.checkpointer.export("best", self.step, value=value, **validation.facts)

@@ -1,7 +1,7 @@
 """The data of a training run: the order of frames, their augmentation, and the batches of any steps of any rank."""
 
 from collections.abc import Callable, Generator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from shards.mixture import Mixture
 from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
 from shards.stream import Batches, OrderedSource, Position, pipeline
-from trainer import config as options
 from trainer.augment import Augment
 from trainer.batch import Batch, Collate
+from trainer.config import Config
 from trainer.cutmix import CutMix
 from trainer.data import FrameLoader
 from trainer.parsing import parse_size
+from trainer.sections import Augment as AugmentOptions
 
 
 class TrainingData:
@@ -31,7 +32,7 @@ class TrainingData:
         inputs: names of the network's inputs.
         tasks: names of the predicted tasks.
         seed: seed of order and augmentation.
-        augment: random changes of frames; None for the defaults of :class:`trainer.config.Augment`.
+        augment: random changes of frames; None for the defaults of :class:`trainer.sections.Augment`.
         size: height and width that frames are resized to; None for those of the data set.
         crop: height and width of the random window of a frame that is used; None for whole frames.
         pseudo_share: share of frames with pseudo-labels in every global batch; None draws from all frames alike.
@@ -54,7 +55,7 @@ class TrainingData:
         tasks: Sequence[str],
         *,
         seed: int = 0,
-        augment: options.Augment | None = None,
+        augment: AugmentOptions | None = None,
         size: tuple[int, int] | None = None,
         crop: tuple[int, int] | None = None,
         pseudo_share: float | None = None,
@@ -66,14 +67,14 @@ class TrainingData:
             data = data.frames
         self.frames, self.seed, self.size, self.crop = data, seed, size, crop
         self.pseudo_share, self.num_workers, self.shuffle_window = pseudo_share, num_workers, shuffle_window
-        self.augment = augment or options.Augment()
+        self.augment = augment or AugmentOptions()
         self.tasks = tuple(data.manifest.task(name) for name in dict.fromkeys([*inputs, *tasks]) if name != "rgb")
         self.mask = data.to_train(inputs, tasks)
         if not self.mask.any():
             raise UserError(data.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
 
     @classmethod
-    def of(cls, config: options.Config, frames: Frames) -> "TrainingData":
+    def of(cls, config: Config, frames: Frames) -> "TrainingData":
         """Return the training data that a configuration describes."""
         data = config.data
         return cls(
@@ -123,7 +124,7 @@ class TrainingData:
             order = Mixture(counts, round(share * size), size, self.seed, window=self.shuffle_window)
         except UserError as error:
             hint = "leave it out: all frames are of one kind"
-            raise UserError(error.what, key="train.pseudo_share", hint=hint) from error
+            raise UserError(error.what, key="pseudo_share", hint=hint) from error
         return order, [np.concatenate(rows) for rows in zip(*pools, strict=True)]
 
     def batches(self, cut: Batches, start: int, stop: int, *, pin: bool = False) -> Generator[Batch]:
@@ -144,7 +145,8 @@ class TrainingData:
         def collate(samples: list[Any]) -> Batch:
             return stack(samples).pin_memory() if pin else stack(samples)
 
-        batches = pipeline(OrderedSource(order, cut, start, stop), load, collate, self.num_workers)
+        source = OrderedSource(order, cut, start, stop)
+        batches = partial(pipeline, source, load, collate, self.num_workers)
         yield from prefetch_batches(batches, sources_of(self.frames), order, cut, start, stop)
 
     def _augment(self) -> Augment:

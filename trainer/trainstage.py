@@ -9,12 +9,14 @@ from omegaconf import OmegaConf
 
 from shards.log import logger
 from trainer.adjustment import logit_offsets
+from trainer.conditions import evaluation_facts, measurement_of
 from trainer.evaluate import evaluate_network
 from trainer.experiment import Experiment
 from trainer.foreseen import check_training
 from trainer.losses import MultiTaskLoss
 from trainer.model.base import Network
 from trainer.model.network import build
+from trainer.optionerrors import name_options
 from trainer.runs import artifacts
 from trainer.runs.code import note_code
 from trainer.runs.folder import claim
@@ -41,7 +43,8 @@ def train(experiment: Experiment) -> Path:
         LostRank: when another rank has ended.
     """
     last = experiment.checkpoints / "last"
-    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    with name_options():
+        process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     if broadcast(process, artifacts.read_exported(last)):
         claim(experiment)
         note_code(experiment)
@@ -52,10 +55,12 @@ def train(experiment: Experiment) -> Path:
         note_code(experiment)
         if not broadcast(process, artifacts.read_exported(last)):  # not by the process that held it until now
             check_training(experiment)
-            trainer_of(experiment, process).run(hold)
+            with name_options():
+                trainer_of(experiment, process).run(hold)
     return last
 
 
+@name_options()
 def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Trainer:
     """Return the trainer of an experiment, with network, loss and data as its configuration describes them."""
     config = experiment.config
@@ -120,7 +125,7 @@ def _validation(experiment: Experiment, process: Accelerator) -> Validation | No
         return evaluate_network(experiment, network, process, show=False)
 
     # values can only be compared where all of these are equal
-    facts = {"metric": options.best, **experiment.evaluation_facts, **experiment.measurement.to_json()}
+    facts = {"metric": options.best, **evaluation_facts(experiment), **measurement_of(experiment).to_json()}
     return Validation(measure, options.best, options.every, options.split, facts)
 
 

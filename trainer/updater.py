@@ -17,7 +17,6 @@ from shards.owncode import name_of, own_code
 from shards.tasks import Task
 from trainer.agreement import check_gradients
 from trainer.batch import Batch
-from trainer.config import Train
 from trainer.ema import AveragedWeights
 from trainer.engine import choose
 from trainer.kinds import learning
@@ -29,6 +28,7 @@ from trainer.model.norm import Statistics, prepare_norm, train_mode
 from trainer.optim import check_optimizer, make_optimizer, set_learning_rate
 from trainer.runs import checkpoint
 from trainer.runtime import broadcast_weights, copy_async
+from trainer.sections import Train
 from trainer.weighting import KEY, LossWeighting, apply_weighting, unsaved_state, values_of
 
 _NOISE = 0x401  # keeps the network's random stream (dropout, if any) apart from the others
@@ -54,7 +54,7 @@ class Updater:
         process: accelerate's view of this rank.
         options: options of optimisation; the learning rate is set before each step.
         seed: seed of the network's own random numbers, such as dropout's.
-        norm: see ``model.norm`` (:class:`trainer.config.Model`).
+        norm: see ``model.norm`` (:class:`trainer.sections.Model`).
         steps_per_epoch: length of an epoch, for weightings of losses that use it.
         optimizer: Adam or AdamW of the network's parameters; by default that of the options.
 
@@ -100,7 +100,7 @@ class Updater:
         self.engine = choose(process, network, optimizer, clip=options.max_grad_norm, precision=options.precision)
         if options.compile and self.engine.sharded:  # its graph would capture parameters that change in place
             hint = "leave it out, or use ddp, zero1 or zero2"
-            raise UserError(f"{self.engine.name} does not train a compiled network", key="train.compile", hint=hint)
+            raise UserError(f"{self.engine.name} does not train a compiled network", key="compile", hint=hint)
         self.average = AveragedWeights(self.engine.local_state(), options.ema) if options.ema is not None else None
         self.loss = torch.zeros(2 if self.weighting else 1, len(loss.tasks), device=process.device)
         self.summed_steps = self.skipped = 0
@@ -228,8 +228,8 @@ class Updater:
                 raise
             height, width = batch.rgb.shape[2:]
             message = f"{len(batch.keys)} frame of {height}x{width} is too little for batch norm"
-            hint = "give each micro-batch 2 frames or more, or make data.crop (data.size) larger"
-            raise UserError(message, key="train.global_batch_size", hint=hint) from error
+            hint = "give each micro-batch 2 frames or more, or larger frames (size, crop)"
+            raise UserError(message, key="global_batch_size", hint=hint) from error
 
     def mean_loss(self) -> list[list[float]] | None:
         """Return each task's mean loss over the steps since the last call, and with a weighting also the weighted one;

@@ -8,9 +8,10 @@ from torch import nn
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
-from shards.kinds import smaller_is_better
 from trainer.evaluation import evaluate
+from trainer.kindmetrics import metrics_of, smaller_is_better
 from trainer.measurement import DEFAULT
+from trainer.runs.records import Records
 from trainer.runs.result import Metrics
 
 if TYPE_CHECKING:
@@ -43,8 +44,30 @@ class Validation:
         def measure(network: nn.Module) -> Metrics:
             return evaluate(network, data, inputs=trainer.inputs, tasks=tasks, process=trainer.process)
 
-        best = f"{tasks[0].name}.{tasks[0].storage.metrics[0].name}"
+        best = f"{tasks[0].name}.{metrics_of(tasks[0])[0].name}"
         return cls(measure, best, split=data.split, facts={"metric": best, "split": data.split, **DEFAULT.to_json()})
+
+
+def validate(trainer: "Trainer", validation: Validation, records: Records | None) -> None:
+    """Record metrics of a trainer's network, and export the network as the best one if it is.
+
+    Raises:
+        UserError: when the metric that selects the best network is not measured.
+    """
+    with trainer.updater.averaged_weights():
+        metrics = validation.measure(trainer.whole())
+    trainer.updater.train_mode()
+    if records:
+        records.write_metrics(trainer.step, {validation.split: metrics})
+    checkpointer = trainer.checkpointer
+    try:
+        value, improved = compare_with_best(metrics, validation.best, checkpointer.best)
+    except UserError:  # with another evaluate.best, the run can continue from here
+        trainer.save(records)
+        raise
+    if improved:
+        checkpointer.best = value
+        checkpointer.export("best", trainer.step, value=value, **validation.facts)
 
 
 def compare_with_best(metrics: Metrics, name: str, best: float | None) -> tuple[float, bool]:
@@ -73,4 +96,4 @@ def scalars(metrics: Metrics) -> dict[str, float | None]:
 
 def not_measured(name: str, metrics: list[str]) -> UserError:
     """Return the error for a metric that is not measured."""
-    return UserError(f"{name!r} is not measured", key="evaluate.best", hint=f"use one of {', '.join(metrics)}")
+    return UserError(f"{name!r} is not measured", key="best", hint=f"use one of {', '.join(metrics)}")

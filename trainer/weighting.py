@@ -15,7 +15,7 @@ from shards.errors import UserError
 from shards.owncode import name_of, own_code
 from trainer.extension import find_class
 
-KEY = "loss.weighting"
+KEY = "weighting"
 
 
 class LossWeighting(nn.Module, ABC):

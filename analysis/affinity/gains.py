@@ -21,7 +21,7 @@ from shards.errors import UserError
 from shards.keep import ALL
 from shards.tasks import Task
 from trainer.affinity import Recommendation, Verdict
-from trainer.config import Pseudo
+from trainer.sections import Pseudo
 
 Scores = Mapping[int, float]
 """A metric by seed."""

@@ -103,6 +103,24 @@ class Study(Cells):
         super().__init__(self._run_order())
         _check_measured(self.cells, self.student[self.labels[0], self.seeds[0]])
 
+    def check_budgets(self) -> None:
+        """Make sure that enough frames carry the label for the largest budget, if the data set is prepared.
+
+        Raises:
+            UserError: when they do not.
+        """
+        student = self.student[self.labels[-1], self.seeds[0]]
+        try:
+            _ = student.manifest
+        except UserError:
+            return
+        try:
+            student.training_frames(pseudo=False)
+        except UserError as error:
+            if error.key != f"labels.{self.task}":
+                raise
+            raise UserError(error.what, file=error.file, key="--labels", hint="leave larger numbers out") from error
+
     def name(self, cell: Experiment) -> str:
         return f"{self.task} {self.budget(cell)}: {super().name(cell)}"
 

@@ -8,7 +8,7 @@ from benchmarks.peers.readers import Sample
 from shards import fastdecode
 from shards.dataset import ShardDataset
 from shards.stream import Batches
-from trainer.config import Augment
+from trainer.sections import Augment
 from trainer.trainingdata import TrainingData
 
 

@@ -28,7 +28,7 @@ class WithNormals:
         source = check_source(source)
         if window < 3 or window % 2 == 0:
             raise UserError(f"{window} pixels", key="--window", hint="give an odd number from 3 up")
-        depths = [task.name for task in source.tasks if task.storage.quantity and task.zoom == "divide"]
+        depths = [task.name for task in source.tasks if task.storage.is_depth]
         if len(depths) != 1:
             message = f"normals follow from depth, but the scalar tasks are {', '.join(depths) or 'none'}"
             raise UserError(message, key="--normals", hint="declare depth as the one scalar task")

@@ -149,8 +149,8 @@ def refuse_fp16(accelerator: Accelerator, precision: str, name: str) -> None:
     """
     if precision == "fp16" or accelerator.mixed_precision != "no":
         requested = precision if accelerator.mixed_precision == "no" else accelerator.mixed_precision
-        hint = "use train.precision=bf16 or fp32, and mixed_precision: 'no' in accelerate's file"
-        raise UserError(f"{name} does not train in {requested}", key="train.precision", hint=hint)
+        hint = "use precision=bf16 or fp32, and mixed_precision: 'no' in accelerate's file"
+        raise UserError(f"{name} does not train in {requested}", key="precision", hint=hint)
 
 
 def _compute_in_bf16(network: nn.Module, device: str) -> None:

@@ -67,7 +67,7 @@ class Zero(Engine):
     def local_state(self) -> dict[str, Tensor]:
         if self.stage == 3:
             hint = "use fsdp2, zero2 or ddp, or leave it out"
-            raise UserError("zero3 does not average weights", key="train.ema", hint=hint)
+            raise UserError("zero3 does not average weights", key="ema", hint=hint)
         return super().local_state()
 
     @torch.no_grad()

@@ -72,10 +72,8 @@ class Architecture:
             if name != RGB and name not in labels:
                 choices = ", ".join([RGB, *labels])
                 raise UserError(f"{name!r} is none of {choices}", key="inputs", hint="describe it in input_tasks")
-            if name in labels and labels[name].storage.quantity and not self.statistics.get(name, (0, 0))[1] > 0:
-                raise UserError(
-                    f"no positive standard deviation of {name}", key="statistics", hint="measure mean and std"
-                )
+            if name in labels and (reason := labels[name].storage.input_problem(self.statistics.get(name))):
+                raise UserError(f"{reason} of {name}", key="statistics", hint="measure mean and std")
         if self.fusion not in get_args(Fusion):
             raise UserError(f"{self.fusion!r} is none of {', '.join(get_args(Fusion))}", key="fusion")
         if self.decoder not in get_args(Decoder):

@@ -11,7 +11,7 @@ from shards.errors import UserError
 
 
 def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> torch.nn.Module:
-    """Return the network with the normalisation that ``model.norm`` selects.
+    """Return the network with the normalisation that the trainer's ``norm`` selects.
 
     Raises:
         UserError: for ``sync`` over ranks without GPUs, which torch does not support.
@@ -19,8 +19,8 @@ def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> t
     if kind != "sync" or process.num_processes == 1:
         return network
     if process.device.type == "cpu":
-        hint = "use model.norm=batch or frozen, or train on GPUs"
-        raise UserError("torch synchronises batch norm on GPUs only", key="model.norm", hint=hint)
+        hint = "use norm=batch or frozen, or train on GPUs"
+        raise UserError("torch synchronises batch norm on GPUs only", key="norm", hint=hint)
     return convert_sync_batchnorm(network)
 
 

@@ -11,7 +11,8 @@ from shards.errors import UserError
 from shards.log import logger
 from trainer.runs.lease import Lease
 from trainer.runs.status import new_launch, record_stage
-from trainer.runtime import StopRequest, broadcast, report_lost_ranks
+from trainer.runtime import broadcast, report_lost_ranks
+from trainer.stopping import StopRequest
 
 
 class RunHold(NamedTuple):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from shards.claim import Note, differing_keys
 from shards.errors import UserError
-from trainer.config import Train
 from trainer.option import facts, names
+from trainer.sections import Train
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
