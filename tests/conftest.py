@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# Tests compare bits and start more ranks than a machine has GPUs. Said before torch is loaded, and to all processes.
+# Tests compare bits and start more ranks than a machine has GPUs. Set before torch is loaded, for child processes too.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 sys.path.insert(0, str(Path(__file__).parent / "support"))  # for `import tiny`, in worker processes as well
 
@@ -23,17 +23,17 @@ from shards.pack import pack
 # a shell starts background jobs with SIGINT ignored, and so would be every process that a test starts and interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-hypothesis.settings.register_profile("tutelage", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile("tutelage", deadline=None)  # a busy machine must not fail a test
 hypothesis.settings.load_profile("tutelage")
 
-_PROCESSES = re.compile(
+_PROCESS_MARKERS = re.compile(
     r"\bsubprocess\b|\bmultiprocessing\b|\bPopen\b|jobs=[2-9]|\bDataLoader\b|\bLaunch\b|\bfrom ranks\b|chromium"
 )
-"""What a test file contains whose tests start processes."""
-_WORKS = re.compile(r"\b(train|run|label|merge|main|goes|curve|study|tutelage|compile|batches_of|evaluate)\(")
-"""What a test contains that trains, or has a command do its work."""
-_TRAINS = frozenset({"finished", "finished_root", "reference", "process", "ran", "done", "python"})
-"""Fixtures that start processes, or train networks."""
+"""Matches the text of a test file whose tests start processes."""
+_WORK_CALLS = re.compile(r"\b(train|run|label|merge|main|goes|curve|study|tutelage|compile|batches_of|evaluate)\(")
+"""Matches the source of a test that trains, or runs a command that does the work."""
+_SLOW_FIXTURES = frozenset({"finished", "finished_root", "reference", "process", "ran", "done", "python"})
+"""Fixtures that start processes or train networks."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -42,21 +42,27 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``slow`` what ``make test-quick`` leaves out, and have the files that hold such tests come first: a quick
-    file as the last one leaves no processor idle (``--no-loadscope-reorder``)."""
-    starts: dict[Path, bool] = {}
+    """Mark the tests that ``make test-quick`` leaves out as ``slow``, and run the files with most of them first: when
+    the last files are quick ones, no processor is left idle (``--no-loadscope-reorder``)."""
+    starts_processes: dict[Path, bool] = {}
     for item in items:
-        if item.path not in starts:
-            starts[item.path] = _PROCESSES.search(item.path.read_text("utf-8")) is not None
-        body = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
-        if starts[item.path] or not _TRAINS.isdisjoint(getattr(item, "fixturenames", ())) or _WORKS.search(body):
+        if item.path not in starts_processes:
+            starts_processes[item.path] = _PROCESS_MARKERS.search(item.path.read_text("utf-8")) is not None
+        source = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
+        if (
+            starts_processes[item.path]
+            or not _SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+            or _WORK_CALLS.search(source)
+        ):
             item.add_marker(pytest.mark.slow)
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: slow[item.path], reverse=True)  # tests of a file stay together, in their order
+    slow_tests = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: slow_tests[item.path], reverse=True)  # tests of a file stay together, in their order
 
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """12 training frames in 4 shards and 5 validation frames in 2, of 32×64; see :class:`tiny.Tiny` for who carries
-    which label. Shared by all tests, so nobody writes to its folder: copy it first."""
+    """Return a data set of 12 training frames in 4 shards and 5 validation frames in 2, of 32×64 pixels.
+
+    :class:`tiny.Tiny` says which frame has which label. All tests share it: a test that changes files copies it first.
+    """
     return pack(Tiny(), tmp_path_factory.mktemp("tiny"), samples_per_shard=3)

@@ -51,14 +51,14 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 def commands(page: Path) -> list[str]:
     """The commands of a page's shell blocks, continuation lines joined."""
-    found = []
+    shell_commands = []
     for language, text in blocks(page):
         lines = text.replace("\\\n", " ").splitlines()
         if language == "console":
             lines = [line[2:] for line in lines if line.startswith("$ ")]
         if language in ("sh", "bash", "console"):
-            found += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    return found
+            shell_commands += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return shell_commands
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -87,50 +87,50 @@ def test_links_lead_somewhere():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_run(page, tmp_path, monkeypatch, capsys):
-    place = tmp_path / "clone"
-    place.mkdir()
-    (place / "configs").symlink_to(ROOT / "configs")
-    monkeypatch.chdir(place)
-    todo = []
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    (clone / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(clone)
+    runnable = []
     for command in commands(page):
-        if reason := why_not(page, command):
+        if reason := skip_reason(page, command):
             with capsys.disabled():
                 print(f"\n{page.name}: not run: {command} ({reason})")
         else:
-            todo.append(command)
-    if not todo:
+            runnable.append(command)
+    if not runnable:
         pytest.skip("no command of this page can run here")
-    whole = "\n".join(todo)
-    if "scenes" in whole and "prepare scenes" not in whole:
+    all_commands = "\n".join(runnable)
+    if "scenes" in all_commands and "prepare scenes" not in all_commands:
         pack(Scenes(12, 4, SIZE), Path("data/scenes"), size=SIZE)
-    if "warehouse" in whole:
-        own_frames(place / "warehouse")
-    if "nyudv2" in whole:
+    if "warehouse" in all_commands:
+        own_frames(clone / "warehouse")
+    if "nyudv2" in all_commands:
         script = [sys.executable, str(Path(os.environ["TUTELAGE_NYUDV2"]) / "build_official_mat.py"), "--frames", "12"]
-        subprocess.run([*script, str(place / "downloads" / "nyudv2")], check=True, capture_output=True)
-    if "photos" in whole:
+        subprocess.run([*script, str(clone / "downloads" / "nyudv2")], check=True, capture_output=True)
+    if "photos" in all_commands:
         Path("photos").mkdir()
         Image.fromarray(np.asarray(Scenes(1, 0, SIZE).load("train", 0).rgb)).save("photos/room.png")
     with ExitStack() as stack:
-        if "data.example.org" in whole:
+        if "data.example.org" in all_commands:
             pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
             server = stack.enter_context(Web(Path("data/scenes").resolve(), tmp_path / "control.json"))
-            todo = [command.replace("https://data.example.org/scenes", server.url) for command in todo]
+            runnable = [command.replace("https://data.example.org/scenes", server.url) for command in runnable]
             monkeypatch.setenv("TUTELAGE_CACHE", str(tmp_path / "cache"))
-        if "s3://bucket" in whole:
+        if "s3://bucket" in all_commands:
             pytest.importorskip("moto", reason="the extra `test` is not installed")
             bucket = stack.enter_context(S3())
             bucket.copy(Path("data/scenes"), "scenes")
             for name, value in bucket.environment.items():
                 monkeypatch.setenv(name, value)
-        for command in todo:
+        for command in runnable:
             execute(command)
     for language, text in blocks(page):
         if language == "python":
             exec(compile(text.replace("96, 128", "{}, {}".format(*SIZE)), str(page), "exec"), {})
 
 
-def why_not(page: Path, command: str) -> str | None:
+def skip_reason(page: Path, command: str) -> str | None:
     if page.is_relative_to(ROOT / "docs" / "results"):
         return CANNOT_RUN["docs/results"]
     word = command.split()[0]
@@ -149,30 +149,30 @@ def execute(command: str) -> None:
     words = shlex.split(command, comments=True)
     if words[0] in ("accelerate", "python"):
         if words[0] == "accelerate":  # launcher and ranks are forked
-            place = words.index("-m")
+            index = words.index("-m")
             words = [
                 python(),
                 "-m",
                 "accelerate.commands.launch",
-                *words[2:place],
+                *words[2:index],
                 "--no_python",
                 python(),
-                *words[place:],
+                *words[index:],
             ]
         else:
             words[0] = python()
-        if "--rounds" in words:  # how often something is timed
-            place = words.index("--rounds") + 1
-            words[place] = str(min(1, int(words[place])))
-        if "benchmarks.backbones" in words:  # of two in small, not all at full size
+        if "--rounds" in words:  # the number of timed repetitions
+            index = words.index("--rounds") + 1
+            words[index] = str(min(1, int(words[index])))
+        if "benchmarks.backbones" in words:  # two backbones at a small size, not all at full size
             words += ["--size", "64x96", "--", "mobilenetv3_small_050", "resnet18"]
         words += TINY if any(map(is_config, words[-words[::-1].index("-m") :])) else []
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280)
-        assert done.returncode == 0, done.stderr[-3000:]
+        process = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280)
+        assert process.returncode == 0, process.stderr[-3000:]
         return
     if words[0] == "cd":
-        os.chdir(words[1])  # the test's fixture returns
+        os.chdir(words[1])  # undone by the test's fixture
         return
     assert words[0] == "tutelage", f"no way to test {words[0]}"
     if words[1] == "prepare":
@@ -184,7 +184,7 @@ def execute(command: str) -> None:
         words += ["--seeds", "1", *TINY, "labels.normals=4"]
     elif words[1] == "curve":
         words[words.index("--labels") + 1] = "2,4"
-        words += ["--seeds", "1", *(each for each in TINY if not each.startswith("labels.semseg"))]
+        words += ["--seeds", "1", *(override for override in TINY if not override.startswith("labels.semseg"))]
     elif configs := [word for word in words if is_config(word)]:
         words += TINY
         words += ["labels.normals=4"] if "normals" in load(configs[0]).tasks else []
@@ -199,7 +199,7 @@ def is_config(word: str) -> bool:
 
 
 def own_frames(folder: Path) -> None:
-    """Raw frames in the folder that the README takes as an example of a user's own."""
+    """Write raw frames to the folder that the README uses as the example of a user's own data."""
     declaration = next(text for _, text in blocks(ROOT / "README.md") if text.startswith("# warehouse/dataset.yaml"))
     classes = len(yaml.safe_load(declaration)["tasks"]["semseg"]["classes"])
     write_frames(folder, classes, SIZE)

@@ -1,4 +1,4 @@
-"""``docs/experiments.md`` against the shipped configurations: its rows, and what it says that they are shipped with."""
+"""``docs/experiments.md`` against the shipped configurations: its rows, and the options that it states."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ _SECTION = "\n## What the paper says, and what is here\n"
 
 
 def table(text: str) -> list[list[str]]:
-    """The cells of all lines of tables but their titles."""
+    """The cells of all table lines except the titles."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     titles = {number - 1 for number, line in enumerate(lines) if line.startswith("|---")}
     rows = [line for number, line in enumerate(lines) if not {number, number - 1} & titles]
@@ -30,20 +30,20 @@ def section(title: str) -> list[list[str]]:
 
 
 def expected(path: Path) -> list[str]:
-    """What the table of rows has to say of a configuration, but for the words about its labels."""
+    """The expected cells of a configuration in the table of rows, without the text about its labels."""
     config = load(path)
     fused = "-" if config.model.fusion == "early" else "+"
     inputs = fused.join(LETTERS[name] for name in config.inputs) + (", one branch" if fused == "-" else "")
     frames = []
-    seen = [name for name in config.inputs if name != "rgb"]
+    input_tasks = [name for name in config.inputs if name != "rgb"]
     for task in ("depth", "semseg"):
         # A frame lacks no input and at least one target, so that inputs and targets are seen on the frames of both.
-        budgets = [config.labels[name] for name in {*seen, task, *(config.tasks if seen else ())}]
+        budgets = [config.labels[name] for name in {*input_tasks, task, *(config.tasks if input_tasks else ())}]
         count = f"{min(budgets)}"
         if task in config.pseudo:
             count += f" + {config.frames - min(budgets)}"
         elif task not in config.tasks:
-            count = f"{count}, as input" if task in seen else "–"
+            count = f"{count}, as input" if task in input_tasks else "–"
         frames.append(count)
     outputs = "+".join(LETTERS[task] for task in config.tasks)
     decoder = {"mti": "MTI", "heads": "heads"}[config.model.decoder]
@@ -51,18 +51,18 @@ def expected(path: Path) -> list[str]:
 
 
 def test_every_row_stands_in_the_table_as_it_is_shipped():
-    shown = [row[:4] + row[5:] for row in section(_ROWS)]
-    assert sorted(shown) == sorted(expected(path) for path in rows_of(NYUDV2))
+    rows = [row[:4] + row[5:] for row in section(_ROWS)]
+    assert sorted(rows) == sorted(expected(path) for path in rows_of(NYUDV2))
 
 
 def test_a_student_names_its_teacher_and_a_copy_its_normalisation():
-    words = {row[0].strip("`"): row[4] for row in section(_ROWS)}
+    label_texts = {row[0].strip("`"): row[4] for row in section(_ROWS)}
     for path in rows_of(NYUDV2):
         config = load(path)
         teachers = {Path(entry.teacher).stem for entry in config.pseudo.values()}
-        said = words[path.stem]
-        assert set(re.findall(r"from `([\w-]+)`", said)) == teachers, path.stem
-        assert ("loss.normalise: all" in said) == (config.loss.normalise == "all"), path.stem
+        text = label_texts[path.stem]
+        assert set(re.findall(r"from `([\w-]+)`", text)) == teachers, path.stem
+        assert ("loss.normalise: all" in text) == (config.loss.normalise == "all"), path.stem
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,15 @@ def choices() -> list[list[str]]:
 
 def test_every_choice_is_called_what_it_is(choices):
     assert len(choices) > 40
-    for paper, here, verdict, why in choices:
-        assert paper and here and verdict in ("same", "reading", "deviation")
-        assert why or verdict == "same", f"no reason: {here}"
+    for paper, choice, verdict, reason in choices:
+        assert paper and choice and verdict in ("same", "reading", "deviation")
+        assert reason or verdict == "same", f"no reason: {choice}"
 
 
 def test_what_is_said_to_be_shipped_is(choices):
-    """Of NYUDv2, in the form ``KEY=VALUE``."""
+    """Options of NYUDv2, in the form ``KEY=VALUE``."""
     shipped = load(NYUDV2 / "base.yaml")
-    named = [found for row in choices for found in re.findall(r"`([\w.]+)=([^`]+)`", row[1])]
-    assert len(named) > 15
-    for key, value in named:
+    settings = [setting for row in choices for setting in re.findall(r"`([\w.]+)=([^`]+)`", row[1])]
+    assert len(settings) > 15
+    for key, value in settings:
         assert load(NYUDV2 / "base.yaml", [f"{key}={value}"]) == shipped, f"{key}={value}"

@@ -1,4 +1,4 @@
-"""``docs/guarantees.md`` against the tests: whatever it names is there."""
+"""``docs/guarantees.md`` against the tests: the files and functions that it names exist."""
 
 import ast
 import re

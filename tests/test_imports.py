@@ -1,4 +1,4 @@
-"""Every module can be the first that is imported: no circle of imports hides behind the order of another's."""
+"""Every module can be the first that is imported: there are no circular imports."""
 
 import ast
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("shards", "trainer", "analysis", "launchers", "tutelage")
-EACH = """
+PROGRAM = """
 import importlib, sys
 packages, modules = sys.argv[1].split(","), sys.argv[2:]
 for name in modules:
@@ -28,35 +28,35 @@ def modules(root: Path) -> dict[str, Path]:
 
 def statements(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
     """The imports that run when a module is loaded."""
-    for each in body:
-        if isinstance(each, ast.Import | ast.ImportFrom):
-            yield each
-        elif isinstance(each, ast.If) and "TYPE_CHECKING" in ast.unparse(each.test):
-            yield from statements(each.orelse)
-        elif not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from statements(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for part in ("body", "orelse", "finalbody"):
-                yield from statements(getattr(each, part, []))
-            for handler in getattr(each, "handlers", []):
+                yield from statements(getattr(node, part, []))
+            for handler in getattr(node, "handlers", []):
                 yield from statements(handler.body)
 
 
 def imports(root: Path) -> dict[str, set[str]]:
-    """By module, which others of ours are loaded for it, and the packages those are in."""
-    known = modules(root)
+    """The modules of this project that each module loads, and the packages that contain them."""
+    paths = modules(root)
     graph: dict[str, set[str]] = {}
-    for module, path in known.items():
-        wanted: set[str] = set()
-        for each in statements(ast.parse(path.read_text(encoding="utf-8")).body):
-            if isinstance(each, ast.Import):
-                wanted |= {alias.name for alias in each.names}
+    for module, path in paths.items():
+        imported: set[str] = set()
+        for statement in statements(ast.parse(path.read_text(encoding="utf-8")).body):
+            if isinstance(statement, ast.Import):
+                imported |= {alias.name for alias in statement.names}
             else:
-                names = {f"{each.module}.{alias.name}" for alias in each.names}
-                wanted |= {name if name in known else str(each.module) for name in names}
+                names = {f"{statement.module}.{alias.name}" for alias in statement.names}
+                imported |= {name if name in paths else str(statement.module) for name in names}
         graph[module] = set()
-        for name in wanted & known.keys():
+        for name in imported & paths.keys():
             graph[module].add(name)
             while name := name.rpartition(".")[0]:
-                if not f"{module}.".startswith(f"{name}."):  # those of its own are being loaded already
+                if not f"{module}.".startswith(f"{name}."):  # its own packages are being loaded already
                     graph[module].add(name)
     return graph
 
@@ -84,6 +84,6 @@ def test_a_circle_is_found(tmp_path):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_module_can_be_imported_first(package):
     names = [name for name in modules(ROOT) if name.partition(".")[0] == package and not name.endswith("__main__")]
-    call = [sys.executable, "-W", "ignore", "-c", EACH, ",".join(PACKAGES), *names]
-    run = subprocess.run(call, text=True, capture_output=True, cwd=ROOT)
-    assert not run.returncode, run.stderr
+    call = [sys.executable, "-W", "ignore", "-c", PROGRAM, ",".join(PACKAGES), *names]
+    process = subprocess.run(call, text=True, capture_output=True, cwd=ROOT)
+    assert not process.returncode, process.stderr

@@ -1,4 +1,4 @@
-"""The page of NYUDv2 against itself: its CSV files, its verdicts, and that its conclusions quote no other intervals."""
+"""The page of NYUDv2 is consistent: its tables, CSV files, verdicts, and the intervals that its conclusions quote."""
 
 import csv
 import math
@@ -40,21 +40,21 @@ def start(section: str) -> str:
 
 
 def experiments() -> list[dict[str, str]]:
-    """What the page says of each experiment and metric, in the columns of the CSV; once each."""
-    found = []
+    """The page's entry of each experiment and metric, in the columns of the CSV, without repetitions."""
+    entries = []
     for section, row in tables("experiment"):
         for metric in METRICS:
             mean, plus, deviation = row.get(metric, "–").strip("()").partition(" ± ")
             if plus:
                 entry = {"start": start(section), "experiment": row["experiment"], "steps": row.get("steps", "1500")}
                 entry |= {"metric": metric, "mean": mean, "deviation": deviation, "seeds": row["seeds"]}
-                found.append(entry | {"also_input": "yes" if row[metric].startswith("(") else "no"})
-    return [entry for place, entry in enumerate(found) if entry not in found[:place]]
+                entries.append(entry | {"also_input": "yes" if row[metric].startswith("(") else "no"})
+    return [entry for index, entry in enumerate(entries) if entry not in entries[:index]]
 
 
 def differences() -> list[dict[str, str]]:
     """Every difference that the page prints with each of its intervals, in the columns of the CSV."""
-    found = []
+    entries = []
     for section, row in tables("comparison"):
         one, other = row["comparison"].split(" − ")
         intervals = {PAIRED if "seeds" in row else WELCH: row["95% interval"]}
@@ -64,24 +64,24 @@ def differences() -> list[dict[str, str]]:
             low, high = interval.split(" … ")
             entry = {"start": start(section), "one": one, "other": other, "metric": row["metric"]}
             entry |= {"difference": row["difference"], "low": low, "high": high, "method": method}
-            found.append(entry)
-    return found
+            entries.append(entry)
+    return entries
 
 
-def saved(name: str) -> list[dict[str, str]]:
+def read_csv(name: str) -> list[dict[str, str]]:
     with (RESULTS / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def value(entry: dict[str, str], experiment: str) -> dict[str, str]:
-    """The experiment of a difference. Of several numbers of steps it is the one of its name."""
-    same = [e for e in saved("nyudv2.csv") if all(e[key] == entry[key] for key in ("start", "metric"))]
-    (found,) = [e for e in same if e["experiment"] == experiment]
-    return found
+    """The saved entry of an experiment for the setting and metric of a difference."""
+    candidates = [e for e in read_csv("nyudv2.csv") if all(e[key] == entry[key] for key in ("start", "metric"))]
+    (result,) = [e for e in candidates if e["experiment"] == experiment]
+    return result
 
 
 def half_width(one: float, other: float, method: str) -> float:
-    """Of a 95 % interval of three seeds a side, from both deviations."""
+    """Half the width of a 95 % interval of a difference, from the deviations of three seeds each."""
     if method == WIDEST:  # the deviation of a difference is at most the sum
         return float(t.ppf(0.975, 2)) * (one + other) / math.sqrt(3)
     a, b = one**2 / 3, other**2 / 3
@@ -89,24 +89,24 @@ def half_width(one: float, other: float, method: str) -> float:
 
 
 def test_the_csv_files_are_the_pages_tables():
-    assert experiments() == saved("nyudv2.csv")
-    assert [{k: v.replace("−", "-") for k, v in entry.items()} for entry in differences()] == saved(
+    assert experiments() == read_csv("nyudv2.csv")
+    assert [{k: v.replace("−", "-") for k, v in entry.items()} for entry in differences()] == read_csv(
         "nyudv2-differences.csv"
     )
-    assert {entry["seeds"] for entry in saved("nyudv2.csv")} == {"3"}
+    assert {entry["seeds"] for entry in read_csv("nyudv2.csv")} == {"3"}
 
 
 def test_differences_are_those_of_the_means():
-    for entry in saved("nyudv2-differences.csv"):
+    for entry in read_csv("nyudv2-differences.csv"):
         one, other = (number(value(entry, entry[side])["mean"]) for side in ("one", "other"))
-        rounded = 1.5 * 10.0 ** -METRICS[entry["metric"]]  # three figures were rounded
+        rounded = 1.5 * 10.0 ** -METRICS[entry["metric"]]  # three numbers were rounded
         assert number(entry["difference"]) == pytest.approx(one - other, abs=rounded + 1e-9), entry
         middle = (number(entry["low"]) + number(entry["high"])) / 2
         assert number(entry["difference"]) == pytest.approx(middle, abs=rounded + 1e-9), entry
 
 
 def test_intervals_without_pairs_follow_from_means_and_deviations():
-    unpaired = [entry for entry in saved("nyudv2-differences.csv") if entry["method"] != PAIRED]
+    unpaired = [entry for entry in read_csv("nyudv2-differences.csv") if entry["method"] != PAIRED]
     assert len(unpaired) > 20
     for entry in unpaired:
         deviations = (number(value(entry, entry[side])["deviation"]) for side in ("one", "other"))
@@ -131,7 +131,7 @@ def test_conclusions_quote_intervals_of_the_tables():
     text = PAGE.partition("## Against the paper's claims")[2]
     quoted = re.findall(r"[(;\s]([+−]?[\d.]+) to\s+([+−]?[\d.]+)\b", text)
     assert len(quoted) > 25
-    printed = [(number(entry["low"]), number(entry["high"])) for entry in saved("nyudv2-differences.csv")]
+    printed = [(number(entry["low"]), number(entry["high"])) for entry in read_csv("nyudv2-differences.csv")]
     for pair in quoted:
         assert any(is_quote(pair, *bounds) for bounds in printed), pair
 
@@ -150,5 +150,5 @@ def is_quote(pair: tuple[str, str], low: float, high: float) -> bool:
 
 
 def test_the_number_of_intervals_is_the_pages():
-    said = re.search(r"Of the (\d+)\s+intervals on this page", PAGE)
-    assert said and int(said[1]) == sum(1 for _ in tables("comparison"))
+    match = re.search(r"Of the (\d+)\s+intervals on this page", PAGE)
+    assert match and int(match[1]) == sum(1 for _ in tables("comparison"))

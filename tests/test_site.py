@@ -1,4 +1,4 @@
-"""What ``make docs`` refuses beside what Zensical does, without Zensical."""
+"""The checks of ``make docs`` in addition to those of Zensical, without Zensical."""
 
 import importlib.util
 from pathlib import Path
@@ -15,8 +15,8 @@ def build(tmp_path, monkeypatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location("site_build", ROOT / "docs" / "site" / "build.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name, place in {"ROOT": ".", "DOCS": "docs", "STAGE": "build/docs", "SITE": "build/site"}.items():
-        monkeypatch.setattr(module, name, tmp_path / place)
+    for name, folder in {"ROOT": ".", "DOCS": "docs", "STAGE": "build/docs", "SITE": "build/site"}.items():
+        monkeypatch.setattr(module, name, tmp_path / folder)
     (tmp_path / "docs" / "results").mkdir(parents=True)
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "one.py").write_text('"""What it is for.\n\nMore."""\n')

@@ -1,4 +1,4 @@
-"""``docs/tour.md`` against the code: whatever it names is defined in a file that it links to."""
+"""``docs/tour.md`` against the code: every name in it is defined in a file that it links to."""
 
 import ast
 import re
@@ -14,17 +14,17 @@ NAMED = sorted({name for name in re.findall(r"`([A-Z]\w*(?:\.\w+)?|[a-z]+_[a-z_]
 
 @cache
 def definitions() -> set[str]:
-    """Classes, their members, and functions, of the linked files."""
-    found: set[str] = set()
+    """The classes, their members, and the functions of the linked files."""
+    names: set[str] = set()
     for path in set(re.findall(r"\]\(\.\./([\w/]+\.py)\)", PAGE)):
         for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 members = [m.name for m in node.body if isinstance(m, ast.FunctionDef)]
                 members += [m.target.id for m in node.body if isinstance(m, ast.AnnAssign)]
-                found |= {node.name, *(f"{node.name}.{member}" for member in members)}
+                names |= {node.name, *(f"{node.name}.{member}" for member in members)}
             elif isinstance(node, ast.FunctionDef):
-                found.add(node.name)
-    return found
+                names.add(node.name)
+    return names
 
 
 def test_the_page_names_something():

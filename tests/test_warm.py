@@ -1,4 +1,4 @@
-"""The server of warm processes: its processes end as others would, and nobody who is killed takes it along."""
+"""The server of warm processes: its processes end like others, and killed clients do not end the server."""
 
 import os
 import signal
@@ -28,8 +28,8 @@ def test_a_process_ends_as_its_own_would(code, status):
 def test_it_has_its_own_environment_folder_arguments_and_files(tmp_path):
     code = "import os, sys; print(os.environ['MINE'], os.getcwd(), sys.argv[1:], sys.stdin.read())"
     call = [warm.python(), "-c", code, "a", "b c"]
-    done = subprocess.run(call, env={"MINE": "x"}, cwd=tmp_path, input="given", capture_output=True, text=True)
-    assert done.stdout == f"x {tmp_path} ['a', 'b c'] given\n" and not done.stderr
+    process = subprocess.run(call, env={"MINE": "x"}, cwd=tmp_path, input="given", capture_output=True, text=True)
+    assert process.stdout == f"x {tmp_path} ['a', 'b c'] given\n" and not process.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -39,23 +39,23 @@ def test_whoever_ends_takes_its_process_along(number):
     pid = int(process.stdout.readline())
     process.send_signal(number)
     assert process.wait(10) == -number
-    until = time.monotonic() + 10
+    deadline = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     assert alive() == "alive\n"
 
 
 def test_whoever_goes_before_it_has_asked_harms_nobody():
-    place = str(Path(warm.python()).with_name("socket"))
+    path = str(Path(warm.python()).with_name("socket"))
     for data in (b"", b"\0\0", warm.LENGTH.pack(1000) + b"{"):
-        with socket.socket(socket.AF_UNIX) as early:
-            early.connect(place)
-            early.sendall(data)
-    with socket.socket(socket.AF_UNIX) as halfway:
-        halfway.connect(place)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(path)
+            connection.sendall(data)
+    with socket.socket(socket.AF_UNIX) as partial:
+        partial.connect(path)
         files = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, (0).to_bytes(4, "little") * 3)]
-        halfway.sendmsg([warm.LENGTH.pack(1000)], files)
+        partial.sendmsg([warm.LENGTH.pack(1000)], files)
     for _ in range(20):
         process = subprocess.Popen([warm.python(), "-c", CODE], stdout=subprocess.DEVNULL)
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The wheel, installed with what it requires and no extra, from folders that hold nothing: what a user of pip has."""
+"""The wheel, installed with its requirements and no extra, in empty folders: as a user of pip has it."""
 
 import ast
 import importlib.metadata
@@ -40,13 +40,13 @@ def tutelage(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 @pytest.fixture
-def says(tutelage, tmp_path):
-    """``says("config", "nyudv2/ummt-ps")``: what a command that succeeds prints, in this test's empty folder."""
+def output_of(tutelage, tmp_path):
+    """``output_of("config", "nyudv2/ummt-ps")``: the output of a command that succeeds, in this test's empty folder."""
 
     def run(*words: str, cwd: Path = tmp_path, **env: str) -> str:
-        done = tutelage(*words, cwd=cwd, **env)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        process = tutelage(*words, cwd=cwd, **env)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
     return run
 
@@ -56,43 +56,43 @@ def fails(tutelage, tmp_path):
     """``fails("report", ...)``: the one line of a command that fails."""
 
     def run(*words: str, **env: str) -> str:
-        done = tutelage(*words, cwd=tmp_path, **env)
-        assert done.returncode == 1, done.stdout
-        (line,) = done.stderr.splitlines()
+        process = tutelage(*words, cwd=tmp_path, **env)
+        assert process.returncode == 1, process.stdout
+        (line,) = process.stderr.splitlines()
         return line
 
     return run
 
 
 def files(folder: Path) -> set[Path]:
-    """What a folder and those in it hold."""
+    """The files of a folder and its subfolders, relative to it."""
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_nothing_of_the_clone_or_of_an_extra_is_there(tutelage):
-    there = {path.name for path in tutelage.folder.iterdir()}
-    assert {"configs", "slurm", "torch", "timm", "scipy"} <= there
-    assert not there & {"tests", "docs", "deepspeed", "transformers", "h5py", "matplotlib", "contourpy", "tensorboard"}
+    names = {path.name for path in tutelage.folder.iterdir()}
+    assert {"configs", "slurm", "torch", "timm", "scipy"} <= names
+    assert not names & {"tests", "docs", "deepspeed", "transformers", "h5py", "matplotlib", "contourpy", "tensorboard"}
     assert not (tutelage.folder / "slurm/site.env").exists()
     assert os.access(tutelage.folder / "slurm/pipeline.sh", os.X_OK)
-    for name in ("configs", "slurm"):
-        assert files(tutelage.folder / name) == files(ROOT / name) - {Path("site.env")}
+    for folder in ("configs", "slurm"):
+        assert files(tutelage.folder / folder) == files(ROOT / folder) - {Path("site.env")}
 
 
-def test_shipped_configurations_are_found_by_name(says, fails, tutelage):
-    text = says("config", "nyudv2/ummt-ps")
+def test_shipped_configurations_are_found_by_name(output_of, fails, tutelage):
+    text = output_of("config", "nyudv2/ummt-ps")
     assert "path: runs/nyudv2/ummt-ps/seed-0" in text and "path: data/nyudv2" in text
     assert f"teacher: {tutelage.folder}/configs/nyudv2/mmmt-d.yaml" in text
-    assert says("config", "configs/nyudv2/ummt-ps.yaml") == text, "as a clone's pages spell it"
-    assert says("config", "--list").split() == shipped.names()
-    assert says("config", "--path", "engine/ddp").strip() == f"{tutelage.folder}/configs/engine/ddp.yaml"
+    assert output_of("config", "configs/nyudv2/ummt-ps.yaml") == text, "as a clone's pages spell it"
+    assert output_of("config", "--list").split() == shipped.names()
+    assert output_of("config", "--path", "engine/ddp").strip() == f"{tutelage.folder}/configs/engine/ddp.yaml"
     assert fails("run", "nyudv2/umt-ps") == "tutelage: nyudv2/umt-ps: does not exist; did you mean nyudv2/ummt-ps?"
     assert "the name of a shipped one (`tutelage config --list`)" in fails("status", "quite/another")
 
 
-def test_a_grid_is_found_by_name(says):
-    said = says("grid", "scenes", "--dry-run", "--seeds", "1")
-    assert all(f" {row} " in said for row in ("ummt-ps", "mmmt-d", "umst-s")) and said.count("pending") == 16
+def test_a_grid_is_found_by_name(output_of):
+    output = output_of("grid", "scenes", "--dry-run", "--seeds", "1")
+    assert all(f" {row} " in output for row in ("ummt-ps", "mmmt-d", "umst-s")) and output.count("pending") == 16
 
 
 ROW = {
@@ -108,34 +108,34 @@ ROW = {
 }
 
 
-def test_tables_have_the_papers_columns(says, tmp_path):
+def test_tables_have_the_papers_columns(output_of, tmp_path):
     (tmp_path / "result.json").write_text(json.dumps(ROW))
-    said = says("table", ".", "--format", "md")
-    assert "paper mIoU" in said and "22.1" in said and "0.790" in said
+    output = output_of("table", ".", "--format", "md")
+    assert "paper mIoU" in output and "22.1" in output and "0.790" in output
 
 
-def test_a_project_is_written_and_its_configurations_are_whole(says, tutelage, tmp_path):
-    assert "robot: wrote 14 files" in says("init", "robot")
+def test_a_project_is_written_and_its_configurations_are_whole(output_of, tutelage, tmp_path):
+    assert "robot: wrote 14 files" in output_of("init", "robot")
     assert os.access(tmp_path / "robot/slurm/pipeline.sh", os.X_OK)
-    text = says("config", "configs/student.yaml", cwd=tmp_path / "robot")
+    text = output_of("config", "configs/student.yaml", cwd=tmp_path / "robot")
     assert "path: data/robot" in text and "teacher: configs/teacher.yaml" in text and "decoder: heads" in text
 
 
-def test_trains_labels_evaluates_and_compares_without_any_extra(says, fails, tmp_path):
-    """The whole loop: what would be missed at its end is lost with all its work."""
-    says("prepare", "scenes", "data/scenes", *FRAMES)
-    assert "12 samples verified" in says("inspect", "data/scenes", "--verify")
-    said = says("run", "scenes/ummt-ps", *TINY)
-    assert "written: runs/scenes/ummt-ps/seed-0/result.json" in said
+def test_trains_labels_evaluates_and_compares_without_any_extra(output_of, fails, tmp_path):
+    """The whole loop: a missing extra at its end would lose all the work before."""
+    output_of("prepare", "scenes", "data/scenes", *FRAMES)
+    assert "12 samples verified" in output_of("inspect", "data/scenes", "--verify")
+    output = output_of("run", "scenes/ummt-ps", *TINY)
+    assert "written: runs/scenes/ummt-ps/seed-0/result.json" in output
     result = json.loads((tmp_path / "runs/scenes/ummt-ps/seed-0/result.json").read_text())
     assert result["environment"]["deepspeed"] is None and result["environment"]["torch"]
     assert result["environment"]["tutelage"] == importlib.metadata.version("tutelage")
     assert result["command"] == ["tutelage", "run", "scenes/ummt-ps", *TINY]
     assert not (tmp_path / "runs/scenes/ummt-ps/seed-0/tensorboard").exists()
-    assert "ummt-ps − mmmt-d" in says("table", "runs", "--compare", "ummt-ps,mmmt-d")
+    assert "ummt-ps − mmmt-d" in output_of("table", "runs", "--compare", "ummt-ps,mmmt-d")
     Image.new("RGB", (64, 32)).save(tmp_path / "frame.png")
     model = "runs/scenes/ummt-ps/seed-0/checkpoints/last"
-    says("predict", model, "frame.png", "--out", "labels")
+    output_of("predict", model, "frame.png", "--out", "labels")
     assert {path.name for path in (tmp_path / "labels").iterdir()} >= {"semseg", "depth"}
     deepspeed = {"ACCELERATE_USE_DEEPSPEED": "true"}
     line = fails("train", "scenes/ummt-d", *TINY, "seed=1", **deepspeed)
@@ -152,31 +152,31 @@ tt.Trainer(model, loss, train, out="runs/mine", global_batch_size=8, steps=200, 
 print(tt.evaluate(model, val))
 print(tt.Predictor("runs/mine/checkpoints/last").predict({"rgb": val[0]["rgb"]}))
 """  # noqa: E501
-"""The pieces from Python, as the design promises them (contract 5)."""
+"""The components from Python, as the design promises them (contract 5)."""
 
 
 class HalfLabelled(Scenes):
-    """Rendered rooms, of which the first four of the training split have labels of classes."""
+    """Rendered rooms; of the training split, only the first four have labels of semseg."""
 
     def load(self, split: str, position: int) -> Frame:
         frame = super().load(split, position)
-        kept = frame.labels if split == "val" or position < 4 else {"depth": frame.labels["depth"]}
-        return replace(frame, labels=kept)
+        labels = frame.labels if split == "val" or position < 4 else {"depth": frame.labels["depth"]}
+        return replace(frame, labels=labels)
 
 
-def test_the_pieces_fit_each_other_from_python(says, tutelage, tmp_path):
-    """The snippet as it stands, on data of which a teacher has labelled the other half."""
+def test_the_pieces_fit_each_other_from_python(output_of, tutelage, tmp_path):
+    """The unchanged snippet, on data whose other half a teacher has labelled."""
     pack(HalfLabelled(8, 4, (32, 64)), tmp_path / "data/scenes", size=(32, 64))
     for command in ("train", "label"):
-        says(command, "scenes/mmmt-d", *TINY)
+        output_of(command, "scenes/mmmt-d", *TINY)
     # 200 steps take half a minute of a processor
     program = SNIPPET.replace("runs/...", "runs/scenes/mmmt-d/seed-0").replace("steps=200", "steps=20")
     (tmp_path / "mine.py").write_text(program)
-    done = tutelage.python("mine.py", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    metrics, prediction = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    process = tutelage.python("mine.py", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    metrics, prediction = [line for line in process.stdout.splitlines() if line.startswith("{")]
     assert 0 < ast.literal_eval(metrics)["semseg"]["miou"] < 1 and ast.literal_eval(metrics)["depth"]["rmse"] > 0
-    assert prediction.startswith("{'semseg': array(") and "'depth': array(" in done.stdout
+    assert prediction.startswith("{'semseg': array(") and "'depth': array(" in process.stdout
     last = json.loads((tmp_path / "runs/mine/metrics.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 20
 

@@ -1,4 +1,4 @@
-"""A whole table: which runs it takes, in which order, and that one that fails does not take the others along."""
+"""A grid of runs: which runs it contains, their order, and that one failing run does not stop the others."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from trainer.runs.status import Interrupted
 
 
 @pytest.fixture
-def made(configs, tmp_path):
-    """``made(rows, seeds, overrides)``: a grid of the shared configurations, its runs in this test's folder."""
+def make_grid(configs, tmp_path):
+    """``make_grid(rows, seeds, overrides)``: a grid of the shared configurations, its runs in this test's folder."""
 
     def make(rows=None, seeds=1, *overrides) -> Grid:
         return Grid(str(configs), rows, seeds, [f"run.root={tmp_path / 'runs'}", *overrides])
@@ -19,23 +19,23 @@ def made(configs, tmp_path):
 
 @pytest.fixture
 def ran(monkeypatch) -> list[str]:
-    """Runs that were started, and did nothing."""
+    """Names of the runs that were started; a started run does nothing."""
     names: list[str] = []
     monkeypatch.setattr("trainer.stages.run", lambda cell: names.append(f"{cell.config.experiment} {cell.config.seed}"))
     return names
 
 
-def names(of: Grid) -> list[str]:
-    return [f"{cell.config.experiment} {cell.config.seed}" for cell in of.cells]
+def names(grid: Grid) -> list[str]:
+    return [f"{cell.config.experiment} {cell.config.seed}" for cell in grid.cells]
 
 
-def test_rows_come_seed_by_seed_and_after_their_teachers(made):
-    assert names(made()) == ["plain 0", "teacher 0", "student 0"]
-    assert names(made(["student"], 2)) == ["teacher 0", "student 0", "teacher 1", "student 1"]
-    assert names(made(["plain"], 2, "seed=5")) == ["plain 5", "plain 6"]
-    few = made(["teacher", "student"])
-    assert [each.config.experiment for each in few.teachers(few.cells[1])] == ["teacher"]
-    assert few.teachers(few.cells[0]) == []
+def test_rows_come_seed_by_seed_and_after_their_teachers(make_grid):
+    assert names(make_grid()) == ["plain 0", "teacher 0", "student 0"]
+    assert names(make_grid(["student"], 2)) == ["teacher 0", "student 0", "teacher 1", "student 1"]
+    assert names(make_grid(["plain"], 2, "seed=5")) == ["plain 5", "plain 6"]
+    grid = make_grid(["teacher", "student"])
+    assert [teacher.config.experiment for teacher in grid.teachers(grid.cells[1])] == ["teacher"]
+    assert grid.teachers(grid.cells[0]) == []
 
 
 def test_bases_and_pretraining_are_no_rows(tmp_path):
@@ -45,7 +45,7 @@ def test_bases_and_pretraining_are_no_rows(tmp_path):
 
 
 def test_two_rows_of_one_name_are_refused(configs, tmp_path):
-    """One would silently be taken for the other."""
+    """One would silently be mistaken for the other."""
     for name, rate in (("a", 0.1), ("b", 0.2)):
         text = f"inherits: {configs / 'plain.yaml'}\nexperiment: same\ntrain: {{lr: {rate}}}\n"
         (tmp_path / f"{name}.yaml").write_text(text)
@@ -79,25 +79,25 @@ def test_how_far_runs_are(finished, configs, tmp_path):
     assert [state(cell) for cell in others] == [PENDING, OTHER, OTHER]
 
 
-def test_samples_are_steps_of_batches(made):
-    (cell,) = made(["plain"]).cells
+def test_samples_are_steps_of_batches(make_grid):
+    (cell,) = make_grid(["plain"]).cells
     assert samples(cell) == "16"
-    (cell,) = made(["plain"], 1, "train.steps=null", "train.epochs=7").cells
+    (cell,) = make_grid(["plain"], 1, "train.steps=null", "train.epochs=7").cells
     assert samples(cell) == "7 epochs"
 
 
-def test_a_failing_run_takes_its_students_along_and_nobody_else(made, ran, monkeypatch, caplog):
+def test_a_failing_run_takes_its_students_along_and_nobody_else(make_grid, ran, monkeypatch, caplog):
     def fail(cell):
         if cell.config.experiment == "teacher" and cell.config.seed == 0:
             raise ValueError("a bug in [depth]")
         ran.append(f"{cell.config.experiment} {cell.config.seed}")
 
     monkeypatch.setattr("trainer.stages.run", fail)
-    table = made(None, 2)
-    failed = table.run()
+    grid = make_grid(None, 2)
+    failures = grid.run()
     assert ran == ["plain 0", "plain 1", "teacher 1", "student 1"]
-    assert list(failed.values()) == ["a bug in [depth]", "its teacher failed (teacher, seed 0)"]
-    assert list(failed) == [table.cells[1].folder, table.cells[2].folder]
+    assert list(failures.values()) == ["a bug in [depth]", "its teacher failed (teacher, seed 0)"]
+    assert list(failures) == [grid.cells[1].folder, grid.cells[2].folder]
     assert "teacher, seed 0 failed: a bug in [depth]" in caplog.messages and "ValueError: a bug" in caplog.text
 
 
@@ -106,31 +106,31 @@ def test_what_would_fail_is_said_before_anything_before_anything_is_run(configs,
     for name, budget in {"a": 8, "b": 25, "c": 8}.items():
         text = f"inherits: {configs / 'base.yaml'}\nlabels: {{semseg: {budget}}}\nrun: {{root: {tmp_path / 'runs'}}}"
         (tmp_path / f"rows/{name}.yaml").write_text(text)
-    (why,) = Grid(str(tmp_path / "rows")).run().values()
-    assert "labels.semseg: 25 frames, where 24 carry the label" in why and ran == ["a 0", "c 0"]
+    (reason,) = Grid(str(tmp_path / "rows")).run().values()
+    assert "labels.semseg: 25 frames, where 24 carry the label" in reason and ran == ["a 0", "c 0"]
     assert caplog.messages[0].startswith("b, seed 0 cannot be run: ")
 
 
-def test_what_keeps_every_run_from_starting_is_one_error(made, ran, tmp_path):
+def test_what_keeps_every_run_from_starting_is_one_error(make_grid, ran, tmp_path):
     with pytest.raises(UserError, match=r"nowhere: data\.path: is not a prepared data set"):
-        made(None, 2, f"data.path={tmp_path / 'nowhere'}").run()
+        make_grid(None, 2, f"data.path={tmp_path / 'nowhere'}").run()
     assert not ran
 
 
 @pytest.mark.parametrize("end", [Interrupted("stopped"), KeyboardInterrupt()])
-def test_a_stop_stops_all(made, monkeypatch, end):
+def test_a_stop_stops_all(make_grid, monkeypatch, end):
     def stop(cell):
         raise end
 
     monkeypatch.setattr("trainer.stages.run", stop)
     with pytest.raises(type(end)):
-        made().run()
+        make_grid().run()
 
 
-def test_what_a_teacher_would_not_take_over_is_refused(made):
+def test_what_a_teacher_would_not_take_over_is_refused(make_grid):
     with pytest.raises(UserError, match=r"command line: loss\.normalise: a teacher of a row would not inherit it"):
-        made(None, 1, "loss.normalise=all")
+        make_grid(None, 1, "loss.normalise=all")
     with pytest.raises(UserError, match="--seeds: 0 seeds"):
-        made(None, 0)
+        make_grid(None, 0)
     with pytest.raises(UserError, match=r"did you mean .*student\.yaml"):
-        made(["studnet"])
+        make_grid(["studnet"])

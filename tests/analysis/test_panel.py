@@ -58,8 +58,10 @@ def test_refusals(make, finished, tiny_dataset, tmp_path):
 def test_all_networks_are_shown_the_same_frames(make, tiny_dataset):
     """A network that needs depth can be shown fewer frames than one that does not."""
     settings = (f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null")
-    both = [make(name, *settings) for name in ("plain", "teacher")]
-    shown = ComparisonFrames(both, 5)
-    keys = [[shown.loader(each).load(place)[0] for place in shown.positions] for each in both]
-    carrying = both[1].evaluation_frames().visible["depth"]
-    assert keys[0] == keys[1] and len(keys[0]) == carrying.sum() < both[0].evaluation_frames().count
+    experiments = [make(name, *settings) for name in ("plain", "teacher")]
+    frames = ComparisonFrames(experiments, 5)
+    keys = [
+        [frames.loader(experiment).load(position)[0] for position in frames.positions] for experiment in experiments
+    ]
+    has_depth = experiments[1].evaluation_frames().visible["depth"]
+    assert keys[0] == keys[1] and len(keys[0]) == has_depth.sum() < experiments[0].evaluation_frames().count

@@ -1,4 +1,4 @@
-"""A clone of the repository on a cluster's shared file system: what a user sees of it."""
+"""A clone of the repository on a cluster's shared file system, as a user works with it."""
 
 import json
 import os
@@ -25,19 +25,19 @@ class Clone:
 
     def run(self, *call: str, check: bool = True, **env: str) -> str:
         """A command on the login node, in this clone."""
-        return self.slurm.run(*call, check=check, cwd=self.folder, more=env)
+        return self.slurm.run(*call, check=check, cwd=self.folder, extra_env=env)
 
     @staticmethod
-    def jobs(said: str) -> dict[str, str]:
-        """Job ids by script, of what pipeline.sh said."""
-        return dict(re.findall(r"^ *(\w+) .*: job (\d+)", said, re.MULTILINE))
+    def jobs(output: str) -> dict[str, str]:
+        """Job ids by script, parsed from the output of pipeline.sh."""
+        return dict(re.findall(r"^ *(\w+) .*: job (\d+)", output, re.MULTILINE))
 
     def log(self, job: str) -> str:
-        """What a job has said, over all of its lives."""
+        """The output of a job, including all of its restarts."""
         return "".join(path.read_text() for path in self.folder.glob(f"*-{job}.out"))
 
     def finish(self, job: str, limit: float = 240) -> str:
-        """Wait for a job that must end well, and return its log."""
+        """Wait for a job that must complete, and return its log."""
         state = self.slurm.ended(job, limit)
         assert state == "COMPLETED", f"{state}: {self.log(job)}"
         return self.log(job)
@@ -51,9 +51,9 @@ class Clone:
     def result(self, run: str) -> dict[str, Any]:
         return json.loads((self.folder / run / "result.json").read_text())
 
-    def until(self, happened: Callable[[], bool], limit: float = 120) -> None:
-        end = time.monotonic() + limit
-        while not happened():
+    def until(self, condition: Callable[[], bool], limit: float = 120) -> None:
+        deadline = time.monotonic() + limit
+        while not condition():
             logs = "\n".join(path.read_text() for path in self.folder.glob("*.out"))
-            assert time.monotonic() < end, logs
+            assert time.monotonic() < deadline, logs
             time.sleep(0.1)

@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PREPARE": "--train 36 --val 6 --size 32x64 --samples-per-shard 6",
 }
-# batches that 2, 3, 4 and 6 ranks can share
+# a global batch size that 2, 3, 4 and 6 ranks can share
 BASE = """
 data: {name: scenes, path: data/scenes, num_workers: 0}
 labels: {semseg: 16, depth: 36}
@@ -36,20 +36,20 @@ STUDENT = "inherits: base.yaml\npseudo: {semseg: {teacher: teacher.yaml, keep: a
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    why = missing()
+    reason = missing()
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.cluster)
-            if why:
-                item.add_marker(pytest.mark.skip(reason=f"a cluster {why}"))
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=f"a cluster {reason}"))
 
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Cluster]:
     """Slurm on node1, node2 and node3."""
-    with tempfile.TemporaryDirectory(prefix="tutelage-slurm-") as folder:  # pytest's own are closed to munge
+    with tempfile.TemporaryDirectory(prefix="tutelage-slurm-") as folder:  # munge cannot enter pytest's own folders
         Path(folder).chmod(0o755)
-        # accelerate's whole command line imports timm for another of its commands, 2.5 s of a processor at every start
+        # accelerate's whole command line imports timm for another of its commands: 2.5 s of CPU time at every start
         launcher = Path(folder) / "bin/accelerate"
         launcher.parent.mkdir()
         launcher.write_text(f'#!/bin/sh\nshift\nexec {sys.executable} -m accelerate.commands.launch "$@"\n')
@@ -61,7 +61,7 @@ def slurm() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data set, as the clone's own job would prepare it. Nobody writes there."""
+    """The data set, as the clone's own job would prepare it. Shared: do not write to it."""
     folder = tmp_path_factory.mktemp("data") / "scenes"
     call = [sys.executable, "-m", "tutelage", "prepare", "scenes", str(folder), *ENVIRONMENT["PREPARE"].split()]
     subprocess.run([*call, "--jobs", "1"], check=True, cwd=ROOT, capture_output=True)

@@ -74,7 +74,7 @@ while :; do wait; sleep 1; done
 
 
 def missing() -> str | None:
-    """Why no cluster can be started here."""
+    """The reason why no cluster can be started here, or None."""
     if os.geteuid():
         return "needs root, for namespaces and slurmctld"
     if absent := [name for name in NEEDED if not shutil.which(name)]:
@@ -85,7 +85,7 @@ def missing() -> str | None:
 
 
 class Cluster:
-    """A Slurm that is up; see :func:`running`.
+    """A running Slurm; see :func:`running`.
 
     Args:
         folder: for its files; other users must be able to enter it.
@@ -161,7 +161,7 @@ class Cluster:
         """End a host and all of its processes at once.
 
         Args:
-            unplug: take it off the network first, so that nobody hears of it, as when power fails; else its
+            unplug: take it off the network first, so that no peer is notified, as when power fails; else its
                 connections are closed, as when a kernel ends it.
         """
         if unplug:
@@ -169,10 +169,10 @@ class Cluster:
         host = self._hosts.pop(name)
         os.kill(_child(host.pid), signal.SIGKILL)
         host.wait()
-        self.run("ip", "link", "del", self._port(name), check=False)  # the kernel would, some time
+        self.run("ip", "link", "del", self._port(name), check=False)  # the kernel would do so only later
 
     def unplug(self, name: str) -> None:
-        """Take a host off the network. What runs there runs on, with the shared files, as if these had a network of
+        """Take a host off the network. Its processes continue, with the shared files, as if these had a network of
         their own; :meth:`power_off` ends it."""
         self.run("ip", "link", "del", self._port(name))
 
@@ -185,28 +185,28 @@ class Cluster:
         subprocess.run(["ip", "link", "del", self.bridge], capture_output=True)
 
     def _start(self, *call: str) -> subprocess.Popen[bytes]:
-        """A daemon, which ends with this process however that ends."""
+        """Start a daemon that ends with this process, however that ends."""
         with (self.folder / "daemons.log").open("ab") as log:
             call = ("setpriv", "--pdeathsig", "KILL", *call)
             out = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             return subprocess.Popen(call, env=self.env, start_new_session=True, **out)  # type: ignore[call-overload]
 
-    def run(self, *call: str, check: bool = True, cwd: Path | None = None, more: Mapping[str, str] = {}) -> str:
-        """A command outside the hosts, as on a login node; returns its output, errors included.
+    def run(self, *call: str, check: bool = True, cwd: Path | None = None, extra_env: Mapping[str, str] = {}) -> str:
+        """Run a command outside the hosts, as on a login node; return its output, errors included.
 
         Args:
-            more: environment, besides the cluster's.
+            extra_env: environment variables in addition to the cluster's.
         """
         out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        done = subprocess.run(call, env={**self.env, **more}, cwd=cwd, text=True, **out)  # type: ignore[call-overload]
-        assert not check or done.returncode == 0, f"{' '.join(call)}: {done.stdout}"
-        return done.stdout.strip()
+        process = subprocess.run(call, env={**self.env, **extra_env}, cwd=cwd, text=True, **out)  # type: ignore[call-overload]
+        assert not check or process.returncode == 0, f"{' '.join(call)}: {process.stdout}"
+        return process.stdout.strip()
 
     def until_idle(self, limit: float = 60) -> None:
-        """Wait until all hosts that are on can take a job."""
-        end = time.monotonic() + limit
+        """Wait until all hosts that are on are idle."""
+        deadline = time.monotonic() + limit
         while sorted(self.run("sinfo", "-hN", "-p", "all", "-t", "idle", "-o", "%N").split()) != sorted(self._hosts):
-            assert time.monotonic() < end, self.run("sinfo", "-lN")
+            assert time.monotonic() < deadline, self.run("sinfo", "-lN")
             time.sleep(0.2)
 
     def state(self, job: str) -> str:
@@ -214,14 +214,14 @@ class Cluster:
         return self.field(job, "JobState")
 
     def field(self, job: str, name: str) -> str:
-        shown = self.run("scontrol", "show", "job", "--oneliner", job)
-        return next(word.partition("=")[2] for word in shown.split() if word.startswith(f"{name}="))
+        output = self.run("scontrol", "show", "job", "--oneliner", job)
+        return next(word.partition("=")[2] for word in output.split() if word.startswith(f"{name}="))
 
     def until(self, job: str, *states: str, limit: float = 240) -> str:
         """Wait until a job is in one of these states."""
-        end = time.monotonic() + limit
+        deadline = time.monotonic() + limit
         while (state := self.state(job)) not in states:
-            assert time.monotonic() < end, f"job {job} is {state}, not {' or '.join(states)}"
+            assert time.monotonic() < deadline, f"job {job} is {state}, not {' or '.join(states)}"
             time.sleep(0.3)
         return state
 
@@ -232,26 +232,26 @@ class Cluster:
 
 
 def _free_bridge() -> int:
-    """Make ``tutelageN`` for the first N that no other cluster has, and return it."""
+    """Create the bridge ``tutelageN`` for the first N that no other cluster uses, and return N."""
     for number in range(71, 100):
-        made = subprocess.run(["ip", "link", "add", f"tutelage{number}", "type", "bridge"], capture_output=True)
-        if not made.returncode:
+        process = subprocess.run(["ip", "link", "add", f"tutelage{number}", "type", "bridge"], capture_output=True)
+        if not process.returncode:
             return number
     raise OSError("no bridge could be made for a cluster (ip link add)")
 
 
 def _child(pid: int) -> int:
-    """The process that unshare has started, or will soon: process 1 of its host."""
+    """The child process of unshare, which is process 1 of its host; waits until it exists."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    while not (found := children.read_text().split()):
+    while not (pids := children.read_text().split()):
         time.sleep(0.02)
-    return int(found[0])
+    return int(pids[0])
 
 
 @contextmanager
 def running(folder: Path, hosts: int, environment: Mapping[str, str]) -> Iterator[Cluster]:
-    """A cluster of so many hosts, until the block ends."""
-    cluster = Cluster(folder, tuple(f"node{each + 1}" for each in range(hosts)))
+    """A running cluster of ``hosts`` hosts, until the block ends."""
+    cluster = Cluster(folder, tuple(f"node{number + 1}" for number in range(hosts)))
     cluster.env |= environment
     try:
         cluster.start()

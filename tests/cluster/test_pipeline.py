@@ -1,4 +1,4 @@
-"""The whole of an experiment over several hosts is that of one machine."""
+"""An experiment on several hosts has the same result as on one machine."""
 
 import os
 import re
@@ -13,27 +13,28 @@ from clone import Clone
 
 
 @pytest.mark.parametrize(
-    ("nodes", "ranks"), [(2, 1), *(pytest.param(*each, marks=pytest.mark.long) for each in ((2, 2), (3, 1), (3, 2)))]
+    ("nodes", "ranks"),
+    [(2, 1), *(pytest.param(*counts, marks=pytest.mark.long) for counts in ((2, 2), (3, 1), (3, 2)))],
 )
 def test_several_nodes_do_what_one_machine_does(new_clone: Callable[..., Clone], nodes: int, ranks: int):
     """From a clone without data to a table; what is finished or queued is not submitted again."""
-    empty = new_clone(False)
+    clone = new_clone(False)
     site = {"SUBMIT": f"--nodes={nodes}", "SUBMIT_PREPARE": "", "RANKS_PER_NODE": str(ranks)}
-    first = empty.run("slurm/pipeline.sh", "student.yaml", **site)
-    jobs = empty.jobs(first)
+    first = clone.run("slurm/pipeline.sh", "student.yaml", **site)
+    jobs = clone.jobs(first)
     assert list(jobs) == ["prepare", "teacher", "label", "student", "evaluate"], first
-    again = empty.run("slurm/pipeline.sh", "student.yaml", **site)
-    assert empty.jobs(again).items() <= jobs.items()
-    assert again.count("submitted before") + again.count(": finished") == 5  # the first may have ended by now
-    table = empty.finish(jobs["evaluate"], 500)
+    second = clone.run("slurm/pipeline.sh", "student.yaml", **site)
+    assert clone.jobs(second).items() <= jobs.items()
+    assert second.count("submitted before") + second.count(": finished") == 5  # the first may have ended by now
+    table = clone.finish(jobs["evaluate"], 500)
     assert f"{ranks} ranks a node" in table
     assert re.search(r"^ student .*\n", table, re.MULTILINE) and re.search(r"^ teacher .*\n", table, re.MULTILINE)
-    assert empty.run("slurm/pipeline.sh", "student.yaml").count(": finished") == 5
-    empty.launch(nodes * ranks, "run", "student.yaml", "run.root=alone")
+    assert clone.run("slurm/pipeline.sh", "student.yaml").count(": finished") == 5
+    clone.launch(nodes * ranks, "run", "student.yaml", "run.root=alone")
     for name in ("teacher", "student"):
-        there, here = (empty.result(f"{root}/scenes/{name}/seed-0") for root in ("runs", "alone"))
-        assert there["metrics"] == here["metrics"]
-        assert there["asked"] == here["asked"], "the same bits of weights"
+        cluster_result, local_result = (clone.result(f"{root}/scenes/{name}/seed-0") for root in ("runs", "alone"))
+        assert cluster_result["metrics"] == local_result["metrics"]
+        assert cluster_result["asked"] == local_result["asked"], "the same bits of weights"
 
 
 def weights(run: Path) -> bytes:
@@ -61,12 +62,12 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 def test_a_user_who_is_not_root(clone: Clone, tmp_path_factory: pytest.TempPathFactory):
-    """With this Python, or with the system's if that is all such a user may read."""
+    """With this Python, or with the system's if the user can read no other."""
     folder = clone.slurm.folder / "home"  # which everyone may enter
     shutil.copytree(clone.folder, folder, symlinks=True)
-    for each in [folder, *folder.rglob("*")]:
-        if not each.is_symlink():
-            os.chown(each, 65534, 65534)
+    for entry in [folder, *folder.rglob("*")]:
+        if not entry.is_symlink():
+            os.chown(entry, 65534, 65534)
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     for python, path in ((sys.executable, ""), (f"/usr/bin/python3.{sys.version_info.minor}", packages)):
         probe = [*NOBODY, "env", f"PYTHONPATH={path}", python, "-c", "import torch, launchers.jobs"]
@@ -81,7 +82,7 @@ def test_a_user_who_is_not_root(clone: Clone, tmp_path_factory: pytest.TempPathF
         (folder / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / "bin" / name).chmod(0o755)
     env = {"PATH": f"{folder}/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": path, "HOME": str(folder)}
-    theirs = Clone(folder, clone.slurm)
-    job = theirs.run(*NOBODY, "sbatch", "--parsable", "--nodes=2", "slurm/teacher.sh", "teacher.yaml", **env)
-    assert " teacher " in theirs.finish(job)
+    user_clone = Clone(folder, clone.slurm)
+    job = user_clone.run(*NOBODY, "sbatch", "--parsable", "--nodes=2", "slurm/teacher.sh", "teacher.yaml", **env)
+    assert " teacher " in user_clone.finish(job)
     assert (folder / "runs/scenes/teacher/seed-0/result.json").stat().st_uid == 65534

@@ -1,4 +1,4 @@
-"""Whatever ends a job early: it goes on by itself, and ends as if nothing had happened."""
+"""A job that ends early continues by itself, with the same result as an undisturbed run."""
 
 import json
 import re
@@ -16,8 +16,8 @@ RUN = "runs/scenes/teacher/seed-0"
 
 
 def order(folder: Path) -> list[dict]:
-    whole = (folder / "order.jsonl").read_text().rpartition("\n")[0]  # the last line may be in the making
-    return [json.loads(line) for line in whole.splitlines()]
+    text = (folder / "order.jsonl").read_text().rpartition("\n")[0]  # the last line may be incomplete
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -29,7 +29,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="session")
 def undisturbed(new_clone: Callable[[], Clone]) -> Path:
-    """The run of ``LONG`` on one machine that nothing disturbed."""
+    """The folder of a run of ``LONG`` on one machine without a disturbance."""
     clone = new_clone()
     clone.launch(2, "train", "teacher.yaml", *LONG)
     return clone.folder / RUN
@@ -37,8 +37,8 @@ def undisturbed(new_clone: Callable[[], Clone]) -> Path:
 
 @pytest.mark.parametrize(("host", "unplug"), [("node2", False), ("node1", True)])
 def test_a_node_that_dies_while_training(clone: Clone, undisturbed: Path, host: str, unplug: bool):
-    """With the others told at once, so that they fail before Slurm has noticed; and with nobody told, and the batch
-    script gone too. A third node takes its place."""
+    """Once with closed connections, so that the other ranks fail before Slurm notices; once without any notification,
+    and with the batch script lost too. A third node takes its place."""
     job = clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", *LONG)
     run = clone.folder / RUN
     clone.until(lambda: (run / "checkpoints/step-00000040").exists())
@@ -49,8 +49,8 @@ def test_a_node_that_dies_while_training(clone: Clone, undisturbed: Path, host: 
 
 
 def test_a_lost_node_whose_processes_live_on(clone: Clone, undisturbed: Path):
-    """The first rank cannot be reached and still has the run's files: it must not hold up the job's next life, nor
-    write when its own wait is over, which is while that life trains."""
+    """The first rank cannot be reached and still has the run's files: it must not delay the job's restart, nor write
+    when its own timeout expires, which is while the restarted job trains."""
     job = clone.submit("--nodes=2", "slurm/student.sh", "teacher.yaml", *LONG, "train.timeout=30")
     run = clone.folder / RUN
     clone.until(lambda: (run / "checkpoints/step-00000040").exists())
@@ -75,7 +75,7 @@ def test_a_job_that_is_queued_again_from_outside(clone: Clone, undisturbed: Path
 
 @pytest.mark.parametrize("signal", ["USR1", pytest.param("TERM", marks=pytest.mark.long)])
 def test_a_job_that_must_make_room(clone: Clone, undisturbed: Path, signal: str):
-    """Told by the signal that the script asks for, or by Slurm's own, where a site does not send that one."""
+    """Notified by the signal that the script requests, or by Slurm's own where a site does not send that one."""
     if signal == "TERM":
         script = clone.folder / "slurm/student.sh"
         script.write_text(script.read_text().replace("#SBATCH --signal=", "# "))
@@ -86,8 +86,8 @@ def test_a_job_that_must_make_room(clone: Clone, undisturbed: Path, signal: str)
     log = clone.finish(job)
     assert clone.slurm.state(urgent) == "COMPLETED"
     assert f"by SIG{signal}" in log and "back into the queue" in log and "restart 1" in log
-    stopped, went_on = (re.search(f"{words} (\\d+)", log) for words in ("stopped at step", "continuing .* at step"))
-    assert stopped and went_on and stopped[1] == went_on[1]
+    stop, restart = (re.search(f"{words} (\\d+)", log) for words in ("stopped at step", "continuing .* at step"))
+    assert stop and restart and stop[1] == restart[1]
     assert_same(run, undisturbed)
 
 
@@ -110,7 +110,7 @@ def test_a_node_that_dies_while_labelling(clone: Clone):
 
 
 def test_a_time_limit(clone: Clone, undisturbed: Path):
-    """Of two minutes, with a signal half a minute ahead, which may come a minute early."""
+    """A limit of two minutes, with a signal half a minute ahead, which may arrive a minute early."""
     options = (*LONG, "train.steps=100000", "checkpoint.every=100000", "data.num_workers=1")
     job = clone.submit("--nodes=2", "--time=2", "--signal=B:USR1@30", "slurm/student.sh", "teacher.yaml", *options)
     clone.until(lambda: "continuing runs/scenes/teacher/seed-0 at step " in clone.log(job), 300)
@@ -118,12 +118,12 @@ def test_a_time_limit(clone: Clone, undisturbed: Path):
     clone.until(lambda: len(order(clone.folder / RUN)) > steps)
     clone.slurm.run("scancel", job)
     log = clone.log(job)
-    stopped, went_on = (re.search(f"{words} (\\d+)", log) for words in ("stopped at step", "continuing .* at step"))
-    assert stopped and went_on and stopped[1] == went_on[1]
+    stop, restart = (re.search(f"{words} (\\d+)", log) for words in ("stopped at step", "continuing .* at step"))
+    assert stop and restart and stop[1] == restart[1]
     assert "back into the queue" in log and "restart 1" in log
-    done, expected = order(clone.folder / RUN), order(undisturbed)
-    assert [line["step"] for line in done] == list(range(1, len(done) + 1))
-    assert done[: len(expected)] == expected[: len(done)]
+    records, expected = order(clone.folder / RUN), order(undisturbed)
+    assert [line["step"] for line in records] == list(range(1, len(records) + 1))
+    assert records[: len(expected)] == expected[: len(records)]
 
 
 def test_a_cancelled_job_leaves_a_checkpoint_and_stays_away(clone: Clone):
@@ -138,9 +138,9 @@ def test_a_cancelled_job_leaves_a_checkpoint_and_stays_away(clone: Clone):
 
 
 def test_a_failure_for_good_is_not_repeated_and_cancels_what_waits_for_it(clone: Clone):
-    """One that only the ranks can see: seven frames cannot be shared by two."""
-    said = clone.run("slurm/pipeline.sh", "student.yaml", "train.global_batch_size=7", SUBMIT="--nodes=2")
-    jobs = clone.jobs(said)
+    """A failure that only the ranks detect: two ranks cannot share seven frames."""
+    output = clone.run("slurm/pipeline.sh", "student.yaml", "train.global_batch_size=7", SUBMIT="--nodes=2")
+    jobs = clone.jobs(output)
     assert list(jobs) == ["teacher", "label", "student", "evaluate"]
     assert clone.slurm.ended(jobs["teacher"]) == "FAILED"
     assert clone.slurm.field(jobs["teacher"], "Restarts") == "0"

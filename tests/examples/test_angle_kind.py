@@ -1,4 +1,4 @@
-"""The example of a kind from outside: found by its entry points, and used like any other."""
+"""The example of an external kind: found by its entry points, and used like any other."""
 
 import json
 import os
@@ -18,22 +18,22 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def installed(tmp_path) -> dict[str, str]:
     """An environment in which a package with the example is installed."""
     site = tmp_path / "site"
-    facts = site / "angle_kind-1.0.dist-info"
-    facts.mkdir(parents=True)
+    metadata = site / "angle_kind-1.0.dist-info"
+    metadata.mkdir(parents=True)
     (site / "angle_kind.py").write_bytes((EXAMPLES / "angle_kind.py").read_bytes())
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: angle_kind\nVersion: 1.0\n")
-    points = (
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: angle_kind\nVersion: 1.0\n")
+    entry_points = (
         "[tutelage.storage]\nangle = angle_kind:AngleStorage\n[tutelage.learning]\nangle = angle_kind:AngleLearning\n"
     )
-    (facts / "entry_points.txt").write_text(points)
+    (metadata / "entry_points.txt").write_text(entry_points)
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(EXAMPLES.parent)]), "OMP_NUM_THREADS": "1"}
 
 
 def tutelage(*words: object, env: dict[str, str], status: int = 0) -> str:
     call = [python(), "-m", "tutelage", *map(str, words)]
-    done = subprocess.run(call, env=env, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done.stdout + done.stderr
+    process = subprocess.run(call, env=env, capture_output=True, text=True)
+    assert process.returncode == status, process.stderr
+    return process.stdout + process.stderr
 
 
 def test_a_kind_from_outside_goes_all_the_way(tmp_path, installed):
@@ -47,12 +47,12 @@ def test_a_kind_from_outside_goes_all_the_way(tmp_path, installed):
         Image.fromarray(np.uint8(127 + 120 * wave)[..., None].repeat(3, 2)).save(root / "rgb" / f"{number}.png")
         if number % 2 or number > 7:
             Image.fromarray(np.full((64, 96), degrees, np.uint8)).save(root / "grasp" / f"{number}.png")
-    declared = {"name": "grasps", "val_fraction": 0.25, "tasks": {"grasp": {"kind": "angle"}}}
-    (root / "dataset.yaml").write_text(yaml.safe_dump(declared))
-    said = tutelage(
+    declaration = {"name": "grasps", "val_fraction": 0.25, "tasks": {"grasp": {"kind": "angle"}}}
+    (root / "dataset.yaml").write_text(yaml.safe_dump(declaration))
+    output = tutelage(
         "prepare", "folder", root, tmp_path / "data", env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}, status=1
     )
-    assert "give kind: classes, scalar, unit_vector, binary" in " ".join(said.split())
+    assert "give kind: classes, scalar, unit_vector, binary" in " ".join(output.split())
     tutelage("prepare", "folder", root, tmp_path / "data", env=installed)
     (tmp_path / "teacher.yaml").write_text(f"""
         data: {{name: grasps, path: {tmp_path / "data"}, num_workers: 0}}

@@ -22,8 +22,8 @@ def test_a_filter_of_ones_own_decides_what_a_student_learns(make, monkeypatch, n
     student = make("student", f"pseudo.semseg.keep={keep}", "train.steps=3")
     call = [python(), "-m", "tutelage", "run", str(student.path), *student.overrides]
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(call, cwd=EXAMPLES, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(call, cwd=EXAMPLES, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
     assert json.loads((student.folder / "result.json").read_text())["pseudo_labels"]["semseg"] > 0
     assert load(student.folder / "config.yaml").pseudo.semseg.keep == keep
 

@@ -21,10 +21,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NAME = "my_network:MLPDecoder"
 
 
-def tutelage(*words: object, here: Path = EXAMPLES) -> subprocess.CompletedProcess[str]:
+def tutelage(*words: object, folder: Path = EXAMPLES) -> subprocess.CompletedProcess[str]:
     call = [python(), "-m", "tutelage", *map(str, words)]
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(call, cwd=here, env=environment, capture_output=True, text=True)
+    return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def test_a_network_of_ones_own_goes_all_the_way(make, tmp_path, monkeypatch):
@@ -32,9 +32,9 @@ def test_a_network_of_ones_own_goes_all_the_way(make, tmp_path, monkeypatch):
     monkeypatch.chdir(EXAMPLES)
     run = make("plain", f"model.name={NAME}", "train.steps=3", "loss.weighting=uncertainty")
     words = (run.path, *run.overrides)
-    done = tutelage("run", *words)
-    assert done.returncode == 0, done.stderr
-    assert "M parameters in the backbone and 0.0" in done.stderr + done.stdout
+    process = tutelage("run", *words)
+    assert process.returncode == 0, process.stderr
+    assert "M parameters in the backbone and 0.0" in process.stderr + process.stdout
     last = run.checkpoints / "last"
     assert json.loads((last / "model.json").read_text())["architecture"]["name"] == NAME
     assert 0 <= json.loads((run.folder / "result.json").read_text())["metrics"]["semseg"]["miou"] <= 1
@@ -43,12 +43,12 @@ def test_a_network_of_ones_own_goes_all_the_way(make, tmp_path, monkeypatch):
     picture = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "photos/one.png")
     call = ["predict", last, tmp_path / "photos", "--out", tmp_path / "labels"]
-    refused = tutelage(*call)
-    assert refused.returncode == 1 and f"give --network {NAME}" in " ".join(refused.stderr.split())
-    done = tutelage(*call, "--network", NAME)
-    assert done.returncode == 0, done.stderr
-    done = tutelage("export", last, "--out", tmp_path / "net.pt2", "--network", NAME)
-    assert done.returncode == 0, done.stderr
+    refusal = tutelage(*call)
+    assert refusal.returncode == 1 and f"give --network {NAME}" in " ".join(refusal.stderr.split())
+    process = tutelage(*call, "--network", NAME)
+    assert process.returncode == 0, process.stderr
+    process = tutelage("export", last, "--out", tmp_path / "net.pt2", "--network", NAME)
+    assert process.returncode == 0, process.stderr
 
     labels = Predictor(last, network=NAME).predict({"rgb": picture})
     with Image.open(tmp_path / "labels/semseg/one.png") as image:
@@ -71,7 +71,7 @@ def test_it_serves_several_inputs_and_sizes(monkeypatch):
 
 
 def test_no_folder_has_a_module_imported_that_nobody_named(tmp_path, monkeypatch):
-    """A description may come from anybody."""
+    """A description may come from an untrusted source."""
     (tmp_path / "hostile.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
     depth = Task("depth", "scalar", scale=0.001, unit="m")

@@ -1,4 +1,4 @@
-"""The example of a source, through the command, in worker processes too."""
+"""The example of a source, through the command, also in worker processes."""
 
 import re
 
@@ -15,12 +15,12 @@ def arrays(tmp_path, monkeypatch, request):
     for split, count in (("train", 6), ("val", 2)):
         (tmp_path / "frames" / split).mkdir(parents=True)
         for number in range(count):
-            found = {"rgb": random.integers(0, 256, (8, 12, 3)).astype(np.uint8)}
+            frame = {"rgb": random.integers(0, 256, (8, 12, 3)).astype(np.uint8)}
             if number % 2:
-                found["depth"] = random.uniform(1, 5, (8, 12)).astype(np.float32)
+                frame["depth"] = random.uniform(1, 5, (8, 12)).astype(np.float32)
             if number % 3 < 2:
-                found["semseg"] = random.integers(0, 3, (8, 12)).astype(np.uint8)
-            np.savez(tmp_path / "frames" / split / f"{number}.npz", **found)
+                frame["semseg"] = random.integers(0, 3, (8, 12)).astype(np.uint8)
+            np.savez(tmp_path / "frames" / split / f"{number}.npz", **frame)
     monkeypatch.chdir(request.config.rootpath / "examples")
     return tmp_path
 
@@ -48,9 +48,9 @@ def test_a_damaged_archive_is_left_out_and_named(arrays, prepare, capsys):
     damaged = arrays / "frames/train/3.npz"
     damaged.write_bytes(damaged.read_bytes()[:200])
     assert prepare("--jobs", "2") == 1
-    said = capsys.readouterr()
-    assert re.search(r"left out: my_source.py:\d+: train/train_3: load raised BadZipFile: ", said.out)
-    assert "1 of 8 frames could not be read and are left out" in said.err and "Traceback" not in said.err
+    captured = capsys.readouterr()
+    assert re.search(r"left out: my_source.py:\d+: train/train_3: load raised BadZipFile: ", captured.out)
+    assert "1 of 8 frames could not be read and are left out" in captured.err and "Traceback" not in captured.err
     assert len(ShardDataset(arrays / "data")) == 5
 
 
@@ -58,8 +58,8 @@ def test_a_strict_call_ends_there_and_debug_shows_the_traceback(arrays, prepare,
     damaged = arrays / "frames/train/3.npz"
     damaged.write_bytes(damaged.read_bytes()[:200])
     assert prepare("--strict", "--debug") == 1
-    said = capsys.readouterr().err
-    assert "Traceback" in said and said.splitlines()[-1].startswith("tutelage: my_source.py:")
+    errors = capsys.readouterr().err
+    assert "Traceback" in errors and errors.splitlines()[-1].startswith("tutelage: my_source.py:")
 
 
 @pytest.mark.parametrize(

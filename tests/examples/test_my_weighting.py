@@ -1,4 +1,4 @@
-"""The example of a weighting: a run that was interrupted draws the same weights as one that was not."""
+"""The example of a weighting: an interrupted run draws the same weights as an uninterrupted one."""
 
 import shutil
 from pathlib import Path
@@ -13,16 +13,18 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_a_run_continues_as_if_nothing_had_been(make, monkeypatch):
-    """In one process, bit for bit, from its half."""
+    """In one process, bit for bit, from the middle of the run."""
     monkeypatch.chdir(EXAMPLES)
     options = [*LONG, "loss.weighting=my_weighting:RandomWeights", "experiment=whole"]
-    whole = make("plain", *options)
-    train(whole)
-    again = make("plain", *options, f"run.path={whole.folder}-again")
-    shutil.copytree(whole.folder, again.folder, ignore=shutil.ignore_patterns("last", "step-00000018"))
-    assert artifacts.newest(again.checkpoints).name == "step-00000012"
-    train(again)
-    assert_same_run(again.folder, whole.folder)
-    ratios = [line["weighed"]["semseg"] / line["loss"]["semseg"] for line in lines(whole.folder) if "loss" in line]
+    uninterrupted = make("plain", *options)
+    train(uninterrupted)
+    continued = make("plain", *options, f"run.path={uninterrupted.folder}-again")
+    shutil.copytree(uninterrupted.folder, continued.folder, ignore=shutil.ignore_patterns("last", "step-00000018"))
+    assert artifacts.newest(continued.checkpoints).name == "step-00000012"
+    train(continued)
+    assert_same_run(continued.folder, uninterrupted.folder)
+    ratios = [
+        line["weighed"]["semseg"] / line["loss"]["semseg"] for line in lines(uninterrupted.folder) if "loss" in line
+    ]
     assert len(set(ratios)) == len(ratios), "the weights differ from step to step"
     assert ratios[0] != pytest.approx(1)

@@ -1,4 +1,4 @@
-"""A data set that a command made, a working directory with two configurations, and their finished runs."""
+"""Fixtures: a prepared data set, a working directory with two configurations, and their finished runs."""
 
 import os
 import shutil
@@ -35,14 +35,14 @@ def scenes() -> list[str]:
 
 @pytest.fixture(scope="session")
 def dataset(scenes: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two shards of four training frames, one of four validation frames. Nobody writes there."""
+    """Two shards of four training frames, one of four validation frames. Shared: do not write to it."""
     path = tmp_path_factory.mktemp("data") / "scenes"
     assert main(["prepare", "scenes", str(path), *scenes]) == 0
     return path
 
 
 @pytest.fixture
-def place(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workdir(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with ``teacher.yaml`` and its ``student.yaml``."""
     monkeypatch.chdir(tmp_path)
     base = CONFIG.replace("DATASET", str(dataset))
@@ -53,7 +53,7 @@ def place(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture(scope="session")
 def ran(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runs of teacher and student. Nobody writes there."""
+    """The folder of the finished runs of teacher and student. Shared: do not write to it."""
     folder = tmp_path_factory.mktemp("ran")
     base = CONFIG.replace("DATASET", str(dataset))
     (folder / "teacher.yaml").write_text(base + "inputs: [rgb, depth]\n")
@@ -63,15 +63,15 @@ def ran(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def done(ran: Path, place: Path) -> Path:
-    """The working directory, with a copy of the runs."""
-    shutil.copytree(ran, place / "runs")
-    return place
+def done(ran: Path, workdir: Path) -> Path:
+    """The working directory, with a copy of the finished runs."""
+    shutil.copytree(ran, workdir / "runs")
+    return workdir
 
 
 @pytest.fixture(scope="session")
 def python() -> Python:
-    """``python("-m", "tutelage", ...)``: a real process."""
+    """``python("-m", "tutelage", ...)`` runs a Python process and returns its exit status and output."""
 
     def start(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "TUTELAGE_DEBUG": ""}

@@ -1,4 +1,4 @@
-"""The commands as a user types them: what they take, do and print."""
+"""The commands as a user types them: their arguments, effects and output."""
 
 import argparse
 import json
@@ -37,17 +37,17 @@ def test_help(command, capsys):
 
 
 def test_commands_are_functions_that_exist():
-    """What the parser names is imported only when it is called."""
+    """The functions that the parser names are imported only when they are called."""
 
     def functions(parser: argparse.ArgumentParser) -> Iterator[str]:
         for action in parser._actions:
             for command in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
                 yield from [command.get_default("command")] if command.get_default("command") else functions(command)
 
-    found = list(functions(cli.parser()))
-    questions = ["begin", "end", "stages", "stop"]  # of `job`
-    assert len(found) == len(COMMANDS) - 1 + len(SOURCES) + len(questions)
-    for module, function in (each.split(":") for each in found):
+    targets = list(functions(cli.parser()))
+    job_commands = ["begin", "end", "stages", "stop"]  # subcommands of `job`
+    assert len(targets) == len(COMMANDS) - 1 + len(SOURCES) + len(job_commands)
+    for module, function in (target.split(":") for target in targets):
         assert callable(getattr(import_module(module), function))
 
 
@@ -60,16 +60,16 @@ def test_an_old_name_of_a_command_is_told_the_new_one(capsys):
 
 
 def test_a_module_of_the_same_name_is_the_same_command(python):
-    done = python("-m", "tutelage", "--help")
-    assert done.returncode == 0 and done.stdout.startswith("usage: tutelage ")
+    process = python("-m", "tutelage", "--help")
+    assert process.returncode == 0 and process.stdout.startswith("usage: tutelage ")
 
 
 @pytest.mark.parametrize(
     "command", ["config {place}/student.yaml", "config --keys", "inspect {dataset}", "table {place}"]
 )
-def test_commands_without_a_network_start_without_torch(command, place, dataset, python):
-    (place / "result.json").write_text(json.dumps(RESULT))
-    words = command.format(place=place, dataset=dataset).split()
+def test_commands_without_a_network_start_without_torch(command, workdir, dataset, python):
+    (workdir / "result.json").write_text(json.dumps(RESULT))
+    words = command.format(place=workdir, dataset=dataset).split()
     code = f"import sys; from launchers.cli import main; s = main({words!r}); print('torch' in sys.modules, s)"
     assert python("-c", code).stdout.splitlines()[-1] == "False 0"
 
@@ -108,7 +108,7 @@ def test_prepare_makes_a_data_set_and_says_what_is_in_it(scenes, tmp_path, capsy
 
 
 def test_prepare_waits_for_whoever_prepares_the_same(scenes, tmp_path):
-    """Such as the jobs of two teachers that both found no data."""
+    """For example the jobs of two teachers that both start without data."""
     (tmp_path / "d/.prepare").mkdir(parents=True)
     second = threading.Thread(target=main, args=(["prepare", "scenes", str(tmp_path / "d"), *scenes],))
     with hold_lease(tmp_path / "d/.prepare", "prepare"):
@@ -178,7 +178,7 @@ def test_inspect_shows_verifies_and_draws(dataset, tmp_path, capsys):
     assert Image.open(picture).height == 3 * 166 + 26
 
 
-def test_config_prints_the_resolved_whole(place, capsys):
+def test_config_prints_the_resolved_whole(workdir, capsys):
     assert main(["config", "student.yaml", "seed=3", "train.lr=0.25"]) == 0
     text = capsys.readouterr().out
     assert "lr: 0.25" in text and "path: runs/scenes/student/seed-3" in text
@@ -197,9 +197,9 @@ def test_run_does_everything_and_the_single_commands_find_it_done(done, capsys):
     assert main(["run", "student.yaml"]) == 0
     text = capsys.readouterr().out
     assert "student" in text and "4+4" in text and "written: runs/scenes/student/seed-0/result.json" in text
-    for command, said in {"train": "trained: runs/", "label": "labels: runs/", "evaluate": "written: runs/"}.items():
+    for command, message in {"train": "trained: runs/", "label": "labels: runs/", "evaluate": "written: runs/"}.items():
         assert main([command, "teacher.yaml"]) == 0
-        assert said in capsys.readouterr().out
+        assert message in capsys.readouterr().out
 
 
 def test_evaluate_says_every_class(done, capsys):
@@ -235,10 +235,10 @@ def test_table_compares_whatever_is_asked_for(done, capsys):
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("student − teacher,mIoU")]
     difference = 100 * (rows["student"] - rows["teacher"])
     assert line.split(",")[2] == f"{difference:+.2f}".replace("-", "−") and line.endswith("undetermined: one seed")
-    for wrong in ("student", "student,", "student,nobody", "student,teacher,student"):
-        assert main(["table", "runs", "--compare", wrong]) == 1
-        said = f"--compare: {wrong} is not a pair of experiments; name two, such as student,teacher; there are"
-        assert said in capsys.readouterr().err
+    for pair in ("student", "student,", "student,nobody", "student,teacher,student"):
+        assert main(["table", "runs", "--compare", pair]) == 1
+        message = f"--compare: {pair} is not a pair of experiments; name two, such as student,teacher; there are"
+        assert message in capsys.readouterr().err
 
 
 def test_report_writes_a_page_and_says_where(done, capsys):
@@ -259,14 +259,14 @@ def test_picture_takes_overrides_anywhere(done):
     assert Image.open("a.png").height == Image.open("b.png").height == 166 + 26
 
 
-def test_affinity_prints_gains_verdicts_and_what_follows(place, capsys):
+def test_affinity_prints_gains_verdicts_and_what_follows(workdir, capsys):
     assert main(["affinity", "teacher.yaml", "--seeds", "1", "--samples", "4", "--out", "out", "train.steps=1"]) == 0
-    said = capsys.readouterr().out
-    assert "3 networks × 1 seed on 4 frames, judged on training frames that are set aside (1): out" in said
-    assert "fix the number of seeds before you look" in " ".join(said.split())
-    assert all(f" {pair} " in said for pair in ("semseg → depth", "depth → semseg"))
-    assert "semseg and depth: undetermined: whether semseg helps depth takes more than one seed" in said
-    assert "pseudo-labels of semseg: none (depth may help semseg: " in said
+    output = capsys.readouterr().out
+    assert "3 networks × 1 seed on 4 frames, judged on training frames that are set aside (1): out" in output
+    assert "fix the number of seeds before you look" in " ".join(output.split())
+    assert all(f" {pair} " in output for pair in ("semseg → depth", "depth → semseg"))
+    assert "semseg and depth: undetermined: whether semseg helps depth takes more than one seed" in output
+    assert "pseudo-labels of semseg: none (depth may help semseg: " in output
     affinity = json.loads(Path("out/affinity.json").read_text())
     assert affinity["samples"] == 4 and affinity["tasks"]["depth"]["labels"] == 8
     assert Image.open("out/affinity.png").width > 300

@@ -1,4 +1,4 @@
-"""The library reports to its logger; a command shows what it reports, as lines on standard output."""
+"""The library reports to its logger; a command shows these reports as lines on standard output."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from trainer.progress import progress
 
 
 def report() -> None:
-    """What the library does to reach users."""
+    """Log messages and progress as the library does."""
     logger.info("a line that is longer than a terminal is wide: %s", "x" * 100)
     logger.warning("note: 100 % of [it] :car:")
     with progress("job", 2) as step:
@@ -67,11 +67,11 @@ def test_other_loggers_print_nothing_twice(capsys, monkeypatch):
     assert captured.out == "once\n" and not captured.err
 
 
-def test_commands_show_what_the_library_reports(place, capsys):
+def test_commands_show_what_the_library_reports(workdir, capsys):
     assert main(["train", "teacher.yaml", "train.steps=2", "checkpoint.every=1"]) == 0
     captured = capsys.readouterr()
-    size, progress_line, trained = captured.out.splitlines()
+    size, progress_line, last_line = captured.out.splitlines()
     assert re.match(r"teacher: .* M parameters in the backbone", size)
     assert re.match(r"teacher 2/2 semseg \d.* samples/s · .* 0:00:00 left$", progress_line)
-    assert trained == "trained: runs/scenes/teacher/seed-0/checkpoints/last"
+    assert last_line == "trained: runs/scenes/teacher/seed-0/checkpoints/last"
     assert not captured.err

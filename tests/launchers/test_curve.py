@@ -1,4 +1,4 @@
-"""``tutelage curve``: what it says before it starts, what it prints and writes, and what it hands to a cluster."""
+"""``tutelage curve``: its dry run, its output and files, and the jobs that it submits to a cluster."""
 
 from pathlib import Path
 
@@ -15,21 +15,35 @@ def lines(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.split()[:1] and line.split()[0] in ("4", "6")]
 
 
-def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(place, capsys):
-    before = set(place.rglob("*"))
+def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(workdir, capsys):
+    before = set(workdir.rglob("*"))
     assert main([*CALL, "--dry-run", "train.steps=3"]) == 0
-    said = lines(capsys.readouterr().out)
-    assert [words[:4] for words in said] == [
+    rows = lines(capsys.readouterr().out)
+    assert [words[:4] for words in rows] == [
         [count, name, teacher, "12"]
         for count in ("4", "6")
         for name, teacher in (("student-baseline", "–"), ("teacher", "–"), ("student", "teacher"))
     ]
-    assert {" ".join(words[4:5]) for words in said} == {"pending"}
-    assert [words[-1] for words in said[::3]] == [f"runs/scenes/curve/semseg-{count}" for count in (4, 6)]
-    assert set(place.rglob("*")) == before
+    assert {" ".join(words[4:5]) for words in rows} == {"pending"}
+    assert [words[-1] for words in rows[::3]] == [f"runs/scenes/curve/semseg-{count}" for count in (4, 6)]
+    assert set(workdir.rglob("*")) == before
 
 
-def test_it_runs_prints_and_writes(place, capsys):
+@pytest.mark.parametrize("options", [["--dry-run"], []])
+def test_more_labels_than_there_are_is_said_at_once(workdir, capsys, options):
+    """Also before smaller budgets are trained."""
+    assert main(["curve", "student.yaml", "--labels", "4,6,900", "--seeds", "1", *options]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("tutelage: ") and captured.out == ""
+    assert "--labels: 900 frames, where 8 carry the label; leave larger numbers out" in captured.err
+
+
+def test_a_dry_run_needs_no_data(workdir, capsys):
+    assert main([*CALL, "--dry-run", "data.path=nowhere"]) == 0
+    assert len(lines(capsys.readouterr().out)) == 6
+
+
+def test_it_runs_prints_and_writes(workdir, capsys):
     Path("base.yaml").write_text(
         Path("teacher.yaml").read_text().replace("test_efficientnet}", "test_efficientnet, decoder: heads}")
     )
@@ -37,60 +51,62 @@ def test_it_runs_prints_and_writes(place, capsys):
     Path("teacher.yaml").write_text("inherits: base.yaml\ntasks: [semseg]\n")
     Path("student.yaml").write_text("inherits: umst-s.yaml\npseudo: {semseg: {teacher: teacher.yaml}}\n")
     assert main(CALL) == 0
-    said = capsys.readouterr().out
-    assert "6 of 6: semseg 6: student, seed 0" in said
-    assert "mIoU umst-s" in said and "mIoU teacher (ceiling)" in said
-    assert "mIoU: with 4 labels student is " in said and "; with 6 labels " in said
+    output = capsys.readouterr().out
+    assert "6 of 6: semseg 6: student, seed 0" in output
+    assert "mIoU umst-s" in output and "mIoU teacher (ceiling)" in output
+    assert "mIoU: with 4 labels student is " in output and "; with 6 labels " in output
     folder = Path("runs/scenes/curve/semseg/student")
     assert sorted(path.name for path in folder.iterdir()) == ["curve.csv", "curve.json", "curve.png", "curve.svg"]
-    assert f"written: {folder}/curve.json" in said
+    assert f"written: {folder}/curve.json" in output
     assert main([*CALL, "--dry-run"]) == 0
     assert [words[4] for words in lines(capsys.readouterr().out)] == ["finished"] * 6
     assert main(["report", "runs", "--out", "report.html"]) == 0
     assert "student on scenes, by semseg labels" in Path("report.html").read_text()
 
 
-def test_failures_are_told_at_the_end(place, capsys, monkeypatch):
+def test_failures_are_told_at_the_end(workdir, capsys, monkeypatch):
     monkeypatch.setattr("trainer.stages.run", lambda cell: (_ for _ in ()).throw(ValueError("broken")))
     assert main(CALL) == 1
-    said = capsys.readouterr()
-    assert said.err.splitlines()[-1].startswith("tutelage: 6 of 6 runs failed: semseg 4: student-baseline, seed 0; ")
-    assert "semseg 4: student, seed 0 failed: its teacher failed (semseg 4: teacher, seed 0)" in said.out
-    assert not list(place.rglob("curve.*")), "of nothing"
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith(
+        "tutelage: 6 of 6 runs failed: semseg 4: student-baseline, seed 0; "
+    )
+    assert "semseg 4: student, seed 0 failed: its teacher failed (semseg 4: teacher, seed 0)" in captured.out
+    assert not list(workdir.rglob("curve.*")), "of nothing"
 
 
-def test_a_curve_of_what_did_not_fail_is_written(place, capsys):
+def test_a_curve_of_what_did_not_fail_is_written(workdir, capsys):
     """Two frames do not fill the batch of four."""
     assert main(["curve", "student.yaml", "--labels", "2,4", "--seeds", "1", "model.decoder=heads"]) == 1
-    said = capsys.readouterr()
-    assert said.err.splitlines()[-1].startswith("tutelage: 2 of 6 runs failed: semseg 2: teacher, seed 0; ")
-    assert "written: runs/scenes/curve/semseg/student/curve.json" in said.out
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith("tutelage: 2 of 6 runs failed: semseg 2: teacher, seed 0; ")
+    assert "written: runs/scenes/curve/semseg/student/curve.json" in captured.out
 
 
-def test_a_stop_is_no_failure(place, capsys, monkeypatch):
+def test_a_stop_is_no_failure(workdir, capsys, monkeypatch):
     def stop(cell):
         raise Interrupted("stopped")
 
     monkeypatch.setattr("trainer.stages.run", stop)
     assert main(CALL) == 130
-    assert not list(place.rglob("curve.json"))
+    assert not list(workdir.rglob("curve.json"))
 
 
 @pytest.mark.parametrize("text", ["", "2;4", "2,x", "0", "-3"])
-def test_budgets_that_are_none_are_refused(place, capsys, text):
+def test_budgets_that_are_none_are_refused(workdir, capsys, text):
     assert main(["curve", "student.yaml", f"--labels={text}"]) == 1
     assert "--labels: " in capsys.readouterr().err and not Path("runs").exists()
 
 
-def test_a_cluster_gets_each_student_and_baseline(place, capsys):
+def test_a_cluster_gets_each_student_and_baseline(workdir, capsys):
     Path("slurm").mkdir()
     Path("slurm/pipeline.sh").touch()
     assert main([*CALL, "--sbatch", "--dry-run", "train.lr=0.5"]) == 0
     calls = [line for line in capsys.readouterr().out.splitlines() if "pipeline" in line]
-    own = "pseudo=null 'experiment=\"student-baseline\"' "
+    baseline = "pseudo=null 'experiment=\"student-baseline\"' "
     assert calls == [
         f"slurm/pipeline.sh student.yaml train.lr=0.5 {extra}labels.semseg={count} seed=0 "
         f"'run.root=\"runs/scenes/curve/semseg-{count}\"'"
         for count in (4, 6)
-        for extra in (own, "")
+        for extra in (baseline, "")
     ]

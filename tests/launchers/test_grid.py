@@ -1,4 +1,4 @@
-"""``tutelage grid``: what it says before it starts, what it runs, and what it hands to a cluster."""
+"""``tutelage grid``: its dry run, its runs, and the jobs that it submits to a cluster."""
 
 import re
 from pathlib import Path
@@ -15,30 +15,30 @@ case "$*" in *seed=1*) exit 1 ;; esac
 
 
 def lines(text: str, *words: str) -> list[list[str]]:
-    """The words of the lines that begin with one of these."""
+    """The words of the lines that begin with one of ``words``."""
     return [line.split() for line in text.splitlines() if line.split()[:1] and line.split()[0] in words]
 
 
-def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(place, capsys):
-    before = set(place.rglob("*"))
+def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(workdir, capsys):
+    before = set(workdir.rglob("*"))
     assert main(["grid", ".", "--seeds", "2", "--dry-run", "train.steps=3"]) == 0
-    said = lines(capsys.readouterr().out, "student", "teacher")
-    assert said == [["teacher", "–", "12", *["pending"] * 2], ["student", "teacher", "12", *["pending"] * 2]]
-    assert set(place.rglob("*")) == before
+    rows = lines(capsys.readouterr().out, "student", "teacher")
+    assert rows == [["teacher", "–", "12", *["pending"] * 2], ["student", "teacher", "12", *["pending"] * 2]]
+    assert set(workdir.rglob("*")) == before
 
 
-def test_an_empty_list_of_rows_is_a_mistake_and_not_all_of_them(place, capsys):
-    assert main(["grid", ".", "--rows", "", "--dry-run"]) == 1  # of a script whose variable is not set
+def test_an_empty_list_of_rows_is_a_mistake_and_not_all_of_them(workdir, capsys):
+    assert main(["grid", ".", "--rows", "", "--dry-run"]) == 1  # as from a script whose variable is not set
     assert ".yaml: does not exist" in capsys.readouterr().err
 
 
 def test_finished_runs_are_kept_and_shown(done, capsys, monkeypatch):
     monkeypatch.setattr("trainer.trainstage.Trainer", lambda *_: pytest.fail("a finished run was trained again"))
     assert main(["grid", ".", "--seeds", "1"]) == 0
-    said = capsys.readouterr().out
-    assert said.count("finished") - said.count("(finished)") == 2 and "2 of 2: student, seed 0" in said
-    assert re.search(r"train student: \S+ \(finished\)", said.replace("\n", "")), "what is skipped is told"
-    assert [words[:3] for words in lines(said, "teacher")][-1] == ["teacher", "RGB+D", "S+D"]
+    output = capsys.readouterr().out
+    assert output.count("finished") - output.count("(finished)") == 2 and "2 of 2: student, seed 0" in output
+    assert re.search(r"train student: \S+ \(finished\)", output.replace("\n", "")), "what is skipped is told"
+    assert [words[:3] for words in lines(output, "teacher")][-1] == ["teacher", "RGB+D", "S+D"]
 
 
 def test_a_failure_is_told_at_the_end(done, capsys, monkeypatch):
@@ -51,11 +51,11 @@ def test_a_failure_is_told_at_the_end(done, capsys, monkeypatch):
 
     monkeypatch.setattr("trainer.stages.run", fail)
     assert main(["grid", ".", "--seeds", "1"]) == 1
-    said = capsys.readouterr()
-    assert said.err.splitlines()[-1].startswith("tutelage: 1 of 2 runs failed: student, seed 0; see above why")
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith("tutelage: 1 of 2 runs failed: student, seed 0; see above why")
 
 
-def test_rows_that_see_other_numbers_of_samples_are_told(place, capsys):
+def test_rows_that_see_other_numbers_of_samples_are_told(workdir, capsys):
     Path("longer.yaml").write_text("inherits: teacher.yaml\ntrain: {steps: 2}\n")
     assert main(["grid", ".", "--dry-run"]) == 0
     assert "rows differ in the samples" in capsys.readouterr().out
@@ -63,19 +63,19 @@ def test_rows_that_see_other_numbers_of_samples_are_told(place, capsys):
     assert "rows differ in the samples" not in capsys.readouterr().out
 
 
-def test_a_cluster_gets_each_row_that_teaches_no_other(place, capsys):
+def test_a_cluster_gets_each_row_that_teaches_no_other(workdir, capsys):
     call = ["grid", ".", "--seeds", "2", "--sbatch", "train.lr=0.5"]
     assert main(call) == 1
     assert "slurm/pipeline.sh: does not exist; start this in a clone, or in a project" in capsys.readouterr().err
     Path("slurm").mkdir()
     Path("slurm/pipeline.sh").write_text(SCRIPT)
     Path("slurm/pipeline.sh").chmod(0o755)
-    wanted = [f"student.yaml train.lr=0.5 seed={seed}" for seed in (0, 1)]
+    expected = [f"student.yaml train.lr=0.5 seed={seed}" for seed in (0, 1)]
     assert main([*call, "--dry-run"]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if "pipeline" in line] == [
-        f"slurm/pipeline.sh {each}" for each in wanted
+        f"slurm/pipeline.sh {arguments}" for arguments in expected
     ]
     assert not Path("submitted").exists()
     assert main(call) == 1, "the second was refused"
-    assert Path("submitted").read_text().splitlines() == wanted
+    assert Path("submitted").read_text().splitlines() == expected
     assert "not submitted: student, seed 1" in capsys.readouterr().err

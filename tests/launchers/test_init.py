@@ -29,31 +29,31 @@ SMALL = {
     "run": [*TINY, "data.num_workers=0"],
     "report": ["--frames", "1"],
 }
-"""What is added to the commands of a README, by command."""
+"""Options added to the commands of a README, by command."""
 
 
 def commands(readme: Path) -> list[str]:
     """The commands of a README's shell blocks."""
-    found = re.findall(r"^```sh\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
-    return [line for block in found for line in block.splitlines()]
+    blocks = re.findall(r"^```sh\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
 
 
 def test_a_project_goes_from_raw_frames_to_predictions_as_its_readme_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["init", "robot", "--name", "warehouse", "--classes", "floor, wall,no"]) == 0
-    said = capsys.readouterr().out
-    assert "robot: wrote 14 files" in said and "cd robot" in said
-    assert "prepare folder frames data/warehouse" in said
+    output = capsys.readouterr().out
+    assert "robot: wrote 14 files" in output and "cd robot" in output
+    assert "prepare folder frames data/warehouse" in output
     monkeypatch.chdir("robot")
     write_frames(Path("frames"), classes=3)
-    done = set()
+    executed_commands = set()
     for command in commands(Path("README.md")):
         words = shlex.split(command)
         if words[0] != "tutelage":
             continue
         assert main([*words[1:], *SMALL.get(words[1], [])]) == 0, command
-        done.add(words[1])
-    assert done == {"prepare", "inspect", "run", "table", "report", "predict"}
+        executed_commands.add(words[1])
+    assert executed_commands == {"prepare", "inspect", "run", "table", "report", "predict"}
     manifest = Manifest.load("data/warehouse")
     assert manifest.name == "warehouse" and manifest.task("semseg").classes == ("floor", "wall", "no")
     assert {path.name for path in Path("runs/warehouse").iterdir()} == {"teacher", "student", "baseline"}
@@ -65,10 +65,10 @@ def test_what_is_there_is_never_written_over(tmp_path, capsys):
     (folder / "configs").mkdir(parents=True)
     (folder / "README.md").write_text("mine")
     (folder / "configs/student.yaml").symlink_to("nowhere")
-    for wrote, kept in ((12, 2), (0, 14)):
+    for written_count, kept_count in ((12, 2), (0, 14)):
         assert main(["init", str(folder), "--name", "other"]) == 0
-        said = "".join(capsys.readouterr().out)
-        assert f"wrote {wrote} files" in said and said.count("left as it was: ") == kept
+        output = "".join(capsys.readouterr().out)
+        assert f"wrote {written_count} files" in output and output.count("left as it was: ") == kept_count
     assert (folder / "README.md").read_text() == "mine" and (folder / "configs/student.yaml").is_symlink()
     assert yaml.safe_load((folder / "configs/base.yaml").read_text())["data"]["name"] == "other"
 
@@ -92,8 +92,8 @@ def test_scripts_are_the_shipped_ones_for_these_configurations(tmp_path):
     scripts = {path.name: path.read_text() for path in (tmp_path / "p/slurm").iterdir()}
     shipped = {path.name: path.read_text() for path in (ROOT / "slurm").iterdir() if path.name != "site.env"}
     assert scripts.keys() == shipped.keys()
-    whole = "".join(shipped.values())
-    assert all(text in whole for text in IN_SCRIPTS), "it is worded otherwise now"
+    shipped_text = "".join(shipped.values())
+    assert all(text in shipped_text for text in IN_SCRIPTS), "it is worded otherwise now"
     for name, text in scripts.items():
         assert "configs/cityscapes" not in text and "docs/" not in text
         assert os.access(tmp_path / "p/slurm" / name, os.X_OK) == name.endswith(".sh")

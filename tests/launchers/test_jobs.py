@@ -1,4 +1,4 @@
-"""What job scripts ask: may a stage start, how did it end, who is to be stopped; and where an experiment stands."""
+"""``tutelage job``: may a stage start, how did it end, stop its ranks; ``tutelage status``: the state of every job."""
 
 import json
 import signal
@@ -15,8 +15,8 @@ RUN = Path("runs/scenes/teacher/seed-0")
 
 
 @pytest.fixture
-def ask(place, monkeypatch, capsys):
-    """``ask("begin", "train")``: the answer and the exit status, as a job of id 7 asks about the teacher."""
+def ask(workdir, monkeypatch, capsys):
+    """``ask("begin", "train")``: the answer and the exit status, for the teacher in the job with id 7."""
     monkeypatch.setenv("SLURM_JOB_ID", "7")
 
     def ask(question: str, stage: str, *overrides: str) -> tuple[str, int]:
@@ -26,12 +26,12 @@ def ask(place, monkeypatch, capsys):
     return ask
 
 
-def say(state: str, why: str | None = None, job: str = "7") -> None:
-    """As a rank would."""
+def write_status(state: str, reason: str | None = None, job: str = "7") -> None:
+    """Write the status file of the run as a rank would."""
     entry = {
         "stage": "train",
         "state": state,
-        "why": why,
+        "why": reason,
         "host": "n",
         "process": 1,
         "job": job,
@@ -55,11 +55,11 @@ def test_an_end_is_judged_by_what_is_there_and_what_was_said(ask):
     assert ask("begin", "train") == ("start", 0)
     assert ask("end", "train") == ("again", 0), "killed before it could say anything"
     for state in (status.RUNNING, status.INTERRUPTED, status.CRASHED):
-        say(state)
+        write_status(state)
         assert ask("end", "train") == ("again", 0)
-    say(status.FAILED, "of another job", job="8")
+    write_status(status.FAILED, "of another job", job="8")
     assert ask("end", "train") == ("again", 0)
-    say(status.FAILED, "lr is too high")
+    write_status(status.FAILED, "lr is too high")
     assert ask("end", "train") == ("failed", 0)
     assert ask("begin", "train") == ("start", 0), "what failed in an earlier life may be cured"
     assert ask("end", "train") == ("again", 0)
@@ -87,20 +87,20 @@ def lines(capsys) -> list[list[str]]:
     return [line.split("\t") for line in capsys.readouterr().out.splitlines()]
 
 
-def test_status_shows_every_job_in_order(place, capsys):
+def test_status_shows_every_job_in_order(workdir, capsys):
     call = ["status", "--tsv", "student.yaml", "train.steps=3", "run.path=elsewhere"]
     assert main(call) == 0
-    shown = lines(capsys)
-    assert [(line[0], line[4]) for line in shown] == [
+    rows = lines(capsys)
+    assert [(line[0], line[4]) for line in rows] == [
         ("prepare", "-"),
         ("teacher", "0"),
         ("label", "1"),
         ("student", "0,2"),
         ("evaluate", "3"),
     ]
-    assert shown[0][1] == "finished" and {line[1] for line in shown[1:]} == {"pending"}
-    assert shown[1][5:] == ["teacher.yaml", "train.steps=3"]
-    assert shown[3][2:] == ["elsewhere", "-", "0,2", "student.yaml", "train.steps=3", "run.path=elsewhere"]
+    assert rows[0][1] == "finished" and {line[1] for line in rows[1:]} == {"pending"}
+    assert rows[1][5:] == ["teacher.yaml", "train.steps=3"]
+    assert rows[3][2:] == ["elsewhere", "-", "0,2", "student.yaml", "train.steps=3", "run.path=elsewhere"]
     assert main([*call, "data.path=nowhere"]) == 0
     assert {line[1] for line in lines(capsys)} == {"pending"}
 
@@ -115,27 +115,27 @@ def test_status_shows_what_is_finished(done, capsys):
 
 def test_status_shows_a_run_of_other_settings_and_what_failed_without_data(done, capsys):
     assert main(["status", "--tsv", "student.yaml", "train.lr=0.5"]) == 0
-    shown = {line[0]: (line[1], line[3]) for line in lines(capsys)}
-    assert all(shown[job][0] == "other settings" for job in ("teacher", "label", "student", "evaluate"))
-    assert shown["student"][1].startswith("train.lr: holds a run with ")
+    states = {line[0]: (line[1], line[3]) for line in lines(capsys)}
+    assert all(states[job][0] == "other settings" for job in ("teacher", "label", "student", "evaluate"))
+    assert states["student"][1].startswith("train.lr: holds a run with ")
     path = done / "runs/scenes/student/seed-0/status.json"
-    note = json.loads(path.read_text())
-    path.write_text(json.dumps(note | {"stage": "evaluate", "state": "failed", "why": "no data"}))
+    entry = json.loads(path.read_text())
+    path.write_text(json.dumps(entry | {"stage": "evaluate", "state": "failed", "why": "no data"}))
     (path.parent / "result.json").unlink()
     assert main(["status", "--tsv", "student.yaml", "data.path=nowhere"]) == 0
-    shown = {line[0]: (line[1], line[3]) for line in lines(capsys)}
-    assert shown["prepare"][0] == "pending" and shown["teacher"][0] == shown["label"][0] == "finished"
-    assert shown["evaluate"] == ("failed", "no data")
+    states = {line[0]: (line[1], line[3]) for line in lines(capsys)}
+    assert states["prepare"][0] == "pending" and states["teacher"][0] == states["label"][0] == "finished"
+    assert states["evaluate"] == ("failed", "no data")
 
 
-def test_stop_reaches_every_rank_and_not_the_launcher(place, monkeypatch):
+def test_stop_reaches_every_rank_and_not_the_launcher(workdir, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     options = ["train.steps=100000", "train.trace=true", "data.num_workers=1"]
-    ranks = start(2, "-m", "tutelage", "train", str(place / "teacher.yaml"), *options, env={"SLURM_JOB_ID": "4711"})
+    ranks = start(2, "-m", "tutelage", "train", str(workdir / "teacher.yaml"), *options, env={"SLURM_JOB_ID": "4711"})
     try:
-        order, end = RUN / "order.jsonl", time.monotonic() + 100
+        order, deadline = RUN / "order.jsonl", time.monotonic() + 100
         while not (order.exists() and order.read_bytes().count(b"\n") > 3):
-            assert time.monotonic() < end and ranks.poll() is None
+            assert time.monotonic() < deadline and ranks.poll() is None
             time.sleep(0.05)
         assert main(["job", "stop"]) == 0  # job 7 has none
         monkeypatch.setenv("SLURM_JOB_ID", "4711")

@@ -1,4 +1,4 @@
-"""What a mistake looks like: one line that names file, key and hint, a status, and no traceback."""
+"""Errors of users: one line that names file, key and hint, an exit status, and no traceback."""
 
 import errno
 import os
@@ -21,23 +21,23 @@ from shards.errors import UserError
 
 @pytest.fixture
 def fails(capsys, monkeypatch):
-    """``fails("train nowhere.yaml", pattern)``: status 1, one line on stderr that has the pattern, no traceback."""
+    """``fails("train nowhere.yaml", pattern)``: status 1, one line on stderr with the pattern, no traceback."""
     monkeypatch.delenv("TUTELAGE_DEBUG", raising=False)
 
-    def check(call: str, *said: str) -> str:
+    def check(call: str, *parts: str) -> str:
         capsys.readouterr()
         assert main(call.split()) == 1
         captured = capsys.readouterr()
         (line,) = captured.err.splitlines()
         assert line.startswith("tutelage: ") and "Traceback" not in captured.out + captured.err
-        for part in said:
+        for part in parts:
             assert part in line, line
         return line
 
     return check
 
 
-def test_a_configuration_that_does_not_exist(fails, place):
+def test_a_configuration_that_does_not_exist(fails, workdir):
     for command in ("train", "label", "evaluate", "run", "config"):
         fails(f"{command} studnet.yaml", "studnet.yaml: does not exist; did you mean student.yaml?")
     fails("picture studnet.yaml --out p.png", "studnet.yaml: does not exist")
@@ -61,23 +61,23 @@ cli.run()
 
 def test_a_rank_ends_at_once_after_an_error_that_nobody_foresaw():
     environment = os.environ | {"WORLD_SIZE": "2"}
-    done = subprocess.run([sys.executable, "-c", RANK], env=environment, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1 and done.stderr.endswith("ZeroDivisionError: not foreseen\n")
+    process = subprocess.run([sys.executable, "-c", RANK], env=environment, capture_output=True, text=True, timeout=30)
+    assert process.returncode == 1 and process.stderr.endswith("ZeroDivisionError: not foreseen\n")
 
 
-def test_a_mistyped_key(fails, place):
+def test_a_mistyped_key(fails, workdir):
     fails("train student.yaml train.epoch=3", "command line: train.epoch: ", "did you mean train.epochs?")
     Path("teacher.yaml").write_text("sed: 3")
     fails("run student.yaml", "teacher.yaml: sed: is not an option; did you mean seed?")
 
 
-def test_a_data_set_that_does_not_exist(fails, place):
+def test_a_data_set_that_does_not_exist(fails, workdir):
     for command in ("train", "run"):
         fails(f"{command} teacher.yaml data.path=nowhere", "nowhere: data.path: is not a prepared data set; prepare")
     fails("inspect nowhere", "nowhere/MANIFEST.json: does not exist; make the data set with `tutelage prepare`")
 
 
-def test_what_predict_and_export_cannot_do(fails, place):
+def test_what_predict_and_export_cannot_do(fails, workdir):
     (Path("photos") / "more").mkdir(parents=True)
     fails("predict nowhere photos --out p", "nowhere: holds no trained network; give a run's checkpoints/last")
     fails("predict nowhere photos --out p --frames 0", "--frames: 0 frames; give 1 or more")
@@ -90,14 +90,14 @@ def test_what_predict_and_export_cannot_do(fails, place):
     assert not Path("p").exists()
 
 
-def test_a_budget_larger_than_the_data(fails, place, dataset):
+def test_a_budget_larger_than_the_data(fails, workdir, dataset):
     line = fails(
         "train teacher.yaml labels.semseg=9", f"{dataset}/MANIFEST.json: labels.semseg: 9 frames, where 8 carry"
     )
     assert line.endswith("set it to 8 or less, or to null for all")
 
 
-def test_an_empty_split(fails, place, scenes):
+def test_an_empty_split(fails, workdir, scenes):
     assert main(f"prepare scenes only-val {' '.join(scenes)} --train 0".split()) == 0
     fails(
         "train teacher.yaml data.path=only-val",
@@ -107,8 +107,8 @@ def test_an_empty_split(fails, place, scenes):
     fails("inspect only-val --picture p.png --split test", "split 'test' is empty")
 
 
-def test_a_mat_file_that_is_no_hdf5(fails, place):
-    raw = place / "raw"
+def test_a_mat_file_that_is_no_hdf5(fails, workdir):
+    raw = workdir / "raw"
     raw.mkdir()
     fails("prepare nyudv2 raw out", "raw/classMapping40.mat")
     names = np.array(["wall", "floor"], dtype=object)
@@ -119,12 +119,12 @@ def test_a_mat_file_that_is_no_hdf5(fails, place):
     assert not Path("out").exists()
 
 
-def test_sources_that_are_not_there(fails, place):
+def test_sources_that_are_not_there(fails, workdir):
     fails("prepare cityscapes nowhere out", "nowhere")
     fails("prepare folder nowhere out", "nowhere")
 
 
-def test_options_of_prepare_out_of_range(fails, place):
+def test_options_of_prepare_out_of_range(fails, workdir):
     fails("prepare scenes out --size big", "--size: 'big' is not a size; write HEIGHTxWIDTH")
     fails("prepare scenes out --jobs 0", "--jobs: 0 processes; give 1 or more")
     fails("prepare scenes out --window 5", "--window: applies only to normals; give --normals too")
@@ -142,8 +142,8 @@ def test_a_data_set_of_other_options_is_not_overwritten(fails, dataset, scenes):
 
 
 @pytest.fixture
-def folder(place):
-    """Four frames with labels of two classes, and things that are no frames."""
+def prepare_command(workdir):
+    """The command that prepares four frames with labels of two classes, in a folder with files that are not frames."""
     for kind, mode in (("rgb", "RGB"), ("semseg", "L"), ("thermal", "L")):
         Path("raw", kind).mkdir(parents=True)
         for i in range(4):
@@ -154,31 +154,33 @@ def folder(place):
     return "prepare folder raw out --val-fraction 0.5 --jobs 1 --classes"
 
 
-def test_what_a_folder_holds_in_vain_is_said(folder, capsys):
-    assert main(f"{folder} a,b".split()) == 0
-    said = capsys.readouterr().out
-    assert "rgb: left out, not an image: Thumbs.db\n" in said
-    assert "semseg: left out, not a label of an image: 8.png and 1 more\n" in said
-    assert "thermal: left out, as no declared task has the name of this folder\n" in said
-    assert "nothing to do" not in said
-    assert main(f"{folder} a,b".split()) == 0
+def test_what_a_folder_holds_in_vain_is_said(prepare_command, capsys):
+    assert main(f"{prepare_command} a,b".split()) == 0
+    output = capsys.readouterr().out
+    assert "rgb: left out, not an image: Thumbs.db\n" in output
+    assert "semseg: left out, not a label of an image: 8.png and 1 more\n" in output
+    assert "thermal: left out, as no declared task has the name of this folder\n" in output
+    assert "nothing to do" not in output
+    assert main(f"{prepare_command} a,b".split()) == 0
     assert "already prepared: nothing to do\n" in capsys.readouterr().out
 
 
-def test_labels_that_came_later_are_not_passed_over(folder, fails):
+def test_labels_that_came_later_are_not_passed_over(prepare_command, fails):
     Path("raw/semseg/3.png").rename("raw/later.png")
-    assert main(f"{folder} a,b".split()) == 0
+    assert main(f"{prepare_command} a,b".split()) == 0
     Path("raw/later.png").rename("raw/semseg/3.png")
-    fails(f"{folder} a,b", "out: files: the raw files have changed since they were prepared; give another folder")
+    fails(
+        f"{prepare_command} a,b", "out: files: the raw files have changed since they were prepared; give another folder"
+    )
 
 
-def test_classes_that_are_none(folder, fails):
-    fails(f"{folder} ²", "--classes: '²'; give the number of classes, or their names")
-    fails(f"{folder} a,b,", "raw: tasks.semseg: a class has an empty name; name every class")
-    fails(f"{folder} 0", "raw: tasks.semseg: ")
+def test_classes_that_are_none(prepare_command, fails):
+    fails(f"{prepare_command} ²", "--classes: '²'; give the number of classes, or their names")
+    fails(f"{prepare_command} a,b,", "raw: tasks.semseg: a class has an empty name; name every class")
+    fails(f"{prepare_command} 0", "raw: tasks.semseg: ")
 
 
-def test_stages_out_of_order(fails, place):
+def test_stages_out_of_order(fails, workdir):
     fails("evaluate teacher.yaml", "there is no last checkpoint; train it (`tutelage train CONFIG`)")
     fails("label teacher.yaml", "model.json: does not exist; train the network first")
     fails(
@@ -189,7 +191,7 @@ def test_stages_out_of_order(fails, place):
     fails("picture teacher.yaml --out p.png", "train the network first")
 
 
-def test_a_shard_that_was_damaged(fails, place, dataset):
+def test_a_shard_that_was_damaged(fails, workdir, dataset):
     shutil.copytree(dataset, "copy")
     shard = Path("copy/train-000001.tar")
     shard.write_bytes(shard.read_bytes()[:-512])
@@ -197,7 +199,7 @@ def test_a_shard_that_was_damaged(fails, place, dataset):
     fails("train teacher.yaml data.path=copy", "copy/train-000001.tar: has ")
 
 
-def test_a_precision_that_the_machine_lacks(fails, place):
+def test_a_precision_that_the_machine_lacks(fails, workdir):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     fails("train teacher.yaml train.precision=fp16", "train.precision: fp16 needs a GPU")
@@ -211,7 +213,7 @@ def test_bad_calls_show_the_usage(capsys):
         assert "usage: tutelage" in capsys.readouterr().err
 
 
-def test_debug_adds_the_traceback(place, capsys, monkeypatch):
+def test_debug_adds_the_traceback(workdir, capsys, monkeypatch):
     for words in (["--debug", "inspect", "nowhere"], ["inspect", "nowhere", "--debug"]):
         assert main(words) == 1
         lines = capsys.readouterr().err.splitlines()
@@ -236,8 +238,8 @@ def test_what_a_command_raises_is_a_line_and_a_status(monkeypatch, capsys, error
 
     monkeypatch.setattr(inspect, "inspect", fail)
     assert main(["inspect", "d"]) == status
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith(f"tutelage: {line}")
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"tutelage: {line}")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
@@ -250,9 +252,9 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 
 
 def test_a_process_fails_with_one_line(tmp_path, python):
-    done = python("-m", "tutelage", "inspect", "nowhere", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("tutelage: nowhere/MANIFEST.json: ")
+    process = python("-m", "tutelage", "inspect", "nowhere", cwd=tmp_path)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert len(process.stderr.splitlines()) == 1 and process.stderr.startswith("tutelage: nowhere/MANIFEST.json: ")
 
 
 def test_ctrl_c_ends_a_process_with_130(tmp_path):

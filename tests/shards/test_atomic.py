@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, and a full disk reads like one."""
+"""Atomic writes of files and folders, and the errors of full or read-only disks."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ from shards.errors import UserError
 
 
 class Killed(BaseException):
-    """Nothing that a program catches by accident."""
+    """An exception that ``except Exception`` does not catch."""
 
 
 def names(folder):
@@ -41,7 +41,7 @@ def test_a_failed_block_leaves_the_file_as_it_was(tmp_path, failure):
 
 
 def test_two_writers_of_one_name_do_not_meet(tmp_path):
-    """As on two machines that share a disk, whose processes can have the same id."""
+    """Two machines that share a disk can have processes with the same id."""
     with atomic_file(tmp_path / "a") as first, atomic_file(tmp_path / "a") as second:
         first.write(b"first, and longer")
         second.write(b"second")
@@ -50,18 +50,18 @@ def test_two_writers_of_one_name_do_not_meet(tmp_path):
 
 
 def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
-    path, done = tmp_path / "a", []
-    real = os.fsync
+    path, synced = tmp_path / "a", []
+    original_fsync = os.fsync
 
     def fsync(descriptor):
         kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
-        done.append((kind, path.exists()))
-        real(descriptor)
+        synced.append((kind, path.exists()))
+        original_fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
     with atomic_file(path) as file:
         file.write(b"x")
-    assert done == [("file", False), ("folder", True)]
+    assert synced == [("file", False), ("folder", True)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a data set, or with the disk it is written to, is one line that names file, key and hint."""
+"""Invalid data sets and full disks: the error is one line that names the file, the key and a hint."""
 
 import errno
 import gc
@@ -29,7 +29,7 @@ TAR = "train-000001.tar"  # frames 3 (JPEG, semseg), 4 (PNG, semseg, depth) and 
 
 @pytest.fixture
 def folder(tiny_dataset, tmp_path):
-    """A data set of one's own, to damage."""
+    """Return a copy of the tiny data set, which a test may damage."""
     return Path(shutil.copytree(tiny_dataset.folder, tmp_path / "copy"))
 
 
@@ -40,8 +40,8 @@ def read_all(manifest):
             readers[number].decode(position)
 
 
-def complaint(action, manifest):
-    """What an action raises: one line with a file and a hint."""
+def raised_error(action, manifest):
+    """Return the UserError that an action raises, which must be one line with a file and a hint."""
     with pytest.raises(UserError) as caught:
         action(manifest)
     error = caught.value
@@ -50,28 +50,28 @@ def complaint(action, manifest):
     return error
 
 
-def expect(manifest, file, key, what, actions=(read_all, verify)):
+def expect_error(manifest, file, key, message, actions=(read_all, verify)):
     for action in actions:
-        error = complaint(action, manifest)
+        error = raised_error(action, manifest)
         assert (Path(error.file).name, error.key) == (file, key)
-        assert what in error.what
+        assert message in error.what
 
 
-def change(path, place, value=None):
-    """Overwrite bytes of a file; without a value, flip one bit."""
+def change(path, offset, replacement=None):
+    """Overwrite bytes of a file; without a replacement, flip one bit."""
     data = bytearray(path.read_bytes())
-    data[place : place + len(value or b"x")] = value or bytes([data[place] ^ 4])
+    data[offset : offset + len(replacement or b"x")] = replacement or bytes([data[offset] ^ 4])
     path.write_bytes(data)
 
 
-def sealed(folder):
-    """The data set whose manifest agrees with whatever its files hold now."""
+def seal_and_load(folder):
+    """Make the manifest agree with the files' current content, and load it."""
     seal(folder)
     return Manifest.load(folder)
 
 
 def rewrite(path, edit):
-    """Edit a tar's list of (name, data) and write it again."""
+    """Write a tar again after an edit of its list of (name, data)."""
     with tarfile.open(path) as tar:
         members = [(member.name, tar.extractfile(member).read()) for member in tar]
     with tarfile.open(path, "w") as tar:
@@ -82,19 +82,19 @@ def rewrite(path, edit):
 
 
 def member(folder, name):
-    """Where a member's header and data begin in :data:`TAR`, and its size."""
+    """Return the offsets of a member's header and data in :data:`TAR`, and its size."""
     with tarfile.open(folder / TAR) as tar:
-        found = tar.getmember(name)
-    return found.offset, found.offset_data, found.size
+        info = tar.getmember(name)
+    return info.offset, info.offset_data, info.size
 
 
-def short(parameter):
-    """The name of a parameter that is bytes."""
+def short_id(parameter):
+    """Return a short test id for parameters that are bytes."""
     return "bytes" if isinstance(parameter, bytes) else None
 
 
 class Bomb:
-    """Unpickling it makes a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -110,23 +110,23 @@ class Bomb:
 def test_a_truncated_tar(folder, cut):
     path = folder / TAR
     size = path.stat().st_size
-    ends = {"one byte": size - 1, "everything": 0}
-    ends |= {
+    sizes = {"one byte": size - 1, "everything": 0}
+    sizes |= {
         "a member's end": member(folder, "train-004.semseg.png")[0],
         "a sample's end": member(folder, "train-005.rgb.jpg")[0],
     }
-    os.truncate(path, ends[cut])
-    what = f"has {ends[cut]} bytes, where the manifest says {size}: it is truncated"
-    expect(Manifest.load(folder), TAR, None, what)
+    os.truncate(path, sizes[cut])
+    message = f"has {sizes[cut]} bytes, where the manifest says {size}: it is truncated"
+    expect_error(Manifest.load(folder), TAR, None, message)
 
 
 def test_a_refused_shard_is_closed_once(folder, monkeypatch):
-    """Closed twice, it would take away whatever file has got its number since."""
-    closed, real = [], os.close
+    """A second close could close another file that has received the same descriptor."""
+    closed, original_close = [], os.close
     manifest = Manifest.load(folder)
     os.truncate(folder / TAR, 512)
-    gc.collect()  # what other tests left
-    monkeypatch.setattr(os, "close", lambda descriptor: (closed.append(descriptor), real(descriptor)))
+    gc.collect()  # objects that other tests left
+    monkeypatch.setattr(os, "close", lambda descriptor: (closed.append(descriptor), original_close(descriptor)))
     with pytest.raises(UserError):
         ShardReader(manifest, manifest.shards("train")[1])
     gc.collect()
@@ -135,7 +135,7 @@ def test_a_refused_shard_is_closed_once(folder, monkeypatch):
 
 def test_a_tar_that_was_truncated_before_its_manifest_was_written(folder):
     os.truncate(folder / TAR, member(folder, "train-005.rgb.jpg")[1] + 100)
-    error = complaint(read_all, sealed(folder))
+    error = raised_error(read_all, seal_and_load(folder))
     assert (error.file.name, error.key) == (TAR.replace(".tar", ".index.json"), "train-005")
     assert error.what == "lies outside its shard"
 
@@ -144,7 +144,7 @@ def test_a_tar_that_was_truncated_before_its_manifest_was_written(folder):
 def test_a_flipped_bit_in_a_member_names_it(folder, name):
     _, start, size = member(folder, name)
     change(folder / TAR, start + size // 2)
-    expect(Manifest.load(folder), TAR, name, "bytes differ from those that were written")
+    expect_error(Manifest.load(folder), TAR, name, "bytes differ from those that were written")
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ def test_a_flipped_bit_in_a_member_names_it(folder, name):
 )
 def test_a_flipped_bit_in_a_header_is_found_by_verify(folder, name, within, what, key):
     change(folder / TAR, member(folder, name)[0] + within)
-    expect(Manifest.load(folder), TAR, key, what, [verify])
+    expect_error(Manifest.load(folder), TAR, key, what, [verify])
 
 
 def test_a_flipped_bit_that_no_member_holds_is_found_by_verify(folder):
     _, start, size = member(folder, "train-005.json")
-    change(folder / TAR, start + size)  # what fills the member's last block
-    expect(Manifest.load(folder), TAR, None, "bytes differ from the manifest's hash", [verify])
+    change(folder / TAR, start + size)  # padding of the member's last block
+    expect_error(Manifest.load(folder), TAR, None, "bytes differ from the manifest's hash", [verify])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_flipped_bit_that_no_member_holds_is_found_by_verify(folder):
 )
 def test_a_tar_of_other_members_than_its_index(folder, edit, key):
     rewrite(folder / TAR, edit)
-    expect(sealed(folder), TAR, key, "members differ from the index", [verify])
+    expect_error(seal_and_load(folder), TAR, key, "members differ from the index", [verify])
 
 
 # --- a member that the manifest does not name ------------------------------------------------------------------------
@@ -192,10 +192,10 @@ def test_a_member_that_is_not_declared_and_not_listed(folder, tmp_path, extensio
     bomb = pickle.dumps(Bomb(tmp_path / "boom"))
     name = f"train-003.{extension}"
     rewrite(folder / TAR, lambda members: [*members, (name, bomb)])
-    manifest = sealed(folder)
-    expect(manifest, TAR, name, "is of a kind that the manifest does not declare", [verify])
+    manifest = seal_and_load(folder)
+    expect_error(manifest, TAR, name, "is of a kind that the manifest does not declare", [verify])
     reader = ShardReader(manifest, manifest.shards("train")[1])
-    assert all("rgb" in reader.decode(position) for position in range(3))  # by the index, which does not know it
+    assert all("rgb" in reader.decode(position) for position in range(3))  # by the index, which does not list it
     assert not (tmp_path / "boom").exists()
 
 
@@ -206,7 +206,7 @@ def test_a_member_that_is_not_declared_and_listed(tmp_path, extension):
     """The index lists it and every hash is right."""
     members = {"rgb.png": png(np.zeros((2, 2, 3), np.uint8)), extension: pickle.dumps(Bomb(tmp_path / "boom"))}
     manifest = dataset_of(tmp_path, {"k": members}, (SEMSEG, DEPTH))
-    expect(
+    expect_error(
         manifest, "train-000000.index.json", "k", f"holds a member .{extension}, which the manifest does not declare"
     )
     assert not (tmp_path / "boom").exists()
@@ -215,7 +215,7 @@ def test_a_member_that_is_not_declared_and_listed(tmp_path, extension):
 @pytest.mark.parametrize("extension", ["rgb.png", "rgb.jpg", "semseg.png", "depth.png"])
 def test_a_pickle_under_a_declared_name(tmp_path, extension):
     manifest = dataset_of(tmp_path, {"k": {extension: pickle.dumps(Bomb(tmp_path / "boom"))}}, TASKS)
-    expect(manifest, "train-000000.tar", f"k.{extension}", "image that can be decoded")
+    expect_error(manifest, "train-000000.tar", f"k.{extension}", "image that can be decoded")
     assert not (tmp_path / "boom").exists()
 
 
@@ -230,8 +230,8 @@ RGB = png(np.zeros((4, 6, 3), np.uint8))
 CLASSES = np.zeros((4, 6), np.uint8)
 
 
-def huge():
-    """A PNG of a few bytes that claims 8001 × 8000 pixels."""
+def oversized_png():
+    """Return a PNG of a few bytes that claims to have 8001 × 8000 pixels."""
     header = struct.pack(">IIBBBBB", 8001, 8000, 8, 0, 0, 0, 0)
     data = bytearray(png(CLASSES))
     data[16:29], data[29:33] = header, struct.pack(">I", zlib.crc32(b"IHDR" + header))
@@ -246,21 +246,21 @@ def huge():
         ("rgb.png", png(CLASSES), "is a L image, not 8-bit RGB"),
         ("semseg.png", b"", "is not a PNG image that can be decoded"),
         ("semseg.png", png(CLASSES)[:45], "is not a PNG image that can be decoded"),
-        ("semseg.png", huge(), "8001x8000 pixels are over the limit of 64000000"),
+        ("semseg.png", oversized_png(), "8001x8000 pixels are over the limit of 64000000"),
         ("semseg.png", png(CLASSES + 4), "class 4 is out of range (0..3, 255 for none)"),
         ("semseg.png", png(CLASSES.astype(np.uint16)), "is a I;16 image, where L is due"),
         ("depth.png", png(CLASSES), "is a L image, where I;16 is due"),
         ("normals.png", png(CLASSES), "is a L image, where RGB is due"),
     ],
-    ids=short,
+    ids=short_id,
 )
 def test_a_member_that_does_not_decode(tmp_path, extension, data, what):
     manifest = dataset_of(tmp_path, {"k": {"rgb.webp": b"unread", **{extension: data}}}, TASKS)
     reader = ShardReader(manifest, manifest.shards("train")[0])
-    error = complaint(lambda of: reader.decode(0, lambda each: each == extension), manifest)
+    error = raised_error(lambda _: reader.decode(0, lambda member: member == extension), manifest)
     assert (error.file.name, error.key) == ("train-000000.tar", f"k.{extension}")
     assert what in error.what
-    assert complaint(verify, manifest).file == error.file
+    assert raised_error(verify, manifest).file == error.file
 
 
 @pytest.mark.parametrize(
@@ -270,17 +270,17 @@ def test_a_member_that_does_not_decode(tmp_path, extension, data, what):
         ("depth.png", DEPTH.storage.encode(np.ones((4, 5), np.float32))),
         ("normals.png", NORMALS.storage.encode(np.ones((2, 3, 3), np.float32))),
     ],
-    ids=short,
+    ids=short_id,
 )
 def test_a_label_of_another_size_than_its_image(tmp_path, extension, label):
     manifest = dataset_of(tmp_path, {"good": {"rgb.png": RGB}, "bad": {"rgb.png": RGB, extension: label}}, TASKS)
-    expect(manifest, "train-000000.tar", "bad", "members differ in size: rgb 4x6, ")
+    expect_error(manifest, "train-000000.tar", "bad", "members differ in size: rgb 4x6, ")
 
 
 @pytest.mark.parametrize("key", ["a.b", "../../etc/passwd", "a/b", "", "a b"])
 def test_a_key_that_is_none(tmp_path, key):
     manifest = dataset_of(tmp_path, {key: {"rgb.png": RGB}}, TASKS)
-    expect(manifest, "train-000000.index.json", key, "is not a key")
+    expect_error(manifest, "train-000000.index.json", key, "is not a key")
 
 
 # --- a missing or changed file ---------------------------------------------------------------------------------------
@@ -289,13 +289,13 @@ def test_a_key_that_is_none(tmp_path, key):
 @pytest.mark.parametrize("file", [TAR, TAR.replace(".tar", ".index.json")])
 def test_a_missing_file(folder, file):
     (folder / file).unlink()
-    expect(Manifest.load(folder), file, None, "is missing")
+    expect_error(Manifest.load(folder), file, None, "is missing")
 
 
 def test_a_changed_index(folder):
     index = TAR.replace(".tar", ".index.json")
     change(folder / index, 100)
-    expect(Manifest.load(folder), index, None, "differs from the index that the manifest names")
+    expect_error(Manifest.load(folder), index, None, "differs from the index that the manifest names")
 
 
 @pytest.mark.parametrize("samples", [2, 4])
@@ -303,8 +303,8 @@ def test_an_index_of_more_or_less_samples_than_the_manifest(folder, samples):
     entry = json.loads((folder / NAME).read_text())
     entry["splits"]["train"][1]["samples"] = samples
     (folder / NAME).write_text(json.dumps(entry))
-    what = f"lists 3 samples, where the manifest says {samples}"
-    expect(Manifest.load(folder), TAR.replace(".tar", ".index.json"), None, what)
+    message = f"lists 3 samples, where the manifest says {samples}"
+    expect_error(Manifest.load(folder), TAR.replace(".tar", ".index.json"), None, message)
 
 
 @pytest.mark.parametrize("change", [{"offset": -512}, {"length": 10**15}, {"offset": 10**15}, {"length": -(10**15)}])
@@ -313,12 +313,12 @@ def test_an_index_that_points_out_of_its_shard(folder, change):
     index = json.loads(path.read_text())
     index["samples"][2] |= change
     path.write_text(json.dumps(index))
-    expect(sealed(folder), path.name, "train-005", "lies outside its shard")
+    expect_error(seal_and_load(folder), path.name, "train-005", "lies outside its shard")
 
 
 def test_an_empty_split(tmp_path):
     manifest = pack(Tiny(train=0, val=2), tmp_path)
-    error = complaint(read_all, manifest)
+    error = raised_error(read_all, manifest)
     assert error.file == tmp_path / NAME
     assert str(error).endswith("split 'train' is empty; it has the splits: val")
     assert verify(manifest) == 2
@@ -327,7 +327,7 @@ def test_an_empty_split(tmp_path):
 def test_a_manifest_of_a_newer_version(folder):
     entry = json.loads((folder / NAME).read_text())
     (folder / NAME).write_text(json.dumps(entry | {"format": 2}))
-    error = complaint(Manifest.load, folder)
+    error = raised_error(Manifest.load, folder)
     assert (error.file, error.key) == (folder / NAME, "format")
     assert "update tutelage" in error.hint
 
@@ -336,10 +336,10 @@ def test_a_manifest_of_a_newer_version(folder):
 
 
 class FullDisk:
-    """A disk with room for so many bytes."""
+    """A disk with a limited number of free bytes."""
 
-    def __init__(self, room):
-        self.room = room
+    def __init__(self, free_bytes):
+        self.free_bytes = free_bytes
 
     def open(self, path, mode="r", *args, **options):
         if mode != "wb":
@@ -348,27 +348,27 @@ class FullDisk:
 
         class File(io.FileIO):
             def write(self, data):
-                if disk.room < len(data):
+                if disk.free_bytes < len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                disk.room -= len(data)
+                disk.free_bytes -= len(data)
                 return super().write(data)
 
         return io.BufferedWriter(File(path, "w"))
 
 
 def test_no_space_left_at_any_moment(tiny_dataset, tmp_path, monkeypatch):
-    """Wherever the disk fills up: an error, nothing half-written, and the same bytes once there is room."""
-    whole = {path.name: path.read_bytes() for path in tiny_dataset.folder.iterdir()}
-    size = sum(map(len, whole.values()))
-    for room in [0, 100, *range(2_000, size, size // 12), size - 1]:
-        out = tmp_path / str(room)
+    """Whenever the disk is full: an error, no incomplete file, and the same bytes once there is space."""
+    expected = {path.name: path.read_bytes() for path in tiny_dataset.folder.iterdir()}
+    size = sum(map(len, expected.values()))
+    for capacity in [0, 100, *range(2_000, size, size // 12), size - 1]:
+        out = tmp_path / str(capacity)
         with monkeypatch.context() as patch:
-            disk = FullDisk(room)
+            disk = FullDisk(capacity)
             patch.setattr(Path, "open", lambda self, *args, disk=disk, **options: disk.open(self, *args, **options))
-            error = complaint(lambda out: pack(Tiny(), out, samples_per_shard=3), out)
+            error = raised_error(lambda out: pack(Tiny(), out, samples_per_shard=3), out)
         assert Path(error.file).parent == out and "no space left" in error.what
         assert "free some space and start the same command again" in error.hint
-        left = {path.name: path.read_bytes() for path in out.iterdir()}
-        assert left.items() < whole.items() and NAME not in left
+        remaining = {path.name: path.read_bytes() for path in out.iterdir()}
+        assert remaining.items() < expected.items() and NAME not in remaining
         pack(Tiny(), out, samples_per_shard=3)
-        assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == expected

@@ -1,4 +1,4 @@
-"""A source of one's own that gives something else than it should, or raises: one line that names where."""
+"""A user's source that returns invalid frames or raises: the error is one line that names the place."""
 
 import dataclasses
 import importlib
@@ -31,26 +31,26 @@ HERE = r"(tests/shards/)?test_checked\.py"
 
 
 class Own:
-    """Two frames for training and one for validation, each of them ``gives``."""
+    """A source of two training frames and one validation frame, which are all ``frame`` or what it returns."""
 
     name, options = "own", {}
     tasks = (SEMSEG, DEPTH, NORMALS, MASKS)
 
-    def __init__(self, gives=GOOD, **parts):
-        self.gives = gives
+    def __init__(self, frame=GOOD, **parts):
+        self.frame = frame
         self.splits = {"train": ["a", "b"], "val": ["c"]}
         self.__dict__.update(parts)
 
     def load(self, split, position):
-        return self.gives() if callable(self.gives) else self.gives
+        return self.frame() if callable(self.frame) else self.frame
 
 
-def frame(rgb=RGB, meta=None, files=None, **labels):
+def make_frame(rgb=RGB, meta=None, files=None, **labels):
     return Frame(rgb, labels, meta or {}, files or {})
 
 
-def said_of(source, **options):
-    """The one line."""
+def message_of(source, **options):
+    """Return the message of the error that loading the first frame raises, which must be one line."""
     with pytest.raises(UserError) as caught:
         check_source(source).load("train", 0)
     assert caught.value.__cause__ is not None, "no traceback for --debug"
@@ -64,30 +64,36 @@ LONG = np.zeros((*SHAPE, 1), np.float32)
 @pytest.mark.parametrize(
     ("gives", "what"),
     [
-        (frame(RGB / np.float32(255)), r"rgb is float32 \(8, 10, 3\), where uint8 \(H, W, 3\) is due; scale"),
-        (frame(RGB.astype(np.uint16)), r"rgb is uint16 .*; scale its values to 0..255 and give array.astype\(numpy.u"),
-        (frame(RGB.transpose(2, 0, 1)), r"rgb is uint8 \(3, 8, 10\), .*; give array.transpose\(1, 2, 0\)"),
-        (frame(np.zeros((8, 10, 4), np.uint8)), r"rgb is uint8 \(8, 10, 4\), .*; give array\[..., :3\]"),
-        (frame(RGB[:0]), r"rgb has no pixels \(0x10\); leave the frame out"),
-        (frame(RGB.tolist()), "rgb is a list, where an array is due, uint8"),
-        (frame(None), "rgb is None, where an array is due"),
-        (frame(depth=LONG), r"depth is float32 \(8, 10, 1\), where float32 \(H, W\) is due; give array\[..., 0\]"),
-        (frame(depth=METRES[None]), r"depth is float32 \(1, 8, 10\), .*; give array\[0\]"),
-        (frame(depth=METRES > 2), r"depth is bool .*; give array.astype\(numpy.float32\)"),
-        (frame(depth=METRES.astype(object)), "depth is object"),
-        (frame(semseg=CLASSES.astype(np.float32)), r"semseg is float32 .*; give array.astype\(numpy.uint8\)"),
-        (frame(semseg=CLASSES.astype(np.uint64)), r"semseg is uint64"),
-        (frame(semseg=CLASSES.tolist()), r"semseg is a list, .*; give numpy.asarray\(array, numpy.uint8\)"),
+        (make_frame(RGB / np.float32(255)), r"rgb is float32 \(8, 10, 3\), where uint8 \(H, W, 3\) is due; scale"),
         (
-            frame(normals=METRES),
+            make_frame(RGB.astype(np.uint16)),
+            r"rgb is uint16 .*; scale its values to 0..255 and give array.astype\(numpy.u",
+        ),
+        (make_frame(RGB.transpose(2, 0, 1)), r"rgb is uint8 \(3, 8, 10\), .*; give array.transpose\(1, 2, 0\)"),
+        (make_frame(np.zeros((8, 10, 4), np.uint8)), r"rgb is uint8 \(8, 10, 4\), .*; give array\[..., :3\]"),
+        (make_frame(RGB[:0]), r"rgb has no pixels \(0x10\); leave the frame out"),
+        (make_frame(RGB.tolist()), "rgb is a list, where an array is due, uint8"),
+        (make_frame(None), "rgb is None, where an array is due"),
+        (make_frame(depth=LONG), r"depth is float32 \(8, 10, 1\), where float32 \(H, W\) is due; give array\[..., 0\]"),
+        (make_frame(depth=METRES[None]), r"depth is float32 \(1, 8, 10\), .*; give array\[0\]"),
+        (make_frame(depth=METRES > 2), r"depth is bool .*; give array.astype\(numpy.float32\)"),
+        (make_frame(depth=METRES.astype(object)), "depth is object"),
+        (make_frame(semseg=CLASSES.astype(np.float32)), r"semseg is float32 .*; give array.astype\(numpy.uint8\)"),
+        (make_frame(semseg=CLASSES.astype(np.uint64)), r"semseg is uint64"),
+        (make_frame(semseg=CLASSES.tolist()), r"semseg is a list, .*; give numpy.asarray\(array, numpy.uint8\)"),
+        (
+            make_frame(normals=METRES),
             r"normals is float32 \(8, 10\), where float32 \(H, W, 3\) is due; give 3 values for each",
         ),
-        (frame(normals=np.zeros((3, 8, 10), np.float32)), r"normals .*; give array.transpose\(1, 2, 0\)"),
-        (frame(ground=CLASSES > 0), r"ground is a bool array.*; give 1 \+ the sum"),
-        (frame(semsec=CLASSES), r"has a label 'semsec', which is not one of its tasks; did you mean semseg\?"),
-        (frame(meta={"file": Path("a")}), r"meta\['file'\] is a PosixPath, which JSON does not have; .*str\(path\)"),
-        (frame(meta={"k": [1, np.float32(2)]}), r"meta\['k'\]\[1\] is a float32, which JSON does not have"),
-        (frame(meta={"fx": float("nan")}), r"meta\['fx'\] is nan, which JSON does not have"),
+        (make_frame(normals=np.zeros((3, 8, 10), np.float32)), r"normals .*; give array.transpose\(1, 2, 0\)"),
+        (make_frame(ground=CLASSES > 0), r"ground is a bool array.*; give 1 \+ the sum"),
+        (make_frame(semsec=CLASSES), r"has a label 'semsec', which is not one of its tasks; did you mean semseg\?"),
+        (
+            make_frame(meta={"file": Path("a")}),
+            r"meta\['file'\] is a PosixPath, which JSON does not have; .*str\(path\)",
+        ),
+        (make_frame(meta={"k": [1, np.float32(2)]}), r"meta\['k'\]\[1\] is a float32, which JSON does not have"),
+        (make_frame(meta={"fx": float("nan")}), r"meta\['fx'\] is nan, which JSON does not have"),
         (Frame(RGB, [CLASSES]), "labels is a list, not a dict"),
         (Frame(RGB, {}, None), "meta is None, not a dict"),
         (Frame(RGB, {}, {}, [Path("a")]), "files is a list, not a dict"),
@@ -97,13 +103,13 @@ LONG = np.zeros((*SHAPE, 1), np.float32)
     ],
 )
 def test_a_frame_that_is_none_names_split_key_and_label(gives, what):
-    assert re.match(rf"{HERE}: train/a: {what}", said_of(Own(gives)))
+    assert re.match(rf"{HERE}: train/a: {what}", message_of(Own(gives)))
 
 
 @pytest.mark.parametrize("label", ["semseg", "depth"])
 def test_a_raw_file_is_named_where_it_is_known(label):
-    gives = frame(files={label: Path("raw/7.png")}, **{label: CLASSES[..., None] / 2})
-    assert said_of(Own(gives)).startswith(f"raw/7.png: a: {label} is float64 (8, 10, 1), where")
+    frame = make_frame(files={label: Path("raw/7.png")}, **{label: CLASSES[..., None] / 2})
+    assert message_of(Own(frame)).startswith(f"raw/7.png: a: {label} is float64 (8, 10, 1), where")
 
 
 SOURCE = """
@@ -123,11 +129,11 @@ class Mine:
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
-    """``mine(value)``: a source whose file holds this value."""
+def make_source(tmp_path, monkeypatch):
+    """``make_source(value)`` returns a source that is imported from a file with this value."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def mine(value, fails=""):
+    def make_source(value, fails=""):
         (tmp_path / "minesource.py").write_text(
             SOURCE.replace("VALUE", str(value)).replace("FAILS", f"raise {fails}" if fails else "pass")
         )
@@ -136,7 +142,7 @@ def mine(tmp_path, monkeypatch):
         module = importlib.import_module("minesource")
         return module.Mine()
 
-    return mine
+    return make_source
 
 
 class Typed(Own):
@@ -187,46 +193,48 @@ def test_what_a_source_lacks_is_listed():
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_frame_whose_loading_raises_is_left_out_and_named_with_the_line(tmp_path, mine, jobs):
-    said: list[str] = []
-    source = mine(1, fails="KeyError('depth')")
-    made = pack(source, tmp_path / "out", jobs=jobs, strict=False, set_aside=said.append)
-    assert made.samples("train") == 1 and made.samples("val") == 1 and len(said) == 1
-    assert re.fullmatch(r"\S*minesource.py:12: train/b: load raised KeyError: 'depth'; correct load, or .*", said[0])
+def test_a_frame_whose_loading_raises_is_left_out_and_named_with_the_line(tmp_path, make_source, jobs):
+    messages: list[str] = []
+    source = make_source(1, fails="KeyError('depth')")
+    manifest = pack(source, tmp_path / "out", jobs=jobs, strict=False, set_aside=messages.append)
+    assert manifest.samples("train") == 1 and manifest.samples("val") == 1 and len(messages) == 1
+    assert re.fullmatch(
+        r"\S*minesource.py:12: train/b: load raised KeyError: 'depth'; correct load, or .*", messages[0]
+    )
     with pytest.raises(BadFile, match="train/b: load raised KeyError: 'depth'"):
         pack(source, tmp_path / "strict", jobs=jobs)
 
 
 def test_where_no_frame_loads_it_is_said_why_and_a_corrected_source_begins_anew(tmp_path):
-    def torn():
+    def raise_os_error():
         raise OSError("image file is truncated")
 
     with pytest.raises(
         UserError, match=r"no frame of train can be read: .*train/a: load raised OSError: image file is t"
     ):
-        pack(Own(torn), tmp_path / "out", strict=False)
+        pack(Own(raise_os_error), tmp_path / "out", strict=False)
     assert pack(Own(), tmp_path / "out").samples("train") == 2
 
 
 def test_an_error_of_the_sources_own_passes():
-    def wrong():
+    def raise_user_error():
         raise UserError("is upside down", file="raw/1.png")
 
     with pytest.raises(UserError, match=r"^raw/1\.png: is upside down$") as caught:
-        check_source(Own(wrong)).load("train", 0)
+        check_source(Own(raise_user_error)).load("train", 0)
     assert not isinstance(caught.value, BadFile)
 
 
 def test_memory_that_is_short_is_no_bad_frame():
-    def much():
+    def raise_memory_error():
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        check_source(Own(much)).load("train", 0)
+        check_source(Own(raise_memory_error)).load("train", 0)
 
 
 def test_what_cannot_be_sent_to_workers_is_told_before_any_work(tmp_path):
-    source = Own(handle=iter([]), gives=lambda: GOOD)
+    source = Own(handle=iter([]), frame=lambda: GOOD)
     with pytest.raises(
         UserError, match=r"Own: pickling it for worker processes raised .*; open files in load .*--jobs 1"
     ):
@@ -250,66 +258,66 @@ def test_the_checks_are_not_made_twice():
 
 def test_a_wrapped_source_is_named_by_the_inner_one():
     source = WithNormals(Own(lambda: {}[0], tasks=(DEPTH,)))
-    assert re.match(rf"{HERE}:\d+: train/a: load raised KeyError: 0", said_of(source))
+    assert re.match(rf"{HERE}:\d+: train/a: load raised KeyError: 0", message_of(source))
 
 
-# What looks wrong is told as of files
+# Suspicious values get the same remarks as in files
 
 
 @pytest.fixture
-def told(tmp_path):
-    """``told(frame, **parts)``: what is said of a data set of this frame, and its first frame's arrays."""
+def pack_frame(tmp_path):
+    """``pack_frame(frame, **parts)`` packs a source of this frame; returns the remarks and the first frame's arrays."""
 
-    def told(gives, **parts):
-        manifest = pack(Own(gives, **({"tasks": (SEMSEG, DEPTH)} | parts)), tmp_path / "out")
+    def pack_frame(frame, **parts):
+        manifest = pack(Own(frame, **({"tasks": (SEMSEG, DEPTH)} | parts)), tmp_path / "out")
         reader = ShardReader(manifest, manifest.shards("train")[0])
         return "\n".join(remarks(manifest)), reader.decode(0)
 
-    return told
+    return pack_frame
 
 
 def with_value(value, rows=3):
     depth = METRES.copy()
     depth[:rows] = value
-    return frame(depth=depth)
+    return make_frame(depth=depth)
 
 
-def test_the_largest_value_that_can_be_stored_is_told(told):
-    said, arrays = told(with_value(65.535))
-    assert "train: depth: 65.535 m, the largest value that can be stored, counts as a measurement; if it" in said
-    assert "give 0 there (2 frames, 60 pixels; the first is a: 38 % of it)" in said
+def test_the_largest_value_that_can_be_stored_is_told(pack_frame):
+    text, arrays = pack_frame(with_value(65.535))
+    assert "train: depth: 65.535 m, the largest value that can be stored, counts as a measurement; if it" in text
+    assert "give 0 there (2 frames, 60 pixels; the first is a: 38 % of it)" in text
     assert arrays["depth"][0, 0] == np.float32(65.535)
 
 
-def test_a_largest_value_that_many_pixels_share_is_told(told):
-    said, _ = told(with_value(40))
+def test_a_largest_value_that_many_pixels_share_is_told(pack_frame):
+    text, _ = pack_frame(with_value(40))
     assert (
         "many pixels share the largest value, as where a limit or the sky is meant; if it means no measurement, give"
-        in said
+        in text
     )
 
 
-def test_negative_values_are_no_measurement_and_told(told):
-    said, arrays = told(with_value(-1))
+def test_negative_values_are_no_measurement_and_told(pack_frame):
+    text, arrays = pack_frame(with_value(-1))
     assert (
-        "depth: negative numbers count as no measurement: this kind stores positive values (2 frames, 60 pixels" in said
+        "depth: negative numbers count as no measurement: this kind stores positive values (2 frames, 60 pixels" in text
     )
     assert not arrays["depth"][:3].any() and arrays["depth"][3:].all()
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
-def test_infinite_is_no_measurement(told, value):
-    given = with_value(value)
-    before = given.labels["depth"].copy()
-    _, arrays = told(given)
+def test_infinite_is_no_measurement(pack_frame, value):
+    frame = with_value(value)
+    original_depth = frame.labels["depth"].copy()
+    _, arrays = pack_frame(frame)
     assert not arrays["depth"][:3].any()
     np.testing.assert_allclose(arrays["depth"][3:], METRES[3:], atol=0.0006)
-    np.testing.assert_array_equal(given.labels["depth"], before, "the source's own array was changed")
+    np.testing.assert_array_equal(frame.labels["depth"], original_depth, "the source's own array was changed")
 
 
-def test_nothing_is_said_of_what_is_right(told):
-    said, _ = told(GOOD)
-    assert said == "semseg: no pixel of train is of 3 of the classes: wall, person, shelf\n" + said.split("\n")[1]
+def test_nothing_is_said_of_what_is_right(pack_frame):
+    text, _ = pack_frame(GOOD)
+    assert text == "semseg: no pixel of train is of 3 of the classes: wall, person, shelf\n" + text.split("\n")[1]
 
 
 def test_shipped_sources_are_taken_as_they_are():
@@ -318,56 +326,56 @@ def test_shipped_sources_are_taken_as_they_are():
     np.testing.assert_array_equal(depth, frame.labels["depth"])
 
 
-def test_a_grey_image_is_made_rgb_and_told(told):
-    said, arrays = told(frame(np.full(SHAPE, 9, np.uint8), depth=METRES))
-    assert "train: rgb: grey: made RGB (2 frames; the first is a: L)" in said
+def test_a_grey_image_is_made_rgb_and_told(pack_frame):
+    text, arrays = pack_frame(make_frame(np.full(SHAPE, 9, np.uint8), depth=METRES))
+    assert "train: rgb: grey: made RGB (2 frames; the first is a: L)" in text
     assert arrays["rgb"].shape == (*SHAPE, 3)
 
 
 @pytest.mark.parametrize(
     "splits", [{"train": ["a"]}, {"train": ["a"], "validation": ["b"]}, {"train": ["a"], "val": []}]
 )
-def test_a_split_that_no_run_finds_is_told(told, splits):
+def test_a_split_that_no_run_finds_is_told(pack_frame, splits):
     parts = {"splits": splits, "notices": lambda: ["two rooms are left out"]}
-    said, _ = told(GOOD, **parts)
-    assert said.startswith("two rooms are left out\n")
+    text, _ = pack_frame(GOOD, **parts)
+    assert text.startswith("two rooms are left out\n")
     source = WithNormals(Own(GOOD, tasks=(DEPTH,), **parts))
     assert len(check_source(source).notices()) == 2, "none of them is said twice"
-    assert "splits: val has no frames, so nothing can be measured on it; the splits of a run are train and val" in said
+    assert "splits: val has no frames, so nothing can be measured on it; the splits of a run are train and val" in text
 
 
 # The source's file
 
 
-def test_a_source_that_was_edited_since_is_told_and_not_refused(tmp_path, mine, caplog):
+def test_a_source_that_was_edited_since_is_told_and_not_refused(tmp_path, make_source, caplog):
     caplog.set_level(logging.INFO, logger="tutelage")
-    made = pack(mine(1), tmp_path / "out")
-    assert pack(mine(1), tmp_path / "out") == made
+    manifest = pack(make_source(1), tmp_path / "out")
+    assert pack(make_source(1), tmp_path / "out") == manifest
     assert caplog.messages == ["already prepared: nothing to do"]
-    assert pack(mine(22), tmp_path / "out") == made
+    assert pack(make_source(22), tmp_path / "out") == manifest
     assert re.match(
         r"note: \S*minesource.py has changed since: .*; to prepare it anew, give another folder, or",
         caplog.messages[-1],
     )
 
 
-def test_a_manifest_without_the_hash_is_read_as_before(tmp_path, mine, caplog):
+def test_a_manifest_without_the_hash_is_read_as_before(tmp_path, make_source, caplog):
     caplog.set_level(logging.INFO, logger="tutelage")
-    made = pack(mine(1), tmp_path / "out")
-    source = {key: value for key, value in made.source.items() if key != "source_sha256"}
-    assert len(source) == len(made.source) - 1
-    dataclasses.replace(made, source=source).save()
-    pack(mine(22), tmp_path / "out")
+    manifest = pack(make_source(1), tmp_path / "out")
+    source = {key: value for key, value in manifest.source.items() if key != "source_sha256"}
+    assert len(source) == len(manifest.source) - 1
+    dataclasses.replace(manifest, source=source).save()
+    pack(make_source(22), tmp_path / "out")
     assert caplog.messages == ["already prepared: nothing to do"]
     assert "source_sha256" not in pack(Scenes(1, 1, (16, 24)), tmp_path / "scenes").source
 
 
-def test_an_unfinished_data_set_of_an_edited_source_is_made_anew(tmp_path, mine):
+def test_an_unfinished_data_set_of_an_edited_source_is_made_anew(tmp_path, make_source):
     with pytest.raises(KeyboardInterrupt):
-        pack(mine(1, fails="KeyboardInterrupt"), tmp_path / "out", samples_per_shard=1)
+        pack(make_source(1, fails="KeyboardInterrupt"), tmp_path / "out", samples_per_shard=1)
     assert (tmp_path / "out/train-000000.index.json").exists()
-    made = pack(mine(22), tmp_path / "out", samples_per_shard=1)
-    arrays = ShardReader(made, made.shards("train")[0]).decode(0)
+    manifest = pack(make_source(22), tmp_path / "out", samples_per_shard=1)
+    arrays = ShardReader(manifest, manifest.shards("train")[0]).decode(0)
     np.testing.assert_allclose(arrays["depth"], 22)
 
 
@@ -404,5 +412,5 @@ def test_a_task_takes_lists_numpys_numbers_and_no_colours():
 
 def test_bytes_are_kept():
     data = png(RGB)
-    assert check_source(Own(frame(data))).load("train", 0).rgb is data
+    assert check_source(Own(make_frame(data))).load("train", 0).rgb is data
     assert check_source(Tiny()).load("train", 0).labels.keys() == {"semseg", "depth"}

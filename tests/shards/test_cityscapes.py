@@ -1,4 +1,4 @@
-"""The official Cityscapes tree, made in miniature."""
+"""The Cityscapes source, on a miniature of the official folder tree."""
 
 import json
 import pickle
@@ -21,7 +21,7 @@ CAMERA = {
 
 
 class Tree:
-    """Writes one member of a frame at a time."""
+    """Writes the files of frames, one at a time."""
 
     def __init__(self, root):
         self.root = root
@@ -87,9 +87,9 @@ def test_ids_become_train_ids(tree):
     ids = np.array([[23, 10, 0, 7, 33, 255], [11, 14, 29, 30, 31, 1]] * 2)
     tree.ids("train/aachen/aachen_000000_000019", ids)
     label = Cityscapes(tree.root).load("train", 0).labels["semseg"]
-    sky, none = names.index("sky"), IGNORE  # 10 is rail track, not sky
+    sky, ignored = names.index("sky"), IGNORE  # 10 is rail track, not sky
     assert label.dtype == np.uint8
-    assert label[:2].tolist() == [[sky, none, none, 0, 18, none], [2, none, none, none, 16, none]]
+    assert label[:2].tolist() == [[sky, ignored, ignored, 0, 18, ignored], [2, ignored, ignored, ignored, 16, ignored]]
 
 
 def test_an_id_that_cityscapes_has_not_is_an_error(tree):
@@ -99,8 +99,8 @@ def test_an_id_that_cityscapes_has_not_is_an_error(tree):
 
 
 def test_depth_comes_from_the_frames_own_camera(tree):
-    wider = {**CAMERA, "extrinsic": {"baseline": 0.22}}
-    tree.camera("train/ulm/ulm_000001_000019", wider)
+    wide_camera = {**CAMERA, "extrinsic": {"baseline": 0.22}}
+    tree.camera("train/ulm/ulm_000001_000019", wide_camera)
     source = Cityscapes(tree.root)
     disparity = (2048 - 1) / 256
     aachen, ulm = source.load("train", 0), source.load("train", 1)
@@ -203,8 +203,8 @@ def test_a_frame_may_lack_any_label(tree):
     tree.disparity("train/ulm/ulm_000004_000019")
     tree.camera("train/ulm/ulm_000004_000019")
     source = Cityscapes(tree.root)
-    found = [set(source.load("train", position).labels) for position in (2, 3, 4)]
-    assert found == [set(), {"semseg"}, {"depth"}]
+    label_names = [set(source.load("train", position).labels) for position in (2, 3, 4)]
+    assert label_names == [set(), {"semseg"}, {"depth"}]
 
 
 def test_a_disparity_without_its_camera_is_an_error(tree):
@@ -231,8 +231,8 @@ def test_coarse_adds_train_extra_and_gives_way_to_fine(tree):
     fine, source = Cityscapes(tree.root), Cityscapes(tree.root, coarse=True)
     assert source.splits["train"] == [*fine.splits["train"], "bayreuth_000000_000019"]
     assert source.splits["val"] == fine.splits["val"]
-    found = [source.load("train", position).labels["semseg"][0, 0] for position in range(4)]
-    assert found == [0, 0, 2, 3]  # aachen: its fine road, not its coarse sidewalk
+    classes = [source.load("train", position).labels["semseg"][0, 0] for position in range(4)]
+    assert classes == [0, 0, 2, 3]  # aachen: its fine road, not its coarse sidewalk
     assert "semseg" not in fine.load("train", 2).labels
     assert "semseg" not in source.load("val", 1).labels
     assert source.options != fine.options
@@ -274,11 +274,11 @@ def test_survives_pickling(tree):
 
 @pytest.mark.parametrize(("kind", "role"), [("gtFine", "semseg"), ("disparity", "depth")])
 def test_labels_that_no_frame_has_are_an_error(tree, kind, role):
-    deep = tree.root / f"{kind}_trainvaltest"
-    deep.mkdir()
-    (tree.root / kind).rename(deep / kind)
+    nested = tree.root / f"{kind}_trainvaltest"
+    nested.mkdir()
+    (tree.root / kind).rename(nested / kind)
     with pytest.raises(UserError, match=rf"{kind}: no frame has {role}; move .*{kind}_trainvaltest/{kind} to"):
         Cityscapes(tree.root)
-    deep.rename(tree.root / kind)
+    nested.rename(tree.root / kind)
     with pytest.raises(UserError, match=rf"{kind}: no frame has {role}; move|{kind}: holds no file of a frame"):
         Cityscapes(tree.root)

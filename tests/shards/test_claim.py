@@ -1,4 +1,4 @@
-"""Whose a folder is: the one way in which every part says and asks it."""
+"""Claims on output folders: notes, keys that differ, and folders that are in use."""
 
 import pytest
 

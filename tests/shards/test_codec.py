@@ -1,4 +1,4 @@
-"""Labels and images survive storage, and what is not an image of its kind is refused."""
+"""Encoding and decoding labels and images, and refusing images of another format or mode."""
 
 import io
 import struct
@@ -42,9 +42,9 @@ def test_classes_come_back_as_they_were():
 
 def test_a_class_out_of_range_is_refused_both_ways():
     label = np.array([[0, 4]], np.uint8)
-    for refused in (lambda: SEMSEG.storage.encode(label), lambda: SEMSEG.storage.decode(png(label))):
+    for convert in (lambda: SEMSEG.storage.encode(label), lambda: SEMSEG.storage.decode(png(label))):
         with pytest.raises(UserError, match=r"class 4 is out of range \(0..3, 255 for none\); correct the label"):
-            refused()
+            convert()
 
 
 def test_metric_values_are_rounded_to_the_nearest_step():
@@ -74,18 +74,18 @@ def test_a_value_that_cannot_be_stored_is_refused_and_a_prediction_is_the_neares
     metres = np.array([[1, value, 1e-6, 0, np.nan]], np.float32)
     with pytest.raises(UserError, match=message):
         DEPTH.storage.encode(metres)
-    nearest = DEPTH.storage.storable(metres)
-    np.testing.assert_allclose(nearest, [[1, 65.535, 0.001, 0, 0]], rtol=1e-6)
-    for written in (DEPTH.storage.encode(nearest), DEPTH.storage.write_file(metres)):
-        np.testing.assert_array_equal(DEPTH.storage.decode(written), nearest)
+    clipped = DEPTH.storage.storable(metres)
+    np.testing.assert_allclose(clipped, [[1, 65.535, 0.001, 0, 0]], rtol=1e-6)
+    for encoded in (DEPTH.storage.encode(clipped), DEPTH.storage.write_file(metres)):
+        np.testing.assert_array_equal(DEPTH.storage.decode(encoded), clipped)
 
 
 @given(st.lists(st.integers(0, 65535), min_size=1), st.sampled_from([0.001, 1 / 128, 0.0002, 3.0]))
 def test_every_stored_step_comes_back_to_itself(steps, scale):
     task = type(DEPTH)("depth", "scalar", scale=scale, unit="m")
     stored = png(np.array([steps], np.uint16))
-    again = task.storage.encode(task.storage.decode(stored))
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(again))), [steps])
+    encoded = task.storage.encode(task.storage.decode(stored))
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encoded))), [steps])
 
 
 def test_unit_vectors_keep_their_direction_and_zero_stays_zero():
@@ -105,11 +105,11 @@ def test_unit_vectors_keep_their_direction_and_zero_stays_zero():
     st.lists(st.floats(0, 1, width=32, exclude_min=True), min_size=1),
     st.lists(st.integers(-3, 3), min_size=1),
 )
-def test_a_stored_confidence_is_on_the_side_of_the_threshold_where_it_was(threshold, confidences, nearby):
+def test_a_stored_confidence_is_on_the_side_of_the_threshold_where_it_was(threshold, confidences, offsets):
     """For every threshold of up to four decimals; half of the values are neighbours of the threshold itself."""
     limit = threshold / 10_000
-    close = [np.float32(limit) + steps * np.spacing(np.float32(limit)) for steps in nearby]
-    confidence = np.array([[*confidences, *(c for c in close if 0 < c <= 1)]], np.float32)
+    neighbours = [np.float32(limit) + offset * np.spacing(np.float32(limit)) for offset in offsets]
+    confidence = np.array([[*confidences, *(neighbour for neighbour in neighbours if 0 < neighbour <= 1)]], np.float32)
     restored = decode_confidence(encode_confidence(confidence))
     np.testing.assert_array_equal(restored > limit, confidence.astype(np.float64) > limit)
     np.testing.assert_allclose(restored, confidence, atol=1.1e-5)
@@ -158,15 +158,15 @@ def test_labels_of_another_mode_are_refused(task):
         "I;16": np.zeros((2, 2), np.uint16),
         "RGB": np.zeros((2, 2, 3), np.uint8),
     }
-    due = {"semseg": "L", "normals": "RGB"}.get(task.name if task else "", "I;16")
+    expected_mode = {"semseg": "L", "normals": "RGB"}.get(task.name if task else "", "I;16")
     for mode, array in arrays.items():
-        if mode != due:
-            with pytest.raises(UserError, match=f"is a {mode} image, where {due} is due; prepare"):
+        if mode != expected_mode:
+            with pytest.raises(UserError, match=f"is a {mode} image, where {expected_mode} is due; prepare"):
                 task.storage.decode(png(array)) if task else decode_confidence(png(array))
 
 
 def test_an_image_over_the_pixel_limit_is_refused_before_it_is_decoded(monkeypatch):
-    """A few bytes that claim 8001 × 8000 pixels: decoding them would end in another error, for lack of data."""
+    """A file of a few bytes claims 8001 × 8000 pixels: decoding it would raise another error, for lack of data."""
     header = struct.pack(">IIBBBBB", 8001, 8000, 8, 0, 0, 0, 0)
     bomb = bytearray(png(np.zeros((1, 1), np.uint8)))
     bomb[16:29], bomb[29:33] = header, struct.pack(">I", zlib.crc32(b"IHDR" + header))

@@ -1,8 +1,7 @@
-"""Random damage to a data set's files: whoever reads them gets what was written, or one line that says what is wrong.
+"""Random damage to a data set's files: reading returns what was written, or raises an error of one line.
 
-Damage comes in two forms: of the bytes, which hashes find, and of what the JSON files mean, with hashes that agree, as
-whoever forges a data set would leave it. Either way reading ends soon, in bounded memory, and with nothing but a
-:class:`UserError`.
+Damage has two forms: changed bytes, which hashes detect, and changed values in the JSON files with hashes that agree,
+as in a forged data set. In both cases reading ends soon, in bounded memory, and raises nothing but :class:`UserError`.
 """
 
 import gc
@@ -27,27 +26,27 @@ from shards.inspect import verify
 from shards.manifest import NAME, Manifest
 from shards.pack import pack
 from shards.stream import Batches
-from trainer.config import Augment
+from trainer.sections import Augment
 from trainer.trainingdata import TrainingData
 
-SECONDS = 20.0
-"""An example may take this long; alone on a machine it takes a few hundredths."""
-ROOM = 2 << 30
-"""Bytes of address space that an example may take beside what there is."""
+MAX_SECONDS = 20.0
+"""The longest that an example may take; on an idle machine it takes some hundredths of a second."""
+EXTRA_MEMORY = 2 << 30
+"""Bytes of address space that an example may use in addition to what is in use."""
 FILES = [NAME, "train-000000.tar", "train-000001.tar", "train-000000.index.json", "train-000001.index.json"]
-ODD: list[Any] = [
+ODD_VALUES: list[Any] = [
     *(None, True, -1, 0, 1, 7, 10**6, 2**31, 2**63, 10**30, -(2**63), 0.5, 1e308, float("inf"), float("nan")),
     *("", "x", "..", "../x.tar", "/etc/passwd", "\x00", "\ud800", "rgb.png", "a" * 5000, [], {}, [[]], [None] * 3),
 ]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pack(Tiny(6, 2), tmp_path_factory.mktemp("whole"), samples_per_shard=3).folder
 
 
 def damage_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Truncated, flipped, swapped, duplicated, moved, or filled bytes."""
+    """Return the data truncated, or with bytes flipped, swapped, duplicated, removed, overwritten or appended."""
     changed = bytearray(data)
     first, last = sorted((rng.randrange(len(data)), rng.randrange(len(data))))
     size = rng.choice([1, 4, 100, 512, 5000])
@@ -74,47 +73,47 @@ def damage_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def damage_json(value: Any, rng: random.Random) -> Any:
-    """One value somewhere within is replaced, taken away, doubled or moved."""
-    places: list[tuple[Any, Any]] = []
+    """Replace, remove, duplicate or move one value anywhere inside, in place."""
+    locations: list[tuple[Any, Any]] = []
 
-    def walk(of: Any) -> None:
-        for key, inner in of.items() if isinstance(of, dict) else enumerate(of):
-            places.append((of, key))
-            if isinstance(inner, dict | list):
-                walk(inner)
+    def walk(container: Any) -> None:
+        for key, child in container.items() if isinstance(container, dict) else enumerate(container):
+            locations.append((container, key))
+            if isinstance(child, dict | list):
+                walk(child)
 
     walk(value)
-    of, key = rng.choice(places)
-    other, its = rng.choice(places)
+    container, key = rng.choice(locations)
+    other_container, other_key = rng.choice(locations)
     match rng.randrange(6):
         case 0 | 1 | 2:
-            of[key] = rng.choice(ODD)
+            container[key] = rng.choice(ODD_VALUES)
         case 3:
-            del of[key]
+            del container[key]
         case 4:
-            of[key] = json.loads(json.dumps(other[its]))
+            container[key] = json.loads(json.dumps(other_container[other_key]))
         case 5:
-            if isinstance(of, list):
-                rng.shuffle(of)
+            if isinstance(container, list):
+                rng.shuffle(container)
             else:
-                of[rng.choice(["x", "", "..", "rgb.png", "semseg"])] = of.pop(key)
+                container[rng.choice(["x", "", "..", "rgb.png", "semseg"])] = container.pop(key)
     return value
 
 
 def damage(folder: Path, seed: int) -> str:
-    """Damage one or two files of a data set; says how."""
-    rng, said = random.Random(seed), []
+    """Damage one or two files of a data set; return a description."""
+    rng, descriptions = random.Random(seed), []
     for name in rng.sample(FILES, rng.choice([1, 1, 2])):
-        path, meaning = folder / name, name.endswith(".json") and rng.random() < 0.7
-        if meaning:
+        path, edits_json = folder / name, name.endswith(".json") and rng.random() < 0.7
+        if edits_json:
             path.write_text(json.dumps(damage_json(json.loads(path.read_text()), rng)))
         else:
             path.write_bytes(damage_bytes(path.read_bytes(), rng))
-        said.append(f"{name} {'json' if meaning else 'bytes'}")
-    if rng.random() < 0.6 and NAME not in " ".join(said):
+        descriptions.append(f"{name} {'json' if edits_json else 'bytes'}")
+    if rng.random() < 0.6 and NAME not in " ".join(descriptions):
         seal(folder)
-        said.append("sealed")
-    return ", ".join(said)
+        descriptions.append("sealed")
+    return ", ".join(descriptions)
 
 
 def read_all(folder: Path) -> None:
@@ -124,7 +123,7 @@ def read_all(folder: Path) -> None:
 
 
 def train(folder: Path) -> None:
-    """Everything that a training run reads, for two epochs."""
+    """Read everything that a training run reads in two epochs."""
     names = [SEMSEG.name, DEPTH.name]
     data = TrainingData(ShardDataset(folder, "train"), ["rgb"], names, augment=Augment(), num_workers=1)
     for batch in data.batches(Batches(2), 0, 4):
@@ -135,59 +134,59 @@ def train(folder: Path) -> None:
 ACTIONS: list[Callable[[Path], Any]] = [lambda folder: verify(Manifest.load(folder)), read_all, train]
 
 
-def check(whole: Path, place: Path, seed: int) -> None:
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(whole, place)
-    said = damage(place, seed)
+def check(undamaged: Path, copy: Path, seed: int) -> None:
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(undamaged, copy)
+    description = damage(copy, seed)
     errors = []
     for action in ACTIONS:
-        began = time.monotonic()
+        start = time.monotonic()
         try:
-            action(place)
+            action(copy)
             errors.append(None)
         except UserError as error:
             errors.append(error)
-            assert "\n" not in str(error).strip(), said
-        assert time.monotonic() - began < SECONDS, said
-    same = all((place / name).read_bytes() == (whole / name).read_bytes() for name in FILES)
-    if not same and "sealed" not in said and NAME not in said:
-        assert errors[0], f"{said}: verify found nothing"
+            assert "\n" not in str(error).strip(), description
+        assert time.monotonic() - start < MAX_SECONDS, description
+    unchanged = all((copy / name).read_bytes() == (undamaged / name).read_bytes() for name in FILES)
+    if not unchanged and "sealed" not in description and NAME not in description:
+        assert errors[0], f"{description}: verify found nothing"
 
 
 @pytest.fixture
-def limited(monkeypatch: pytest.MonkeyPatch):
-    """Little more memory than there is: who believes a forged size finds none."""
+def limited_memory(monkeypatch: pytest.MonkeyPatch):
+    """Limit the memory to little more than is in use: allocating a forged size fails."""
     gc.collect()
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    old = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (held + ROOM, old[1]))
+    used_memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    old_limit = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used_memory + EXTRA_MEMORY, old_limit[1]))
     yield
-    resource.setrlimit(resource.RLIMIT_AS, old)
+    resource.setrlimit(resource.RLIMIT_AS, old_limit)
 
 
-UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+SUPPRESSED_CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=UNHURRIED, database=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SUPPRESSED_CHECKS, database=None)
 @given(seed=st.integers(0, 2**32))
-def test_damage_is_one_line(whole, tmp_path, limited, seed):
-    check(whole, tmp_path / "d", seed)
+def test_damage_is_one_line(undamaged, tmp_path, limited_memory, seed):
+    check(undamaged, tmp_path / "d", seed)
 
 
 @pytest.mark.long
-@settings(max_examples=20_000, deadline=None, suppress_health_check=UNHURRIED, database=None)
+@settings(max_examples=20_000, deadline=None, suppress_health_check=SUPPRESSED_CHECKS, database=None)
 @given(seed=st.integers(0, 2**32))
-def test_much_damage_is_one_line(whole, tmp_path, limited, seed):
-    check(whole, tmp_path / "d", seed)
+def test_much_damage_is_one_line(undamaged, tmp_path, limited_memory, seed):
+    check(undamaged, tmp_path / "d", seed)
 
 
 @pytest.mark.parametrize("name", [NAME, "train-000000.index.json"])
 @pytest.mark.parametrize(
     "text", ["[" * 200_000, '{"a":' * 200_000, "9" * 100_000, "", "null", '"' + "a" * 10**6, "\xff"]
 )
-def test_files_that_are_no_sensible_json(name, text, whole, tmp_path, limited):
-    folder = Path(shutil.copytree(whole, tmp_path / "d"))
+def test_files_that_are_no_sensible_json(name, text, undamaged, tmp_path, limited_memory):
+    folder = Path(shutil.copytree(undamaged, tmp_path / "d"))
     (folder / name).write_text(text)
     if name != NAME:
         seal(folder)

@@ -1,4 +1,4 @@
-"""A data set by number: what a sample is, in worker processes too, and the order of its batches."""
+"""ShardDataset: samples by number, also in worker processes, and the order of its batches."""
 
 import pickle
 from itertools import chain
@@ -19,22 +19,22 @@ def test_samples_are_those_of_the_shards(tiny_dataset):
     train = ShardDataset(tiny_dataset.folder)
     assert len(train) == 12 and [task.name for task in train.tasks] == [task.name for task in tiny_dataset.tasks]
     readers, number = Readers(tiny_dataset, "train"), 0
-    absent = 0
+    absent_labels = 0
     for shard in range(4):
         for position in range(3):
-            expected, found = readers[shard].decode(position), train[number]
-            assert found.keys() == expected.keys() and train.key(number) == readers[shard].key(position)
-            assert all(np.array_equal(found[name], expected[name]) for name in found)
-            absent += len(train.tasks) + 1 - len(found)
+            expected, sample = readers[shard].decode(position), train[number]
+            assert sample.keys() == expected.keys() and train.key(number) == readers[shard].key(position)
+            assert all(np.array_equal(sample[name], expected[name]) for name in sample)
+            absent_labels += len(train.tasks) + 1 - len(sample)
             number += 1
-    assert absent > 0, "some labels do not exist"
+    assert absent_labels > 0, "some labels do not exist"
     assert train.key(-1) == train.key(11)
-    for wrong in (12, -13):
-        with pytest.raises(IndexError, match=f"sample {wrong} of 12"):
-            train[wrong]
-    last = train[-2:]
-    assert len(train[:]) == 12 and train[12:] == [] and len(last) == 2
-    assert all(np.array_equal(last[1][name], array) for name, array in train[11].items())
+    for index in (12, -13):
+        with pytest.raises(IndexError, match=f"sample {index} of 12"):
+            train[index]
+    last_two = train[-2:]
+    assert len(train[:]) == 12 and train[12:] == [] and len(last_two) == 2
+    assert all(np.array_equal(last_two[1][name], array) for name, array in train[11].items())
 
 
 def test_tasks_and_size_can_be_chosen(tiny_dataset):
@@ -49,10 +49,10 @@ def test_tasks_and_size_can_be_chosen(tiny_dataset):
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_torchs_own_loader_takes_it(tiny_dataset, context):
     train = ShardDataset(tiny_dataset)
-    train[0]  # a shard is open, which no other process may use
-    found = list(DataLoader(train, batch_size=None, num_workers=2, multiprocessing_context=context))
-    assert len(found) == 12
-    for number, sample in enumerate(found):
+    train[0]  # opens a shard, whose file no other process may use
+    samples = list(DataLoader(train, batch_size=None, num_workers=2, multiprocessing_context=context))
+    assert len(samples) == 12
+    for number, sample in enumerate(samples):
         expected = train[number]
         assert sample.keys() == expected.keys()
         assert all(np.array_equal(np.asarray(sample[name]), expected[name]) for name in expected)
@@ -61,8 +61,8 @@ def test_torchs_own_loader_takes_it(tiny_dataset, context):
 def test_a_pickled_one_is_the_same(tiny_dataset):
     train = ShardDataset(tiny_dataset)
     train[3]
-    again = pickle.loads(pickle.dumps(train))  # noqa: S301
-    assert all(np.array_equal(again[3][name], array) for name, array in train[3].items())
+    copy = pickle.loads(pickle.dumps(train))  # noqa: S301
+    assert all(np.array_equal(copy[3][name], array) for name, array in train[3].items())
 
 
 def keys(batches) -> list[list[str]]:
@@ -74,15 +74,18 @@ def test_batches_are_in_the_order_of_training(tiny_dataset):
     order = Order([3, 3, 3, 3], 7, window=32)
     expected = []
     for epoch in range(2):
-        places = [order.locate(epoch, position) for position in range(12)]
-        names = [train.key(3 * shard + number) for shard, number in places]
-        expected += [names[at : at + 4] for at in range(0, 12, 4)]
+        locations = [order.locate(epoch, position) for position in range(12)]
+        keys_of_epoch = [train.key(3 * shard + number) for shard, number in locations]
+        expected += [keys_of_epoch[start : start + 4] for start in range(0, 12, 4)]
     assert keys(train.loader(4, seed=7, steps=6)) == expected
-    assert all(sorted(chain.from_iterable(expected[at : at + 3])) == sorted(map(train.key, range(12))) for at in (0, 3))
+    assert all(
+        sorted(chain.from_iterable(expected[start : start + 3])) == sorted(map(train.key, range(12)))
+        for start in (0, 3)
+    )
     assert all(keys(train.loader(4, seed=7, steps=6, num_workers=workers)) == expected for workers in (0, 3))
     assert keys(train.loader(4, seed=7, start_step=4, steps=6)) == expected[4:]
     ranks = [keys(train.loader(4, seed=7, rank=rank, world_size=2, steps=6)) for rank in range(2)]
-    assert [one + other for one, other in zip(*ranks, strict=True)] == expected
+    assert [first + second for first, second in zip(*ranks, strict=True)] == expected
     assert keys(train.loader(5, seed=7, steps=2)) != expected[:2]
     assert keys(train.loader(4, seed=8, steps=6)) != expected
 
@@ -91,14 +94,14 @@ def test_a_batch_has_no_label_where_a_sample_has_none(tiny_dataset):
     train = ShardDataset(tiny_dataset)
     batch = next(train.loader(12, seed=0))
     assert batch["rgb"].shape == (12, 32, 64, 3) and batch["rgb"].dtype == torch.uint8
-    by_key = {train.key(number): train[number] for number in range(12)}
-    nothing = 0
+    samples = {train.key(number): train[number] for number in range(12)}
+    absent_labels = 0
     for row, key in enumerate(batch["key"]):
         for task in train.tasks:
-            label = by_key[key].get(task.name, task.storage.empty(32, 64))
+            label = samples[key].get(task.name, task.storage.empty(32, 64))
             assert np.array_equal(batch[task.name][row].numpy(), label)
-            nothing += task.name not in by_key[key]
-    assert nothing and (batch["semseg"] == IGNORE).flatten(1).all(1).any()
+            absent_labels += task.name not in samples[key]
+    assert absent_labels and (batch["semseg"] == IGNORE).flatten(1).all(1).any()
 
 
 def test_too_large_a_batch_is_refused(tiny_dataset):
@@ -116,5 +119,5 @@ def test_pseudo_labels_of_a_task_that_is_not_read_are_refused(tiny_dataset, tmp_
 
 
 def test_statistics_are_of_quantities(tiny_dataset):
-    found = ShardDataset(tiny_dataset, "val").statistics
-    assert set(found) == {"depth"} and found["depth"][1] > 0
+    statistics = ShardDataset(tiny_dataset, "val").statistics
+    assert set(statistics) == {"depth"} and statistics["depth"][1] > 0

@@ -1,4 +1,4 @@
-"""The one error is one line, also when it comes from another process."""
+"""A UserError is one line, also when it comes from another process."""
 
 import pickle
 from pathlib import Path
@@ -9,8 +9,8 @@ from shards.errors import UserError
 def test_the_line_has_the_parts_that_are_known():
     assert str(UserError("is torn")) == "is torn"
     assert str(UserError("is torn", key="k")) == "k: is torn"
-    whole = UserError("is torn", file=Path("a.tar"), key="k.png", hint="draw it again")
-    assert str(whole) == "a.tar: k.png: is torn; draw it again"
+    error = UserError("is torn", file=Path("a.tar"), key="k.png", hint="draw it again")
+    assert str(error) == "a.tar: k.png: is torn; draw it again"
 
 
 def test_it_travels_between_processes():

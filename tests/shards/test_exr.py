@@ -30,7 +30,9 @@ def write(tmp_path):
     ids=lambda channels: " ".join(channels),
 )
 def test_the_channel_that_is_meant(write, channels):
-    np.testing.assert_array_equal(read_exr(write({name: np.ascontiguousarray(of) for name, of in channels.items()})), Z)
+    np.testing.assert_array_equal(
+        read_exr(write({name: np.ascontiguousarray(array) for name, array in channels.items()})), Z
+    )
 
 
 def test_half_floats(write):
@@ -46,10 +48,10 @@ def test_a_declared_channel(write):
 
 def test_what_lies_outside_the_data_window_is_not_measured(write):
     window = (np.array([-1, -2], np.int32), np.array([6, 3], np.int32))
-    read = read_exr(write({"Z": Z}, displayWindow=window))
-    assert read.shape == (6, 8)
-    np.testing.assert_array_equal(read[2:6, 1:7], Z)
-    assert np.count_nonzero(read) == Z.size
+    depth = read_exr(write({"Z": Z}, displayWindow=window))
+    assert depth.shape == (6, 8)
+    np.testing.assert_array_equal(depth[2:6, 1:7], Z)
+    assert np.count_nonzero(depth) == Z.size
     smaller = (np.array([1, 1], np.int32), np.array([3, 2], np.int32))
     np.testing.assert_array_equal(read_exr(write({"Z": Z}, displayWindow=smaller)), Z[1:3, 1:4])
 

@@ -1,4 +1,4 @@
-"""A user's own folder: what it may look like, and what is said when it contradicts itself."""
+"""A user's own folder: the layouts and files that it may have, and the errors for contradictions."""
 
 import io
 import pickle
@@ -33,12 +33,12 @@ def save(path, array, **options):
 
 
 def save_bits(path, bits, colour_type, width, row):
-    """A PNG of one row, of bit depths that Pillow does not write."""
-    parts = [b"\x89PNG\r\n\x1a\n"]
+    """Write a PNG of one row, with bit depths that Pillow does not write."""
+    chunks = [b"\x89PNG\r\n\x1a\n"]
     header = struct.pack(">IIBBBBB", width, 1, bits, colour_type, 0, 0, 0)
     for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")):
-        parts += [struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(kind + data))]
-    path.write_bytes(b"".join(parts))
+        chunks += [struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(kind + data))]
+    path.write_bytes(b"".join(chunks))
     return path
 
 
@@ -56,7 +56,7 @@ def declare(root, text):
 
 @pytest.fixture
 def root(tmp_path):
-    """Four frames, two of them with classes (0 = none, 1..3) and three with depth in mm."""
+    """Return a folder of four frames, two with classes (0 = no label, 1..3) and three with depth in mm."""
     root = tmp_path / "warehouse"
     for i in range(4):
         save(root / f"rgb/{i:04d}.png", picture(i))
@@ -77,7 +77,7 @@ def warehouse(root, **changes):
 def test_arguments_suffice(root):
     source = warehouse(root, depth_scale=0.001)
     assert source.name == "warehouse"
-    assert source.splits == {"train": ["0002", "0000", "0001"], "val": ["0003"]}  # the list's own order
+    assert source.splits == {"train": ["0002", "0000", "0001"], "val": ["0003"]}  # in the order of the list
     semseg, depth = source.tasks
     assert (semseg.name, semseg.classes) == ("semseg", ("floor", "shelf", "person"))
     assert (depth.name, depth.kind, depth.scale, depth.unit) == ("depth", "scalar", 0.001, "m")
@@ -157,13 +157,13 @@ def test_a_fraction_follows_from_the_keys_alone(tmp_path):
         save(tmp_path / f"b/rgb/f{24 - i}.jpg", picture())
     for folder in "ab":
         save(tmp_path / folder / "depth/f0.png", filled(1, np.uint16))
-    a, b = (Folder(tmp_path / folder, depth_scale=1, val_fraction=0.3).splits for folder in "ab")
-    assert a == b
-    assert len(a["val"]) == round(25 * 0.3)
-    assert sorted(a["train"] + a["val"]) == sorted(f"f{i}" for i in range(25))
-    assert a["val"] != sorted(a["train"] + a["val"])[: len(a["val"])]
-    more = Folder(tmp_path / "a", depth_scale=1, val_fraction=0.5).splits["val"]
-    assert set(a["val"]) < set(more)
+    splits, other_splits = (Folder(tmp_path / folder, depth_scale=1, val_fraction=0.3).splits for folder in "ab")
+    assert splits == other_splits
+    assert len(splits["val"]) == round(25 * 0.3)
+    assert sorted(splits["train"] + splits["val"]) == sorted(f"f{i}" for i in range(25))
+    assert splits["val"] != sorted(splits["train"] + splits["val"])[: len(splits["val"])]
+    larger_val = Folder(tmp_path / "a", depth_scale=1, val_fraction=0.5).splits["val"]
+    assert set(splits["val"]) < set(larger_val)
 
 
 def test_folders_within_make_part_of_the_key(root):
@@ -211,12 +211,12 @@ def test_splits_must_be_given_and_given_once(root):
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_letters_and_their_accents_are_the_same_in_one_or_apart(root, form):
-    """As macOS and archives that were made there write them."""
+    """macOS, and archives made there, write letters and accents apart."""
     for task, file in (("rgb", "0000.png"), ("semseg", "0000.png")):
         name = unicodedata.normalize("NFD" if task == "rgb" else "NFC", "café.png")
         (root / task / file).rename(root / task / name)
     listed = unicodedata.normalize(form, "café")
-    suffix = ".png" if form == "NFD" else ""  # which a list may name
+    suffix = ".png" if form == "NFD" else ""  # a list may name the suffix
     (root / "train.txt").write_text(f"0002\n{listed}{suffix}\n0001\n", "utf-8")
     source = warehouse(root)
     assert source.splits["train"] == ["0002", "caf_", "0001"]
@@ -366,13 +366,13 @@ def test_a_broken_npy_is_an_error(root, content):
 
 def test_unit_vectors_have_length_one_or_none(root):
     declare(root, "tasks: {normals: {kind: unit_vector}}")
-    wanted = np.array([[0, 0, 1], [0.6, -0.8, 0], [-1, 0, 0]])
-    stored = np.rint((wanted + 1) * 127.5).tolist()
+    expected = np.array([[0, 0, 1], [0.6, -0.8, 0], [-1, 0, 0]])
+    stored = np.rint((expected + 1) * 127.5).tolist()
     stored += [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
     save(root / "normals/0002.png", np.broadcast_to(np.array(stored, np.uint8), (HEIGHT, 6, 3)))
     label = Folder(root).load("train", 0).labels["normals"]
     assert (label.shape, label.dtype) == ((HEIGHT, 6, 3), np.float32)
-    np.testing.assert_allclose(label[0, :3], wanted, atol=0.01)
+    np.testing.assert_allclose(label[0, :3], expected, atol=0.01)
     np.testing.assert_allclose(np.linalg.norm(label[0, :3], axis=-1), 1, atol=1e-6)
     assert (label[:, 3:] == 0).all()
 
@@ -402,12 +402,12 @@ def test_other_pictures_become_rgb(tmp_path):
     rgb, grey = picture(), picture(channels=1)[..., 0]
     alpha = np.dstack([rgb, grey])
     sixteen = (grey.astype(np.uint16) << 8) + 77
-    grey3 = np.dstack([grey] * 3)
-    for image, expected in ((grey, grey3), (alpha, rgb), (sixteen, grey3)):
+    grey_rgb = np.dstack([grey] * 3)
+    for image, expected in ((grey, grey_rgb), (alpha, rgb), (sixteen, grey_rgb)):
         np.testing.assert_array_equal(read_rgb(save(tmp_path / "x.png", image)), expected)
     cmyk = Image.fromarray(np.full((HEIGHT, WIDTH, 3), (250, 10, 10), np.uint8)).convert("CMYK")
-    found = np.asarray(read_rgb(save(tmp_path / "x.jpg", cmyk, quality=95)))
-    assert np.abs(found.astype(int) - (250, 10, 10)).max() < 12
+    pixels = np.asarray(read_rgb(save(tmp_path / "x.jpg", cmyk, quality=95)))
+    assert np.abs(pixels.astype(int) - (250, 10, 10)).max() < 12
 
 
 def test_16_bit_rgb_becomes_8_bit(tmp_path):
@@ -434,12 +434,12 @@ def test_exif_that_means_nothing_turns_nothing(tmp_path, exif):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_a_cut_image_is_an_error_that_names_it(root, suffix):
-    whole = io.BytesIO()
+    buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(
-        whole, {"jpg": "JPEG"}.get(suffix, suffix)
+        buffer, {"jpg": "JPEG"}.get(suffix, suffix)
     )
     path = root / f"rgb/0009.{suffix}"
-    path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
     (root / "val.txt").write_text("0009\n")
     with pytest.raises(UserError, match=r"is not a \w+ image that can be decoded") as caught:
         warehouse(root).load("val", 0)

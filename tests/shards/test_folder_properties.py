@@ -1,7 +1,7 @@
-"""Generated folders of all sorts: what is in the shards is what a plain reading of the folder gives, pixel for pixel,
-or the command says why not.
+"""Generated folders: the shards contain what an independent reading of the folder gives, pixel for pixel, or packing
+raises an error with the right reason.
 
-The reading (:class:`Reading`) is numpy and Pillow alone, and shares no code with the product.
+The independent reading (:class:`Reading`) uses numpy and Pillow alone, and shares no code with Tutelage.
 """
 
 import io
@@ -34,7 +34,7 @@ MASKS = ["png8", "png16", "palette", "colour"]
 
 @dataclass
 class Case:
-    """A folder to be written: files as arrays, and ``dataset.yaml``."""
+    """A folder to write: files as arrays, and ``dataset.yaml``."""
 
     declared: dict[str, Any]
     images: dict[str, tuple[np.ndarray, str, int]] = field(default_factory=dict)
@@ -50,23 +50,23 @@ class Case:
             image = image.convert("P") if mode == "palette" else image
             exif = Image.Exif()
             exif[0x0112] = orientation
-            image.save(place(root / "rgb" / f"{name}.png"), exif=exif)
+            image.save(make_parent(root / "rgb" / f"{name}.png"), exif=exif)
         for name, (stored, kind) in self.depths.items():
             if kind.startswith("npy"):
-                np.save(place(root / "depth" / f"{name}.npy"), stored)
+                np.save(make_parent(root / "depth" / f"{name}.npy"), stored)
             else:
-                Image.fromarray(stored).save(place(root / "depth" / f"{name}.{kind[:3]}"))
+                Image.fromarray(stored).save(make_parent(root / "depth" / f"{name}.{kind[:3]}"))
         for name, (stored, kind) in self.masks.items():
             image = Image.fromarray(stored)
             if kind == "palette":
                 image.putpalette([channel for index in range(256) for channel in (index, 255 - index, 7)])
-            image.save(place(root / "mask" / f"{name}.png"))
+            image.save(make_parent(root / "mask" / f"{name}.png"))
         for split, names in self.lists.items():
             (root / f"{split}.txt").write_text("\n".join(names), "utf-8")
         (root / "dataset.yaml").write_text(yaml.safe_dump(self.declared), "utf-8")
 
 
-def place(path: Path) -> Path:
+def make_parent(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -78,7 +78,7 @@ def cases(draw: st.DrawFn) -> Case:
     mask |= draw(st.sampled_from([{}, {}, {"ignore": 255}, {"ignore": [200, 255]}, {"ignore": 0} if offset else {}]))
     colours = [[40 * i + 1, 7, 9] for i in range(classes)]
     mask |= draw(st.sampled_from([{}, {"colours": colours}]))
-    if draw(st.booleans()) and classes > 1:  # the same classes, and one more number for the first
+    if draw(st.booleans()) and classes > 1:  # the same classes, and another number for the first one
         del mask["offset"]
         mask["classes"] = {offset + i: f"c{i}" for i in range(classes)} | {77: "c0"}
     depth: dict[str, Any] = {"kind": "scalar", "scale": draw(st.sampled_from(SCALES))}
@@ -87,9 +87,11 @@ def cases(draw: st.DrawFn) -> Case:
     depth |= draw(st.sampled_from([{}, {"range": [10.2 * scale, 3000.3 * scale]}]))
     tasks = draw(st.sampled_from([{"mask": mask}, {"depth": depth}, {"mask": mask, "depth": depth}]))
     case = Case({"name": "x", "tasks": tasks})
-    odd = draw(st.integers(0, 2)) == 2  # whether something may be wrong
+    faulty = draw(st.integers(0, 2)) == 2  # whether the folder may contain errors
     names = st.lists(st.sampled_from(NAMES), min_size=2, max_size=5, unique=True)
-    for position, name in enumerate(draw(names if odd else names.filter(lambda of: not {"a b", "a_b"} <= {*of}))):
+    for position, name in enumerate(
+        draw(names if faulty else names.filter(lambda drawn: not {"a b", "a_b"} <= {*drawn}))
+    ):
         seed = draw(st.integers(0, 2**16))
         random = np.random.default_rng(seed)
         sides = draw(st.integers(1, 5)), draw(st.integers(1, 5))
@@ -97,17 +99,18 @@ def cases(draw: st.DrawFn) -> Case:
         orientation = draw(st.sampled_from([1, 1, 1, 1, 2, 3, 5, 6, 7, 8]))
         double = draw(st.sampled_from([1, 1, 1, 2])) if orientation == 1 else 1
         case.images[name] = picture(random, (sides[0] * double, sides[1] * double), mode), mode, orientation
-        across = orientation >= 5 and draw(st.booleans())  # drawn on the upright view, though the sensor's is stored
-        view = sides[::-1] if across else sides
-        always = not odd and position == 0
-        if "depth" in tasks and (always or draw(st.integers(0, 3))):
-            case.depths[name] = depths(random, view, draw(st.sampled_from(DEPTHS)), scale, odd)
-        if "mask" in tasks and (always or draw(st.integers(0, 3))):
-            size = view if odd and draw(st.booleans()) else tuple(side * double for side in view)
-            kinds = MASKS if odd or "colours" in mask else MASKS[:3]
-            case.masks[name] = masks(random, size, draw(st.sampled_from(kinds)), numbers_of(mask), colours, odd)
+        # an upright label of an image that is stored in the sensor's view
+        upright_label = orientation >= 5 and draw(st.booleans())
+        view = sides[::-1] if upright_label else sides
+        always_labelled = not faulty and position == 0
+        if "depth" in tasks and (always_labelled or draw(st.integers(0, 3))):
+            case.depths[name] = depths(random, view, draw(st.sampled_from(DEPTHS)), scale, faulty)
+        if "mask" in tasks and (always_labelled or draw(st.integers(0, 3))):
+            size = view if faulty and draw(st.booleans()) else tuple(side * double for side in view)
+            kinds = MASKS if faulty or "colours" in mask else MASKS[:3]
+            case.masks[name] = masks(random, size, draw(st.sampled_from(kinds)), numbers_of(mask), colours, faulty)
         split = draw(st.sampled_from(["train", "train", "val", "val", None]))
-        split = ("train", "val")[position] if position < 2 and not odd else split
+        split = ("train", "val")[position] if position < 2 and not faulty else split
         case.lists.setdefault("train", [])
         case.lists.setdefault("val", [])
         if split:
@@ -123,35 +126,35 @@ def picture(random: np.random.Generator, sides: tuple[int, int], mode: str) -> n
     return random.integers(0, 256, (*sides, 4 if mode == "alpha" else 3), dtype=np.uint8)
 
 
-def depths(random: np.random.Generator, sides: tuple[int, int], kind: str, scale: float, odd: bool):
+def depths(random: np.random.Generator, sides: tuple[int, int], kind: str, scale: float, faulty: bool):
     blank = random.random() < 0.1
     if "float" in kind:
         steps = random.uniform(0.1, 65000, sides) * random.choice([0, 1], sides, p=[0.2, 0.8])
         values = (0 * steps if blank else steps * scale).astype(np.float32)
         values[random.random(sides) < 0.2] = random.choice([np.nan, np.inf, -1, 0])
-        if odd and random.random() < 0.7:
+        if faulty and random.random() < 0.7:
             values.flat[0] = 70000 * scale
         return values, kind
     dtype = {"png8": np.uint8, "npy_int": np.int32}.get(kind, np.uint16)
-    most = 70000 if dtype is np.int32 and odd else np.iinfo(dtype).max if dtype is not np.int32 else 65535
-    values = random.integers(0, most, sides, endpoint=True).astype(dtype)
-    values[random.random(sides) < 0.3] = random.choice([0, 7, min(most, 65535)])
+    max_value = 70000 if dtype is np.int32 and faulty else np.iinfo(dtype).max if dtype is not np.int32 else 65535
+    values = random.integers(0, max_value, sides, endpoint=True).astype(dtype)
+    values[random.random(sides) < 0.3] = random.choice([0, 7, min(max_value, 65535)])
     return (0 * values if blank else values), kind
 
 
-def masks(random, sides, kind, numbers, colours, odd):
+def masks(random, sides, kind, numbers, colours, faulty):
     stored = random.choice(list(numbers), sides)
     void = random.random(sides) < (1 if random.random() < 0.15 else 0.2)
     if kind == "colour":
         return np.array(colours, np.uint8)[random.integers(0, len(colours), sides)], kind
     stored = np.where(void, 255, stored)
-    if odd and random.random() < 0.3:
+    if faulty and random.random() < 0.3:
         stored.flat[-1] = random.choice([0, 77, 199, 200, 255])
     return stored.astype(np.uint16 if kind == "png16" else np.uint8), kind
 
 
 class Reading:
-    """A plain reading of a folder: members by split and key, and the reasons for which nothing can be made of it."""
+    """An independent reading of a folder: members by split and key, and the reasons for which packing must fail."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.reasons, self.frames = root, set[str](), {}
@@ -188,8 +191,8 @@ class Reading:
             rgb = rgb or ImageOps.exif_transpose(image)
             frame["rgb"] = np.asarray(rgb.convert("RGB"))
         for task, read in (("depth", self.depth), ("mask", self.mask)):
-            found = [self.root / task / f"{name}.{suffix}" for suffix in ("png", "npy", "tif")]
-            file = next((path for path in found if path.exists()), None)
+            candidates = [self.root / task / f"{name}.{suffix}" for suffix in ("png", "npy", "tif")]
+            file = next((path for path in candidates if path.exists()), None)
             if file is None or task not in self.declared:
                 continue
             label = read(file, self.declared[task])
@@ -202,11 +205,11 @@ class Reading:
         return frame
 
     def on_image(self, label, orientation, size, task):
-        """On the upright image's grid: turned along where only that fits, and depth repeated."""
+        """Put a label on the upright image's grid: turned where only that fits, or depth of half the size repeated."""
         if orientation >= 5 and label.shape[0] != label.shape[1] and label.shape != size and label.shape == size[::-1]:
-            exif = Image.fromarray(label)
-            exif.getexif()[0x0112] = orientation
-            label = np.asarray(ImageOps.exif_transpose(exif))
+            image = Image.fromarray(label)
+            image.getexif()[0x0112] = orientation
+            label = np.asarray(ImageOps.exif_transpose(image))
         if label.shape == size:
             return label
         if task == "depth" and (label.shape[0] * 2, label.shape[1] * 2) == size:
@@ -224,11 +227,11 @@ class Reading:
         if "range" in declared:
             low, high = (limit / scale for limit in declared["range"])
             measured &= (steps >= low - 0.5) & (steps <= high + 0.5)
-        whole = np.where(measured, np.maximum(np.rint(np.where(measured, steps, 0)), 1), 0)
-        if whole.max() > 65535:
+        stored_steps = np.where(measured, np.maximum(np.rint(np.where(measured, steps, 0)), 1), 0)
+        if stored_steps.max() > 65535:
             self.reasons.add("that 16 bits hold")
             return None
-        return whole.astype(np.uint16)
+        return stored_steps.astype(np.uint16)
 
     def mask(self, path: Path, declared: dict[str, Any]):
         image = Image.open(path)
@@ -257,7 +260,7 @@ class Reading:
 
 
 def numbers_of(declared: dict[str, Any]) -> dict[int, str]:
-    """The name of each stored number."""
+    """Return the class name of each stored number."""
     classes, first = declared["classes"], declared.get("offset", 0)
     return classes if isinstance(classes, dict) else {first + i: name for i, name in enumerate(classes)}
 
@@ -267,7 +270,7 @@ def ignored(declared: dict[str, Any]) -> list[int]:
 
 
 def check(case: Case) -> None:
-    """Prepare a case and hold it against its reading."""
+    """Pack a case and compare it with its reading."""
     with tempfile.TemporaryDirectory() as folder:
         root, out = Path(folder) / "raw", Path(folder) / "out"
         case.write(root)
@@ -284,50 +287,60 @@ def check(case: Case) -> None:
         event("prepared")
         compare(out, reading)
         compare_statistics(json.loads((out / "MANIFEST.json").read_text()), reading)
-        left_out = {name for name in case.images if not any(name in names for names in case.lists.values())}
-        assert any(f"{len(left_out)} images are in no list" in line for line in remarks(manifest)) == bool(left_out)
-        blanks = len(case.depths) + len(case.masks) - sum(len(set(f) - {"rgb"}) for f in reading.frames.values())
-        unlisted = sum(name in left_out for name in [*case.depths, *case.masks])
-        told = sum(
+        unlisted_images = {name for name in case.images if not any(name in names for names in case.lists.values())}
+        assert any(f"{len(unlisted_images)} images are in no list" in line for line in remarks(manifest)) == bool(
+            unlisted_images
+        )
+        blank_labels = (
+            len(case.depths) + len(case.masks) - sum(len(set(frame) - {"rgb"}) for frame in reading.frames.values())
+        )
+        unlisted_labels = sum(name in unlisted_images for name in [*case.depths, *case.masks])
+        noted_labels = sum(
             entry["frames"]
             for split in ("train", "val")
             for texts in manifest.notes.get(split, {}).values()
             for text, entry in texts.items()
             if text.startswith("no pixel has a label")
         )
-        assert told == blanks - unlisted, "every blank label is counted"
+        assert noted_labels == blank_labels - unlisted_labels, "every blank label is counted"
 
 
 def compare(out: Path, reading: Reading) -> None:
-    found: dict[tuple[str, str], dict[str, bytes]] = {}
+    members_by_frame: dict[tuple[str, str], dict[str, bytes]] = {}
     for path in out.glob("*.tar"):
         with tarfile.open(path) as tar:
             for member in tar:
                 key, _, extension = member.name.partition(".")
                 file = tar.extractfile(member)
                 assert file is not None
-                found.setdefault((path.name.split("-")[0], key), {})[extension.partition(".")[0]] = file.read()
-    assert found.keys() == reading.frames.keys()
-    for place, members in found.items():
-        expected = reading.frames[place]
-        assert members.keys() - {"json"} == expected.keys(), place
+                members_by_frame.setdefault((path.name.split("-")[0], key), {})[extension.partition(".")[0]] = (
+                    file.read()
+                )
+    assert members_by_frame.keys() == reading.frames.keys()
+    for frame_id, frame_members in members_by_frame.items():
+        expected = reading.frames[frame_id]
+        assert frame_members.keys() - {"json"} == expected.keys(), frame_id
         for name, value in expected.items():
             if isinstance(value, bytes):
-                assert members[name] == value, place
+                assert frame_members[name] == value, frame_id
                 continue
-            stored = np.asarray(Image.open(io.BytesIO(members[name])))
-            if name == "rgb":  # not the file's own: JPEG of the pixels
+            stored = np.asarray(Image.open(io.BytesIO(frame_members[name])))
+            if name == "rgb":  # not the file's own bytes: a JPEG of the pixels
                 jpeg = io.BytesIO()
                 Image.fromarray(value).save(jpeg, "JPEG", quality=95, subsampling=0)
                 value = np.asarray(Image.open(jpeg))
-            np.testing.assert_array_equal(stored, value, err_msg=f"{place} {name}")
+            np.testing.assert_array_equal(stored, value, err_msg=f"{frame_id} {name}")
             assert stored.dtype == value.dtype
 
 
 def compare_statistics(manifest: dict[str, Any], reading: Reading) -> None:
     for split in ("train", "val"):
         for task, declared in reading.declared.items():
-            labels = [f[task].ravel() for (s, _), f in reading.frames.items() if s == split and task in f]
+            labels = [
+                frame[task].ravel()
+                for (frame_split, _), frame in reading.frames.items()
+                if frame_split == split and task in frame
+            ]
             statistics = manifest["statistics"][split][task]
             assert statistics["frames"] == len(labels)
             values = np.concatenate([*labels, np.zeros(0, np.uint8)])
@@ -336,12 +349,15 @@ def compare_statistics(manifest: dict[str, Any], reading: Reading) -> None:
                 assert statistics["pixels"] == np.bincount(values, minlength=256)[:classes].tolist()
                 assert statistics["ignore"] == np.count_nonzero(values == 255)
             else:
-                units = values[values > 0].astype(np.float64) * declared["scale"]
-                assert (statistics["pixels"], statistics["missing"]) == (len(units), len(values) - len(units))
-                assert statistics["sum"] == pytest.approx(units.sum(), rel=1e-6)
-                if len(units):
-                    assert statistics["min"] == pytest.approx(units.min(), rel=1e-6)
-                    assert statistics["max"] == pytest.approx(units.max(), rel=1e-6)
+                measurements = values[values > 0].astype(np.float64) * declared["scale"]
+                assert (statistics["pixels"], statistics["missing"]) == (
+                    len(measurements),
+                    len(values) - len(measurements),
+                )
+                assert statistics["sum"] == pytest.approx(measurements.sum(), rel=1e-6)
+                if len(measurements):
+                    assert statistics["min"] == pytest.approx(measurements.min(), rel=1e-6)
+                    assert statistics["max"] == pytest.approx(measurements.max(), rel=1e-6)
 
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -1,4 +1,4 @@
-"""RGB files of other formats than those that shards store."""
+"""RGB files in formats that shards do not store."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is said of a data set is true of it."""
+"""Verification, statistics and contact sheets of a data set."""
 
 import re
 
@@ -16,17 +16,21 @@ from shards.tasks import IGNORE
 
 
 def labels_of(manifest, split, task):
-    """Every label of a task, decoded one by one."""
+    """Return every label of a task, decoded one by one."""
     readers = Readers(manifest, split)
-    places = [(n, i) for n, shard in enumerate(manifest.shards(split)) for i in range(shard.samples)]
-    arrays = [readers[n].decode(i) for n, i in places]
-    return np.array([of[task.name] for of in arrays if task.name in of])
+    positions = [
+        (shard_number, position)
+        for shard_number, shard in enumerate(manifest.shards(split))
+        for position in range(shard.samples)
+    ]
+    arrays = [readers[shard_number].decode(position) for shard_number, position in positions]
+    return np.array([sample[task.name] for sample in arrays if task.name in sample])
 
 
 def test_a_whole_data_set_passes(tiny_dataset):
-    heard = []
-    assert verify(tiny_dataset, heard.append) == 17
-    assert heard == [3, 3, 3, 3, 3, 2]
+    progress = []
+    assert verify(tiny_dataset, progress.append) == 17
+    assert progress == [3, 3, 3, 3, 3, 2]
 
 
 def test_rows_count_what_is_there(tiny_dataset):
@@ -70,14 +74,17 @@ def test_statistics_of_parts_are_those_of_the_whole():
     vectors = np.where(metres[..., None] > 0, random.normal(size=(4, 8, 8, 3)), 0).astype(np.float32)
     for task, labels in ((SEMSEG, classes), (DEPTH, metres), (NORMALS, vectors)):
         merged = merge(task, [task.storage.statistics(label) for label in labels])
-        whole = task.storage.statistics(labels.reshape(32, 8, *labels.shape[3:])) | {"frames": 4}
-        assert merged.keys() == whole.keys()
-        for name, value in whole.items():
+        expected = task.storage.statistics(labels.reshape(32, 8, *labels.shape[3:])) | {"frames": 4}
+        assert merged.keys() == expected.keys()
+        for name, value in expected.items():
             assert merged[name] == pytest.approx(value)
-    nothing = DEPTH.storage.statistics(np.zeros((2, 2), np.float32))
-    assert (nothing["min"], nothing["missing"]) == (None, 4)
-    assert merge(DEPTH, [nothing, DEPTH.storage.statistics(np.full((1, 1), 2, np.float32)), nothing])["min"] == 2
-    assert mean_and_deviation(nothing) == (0, 1)
+    no_measurement = DEPTH.storage.statistics(np.zeros((2, 2), np.float32))
+    assert (no_measurement["min"], no_measurement["missing"]) == (None, 4)
+    assert (
+        merge(DEPTH, [no_measurement, DEPTH.storage.statistics(np.full((1, 1), 2, np.float32)), no_measurement])["min"]
+        == 2
+    )
+    assert mean_and_deviation(no_measurement) == (0, 1)
 
 
 @pytest.mark.parametrize(("frames", "rows"), [(1, 1), (3, 3), (100, 5)])
@@ -92,8 +99,8 @@ def test_the_contact_sheet_is_a_png_of_rgb_and_every_task(tiny_dataset, tmp_path
 
 def test_the_contact_sheet_shows_the_first_and_the_last_frame(tiny_dataset, tmp_path):
     contact_sheet(tiny_dataset, "train", tmp_path / "sheet.png", 2)
-    drawn = np.asarray(Image.open(tmp_path / "sheet.png"))
-    first, last = (drawn[top : top + 160, 332 : 332 + 320] for top in (26, 26 + 166))  # the column of semseg
+    pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
+    first, last = (pixels[top : top + 160, 332 : 332 + 320] for top in (26, 26 + 166))  # the column of semseg
     semseg = Tiny().load("train", 0).labels["semseg"]
     np.testing.assert_array_equal(first[::5, ::5], SEMSEG.storage.colourise(semseg))  # 32×64 enlarged to 160×320
     assert (last == 0xEE).all(-1).mean() > 0.9  # frame 11 has no label
@@ -128,8 +135,8 @@ def test_a_sheet_keeps_the_shape_of_its_pictures():
 
 def test_pictures_of_another_shape_are_fitted_into_their_place_undistorted():
     wide, tall = np.zeros((40, 80, 3), np.uint8), np.full((80, 40, 3), 9, np.uint8)
-    drawn = np.asarray(sheet([[wide, tall]], ["", ""], height=80))[26 : 26 + 80, 172 : 172 + 160]
-    assert (drawn[:, 60:100] == 9).all() and (drawn[:, :60] == 255).all() and (drawn[:, 100:] == 255).all()
+    pixels = np.asarray(sheet([[wide, tall]], ["", ""], height=80))[26 : 26 + 80, 172 : 172 + 160]
+    assert (pixels[:, 60:100] == 9).all() and (pixels[:, :60] == 255).all() and (pixels[:, 100:] == 255).all()
 
 
 def test_a_picture_makes_its_folder(tiny_dataset, tmp_path):

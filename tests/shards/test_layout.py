@@ -1,4 +1,4 @@
-"""Folders of other layouts than ``rgb/NAME`` and ``TASK/NAME``, by the patterns of ``dataset.yaml``."""
+"""Folders with other layouts than ``rgb/NAME`` and ``TASK/NAME``, which patterns in ``dataset.yaml`` describe."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from shards.sources.layout import Pattern, split_by_folder
 
 @pytest.fixture
 def save(tmp_path):
-    """``save("train/images/a.png", 7)``: a picture of one value; of labels one channel."""
+    """``save("train/images/a.png", 7)`` writes an image of one value; mode ``L`` is for labels."""
 
     def save(name: str, value: int, mode: str = "RGB") -> None:
         path = tmp_path / "raw" / name
@@ -27,20 +27,20 @@ def save(tmp_path):
 
 @pytest.fixture
 def prepare(tmp_path):
-    """``prepare(text)``: the data set of the saved files, and by split and key its RGB's and label's one value."""
+    """``prepare(text)`` packs the saved files; returns the source, and by split and key the values of RGB and label."""
 
     def prepare(text: str) -> tuple[Folder, dict[str, dict[str, tuple[int, int | None]]]]:
         (tmp_path / "raw/dataset.yaml").write_text(text)
         source = Folder(tmp_path / "raw")
         manifest = pack(source, tmp_path / "out")
-        found: dict[str, dict[str, tuple[int, int | None]]] = {}
+        values: dict[str, dict[str, tuple[int, int | None]]] = {}
         for split in manifest.splits:
             reader = ShardReader(manifest, manifest.shards(split)[0])
             for position in range(len(reader)):
                 arrays = reader.decode(position)
                 label = int(arrays["semseg"].max()) if "semseg" in arrays else None
-                found.setdefault(split, {})[reader.key(position)] = (int(arrays["rgb"].max()), label)
-        return source, found
+                values.setdefault(split, {})[reader.key(position)] = (int(arrays["rgb"].max()), label)
+        return source, values
 
     return prepare
 
@@ -56,8 +56,8 @@ def test_splits_by_folder_with_images_and_masks_in_each(save, prepare):
                 save(f"{split}/masks/site/{value}_mask.png", value, "L")
     save("extra/images/x.png", 9)
     masks = "'{split}/masks/{name}_mask'"
-    source, found = prepare(f"images: '{{split}}/images/{{name}}'\ntasks: {{semseg: {{{CLASSES}, files: {masks}}}}}")
-    assert found == {
+    source, samples = prepare(f"images: '{{split}}/images/{{name}}'\ntasks: {{semseg: {{{CLASSES}, files: {masks}}}}}")
+    assert samples == {
         "train": {"train_site_1": (10, 1), "train_site_2": (20, 2), "train_site_3": (30, None)},
         "val": {"valid_site_4": (40, 4), "valid_site_5": (50, 5)},
     }
@@ -68,10 +68,10 @@ def test_images_and_labels_in_one_folder(save, prepare):
     for value in (1, 2, 3, 4):
         save(f"all/{value}.jpg", 10 * value)
         save(f"all/{value}_L.png", value, "L")
-    source, found = prepare(
+    source, splits = prepare(
         f"images: 'all/{{name}}'\nval_fraction: 0.5\ntasks: {{semseg: {{{CLASSES}, files: 'all/{{name}}_L.png'}}}}"
     )
-    assert {label for of in found.values() for _, label in of.values()} == {1, 2, 3, 4}
+    assert {label for samples in splits.values() for _, label in samples.values()} == {1, 2, 3, 4}
     assert source.notices()[:-1] == [] or all("left out" not in line for line in source.notices())
 
 
@@ -81,8 +81,8 @@ def test_other_names_of_folders(save, prepare, tmp_path):
         save(f"label-filt/{value}.png", value, "L")
     (tmp_path / "raw/train.txt").write_text("1\n")
     (tmp_path / "raw/val.txt").write_text("2.png\n")
-    _, found = prepare(f"images: 'color/{{name}}'\ntasks: {{semseg: {{{CLASSES}, files: 'label-filt/{{name}}'}}}}")
-    assert found == {"train": {"1": (10, 1)}, "val": {"2": (20, 2)}}
+    _, samples = prepare(f"images: 'color/{{name}}'\ntasks: {{semseg: {{{CLASSES}, files: 'label-filt/{{name}}'}}}}")
+    assert samples == {"train": {"1": (10, 1)}, "val": {"2": (20, 2)}}
 
 
 def test_what_tests_validates_where_nothing_else_does():
@@ -129,7 +129,7 @@ def test_errors_name_the_key(save, tmp_path: Path, text, message):
 
 
 def test_the_usual_layout_is_what_it_was(save, tmp_path: Path):
-    """The note of what was packed names patterns only where some are given, so that data sets of before go on."""
+    """The options name patterns only if some are declared, so that older unfinished data sets can be continued."""
     for value in (1, 2):
         save(f"rgb/{value}.png", value)
         save(f"semseg/{value}.png", value, "L")

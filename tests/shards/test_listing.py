@@ -1,4 +1,4 @@
-"""Files by stem: what counts, what is passed over, and what is not a folder that can be read."""
+"""Files by stem: which files are listed, which are skipped, and folders that cannot be read."""
 
 import os
 
@@ -9,19 +9,19 @@ from shards.sources.listing import files_by_stem, stem_of
 
 
 def test_files_of_folders_within_and_behind_links(tmp_path):
-    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
-    for path in (root / "b.v2.PNG", root / "a" / "1.jpg", root / "notes.txt", elsewhere / "deep" / "2.jpg"):
+    root, target = tmp_path / "root", tmp_path / "elsewhere"
+    for path in (root / "b.v2.PNG", root / "a" / "1.jpg", root / "notes.txt", target / "deep" / "2.jpg"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    (root / "linked").symlink_to(elsewhere)
-    (elsewhere / "deep" / "loop").symlink_to(elsewhere)
+    (root / "linked").symlink_to(target)
+    (target / "deep" / "loop").symlink_to(target)
     (root / ".thumbnails").mkdir()
     (root / ".thumbnails" / "1.jpg").touch()
     (root / ".hidden.jpg").touch()
-    found, others = files_by_stem(root, {".jpg", ".png"})
-    assert found == {"a/1": "a/1.jpg", "b.v2": "b.v2.PNG", "linked/deep/2": "linked/deep/2.jpg"}
-    assert list(found) == sorted(found) and others == ["notes.txt"]
-    assert [stem_of(name) for name in found.values()] == list(found)
+    files, others = files_by_stem(root, {".jpg", ".png"})
+    assert files == {"a/1": "a/1.jpg", "b.v2": "b.v2.PNG", "linked/deep/2": "linked/deep/2.jpg"}
+    assert list(files) == sorted(files) and others == ["notes.txt"]
+    assert [stem_of(name) for name in files.values()] == list(files)
 
 
 def test_refusals(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The manifest says what is there, survives its file, and is refused when it cannot be trusted."""
+"""The manifest: its counts and hashes, writing and loading it, and refusing invalid ones."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from shards.tasks import Task
 
 @pytest.fixture
 def folder(tiny_dataset, tmp_path):
-    """A manifest of one's own, without its shards."""
+    """Return a folder with a copy of the tiny data set's manifest, without its shards."""
     shutil.copy(tiny_dataset.path, tmp_path)
     return tmp_path
 
@@ -44,9 +44,9 @@ def test_it_names_every_byte(tiny_dataset):
         assert shard.sha256 == hashlib.sha256(tar.read_bytes()).hexdigest()
         assert shard.index_sha256 == hashlib.sha256(index.read_bytes()).hexdigest()
     assert tiny_dataset.sha256 == hashlib.sha256(tiny_dataset.path.read_bytes()).hexdigest()
-    listed = {name for shard in tiny_dataset.shards("train") for name in (shard.file, shard.index_file)}
-    listed |= {name for shard in tiny_dataset.shards("val") for name in (shard.file, shard.index_file)}
-    assert {path.name for path in tiny_dataset.folder.iterdir()} == listed | {NAME, JOB}, (
+    listed_files = {name for shard in tiny_dataset.shards("train") for name in (shard.file, shard.index_file)}
+    listed_files |= {name for shard in tiny_dataset.shards("val") for name in (shard.file, shard.index_file)}
+    assert {path.name for path in tiny_dataset.folder.iterdir()} == listed_files | {NAME, JOB}, (
         "and the note of how it was made"
     )
 
@@ -54,8 +54,11 @@ def test_it_names_every_byte(tiny_dataset):
 @pytest.mark.parametrize("size", [None, SIZE])
 def test_it_survives_its_file(tiny_dataset, tmp_path, size):
     tasks = (*tiny_dataset.tasks, Task("normals", "unit_vector"))
-    statistics = {split: of | {"normals": merge(tasks[-1], [])} for split, of in tiny_dataset.statistics.items()}
-    made = Manifest(
+    statistics = {
+        split: task_statistics | {"normals": merge(tasks[-1], [])}
+        for split, task_statistics in tiny_dataset.statistics.items()
+    }
+    manifest = Manifest(
         tmp_path,
         "Größe",
         "labels",
@@ -65,8 +68,8 @@ def test_it_survives_its_file(tiny_dataset, tmp_path, size):
         statistics,
         {"options": [1, None]},
     )
-    made.save()
-    assert Manifest.load(tmp_path, kind="labels") == made
+    manifest.save()
+    assert Manifest.load(tmp_path, kind="labels") == manifest
 
 
 def test_unknown_tasks_and_empty_splits_are_named(folder):

@@ -1,4 +1,4 @@
-"""Images that are stored for crops: a window of them is the window of the whole, and nothing else is decoded."""
+"""Images that are stored for crops: a window decodes to the whole image's pixels, and nothing else is decoded."""
 
 import contextlib
 import io
@@ -33,7 +33,7 @@ IMAGES = {"L": ("uint8", ()), "I;16": ("uint16", ()), "RGB": ("uint8", (3,))}
 
 
 def noise(shape, mode="RGB", seed=0):
-    """Smooth and rough parts, so that every code occurs."""
+    """Return an image with smooth and rough parts, so that every code of the compression occurs."""
     dtype, channels = IMAGES[mode]
     values = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (*shape, *channels), dtype=dtype)
     values[: shape[0] // 2] = np.linspace(0, 200, shape[1]).astype(dtype).reshape(-1, *(1 for _ in channels))
@@ -65,10 +65,12 @@ def test_a_crop_decodes_only_the_tiles_it_touches(monkeypatch):
     data = bytearray(encode_label(noise((1024, 1024)), "tif"))
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
-        places = [slice(at, at + size) for at, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
-    for number, place in enumerate(places):
+        tile_slices = [
+            slice(offset, offset + size) for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True)
+        ]
+    for number, tile_slice in enumerate(tile_slices):
         if number not in (9, 13):
-            data[place] = bytes(place.stop - place.start)  # nothing that could be decoded
+            data[tile_slice] = bytes(tile_slice.stop - tile_slice.start)  # cannot be decoded
     window = Window(260, 300, 200, 200)
     assert np.array_equal(decode_label(bytes(data), "RGB", "tif", window), window.cut(noise((1024, 1024))))
     with pytest.raises(UserError):
@@ -108,12 +110,12 @@ def test_pngs_decode_alike_with_and_without_imagecodecs(mode, monkeypatch):
         assert fastdecode.fast_png(data, mode, 10**6) is not None
     for fast in (fastdecode.has_imagecodecs(), False):
         monkeypatch.setattr(fastdecode, "has_imagecodecs", lambda fast=fast: fast)
-        found = decode_png(data, mode)
-        assert found.dtype == image[mode].dtype and np.array_equal(found, image[mode])
+        decoded = decode_png(data, mode)
+        assert decoded.dtype == image[mode].dtype and np.array_equal(decoded, image[mode])
 
 
 def test_what_is_not_surely_right_is_pillows_to_judge():
-    """Another mode, damage, a size over the limit, JPEGs that end early or hold other colours."""
+    """Another mode, damage, a size over the limit, JPEGs that end early or have another colour space."""
     rgb = noise((32, 48))
     png, jpeg = encode_png(rgb), encode_rgb(rgb)
     grey = io.BytesIO()
@@ -179,10 +181,10 @@ def test_damaged_images_are_errors_and_nothing_else(seed):
         damaged = bytes(damaged[: rng.choice([len(data), rng.randrange(len(data))])])
         for window in (None, Window(8, 40, 30, 40)):
             try:
-                found = decode_picture(damaged, extension, window)
+                decoded = decode_picture(damaged, extension, window)
             except UserError:
                 continue
-            assert found.dtype == np.uint8 and found.ndim == 3
+            assert decoded.dtype == np.uint8 and decoded.ndim == 3
 
 
 @pytest.mark.parametrize(
@@ -200,10 +202,10 @@ def test_damaged_images_are_errors_and_nothing_else(seed):
 )
 @pytest.mark.parametrize("window", [None, Window(8, 8, 20, 30)], ids=["whole", "window"])
 def test_of_all_that_tiff_can_be_only_ours_is_read(how, what, window):
-    """Whether a part or all of it is wanted, and so with or without the extra."""
+    """It holds for windows and whole images, and so with and without the extra."""
     image, buffer = noise((48, 64)), io.BytesIO()
     pixels = image.transpose(2, 0, 1) if "planarconfig" in how else image
-    with contextlib.suppress(Exception):  # what tifffile itself refuses to write need not be refused
+    with contextlib.suppress(Exception):  # what tifffile itself refuses to write need not be tested
         tifffile.imwrite(buffer, pixels, **{"tile": (16, 16), "photometric": "rgb", "metadata": None} | how)
     if not buffer.getvalue():
         pytest.skip("not written by this tifffile")
@@ -247,8 +249,8 @@ def test_members_may_stand_in_any_order(profile, tmp_path):
     members = {f"semseg.{suffix}": SEMSEG.storage.encode(label, suffix), "rgb.png": png(rgb), "json": b"{}"}
     manifest = dataset_of(tmp_path, {"a": members}, (SEMSEG,), label_format=suffix)
     window = Window(3, 5, 20, 30, (40, 56))
-    found = Readers(manifest, "train")[0].decode(0, window=lambda size: window)
-    assert np.array_equal(found["rgb"], window.cut(rgb)) and np.array_equal(found["semseg"], window.cut(label))
+    sample = Readers(manifest, "train")[0].decode(0, window=lambda size: window)
+    assert np.array_equal(sample["rgb"], window.cut(rgb)) and np.array_equal(sample["semseg"], window.cut(label))
 
 
 def test_profiles_say_which_bytes_are_kept():
@@ -261,9 +263,9 @@ def test_profiles_say_which_bytes_are_kept():
         assert encode_picture(image, lossy, "jpg", profile) == ("jpg", lossy)
         assert encode_picture(image, None, "", profile)[0] == "jpg"
     buffers = {}
-    for name, how in (("lossless", {"lossless": True}), ("lossy", {"quality": 60})):
+    for name, options in (("lossless", {"lossless": True}), ("lossy", {"quality": 60})):
         buffers[name] = io.BytesIO()
-        Image.fromarray(image).save(buffers[name], "WEBP", **how)
+        Image.fromarray(image).save(buffers[name], "WEBP", **options)
     assert encode_picture(image, buffers["lossless"].getvalue(), "webp", "train")[0] == "tif"
     assert encode_picture(image, buffers["lossy"].getvalue(), "webp", "train")[0] == "webp"
     extended = io.BytesIO()
@@ -275,7 +277,7 @@ def test_profiles_say_which_bytes_are_kept():
 
 @pytest.fixture(scope="module", params=["train", "train-jpeg"])
 def pair(request, tiny_dataset, tmp_path_factory):
-    """The same frames as an archive, and for training."""
+    """Return the same frames in the profile ``archive`` and in a profile for training, and that profile's name."""
     folder = tmp_path_factory.mktemp(request.param)
     return tiny_dataset, pack(Tiny(), folder, samples_per_shard=3, profile=request.param), request.param
 
@@ -287,14 +289,14 @@ def test_a_data_set_for_training_holds_the_same_values(pair):
     assert train.statistics == archive.statistics
     assert verify(train) == verify(archive)
     for split in ("train", "val"):
-        one, other = Readers(archive, split), Readers(train, split)
-        for shard in range(len(one.shards)):
-            for position in range(len(one[shard])):
-                expected, found = one[shard].decode(position), other[shard].decode(position)
-                assert expected.keys() == found.keys()
+        archive_readers, train_readers = Readers(archive, split), Readers(train, split)
+        for shard in range(len(archive_readers.shards)):
+            for position in range(len(archive_readers[shard])):
+                expected, sample = archive_readers[shard].decode(position), train_readers[shard].decode(position)
+                assert expected.keys() == sample.keys()
                 for name in expected:
                     if name != "rgb" or profile == "train":
-                        assert np.array_equal(expected[name], found[name])
+                        assert np.array_equal(expected[name], sample[name])
 
 
 def test_plain_webdataset_reads_it(pair):
@@ -309,22 +311,22 @@ def test_plain_webdataset_reads_it(pair):
 @pytest.mark.parametrize("crop", [None, (16, 24)])
 def test_training_sees_the_same_whichever_way_it_is_stored(pair, crop, monkeypatch):
     archive, train, profile = pair
-    asked = []
-    read = FrameLoader.read
+    windows = []
+    original_read = FrameLoader.read
     monkeypatch.setattr(
-        FrameLoader, "read", lambda self, place, *window: asked.append(window) or read(self, place, *window)
+        FrameLoader, "read", lambda self, place, *window: windows.append(window) or original_read(self, place, *window)
     )
     batches = []
     for manifest in (archive, train):
         data = TrainingData(ShardDataset(manifest), ["rgb"], ["semseg", "depth"], crop=crop, seed=3)
         batches.append(list(data.batches(Batches(4), 0, 6)))
-    assert asked, "windows are read"
-    for one, other in zip(*batches, strict=True):
-        assert one.keys == other.keys
-        for name, labels in one.labels.items():
-            assert labels.equal(other.labels[name])
+    assert windows, "windows are read"
+    for archive_batch, train_batch in zip(*batches, strict=True):
+        assert archive_batch.keys == train_batch.keys
+        for name, labels in archive_batch.labels.items():
+            assert labels.equal(train_batch.labels[name])
         if profile == "train":
-            assert one.rgb.equal(other.rgb)
+            assert archive_batch.rgb.equal(train_batch.rgb)
 
 
 def test_a_folder_keeps_its_profile(tmp_path):

@@ -1,4 +1,4 @@
-"""Batches of two pools: each has its share, every sample its turn, and nothing depends on how it is cut."""
+"""Batches of two pools: each pool has its share, every sample is used once per round, and ranks change nothing."""
 
 import copy
 from collections import Counter
@@ -10,14 +10,14 @@ from shards.mixture import Mixture
 from shards.stream import Batches, OrderedSource
 
 FEW, MANY = (2, 0, 3, 1), (7, 9, 0, 12)
-"""Samples in each of four shards."""
+"""The number of samples of the two pools in each of four shards."""
 
 
 def mixture(second: int = 5, global_batch_size: int = 8, seed: int = 1) -> Mixture:
     return Mixture([FEW, MANY], second, global_batch_size, seed, window=2)
 
 
-def of_first(place: tuple[int, int]) -> bool:
+def is_first(place: tuple[int, int]) -> bool:
     shard, number = place
     return number < FEW[shard]
 
@@ -31,43 +31,43 @@ def run(order: Mixture, epochs: int) -> list[tuple[int, int]]:
 def test_every_batch_holds_its_share_spread_evenly(second):
     places = run(mixture(second), 3)
     for start in range(0, len(places), 8):
-        kinds = [not of_first(place) for place in places[start : start + 8]]
-        assert sum(kinds) == second
-        for half in (kinds[:4], kinds[4:]):  # what two ranks, or two accumulation steps, see
+        from_second = [not is_first(place) for place in places[start : start + 8]]
+        assert sum(from_second) == second
+        for half in (from_second[:4], from_second[4:]):  # the parts of two ranks, or of two accumulation steps
             assert abs(2 * sum(half) - second) <= 1
 
 
 def test_a_pool_is_gone_through_again_and_again_each_sample_once():
     places = run(mixture(), 6)
     for first, samples in ((True, sum(FEW)), (False, sum(MANY))):
-        pool = [place for place in places if of_first(place) == first]
-        whole = len(pool) // samples
-        rounds = [pool[i * samples : (i + 1) * samples] for i in range(whole)]
-        assert whole > 1 and all(set(Counter(part).values()) == {1} and len(part) == samples for part in rounds)
+        pool = [place for place in places if is_first(place) == first]
+        round_count = len(pool) // samples
+        rounds = [pool[i * samples : (i + 1) * samples] for i in range(round_count)]
+        assert round_count > 1 and all(set(Counter(part).values()) == {1} and len(part) == samples for part in rounds)
         assert len({tuple(part) for part in rounds}) > 1, "rounds have orders of their own"
     assert all(number < FEW[shard] + MANY[shard] for shard, number in places)
 
 
 def test_the_order_follows_from_seed_and_epoch_alone():
-    once, again = mixture(), copy.deepcopy(mixture())
-    assert run(once, 2) == run(again, 2)
-    assert once.locate(1, 5) == run(mixture(), 2)[once.steps_per_epoch * 8 + 5]
-    assert run(mixture(seed=2), 1) != run(once, 1)
+    order, copied_order = mixture(), copy.deepcopy(mixture())
+    assert run(order, 2) == run(copied_order, 2)
+    assert order.locate(1, 5) == run(mixture(), 2)[order.steps_per_epoch * 8 + 5]
+    assert run(mixture(seed=2), 1) != run(order, 1)
     with pytest.raises(IndexError):
-        once.locate(0, once.steps_per_epoch * 8)
+        order.locate(0, order.steps_per_epoch * 8)
 
 
 def test_ranks_see_the_same_global_batches():
     order = mixture()
 
     def steps(ranks: int, accumulation: int) -> list[list[tuple[int, int]]]:
-        found: dict[int, list[tuple[int, int]]] = {}
+        places: dict[int, list[tuple[int, int]]] = {}
         for rank in range(ranks):
             batches = Batches(8, accumulation, rank, ranks)
             for place in OrderedSource(order, batches, 0, 9)():
                 step = place.epoch * order.steps_per_epoch + place.position // 8
-                found.setdefault(step, []).append((place.shard, place.number))
-        return [sorted(found[step]) for step in range(9)]
+                places.setdefault(step, []).append((place.shard, place.number))
+        return [sorted(places[step]) for step in range(9)]
 
     assert steps(1, 1) == steps(2, 1) == steps(2, 2) == steps(4, 2)
 

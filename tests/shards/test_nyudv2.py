@@ -1,4 +1,4 @@
-"""The official NYUDv2 layout, made in miniature: 6×8 frames, 3 classes, 5 raw classes."""
+"""The NYUDv2 source, on a miniature of the official files: 6×8 frames, 3 classes, 5 raw classes."""
 
 import os
 import pickle
@@ -32,7 +32,7 @@ def cells(texts):
 
 @pytest.fixture
 def official(tmp_path):
-    """The folder, and what was written into its arrays in the usual (H, W) order."""
+    """Return a folder of official files, and the arrays that they contain in the usual (H, W) order."""
     rng = np.random.default_rng(0)
     raw = rng.integers(0, 6, (COUNT, HEIGHT, WIDTH)).astype(np.uint16)
     rgb = rng.integers(0, 256, (COUNT, HEIGHT, WIDTH, 3)).astype(np.uint8)
@@ -90,7 +90,7 @@ NAMES_40 += "whiteboard person nightstand toilet sink lamp bathtub bag otherstru
 
 @pytest.fixture
 def forty(official):
-    """As ``official``, with the published 40 classes; raw classes 1..5 are floormat, void, blinds, otherprop, wall."""
+    """Return ``official`` with the 40 published classes; raw classes 1..5: floormat, void, blinds, otherprop, wall."""
     mapping = {"className": cells(NAMES_40.split()), "mapClass": np.array([[20, 0, 13, 40, 1]], np.uint8)}
     scipy.io.savemat(official[0] / "classMapping40.mat", mapping)
     return official
@@ -216,31 +216,33 @@ def test_an_unknown_depth_is_an_error(official):
 
 @pytest.mark.skipif("TUTELAGE_NYUDV2" not in os.environ, reason="TUTELAGE_NYUDV2 names no folder of real frames")
 def test_real_frames_are_the_same_from_the_mat_and_from_the_folder(tmp_path):
-    real = Path(os.environ["TUTELAGE_NYUDV2"])
-    subprocess.run([sys.executable, real / "build_official_mat.py", tmp_path, "--frames", "3"], check=True)
+    real_folder = Path(os.environ["TUTELAGE_NYUDV2"])
+    subprocess.run([sys.executable, real_folder / "build_official_mat.py", tmp_path, "--frames", "3"], check=True)
     mat = Nyudv2(tmp_path)
-    folder = Folder(real, classes=mat.tasks[0].classes, ignore=0, offset=1, depth_scale=0.001)
+    folder = Folder(real_folder, classes=mat.tasks[0].classes, ignore=0, offset=1, depth_scale=0.001)
     assert folder.unmatched == {}
     assert len(mat.tasks[0].classes) == 40
     for split, official_split in (("train", "train"), ("val", "test")):
-        stems = (real / f"{official_split}.txt").read_text().split()
+        stems = (real_folder / f"{official_split}.txt").read_text().split()
         assert folder.splits[split] == stems
         for position in range(3):
-            ours, theirs = folder.load(split, position), mat.load(split, position)
-            assert theirs.meta["scene"] == f"scene_{stems[position]}"
-            assert isinstance(ours.rgb, bytes)
-            np.testing.assert_array_equal(decode_rgb(ours.rgb, "jpg"), theirs.rgb)
-            np.testing.assert_array_equal(ours.labels["semseg"], theirs.labels["semseg"])
-            np.testing.assert_allclose(ours.labels["depth"], theirs.labels["depth"], atol=1e-6)
-            assert (theirs.labels["semseg"] < 40).any()
-            assert theirs.labels["depth"].max() > 1
+            folder_frame, mat_frame = folder.load(split, position), mat.load(split, position)
+            assert mat_frame.meta["scene"] == f"scene_{stems[position]}"
+            assert isinstance(folder_frame.rgb, bytes)
+            np.testing.assert_array_equal(decode_rgb(folder_frame.rgb, "jpg"), mat_frame.rgb)
+            np.testing.assert_array_equal(folder_frame.labels["semseg"], mat_frame.labels["semseg"])
+            np.testing.assert_allclose(folder_frame.labels["depth"], mat_frame.labels["depth"], atol=1e-6)
+            assert (mat_frame.labels["semseg"] < 40).any()
+            assert mat_frame.labels["depth"].max() > 1
 
 
 @pytest.mark.skipif("TUTELAGE_NYUDV2" not in os.environ, reason="TUTELAGE_NYUDV2 names no folder of real frames")
 def test_real_frames_at_the_size_of_the_protocol(tmp_path):
     """13 classes at 288x384: what the field's multi-task protocols train on."""
-    real = Path(os.environ["TUTELAGE_NYUDV2"])
-    subprocess.run([sys.executable, real / "build_official_mat.py", tmp_path / "mat", "--frames", "3"], check=True)
+    real_folder = Path(os.environ["TUTELAGE_NYUDV2"])
+    subprocess.run(
+        [sys.executable, real_folder / "build_official_mat.py", tmp_path / "mat", "--frames", "3"], check=True
+    )
     manifest = pack(Nyudv2(tmp_path / "mat", classes=13), tmp_path / "data", size=(288, 384), jobs=1)
     assert len(manifest.task("semseg").classes) == 13
     fine, coarse = Nyudv2(tmp_path / "mat"), Nyudv2(tmp_path / "mat", classes=13)
@@ -251,10 +253,10 @@ def test_real_frames_at_the_size_of_the_protocol(tmp_path):
         for position in range(3):
             label = reader.decode(position)["semseg"]
             assert label.shape == (288, 384)
-            whole = coarse.load(split, position).labels["semseg"]
-            np.testing.assert_array_equal(label, resize_label(whole, (288, 384)))
-            before = fine.load(split, position).labels["semseg"]
+            full_label = coarse.load(split, position).labels["semseg"]
+            np.testing.assert_array_equal(label, resize_label(full_label, (288, 384)))
+            fine_label = fine.load(split, position).labels["semseg"]
             for name in ("wall", "bed", "ceiling"):
-                only = before == fine.tasks[0].classes.index(name)
-                assert (whole[only] == names.index(name)).all()
-            assert ((before == IGNORE) == (whole == IGNORE)).all()
+                class_mask = fine_label == fine.tasks[0].classes.index(name)
+                assert (full_label[class_mask] == names.index(name)).all()
+            assert ((fine_label == IGNORE) == (full_label == IGNORE)).all()

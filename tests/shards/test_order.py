@@ -1,4 +1,4 @@
-"""The order of samples: fixed for ever by pinned values, complete, and small."""
+"""The order of samples: pinned by recorded values, complete, mixed, and small in memory."""
 
 import pickle
 import tracemalloc
@@ -23,39 +23,39 @@ def epoch_of(order, epoch):
     return [order.locate(epoch, position) for position in range(order.samples)]
 
 
-def everything(order):
+def all_samples(order):
     return [(shard, number) for shard, count in enumerate(order.counts) for number in range(count)]
 
 
 @given(orders, st.integers(0, 1000))
 def test_every_sample_comes_exactly_once_an_epoch(order, epoch):
-    assert sorted(epoch_of(order, epoch)) == everything(order)
+    assert sorted(epoch_of(order, epoch)) == all_samples(order)
 
 
 @given(orders, st.integers(0, 1000), st.randoms())
 def test_a_position_needs_none_before_it(order, epoch, random):
-    whole = epoch_of(order, epoch)
+    expected = epoch_of(order, epoch)
     fresh = Order(order.counts, order.seed, window=order.window, shuffle=order.shuffle)
-    asked = [(random.choice([epoch, epoch + 1]), random.randrange(order.samples)) for _ in range(20)]
-    for which, position in asked:
-        place = fresh.locate(which, position)
-        if which == epoch:
-            assert place == whole[position]
+    queries = [(random.choice([epoch, epoch + 1]), random.randrange(order.samples)) for _ in range(20)]
+    for queried_epoch, position in queries:
+        sample = fresh.locate(queried_epoch, position)
+        if queried_epoch == epoch:
+            assert sample == expected[position]
 
 
 @given(orders, st.integers(0, 1000))
 def test_samples_are_mixed_within_a_window_of_shards(order, epoch):
-    """So no more than ``window`` shards are open at once."""
+    """Therefore at most ``window`` shards are open at once."""
     shards = [shard for shard, _ in epoch_of(order, epoch)]
-    seen = list(dict.fromkeys(shards))
+    distinct_shards = list(dict.fromkeys(shards))
     nonempty = [int(shard) for shard in order._epoch(epoch)[0] if order.counts[shard]]
-    assert sorted(seen) == sorted(nonempty)
+    assert sorted(distinct_shards) == sorted(nonempty)
     windows = [set(order._epoch(epoch)[0][i : i + order.window]) for i in range(0, len(order.counts), order.window)]
-    passed = 0
+    start = 0
     for window in windows:
         size = sum(int(order.counts[shard]) for shard in window)
-        assert set(shards[passed : passed + size]) <= window
-        passed += size
+        assert set(shards[start : start + size]) <= window
+        start += size
 
 
 @given(orders, st.integers(0, 10))
@@ -66,7 +66,7 @@ def test_it_travels_to_another_process(order, epoch):
 
 def test_without_shuffling_samples_come_as_they_stand():
     order = Order([3, 0, 2, 4], seed=7, window=2, shuffle=False)
-    assert epoch_of(order, 0) == epoch_of(order, 5) == everything(order)
+    assert epoch_of(order, 0) == epoch_of(order, 5) == all_samples(order)
 
 
 def test_positions_end_with_the_epoch():
@@ -80,24 +80,26 @@ def test_positions_end_with_the_epoch():
 
 def test_seeds_and_epochs_give_other_orders():
     counts = [20] * 10
-    seen = {tuple(epoch_of(Order(counts, seed, window=3), epoch)) for seed in range(5) for epoch in range(5)}
-    assert len(seen) == 25
+    distinct_orders = {tuple(epoch_of(Order(counts, seed, window=3), epoch)) for seed in range(5) for epoch in range(5)}
+    assert len(distinct_orders) == 25
 
 
 def test_every_sample_comes_equally_often_at_a_position():
-    """χ² of 12 samples in shards of 4, over 2400 epochs: 11 degrees of freedom, 0.1 % of chance over 31.3. Windows of 2
-    of the 3 shards: the last window is a single one, and no shard may be there more often than another."""
+    """χ² of 12 samples in shards of 4, over 2400 epochs: 11 degrees of freedom, 0.1 % of the probability is above 31.3.
+
+    Windows have 2 of the 3 shards: the last window is a single shard, and every shard must be there equally often.
+    """
     order, epochs = Order([4, 4, 4], seed=6, window=2), 2400
     for position in (0, 8, 11):
-        landed = [shard * 4 + number for shard, number in (order.locate(epoch, position) for epoch in range(epochs))]
-        counts = np.bincount(landed, minlength=12)
+        samples = [shard * 4 + number for shard, number in (order.locate(epoch, position) for epoch in range(epochs))]
+        counts = np.bincount(samples, minlength=12)
         assert np.square(counts - epochs / 12).sum() / (epochs / 12) < 31.3
 
 
 @pytest.mark.parametrize("window", [8, 32])
 def test_a_window_is_mixed_through(window):
-    """64 samples in a row come from as many shards as 64 draws from the window would, on average; neighbours in storage
-    part. A window whose samples stood in blocks, or rose, would show."""
+    """64 samples in a row come from as many shards as 64 draws from the window would, on average, and neighbours in
+    storage are separated. A window with its samples in blocks, or in ascending order, would fail."""
     order = Order([64] * 64, seed=2, window=window)
     places = np.array([order.locate(0, position) for position in range(order.samples)])
     shards = places[:, 0].reshape(-1, 64)
@@ -108,7 +110,7 @@ def test_a_window_is_mixed_through(window):
 
 
 def test_the_order_is_what_it_was():
-    """Change these values and every run that is continued, and every published seed, means something else."""
+    """If these values change, continued runs and published seeds get other samples."""
     order = Order([4, 1, 0, 5, 3], seed=42, window=2)
     # fmt: off
     assert epoch_of(order, 0) == [
@@ -131,15 +133,15 @@ def test_hashes_are_splitmix64():
 
 
 def test_permutations_are_uniform():
-    """χ² of where each of 4 items lands, over 24 permutations: 23 degrees of freedom, 0.1 % of chance over 49.7."""
+    """χ² of where each of 4 items lands, over 24 permutations: 23 degrees of freedom, 0.1 % is above 49.7."""
     trials = 24_000
-    landed, counts = np.unique([permutation(mix(9, i), 4) for i in range(trials)], axis=0, return_counts=True)
-    assert len(landed) == 24
+    permutations, counts = np.unique([permutation(mix(9, i), 4) for i in range(trials)], axis=0, return_counts=True)
+    assert len(permutations) == 24
     assert np.square(counts - trials / 24).sum() / (trials / 24) < 49.7
 
 
 def test_memory_does_not_grow_with_the_samples():
-    """A million shards of a thousand frames: some bytes a shard, none a frame."""
+    """A million shards of a thousand frames: some bytes per shard, none per frame."""
     tracemalloc.start()
     order = Order(np.full(1_000_000, 1000), seed=3)
     places = [order.locate(epoch, position) for epoch in (0, 9) for position in (0, 999_999_999)]

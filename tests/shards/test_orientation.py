@@ -1,4 +1,4 @@
-"""Images that EXIF turns or that are not 8-bit RGB, labels of another grid: turned, converted or refused, and told."""
+"""Images that EXIF turns or that are not 8-bit RGB, labels of another grid: converted with a remark, or refused."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,12 @@ DEPTH = np.arange(1000, 1024, dtype=np.uint16).reshape(4, 6)
 
 
 @pytest.fixture
-def prepared(tmp_path):
-    """Prepares two frames of one image and label file each: the manifest, and the first frame's arrays."""
+def prepare(tmp_path):
+    """``prepare(image, label)`` packs two frames of this image and label; returns manifest and first frame's arrays."""
 
-    def prepare(image, label=DEPTH, declared="tasks: {depth: {kind: scalar, scale: 0.001}}", task="depth", **options):
+    def prepare_folder(
+        image, label=DEPTH, declared="tasks: {depth: {kind: scalar, scale: 0.001}}", task="depth", **options
+    ):
         for name in ("x", "y"):
             for folder in ("rgb", task):
                 (tmp_path / "raw" / folder).mkdir(parents=True, exist_ok=True)
@@ -28,13 +30,13 @@ def prepared(tmp_path):
         manifest = pack(Folder(tmp_path / "raw"), tmp_path / "out")
         return manifest, ShardReader(manifest, manifest.shards("train")[0]).decode(0)
 
-    return prepare
+    return prepare_folder
 
 
-def exif(orientation):
-    found = Image.Exif()
-    found[0x0112] = orientation
-    return found
+def make_exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
 
 
 def rgb(shape=(4, 6)):
@@ -47,56 +49,56 @@ def test_arrays_turn_as_images_do(turn):
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_a_label_on_the_sensors_grid_is_turned_with_its_image(prepared, orientation):
-    manifest, frame = prepared(rgb(), exif=exif(orientation))
+def test_a_label_on_the_sensors_grid_is_turned_with_its_image(prepare, orientation):
+    manifest, frame = prepare(rgb(), exif=make_exif(orientation))
     image = Image.fromarray(DEPTH)
     image.getexif()[0x0112] = orientation
     np.testing.assert_allclose(frame["depth"], np.asarray(ImageOps.exif_transpose(image)) / 1000, rtol=1e-6)
-    said = "\n".join(remarks(manifest))
-    assert "rgb: turned upright by its EXIF orientation (1 frame" in said
-    assert "depth: lies on the sensor's grid: turned upright with its image (1 frame" in said
+    text = "\n".join(remarks(manifest))
+    assert "rgb: turned upright by its EXIF orientation (1 frame" in text
+    assert "depth: lies on the sensor's grid: turned upright with its image (1 frame" in text
 
 
-def test_a_label_that_is_upright_stays(prepared):
-    manifest, frame = prepared(rgb(), DEPTH.T, exif=exif(6))
+def test_a_label_that_is_upright_stays(prepare):
+    manifest, frame = prepare(rgb(), DEPTH.T, exif=make_exif(6))
     np.testing.assert_allclose(frame["depth"], DEPTH.T / 1000, rtol=1e-6)
     assert not any("sensor" in line or "taken as upright" in line for line in remarks(manifest))
 
 
-def test_where_the_sides_do_not_tell_it_is_told_or_declared(prepared):
-    manifest, frame = prepared(rgb(), exif=exif(3))
+def test_where_the_sides_do_not_tell_it_is_told_or_declared(prepare):
+    manifest, frame = prepare(rgb(), exif=make_exif(3))
     np.testing.assert_allclose(frame["depth"], DEPTH / 1000, rtol=1e-6)
     assert any("the label taken as upright; declare label_orientation" in line for line in remarks(manifest))
 
 
-def test_the_view_of_labels_can_be_declared(prepared):
+def test_the_view_of_labels_can_be_declared(prepare):
     declared = "label_orientation: sensor\ntasks: {depth: {kind: scalar, scale: 0.001}}"
-    _, frame = prepared(rgb(), declared=declared, exif=exif(3))
+    _, frame = prepare(rgb(), declared=declared, exif=make_exif(3))
     np.testing.assert_allclose(frame["depth"], DEPTH[::-1, ::-1] / 1000, rtol=1e-6)
 
 
-def test_directions_on_the_sensors_grid_are_refused(prepared):
+def test_directions_on_the_sensors_grid_are_refused(prepare):
     declared = "tasks: {normals: {kind: unit_vector}}"
     with pytest.raises(UserError, match=r"normals/[xy].png: [xy]: normals lies on the sensor's grid, which its"):
-        prepared(rgb(), rgb(), declared, "normals", exif=exif(6))
+        prepare(rgb(), rgb(), declared, "normals", exif=make_exif(6))
 
 
-def test_depth_of_another_resolution_takes_the_nearest_value(prepared):
-    manifest, frame = prepared(rgb((8, 12)))
+def test_depth_of_another_resolution_takes_the_nearest_value(prepare):
+    manifest, frame = prepare(rgb((8, 12)))
     np.testing.assert_allclose(frame["depth"], DEPTH.repeat(2, 0).repeat(2, 1) / 1000, rtol=1e-6)
     expected = "depth: of another resolution than its image: every pixel takes the nearest value (1 frame; the first is"
     assert any(expected in line and "4x6, its image 8x12" in line for line in remarks(manifest))
 
 
-def test_depth_of_another_view_is_refused(prepared):
+def test_depth_of_another_view_is_refused(prepare):
     with pytest.raises(UserError, match=r"depth is 4x6, its image 8x16; register it to the image"):
-        prepared(rgb((8, 16)))
+        prepare(rgb((8, 16)))
 
 
-def test_classes_of_another_resolution_are_refused(prepared):
+def test_classes_of_another_resolution_are_refused(prepare):
     with pytest.raises(UserError, match=r"semseg is 4x6, its image 8x12; give every label the size of its image"):
         label = np.zeros((4, 6), np.uint8)
-        prepared(rgb((8, 12)), label, "tasks: {semseg: {kind: classes, classes: 2}}", "semseg")
+        prepare(rgb((8, 12)), label, "tasks: {semseg: {kind: classes, classes: 2}}", "semseg")
 
 
 @pytest.mark.parametrize(
@@ -108,9 +110,9 @@ def test_classes_of_another_resolution_are_refused(prepared):
         (np.full((4, 6), 4095, np.uint16), "rgb: does not fill its 16 bits, so that the image is dark; scale"),
     ],
 )
-def test_what_is_converted_is_told(prepared, image, said):
-    assert any(said in line for line in remarks(prepared(image)[0]))
+def test_what_is_converted_is_told(prepare, image, said):
+    assert any(said in line for line in remarks(prepare(image)[0]))
 
 
-def test_8_bit_rgb_is_stored_without_a_word(prepared):
-    assert remarks(prepared(rgb())[0]) == []
+def test_8_bit_rgb_is_stored_without_a_word(prepare):
+    assert remarks(prepare(rgb())[0]) == []

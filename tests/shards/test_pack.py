@@ -1,4 +1,4 @@
-"""Packing gives the same bytes however many processes do it and wherever it was interrupted."""
+"""Packing: the same bytes for any number of processes and after any interruption, and what it refuses."""
 
 import contextlib
 import dataclasses
@@ -23,13 +23,15 @@ from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, png
 
 from shards.claim import JOB
 from shards.codec import decode_rgb
+from shards.encode import encode
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.manifest import NAME, Manifest
-from shards.pack import _run, encode, pack, plan
+from shards.pack import pack, plan
 from shards.read import Readers
 from shards.resize import resize_label
 from shards.sources.base import Frame
+from shards.workers import run
 
 SMALL = Tiny(train=4, val=1)
 INTERRUPTED = """
@@ -45,126 +47,128 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def visible(folder):
-    """Files under a final name; the job's own note is not part of the result."""
+def final_files(folder):
+    """Return the files under final names; the job's note is not part of the result."""
     return {name: data for name, data in contents(folder).items() if not name.startswith(".")}
 
 
 @pytest.fixture
 def interrupted(tmp_path):
-    """A process with two workers, of which one hangs within the second shard while the other finishes all the rest."""
+    """Start packing with two workers, of which one hangs in the second shard while the other does all the others."""
     out = tmp_path / "out"
     path = os.pathsep.join([str(Path(tiny.__file__).parent), *sys.path])
     command = [sys.executable, "-c", INTERRUPTED, str(out)]
     environment = os.environ | {"PYTHONPATH": path}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
-    until = time.monotonic() + 120
+    deadline = time.monotonic() + 120
     while not (list(out.glob(".train-000001.tar.*.tmp")) and (out / "val-000001.index.json").exists()):
-        assert process.poll() is None and time.monotonic() < until
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     yield process, out
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # the workers that a failed test left
+        os.killpg(process.pid, signal.SIGKILL)  # workers that a failed test left
 
 
 def interrupt():
     raise KeyboardInterrupt
 
 
-def ended(process):
-    """Wait for a process and its workers: they all hold its output open."""
+def wait_for_exit(process):
+    """Wait for a process and its workers, which all keep its output open; return its exit status."""
     process.communicate(timeout=30)
     return process.returncode
 
 
 def test_two_processes_write_the_same_bytes(tiny_dataset, tmp_path):
-    heard, late = [], Tiny(at=0, act=partial(time.sleep, 0.5))  # the first shard is the last to be finished
-    manifest = pack(late, tmp_path, samples_per_shard=3, jobs=2, progress=heard.append)
+    progress, slow_source = [], Tiny(at=0, act=partial(time.sleep, 0.5))  # the first shard is finished last
+    manifest = pack(slow_source, tmp_path, samples_per_shard=3, jobs=2, progress=progress.append)
     assert contents(tmp_path) == contents(tiny_dataset.folder)
     assert manifest == dataclasses.replace(tiny_dataset, folder=tmp_path)
-    assert sorted(heard) == [2, 3, 3, 3, 3, 3]
+    assert sorted(progress) == [2, 3, 3, 3, 3, 3]
 
 
 def test_a_killed_job_continues_to_the_same_bytes(tiny_dataset, interrupted):
     process, out = interrupted
     process.send_signal(signal.SIGKILL)
-    assert ended(process) == -signal.SIGKILL
-    whole = contents(tiny_dataset.folder)
-    assert visible(out).items() < whole.items() and NAME not in visible(out)
+    assert wait_for_exit(process) == -signal.SIGKILL
+    expected = contents(tiny_dataset.folder)
+    assert final_files(out).items() < expected.items() and NAME not in final_files(out)
     assert any(name.endswith(".tmp") for name in contents(out)), "the test interrupted nothing"
     pack(Tiny(), out, samples_per_shard=3)
-    assert contents(out) == whole
+    assert contents(out) == expected
 
 
 def test_an_interrupt_ends_all_workers_and_leaves_nothing_half_written(tiny_dataset, interrupted):
     process, out = interrupted
     process.send_signal(signal.SIGINT)
-    assert ended(process) != 0
-    whole = contents(tiny_dataset.folder)
-    assert visible(out).items() < whole.items() and NAME not in visible(out)
-    assert set(contents(out)) - set(visible(out)) == {JOB}
+    assert wait_for_exit(process) != 0
+    expected = contents(tiny_dataset.folder)
+    assert final_files(out).items() < expected.items() and NAME not in final_files(out)
+    assert set(contents(out)) - set(final_files(out)) == {JOB}
     pack(Tiny(), out, samples_per_shard=3)
-    assert contents(out) == whole
+    assert contents(out) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can be killed in place (fork)")
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_job_that_dies_at_any_rename_continues_to_the_same_bytes(tmp_path, monkeypatch, moment):
-    """Every file takes its name by one rename, so a death before or after each of them is every way to die."""
-    whole = contents(pack(SMALL, tmp_path / "whole", samples_per_shard=2).folder)
-    real = Path.replace
-    for deaths in range(100):
-        out = tmp_path / f"{deaths}"
-        left = iter(range(deaths, -100, -1))
+    """Every file gets its name by one rename, so it is enough to die before and after each of them."""
+    expected = contents(pack(SMALL, tmp_path / "whole", samples_per_shard=2).folder)
+    original_replace = Path.replace
+    for renames in range(100):
+        out = tmp_path / f"{renames}"
+        countdowns = iter(range(renames, -100, -1))
 
-        def replace(self, target, left=left):
-            countdown = next(left)
+        def replace_or_die(self, target, countdowns=countdowns):
+            countdown = next(countdowns)
             if countdown == 0 and moment == "before":
                 os._exit(1)
-            real(self, target)
+            original_replace(self, target)
             if countdown == 0:
                 os._exit(1)
 
         child = os.fork()
         if not child:
-            monkeypatch.setattr(Path, "replace", replace)
+            monkeypatch.setattr(Path, "replace", replace_or_die)
             try:
                 pack(SMALL, out, samples_per_shard=2)
                 os._exit(0)
             finally:
                 os._exit(2)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert visible(out).items() <= whole.items()
-        assert (NAME in visible(out)) == (contents(out) == whole)
+        assert final_files(out).items() <= expected.items()
+        assert (NAME in final_files(out)) == (contents(out) == expected)
         pack(SMALL, out, samples_per_shard=2)
-        assert contents(out) == whole
+        assert contents(out) == expected
         if status == 0:
             break
         assert status == 1
-    assert deaths == len(whole)
+    assert renames == len(expected)
 
 
 def test_the_manifest_is_the_last_file(tmp_path, monkeypatch):
-    named = []
-    real = Path.replace
-    monkeypatch.setattr(Path, "replace", lambda self, target: (named.append(Path(target).name), real(self, target)))
+    renamed = []
+    original_replace = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda self, target: (renamed.append(Path(target).name), original_replace(self, target))
+    )
     pack(SMALL, tmp_path, samples_per_shard=2)
-    assert named[0] == JOB and named[-1] == NAME
+    assert renamed[0] == JOB and renamed[-1] == NAME
     for shard in ("train-000000", "train-000001", "val-000000"):
-        assert named.index(f"{shard}.tar") < named.index(f"{shard}.index.json")
+        assert renamed.index(f"{shard}.tar") < renamed.index(f"{shard}.index.json")
 
 
 def test_leftovers_are_gone_before_anything_is_written(tmp_path):
-    """They may be what fills the disk."""
+    """Leftovers may be what fills the disk."""
     out = tmp_path / "out"
 
-    def check():
+    def assert_swept():
         assert not (out / ".train-000000.tar.0badcafe.tmp").exists()
 
     with pytest.raises(KeyboardInterrupt):
         pack(Tiny(at=0, act=interrupt), out)
     (out / ".train-000000.tar.0badcafe.tmp").write_bytes(b"half")
-    pack(Tiny(at=0, act=check), out)
+    pack(Tiny(at=0, act=assert_swept), out)
 
 
 def test_whole_shards_are_kept_and_damaged_ones_made_again(tmp_path):
@@ -192,9 +196,9 @@ def test_a_finished_data_set_is_not_made_again(tiny_dataset):
         def load(self, split, position):
             raise AssertionError("was read again")
 
-    heard, before = [], contents(tiny_dataset.folder)
-    assert pack(Untouched(), tiny_dataset.folder, samples_per_shard=3, progress=heard.append) == tiny_dataset
-    assert heard == [17]
+    progress, before = [], contents(tiny_dataset.folder)
+    assert pack(Untouched(), tiny_dataset.folder, samples_per_shard=3, progress=progress.append) == tiny_dataset
+    assert progress == [17]
     assert contents(tiny_dataset.folder) == before
 
 
@@ -218,7 +222,7 @@ def test_a_shard_that_was_deleted_is_made_again_and_the_same(tiny_dataset, tmp_p
 
 @dataclasses.dataclass(frozen=True)
 class Filed(Tiny):
-    """Each frame has a file of its own, whose content is in the frame's meta."""
+    """A source with one file per frame, whose content is in the frame's meta."""
 
     raw: Path = Path()
 
@@ -245,7 +249,7 @@ def test_raw_files_that_changed_are_no_longer_the_finished_data_set(raw, tmp_pat
     source, out = Filed(train=4, val=1, raw=raw), tmp_path / "out"
     manifest = pack(source, out, samples_per_shard=2)
     before = contents(out)
-    os.utime(raw / "train-3", ns=(0, 0))  # the same size
+    os.utime(raw / "train-3", ns=(0, 0))  # the size stays the same
     with pytest.raises(UserError, match=r"out: files: the raw files have changed .*; give another folder, or delete"):
         pack(source, out, samples_per_shard=2)
     assert contents(out) == before
@@ -259,13 +263,13 @@ def test_an_unfinished_job_makes_shards_of_changed_raw_files_again(raw, tmp_path
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         pack(Filed(train=4, val=1, raw=raw, at=2, act=interrupt), out, samples_per_shard=1)
-    kept = (out / "train-000000.tar").stat().st_mtime_ns
+    modified = (out / "train-000000.tar").stat().st_mtime_ns
     (raw / "train-1").write_text("new")
     os.utime(raw / "train-1", ns=(0, 0))
     source = Filed(train=4, val=1, raw=raw)
     pack(source, out, samples_per_shard=1)
     assert contents(out) == contents(pack(source, tmp_path / "whole", samples_per_shard=1).folder)
-    assert (out / "train-000000.tar").stat().st_mtime_ns == kept
+    assert (out / "train-000000.tar").stat().st_mtime_ns == modified
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -316,7 +320,7 @@ def test_a_folder_that_may_not_be_made_is_one_line(tmp_path, monkeypatch):
 
 def test_a_worker_that_the_system_kills_is_one_line():
     with pytest.raises(UserError, match="a worker process was killed; give fewer --jobs"):
-        list(_run(os._exit, [9], jobs=2))
+        list(run(os._exit, [9], jobs=2))
 
 
 @pytest.mark.parametrize(
@@ -341,8 +345,8 @@ def test_a_shard_holds_a_sample_at_least(tmp_path):
 
 
 def test_splits_are_cut_before_anything_is_read():
-    cut = [(each.file, each.start, each.count) for each in plan(Tiny(), 5)]
-    assert cut == [
+    shards = [(shard.file, shard.start, shard.count) for shard in plan(Tiny(), 5)]
+    assert shards == [
         ("train-000000.tar", 0, 5),
         ("train-000001.tar", 5, 5),
         ("train-000002.tar", 10, 2),
@@ -363,9 +367,9 @@ def test_a_plain_webdataset_reads_the_shards(tiny_dataset):
         samples = list(webdataset.WebDataset(urls, shardshuffle=False))
         assert [sample["__key__"] for sample in samples] == source.splits[split]
         for position, sample in enumerate(samples):
-            made = encode(source.load(split, position), sample["__key__"], source.tasks, None)
+            encoded = encode(source.load(split, position), sample["__key__"], source.tasks, None)
             members = {name: data for name, data in sample.items() if not name.startswith("__")}
-            assert members == made.members
+            assert members == encoded.members
 
 
 def test_members_say_nothing_of_when_and_by_whom_they_were_written(tiny_dataset):
@@ -449,7 +453,7 @@ def test_a_bad_frame_ends_the_job_and_the_cured_one_continues_it(tiny_dataset, t
 
 
 class Unreadable(Tiny):
-    """Frames 2 and 7 of the training split have an RGB that does not decode, and the first validation frame too."""
+    """A source whose training frames 2 and 7 and first validation frame have an RGB that does not decode."""
 
     bad = (2, 7)
 
@@ -461,35 +465,39 @@ class Unreadable(Tiny):
 
 
 def test_worker_processes_leave_them_out_as_well(tmp_path):
-    said: list[str] = []
+    messages: list[str] = []
     source = Tiny(at=4, act=tiny.unreadable)
-    made = pack(source, tmp_path / "d", samples_per_shard=3, jobs=2, strict=False, set_aside=said.append)
-    assert said == ["gone.png: cannot be read; restore it"] and made.samples("train") == 11
+    manifest = pack(source, tmp_path / "d", samples_per_shard=3, jobs=2, strict=False, set_aside=messages.append)
+    assert messages == ["gone.png: cannot be read; restore it"] and manifest.samples("train") == 11
 
 
 def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="tutelage")
-    said: list[str] = []
-    made = pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=said.append)
-    assert [(split, made.samples(split)) for split in ("train", "val")] == [("train", 10), ("val", 3)]
-    assert verify(made) == 13 and len(said) == 4
-    assert said[0].startswith("raw/train/2.png: train-002: rgb is not a PNG image that can be decoded")
-    keys = {reader.key(i) for reader in (Readers(made, "train")[n] for n in range(4)) for i in range(len(reader))}
+    messages: list[str] = []
+    manifest = pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=messages.append)
+    assert [(split, manifest.samples(split)) for split in ("train", "val")] == [("train", 10), ("val", 3)]
+    assert verify(manifest) == 13 and len(messages) == 4
+    assert messages[0].startswith("raw/train/2.png: train-002: rgb is not a PNG image that can be decoded")
+    keys = {
+        reader.key(i)
+        for reader in (Readers(manifest, "train")[shard] for shard in range(4))
+        for i in range(len(reader))
+    }
     assert keys == {f"train-{i:03d}" for i in range(12) if i not in Unreadable.bad}
-    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False) == made
+    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False) == manifest
     assert caplog.messages == ["already prepared: nothing to do; 4 frames were left out"]
 
 
 def test_a_strict_call_ends_at_the_first(tmp_path):
     with pytest.raises(UserError, match=r"raw/train/2\.png: train-002: rgb is not a PNG image"):
         pack(Unreadable(), tmp_path / "d", samples_per_shard=3)
-    said: list[str] = []
-    pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=said.append)
-    assert len(said) == 4
+    messages: list[str] = []
+    pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=messages.append)
+    assert len(messages) == 4
 
 
 def test_a_wrong_declaration_is_no_bad_file(tmp_path):
-    """It would be wrong of every frame."""
+    """A wrong declaration affects every frame."""
     with pytest.raises(UserError, match="its image"):
         pack(Wrong(), tmp_path / "d", strict=False)
 

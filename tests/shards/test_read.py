@@ -1,4 +1,4 @@
-"""Any sample is reached by position, and only what the manifest declares is looked at."""
+"""Reading samples by position, and only the members that the manifest declares."""
 
 import gc
 import pickle
@@ -9,13 +9,13 @@ import pytest
 from tiny import DEPTH, SEMSEG, Tiny
 
 from shards.codec import decode_rgb
-from shards.pack import encode
+from shards.encode import encode
 from shards.read import Readers, ShardReader, allowed_members
 
 
 @pytest.fixture
 def reader(tiny_dataset):
-    """Of training frames 3, 4 and 5."""
+    """Return the reader of the shard with training frames 3, 4 and 5."""
     return ShardReader(tiny_dataset, tiny_dataset.shards("train")[1])
 
 
@@ -28,10 +28,10 @@ def test_samples_are_read_by_position_in_any_order(reader):
     source = Tiny()
     for position in (2, 0, 1, 2):
         key = f"train-00{3 + position}"
-        made = encode(source.load("train", 3 + position), key, source.tasks, None)
+        encoded = encode(source.load("train", 3 + position), key, source.tasks, None)
         assert reader.key(position) == key and reader.positions[key] == position
-        assert list(reader.members(position)) == list(made.members)
-        assert reader.read(position) == made.members
+        assert list(reader.members(position)) == list(encoded.members)
+        assert reader.read(position) == encoded.members
     assert len(reader) == 3
 
 
@@ -49,10 +49,12 @@ def test_an_absent_label_is_an_absent_array(reader):
 
 
 def test_only_what_is_wanted_is_decoded(reader, monkeypatch):
-    asked = []
-    monkeypatch.setattr(reader, "_decode", lambda extension, data, window: asked.append(extension) or np.zeros((1, 1)))
+    decoded = []
+    monkeypatch.setattr(
+        reader, "_decode", lambda extension, data, window: decoded.append(extension) or np.zeros((1, 1))
+    )
     assert list(reader.decode(1, lambda extension: extension == "depth.png")) == ["depth"]
-    assert asked == ["depth.png"]
+    assert decoded == ["depth.png"]
     assert list(reader.read(1, lambda extension: extension == "json")) == ["json"]
 
 
@@ -67,26 +69,26 @@ def test_allowed_members_follow_from_the_tasks():
 
 @pytest.mark.slow
 def test_readers_keep_as_many_files_open_as_they_may(tiny_dataset):
-    before = open_files()
+    baseline = open_files()
     readers = Readers(tiny_dataset, "train", keep=2)
-    assert open_files() == before  # nothing is opened before it is asked for
+    assert open_files() == baseline  # files are opened on demand
     first = readers[0]
     assert readers[0] is first
-    for number in (1, 0, 2):  # 0 is used again, so 1 goes
+    for number in (1, 0, 2):  # 0 is used again, so 1 is closed
         readers[number]
-    assert open_files() == before + 2
+    assert open_files() == baseline + 2
     assert readers[0] is first
     for number in (1, 2):
         readers[number]
-    assert open_files() == before + 3, "one that is still held is not closed"
+    assert open_files() == baseline + 3, "one that is still held is not closed"
     del first
-    assert open_files() == before + 2
+    assert open_files() == baseline + 2
     for number in range(4):
         reader = readers[number]
         assert reader.key(0) == f"train-{3 * number:03d}" and reader.read(0)
-    assert open_files() == before + 2
+    assert open_files() == baseline + 2
     del readers, reader
-    assert open_files() == before
+    assert open_files() == baseline
 
 
 def test_readers_travel_to_another_process_without_their_files(tiny_dataset):

@@ -1,4 +1,4 @@
-"""Frames at another size: colours are averaged, and no label value is invented."""
+"""Resizing frames: colours are averaged, and labels keep to values that occur."""
 
 import numpy as np
 import pytest
@@ -42,11 +42,11 @@ def test_no_label_value_is_invented(height, width, new_height, new_width, channe
     resized = resize_label(label, (new_height, new_width))
     assert resized.shape == (new_height, new_width, *channels) and resized.dtype == label.dtype
     assert set(resized.ravel()) <= set(pixels.ravel())
-    back = np.unravel_index(resized.reshape(new_height, new_width, -1)[..., 0].astype(int), (height, width))
+    source_pixels = np.unravel_index(resized.reshape(new_height, new_width, -1)[..., 0].astype(int), (height, width))
     for axis, (old, new) in enumerate([(height, new_height), (width, new_width)]):
-        centres = (np.moveaxis(back[axis], axis, -1) + 0.5) / old
-        wanted = (np.arange(new) + 0.5) / new
-        assert np.abs(centres - wanted).max() <= 0.5 / old + 1e-9
+        centres = (np.moveaxis(source_pixels[axis], axis, -1) + 0.5) / old
+        expected = (np.arange(new) + 0.5) / new
+        assert np.abs(centres - expected).max() <= 0.5 / old + 1e-9
 
 
 @pytest.mark.parametrize("resize", [resize_rgb, resize_label])

@@ -1,4 +1,4 @@
-"""Measurements in files: what counts as none, what is refused, and what is said of numbers that look wrong."""
+"""Measurements in files: which numbers mean none, which are refused, and the remarks on suspicious ones."""
 
 import numpy as np
 import pytest
@@ -16,10 +16,10 @@ SHAPE = (10, 10)
 
 
 @pytest.fixture
-def prepared(tmp_path):
-    """Prepares two frames whose depth is one array, as the given file: the manifest, and the stored depth in metres."""
+def prepare(tmp_path):
+    """``prepare(depth, suffix)`` packs two frames of this depth; returns the manifest and the stored depth in m."""
 
-    def prepare(depth, suffix="png", declared="scale: 0.001"):
+    def prepare_folder(depth, suffix="png", declared="scale: 0.001"):
         root = tmp_path / "raw"
         for name in ("a", "b"):
             for folder in ("rgb", "depth"):
@@ -32,19 +32,19 @@ def prepared(tmp_path):
         reader = ShardReader(manifest, manifest.shards("train")[0])
         return manifest, reader.decode(0).get("depth")
 
-    return prepare
+    return prepare_folder
 
 
-def array(dtype, value, *others):
-    """One value everywhere, but for the first rows, a row for each of the others."""
-    found = np.full(SHAPE, value, dtype)
+def filled(dtype, value, *others):
+    """Return an array of one value, in which the first rows have the other values, one row for each."""
+    values = np.full(SHAPE, value, dtype)
     for row, other in enumerate(others):
-        found[row] = other
-    return found
+        values[row] = other
+    return values
 
 
-def test_a_number_can_be_declared_to_mean_no_measurement(prepared):
-    manifest, depth = prepared(array(np.uint16, 2000, 65535, 9), declared="scale: 0.001, invalid: [65535, 9]")
+def test_a_number_can_be_declared_to_mean_no_measurement(prepare):
+    manifest, depth = prepare(filled(np.uint16, 2000, 65535, 9), declared="scale: 0.001, invalid: [65535, 9]")
     np.testing.assert_allclose(depth[2:], 2)
     assert not depth[:2].any()
     statistics = manifest.statistics["train"]["depth"]
@@ -52,46 +52,46 @@ def test_a_number_can_be_declared_to_mean_no_measurement(prepared):
     assert any("depth: declared as invalid: no measurement (1 frame, 20 pixels" in line for line in remarks(manifest))
 
 
-def test_a_range_can_be_declared_and_holds_its_ends(prepared):
+def test_a_range_can_be_declared_and_holds_its_ends(prepare):
     declared = "scale: 0.001, range: [0.1, 80]"
-    manifest, depth = prepared(array(np.float32, 5, 0.09, 0.1, 80, 1000), "npy", declared.replace("0.001", "0.002"))
+    manifest, depth = prepare(filled(np.float32, 5, 0.09, 0.1, 80, 1000), "npy", declared.replace("0.001", "0.002"))
     np.testing.assert_allclose(depth[:5, 0], [0, 0.1, 80, 0, 5], rtol=1e-6)
     assert any("outside the declared range of 0.1 to 80 m" in line for line in remarks(manifest))
 
 
-def test_the_largest_number_of_the_bits_is_doubted(prepared):
-    manifest, depth = prepared(array(np.uint16, 2000, 65535))
+def test_the_largest_number_of_the_bits_is_doubted(prepare):
+    manifest, depth = prepare(filled(np.uint16, 2000, 65535))
     assert depth.max() == pytest.approx(65.535), "nothing is thrown away on a guess"
-    said = "\n".join(remarks(manifest))
+    text = "\n".join(remarks(manifest))
     assert (
         "train: depth: 65535, the largest number of its bits, counts as a measurement; if it means none: invalid: [6"
-        in said
+        in text
     )
-    assert "(1 frame, 10 pixels; the first is" in said and "10 % of it)" in said
+    assert "(1 frame, 10 pixels; the first is" in text and "10 % of it)" in text
 
 
 @pytest.mark.parametrize(("sky", "doubted"), [(1000, True), (9, False)])
-def test_a_sky_at_one_far_value_is_doubted(prepared, sky, doubted):
+def test_a_sky_at_one_far_value_is_doubted(prepare, sky, doubted):
     values = np.linspace(1, 10, 100, dtype=np.float32).reshape(SHAPE)
     values[0] = sky
-    manifest, _ = prepared(values, "npy", "scale: 0.02")
+    manifest, _ = prepare(values, "npy", "scale: 0.02")
     assert any("many pixels share the largest value" in line for line in remarks(manifest)) == doubted
 
 
-def test_values_of_a_limit_are_doubted_and_a_flat_wall_is_not(prepared):
+def test_values_of_a_limit_are_doubted_and_a_flat_wall_is_not(prepare):
     values = np.linspace(1, 20, 100, dtype=np.float32).reshape(SHAPE).clip(None, 10)
-    assert any("in 53 % of the measured" in line for line in remarks(prepared(values, "npy")[0]))
+    assert any("in 53 % of the measured" in line for line in remarks(prepare(values, "npy")[0]))
 
 
-def test_nothing_is_said_of_what_is_right(prepared):
+def test_nothing_is_said_of_what_is_right(prepare):
     values = np.linspace(1000, 5000, 100).astype(np.uint16).reshape(SHAPE)
-    manifest, depth = prepared(values)
+    manifest, depth = prepare(values)
     np.testing.assert_allclose(depth, values / 1000, rtol=1e-6)
     assert remarks(manifest) == [] and manifest.notes == {}
 
 
-def test_negative_numbers_are_counted(prepared):
-    manifest, depth = prepared(array(np.float32, 5, -3), "npy")
+def test_negative_numbers_are_counted(prepare):
+    manifest, depth = prepare(filled(np.float32, 5, -3), "npy")
     assert not depth[0].any()
     assert any("negative numbers count as no measurement" in line and "10 pixels" in line for line in remarks(manifest))
 
@@ -100,58 +100,58 @@ def test_negative_numbers_are_counted(prepared):
     ("depth", "declared", "message"),
     [
         (
-            array(np.float32, 5, 200),
+            filled(np.float32, 5, 200),
             "scale: 0.001",
             r"raw/depth/[ab].npy: [ab]: depth holds 200 m, .*fit with scale: 0.005",
         ),
-        (array(np.float32, 5000), "scale: 0.001", r"depth holds 5000 m, over the 65.535 m that 16 bits hold"),
-        (array(np.int32, 70000), "scale: 0.001", r"depth holds 70 m, .* declare range: \[0, 65.535\]"),
-        (array(np.float64, 1e300), "scale: 0.001", r"depth holds inf m, over"),
+        (filled(np.float32, 5000), "scale: 0.001", r"depth holds 5000 m, over the 65.535 m that 16 bits hold"),
+        (filled(np.int32, 70000), "scale: 0.001", r"depth holds 70 m, .* declare range: \[0, 65.535\]"),
+        (filled(np.float64, 1e300), "scale: 0.001", r"depth holds inf m, over"),
     ],
 )
-def test_a_value_that_cannot_be_stored_is_an_error_that_names_the_file(prepared, depth, declared, message):
+def test_a_value_that_cannot_be_stored_is_an_error_that_names_the_file(prepare, depth, declared, message):
     with pytest.raises(UserError, match=message) as caught:
-        prepared(depth, "npy", declared)
+        prepare(depth, "npy", declared)
     assert caught.value.file and caught.value.key and caught.value.hint
 
 
-def test_steps_that_are_too_coarse_are_told(prepared):
+def test_steps_that_are_too_coarse_are_told(prepare):
     values = np.linspace(0.3, 5, 100, dtype=np.float32).reshape(SHAPE)
-    manifest, _ = prepared(values, "npy", "scale: 1")
-    said = "\n".join(remarks(manifest))
-    assert "steps of 1 m are coarse for these values; scale: 0.0001 is fine enough for floats" in said
-    assert "values under half a step are stored as one step, 1 m (1 frame, 5 pixels" in said
+    manifest, _ = prepare(values, "npy", "scale: 1")
+    text = "\n".join(remarks(manifest))
+    assert "steps of 1 m are coarse for these values; scale: 0.0001 is fine enough for floats" in text
+    assert "values under half a step are stored as one step, 1 m (1 frame, 5 pixels" in text
 
 
-def test_a_picture_of_depth_is_doubted(prepared):
-    manifest, _ = prepared(np.arange(100, dtype=np.uint8).reshape(SHAPE), "png", "scale: 0.05")
+def test_a_picture_of_depth_is_doubted(prepare):
+    manifest, _ = prepare(np.arange(100, dtype=np.uint8).reshape(SHAPE), "png", "scale: 0.05")
     assert any("8 bits hold 255 steps of 0.05 m at most: is this a picture of" in line for line in remarks(manifest))
 
 
 def test_a_palette_picture_of_depth_is_an_error(tmp_path):
-    coloured = Image.fromarray(np.arange(100, dtype=np.uint8).reshape(SHAPE)).convert("P")
-    coloured.save(tmp_path / "x.png")
+    palette_image = Image.fromarray(np.arange(100, dtype=np.uint8).reshape(SHAPE)).convert("P")
+    palette_image.save(tmp_path / "x.png")
     with pytest.raises(UserError, match=r"x.png: is a palette picture, whose indices are not measurements; store"):
         Task("depth", "scalar", scale=1, unit="m").storage.read_file(tmp_path / "x.png", {})
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int32])
-def test_tiff_is_read(prepared, dtype):
+def test_tiff_is_read(prepare, dtype):
     values = np.linspace(1, 60, 100).reshape(SHAPE)
     stored = values if dtype == np.float32 else (values * 1000).round()
-    _, depth = prepared(stored.astype(dtype), "tif")
+    _, depth = prepare(stored.astype(dtype), "tif")
     np.testing.assert_allclose(depth, values, atol=0.0011)
 
 
-def test_an_odd_tiff_is_an_error(prepared):
+def test_an_odd_tiff_is_an_error(prepare):
     with pytest.raises(UserError, match=r"is a RGB TIFF of 1 page\(s\), where one channel and page are due"):
-        prepared(np.zeros((*SHAPE, 3), np.uint8), "tiff")
+        prepare(np.zeros((*SHAPE, 3), np.uint8), "tiff")
 
 
 @pytest.mark.parametrize(("dtype", "suffix"), [(np.uint16, "png"), (np.float32, "npy")])
-def test_lengths_are_stored_in_metres_and_told(prepared, dtype, suffix):
+def test_lengths_are_stored_in_metres_and_told(prepare, dtype, suffix):
     declared = "scale: 1, unit: mm, range: [1000, 2500]"
-    manifest, depth = prepared(array(dtype, 2000, 2001, 2600), suffix, declared)
+    manifest, depth = prepare(filled(dtype, 2000, 2001, 2600), suffix, declared)
     assert manifest.tasks[0].unit == "m" and manifest.tasks[0].scale == 0.001
     assert set(np.unique(depth)) == {
         np.float32(0),
@@ -168,17 +168,17 @@ def test_units_of_other_sources_that_are_not_metres_are_told():
     assert "are in mm; to train and report in metres, declare scale: 0.001 and unit: m" in lines[0]
 
 
-def test_a_mean_that_no_camera_sees_is_doubted(prepared):
-    manifest, _ = prepared(array(np.uint16, 2000, 2001), declared="scale: 1000")
+def test_a_mean_that_no_camera_sees_is_doubted(prepare):
+    manifest, _ = prepare(filled(np.uint16, 2000, 2001), declared="scale: 1000")
     assert any(
         "the mean of train is 2.0001e+06 m: are scale (1000) and unit right?" in line for line in remarks(manifest)
     )
 
 
-def test_the_deviation_of_one_value_is_zero(prepared):
-    manifest, _ = prepared(array(np.uint16, 2000))
-    described = Task("depth", "scalar", scale=0.001, unit="m").storage.describe(manifest.statistics["train"]["depth"])
-    assert described == "2.00 to 2.00 m, mean 2.00 ± 0.00, 0.0 % missing"
+def test_the_deviation_of_one_value_is_zero(prepare):
+    manifest, _ = prepare(filled(np.uint16, 2000))
+    description = Task("depth", "scalar", scale=0.001, unit="m").storage.describe(manifest.statistics["train"]["depth"])
+    assert description == "2.00 to 2.00 m, mean 2.00 ± 0.00, 0.0 % missing"
 
 
 @pytest.mark.parametrize(

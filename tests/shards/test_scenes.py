@@ -1,4 +1,4 @@
-"""The rendered rooms: the same in every process, true to the camera, and not to be told apart by colour."""
+"""The rendered rooms: the same in every process, geometrically exact, with classes that colour alone does not tell."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def digest(frame):
 
 
 def unproject(frame):
-    """World points (H, W, 3) of a frame, from nothing but its depth and its meta."""
+    """Return the world points (H, W, 3) of a frame, computed from its depth and its meta alone."""
     depth, camera = frame.labels["depth"].astype(float), frame.meta["intrinsics"]
     row, column = np.indices(depth.shape)
     x, y = (column - camera["cx"]) / camera["fx"], (row - camera["cy"]) / camera["fy"]
@@ -46,7 +46,7 @@ def unproject(frame):
 
 
 def arrays(*boxes):
-    """Boxes of (centre, half, yaw), the first being the room."""
+    """Return boxes of (centre, half, yaw), of which the first is the room."""
     centre, half, yaw = (np.array(column, np.float32) for column in zip(*boxes, strict=True))
     return Boxes(centre.T, half.T, yaw)
 
@@ -101,8 +101,8 @@ def test_a_frame_is_the_same_in_another_process(frames):
         "print(digest(Scenes(size=SIZE).load('train', 5)))"
     )
     folder = __file__.rpartition("/")[0]
-    run = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == digest(frames[5])
+    result = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == digest(frames[5])
 
 
 def test_seeds_splits_and_positions_give_other_frames():
@@ -148,17 +148,17 @@ def test_the_camera_looks_right_down_and_forward():
 
 
 def nearest(camera, boxes):
-    """z-depth and index of the nearest box by trying all in double precision, one after another."""
+    """Return z-depth and index of the nearest box, by testing all boxes in double precision."""
     rays = camera.rays().astype(float).reshape(3, -1)
-    found = []
+    depths = []
     for number, (centre, half, yaw) in enumerate(zip(boxes.centre.T, boxes.half.T, boxes.yaw, strict=True)):
         axes = np.array([[np.cos(yaw), np.sin(yaw), 0], [-np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
         origin, direction = axes @ (camera.position - centre), axes @ rays
         with np.errstate(divide="ignore"):  # along a face
             ends = np.stack([(sign * half - origin)[:, None] / direction for sign in (-1, 1)])
         enter, leave = ends.min(0).max(0), ends.max(0).min(0)
-        found.append(leave if number == 0 else np.where((enter < leave) & (enter > 0), enter, np.inf))
-    return np.min(found, axis=0).reshape(camera.size), np.argmin(found, axis=0).reshape(camera.size)
+        depths.append(leave if number == 0 else np.where((enter < leave) & (enter > 0), enter, np.inf))
+    return np.min(depths, axis=0).reshape(camera.size), np.argmin(depths, axis=0).reshape(camera.size)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -184,15 +184,15 @@ def test_a_box_that_reaches_behind_the_camera_is_seen_whole():
 
 
 def test_unprojected_pixels_lie_where_the_meta_says(frames):
-    on_a_wall = []
+    wall_shares = []
     for frame in frames:
         points, semseg, size = unproject(frame), frame.labels["semseg"], np.array(frame.meta["room"])
         assert (points > -2e-3).all() and (points < size + 2e-3).all()
         assert np.abs(points[semseg == NAMES.index("floor"), 2]).max(initial=0) < 2e-3
         assert np.abs(points[semseg == NAMES.index("ceiling"), 2] - size[2]).max(initial=0) < 2e-3
         wall = points[semseg == NAMES.index("wall"), :2]
-        on_a_wall.append((np.minimum(np.abs(wall), np.abs(wall - size[:2])).min(1) < 2e-3).mean())
-    assert np.mean(on_a_wall) > 0.85  # the others are pillars and skirting boards
+        wall_shares.append((np.minimum(np.abs(wall), np.abs(wall - size[:2])).min(1) < 2e-3).mean())
+    assert np.mean(wall_shares) > 0.85  # the others are pillars and skirting boards
 
 
 def test_normals_face_the_camera_and_surfaces_their_sides():
@@ -261,8 +261,8 @@ def test_furniture_stands_in_the_room_on_free_ground():
         room = build(np.random.default_rng(seed))
         corners = room.boxes.corners()[:, 1:]
         assert (corners > -0.02).all() and (corners < np.array(room.size)[:, None, None] + 0.02).all()
-        meeting = [(a, b) for i, a in enumerate(room.solid) for b in room.solid[:i] if a.overlaps(b)]
-        assert len(meeting) <= 4  # chairs that are drawn up to a table, at most two on either side
+        overlapping = [(a, b) for i, a in enumerate(room.solid) for b in room.solid[:i] if a.overlaps(b)]
+        assert len(overlapping) <= 4  # chairs that are drawn up to a table, at most two on either side
         assert len(room.solid) >= 3
 
 

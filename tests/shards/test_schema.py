@@ -1,4 +1,4 @@
-"""Dataclasses as JSON files: what is written, what is read, and what is said of another form."""
+"""Dataclasses as JSON files: writing, reading, and the errors for values of another form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ JSON = {
 }
 
 
-def read(entry: Any) -> Whole:
+def parse(entry: Any) -> Whole:
     return from_json(Whole, entry, "is not a whole", "w.json", "make it again")
 
 
@@ -49,9 +49,9 @@ def test_it_is_written_in_the_order_of_its_fields_without_what_is_beside_it():
 
 
 def test_it_is_read_back_and_what_is_missing_or_more_does_no_harm():
-    assert read(JSON) == Whole(**{**vars(WHOLE), "folder": ""})
-    assert read({"name": "a"}) == Whole(name="a")
-    assert read({"name": "a", "folder": "elsewhere", "of tomorrow": [1]}) == Whole(name="a")
+    assert parse(JSON) == Whole(**{**vars(WHOLE), "folder": ""})
+    assert parse({"name": "a"}) == Whole(name="a")
+    assert parse({"name": "a", "folder": "elsewhere", "of tomorrow": [1]}) == Whole(name="a")
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,5 @@ def test_it_is_read_back_and_what_is_missing_or_more_does_no_harm():
 )
 def test_another_form_is_named_by_its_key(entry, said):
     with pytest.raises(UserError) as caught:
-        read({"name": "a"} | entry if isinstance(entry, dict) and entry else entry)
+        parse({"name": "a"} | entry if isinstance(entry, dict) and entry else entry)
     assert str(caught.value) == said

@@ -1,4 +1,4 @@
-"""What is split at random keeps together what belongs together, or says that it does not; what is left out is told."""
+"""Random splits: groups of frames stay together, or a remark says that they do not; unlisted frames are counted."""
 
 import numpy as np
 import pytest
@@ -46,21 +46,25 @@ def test_groups_that_cannot_be_are_errors(group_by, message):
 
 
 def test_sequences_on_both_sides_are_told():
-    said = describe_split_sequences(split_by_hash(STEMS, 0.5))
-    assert said and "4 numbered sequences have frames in both train and val (seq0/0000 to seq0/0009)" in said
-    assert "group_by: folder" in said
+    message = describe_split_sequences(split_by_hash(STEMS, 0.5))
+    assert message and "4 numbered sequences have frames in both train and val (seq0/0000 to seq0/0009)" in message
+    assert "group_by: folder" in message
     assert describe_split_sequences({"train": ["kitchen", "hall"], "val": ["yard"]}) is None
-    one = describe_split_sequences({"train": ["a_1", "a_2"], "val": ["a_3"]})
-    assert one and "a numbered sequence has" in one and "group_by: PATTERN, or train.txt" in one
+    message_of_one = describe_split_sequences({"train": ["a_1", "a_2"], "val": ["a_3"]})
+    assert (
+        message_of_one
+        and "a numbered sequence has" in message_of_one
+        and "group_by: PATTERN, or train.txt" in message_of_one
+    )
 
 
 @pytest.fixture
 def root(tmp_path):
-    for place in range(6):
+    for number in range(6):
         for folder in ("rgb", "depth"):
             (tmp_path / folder).mkdir(exist_ok=True)
-        Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / f"rgb/{place}.png")
-        Image.fromarray(np.full((4, 6), 2000, np.uint16)).save(tmp_path / f"depth/{place}.png")
+        Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / f"rgb/{number}.png")
+        Image.fromarray(np.full((4, 6), 2000, np.uint16)).save(tmp_path / f"depth/{number}.png")
     return tmp_path
 
 
@@ -95,13 +99,13 @@ def test_a_guess_is_told_and_what_cannot_be_guessed_is_asked_for(root):
 
 
 def test_a_folder_of_labels_that_no_frame_uses_is_an_error(root):
-    for place in (0, 1, 2):
-        (root / f"depth/{place}.png").unlink()
+    for number in (0, 1, 2):
+        (root / f"depth/{number}.png").unlink()
     text = "tasks: {depth: {kind: scalar, scale: 0.001}}"
     with pytest.raises(UserError, match=r"depth: none of its 3 labels is of a frame that trains or validates; list"):
         declare(root, text)
-    for place in (3, 4, 5):
-        (root / f"depth/{place}.png").unlink()
+    for number in (3, 4, 5):
+        (root / f"depth/{number}.png").unlink()
     with pytest.raises(UserError, match=r"depth: holds no label; put some there, or take the task out of dataset.yaml"):
         declare(root, text)
 

@@ -1,4 +1,4 @@
-"""Soft labels as they are stored: no mass is invented, and what is read back is what was written."""
+"""Stored soft labels: probabilities keep their sum, and decoding returns what was encoded."""
 
 import io
 
@@ -13,29 +13,29 @@ from shards.tasks import Task, palette
 SEMSEG = Task("semseg", "classes", tuple("abcdefg"), palette(7))
 
 
-def top(kept: int, shape: tuple[int, int] = (6, 9)) -> tuple[np.ndarray, np.ndarray]:
-    """A soft label, and the probabilities of all classes that it was made of."""
-    p = np.random.default_rng(kept).dirichlet([0.2] * 7, shape)
-    named = np.argsort(-p, -1)[..., :kept].astype(np.uint8)
-    return quantise(named, np.take_along_axis(p, named.astype(int), -1)), p
+def soft_label(kept: int, shape: tuple[int, int] = (6, 9)) -> tuple[np.ndarray, np.ndarray]:
+    """Return a soft label, and the probabilities of all classes that it was made from."""
+    probabilities = np.random.default_rng(kept).dirichlet([0.2] * 7, shape)
+    classes = np.argsort(-probabilities, -1)[..., :kept].astype(np.uint8)
+    return quantise(classes, np.take_along_axis(probabilities, classes.astype(int), -1)), probabilities
 
 
 @pytest.mark.parametrize("kept", [1, 2, 4, 7])
 def test_stored_probabilities_are_close_to_the_given_ones_and_add_up(kept):
-    soft, p = top(kept)
-    named, steps = soft[..., :kept].astype(int), soft[..., kept:]
-    assert np.abs(steps / STEPS - np.take_along_axis(p, named, -1)).max() <= 1 / STEPS
-    rest = 1 - np.take_along_axis(p, named, -1).sum(-1)
-    assert np.abs((STEPS - steps.sum(-1, dtype=int)) / STEPS - rest).max() <= 0.5 / STEPS + 1e-9
+    soft, probabilities = soft_label(kept)
+    classes, steps = soft[..., :kept].astype(int), soft[..., kept:]
+    assert np.abs(steps / STEPS - np.take_along_axis(probabilities, classes, -1)).max() <= 1 / STEPS
+    remainder = 1 - np.take_along_axis(probabilities, classes, -1).sum(-1)
+    assert np.abs((STEPS - steps.sum(-1, dtype=int)) / STEPS - remainder).max() <= 0.5 / STEPS + 1e-9
     if kept == 7:
         assert (steps.sum(-1, dtype=int) == STEPS).all()
 
 
 @pytest.mark.parametrize("kept", [1, 3])
 def test_a_member_reads_back_as_it_was(kept):
-    soft, _ = top(kept)
+    soft, _ = soft_label(kept)
     assert np.array_equal(decode_soft(SEMSEG, encode_soft(soft), kept), soft)
-    image = Image.open(io.BytesIO(encode_soft(soft)))  # whoever reads shards without this project finds planes
+    image = Image.open(io.BytesIO(encode_soft(soft)))  # without this project, it is read as a stack of planes
     assert (image.mode, image.size) == ("L", (9, 2 * kept * 6))
     assert np.array_equal(np.asarray(image)[:6], soft[..., 0])
 

@@ -1,4 +1,4 @@
-"""Shards by URL: the same samples as from a disk, whatever a server does; and one line where it cannot be."""
+"""Shards by URL: the same samples as from a disk despite a server's faults, or an error of one line."""
 
 import pickle
 import shutil
@@ -33,16 +33,16 @@ def cache(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch):
+def short_pauses(monkeypatch):
     monkeypatch.setattr(store, "PAUSES", [0.02] * 5)
     monkeypatch.setattr(store, "STALL", 1.0)
 
 
-def assert_same(one: ShardDataset, other: ShardDataset) -> None:
-    assert len(one) == len(other)
-    for number in range(len(one)):
-        left, right = one[number], other[number]
-        assert one.key(number) == other.key(number) and left.keys() == right.keys()
+def assert_same(first: ShardDataset, second: ShardDataset) -> None:
+    assert len(first) == len(second)
+    for number in range(len(first)):
+        left, right = first[number], second[number]
+        assert first.key(number) == second.key(number) and left.keys() == right.keys()
         assert all(np.array_equal(left[name], right[name]) for name in left)
 
 
@@ -50,9 +50,9 @@ def batches(dataset: ShardDataset, **options) -> list[dict]:
     return list(dataset.loader(4, seed=3, steps=9, shuffle_window=2, **options))
 
 
-def assert_same_batches(one: list[dict], other: list[dict]) -> None:
-    assert [batch["key"] for batch in one] == [batch["key"] for batch in other]
-    for left, right in zip(one, other, strict=True):
+def assert_same_batches(first: list[dict], second: list[dict]) -> None:
+    assert [batch["key"] for batch in first] == [batch["key"] for batch in second]
+    for left, right in zip(first, second, strict=True):
         assert left.keys() == right.keys()
         assert all(torch.equal(left[name], right[name]) for name in left if name != "key")
 
@@ -62,8 +62,8 @@ def test_samples_order_and_batches_are_those_of_the_disk(tiny_dataset, web, cach
     assert remote.manifest.sha256 == tiny_dataset.sha256 and remote.tasks == local.tasks
     assert_same_batches(batches(local), batches(remote))
     assert_same(local, remote)
-    asked = web.requests()
-    assert {name: asked[name] for name in asked if not name.startswith("MANIFEST")} == {
+    requests = web.requests()
+    assert {name: requests[name] for name in requests if not name.startswith("MANIFEST")} == {
         f"{file} whole": 1 for shard in tiny_dataset.shards("train") for file in (shard.file, shard.index_file)
     }, "each file is fetched once"
     web.end()
@@ -72,7 +72,7 @@ def test_samples_order_and_batches_are_those_of_the_disk(tiny_dataset, web, cach
 
 def test_loaders_of_torch_fork_and_spawn(tiny_dataset, web, cache):
     remote, local = ShardDataset(web.url, cache=cache), ShardDataset(tiny_dataset.folder)
-    assert remote[0].keys() == local[0].keys()  # so that there are connections, and a thread of fsspec's
+    assert remote[0].keys() == local[0].keys()  # opens connections, and starts a thread of fsspec
     for method in ("fork", "spawn"):
         shutil.rmtree(cache.folder)
         loader = torch.utils.data.DataLoader(
@@ -92,11 +92,15 @@ FAULTS = ["503", "429", "short", "corrupt", "stall"]
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_passes_is_tried_again(fault, web, cache, tiny_dataset):
     files = [name for shard in tiny_dataset.shards("train") for name in (shard.file, shard.index_file)]
-    lasting = fault if fault in ("503", "429", "short") else ""  # of the manifest nobody knows the hash
-    web.tell(faults={name: [fault, fault] for name in files} | {"MANIFEST.json": [lasting] if lasting else []})
+    manifest_fault = (
+        fault if fault in ("503", "429", "short") else ""
+    )  # the manifest has no hash, so that damage is not found
+    web.configure(
+        faults={name: [fault, fault] for name in files} | {"MANIFEST.json": [manifest_fault] if manifest_fault else []}
+    )
     assert_same(ShardDataset(tiny_dataset.folder), ShardDataset(web.url, cache=cache))
-    asked = web.requests()
-    assert all(asked[f"{name} {fault}"] == 2 and asked[f"{name} whole"] == 1 for name in files)
+    requests = web.requests()
+    assert all(requests[f"{name} {fault}"] == 2 and requests[f"{name} whole"] == 1 for name in files)
 
 
 @pytest.mark.parametrize(
@@ -110,16 +114,16 @@ def test_what_passes_is_tried_again(fault, web, cache, tiny_dataset):
     ],
 )
 def test_what_stays_is_one_line_that_names_shard_and_sample(fault, what, web, cache, tiny_dataset):
-    web.tell(faults={"train-000001.tar": [f"{fault}!"]})
+    web.configure(faults={"train-000001.tar": [f"{fault}!"]})
     dataset = ShardDataset(web.url, cache=cache)
     assert dataset[0] and dataset[6]
-    for _ in range(2):  # it is no memory of an error
+    for _ in range(2):  # errors are not cached
         with pytest.raises(UserError) as caught:
             dataset[4]
         assert str(caught.value).startswith(f"{web.url}/train-000001.tar: train-004: ") and what in str(caught.value)
     tries = 1 if fault in ("404", "403") else 6
     assert web.requests()[f"train-000001.tar {fault}"] == 2 * tries
-    web.tell()
+    web.configure()
     assert dataset[4]["rgb"].shape == (32, 64, 3), "and it goes on where the server recovers"
     assert not list(cache.folder.glob(".*.part")) and not list(cache.folder.glob(".*.lock"))
 
@@ -134,10 +138,10 @@ def test_a_server_that_disappears_is_one_line(web, cache):
 
 
 def test_what_is_no_data_set(web, cache, tmp_path):
-    with Web(tmp_path, tmp_path / "other.json") as other:
-        nowhere = f"{other.url}/nothing/here"
+    with Web(tmp_path, tmp_path / "other.json") as empty_web:
+        url = f"{empty_web.url}/nothing/here"
         with pytest.raises(UserError, match=r"/nothing/here/MANIFEST.json: does not exist; make the data set with"):
-            Manifest.load(nowhere, cache=cache)
+            Manifest.load(url, cache=cache)
     with pytest.raises(UserError, match="pipe:// is not a known store"):
         Manifest.load("pipe://cat%20/etc/passwd")
     with pytest.raises(UserError, match="does not exist"):
@@ -147,7 +151,7 @@ def test_what_is_no_data_set(web, cache, tmp_path):
 
 
 def test_credentials_come_from_the_url_or_netrc_and_are_not_shown(web, cache, monkeypatch, tmp_path):
-    web.tell(user="ann:s3cret/word")
+    web.configure(user="ann:s3cret/word")
     with pytest.raises(UserError, match=r"MANIFEST.json: cannot be read \(HTTP status 401\); give this store's usual"):
         Manifest.load(web.url, cache=cache)
     url = web.url.replace("//", "//ann:s3cret%2Fword@") + "?token=geheim"
@@ -160,19 +164,19 @@ def test_credentials_come_from_the_url_or_netrc_and_are_not_shown(web, cache, mo
         assert "geheim" not in text and "s3cret" not in text and "127.0.0.1" in text
     assert address(dataset.manifest.folder) == url
 
-    with Web(web.folder, tmp_path / "again.json") as again:
-        again.tell(user="bob:geheim")
+    with Web(web.folder, tmp_path / "again.json") as second_web:
+        second_web.configure(user="bob:geheim")
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login bob password geheim\n")
         (tmp_path / "netrc").chmod(0o600)
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-        assert ShardDataset(again.url, cache=cache)[5]
+        assert ShardDataset(second_web.url, cache=cache)[5]
 
 
 def test_overrides_are_shown_without_secrets():
     assert redact("data.path=https://ann:pw@host/b?sig=1") == "data.path=https://host/b"
     assert redact("https://ann:pw@host/b?sig=1") == "https://host/b"
-    for plain in ("seed=1", "data.path=data/x?y", "run.root=/a=b", "train"):
-        assert redact(plain) == plain
+    for override in ("seed=1", "data.path=data/x?y", "run.root=/a=b", "train"):
+        assert redact(override) == override
 
 
 def test_names_are_joined_before_a_query_and_inside_an_archive():
@@ -197,10 +201,10 @@ def test_what_fsspec_opens_is_read_and_written(tiny_dataset, cache, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "tiny"), "zip", tiny_dataset.folder)
     dataset = ShardDataset(f"zip://::file://{archive}", cache=cache)
     assert_same(ShardDataset(tiny_dataset.folder), dataset)
-    written = Remote(f"dir://new/folder::file://{tmp_path}") / "MANIFEST.json"
-    assert not written.exists()
-    written.put(tiny_dataset.path)
-    assert written.exists() and written.size() == tiny_dataset.path.stat().st_size
+    remote_file = Remote(f"dir://new/folder::file://{tmp_path}") / "MANIFEST.json"
+    assert not remote_file.exists()
+    remote_file.put(tiny_dataset.path)
+    assert remote_file.exists() and remote_file.size() == tiny_dataset.path.stat().st_size
     assert [file.name for file in (tmp_path / "new" / "folder").iterdir()] == ["MANIFEST.json"]
     with pytest.raises(UserError, match="cannot be written: a web server only serves files"):
         Remote("http://127.0.0.1/x").put(tiny_dataset.path)
@@ -208,10 +212,10 @@ def test_what_fsspec_opens_is_read_and_written(tiny_dataset, cache, tmp_path):
 
 def test_a_stalled_server_is_given_up_in_time(web, monkeypatch):
     monkeypatch.setattr(store, "PAUSES", [])
-    web.tell(faults={"*": ["stall!"]})
-    began = time.monotonic()
+    web.configure(faults={"*": ["stall!"]})
+    start = time.monotonic()
     with pytest.raises(UserError, match=r"cannot be read, 1 times in a row"):
         Remote(f"{web.url}/MANIFEST.json").read_bytes()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - start < 10
     with pytest.raises(Missing, match="is missing"):
         Remote(f"{web.url}/other").read_bytes()

@@ -1,4 +1,4 @@
-"""A task's declaration survives its JSON, and one that cannot be is refused."""
+"""Tasks: their JSON, and refusing invalid declarations."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_a_palette_has_distinct_colours():
 
 
 def test_a_zoom_is_written_only_where_it_is_not_the_usual_one():
-    """Manifests of before there was one stay the same to the byte, and are read as they were meant."""
+    """Manifests from before the option existed stay the same to the byte, and keep their meaning."""
     assert DEPTH.to_json() == {"kind": "scalar", "scale": 0.001, "unit": "m"}
     assert Task.from_json("depth", DEPTH.to_json() | {"kind": "metric"}) == DEPTH, "as manifests of 0.1 have it"
     assert Task.from_json("depth", DEPTH.to_json()).zoom == "divide"

@@ -1,4 +1,4 @@
-"""What becomes of a job, whatever its launches and Slurm say and whenever it is told to stop."""
+"""The outcome of a job for every answer of its launches and of Slurm, and for a stop signal at any time."""
 
 import re
 
@@ -10,7 +10,7 @@ SIGNAL = "kill -USR1 $BATCH; sleep 0.2"
 
 
 def tutelage(site: Site, *, status: str = ":", begin: str = "echo start", launch: str = ":", end: str = "echo again"):
-    """What the commands of a job do and say."""
+    """Set what the commands of a job do and print."""
     site.answer(
         "tutelage",
         f"""case "$1 $4 ${{5:-}}" in
@@ -23,13 +23,13 @@ esac""",
 
 
 def scontrol(site: Site, *lines: str, requeue: str = ":") -> None:
-    said = "\n".join(lines)
+    output = "\n".join(lines)
     site.answer(
         "scontrol",
         f"""case "$1 $2" in
   "show hostnames") echo node1 ;;
   "show job") cat <<'END'
-{said}
+{output}
 END
     ;;
   requeue*) {requeue} ;;
@@ -40,14 +40,14 @@ esac""",
 def test_a_launch_that_is_to_be_done_again_is_queued_again(site: Site):
     tutelage(site)
     scontrol(site, RUNNING)
-    done = site.job("student", "x.yaml", "labels={semseg: 8}")
-    assert done.returncode == 0 and "tutelage: student x.yaml 'labels={semseg: 8}'" in done.stdout
+    process = site.job("student", "x.yaml", "labels={semseg: 8}")
+    assert process.returncode == 0 and "tutelage: student x.yaml 'labels={semseg: 8}'" in process.stdout
     assert site.calls("srun")[0][-2:] == ["x.yaml", "labels={semseg: 8}"]
     assert site.calls("scontrol", "requeue") == [["scontrol", "requeue", "9"]]
 
 
 def test_a_task_of_an_array_queues_itself_and_no_other(site: Site):
-    """The last task has the array's own number, by which Slurm shows and queues all of them."""
+    """The last task has the id of the array itself, under which Slurm shows and queues all tasks."""
     tutelage(site)
     array = [
         f"JobId={job} ArrayJobId=9 ArrayTaskId={task} JobState=RUNNING Requeue=1 X" for job, task in ((11, 2), (9, 3))
@@ -75,14 +75,14 @@ def test_a_controller_that_is_away_for_a_moment_is_asked_again(site: Site):
 def test_a_job_that_cannot_be_queued_again_says_so(site: Site):
     tutelage(site)
     scontrol(site, RUNNING.replace("Requeue=1", "Requeue=0"))
-    done = site.job("student", "x.yaml")
-    assert done.returncode == 1 and "submit it again" in done.stderr
+    process = site.job("student", "x.yaml")
+    assert process.returncode == 1 and "submit it again" in process.stderr
     assert not site.calls("scontrol", "requeue")
 
 
 @pytest.mark.parametrize("when", ["status", "begin", "end"])
 def test_a_signal_between_launches_is_not_forgotten(site: Site, when: str):
-    """While Python is asked: no rank is there that could hear it."""
+    """While a job script calls ``tutelage job``, no rank is running that could receive the signal."""
     tutelage(site, **{when: f"{SIGNAL}; echo {'again' if when == 'end' else 'start'}"})
     scontrol(site, RUNNING)
     assert site.job("teacher", "x.yaml").returncode == 0
@@ -118,15 +118,20 @@ def test_a_signal_reaches_the_ranks(site: Site):
 
 def test_one_launcher_a_node_whatever_the_job_asked_for(site: Site):
     tutelage(site, end="echo finished")
-    habits = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "4"}
-    assert site.job("student", "x.yaml", **habits, SLURM_EXPORT_ENV="NONE").returncode == 0
+    variables = {
+        "SLURM_NTASKS": "8",
+        "SLURM_NTASKS_PER_NODE": "4",
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_GPUS_ON_NODE": "4",
+    }
+    assert site.job("student", "x.yaml", **variables, SLURM_EXPORT_ENV="NONE").returncode == 0
     (launch,) = site.calls("srun")
     assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--export=ALL"} <= set(launch)
     assert launch[launch.index("--num_processes") + 1] == "8"
 
 
 def test_one_process_too_is_launched_with_the_engine_that_was_asked_for(site: Site):
-    """Not with what a user once told accelerate for other work; and a launcher that would hand SIGTERM on."""
+    """Not with a user's accelerate configuration for other work; the engine's launcher also forwards SIGTERM."""
     tutelage(site, end="echo finished")
     assert site.job("student", "x.yaml", SLURM_GPUS_ON_NODE="1").returncode == 0
     assert "configs/engine/ddp.yaml" in site.calls("srun")[0]
@@ -149,7 +154,9 @@ def test_every_setting_of_the_example_is_one(site: Site):
     lines = (site.folder / "slurm/site.env.example").read_text().splitlines()
     settings = [line[2:] for line in lines if re.match(r"# (export )?[A-Z_]+=", line)]
     assert len(settings) > 15
-    (site.folder / "slurm/site.env").write_text("\n".join(each for each in settings if "CONTAINER" not in each))
+    (site.folder / "slurm/site.env").write_text(
+        "\n".join(setting for setting in settings if "CONTAINER" not in setting)
+    )
     tutelage(site, end="echo finished")
     assert site.job("student", "x.yaml", USER="ada").returncode == 0
     (launch,) = site.calls("srun")
@@ -157,5 +164,7 @@ def test_every_setting_of_the_example_is_one(site: Site):
 
 
 def test_a_job_that_was_submitted_elsewhere_says_where_to(site: Site, tmp_path):
-    done = site.job("student", "x.yaml", SLURM_SUBMIT_DIR=str(tmp_path))
-    assert done.returncode == 1 and done.stderr.splitlines() == ["tutelage: submit it in the folder that holds slurm/"]
+    process = site.job("student", "x.yaml", SLURM_SUBMIT_DIR=str(tmp_path))
+    assert process.returncode == 1 and process.stderr.splitlines() == [
+        "tutelage: submit it in the folder that holds slurm/"
+    ]

@@ -1,4 +1,4 @@
-"""What pipeline.sh submits, and what it does not."""
+"""The jobs that pipeline.sh submits, and those that it does not."""
 
 import shlex
 
@@ -16,7 +16,7 @@ ROWS = [
 
 
 @pytest.fixture
-def planned(site: Site) -> Site:
+def pipeline_site(site: Site) -> Site:
     """A site with an experiment of ROWS."""
     rows = ["\t".join((*row[:3], "-", row[3], CONFIG, "seed=1")) for row in ROWS]
     (site.folder / "rows").write_text("\n".join(rows))
@@ -36,63 +36,70 @@ def queue(site: Site, **jobs: int) -> None:
     site.answer("squeue", "cat <<'END'\n" + "\n".join(["7 (null)", *lines]) + "\nEND")
 
 
-def test_a_job_waits_for_those_before_it_and_knows_nothing_of_where_it_was_submitted(planned: Site):
-    """Such as a login node without GPUs, or another job."""
-    planned.answer("sbatch", 'env >"$CALLS.env"; echo "$((100 + $(grep -c "^sbatch" "$CALLS")));here"')
-    leaks = {"SLURM_ARRAY_JOB_ID": "5", "SLURM_GPUS_ON_NODE": "4", "SLURM_RESTART_COUNT": "2"}
-    done = planned.run("slurm/pipeline.sh", CONFIG, "seed=1", SUBMIT="--dependency=singleton", SLURM_CONF="/c", **leaks)
-    assert done.returncode == 0, done.stderr
-    calls = submitted(planned)
+def test_a_job_waits_for_those_before_it_and_knows_nothing_of_where_it_was_submitted(pipeline_site: Site):
+    """For example on a login node without GPUs, or inside another job."""
+    pipeline_site.answer("sbatch", 'env >"$CALLS.env"; echo "$((100 + $(grep -c "^sbatch" "$CALLS")));here"')
+    job_variables = {"SLURM_ARRAY_JOB_ID": "5", "SLURM_GPUS_ON_NODE": "4", "SLURM_RESTART_COUNT": "2"}
+    process = pipeline_site.run(
+        "slurm/pipeline.sh", CONFIG, "seed=1", SUBMIT="--dependency=singleton", SLURM_CONF="/c", **job_variables
+    )
+    assert process.returncode == 0, process.stderr
+    calls = submitted(pipeline_site)
     assert list(calls) == ["teacher", "label", "student", "evaluate"]
-    waits = [[word for word in call if word.startswith("--dependency=afterok")] for call in calls.values()]
-    assert waits == [[], ["--dependency=afterok:101"], ["--dependency=afterok:102"], ["--dependency=afterok:103"]]
+    dependencies = [[word for word in call if word.startswith("--dependency=afterok")] for call in calls.values()]
+    assert dependencies == [
+        [],
+        ["--dependency=afterok:101"],
+        ["--dependency=afterok:102"],
+        ["--dependency=afterok:103"],
+    ]
     label = calls["label"]
     assert label.index("--dependency=singleton") < label.index("--dependency=afterok:101")
-    names = {line.partition("=")[0] for line in (planned.folder / "calls.env").read_text().splitlines()}
+    names = {line.partition("=")[0] for line in (pipeline_site.folder / "calls.env").read_text().splitlines()}
     assert "SLURM_CONF" in names
-    assert not names & {*leaks, "RANKS_PER_NODE", "OMP_NUM_THREADS", "ENGINE", "DRY_RUN"}
+    assert not names & {*job_variables, "RANKS_PER_NODE", "OMP_NUM_THREADS", "ENGINE", "DRY_RUN"}
 
 
-def test_what_is_queued_is_not_submitted_again(planned: Site):
-    queue(planned, teacher=50, label=51)
-    said = planned.run("slurm/pipeline.sh", CONFIG, "seed=1").stdout
-    assert said.count("submitted before") == 2
-    assert list(submitted(planned)) == ["student", "evaluate"]
-    assert "--dependency=afterok:51" in submitted(planned)["student"]
-    states = next(word for word in planned.calls("squeue")[0] if word.startswith("--states"))
+def test_what_is_queued_is_not_submitted_again(pipeline_site: Site):
+    queue(pipeline_site, teacher=50, label=51)
+    output = pipeline_site.run("slurm/pipeline.sh", CONFIG, "seed=1").stdout
+    assert output.count("submitted before") == 2
+    assert list(submitted(pipeline_site)) == ["student", "evaluate"]
+    assert "--dependency=afterok:51" in submitted(pipeline_site)["student"]
+    states = next(word for word in pipeline_site.calls("squeue")[0] if word.startswith("--states"))
     assert "SUSPENDED" in states
 
 
-def test_another_seed_is_another_job(planned: Site):
-    folder = f"{planned.folder}/{ROWS[1][2]}"
-    planned.answer("squeue", f"echo 50 tutelage teacher {folder}0")  # seed-10
-    planned.run("slurm/pipeline.sh", CONFIG, "seed=1")
-    assert "teacher" in submitted(planned)
+def test_another_seed_is_another_job(pipeline_site: Site):
+    folder = f"{pipeline_site.folder}/{ROWS[1][2]}"
+    pipeline_site.answer("squeue", f"echo 50 tutelage teacher {folder}0")  # seed-10
+    pipeline_site.run("slurm/pipeline.sh", CONFIG, "seed=1")
+    assert "teacher" in submitted(pipeline_site)
 
 
-def test_what_waits_for_a_cancelled_job_is_submitted_anew(planned: Site):
-    """Slurm takes a while to cancel those that waited."""
-    queue(planned, label=51, student=52, evaluate=53)
-    planned.run("slurm/pipeline.sh", CONFIG, "seed=1")
-    assert list(submitted(planned)) == ["teacher", "label", "student", "evaluate"]
+def test_what_waits_for_a_cancelled_job_is_submitted_anew(pipeline_site: Site):
+    """Slurm cancels dependent jobs only after a while."""
+    queue(pipeline_site, label=51, student=52, evaluate=53)
+    pipeline_site.run("slurm/pipeline.sh", CONFIG, "seed=1")
+    assert list(submitted(pipeline_site)) == ["teacher", "label", "student", "evaluate"]
 
 
-def test_a_dry_run_can_be_typed(planned: Site):
-    said = planned.run("slurm/pipeline.sh", CONFIG, "labels={semseg: 8}", "--dry-run").stdout
-    srun = next(shlex.split(line) for line in said.splitlines() if line.strip().startswith("srun"))
+def test_a_dry_run_can_be_typed(pipeline_site: Site):
+    output = pipeline_site.run("slurm/pipeline.sh", CONFIG, "labels={semseg: 8}", "--dry-run").stdout
+    srun = next(shlex.split(line) for line in output.splitlines() if line.strip().startswith("srun"))
     assert srun[1:3] == ["bash", "-c"] and srun[3].startswith("exec $CONTAINER accelerate launch")
-    assert not planned.calls("sbatch") and not planned.calls("squeue")
+    assert not pipeline_site.calls("sbatch") and not pipeline_site.calls("squeue")
 
 
-def test_it_can_be_called_from_anywhere(planned: Site, tmp_path):
+def test_it_can_be_called_from_anywhere(pipeline_site: Site, tmp_path):
     (tmp_path / "mine.yaml").touch()
-    done = planned.run(str(planned.folder / "slurm/pipeline.sh"), "mine.yaml", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert f"{tmp_path}/mine.yaml" in planned.calls("tutelage")[0]
+    process = pipeline_site.run(str(pipeline_site.folder / "slurm/pipeline.sh"), "mine.yaml", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert f"{tmp_path}/mine.yaml" in pipeline_site.calls("tutelage")[0]
 
 
 @pytest.mark.parametrize(("name", "value"), [("ENGINE", "zero9"), ("RANKS_PER_NODE", "0"), ("RANKS_PER_NODE", "all")])
-def test_bad_settings_are_told_before_anything_is_submitted(planned: Site, name: str, value: str):
-    done = planned.run("slurm/pipeline.sh", CONFIG, **{name: value})
-    assert done.returncode == 1 and f"{name}={value}" in done.stderr
-    assert not planned.calls("sbatch")
+def test_bad_settings_are_told_before_anything_is_submitted(pipeline_site: Site, name: str, value: str):
+    process = pipeline_site.run("slurm/pipeline.sh", CONFIG, **{name: value})
+    assert process.returncode == 1 and f"{name}={value}" in process.stderr
+    assert not pipeline_site.calls("sbatch")

@@ -20,20 +20,20 @@ def run(folder: Path, *call: str, **env: str) -> subprocess.CompletedProcess[str
 
 def test_a_dry_run_prints_what_would_run(tmp_path):
     assert main(["init", str(tmp_path / "robot")]) == 0
-    done = run(tmp_path / "robot", "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="zero2")
-    assert done.returncode == 0, done.stderr
-    assert "python -m tutelage prepare folder frames data/robot " in done.stdout
-    assert " slurm/teacher.sh configs/teacher.yaml" in done.stdout
-    assert f"--config_file {CONFIGS}/engine/zero2.yaml " in done.stdout
-    assert "-m tutelage train configs/student.yaml" in done.stdout
+    process = run(tmp_path / "robot", "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="zero2")
+    assert process.returncode == 0, process.stderr
+    assert "python -m tutelage prepare folder frames data/robot " in process.stdout
+    assert " slurm/teacher.sh configs/teacher.yaml" in process.stdout
+    assert f"--config_file {CONFIGS}/engine/zero2.yaml " in process.stdout
+    assert "-m tutelage train configs/student.yaml" in process.stdout
 
 
 def test_a_shipped_name_is_not_taken_for_a_file_of_the_folder_it_is_called_from(tmp_path):
     assert main(["init", str(tmp_path / "robot")]) == 0
-    done = run(tmp_path, "robot/slurm/pipeline.sh", "scenes/ummt-ps", "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert " slurm/teacher.sh scenes/mmmt-d" in done.stdout
-    assert "-m tutelage train scenes/ummt-ps" in done.stdout
+    process = run(tmp_path, "robot/slurm/pipeline.sh", "scenes/ummt-ps", "--dry-run")
+    assert process.returncode == 0, process.stderr
+    assert " slurm/teacher.sh scenes/mmmt-d" in process.stdout
+    assert "-m tutelage train scenes/ummt-ps" in process.stdout
 
 
 def test_an_engine_of_ones_own_comes_first_and_an_unknown_one_is_told(tmp_path):
@@ -41,7 +41,7 @@ def test_an_engine_of_ones_own_comes_first_and_an_unknown_one_is_told(tmp_path):
     assert main(["init", str(folder)]) == 0
     (folder / "configs/engine").mkdir()
     (folder / "configs/engine/mine.yaml").write_text("num_processes: 1\n")
-    done = run(folder, "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="mine")
-    assert "--config_file configs/engine/mine.yaml " in done.stdout
-    done = run(folder, "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="zero9")
-    assert done.returncode == 1 and "ENGINE=zero9" in done.stderr and "did you mean" in done.stderr
+    process = run(folder, "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="mine")
+    assert "--config_file configs/engine/mine.yaml " in process.stdout
+    process = run(folder, "slurm/pipeline.sh", "configs/student.yaml", "--dry-run", ENGINE="zero9")
+    assert process.returncode == 1 and "ENGINE=zero9" in process.stderr and "did you mean" in process.stderr

@@ -1,4 +1,4 @@
-"""The job scripts as text: short, clean, and what they would do."""
+"""The job scripts: their length, style and options, and their dry runs."""
 
 import os
 import re
@@ -20,8 +20,8 @@ JOBS = [path for path in SCRIPTS if path.name not in ("common.sh", "pipeline.sh"
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="needs shellcheck")
 def test_shellcheck_finds_nothing():
-    done = subprocess.run(["shellcheck", "-x", *SCRIPTS], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    process = subprocess.run(["shellcheck", "-x", *SCRIPTS], cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout
 
 
 def test_scripts_are_short():
@@ -48,32 +48,32 @@ def run(*call: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_a_dry_run_prints_what_would_run_and_needs_no_slurm(tmp_path):
     store = tmp_path / "store"
     words = ["configs/scenes/ummt-ps.yaml", "--dry-run", "train.steps=3"]
-    done = run("slurm/pipeline.sh", *words, STORAGE=str(store), ENGINE="zero2", SUBMIT="--nodes=4")
-    assert done.returncode == 0, done.stderr
-    said = done.stdout
+    process = run("slurm/pipeline.sh", *words, STORAGE=str(store), ENGINE="zero2", SUBMIT="--nodes=4")
+    assert process.returncode == 0, process.stderr
+    output = process.stdout
     for name in ("prepare", "teacher", "label", "student", "evaluate"):
-        assert f" slurm/{name}.sh configs/scenes/" in said
-    assert said.count("sbatch --parsable --nodes=4 ") == 5
-    assert "--dependency=afterok:ID-OF-TEACHER --kill-on-invalid-dep=yes slurm/label.sh" in said
-    assert f"prepare scenes {store}/data/scenes" in said
-    assert "--config_file configs/engine/zero2.yaml" in said
-    assert f"-m tutelage train configs/scenes/ummt-ps.yaml run.root={store}/runs" in said
+        assert f" slurm/{name}.sh configs/scenes/" in output
+    assert output.count("sbatch --parsable --nodes=4 ") == 5
+    assert "--dependency=afterok:ID-OF-TEACHER --kill-on-invalid-dep=yes slurm/label.sh" in output
+    assert f"prepare scenes {store}/data/scenes" in output
+    assert "--config_file configs/engine/zero2.yaml" in output
+    assert f"-m tutelage train configs/scenes/ummt-ps.yaml run.root={store}/runs" in output
     assert not store.exists()
 
 
 def test_scripts_run_and_grid_go_through_the_same_stages(tmp_path):
-    """Those of the one graph, which are shown here by three who read it."""
-    config, place = "configs/scenes/ummt-ps.yaml", [f"run.root={tmp_path}", f"data.path={tmp_path / 'data'}"]
-    planned = jobs(Experiment(ROOT / config, place))
-    done = run("slurm/pipeline.sh", config, *place, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    launched = re.findall(r"-m tutelage (train|label|evaluate) configs/scenes/(\S+)\.yaml", done.stdout)
-    assert launched == [(stage, job.experiment.path.stem) for job in planned for stage in job.stages]
+    """The stages of one graph of jobs, as each of its three readers shows them."""
+    config, overrides = "configs/scenes/ummt-ps.yaml", [f"run.root={tmp_path}", f"data.path={tmp_path / 'data'}"]
+    planned_jobs = jobs(Experiment(ROOT / config, overrides))
+    process = run("slurm/pipeline.sh", config, *overrides, "--dry-run")
+    assert process.returncode == 0, process.stderr
+    launched = re.findall(r"-m tutelage (train|label|evaluate) configs/scenes/(\S+)\.yaml", process.stdout)
+    assert launched == [(stage, job.experiment.path.stem) for job in planned_jobs for stage in job.stages]
     assert launched == [
         *(("train", "mmmt-d"), ("evaluate", "mmmt-d"), ("label", "mmmt-d")),
         *(("train", "ummt-ps"), ("evaluate", "ummt-ps")),
     ]
-    grid = run("python", "-m", "tutelage", "grid", "scenes", "--rows", "ummt-ps", "--dry-run", *place)
+    grid = run("python", "-m", "tutelage", "grid", "scenes", "--rows", "ummt-ps", "--dry-run", *overrides)
     assert grid.returncode == 0, grid.stderr
     rows = [line.split()[:2] for line in grid.stdout.splitlines() if "pending" in line]
     assert [row for row, _ in rows] == [name for stage, name in launched if stage == "train"]

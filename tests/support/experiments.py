@@ -1,4 +1,4 @@
-"""A tiny rendered data set, experiments on it, and finished runs that many tests look at."""
+"""Fixtures: a tiny rendered data set, experiments on it, and finished runs that many tests read."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from trainer.trainstage import train
 Make = Callable[..., Experiment]
 
 DEFAULT_WIDTHS = "model.widths=[18, 36, 72, 144]"
-"""For networks that have no such option, and whatever MTI-Net at its own size is wanted for."""
+"""An override for networks without this option, and for tests that need MTI-Net at its default size."""
 CONFIGS = {
     "base": """
         data: {name: scenes, path: DATASET, num_workers: 0}
@@ -36,7 +36,7 @@ CONFIGS = {
         evaluate: {batch_size: 4}
         label: {batch_size: 3, threshold: 0.4}
     """,
-    "plain": "inherits: base.yaml\nmodel: {widths: [8, 8, 16, 16]}",  # half the time of a run
+    "plain": "inherits: base.yaml\nmodel: {widths: [8, 8, 16, 16]}",  # halves the time of a run
     "teacher": "inherits: base.yaml\ninputs: [rgb, depth]\ntrain: {steps: 20, lr: 3.0e-3}\nevaluate: {every: 5}",
     "student": "inherits: plain.yaml\npseudo: {semseg: {teacher: teacher.yaml, keep: 0.4}}",
 }
@@ -44,20 +44,23 @@ CONFIGS = {
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Sums differ in the last bits between numbers of threads, and the processes that tests start have one."""
+    """Use one thread, as the processes that tests start: sums differ in the last bits between numbers of threads."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def scenes_dataset(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """24 training frames in 3 shards, 6 validation frames in one, 32×64, all with both labels. Copy it to change it."""
+    """Return 24 training frames in 3 shards and 6 validation frames in one, of 32×64 pixels, all with both labels.
+
+    Tests must not change it: copy it first.
+    """
     size = (32, 64)
     return pack(Scenes(24, 6, size), tmp_path_factory.mktemp("scenes"), size=size, samples_per_shard=8)
 
 
 @pytest.fixture(scope="session")
 def configs(scenes_dataset: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the configurations above."""
+    """Return a folder with the configuration files of :data:`CONFIGS`."""
     folder = tmp_path_factory.mktemp("configs")
     for name, text in CONFIGS.items():
         (folder / f"{name}.yaml").write_text(text.replace("DATASET", str(scenes_dataset.folder)))
@@ -66,13 +69,13 @@ def configs(scenes_dataset: Manifest, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def make(configs: Path, tmp_path: Path) -> Make:
-    """``make("teacher", "train.steps=2")``: an experiment whose run is kept in this test's folder."""
+    """``make("teacher", "train.steps=2")`` returns an experiment whose runs are in this test's folder."""
     return lambda name, *overrides: Experiment(configs / f"{name}.yaml", [f"run.root={tmp_path / 'runs'}", *overrides])
 
 
 @pytest.fixture(scope="session")
 def reference(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """A long run of ``plain`` that nothing disturbed. Nobody writes to its folder."""
+    """Return a long, uninterrupted run of ``plain``. Tests must not write to its folder."""
     experiment = Experiment(configs / "plain.yaml", [*LONG, f"run.root={tmp_path_factory.mktemp('reference')}"])
     train(experiment)
     return experiment
@@ -80,7 +83,7 @@ def reference(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Experi
 
 @pytest.fixture(scope="session")
 def finished_root(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of ``teacher`` with its labels and of ``student``, trained and evaluated. Nobody writes there."""
+    """Return the root of finished runs: ``teacher`` with its labels, and ``student``. Tests must not write there."""
     root = tmp_path_factory.mktemp("finished")
     run(Experiment(configs / "student.yaml", [f"run.root={root}"]))
     return root
@@ -88,28 +91,28 @@ def finished_root(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def finished(finished_root: Path, make: Make, tmp_path: Path) -> Make:
-    """As ``make``, in a copy of the finished runs."""
+    """Return ``make`` for a copy of the finished runs."""
     shutil.copytree(finished_root, tmp_path / "runs")
     return make
 
 
 @pytest.fixture
 def process(configs: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """``process("train", "plain", ...)`` starts a real ``python -m tutelage`` on an experiment of ``make``, which has
-    imported what it needs (:mod:`warm`)."""
+    """``process("train", "plain", ...)`` starts ``python -m tutelage`` on an experiment of ``make``: a process that
+    is forked after its imports (:mod:`warm`)."""
 
     def start(command: str, name: str, *overrides: str) -> subprocess.Popen[str]:
-        call = [python(), "-m", "tutelage", command, str(configs / f"{name}.yaml")]
-        call += [f"run.root={tmp_path / 'runs'}", *overrides]
+        arguments = [python(), "-m", "tutelage", command, str(configs / f"{name}.yaml")]
+        arguments += [f"run.root={tmp_path / 'runs'}", *overrides]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(call, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(arguments, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     return start
 
 
 @pytest.fixture(scope="session")
 def write_labels() -> Callable[..., Path]:
-    """``write_labels(folder, manifest, task, labels, confidence)``: label shards with the given arrays by key."""
+    """``write_labels(folder, manifest, task, labels, confidence)`` writes arrays by key as label shards."""
 
     def write(
         folder: Path,
@@ -119,7 +122,7 @@ def write_labels() -> Callable[..., Path]:
         confidence: Mapping[str, np.ndarray] | None = None,
     ) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        infos, statistics = [], []
+        shard_infos, statistics = [], []
         for shard in source.shards("train"):
             keys = [sample["key"] for sample in json.loads((source.folder / shard.index_file).read_text())["samples"]]
             frames = [
@@ -127,10 +130,14 @@ def write_labels() -> Callable[..., Path]:
                 for key in keys
                 if key in labels
             ]
-            infos.append(write_label_shard(folder, shard.file, [encode_frame(f, (task,)) for f in frames], (task,)))
+            shard_infos.append(
+                write_label_shard(folder, shard.file, [encode_frame(frame, (task,)) for frame in frames], (task,))
+            )
             statistics.append((whole_index(folder / shard.file) or {})["statistics"])
-        merged = statistics_of({"train": statistics}, (task,))["train"]
-        label_manifest(folder, source, "train", (task,), infos, merged, {"checkpoint_sha256": "0"}).save()
+        merged_statistics = statistics_of({"train": statistics}, (task,))["train"]
+        label_manifest(
+            folder, source, "train", (task,), shard_infos, merged_statistics, {"checkpoint_sha256": "0"}
+        ).save()
         return folder
 
     return write

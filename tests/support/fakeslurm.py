@@ -1,4 +1,4 @@
-"""A clone whose Slurm and Python are made up: every call is noted, and answered as a test says."""
+"""A clone with fake Slurm and Python commands, which record their calls and answer as a test defines."""
 
 import os
 import shlex
@@ -22,7 +22,7 @@ ANSWERS = {
 
 @dataclass
 class Site:
-    """A clone, and what is called there.
+    """A clone, and the commands that were called in it.
 
     Attributes:
         folder: the clone's root.
@@ -38,33 +38,38 @@ class Site:
             self.answer(name, script)
 
     def answer(self, name: str, script: str) -> None:
-        """Have a command note its call and run a script."""
+        """Define a command: it records its call and runs a script."""
         path = self.folder / "bin" / name
-        note = f'printf "%s\\n" "{name}${{*:+ ${{*@Q}}}}" >>"$CALLS"'
-        graph = "\n".join(f'  "job stages {job}") echo {" ".join(stages)}; exit ;;' for job, stages in STAGES.items())
-        known = f'case "${{*:4}}" in\n{graph}\nesac\n' if name == "tutelage" else ""
-        path.write_text(f"#!/usr/bin/env bash\n{known}{note}\n{script}\n")
+        record_call = f'printf "%s\\n" "{name}${{*:+ ${{*@Q}}}}" >>"$CALLS"'
+        cases = "\n".join(f'  "job stages {job}") echo {" ".join(stages)}; exit ;;' for job, stages in STAGES.items())
+        stage_answers = f'case "${{*:4}}" in\n{cases}\nesac\n' if name == "tutelage" else ""
+        path.write_text(f"#!/usr/bin/env bash\n{stage_answers}{record_call}\n{script}\n")
         path.chmod(0o755)
 
-    def environment(self, **more: str) -> dict[str, str]:
-        mine = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "CALLS": f"{self.folder}/calls"}
-        kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
-        return {**kept, **mine, "CONTAINER": f"{self.folder}/bin/tutelage", **more}
+    def environment(self, **variables: str) -> dict[str, str]:
+        site_variables = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}", "CALLS": f"{self.folder}/calls"}
+        inherited = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+        return {**inherited, **site_variables, "CONTAINER": f"{self.folder}/bin/tutelage", **variables}
 
-    def run(self, *call: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         (self.folder / "calls").write_text("")
-        where = cwd or self.folder
+        folder = cwd or self.folder
         return subprocess.run(
-            call, cwd=where, env=self.environment(**env), capture_output=True, text=True, timeout=60, check=False
+            command, cwd=folder, env=self.environment(**env), capture_output=True, text=True, timeout=60, check=False
         )
 
     def job(self, script: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a job script as Slurm's job 9 on one node would. Whatever it calls finds its process number in BATCH."""
-        job = {"SLURM_JOB_ID": "9", "SLURM_JOB_NAME": script, "SLURM_JOB_NODELIST": "node1", "SLURM_JOB_NUM_NODES": "1"}
-        batch = ("bash", "-c", 'BATCH=$$ exec bash "$@"', "batch", f"slurm/{script}.sh", *arguments)
-        return self.run(*batch, **{**job, "SLURM_SUBMIT_DIR": str(self.folder), **env})
+        """Run a script as job 9 of Slurm on one node. The commands that it calls find its process id in BATCH."""
+        variables = {
+            "SLURM_JOB_ID": "9",
+            "SLURM_JOB_NAME": script,
+            "SLURM_JOB_NODELIST": "node1",
+            "SLURM_JOB_NUM_NODES": "1",
+        }
+        command = ("bash", "-c", 'BATCH=$$ exec bash "$@"', "batch", f"slurm/{script}.sh", *arguments)
+        return self.run(*command, **{**variables, "SLURM_SUBMIT_DIR": str(self.folder), **env})
 
-    def calls(self, *words: str) -> list[list[str]]:
-        """The calls that began with these words, in order."""
-        noted = [shlex.split(line) for line in (self.folder / "calls").read_text().splitlines()]
-        return [call for call in noted if call[: len(words)] == list(words)]
+    def calls(self, *prefix: str) -> list[list[str]]:
+        """Return the recorded calls that begin with these words, in order."""
+        recorded = [shlex.split(line) for line in (self.folder / "calls").read_text().splitlines()]
+        return [call for call in recorded if call[: len(prefix)] == list(prefix)]

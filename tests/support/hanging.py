@@ -1,4 +1,9 @@
-"""A training run whose reader hangs, as on a network disk that is gone: python hanging.py OUT DATA WORKERS AT WHERE."""
+"""A training run whose reader hangs, as on a network disk that is gone.
+
+    hanging.py OUT DATA WORKERS READS SPLIT
+
+It hangs after READS reads of frames of SPLIT.
+"""
 
 import sys
 import threading
@@ -11,26 +16,26 @@ from shards.frames import Frames
 from trainer.runs.status import Interrupted
 
 
-def main(out: str, data: str, workers: int, at: int, where: str) -> int:
+def main(out: str, data: str, workers: int, reads: int, split: str) -> int:
     train, val = tt.ShardDataset(data, "train"), tt.ShardDataset(data, "val")
-    read, count = Frames.read, [0]
+    original_read, count = Frames.read, [0]
 
-    def hang(self, *arguments):
-        count[0] += self.split == where
-        if count[0] > at:
+    def read_or_hang(self, *arguments):
+        count[0] += self.split == split
+        if count[0] > reads:
             Path(out).with_suffix(".hangs").touch()
             threading.Event().wait()
-        return read(self, *arguments)
+        return original_read(self, *arguments)
 
-    Frames.read = hang
+    Frames.read = read_or_hang
     torch.set_num_threads(1)
     torch.manual_seed(0)
     loss = tt.MultiTaskLoss(train.tasks)
     model = tt.create_model("mtinet", backbone="test_efficientnet", inputs=["rgb"], tasks=train.tasks)
-    learnt = tt.TrainingData(train.frames, ["rgb"], [t.name for t in train.tasks], num_workers=workers)
-    asked = {"global_batch_size": 4, "steps": 8, "log_every": 1}
+    training_data = tt.TrainingData(train.frames, ["rgb"], [task.name for task in train.tasks], num_workers=workers)
+    options = {"global_batch_size": 4, "steps": 8, "log_every": 1}
     try:
-        tt.Trainer(model, loss, learnt, out=out, val=val if where == "val" else None, **asked).fit()
+        tt.Trainer(model, loss, training_data, out=out, val=val if split == "val" else None, **options).fit()
     except Interrupted as error:
         print(error)
         return 130

@@ -1,4 +1,4 @@
-"""Tutelage as it is installed, beside as much of this environment as it asks for: no clone, and no extra."""
+"""An installation of Tutelage with the distributions that it requires: outside the clone, and without extras."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ PARTS = ("analysis", "configs", "launchers", "shards", "slurm", "trainer", "tute
 
 
 def build(folder: Path) -> Path:
-    """The wheel of a source distribution of this tree."""
+    """Build a source distribution of this tree and a wheel from it; return the wheel's path."""
     source = folder / "source"
     source.mkdir()
     for part in PARTS:
@@ -31,24 +31,24 @@ def build(folder: Path) -> Path:
     return folder / _build("wheel", unpacked, folder)
 
 
-def _build(what: str, source: Path, out: Path) -> str:
-    call = [sys.executable, "-c", BUILD, f"build_{what}", str(out)]
-    done = subprocess.run(call, cwd=source, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+def _build(distribution: str, source: Path, out: Path) -> str:
+    command = [sys.executable, "-c", BUILD, f"build_{distribution}", str(out)]
+    result = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()[-1]
 
 
 def required(requirements: Iterable[str]) -> set[str]:
-    """The distributions of this environment that requirements ask for without extras, and what those ask for."""
-    found: set[str] = set()
-    todo = [Requirement(each) for each in requirements]
-    while todo:
-        each = todo.pop()
-        name = each.name.lower()
-        if name not in found and (each.marker is None or each.marker.evaluate({"extra": ""})):
-            found.add(name)
-            todo += map(Requirement, importlib.metadata.requires(name) or ())
-    return found
+    """Return the distributions of this environment that are required without extras, directly or indirectly."""
+    names: set[str] = set()
+    pending = [Requirement(requirement) for requirement in requirements]
+    while pending:
+        requirement = pending.pop()
+        name = requirement.name.lower()
+        if name not in names and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            names.add(name)
+            pending += map(Requirement, importlib.metadata.requires(name) or ())
+    return names
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class Installed:
     """An installation without extras.
 
     Args:
-        folder: that holds what is installed, and nothing else.
+        folder: the folder of the installed packages, which contains nothing else.
     """
 
     folder: Path
 
     @classmethod
     def into(cls, folder: Path, wheel: Path) -> "Installed":
-        """Install a wheel, with links to what it requires."""
+        """Install a wheel, and link the distributions that it requires."""
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-        call = [*pip, "--disable-pip-version-check", "--target", str(folder), str(wheel)]
-        subprocess.run(call, check=True, capture_output=True)
+        command = [*pip, "--disable-pip-version-check", "--target", str(folder), str(wheel)]
+        subprocess.run(command, check=True, capture_output=True)
         (metadata,) = importlib.metadata.distributions(name="tutelage", path=[str(folder)])
         for name in required(metadata.requires or ()):
             distribution = importlib.metadata.distribution(name)
@@ -76,13 +76,15 @@ class Installed:
                     (folder / part).symlink_to(site / part)
         return cls(folder)
 
-    def __call__(self, *words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
         """Run the command ``tutelage``."""
-        return self.python(str(self.folder / "bin" / "tutelage"), *words, cwd=cwd, **env)
+        return self.python(str(self.folder / "bin" / "tutelage"), *arguments, cwd=cwd, **env)
 
-    def python(self, *words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of Python, which knows of no other packages (-S)."""
+    def python(self, *arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run Python without other packages on its path (-S)."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("TUTELAGE", "PYTEST"))}
         environment |= {"PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", **env}
-        call = [sys.executable, "-S", *words]
-        return subprocess.run(call, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280, check=False)
+        command = [sys.executable, "-S", *arguments]
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280, check=False
+        )

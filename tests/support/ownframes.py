@@ -9,11 +9,11 @@ from shards.sources.scenes import Scenes
 
 
 def write_frames(folder: Path, classes: int, size: tuple[int, int] = (32, 64), count: int = 15) -> None:
-    """Rendered rooms in ``rgb``, all with ``depth`` in millimetres and every other one with ``semseg``.
+    """Write rendered rooms to ``rgb``, all with ``depth`` in millimetres and every other one with ``semseg``.
 
     Args:
-        folder: may hold the folders already.
-        classes: the rooms' classes are mapped to as many.
+        folder: the folder to write to; its subfolders may exist already.
+        classes: number of classes that the rooms' classes are mapped to.
     """
     for name in ("rgb", "semseg", "depth"):
         (folder / name).mkdir(parents=True, exist_ok=True)

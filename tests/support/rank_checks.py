@@ -1,10 +1,10 @@
-"""What a number of ranks sees and computes: a script that ``trainer/test_ranks.py`` launches, and calls for one rank.
+"""What ranks read and compute: a script that ``trainer/test_ranks.py`` launches, and calls directly for one rank.
 
     rank_checks.py CONFIG FOLDER CHECKS [key=value ...]
 
 ``CHECKS`` is JSON: ``{"order": [[workers, accumulation], ...], "gradients": [accumulation, ...], "evaluate":
-[batch, ...], "at label": [batch, ...]}``. The first rank writes ``FOLDER/seen.json`` and the gradients beside it. All
-in one process, since to start a rank takes longer than the checks do.
+[batch, ...], "at label": [batch, ...]}``. The first rank writes ``FOLDER/seen.json`` and the gradients beside it. One
+launch does all checks, because starting a rank takes longer than the checks.
 """
 
 import hashlib
@@ -39,50 +39,50 @@ from trainer.trainstage import trainer_of
 AT_LABEL = ("data.size=32x32", "evaluate.resolution=label", "evaluate.range.depth=[2, 4]", "evaluate.crop=eigen")
 STEPS = 5
 STEP = 17
-"""The one whose gradients are compared: however 2 or 3 ranks share its 12 frames, some rank sees no semseg."""
+"""The step whose gradients are compared: however 2 or 3 ranks share its 12 frames, some rank gets no semseg label."""
 
 
 def check(config: Path, folder: Path, checks: dict[str, Any], *overrides: str) -> None:
-    """Do the checks on this rank and all others."""
+    """Run the checks; every rank calls it."""
     folder.mkdir(parents=True, exist_ok=True)
     process = accelerator("fp32")
 
     def experiment(*more: str) -> Experiment:
         return Experiment(config, [*overrides, f"run.root={folder / 'runs'}", *more])
 
-    seen: dict[str, Any] = {"order": {}, "gradients": {}, "evaluate": {}}
+    results: dict[str, Any] = {"order": {}, "gradients": {}, "evaluate": {}}
     for workers, accumulation in checks.get("order", ()):
-        made = experiment(f"data.num_workers={workers}", f"train.gradient_accumulation_steps={accumulation}")
-        seen["order"][f"{workers} workers, accumulation {accumulation}"] = order(made, process)
+        variant = experiment(f"data.num_workers={workers}", f"train.gradient_accumulation_steps={accumulation}")
+        results["order"][f"{workers} workers, accumulation {accumulation}"] = order(variant, process)
     for accumulation in checks.get("gradients", ()):
-        made = experiment("model.norm=frozen", f"train.gradient_accumulation_steps={accumulation}")
-        seen["gradients"][str(accumulation)] = gradients(made, process, folder)
+        variant = experiment("model.norm=frozen", f"train.gradient_accumulation_steps={accumulation}")
+        results["gradients"][str(accumulation)] = gradients(variant, process, folder)
     for batch in checks.get("evaluate", ()):
-        seen["evaluate"][str(batch)] = sums(experiment(f"evaluate.batch_size={batch}"), process)
+        results["evaluate"][str(batch)] = sums(experiment(f"evaluate.batch_size={batch}"), process)
     for batch in checks.get("at label", ()):
-        made = experiment(f"evaluate.batch_size={batch}", *AT_LABEL)
-        seen["evaluate"][f"{batch} at label"] = sums(made, process)
+        variant = experiment(f"evaluate.batch_size={batch}", *AT_LABEL)
+        results["evaluate"][f"{batch} at label"] = sums(variant, process)
     if process.is_main_process:
-        (folder / "seen.json").write_text(json.dumps(seen))
+        (folder / "seen.json").write_text(json.dumps(results))
 
 
 def order(experiment: Experiment, process: Accelerator) -> list[list[tuple[str, str]]]:
-    """Key and hash of all tensors of every sample, by step, in the order of the global batch."""
-    micro = [
+    """Return key and hash of the tensors of every sample, by step, in the order of the global batch."""
+    rank_samples = [
         [(key, sample_hash(batch, row)) for row, key in enumerate(batch.keys)]
         for batch in micro_batches(experiment, process, 0, STEPS)
     ]
-    of_ranks = gather_object([micro])
-    samples = [sample for parts in zip(*of_ranks, strict=True) for part in parts for sample in part]
+    samples_by_rank = gather_object([rank_samples])
+    samples = [sample for parts in zip(*samples_by_rank, strict=True) for part in parts for sample in part]
     size = experiment.config.train.global_batch_size
-    return [samples[at : at + size] for at in range(0, len(samples), size)]
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
 def micro_batches(experiment: Experiment, process: Accelerator, start: int, stop: int) -> Iterator[Batch]:
-    """This rank's micro-batches of some steps."""
+    """Return this rank's micro-batches of the steps from start to stop."""
     config = experiment.config
-    size, parts = config.train.global_batch_size, config.train.gradient_accumulation_steps
-    batches = Batches(size, parts, process.process_index, process.num_processes)
+    size, accumulation = config.train.global_batch_size, config.train.gradient_accumulation_steps
+    batches = Batches(size, accumulation, process.process_index, process.num_processes)
     return TrainingData.of(config, experiment.training_frames()).batches(batches, start, stop)
 
 
@@ -94,66 +94,70 @@ def sample_hash(batch: Batch, row: int) -> str:
 
 
 def gradients(experiment: Experiment, process: Accelerator, folder: Path) -> dict[str, Any]:
-    """Save the gradient that the trainer's own step takes, and what averaging means over ranks would give.
+    """Save the gradient of the trainer's step, and the gradient that averaging the ranks' mean losses would give.
 
     Returns:
         The labelled pixels of each task in each micro-batch of each rank, and each rank's hash of its gradient.
     """
-    micro = list(micro_batches(experiment, process, STEP, STEP + 1))
-    naive = mean_of_means(experiment, process, micro)
+    batches = list(micro_batches(experiment, process, STEP, STEP + 1))
+    mean_gradient = mean_of_means(experiment, process, batches)
     trainer = trainer_of(experiment, process)
     trainer.updater.train_mode()
-    taken: dict[str, Tensor] = {}
-    with register_optimizer_step_pre_hook(lambda optimizer, *_: taken.update(gradient(optimizer.param_groups))):
-        trainer.optimise(micro)
+    step_gradient: dict[str, Tensor] = {}
+    with register_optimizer_step_pre_hook(lambda optimizer, *_: step_gradient.update(gradient(optimizer.param_groups))):
+        trainer.optimise(batches)
     if process.is_main_process:
         name = f"{process.num_processes}-{experiment.config.train.gradient_accumulation_steps}.safetensors"
-        save_file(taken, folder / f"taken-{name}")
-        save_file(naive, folder / f"naive-{name}")
-    own = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in taken.values())).hexdigest()
-    labelled = [label_counts(batch.labels, experiment.tasks).tolist() for batch in micro]
-    return {"labelled": gather_object([labelled]), "hashes": gather_object([own])}
+        save_file(step_gradient, folder / f"taken-{name}")
+        save_file(mean_gradient, folder / f"naive-{name}")
+    gradient_hash = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in step_gradient.values())).hexdigest()
+    label_pixels = [label_counts(batch.labels, experiment.tasks).tolist() for batch in batches]
+    return {"labelled": gather_object([label_pixels]), "hashes": gather_object([gradient_hash])}
 
 
 def gradient(groups: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """Of the parameters of an optimizer, by their number."""
+    """Return the gradients of an optimizer's parameters, by the parameter's number."""
     parameters = enumerate(parameter for group in groups for parameter in group["params"])
-    return {str(at): p.grad.clone(memory_format=torch.contiguous_format) for at, p in parameters if p.grad is not None}
+    return {
+        str(number): parameter.grad.clone(memory_format=torch.contiguous_format)
+        for number, parameter in parameters
+        if parameter.grad is not None
+    }
 
 
-def mean_of_means(experiment: Experiment, process: Accelerator, micro: list[Batch]) -> dict[str, Tensor]:
-    """What a loop gets that lets each micro-batch divide by its own labels, and averages."""
+def mean_of_means(experiment: Experiment, process: Accelerator, batches: list[Batch]) -> dict[str, Tensor]:
+    """Return the gradient where each micro-batch divides by its own label count, averaged over ranks."""
     config, criterion = experiment.config, MultiTaskLoss(experiment.tasks)
     torch.manual_seed(config.seed)
     network = build(experiment.architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train_mode(network, config.model.norm)
-    for batch in micro:
+    for batch in batches:
         predictions = network(batch.inputs(config.inputs, torch.channels_last))
-        (criterion(predictions, batch.labels, criterion.counts(batch.labels)) / len(micro)).backward()
-    own = gradient(make_optimizer(network, config.train).param_groups)
-    return {name: process.reduce(tensor, "mean") for name, tensor in own.items()}
+        (criterion(predictions, batch.labels, criterion.counts(batch.labels)) / len(batches)).backward()
+    own_gradient = gradient(make_optimizer(network, config.train).param_groups)
+    return {name: process.reduce(tensor, "mean") for name, tensor in own_gradient.items()}
 
 
 def sums(experiment: Experiment, process: Accelerator) -> list[int]:
-    """All the integers that the metrics of an evaluation follow from."""
+    """Return the integer sums from which the metrics of an evaluation are computed."""
     torch.manual_seed(0)
     network = build(experiment.architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with merged() as states:
+    with recorded_merges() as states:
         evaluate.evaluate_network(experiment, network, process, show=False)
     (state,) = states
     return state.tolist()
 
 
 @contextmanager
-def merged() -> Iterator[list[Tensor]]:
-    """The states that are merged meanwhile."""
+def recorded_merges() -> Iterator[list[Tensor]]:
+    """Yield a list of the metric states that are merged within the block."""
     states: list[Tensor] = []
-    real = Metrics.merge
-    Metrics.merge = lambda self, state: states.append(state) or real(self, state)  # type: ignore[func-returns-value,method-assign]
+    original_merge = Metrics.merge
+    Metrics.merge = lambda self, state: states.append(state) or original_merge(self, state)  # type: ignore[func-returns-value,method-assign]
     try:
         yield states
     finally:
-        Metrics.merge = real  # type: ignore[method-assign]
+        Metrics.merge = original_merge  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
@@ -161,4 +165,4 @@ if __name__ == "__main__":
     check(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), *sys.argv[4:])
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
-        os._exit(0)  # what a backend's threads meet at Python's end is not what is tested
+        os._exit(0)  # skips Python's shutdown, in which threads of a backend may fail: that is not tested

@@ -1,4 +1,4 @@
-"""A data set's files changed on purpose, with a manifest that agrees with them: hashes alone would find any change."""
+"""Data sets that were changed on purpose, with a manifest that agrees: otherwise hashes alone would find any change."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from shards.write import sha256_of
 
 
 def seal(folder: Path) -> None:
-    """Make the manifest agree with whatever the files hold now."""
+    """Update the manifest's sizes and hashes to the files' current content."""
     entry = json.loads((folder / NAME).read_text())
     for shard in [shard for shards in entry["splits"].values() for shard in shards]:
         tar = folder / shard["file"]

@@ -1,4 +1,4 @@
-"""Stores on this machine, each a server in a process of its own."""
+"""Stores on this machine, each of them a server in its own process."""
 
 import json
 import os
@@ -35,7 +35,7 @@ http {{
 
 
 class Server:
-    """A server's process, which ends with the block that it is the context manager of."""
+    """A server's process; as a context manager, it ends with its block."""
 
     process: subprocess.Popen[Any]
 
@@ -51,61 +51,61 @@ class Server:
 
 
 class Nginx(Server):
-    """An nginx that gives the files of a folder, JSON compressed as many sites have it. A context manager.
+    """An nginx that serves the files of a folder, with JSON compressed, as many sites do. A context manager.
 
     Args:
-        folder: whose files it gives.
-        place: a folder for its own files.
-        more: directives of its server.
+        folder: the folder to serve.
+        state_folder: a new folder for nginx's own files.
+        directives: more directives of its server.
     """
 
-    def __init__(self, folder: Path, place: Path, more: str = "") -> None:
-        place.mkdir()
+    def __init__(self, folder: Path, state_folder: Path, directives: str = "") -> None:
+        state_folder.mkdir()
         port = free_port()
-        self.place, self.url = place, f"http://127.0.0.1:{port}/{folder.name}"
-        config = place / "nginx.conf"
-        config.write_text(_NGINX.format(place=place, port=port, root=folder.parent, more=more))
+        self.state_folder, self.url = state_folder, f"http://127.0.0.1:{port}/{folder.name}"
+        config = state_folder / "nginx.conf"
+        config.write_text(_NGINX.format(place=state_folder, port=port, root=folder.parent, more=directives))
         assert NGINX
-        self.process = subprocess.Popen([NGINX, "-c", str(config), "-e", str(place / "error.log")])
+        self.process = subprocess.Popen([NGINX, "-c", str(config), "-e", str(state_folder / "error.log")])
         while self.process.poll() is None:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             time.sleep(0.05)
-        assert self.process.poll() is None, (place / "error.log").read_text()
+        assert self.process.poll() is None, (state_folder / "error.log").read_text()
 
     def requests(self) -> Counter[str]:
-        """How often each name was given."""
-        lines = (self.place / "access.log").read_text().splitlines()
+        """Return how often each file was served."""
+        lines = (self.state_folder / "access.log").read_text().splitlines()
         names = [line.split('"')[1] for line in lines if '" 200 ' in line]
         return Counter(name.split()[1].rpartition("/")[2] for name in names if name.startswith("GET"))
 
 
 class S3(Server):
-    """An S3 server with one bucket, ``bucket``, which asks for credentials. A context manager.
+    """An S3 server with one bucket, ``bucket``, which requires credentials. A context manager.
 
     Attributes:
-        environment: what leads there, with an access key that may do everything.
-        wrong: likewise, with one that it does not know.
+        environment: variables that lead to the server, with an access key that may do everything.
+        wrong_environment: the same with a key that the server does not know.
         url: a folder in the bucket.
     """
 
     def __init__(self) -> None:
         port = free_port()
         endpoint = f"http://127.0.0.1:{port}"
-        call = [sys.executable, "-m", "moto.server", "-p", str(port)]
-        environment = os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": "3"}  # those that make the user
+        command = [sys.executable, "-m", "moto.server", "-p", str(port)]
+        environment = os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": "3"}  # those that create the user
         output = subprocess.DEVNULL
-        self.process = subprocess.Popen(call, env=environment, stdout=output, stderr=output)
+        self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             time.sleep(0.05)
-        first = {"aws_access_key_id": "none", "aws_secret_access_key": "none", "region_name": "us-east-1"}
-        users = boto3.client("iam", endpoint_url=endpoint, **first)
+        root_credentials = {"aws_access_key_id": "none", "aws_secret_access_key": "none", "region_name": "us-east-1"}
+        users = boto3.client("iam", endpoint_url=endpoint, **root_credentials)
         users.create_user(UserName="ann")
         key = users.create_access_key(UserName="ann")["AccessKey"]
-        allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-        users.put_user_policy(UserName="ann", PolicyName="all", PolicyDocument=json.dumps(allow))
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        users.put_user_policy(UserName="ann", PolicyName="all", PolicyDocument=json.dumps(policy))
         self.environment = {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
@@ -113,7 +113,7 @@ class S3(Server):
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        self.wrong = self.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}
+        self.wrong_environment = self.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}
         self.client = boto3.client(
             "s3",
             endpoint_url=endpoint,
@@ -125,48 +125,49 @@ class S3(Server):
         self.url = "s3://bucket/data"
 
     def copy(self, folder: Path, name: str = "data") -> None:
-        """Put a folder's files into one of the bucket, by default that of :attr:`url`."""
+        """Upload a folder's files to a folder of the bucket, by default to :attr:`url`."""
         for file in folder.iterdir():
             self.client.upload_file(str(file), "bucket", f"{name}/{file.name}")
 
     def files(self, prefix: str) -> dict[str, bytes]:
-        """What lies under a prefix, by name."""
-        found = self.client.list_objects_v2(Bucket="bucket", Prefix=prefix).get("Contents", [])
-        get = self.client.get_object
+        """Return the content of the files under a prefix, by name."""
+        objects = self.client.list_objects_v2(Bucket="bucket", Prefix=prefix).get("Contents", [])
+        get_object = self.client.get_object
         return {
-            entry["Key"].removeprefix(prefix): get(Bucket="bucket", Key=entry["Key"])["Body"].read() for entry in found
+            entry["Key"].removeprefix(prefix): get_object(Bucket="bucket", Key=entry["Key"])["Body"].read()
+            for entry in objects
         }
 
 
 class Web(Server):
-    """A web server that misbehaves as it is told (:mod:`webserver`). A context manager.
+    """A web server with configurable faults (:mod:`webserver`). A context manager.
 
     Args:
-        folder: whose files it gives.
-        control: a file of its own.
+        folder: the folder to serve.
+        control: path of the server's control file.
     """
 
     def __init__(self, folder: Path, control: Path) -> None:
         self.folder, self.control = folder, control
-        self.tell()
-        call = [sys.executable, str(Path(__file__).with_name("webserver.py")), str(folder), str(control)]
-        self.process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
+        self.configure()
+        command = [sys.executable, str(Path(__file__).with_name("webserver.py")), str(folder), str(control)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/{folder.name}"
 
-    def tell(self, **what: Any) -> None:
-        """How to behave from now on: ``faults={"train-000000.tar": ["503", "short"]}``, ``delay``, ``user``."""
+    def configure(self, **behaviour: Any) -> None:
+        """Set the behaviour from now on: ``faults={"train-000000.tar": ["503", "short"]}``, ``delay``, ``user``."""
         draft = self.control.with_suffix(".draft")
-        draft.write_text(json.dumps(what))
+        draft.write_text(json.dumps(behaviour))
         draft.replace(self.control)
 
     def requests(self) -> Counter[str]:
-        """How often each name was asked for, and what was done: ``{"MANIFEST.json whole": 1}``."""
+        """Return how often each file was requested, and with what result: ``{"MANIFEST.json whole": 1}``."""
         log = self.control.with_name(f"{self.control.name}.log")
         return Counter(log.read_text().splitlines() if log.exists() else [])
 
-    def forget(self) -> None:
-        """Begin a new count of requests."""
+    def clear_requests(self) -> None:
+        """Start counting requests from zero."""
         self.control.with_name(f"{self.control.name}.log").unlink(missing_ok=True)
 
     def end(self) -> None:

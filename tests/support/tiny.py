@@ -1,6 +1,6 @@
-"""A data set small enough to be made in every test: frames of blocks whose colour and depth follow from their class.
+"""A data set that is small enough to be made in every test: frames of blocks, whose class gives colour and depth.
 
-Here and not in a conftest, so that worker processes can import it too.
+It is not in a conftest, so that worker processes can import it too.
 """
 
 import io
@@ -41,12 +41,12 @@ class Tiny:
     """A source of frames with ``semseg`` and ``depth``.
 
     By position, the 3rd of every 3 frames lacks ``semseg`` and the 4th of every 4 ``depth``: of 12 frames 8 carry
-    semseg, 9 depth, 6 both and one neither. RGB is a PNG's own bytes at even positions, an array at odd ones.
+    semseg, 9 depth, 6 both and one neither. RGB is the bytes of a PNG at even positions, and an array at odd ones.
 
     Args:
-        train, val: frames of the splits.
-        options: of the source, as the manifest keeps them.
-        at, act: what happens when the training frame ``at`` is loaded, so that a test can interrupt the work there.
+        train, val: number of frames of the splits.
+        options: options of the source, as the manifest stores them.
+        at, act: ``act`` is called when training frame ``at`` is loaded, so that a test can interrupt the work there.
     """
 
     train: int = 12
@@ -81,7 +81,7 @@ class Tiny:
 
 
 def png(array: np.ndarray) -> bytes:
-    """An array as a PNG, by Pillow alone."""
+    """Return an array as the bytes of a PNG, written by Pillow alone."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
@@ -90,13 +90,13 @@ def png(array: np.ndarray) -> bytes:
 def dataset_of(
     folder: Path, members: Mapping[str, Mapping[str, bytes]], tasks: tuple[Task, ...], label_format: str = "png"
 ) -> Manifest:
-    """A data set of one shard that holds exactly these members, by key and extension, however wrong they are.
+    """Write a data set of one shard with exactly these members, by key and extension, however invalid they are.
 
-    Its hashes are right: what is refused of it is refused for what it is.
+    Its hashes are right, so that reading can fail only because of the members.
     """
     statistics: dict[str, Any] = {task.name: merge(task, []) for task in tasks}
-    samples = [EncodedSample(key, dict(of), {}) for key, of in members.items()]
-    index = write_shard(folder / "train-000000.tar", samples, lambda of: statistics)
+    samples = [EncodedSample(key, dict(contents), {}) for key, contents in members.items()]
+    index = write_shard(folder / "train-000000.tar", samples, lambda contents: statistics)
     splits = {"train": (shard_info(folder, index),)}
     entries = {"train": statistics}
     manifest = Manifest(folder, "forged", "frames", None, tasks, splits, entries, label_format=label_format)

@@ -1,12 +1,12 @@
-"""A web server in a process of its own, which gives the files of a folder and misbehaves as it is told.
+"""A web server in its own process, which serves the files of a folder with configurable faults.
 
     webserver.py FOLDER CONTROL
 
 Prints its port. ``CONTROL`` is a JSON file that is read for every request: ``{"faults": {NAME: [FAULT, ...]},
 "delay": SECONDS, "user": "name:password"}``. The faults of a name are used up one after another, ``"*"`` is any name; a
 fault that ends in ``!`` stays. ``503``, ``404`` and other numbers: that status. ``short``: the connection ends in the
-middle of the body. ``corrupt``: a byte is another. ``stall``: nothing comes after the middle. ``slow``: half a second
-passes in the middle. Every request is a line of ``CONTROL.log``: the name, and what was done.
+middle of the body. ``corrupt``: one byte is changed. ``stall``: nothing is sent after the middle. ``slow``: a pause of
+half a second in the middle. Every request is a line of ``CONTROL.log``: the name, and the fault or ``whole``.
 """
 
 import base64
@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-_used: dict[str, int] = {}
+_positions: dict[str, int] = {}
 _lock = threading.Lock()
 
 
@@ -37,13 +37,13 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body: bool) -> None:
-        told = json.loads(self.control.read_text())
+        behaviour = json.loads(self.control.read_text())
         name = unquote(urlsplit(self.path).path).rpartition("/")[2]
-        fault = self.fault(told.get("faults", {}), name) if body else ""
-        time.sleep(told.get("delay", 0))
-        if user := told.get("user"):
-            wanted = "Basic " + base64.b64encode(user.encode()).decode()
-            if self.headers.get("Authorization") != wanted:
+        fault = self.fault(behaviour.get("faults", {}), name) if body else ""
+        time.sleep(behaviour.get("delay", 0))
+        if user := behaviour.get("user"):
+            expected = "Basic " + base64.b64encode(user.encode()).decode()
+            if self.headers.get("Authorization") != expected:
                 fault = "401"
         file = self.folder / name
         if not file.is_file():
@@ -78,14 +78,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def fault(self, faults: dict[str, list[str]], name: str) -> str:
         key = name if name in faults else "*"
-        of = faults.get(key, [])
+        sequence = faults.get(key, [])
         with _lock:
-            used = _used.get(key, 0)
-            if used >= len(of):
+            position = _positions.get(key, 0)
+            if position >= len(sequence):
                 return ""
-            if not of[used].endswith("!"):
-                _used[key] = used + 1
-        return of[used].rstrip("!")
+            if not sequence[position].endswith("!"):
+                _positions[key] = position + 1
+        return sequence[position].rstrip("!")
 
     def log_message(self, *_: object) -> None:
         pass
@@ -95,7 +95,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def handle_error(self, *_: object) -> None:  # whoever asked is gone
+    def handle_error(self, *_: object) -> None:  # the client is gone
         pass
 
 

@@ -1,4 +1,4 @@
-"""Logit adjustment: frequencies of what may be seen, the loss by its equation, and which pixels it concerns."""
+"""Logit adjustment: class frequencies of the visible labels, the loss by its equation, and which pixels it affects."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from tiny import SEMSEG
 from shards.errors import UserError
 from shards.tasks import IGNORE
 from trainer.adjustment import class_frequencies, logit_offsets, soft_frequencies
+from trainer.foreseen import check_pseudo
 from trainer.losses import MultiTaskLoss, loss_sums
 from trainer.trainstage import train
 
@@ -54,8 +55,8 @@ def test_an_adjustment_of_soft_labels_that_there_are_not_is_refused(make):
     with pytest.raises(
         UserError, match=r"loss\.soft_adjustment: no task has soft labels; set pseudo\.TASK\.target=soft"
     ):
-        make("student", "loss.soft_adjustment=0.5").check_pseudo()
-    make("student", "loss.soft_adjustment=0.5", "pseudo=null").check_pseudo()
+        check_pseudo(make("student", "loss.soft_adjustment=0.5"))
+    check_pseudo(make("student", "loss.soft_adjustment=0.5", "pseudo=null"))
 
 
 def test_the_loss_sees_the_offsets_of_ground_truth_and_of_soft_labels():
@@ -64,29 +65,29 @@ def test_the_loss_sees_the_offsets_of_ground_truth_and_of_soft_labels():
     logits = torch.randn(2, classes, 4, 5)
     target = torch.randint(0, classes, (2, 4, 5), dtype=torch.uint8)
     target[0, 0, :2] = IGNORE
-    offset, of_soft = torch.linspace(-3, 0, classes), torch.linspace(1, -1, classes)
-    offsets = {"semseg": torch.stack([offset, of_soft])}
+    offset, soft_offset = torch.linspace(-3, 0, classes), torch.linspace(1, -1, classes)
+    offsets = {"semseg": torch.stack([offset, soft_offset])}
     expected = F.cross_entropy(logits + offset[:, None, None], target.long(), ignore_index=IGNORE, reduction="sum")
     targets = {"semseg": target}
-    found = loss_sums({"semseg": logits}, targets, [SEMSEG], offsets)
-    torch.testing.assert_close(found[0], expected)
+    result = loss_sums({"semseg": logits}, targets, [SEMSEG], offsets)
+    torch.testing.assert_close(result[0], expected)
     soft = torch.zeros(2, 4, 4, 5, dtype=torch.uint8)  # two classes and their steps
     soft[1, 1] = 1
     soft[1, 2], soft[1, 3] = 200, 55
-    log_p = (logits[1] + of_soft[:, None, None]).log_softmax(0)
-    of_teacher = -(200 * log_p[0] + 55 * log_p[1]).sum() / 255
+    log_p = (logits[1] + soft_offset[:, None, None]).log_softmax(0)
+    soft_loss = -(200 * log_p[0] + 55 * log_p[1]).sum() / 255
     hard = F.cross_entropy(logits[:1] + offset[:, None, None], target[:1].long(), ignore_index=IGNORE, reduction="sum")
-    found = loss_sums({"semseg": logits}, targets | {"semseg.soft": soft}, [SEMSEG], offsets)
-    torch.testing.assert_close(found[0], hard + of_teacher)
+    result = loss_sums({"semseg": logits}, targets | {"semseg.soft": soft}, [SEMSEG], offsets)
+    torch.testing.assert_close(result[0], hard + soft_loss)
 
 
 def test_an_adjusted_network_names_rare_classes_more_often():
-    """Of pixels that tell nothing, the plain loss learns the frequencies, and the adjusted one no preference."""
+    """From uninformative pixels the plain loss learns the class frequencies, and the adjusted loss no preference."""
     target = torch.zeros(1, 10, 10, dtype=torch.uint8)
     target[0, 0] = 1  # one in ten
     offset = torch.full((len(SEMSEG.classes),), -9.0)
     offset[:2] = torch.tensor([0.9, 0.1]).log()
-    learnt = {}
+    differences = {}
     for name, offsets in (("plain", {}), ("adjusted", {"semseg": offset.repeat(2, 1)})):
         bias = torch.zeros(len(SEMSEG.classes), requires_grad=True)
         loss = MultiTaskLoss([SEMSEG], offsets=offsets)
@@ -97,9 +98,9 @@ def test_an_adjusted_network_names_rare_classes_more_often():
             sums = loss_sums({"semseg": logits}, {"semseg": target}, [SEMSEG], loss.offsets)
             (sums[0] / 100).backward()
             optimizer.step()
-        learnt[name] = (bias[0] - bias[1]).item()
-    assert learnt["plain"] == pytest.approx(np.log(9), abs=0.1)
-    assert learnt["adjusted"] == pytest.approx(0, abs=0.1)
+        differences[name] = (bias[0] - bias[1]).item()
+    assert differences["plain"] == pytest.approx(np.log(9), abs=0.1)
+    assert differences["adjusted"] == pytest.approx(0, abs=0.1)
 
 
 def test_a_run_trains_with_it(make):
@@ -112,6 +113,6 @@ def test_a_run_trains_with_it(make):
 def test_a_soft_student_and_its_teacher_must_agree(make):
     soft = ("pseudo.semseg.target=soft", "pseudo.semseg.keep=all")
     with pytest.raises(UserError, match=r"loss\.logit_adjustment: 0\.5, and 0 in .*teacher\.yaml"):
-        make("student", *soft, "loss.logit_adjustment=0.5").check_pseudo()
-    make("student", *soft).check_pseudo()
-    make("student", "loss.logit_adjustment=0.5").check_pseudo()
+        check_pseudo(make("student", *soft, "loss.logit_adjustment=0.5"))
+    check_pseudo(make("student", *soft))
+    check_pseudo(make("student", "loss.logit_adjustment=0.5"))

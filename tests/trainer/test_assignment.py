@@ -32,7 +32,7 @@ def three_tasks(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def shown(frames: Frames) -> np.ndarray:
-    """Which task's label each frame shows. bool ``(count, T)``."""
+    """Return which task's label each frame shows, bool ``(count, T)``."""
     return np.stack(list(frames.visible.values()), axis=1)
 
 
@@ -53,8 +53,8 @@ def test_one_shows_each_frame_with_one_label_and_each_task_as_often(three_tasks,
 @pytest.mark.parametrize("seed", range(5))
 def test_random_shows_each_frame_with_some_labels_and_never_all(three_tasks, seed):
     frames = Frames(three_tasks, "train", seed=seed, assignment="random")
-    each = shown(frames).sum(1)
-    assert set(each.tolist()) == {1, 2}
+    label_counts = shown(frames).sum(1)
+    assert set(label_counts.tolist()) == {1, 2}
     assert counts(frames) == [6, 6, 6]
     assert len({tuple(row) for row in shown(frames).tolist()}) == 6, "every part of three labels occurs"
 
@@ -66,19 +66,21 @@ def test_of_two_tasks_random_shows_one(scenes_dataset):
 
 @pytest.mark.parametrize("rule", [ONE, RANDOM])
 def test_an_assignment_follows_from_the_seed_alone(three_tasks, rule):
-    first, again, other = (Frames(three_tasks, "train", seed=seed, assignment=rule) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(shown(first), shown(again))
+    first, repeated, other = (Frames(three_tasks, "train", seed=seed, assignment=rule) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(shown(first), shown(repeated))
     assert (shown(first) != shown(other)).any()
 
 
 def test_every_experiment_of_a_seed_sees_the_same_assignment(make):
-    frames = [make("plain", *ALL, "assignment=one", *own) for own in ([], ["tasks=[depth]"], ["train.lr=1"])]
-    for each in frames[1:]:
-        np.testing.assert_array_equal(shown(each.training_frames()), shown(frames[0].training_frames()))
+    experiments = [
+        make("plain", *ALL, "assignment=one", *overrides) for overrides in ([], ["tasks=[depth]"], ["train.lr=1"])
+    ]
+    for experiment in experiments[1:]:
+        np.testing.assert_array_equal(shown(experiment.training_frames()), shown(experiments[0].training_frames()))
 
 
 def test_nested_is_what_it_always_was(scenes_dataset):
-    """The default shows all labels; that budgets of it are what they were, tests/trainer/test_frames.py holds."""
+    """The default assignment shows all labels; tests/trainer/test_frames.py tests its budgets."""
     plain = Frames(scenes_dataset, "train", seed=0, budgets={"semseg": 5})
     named = Frames(scenes_dataset, "train", seed=0, budgets={"semseg": 5}, assignment="nested")
     np.testing.assert_array_equal(shown(plain), shown(named))
@@ -108,7 +110,7 @@ def test_a_budget_limits_what_an_assignment_shows(scenes_dataset):
         Frames(scenes_dataset, "train", seed=0, assignment="one", budgets={"semseg": n}).visible["semseg"]
         for n in range(1, 13)
     ]
-    assert [int(each.sum()) for each in by_budget] == list(range(1, 13))
+    assert [int(mask.sum()) for mask in by_budget] == list(range(1, 13))
     for smaller, larger in pairwise(by_budget):
         assert not (smaller & ~larger).any()
     with pytest.raises(UserError, match=r"labels\.semseg: 13 frames, where 12 show the label by 'one'; set it to 12"):
@@ -157,9 +159,12 @@ def test_a_file_says_what_each_frame_shows(three_tasks, tmp_path):
 
 def test_a_file_that_is_wrong_is_told_by_its_line(three_tasks, tmp_path):
     path, keys = tmp_path / "labels.csv", keys_of(three_tasks)
-    near = keys[0][:-1] + "x"
+    misspelt = keys[0][:-1] + "x"
     for lines, message in {
-        (f"{keys[1]},depth", f"{near},depth"): rf"labels\.csv: {near}: line 2: is not the key .*; did you mean ",
+        (
+            f"{keys[1]},depth",
+            f"{misspelt},depth",
+        ): rf"labels\.csv: {misspelt}: line 2: is not the key .*; did you mean ",
         ("quite,depth",): r"quite: line 1: is not the key of a training frame; `tutelage inspect` shows",
         (f"{keys[0]},deep",): rf"{keys[0]}: line 1: 'deep' is not a task; use some of semseg, depth, normals",
         (f"{keys[0]},depth", "", f"{keys[0]},semseg"): r"line 3: is already in line 1; name all its tasks in one",
@@ -188,15 +193,15 @@ def test_a_teacher_whose_frames_never_show_both_is_told_so(make):
         r"assignment than 'one', or leave labels out of the inputs: a teacher with inputs \[rgb\] needs no frame that "
         r"shows two"
     )
-    for find in (train, run, check):
+    for stage in (train, run, check):
         with pytest.raises(UserError, match=message):
-            find(teacher)
+            stage(teacher)
     with pytest.raises(UserError, match=message):
         check(make("student", *ALL, "assignment=one"))
 
 
 @pytest.mark.parametrize(
-    ("own", "message"),
+    ("overrides", "message"),
     [
         (
             [*ALL[:1], "labels.depth=0", "inputs=[rgb, depth]"],
@@ -207,9 +212,9 @@ def test_a_teacher_whose_frames_never_show_both_is_told_so(make):
         ([*ALL, "assignment=one", "inputs=[semseg, depth]"], "the inputs semseg and depth together"),
     ],
 )
-def test_what_keeps_frames_away_is_said(make, own, message):
+def test_what_keeps_frames_away_is_said(make, overrides, message):
     with pytest.raises(UserError, match=message):
-        make("plain", *own).frames_to_train()
+        make("plain", *overrides).frames_to_train()
 
 
 def test_the_affinity_of_tasks_that_no_frame_shows_together_is_told_so(make, tmp_path):
@@ -226,8 +231,8 @@ def test_an_assignment_is_part_of_a_runs_setting_and_result(make, scenes_dataset
     lines = [f"{key},{('semseg', 'depth')[number % 2]}" for number, key in enumerate(keys_of(scenes_dataset))]
     file = tmp_path / "half.csv"
     file.write_text("\n".join(lines))
-    shown_by = [*ALL, "train.steps=1"]
-    experiment = make("plain", *shown_by, f"assignment={file}", "experiment=half")
+    overrides = [*ALL, "train.steps=1"]
+    experiment = make("plain", *overrides, f"assignment={file}", "experiment=half")
     run(experiment)
     result = read_result(experiment.folder / "result.json")
     name, digest = result.assignment.split()
@@ -241,4 +246,4 @@ def test_an_assignment_is_part_of_a_runs_setting_and_result(make, scenes_dataset
     with pytest.raises(UserError, match=r"assignment: holds a run on other data than .*half\.csv holds now"):
         run(experiment)
     with pytest.raises(UserError, match=r"assignment: holds a run with 'half\.csv', not 'one'"):
-        run(make("plain", *shown_by, "assignment=one", "experiment=half"))
+        run(make("plain", *overrides, "assignment=one", "experiment=half"))

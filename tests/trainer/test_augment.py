@@ -21,7 +21,7 @@ SEEDS = range(40)
 
 
 def coordinates(height: int = HEIGHT, width: int = WIDTH) -> dict[str, np.ndarray]:
-    """A frame of which every member tells the row and column that a pixel comes from."""
+    """Return a frame in which every member encodes the row and the column of its pixels."""
     y, x = np.mgrid[:height, :width]
     return {
         "rgb": np.stack([2 * y, 2 * x, np.full_like(x, 7)], axis=-1).astype(np.uint8),
@@ -45,16 +45,16 @@ def test_tensors_have_the_shapes_and_types_that_networks_and_losses_take():
     for tensors in (to_tensors(sample, TASKS), Augment(TASKS, jitter=0.4)(sample, 1)):
         dense = {name: t.is_contiguous() for name, t in tensors.items()}
         dense["rgb"] |= tensors["rgb"].permute(1, 2, 0).is_contiguous()
-        found = {name: (t.shape, t.dtype, dense[name]) for name, t in tensors.items()}
-        assert found == {
+        properties = {name: (t.shape, t.dtype, dense[name]) for name, t in tensors.items()}
+        assert properties == {
             "rgb": ((3, HEIGHT, WIDTH), torch.uint8, True),
             "semseg": ((HEIGHT, WIDTH), torch.uint8, True),
             "depth": ((1, HEIGHT, WIDTH), torch.float32, True),
             "normals": ((3, HEIGHT, WIDTH), torch.float32, True),
         }
         for task in TASKS:
-            stand_in = learning(task).blank(HEIGHT, WIDTH)
-            assert (stand_in.shape, stand_in.dtype) == found[task.name][:2]
+            blank = learning(task).blank(HEIGHT, WIDTH)
+            assert (blank.shape, blank.dtype) == properties[task.name][:2]
 
 
 def test_blank_labels_are_unlabelled():
@@ -125,9 +125,9 @@ def test_what_a_sample_lacks_changes_nothing_for_the_rest(present):
     augment, sample = Augment(TASKS, crop=(24, 32), jitter=0.4), photo()
     part = {name: sample[name] for name in ("rgb", *present)}
     for seed in SEEDS:
-        whole, found = augment(sample, seed), augment(part, seed)
-        assert same(found, {name: whole[name] for name in found})
-        assert found.keys() == part.keys()
+        expected, result = augment(sample, seed), augment(part, seed)
+        assert same(result, {name: expected[name] for name in result})
+        assert result.keys() == part.keys()
 
 
 def test_options_do_not_shift_each_others_draws():
@@ -142,24 +142,24 @@ def test_options_do_not_shift_each_others_draws():
 
 @pytest.mark.parametrize("crop", [None, (30, 41)])
 def test_every_member_shows_the_same_places(crop):
-    """Rows and columns, read back from each member, agree: exactly among labels, to a pixel with the image."""
+    """The rows and columns decoded from all members agree: exactly among labels, to a pixel with the image."""
     metre = Task("metre", "scalar", scale=0.001, unit="m")
     sample = coordinates() | {"metre": np.ones((HEIGHT, WIDTH), np.float32)}
     augment = Augment((*TASKS, metre), crop=crop, zoom=(1.0, 1.2, 1.5, 2.0))
     for seed in SEEDS:
-        found = augment(sample, seed)
-        factor = 1 / float(found["metre"][0, 0, 0])
-        x = found["semseg"].long()
-        place = (found["depth"][0] * factor - 1).round().long()
-        y = place // WIDTH
-        assert torch.equal(place % WIDTH, x)
+        tensors = augment(sample, seed)
+        factor = 1 / float(tensors["metre"][0, 0, 0])
+        x = tensors["semseg"].long()
+        index = (tensors["depth"][0] * factor - 1).round().long()
+        y = index // WIDTH
+        assert torch.equal(index % WIDTH, x)
         flipped = bool(x[0, 0] > x[0, -1])
-        across, down = found["normals"][:2] / found["normals"][2] * factor
+        across, down = tensors["normals"][:2] / tensors["normals"][2] * factor
         torch.testing.assert_close(across, (1.0 + x) * (-1 if flipped else 1), rtol=1e-5, atol=0)
         torch.testing.assert_close(down, 1.0 + y, rtol=1e-5, atol=0)
         # The image is interpolated between pixel centres, so a label is at most half a pixel from it.
-        assert (found["rgb"][0] / 2 - y).abs().max() <= 0.5 + 0.25
-        assert (found["rgb"][1] / 2 - x).abs().max() <= 0.5 + 0.25
+        assert (tensors["rgb"][0] / 2 - y).abs().max() <= 0.5 + 0.25
+        assert (tensors["rgb"][1] / 2 - x).abs().max() <= 0.5 + 0.25
         # It spans as much of the frame as the zoom says.
         height, width = crop or (HEIGHT, WIDTH)
         assert int(y.max() - y.min()) + 1 == round(height / factor)
@@ -170,23 +170,23 @@ def test_depth_is_divided_by_the_zoom_and_no_measurement_stays_none():
     sample = photo() | {"depth": np.full((HEIGHT, WIDTH), 6.0, np.float32)}
     sample["depth"][::2] = 0
     for zoom in (1.0, 1.2, 1.5):
-        found = Augment(TASKS, zoom=(zoom,))(sample, 0)["depth"]
-        assert set(found.unique().tolist()) == {0.0, float(np.float32(6.0) / np.float32(zoom))}
+        depth = Augment(TASKS, zoom=(zoom,))(sample, 0)["depth"]
+        assert set(depth.unique().tolist()) == {0.0, float(np.float32(6.0) / np.float32(zoom))}
 
 
 def test_each_quantity_does_under_zoom_what_its_task_says():
-    """A thing that looks z times nearer is at 1/z of its depth, at z times its inverse depth, and as warm as before."""
+    """An object that looks z times nearer has 1/z of its depth, z times its inverse depth, and the same temperature."""
     inverse = Task("inverse_depth", "scalar", scale=2**-16, unit="1/m", zoom="multiply")
     heat = Task("heat", "scalar", scale=0.1, unit="K", zoom="keep")
     values = {"depth": 4.0, "inverse_depth": 0.25, "heat": 300.0}
     sample = photo() | {name: np.full((HEIGHT, WIDTH), value, np.float32) for name, value in values.items()}
     for member in values:
         sample[member][::2] = 0
-    found = Augment((DEPTH, inverse, heat), zoom=(1.5,))(sample, 0)
-    assert set(found["heat"].unique().tolist()) == {0.0, 300.0}
-    measured = found["depth"] > 0
-    assert set(found["inverse_depth"].unique().tolist()) == {0.0, 0.375}
-    torch.testing.assert_close(found["inverse_depth"][measured], 1 / found["depth"][measured])
+    tensors = Augment((DEPTH, inverse, heat), zoom=(1.5,))(sample, 0)
+    assert set(tensors["heat"].unique().tolist()) == {0.0, 300.0}
+    measured = tensors["depth"] > 0
+    assert set(tensors["inverse_depth"].unique().tolist()) == {0.0, 0.375}
+    torch.testing.assert_close(tensors["inverse_depth"][measured], 1 / tensors["depth"][measured])
 
 
 def test_normals_turn_with_the_zoom_as_the_surface_of_the_divided_depth_does():
@@ -200,22 +200,22 @@ def test_normals_turn_with_the_zoom_as_the_surface_of_the_divided_depth_does():
     assert sample["depth"].min() > 0
     sample["normals"][:3] = 0
     for seed in range(10):
-        found = Augment(TASKS, flip=False, zoom=(1.5,), zoom_window="centre")(sample, seed)
-        vectors = found["normals"].permute(1, 2, 0).numpy()
-        distance = (rays * found["depth"][0, ..., None].numpy() * vectors).sum(-1)
+        tensors = Augment(TASKS, flip=False, zoom=(1.5,), zoom_window="centre")(sample, seed)
+        vectors = tensors["normals"].permute(1, 2, 0).numpy()
+        distance = (rays * tensors["depth"][0, ..., None].numpy() * vectors).sum(-1)
         assert distance.std() / abs(distance.mean()) < 0.03
         assert np.allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-6)
-        unturned = (rays * found["depth"][0, ..., None].numpy() * normal).sum(-1)
+        unturned = (rays * tensors["depth"][0, ..., None].numpy() * normal).sum(-1)
         assert unturned.std() / abs(unturned.mean()) > 0.1
     augment = Augment(TASKS, flip=False, zoom=(1.5,))
-    top = min((augment(sample, seed) for seed in SEEDS), key=lambda found: found["rgb"][0].min())
+    top = min((augment(sample, seed) for seed in SEEDS), key=lambda tensors: tensors["rgb"][0].min())
     assert not top["normals"][:, 0].any(), "no label stays none"
 
 
-def middle(found: dict[str, torch.Tensor]) -> list[float]:
-    """Row and column of the frame that the middle of a frame of :func:`coordinates` shows."""
-    place = found["depth"][0, [0, -1], [0, -1]] - 1
-    return [float((place // WIDTH).mean()), float((place % WIDTH).mean())]
+def middle_of(tensors: dict[str, torch.Tensor]) -> list[float]:
+    """Return the row and column that the middle of an augmented frame of :func:`coordinates` comes from."""
+    index = tensors["depth"][0, [0, -1], [0, -1]] - 1
+    return [float((index // WIDTH).mean()), float((index % WIDTH).mean())]
 
 
 @pytest.mark.parametrize("crop", [None, (24, 42)])
@@ -224,14 +224,14 @@ def test_a_zoom_about_the_centre_shows_the_middle_of_what_it_enlarges(crop):
     sample = coordinates() | {"metre": np.ones((HEIGHT, WIDTH), np.float32)}
     middles = set()
     for seed in SEEDS:
-        whole, found, anywhere = (
+        whole, zoomed, anywhere = (
             Augment((DEPTH, metre), crop, flip=False, zoom=zoom, zoom_window=window)(sample, seed)
             for zoom, window in [((1.0,), "centre"), ((1.2, 1.5), "centre"), ((1.2, 1.5), "random")]
         )
-        factor = 1 / float(found["metre"][0, 0, 0])
+        factor = 1 / float(zoomed["metre"][0, 0, 0])
         assert factor == pytest.approx(1 / float(anywhere["metre"][0, 0, 0])), "the window shifts no other draw"
-        assert middle({"depth": found["depth"] * factor}) == pytest.approx(middle(whole), abs=0.51)
-        middles.add(tuple(middle(whole)))
+        assert middle_of({"depth": zoomed["depth"] * factor}) == pytest.approx(middle_of(whole), abs=0.51)
+        middles.add(tuple(middle_of(whole)))
     assert len(middles) == 1 if crop is None else len(middles) > 10
 
 
@@ -265,14 +265,14 @@ def test_a_flip_mirrors_and_negates_the_x_component_only():
     sample = photo()
     plain = to_tensors(sample, TASKS)
     augment = Augment(TASKS, zoom=(1.0,))
-    seen = set()
+    outcomes = set()
     for seed in SEEDS:
-        found = augment(sample, seed)
+        result = augment(sample, seed)
         mirrored = {name: t.flip(-1) for name, t in plain.items()}
         mirrored["normals"] = mirrored["normals"] * torch.tensor([-1.0, 1, 1])[:, None, None]
-        seen.add(same(found, mirrored))
-        assert same(found, mirrored) or same(found, plain)
-    assert seen == {True, False}
+        outcomes.add(same(result, mirrored))
+        assert same(result, mirrored) or same(result, plain)
+    assert outcomes == {True, False}
 
 
 def test_a_label_keeps_its_values_under_zoom():
@@ -320,9 +320,9 @@ def test_grey_and_blur_reach_a_share_of_the_images_and_nothing_else():
     ],
 )
 def test_a_wrong_option_is_a_user_error(options, key):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         Augment(TASKS, **options)
-    assert caught.value.key == key
+    assert error.value.key == key
 
 
 def test_a_frame_smaller_than_the_crop_is_a_user_error():

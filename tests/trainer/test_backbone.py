@@ -1,4 +1,4 @@
-"""Backbones of timm: where their features lie, found by a forward pass, and which cannot be used."""
+"""Backbones of timm: the strides of their features, determined by a forward pass, and which cannot be used."""
 
 import pytest
 import torch
@@ -15,8 +15,8 @@ def test_features_lie_at_the_four_strides(name):
     with torch.device("meta"):
         backbone = create(name, 3).eval()
         features = backbone(torch.zeros(1, 3, 64, 128))
-    assert [tuple(of.shape[2:]) for of in features] == [(64 // stride, 128 // stride) for stride in STRIDES]
-    assert [of.shape[1] for of in features] == widths(backbone)
+    assert [tuple(feature.shape[2:]) for feature in features] == [(64 // stride, 128 // stride) for stride in STRIDES]
+    assert [feature.shape[1] for feature in features] == widths(backbone)
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "levit_128"])
@@ -36,7 +36,7 @@ def test_a_model_with_features_elsewhere_is_refused(name):
 def test_looking_takes_no_random_numbers():
     torch.manual_seed(0)
     create("test_efficientnet", 3)
-    with_look = torch.rand(3)
+    expected = torch.rand(3)
     torch.manual_seed(0)
     create("test_efficientnet", 3)
-    assert torch.equal(torch.rand(3), with_look)
+    assert torch.equal(torch.rand(3), expected)

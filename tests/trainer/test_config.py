@@ -26,11 +26,11 @@ def write(folder: Path, text: str, name: str = "c.yaml") -> Path:
 
 
 def error_of(path: Path, *overrides: str) -> str:
-    """What loading says is wrong: one line."""
-    with pytest.raises(UserError) as caught:
+    """Return the message of the error that loading raises, which is one line."""
+    with pytest.raises(UserError) as error:
         load(path, overrides)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 # Shipped configurations and promised names
@@ -94,17 +94,17 @@ def test_promised_option_exists_and_is_explained(key):
 
 def test_every_field_is_explained():
     def leaves(schema: Any, prefix: str = "") -> set[str]:
-        hints, found = get_type_hints(schema), set()
-        for each in fields(schema):
-            hint, key = hints[each.name], prefix + each.name
+        hints, keys = get_type_hints(schema), set()
+        for option in fields(schema):
+            hint, key = hints[option.name], prefix + option.name
             if is_dataclass(hint):
-                found |= leaves(hint, f"{key}.")
+                keys |= leaves(hint, f"{key}.")
                 continue
             task = ".TASK" if str(hint).startswith("dict") else ""
-            found.add(key + task)
+            keys.add(key + task)
             for item in get_args(hint):
-                found |= leaves(item, f"{key}{task}.") if is_dataclass(item) else set()
-        return found
+                keys |= leaves(item, f"{key}{task}.") if is_dataclass(item) else set()
+        return keys
 
     texts = documentation()
     assert texts.keys() == leaves(Config)
@@ -132,7 +132,7 @@ def test_of_several_inherited_files_later_ones_win(tmp_path):
 
 
 def test_a_resolved_configuration_of_before_val_seed_means_what_it_did(tmp_path):
-    """Then each run's own seed drew its validation frames. A short file was never resolved, and has the default."""
+    """At that time each run's own seed drew its validation frames. A hand-written file has the default."""
     path = write(tmp_path, DATA + "val: 5\nseed: 3")
     assert load(path).val_seed == 0
     old = write(tmp_path, to_yaml(load(path)).replace("val_seed: 0\n", ""), "config.yaml")
@@ -157,8 +157,8 @@ def test_the_resolved_configuration_is_read_only_and_reads_back_as_itself(tmp_pa
     with pytest.raises(ReadonlyConfigError):
         config.seed = 5
     assert "${" not in to_yaml(config)
-    again = load(write(tmp_path, to_yaml(config), "again.yaml"))
-    assert to_dict(again) | {"pseudo": None} == to_dict(config) | {"pseudo": None}
+    reloaded = load(write(tmp_path, to_yaml(config), "again.yaml"))
+    assert to_dict(reloaded) | {"pseudo": None} == to_dict(config) | {"pseudo": None}
 
 
 def test_environment_variables_resolve_with_a_default(tmp_path, monkeypatch):
@@ -182,11 +182,11 @@ def test_a_teacher_stands_relative_to_the_file_that_names_it(tmp_path):
 def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path):
     write(tmp_path, DATA + "inputs: [rgb, depth]", "t.yaml")
     config = load(write(tmp_path, DATA + "pseudo: {semseg: {teacher: t.yaml}}"))
-    common = ["seed=3", "run.root=r", "data.path=p", "labels.semseg=9", "train.lr=0.5", "val=2", "model.backbone=x"]
-    own = ["experiment=e", "inputs=[rgb]", "tasks=[semseg]", "pseudo.semseg.keep=0.5", "run.path=x"]
-    own += ["loss.normalise=all", "loss={normalise: all}", "model.fusion=early", "evaluate.split=dev"]
-    assert shared_overrides([*common, *own]) == common
-    teacher = load(*teacher_call(config, "semseg", [*common, *own]))
+    shared = ["seed=3", "run.root=r", "data.path=p", "labels.semseg=9", "train.lr=0.5", "val=2", "model.backbone=x"]
+    student_only = ["experiment=e", "inputs=[rgb]", "tasks=[semseg]", "pseudo.semseg.keep=0.5", "run.path=x"]
+    student_only += ["loss.normalise=all", "loss={normalise: all}", "model.fusion=early", "evaluate.split=dev"]
+    assert shared_overrides([*shared, *student_only]) == shared
+    teacher = load(*teacher_call(config, "semseg", [*shared, *student_only]))
     assert (teacher.seed, teacher.train.lr, teacher.run.path) == (3, 0.5, "r/data/t/seed-3")
     assert list(teacher.inputs) == ["rgb", "depth"] and teacher.loss.normalise == "labelled"
 
@@ -291,11 +291,11 @@ def test_an_old_name_is_told_the_new_one(tmp_path, old, new):
         load(path, [f"{old}=1"])
 
 
-@pytest.mark.parametrize(("text", "what", "hint"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, what, hint):
+@pytest.mark.parametrize(("text", "problem", "hint"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_value_names_file_key_and_cure(tmp_path, text, problem, hint):
     path = write(tmp_path, text)
     message = error_of(path)
-    assert message.startswith(f"{path}: {what}") and f"; {hint}" in message.replace("it means: ", "")
+    assert message.startswith(f"{path}: {problem}") and f"; {hint}" in message.replace("it means: ", "")
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ def steps(tmp_path: Path) -> Callable[[subprocess.Popen, int], None]:
 
     def wait(process: subprocess.Popen, count: int) -> None:
         order = tmp_path / "runs/scenes/plain/seed-0/order.jsonl"
-        limit = time.monotonic() + 120
+        deadline = time.monotonic() + 120
         while not (order.exists() and order.read_bytes().count(b"\n") >= count):
-            assert process.poll() is None and time.monotonic() < limit, process.communicate()
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
             time.sleep(0.005)
 
     return wait
@@ -41,9 +41,9 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     second = process("train", "plain", *LONG, "data.num_workers=1")
     steps(second, 14)
     second.send_signal(signal.SIGINT)
-    out, errors = second.communicate(timeout=60)
+    output, errors = second.communicate(timeout=60)
     assert second.returncode == 130
-    assert "at step 6" in out, "it began again"
+    assert "at step 6" in output, "it began again"
     newest = artifacts.newest(run.checkpoints)
     assert newest is not None
     step = int(newest.name.removeprefix("step-"))
@@ -57,11 +57,11 @@ def test_a_run_that_was_killed_and_then_interrupted_is_the_undisturbed_one(make,
     assert_same_run(run.folder, reference.folder)
 
 
-def two_processes(*words: str) -> str:
-    """Run a script, or ``-m`` a module, on two real ranks; returns what they print."""
-    done = launch(2, *words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def two_processes(*arguments: str) -> str:
+    """Run a script or module (``-m``) on two real ranks and return their output."""
+    process = launch(2, *arguments)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def test_two_processes_train_on_the_samples_of_one(make, configs, tmp_path):
@@ -84,6 +84,8 @@ def test_two_processes_label_as_one_does(finished, configs):
     assert len(written) > 4
     shutil.rmtree(teacher.labels)
     two_processes("-m", "tutelage", "label", str(configs / "teacher.yaml"), f"run.root={teacher.config.run.root}")
-    again = {file: file.read_bytes() for file in written}
+    relabelled = {file: file.read_bytes() for file in written}
     manifest = teacher.labels / "MANIFEST.json"
-    assert {file for file in written if written[file] != again[file]} <= {manifest}, "but for the threads that it names"
+    assert {file for file in written if written[file] != relabelled[file]} <= {manifest}, (
+        "but for the threads that it names"
+    )

@@ -18,8 +18,8 @@ TASKS = (
 MIXED = ("augment.cutmix=1", "labels.semseg=null", "labels.depth=null")
 
 
-def frame(value: int, **more) -> dict[str, torch.Tensor]:
-    return {"rgb": torch.full((3, 8, 10), value, dtype=torch.uint8), **more}
+def frame(value: int, **labels) -> dict[str, torch.Tensor]:
+    return {"rgb": torch.full((3, 8, 10), value, dtype=torch.uint8), **labels}
 
 
 def covered(box) -> float:
@@ -76,18 +76,18 @@ def test_the_other_frame_is_the_neighbour_and_errors_are_passed_on():
 
     mix = CutMix(load, order, 1, 0, TASKS)
 
-    def of(position: int):
+    def load_mixed(position: int):
         return mix(Position(0, position, 0, places[position]))
 
     for position in range(4):
-        key, tensors = of(position)
+        key, tensors = load_mixed(position)
         assert key == str(places[position])
         assert set(tensors["rgb"].unique().tolist()) <= {position, position ^ 1}
-    assert set(of(4)[1]["rgb"].unique().tolist()) == {4}, "the last one has no neighbour"
+    assert set(load_mixed(4)[1]["rgb"].unique().tolist()) == {4}, "the last one has no neighbour"
     failing.add(1)
     for position in (0, 1):
         with pytest.raises(UserError, match="is damaged"):
-            of(position)
+            load_mixed(position)
 
 
 def test_frames_that_differ_in_size_are_left_to_the_batch():
@@ -109,7 +109,7 @@ def test_ranks_and_workers_see_the_same_mixed_frames(make):
         assert torch.equal(torch.cat([part[step].rgb for part in parts]), batch.rgb)
         assert torch.equal(torch.cat([part[step].labels["depth"] for part in parts]), batch.labels["depth"])
         assert batch.keys == plain[step].keys
-    rgb = [torch.cat([batch.rgb for batch in of]) for of in (whole, plain)]
+    rgb = [torch.cat([batch.rgb for batch in group]) for group in (whole, plain)]
     changed = (rgb[0] != rgb[1]).flatten(1).any(1).tolist()
     assert sum(changed) > 8
 

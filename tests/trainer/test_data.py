@@ -38,8 +38,8 @@ def damage(manifest: Manifest, split: str = "train") -> None:
     for shard in manifest.shards(split):
         path = manifest.folder / shard.file
         data = bytearray(path.read_bytes())
-        for at in range(600, len(data), 1000):
-            data[at] ^= 0xFF
+        for offset in range(600, len(data), 1000):
+            data[offset] ^= 0xFF
         path.write_bytes(data)
 
 
@@ -59,18 +59,18 @@ def test_a_batch_in_the_form_that_losses_take(make):
 def test_a_frame_without_a_label_gets_no_label(make):
     experiment = make("plain", *PLAIN)
     frames = experiment.training_frames()
-    seen = 0
+    count = 0
     for batch in batches_of(experiment, 4):
         for row, key in enumerate(batch.keys):
             visible = frames.visible["semseg"][int(key.removeprefix("train_"))]
             assert (batch.labels["semseg"][row] != IGNORE).any() == visible
             assert (batch.labels["depth"][row] != 0).any()
-            seen += visible
-    assert seen == 8
+            count += visible
+    assert count == 8
 
 
 def test_labels_are_those_of_their_frame(make, scenes_dataset):
-    """Against the source itself."""
+    """Compared with the source."""
     source = Scenes(24, 6, SIZE)
     (batch,) = batches_of(make("plain", *ALL, *PLAIN), 1)
     for row, key in enumerate(batch.keys):
@@ -97,8 +97,8 @@ def test_an_epoch_holds_every_frame_once_and_any_start_gives_the_same(make):
     frames = experiment.training_frames()
     assert sorted(keys) == [f"train_{i:06d}" for i in np.flatnonzero(frames.to_train(["rgb"], ["semseg", "depth"]))]
     assert [key for batch in whole[4:] for key in batch.keys] != keys
-    for late, batch in zip(batches_of(experiment, 8, start=3), whole[3:], strict=True):
-        assert late.keys == batch.keys and torch.equal(late.rgb, batch.rgb)
+    for resumed, batch in zip(batches_of(experiment, 8, start=3), whole[3:], strict=True):
+        assert resumed.keys == batch.keys and torch.equal(resumed.rgb, batch.rgb)
 
 
 def test_loading_draws_no_random_number_of_the_process(make):
@@ -131,27 +131,27 @@ def test_fewer_frames_than_a_batch_are_an_error(make):
 
 @pytest.fixture
 def pseudo(make, scenes_dataset, tmp_path, write_labels):
-    """``pseudo(threshold, confidence, shape)``: a loader of every frame, where the teacher says class 3 everywhere."""
+    """``pseudo(threshold, confidence, shape)``: a loader of all frames, for which the teacher predicts class 3."""
 
     def loader(threshold: float | None, confidence: float | None = None, shape: tuple[int, int] = SIZE) -> FrameLoader:
         task = scenes_dataset.task("semseg")
         keys = [f"train_{i:06d}" for i in range(24)]
-        sure = np.full(shape, confidence or 0, np.float32)
-        sure[:, : shape[1] // 2] = 0.99
-        three = np.full(shape, 3, np.uint8)
-        confident = dict.fromkeys(keys, sure) if confidence is not None else None
-        folder = write_labels(tmp_path / "labels", scenes_dataset, task, dict.fromkeys(keys, three), confident)
+        confidences = np.full(shape, confidence or 0, np.float32)
+        confidences[:, : shape[1] // 2] = 0.99
+        label = np.full(shape, 3, np.uint8)
+        confident = dict.fromkeys(keys, confidences) if confidence is not None else None
+        folder = write_labels(tmp_path / "labels", scenes_dataset, task, dict.fromkeys(keys, label), confident)
         frames = make("plain").training_frames()
         frames.add_pseudo(LabelShards(folder, scenes_dataset, "train", task, threshold))
-        every = frames.by_shard(np.ones(24, bool))
-        return FrameLoader(frames, every, ["rgb"], ["semseg", "depth"])
+        positions = frames.by_shard(np.ones(24, bool))
+        return FrameLoader(frames, positions, ["rgb"], ["semseg", "depth"])
 
     return loader
 
 
 def labels_by_frame(loader: FrameLoader) -> dict[int, torch.Tensor]:
     tensors = [loader.load(Position(0, 0, shard, number))[1] for shard in range(3) for number in range(8)]
-    return {i: of["semseg"] for i, of in enumerate(tensors)}
+    return {i: members["semseg"] for i, members in enumerate(tensors)}
 
 
 def test_ground_truth_wins_over_pseudo_labels(pseudo, scenes_dataset):
@@ -208,12 +208,12 @@ def mixed(tmp_path) -> Manifest:
 
 
 def test_frames_of_several_sizes_need_a_size_or_a_crop(make, mixed):
-    where = [f"data.path={mixed.folder}", *ALL]
-    named = r"train-00000\d\.tar: train_00000\d: frames differ in size: 32x64, 48x96; set data\.size or data\.crop"
-    with pytest.raises(UserError, match=named):
-        batches_of(make("plain", *where), 2)
+    overrides = [f"data.path={mixed.folder}", *ALL]
+    message = r"train-00000\d\.tar: train_00000\d: frames differ in size: 32x64, 48x96; set data\.size or data\.crop"
+    with pytest.raises(UserError, match=message):
+        batches_of(make("plain", *overrides), 2)
     for option in ("data.size=24x40", "data.crop=24x40"):
-        for batch in batches_of(make("plain", *where, option), 2):
+        for batch in batches_of(make("plain", *overrides, option), 2):
             assert batch.rgb.shape[-2:] == batch.labels["semseg"].shape[-2:] == (24, 40)
 
 

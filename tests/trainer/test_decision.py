@@ -12,10 +12,10 @@ def test_classes_are_those_of_the_largest_output():
     output = torch.zeros(1, len(SEMSEG.classes), 1, 2)
     output[0, :2, 0, 0] = torch.tensor([0.0, 1e-9])
     output[0, 2, 0, 1] = 3.0
-    label, sure = learning(SEMSEG).decide(output), learning(SEMSEG).confidence(output)
+    label, confidence = learning(SEMSEG).decide(output), learning(SEMSEG).confidence(output)
     assert label.dtype == torch.uint8 and label.tolist() == [[[1, 2]]]
-    assert sure is not None
-    np.testing.assert_allclose(sure, [[[0.25, np.exp(3) / (np.exp(3) + 3)]]], rtol=1e-6)
+    assert confidence is not None
+    np.testing.assert_allclose(confidence, [[[0.25, np.exp(3) / (np.exp(3) + 3)]]], rtol=1e-6)
 
 
 def test_values_that_cannot_be_are_no_labels_and_vectors_have_one_length():

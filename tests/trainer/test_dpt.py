@@ -40,7 +40,7 @@ def seeded(*inputs: str, backbone: str = "test_vit", weights: Any = False, only:
 
 @pytest.fixture
 def published(tmp_path) -> Path:
-    """A file as timm publishes it, with the classifier."""
+    """A file of weights as timm publishes it, with the classifier."""
     torch.manual_seed(7)
     path = tmp_path / "vit.safetensors"
     save_file(timm.create_model("test_vit").state_dict(), path)
@@ -71,13 +71,13 @@ def rgb_and_depth(height: int = 64, width: int = 64) -> dict[str, torch.Tensor]:
 def test_maps_lie_at_strides_4_to_32(backbone, shapes):
     with torch.device("meta"):
         network = DPT(description(backbone=backbone))
-    found: list[torch.Size] = []
+    output_shapes: list[torch.Size] = []
     for part in network.reassemble:
-        part.register_forward_hook(lambda module, given, output: found.append(output.shape[-2:]))
-    for encoder in network.encoders.values():  # whose numbers are real
+        part.register_forward_hook(lambda module, inputs, output: output_shapes.append(output.shape[-2:]))
+    for encoder in network.encoders.values():  # which hold real tensors
         encoder.to("meta")
     final = network({"rgb": torch.empty(2, 3, 50, 70, device="meta")}).final["normals"]
-    assert [tuple(shape) for shape in found] == shapes and final.shape == (2, 3, 50, 70)
+    assert [tuple(shape) for shape in output_shapes] == shapes and final.shape == (2, 3, 50, 70)
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_what_is_not_a_plain_transformer_is_refused(backbone):
 def test_of_twelve_blocks_the_third_sixth_ninth_and_twelfth_are_read():
     model = transformer.create("vit_tiny_patch16_224", 3, slice(0, 3)).eval()
     assert transformer.patch(model) == 16 and transformer.width(model) == 192
-    given: list[torch.Tensor] = []
+    block_outputs: list[torch.Tensor] = []
     for number in (2, 5, 8, 11):
-        model.blocks[number].register_forward_hook(lambda module, inputs, output: given.append(output))
-    maps = model(torch.rand(1, 3, 32, 48))
-    for tokens, found in zip(given, maps, strict=True):
+        model.blocks[number].register_forward_hook(lambda module, inputs, output: block_outputs.append(output))
+    features = model(torch.rand(1, 3, 32, 48))
+    for tokens, feature in zip(block_outputs, features, strict=True):
         expected = model.norm(tokens)[:, 1:].transpose(1, 2).reshape(1, 192, 2, 3)
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(feature, expected)
 
 
 def test_reassembly_grows_and_shrinks():
@@ -120,19 +120,21 @@ def test_tokens_of_several_inputs_are_added():
     network = seeded("depth", "rgb").eval()
     (backbone,) = network.backbones.values()
     assert [*network.backbones] == ["depth_rgb"] and backbone.rgb_channels == slice(2, 5)
-    given = network.encode(rgb_and_depth(), ("depth", "rgb"))
-    both = backbone.patch_embed(given)
-    depth, rgb = (torch.cat(pair, 1) for pair in ((given[:, :2], 0 * given[:, 2:]), (0 * given[:, :2], given[:, 2:])))
+    encoded = network.encode(rgb_and_depth(), ("depth", "rgb"))
+    tokens = backbone.patch_embed(encoded)
+    depth, rgb = (
+        torch.cat(pair, 1) for pair in ((encoded[:, :2], 0 * encoded[:, 2:]), (0 * encoded[:, :2], encoded[:, 2:]))
+    )
     bias = backbone.patch_embed.proj.bias
-    torch.testing.assert_close(both, backbone.patch_embed(depth) + backbone.patch_embed(rgb) - bias)
+    torch.testing.assert_close(tokens, backbone.patch_embed(depth) + backbone.patch_embed(rgb) - bias)
 
 
 def test_a_frame_has_the_same_gradient_in_any_company():
     """Without batch norm nothing depends on the micro-batch."""
-    network, given = seeded("rgb", "depth"), rgb_and_depth()
-    whole = network(given).final["normals"]
-    alone = torch.cat([network({name: x[i : i + 1] for name, x in given.items()}).final["normals"] for i in range(2)])
-    torch.testing.assert_close(whole, alone, rtol=1e-4, atol=1e-5)
+    network, inputs = seeded("rgb", "depth"), rgb_and_depth()
+    together = network(inputs).final["normals"]
+    alone = torch.cat([network({name: x[i : i + 1] for name, x in inputs.items()}).final["normals"] for i in range(2)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
 # Weights -------------------------------------------------------------------------------------------------------------
@@ -153,13 +155,14 @@ def test_weights_of_timm_are_loaded_and_rgb_is_normalised_as_they_want(published
 @pytest.mark.parametrize("only", [None, ["rgb"], ["depth"]])
 def test_other_inputs_begin_at_zero_beside_weights_of_rgb(published, only):
     network, alone = seeded("depth", "rgb", weights=published, only=only), seeded("rgb", weights=published)
-    weight, of_rgb = (next(iter(each.backbones.values())).patch_embed.proj.weight for each in (network, alone))
+    weight, of_rgb = (next(iter(model.backbones.values())).patch_embed.proj.weight for model in (network, alone))
     assert torch.equal(weight[:, 2:], of_rgb) and not weight[:, :2].any()
-    given = rgb_and_depth()
-    network(given).final["normals"].square().mean().backward()
+    inputs = rgb_and_depth()
+    network(inputs).final["normals"].square().mean().backward()
     assert weight.grad[:, :2].abs().max() > 0, "and learn"
     maps = [
-        next(iter(each.backbones.values()))(each.encode(given, each.architecture.inputs)) for each in (network, alone)
+        next(iter(model.backbones.values()))(model.encode(inputs, model.architecture.inputs))
+        for model in (network, alone)
     ]
     for one, other in zip(*maps, strict=True):
         torch.testing.assert_close(one, other)
@@ -171,8 +174,8 @@ class NarrowDPT(DPT):
 
 def test_a_class_derived_from_it_has_the_same_backbone(published, monkeypatch):
     monkeypatch.setitem(sys.modules, "narrow", SimpleNamespace(NarrowDPT=NarrowDPT))
-    own = replace(description("rgb", "depth"), name="narrow:NarrowDPT")
-    network = build(own, published, ["depth"])
+    architecture = replace(description("rgb", "depth"), name="narrow:NarrowDPT")
+    network = build(architecture, published, ["depth"])
     assert network.architecture.rgb_mean == (0.5, 0.5, 0.5) and [*network.backbones] == ["rgb_depth"]
     assert network.heads["normals"].mix.weight.shape[0] == 16
     assert network(rgb_and_depth()).final["normals"].shape == (2, 3, 64, 64)
@@ -196,7 +199,7 @@ def test_a_run_starts_from_the_transformer_of_another(make):
     last = train(first)
     second = make("teacher", *options, f"model.pretrained={last / 'model.safetensors'}", "evaluate.every=0")
     network = build(second.architecture, second.config.model.pretrained)
-    given, _ = checkpoint.load_exported(last)
-    one, other = (next(iter(each.backbones.values())) for each in (network, given))
+    previous, _ = checkpoint.load_exported(last)
+    one, other = (next(iter(model.backbones.values())) for model in (network, previous))
     assert torch.equal(one.blocks[3].mlp.fc1.weight, other.blocks[3].mlp.fc1.weight)
     assert torch.equal(one.patch_embed.proj.weight[:, :3], other.patch_embed.proj.weight)

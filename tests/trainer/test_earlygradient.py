@@ -17,35 +17,35 @@ TASKS = (Task("semseg", "classes", tuple("abcde"), palette(5)), Task("depth", "s
 
 
 def sums_of(values: list[Tensor]) -> Tensor:
-    """Of values of any size, at full size."""
+    """Return two sums over values of any size, interpolated to full size."""
     full = [F.interpolate(value, (SIDE, SIDE), mode="bilinear") for value in values]
     return torch.stack([full[0].square().sum(), full[1].sin().sum()])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_sums_and_gradients_are_those_of_autograd(dtype):
-    own = [torch.randn(2, 3, 8, 8).to(dtype).requires_grad_() for _ in range(2)]
-    other = [value.detach().clone().requires_grad_() for value in own]
+    values_early = [torch.randn(2, 3, 8, 8).to(dtype).requires_grad_() for _ in range(2)]
+    values_autograd = [value.detach().clone().requires_grad_() for value in values_early]
     factors = torch.tensor([4.0, -0.5])  # powers of two: another order of products rounds alike
-    sums, expected = with_gradients(sums_of, own), sums_of([value.float() for value in other])
+    sums, expected = with_gradients(sums_of, values_early), sums_of([value.float() for value in values_autograd])
     assert torch.equal(sums, expected)
     (sums * factors).sum().backward()
     (expected * factors).sum().backward()
-    for one, two in zip(own, other, strict=True):
-        assert one.grad is not None and one.grad.dtype == dtype
-        assert torch.equal(one.grad, two.grad)
+    for early, autograd in zip(values_early, values_autograd, strict=True):
+        assert early.grad is not None and early.grad.dtype == dtype
+        assert torch.equal(early.grad, autograd.grad)
 
 
 def test_without_gradients_none_are_computed():
-    seen = []
+    grad_modes = []
 
     def spy(values: list[Tensor]) -> Tensor:
-        seen.append(torch.is_grad_enabled())
+        grad_modes.append(torch.is_grad_enabled())
         return sums_of(values)
 
     with torch.no_grad():
         sums = with_gradients(spy, [torch.randn(2, 3, 8, 8, requires_grad=True) for _ in range(2)])
-    assert seen == [False] and not sums.requires_grad
+    assert grad_modes == [False] and not sums.requires_grad
 
 
 def test_deep_supervision_keeps_nothing_of_full_size_for_the_backward_pass():
@@ -57,8 +57,8 @@ def test_deep_supervision_keeps_nothing_of_full_size_for_the_backward_pass():
     predictions = Predictions(logits(SIDE), [logits(SIDE // 4), logits(SIDE // 8)])
     criterion = MultiTaskLoss(TASKS)
 
-    def kept(deep: bool) -> int:
-        """Bytes of what is still saved when the loss is there, each memory counted once."""
+    def saved_bytes(deep: bool) -> int:
+        """Return the bytes that autograd keeps once the loss is computed, each storage counted once."""
         saved: list[weakref.ref[Tensor]] = []
 
         def keep(tensor: Tensor) -> Tensor:
@@ -71,10 +71,10 @@ def test_deep_supervision_keeps_nothing_of_full_size_for_the_backward_pass():
                 terms = criterion.terms(predictions, targets, criterion.counts(targets))
             else:
                 terms = loss_sums(predictions.final, targets, TASKS)
-            left = [tensor.untyped_storage() for ref in saved if (tensor := ref()) is not None]
+            storages = [tensor.untyped_storage() for ref in saved if (tensor := ref()) is not None]
         assert terms.requires_grad
-        return sum({memory.data_ptr(): memory.nbytes() for memory in left}.values())
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
     scales = sum(x.numel() * x.element_size() for initial in predictions.initial for x in initial.values())
     full = 2 * 5 * SIDE * SIDE * 4
-    assert kept(deep=True) - kept(deep=False) < 2 * scales < full
+    assert saved_bytes(deep=True) - saved_bytes(deep=False) < 2 * scales < full

@@ -22,16 +22,16 @@ def test_the_decay_rises_to_its_value():
 
 
 def test_weights_and_statistics_are_averaged_and_counters_copied():
-    held = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(3)}
-    average = AveragedWeights(held, 0.9)
-    held["w"].copy_(torch.tensor([2.0, 4.0]))
-    held["count"].fill_(7)
+    state = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(3)}
+    average = AveragedWeights(state, 0.9)
+    state["w"].copy_(torch.tensor([2.0, 4.0]))
+    state["count"].fill_(7)
     average.update(0)
     average.update(1000)
     with average.in_network():
         expected = [0.9 * (0.1 * 1 + 0.9 * 2) + 0.1 * 2, 0.9 * (0.1 * 2 + 0.9 * 4) + 0.1 * 4]
-        assert held["w"].tolist() == pytest.approx(expected) and held["count"] == 7
-    assert held["w"].tolist() == [2, 4]
+        assert state["w"].tolist() == pytest.approx(expected) and state["count"] == 7
+    assert state["w"].tolist() == [2, 4]
 
 
 def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
@@ -45,13 +45,13 @@ def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
     monkeypatch.setattr("trainer.trainstage.evaluate_network", evaluate)
     claim(experiment)
     trainer = trainer_of(experiment)
-    held = trainer.updater.engine.local_state()
-    average = {name: tensor.clone() for name, tensor in held.items()}
-    for done in trainer.iterate():
-        kept = decay_of(done - 1, 0.8)
-        for name, tensor in held.items():
+    state = trainer.updater.engine.local_state()
+    average = {name: tensor.clone() for name, tensor in state.items()}
+    for step in trainer.iterate():
+        decay = decay_of(step - 1, 0.8)
+        for name, tensor in state.items():
             if tensor.is_floating_point():
-                average[name] = kept * average[name] + (1 - kept) * tensor
+                average[name] = decay * average[name] + (1 - decay) * tensor
     trainer.checkpointer.export("last", trainer.step)
     exported = load_file(experiment.checkpoints / "last/model.safetensors")
     moved = 0
@@ -59,18 +59,18 @@ def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
         if tensor.is_floating_point():
             torch.testing.assert_close(evaluated[-1][name], tensor, rtol=1e-4, atol=1e-6)
             torch.testing.assert_close(exported[name], tensor.contiguous(), rtol=1e-4, atol=1e-6)
-            moved += not torch.allclose(held[name], tensor, rtol=1e-3)
+            moved += not torch.allclose(state[name], tensor, rtol=1e-3)
     assert moved > 20, "the weights themselves are others"
 
 
 def test_a_run_that_continues_has_the_average_of_the_undisturbed_one(make):
     whole = make("plain", *LONG, EMA, "experiment=whole")
     train(whole)
-    again = make("plain", *LONG, EMA, "experiment=whole", f"run.path={whole.folder}-again")
-    shutil.copytree(whole.folder, again.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
-    assert artifacts.newest(again.checkpoints) is not None
-    train(again)
-    assert_same_run(again.folder, whole.folder)
+    resumed = make("plain", *LONG, EMA, "experiment=whole", f"run.path={whole.folder}-again")
+    shutil.copytree(whole.folder, resumed.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
+    assert artifacts.newest(resumed.checkpoints) is not None
+    train(resumed)
+    assert_same_run(resumed.folder, whole.folder)
 
 
 def test_a_checkpoint_whose_average_is_damaged_is_refused(make):

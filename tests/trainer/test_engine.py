@@ -1,4 +1,4 @@
-"""Every engine on two real ranks, against plain torch in one process that knows nothing of ranks.
+"""Every engine on two real ranks, compared with plain torch in one process that has no ranks.
 
 The file is also the program that the ranks run.
 """
@@ -69,9 +69,9 @@ def network(seed: int) -> Network:
     return Network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def optimizer(of: nn.Module) -> torch.optim.Optimizer:
+def optimizer(model: nn.Module) -> torch.optim.Optimizer:
     # A gradient of almost nothing would be a whole step under the usual epsilon, and its sign is chance.
-    return torch.optim.AdamW(of.parameters(), lr=1.0, weight_decay=1e-2, eps=1e-3, fused=True)
+    return torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=1e-2, eps=1e-3, fused=True)
 
 
 def rate(step: int) -> float:
@@ -83,12 +83,12 @@ def frames(step: int, micro: int, rank: int) -> Tensor:
     return torch.rand(2, 3, 32, 64, generator=generator).contiguous(memory_format=torch.channels_last)
 
 
-def share(output: Output, x: Tensor) -> Tensor:
-    """This micro-batch's part of the loss, unequal between them all."""
+def loss_part(output: Output, x: Tensor) -> Tensor:
+    """Return this micro-batch's part of the loss, which differs between micro-batches."""
     small = F.avg_pool2d(x, 8)
     classes = F.cross_entropy(output.final["classes"].float(), (small.mean(1) * 5).long(), reduction="sum")
     depth = (output.final["depth"].float() - 3 * small[:, :1]).abs().sum()
-    deep = sum(of["features"].float().square().sum() for of in output.initial)
+    deep = sum(scale["features"].float().square().sum() for scale in output.initial)
     return (classes + depth + 0.01 * deep) * (1 + x[0, 0, 0, 0]) / 200
 
 
@@ -105,20 +105,20 @@ def start(seed: int, precision: str = "fp32") -> Engine:
 
 
 def train(engine: Engine, first: int, last: int, *, skip: bool = False) -> list[float]:
-    """Losses of the steps; with ``skip``, each is tried with other data before, and given up."""
+    """Return the losses of the steps; with ``skip``, each step is first begun with other data and discarded."""
     rank, losses = engine.accelerator.process_index, []
     engine.network.train()
     for step in range(first, last):
         for tried in (0.5, 1.5, 2, 1) if skip else ():  # micro-batches; half of one is its forward
-            kept = [buffer.clone() for buffer in engine.plain.buffers()]
+            saved = [buffer.clone() for buffer in engine.plain.buffers()]
             for micro in range(math.ceil(tried)):
                 x = frames(step + 50, micro, rank)
                 with engine.micro_batch(last=micro == MICRO - 1):
-                    loss = share(engine.network(x), x)
+                    loss = loss_part(engine.network(x), x)
                     if micro + 1 <= tried:
                         engine.backward(loss)
             engine.discard()
-            for buffer, before in zip(engine.plain.buffers(), kept, strict=True):
+            for buffer, before in zip(engine.plain.buffers(), saved, strict=True):
                 buffer.copy_(before)
         for group in engine.optimizer.param_groups:
             group["lr"] = rate(step)
@@ -126,7 +126,7 @@ def train(engine: Engine, first: int, last: int, *, skip: bool = False) -> list[
         for micro in range(MICRO):
             x = frames(step, micro, rank)
             with engine.micro_batch(last=micro == MICRO - 1):
-                loss = share(engine.network(x), x)
+                loss = loss_part(engine.network(x), x)
                 engine.backward(loss)
             total += loss.detach()
         assert engine.step()
@@ -141,7 +141,7 @@ def write(engine: Engine, path: Path) -> None:
     weights, moments = engine.weights(), engine.moments()
     if engine.accelerator.is_main_process:
         flat = {f"weight:{name}": tensor for name, tensor in weights.items()}
-        flat |= {f"{kind}:{name}": tensor for name, of in moments.items() for kind, tensor in of.items()}
+        flat |= {f"{kind}:{name}": tensor for name, tensors in moments.items() for kind, tensor in tensors.items()}
         safetensors.torch.save_file(flat, path)
     else:
         assert not weights and not moments
@@ -161,7 +161,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
 
 
 def evaluations(engine: Engine) -> list[float]:
-    """A forward of the replica on this rank alone, and the network's on all ranks."""
+    """Return the sums of a forward of the replica on this rank alone, and of the network on all ranks."""
     rank = engine.accelerator.process_index
     x = frames(99, 0, 0)
     values = []
@@ -177,30 +177,30 @@ def evaluations(engine: Engine) -> list[float]:
 
 
 def precisions(engine: Engine) -> list[str]:
-    """What the replica's output is of, and then the network's in training."""
+    """Return the data types of the outputs of the replica and of the network in training."""
     x = frames(99, 0, 0)
     with torch.no_grad():
-        return [str(each(x).final["depth"].dtype) for each in (engine.replica(), engine.network)]
+        return [str(model(x).final["depth"].dtype) for model in (engine.replica(), engine.network)]
 
 
 def averages(engine: Engine) -> dict[str, object]:
-    """How far the average of weights lies from that of whole ones, and whether the weights come back; or the refusal.
+    """Return how far the averaged weights are from those of whole tensors and which weights changed, or the error.
 
-    The engine's next step is made meanwhile."""
+    The engine takes its next step in between."""
     try:
         average = AveragedWeights(engine.local_state(), decay=0.5)
     except UserError as error:
         return {"refused": str(error)}
     before = engine.weights()
     train(engine, STEPS, STEPS + 1)
-    average.update(step=0)  # of which a tenth remains
+    average.update(step=0)  # at step 0 a tenth of the old average remains
     after = engine.weights()
     with average.in_network():
-        found = engine.weights()
+        averaged = engine.weights()
     learnt = [name for name, tensor in after.items() if tensor.is_floating_point()]
     expected = {name: 0.1 * before[name] + 0.9 * after[name] for name in learnt}
     return {
-        "far": max((float((found[name] - of).abs().max()) for name, of in expected.items()), default=0.0),
+        "far": max((float((averaged[name] - tensor).abs().max()) for name, tensor in expected.items()), default=0.0),
         "moved": sum(not torch.equal(before[name], after[name]) for name in learnt),
         "changed": [name for name, tensor in engine.weights().items() if not torch.equal(tensor, after[name])],
     }
@@ -235,14 +235,14 @@ def main(tasks: str, folder: Path, name: str) -> None:
         facts = {"uninterrupted": uninterrupted, "continued": continued}[task](folder, name)
         (folder / f"{name}.{task}.{os.environ['RANK']}.json").write_text(json.dumps(facts))
     torch.distributed.barrier()
-    os._exit(0)  # what a backend's threads meet at Python's end is not what is tested
+    os._exit(0)  # how a backend's threads end with Python is not tested here
 
 
 # ---- what the tests see
 
 
 class Run(NamedTuple):
-    """An engine's two launches: what each rank says, and the files that rank 0 wrote."""
+    """An engine's two launches: the facts of each rank, and the files that rank 0 wrote."""
 
     folder: Path
     name: str
@@ -273,7 +273,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
         total = torch.zeros(())
         for micro, rank in product(range(MICRO), range(RANKS)):
             x = frames(step, micro, rank)
-            loss = share(plain(x), x)
+            loss = loss_part(plain(x), x)
             loss.backward()
             total += loss.detach()
         clipped += bool(nn.utils.clip_grad_norm_(plain.parameters(), CLIP) > CLIP)
@@ -294,14 +294,14 @@ def save_reference(plain: Network, adam: torch.optim.Optimizer, path: Path) -> N
 def run(request: pytest.FixtureRequest, reference: Reference) -> Run:
     name, folder = request.param, reference.folder
     tasks = ["uninterrupted", "continued"]
-    from ranks import launch  # which the ranks cannot
+    from ranks import launch  # the ranks themselves cannot import it
 
-    # the two that differ from zero3 in less than it takes to start ranks do it in one process, from another network
-    for together in [",".join(tasks)] if name in ("zero1", "zero2") else tasks:
-        arguments = (__file__, together, str(folder), name)
+    # zero1 and zero2, which differ little from zero3, do both in one launch to save time, from another network
+    for task_list in [",".join(tasks)] if name in ("zero1", "zero2") else tasks:
+        arguments = (__file__, task_list, str(folder), name)
         env = {"TORCH_EXTENSIONS_DIR": str(folder / f"{name}.compiled")}
-        done = launch(RANKS, *arguments, config=CONFIGS / f"{name}.yaml", env=env, timeout=280)
-        assert done.returncode == 0, done.stderr[-6000:]
+        process = launch(RANKS, *arguments, config=CONFIGS / f"{name}.yaml", env=env, timeout=280)
+        assert process.returncode == 0, process.stderr[-6000:]
     facts = (
         [json.loads((folder / f"{name}.{task}.{rank}.json").read_text()) for rank in range(RANKS)] for task in tasks
     )
@@ -317,7 +317,7 @@ def test_engine_is_the_one_that_was_asked_for(run):
 
 
 def test_compiles_nothing(run):
-    """Where torch compiles, it locks: whoever is killed meanwhile has all that start later wait for ever."""
+    """torch compiles under a file lock: if a process is killed meanwhile, all later ones wait for ever."""
     assert not (run.folder / f"{run.name}.compiled").exists()
 
 
@@ -326,26 +326,26 @@ def test_steps_are_those_of_the_whole_batch_in_one_process(run, reference):
     for rank in run.first:
         assert rank["losses"] == pytest.approx(reference.losses, rel=1e-4)
     expected = safetensors.torch.load_file(reference.folder / "reference.end")
-    found = run.state("end")
-    assert found.keys() == expected.keys()
-    for name, tensor in found.items():
+    state = run.state("end")
+    assert state.keys() == expected.keys()
+    for name, tensor in state.items():
         if "running" not in name and "num_batches" not in name:  # a rank sees its own micro-batches only
             torch.testing.assert_close(
-                tensor, expected[name], rtol=1e-2, atol=1e-5, msg=lambda text, of=name: f"{of}: {text}"
+                tensor, expected[name], rtol=1e-2, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
             )
 
 
 def test_ranks_hold_their_parts_only(run):
-    held, moments = zip(*(rank["elements"] for rank in run.first), strict=True)
+    elements, moments = zip(*(rank["elements"] for rank in run.first), strict=True)
     whole = parameters()
     if run.name == "ddp":
         assert moments == (2 * whole, 2 * whole)
     else:
         assert max(moments) < 1.02 * whole and sum(moments) >= 2 * whole
     if run.name in ("zero3", "fsdp2"):
-        assert max(held) < 0.55 * whole and sum(held) >= whole
+        assert max(elements) < 0.55 * whole and sum(elements) >= whole
     else:
-        assert held == (whole, whole)
+        assert elements == (whole, whole)
 
 
 def test_weights_can_be_averaged_in_parts(run):
@@ -359,9 +359,9 @@ def test_weights_can_be_averaged_in_parts(run):
 
 def test_continued_in_other_processes_bit_by_bit(run):
     for before, after in (("saved", "loaded"), ("end", "again")):
-        expected, found = run.state(before), run.state(after)
-        assert found.keys() == expected.keys()
-        assert [name for name in found if not torch.equal(found[name], expected[name])] == []
+        expected, state = run.state(before), run.state(after)
+        assert state.keys() == expected.keys()
+        assert [name for name in state if not torch.equal(state[name], expected[name])] == []
     for first, second in zip(run.first, run.second, strict=True):
         assert second["losses"] == first["losses"][SAVED:]
 

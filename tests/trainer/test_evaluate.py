@@ -1,4 +1,4 @@
-"""Evaluation: the figures against plain arithmetic, the row they stand in, and when they are made again."""
+"""Evaluation: metrics against plain arithmetic, the result's row, and when evaluation is repeated."""
 
 import json
 
@@ -12,6 +12,7 @@ from shards.read import Readers
 from shards.sources.scenes import Scenes
 from trainer import evaluate as module
 from trainer.augment import to_tensors
+from trainer.conditions import evaluation_facts
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.runs import artifacts, checkpoint
@@ -21,16 +22,16 @@ from trainer.trainstage import train
 
 @pytest.fixture
 def evaluations(monkeypatch) -> list[str]:
-    """The experiments whose networks are evaluated from now on."""
-    done = []
+    """A list that grows: the names of the experiments whose networks are evaluated."""
+    names = []
     original = module.evaluate_network
 
     def record(experiment, *arguments, **options):
-        done.append(experiment.config.experiment)
+        names.append(experiment.config.experiment)
         return original(experiment, *arguments, **options)
 
     monkeypatch.setattr(module, "evaluate_network", record)
-    return done
+    return names
 
 
 def test_metrics_are_those_of_plain_arithmetic(finished, scenes_dataset):
@@ -57,7 +58,7 @@ def test_metrics_are_those_of_plain_arithmetic(finished, scenes_dataset):
 
 def test_the_row_says_what_was_trained_on_what(finished):
     row = json.loads((finished("student").folder / "result.json").read_text())
-    said = {
+    expected = {
         "experiment": "student",
         "dataset": "scenes",
         "seed": 0,
@@ -76,7 +77,7 @@ def test_the_row_says_what_was_trained_on_what(finished):
         "samples_seen": 16,
         "validation_frames": 6,
     }
-    assert {key: row[key] for key in said} == said
+    assert {key: row[key] for key in expected} == expected
     assert row["checkpoints"] == {"last": row["metrics"]}
     assert {"torch", "commit", "threads"} <= row["environment"].keys()
     teacher = json.loads((finished("teacher").folder / "result.json").read_text())
@@ -84,7 +85,7 @@ def test_the_row_says_what_was_trained_on_what(finished):
 
 
 def test_the_row_says_what_to_type_to_get_it_again(finished_root, configs):
-    """Of a teacher its own command, without what makes the student another experiment."""
+    """For a teacher its own command, without the overrides that concern the student alone."""
     for name in ("student", "teacher"):
         row = json.loads((finished_root / f"scenes/{name}/seed-0/result.json").read_text())
         assert row["command"] == ["tutelage", "run", str(configs / f"{name}.yaml"), f"run.root={finished_root}"]
@@ -98,8 +99,8 @@ def test_a_teachers_command_holds_nothing_of_the_students(make):
 def test_a_run_is_found_again_where_it_is_now(finished, tmp_path, scenes_dataset):
     old = finished("student").folder
     folder = old.rename(tmp_path / "moved")
-    found = Experiment.of_run(folder, tmp_path / "data")
-    assert (found.folder, found.config.data.path) == (folder, str(tmp_path / "data"))
+    experiment = Experiment.of_run(folder, tmp_path / "data")
+    assert (experiment.folder, experiment.config.data.path) == (folder, str(tmp_path / "data"))
     assert Experiment.of_run(folder).manifest.sha256 == scenes_dataset.sha256
     assert Experiment.of_run(folder).evaluation_frames().count == 6
 
@@ -135,26 +136,27 @@ def test_it_is_evaluated_again_only_when_something_changed(finished, evaluations
 
 
 def test_every_seed_is_measured_on_the_same_validation_frames(make):
-    """Of ``val`` frames that are drawn, so that a deviation over seeds is none of the frames."""
+    """``val`` frames are drawn, so a deviation over seeds must not come from the frames."""
 
-    def drawn(*overrides: str) -> list[int]:
+    def drawn_frames(*overrides: str) -> list[int]:
         return np.flatnonzero(make("plain", "val=3", *overrides).evaluation_frames().chosen).tolist()
 
     seeds = range(6)
-    assert len({str(drawn(f"seed={seed}")) for seed in seeds}) == 1
-    assert len({str(drawn(f"val_seed={seed}")) for seed in seeds}) > 1
-    own = [drawn(f"seed={seed}", "val_seed=null") for seed in seeds]
-    assert own == [drawn(f"val_seed={seed}") for seed in seeds], "as in old runs: each one's own"
+    assert len({str(drawn_frames(f"seed={seed}")) for seed in seeds}) == 1
+    assert len({str(drawn_frames(f"val_seed={seed}")) for seed in seeds}) > 1
+    own_frames = [drawn_frames(f"seed={seed}", "val_seed=null") for seed in seeds]
+    assert own_frames == [drawn_frames(f"val_seed={seed}") for seed in seeds], "as in old runs: each one's own"
 
 
 def test_figures_on_frames_that_another_seed_drew_are_not_taken_over(finished, evaluations):
-    noted = [
-        evaluate(finished("student", *own)).to_json()["asked"] for own in ([], ["val=3"], ["val=3", "val_seed=null"])
+    conditions = [
+        evaluate(finished("student", *overrides)).to_json()["asked"]
+        for overrides in ([], ["val=3"], ["val=3", "val_seed=null"])
     ]
-    assert [asked.get("val_seed") for asked in noted] == [None, 0, None]
-    assert "val_seed" not in noted[0], "all frames: nothing is drawn, so old figures of all frames are still these"
+    assert [asked.get("val_seed") for asked in conditions] == [None, 0, None]
+    assert "val_seed" not in conditions[0], "all frames: nothing is drawn, so old figures of all frames are still these"
     assert len(evaluations) == 2
-    drawn = [finished("teacher", "val=3", own).evaluation_facts for own in ("val_seed=0", "val_seed=null")]
+    drawn = [evaluation_facts(finished("teacher", "val=3", overrides)) for overrides in ("val_seed=0", "val_seed=null")]
     assert drawn[0] == drawn[1] | {"val_seed": 0}, "nor is a best value"
 
 
@@ -184,8 +186,13 @@ def test_frames_that_are_set_aside_can_be_evaluated_on(make):
 
 
 def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny_dataset):
-    where = [f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null", "train.global_batch_size=2"]
-    experiment = make("teacher", *where, "train.steps=1", "evaluate.every=0")
+    overrides = [
+        f"data.path={tiny_dataset.folder}",
+        "labels.semseg=null",
+        "labels.depth=null",
+        "train.global_batch_size=2",
+    ]
+    experiment = make("teacher", *overrides, "train.steps=1", "evaluate.every=0")
     train(experiment)
     frames = experiment.evaluation_frames()
     carried = int(frames.visible["depth"].sum())

@@ -1,4 +1,4 @@
-"""Experiments of configurations that are made in Python: the same as those of files, and refused like them."""
+"""Experiments of configurations that are created in Python: equal to those of files, with the same errors."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,11 @@ import pytest
 
 import tutelage as tt
 from shards.errors import UserError
-from trainer.config import Config, Data, Model, Pseudo, Run, Train
+from trainer.config import Config
 from trainer.configfile import load
 from trainer.experiment import Experiment
 from trainer.runs.folder import claim
+from trainer.sections import Data, Model, Pseudo, Run, Train
 
 FILE = """
 experiment: mine
@@ -31,17 +32,17 @@ def test_it_is_that_of_a_file_with_the_same_values(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(FILE.replace("t.yaml", f"{tmp_path}/t.yaml"))
     pseudo = {"semseg": Pseudo("t.yaml", keep="50 %")}
-    made = config(seed=3, tasks=["semseg"], labels={"semseg": 8}, train=Train(steps=5, lr=1e-3), pseudo=pseudo)
-    experiment = tt.Experiment(config=made)
+    configuration = config(seed=3, tasks=["semseg"], labels={"semseg": 8}, train=Train(steps=5, lr=1e-3), pseudo=pseudo)
+    experiment = tt.Experiment(config=configuration)
     assert experiment.config == load("mine.yaml")
     assert experiment.folder == Path("runs/d/mine/seed-3")
-    assert Experiment(config=made, overrides=["seed=4"]).config == load("mine.yaml", ["seed=4"])
+    assert Experiment(config=configuration, overrides=["seed=4"]).config == load("mine.yaml", ["seed=4"])
     assert Experiment(config=experiment.config).config == experiment.config
-    assert made.run.path == Run().path, "the argument is unchanged"
+    assert configuration.run.path == Run().path, "the argument is unchanged"
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"experiment": "???"}, "Config: experiment: is not set; it means: "),
         ({"data": Data()}, "Config: data.path: is not set; it means: "),
@@ -56,10 +57,10 @@ def test_it_is_that_of_a_file_with_the_same_values(tmp_path, monkeypatch):
         ({"pseudo": "auto"}, "Config: pseudo: the teacher is described by its student's file"),
     ],
 )
-def test_errors_name_the_key(options, said):
-    with pytest.raises(UserError) as caught:
+def test_errors_name_the_key(options, message):
+    with pytest.raises(UserError) as error:
         Experiment(config=config(**options))
-    assert str(caught.value).startswith(said)
+    assert str(error.value).startswith(message)
 
 
 def test_an_experiment_has_one_configuration(tmp_path):
@@ -69,7 +70,7 @@ def test_an_experiment_has_one_configuration(tmp_path):
 
 
 def test_its_teachers_and_its_command_are_found(configs, monkeypatch, scenes_dataset, tmp_path):
-    """A teacher relative to the working directory; the command, by what the run's folder holds."""
+    """A teacher is found relative to the working directory; the command reads the configuration in the run's folder."""
     monkeypatch.chdir(configs)
     data = Data(name="scenes", path=str(scenes_dataset.folder))
     pseudo = {"semseg": Pseudo("teacher.yaml")}

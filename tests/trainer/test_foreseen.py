@@ -1,4 +1,4 @@
-"""What can be known before the first step is said before it."""
+"""Errors that are detectable before the first step are raised before it."""
 
 import shutil
 from pathlib import Path
@@ -34,30 +34,32 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def own(make, tmp_path: Path, scenes_dataset):
-    """``own(*overrides)``: an experiment on a copy of the data set, which a test may damage."""
+def make_on_copy(make, tmp_path: Path, scenes_dataset):
+    """``make_on_copy(*overrides)``: an experiment on a copy of the data set, which a test may damage."""
     shutil.copytree(scenes_dataset.folder, tmp_path / "own")
     return lambda *overrides: make("plain", f"data.path={tmp_path / 'own'}", *overrides)
 
 
 def test_the_best_of_a_task_that_no_validation_frame_shows(make, tmp_path, no_training):
     pack(Unlabelled(8, 4, (32, 64)), tmp_path / "d", size=(32, 64))
-    asked = make("plain", f"data.path={tmp_path / 'd'}", "labels.semseg=null", "labels.depth=null", "evaluate.every=1")
+    experiment = make(
+        "plain", f"data.path={tmp_path / 'd'}", "labels.semseg=null", "labels.depth=null", "evaluate.every=1"
+    )
     with pytest.raises(
         UserError, match=r"evaluate.best: 'semseg.miou' is not measured: no frame of val shows semseg; use"
     ):
-        train(asked)
+        train(experiment)
 
 
 def test_no_validation_frame_carries_the_inputs(make, tmp_path):
     pack(Unlabelled(8, 4, (32, 64)), tmp_path / "d", size=(32, 64))
-    asked = ["labels.semseg=null", "labels.depth=null", "inputs=[rgb, semseg]", "tasks=[depth]"]
+    overrides = ["labels.semseg=null", "labels.depth=null", "inputs=[rgb, semseg]", "tasks=[depth]"]
     with pytest.raises(UserError, match="no frame to evaluate on: none of val carries rgb and semseg"):
-        check(make("plain", f"data.path={tmp_path / 'd'}", *asked))
+        check(make("plain", f"data.path={tmp_path / 'd'}", *overrides))
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("train.global_batch_size=100", "train.global_batch_size: 100 samples per step, but an epoch has only"),
         ("train.gradient_accumulation_steps=3", "cannot be cut into 1 ranks × 3 accumulation steps"),
@@ -68,28 +70,28 @@ def test_no_validation_frame_carries_the_inputs(make, tmp_path):
         ("train.precision=fp16", "fp16 needs a GPU"),
     ],
 )
-def test_options_that_cannot_be_served(override, said, make, no_training):
+def test_options_that_cannot_be_served(override, message, make, no_training):
     for name in ("plain", "student"):  # of a student, before its teacher is trained
         experiment = make(name, override)
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(UserError) as error:
             check(experiment)
-        assert said in str(caught.value)
+        assert message in str(error.value)
     with pytest.raises(UserError):
         train(make("plain", override))
 
 
 @pytest.mark.parametrize("file", ["train-000002.tar", "train-000001.index.json"])
-def test_a_shard_that_is_missing(file, own, tmp_path, no_training):
+def test_a_shard_that_is_missing(file, make_on_copy, tmp_path, no_training):
     (tmp_path / "own" / file).unlink()
     with pytest.raises(UserError, match=f"{file}: is missing; copy the shard again"):
-        train(own())
+        train(make_on_copy())
 
 
-def test_a_shard_that_is_cut_short(own, tmp_path, no_training):
+def test_a_shard_that_is_cut_short(make_on_copy, tmp_path, no_training):
     path = tmp_path / "own" / "train-000002.tar"
     path.write_bytes(path.read_bytes()[:-512])
     with pytest.raises(UserError, match=r"train-000002.tar: has \d+ bytes, where the manifest says"):
-        train(own())
+        train(make_on_copy())
 
 
 def test_a_best_checkpoint_that_nobody_keeps(make):

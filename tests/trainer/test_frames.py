@@ -44,7 +44,7 @@ def test_the_queue_is_what_it_always_was(scenes_dataset, seed, first):
 
 def test_every_experiment_of_a_seed_sees_the_same_frames(make):
     overrides = ([], ["inputs=[rgb, depth]"], ["tasks=[semseg]"], ["train.lr=1", "model.backbone=hrnet_w18"])
-    experiments = [make("plain", *own).training_frames() for own in overrides]
+    experiments = [make("plain", *arguments).training_frames() for arguments in overrides]
     for frames in experiments[1:]:
         assert shown(frames, "semseg") == shown(experiments[0], "semseg")
         assert shown(frames, "depth") == shown(experiments[0], "depth")
@@ -143,10 +143,10 @@ def test_pseudo_labels_stand_in_only_where_no_truth_shows(scenes_dataset, tmp_pa
     frames = frames_of(scenes_dataset, budgets={"semseg": 8, "depth": 10}, dev=2)
     frames.add_pseudo(LabelShards(labels, scenes_dataset, "train", task, None))
     even = {i for i in range(24) if i % 2 == 0}
-    aside = set(np.flatnonzero(~frames.chosen))
-    assert set(np.flatnonzero(frames.pseudo["semseg"])) == even - shown(frames, "semseg") - aside
+    set_aside = set(np.flatnonzero(~frames.chosen))
+    assert set(np.flatnonzero(frames.pseudo["semseg"])) == even - shown(frames, "semseg") - set_aside
     trained = set(np.flatnonzero(frames.to_train(["rgb"], ["semseg"])))
-    assert trained == shown(frames, "semseg") | (even - aside)
+    assert trained == shown(frames, "semseg") | (even - set_aside)
     assert frames.counts(frames.chosen, ["semseg"]) == {"semseg": 8}, "pseudo-labels are no ground truth"
 
 
@@ -166,9 +166,9 @@ def test_dev_frames_are_outside_every_budget_and_show_everything(scenes_dataset)
 
 
 def test_dev_frames_do_not_move_a_budget_that_has_room(scenes_dataset):
-    without = frames_of(scenes_dataset, budgets={"semseg": 8, "depth": 16})
-    aside = frames_of(scenes_dataset, budgets={"semseg": 8, "depth": 16}, dev=8)
-    assert shown(without, "depth") == shown(aside, "depth")
+    frames = frames_of(scenes_dataset, budgets={"semseg": 8, "depth": 16})
+    frames_with_dev = frames_of(scenes_dataset, budgets={"semseg": 8, "depth": 16}, dev=8)
+    assert shown(frames, "depth") == shown(frames_with_dev, "depth")
 
 
 def test_dev_frames_carry_every_label(tiny_dataset):
@@ -182,8 +182,8 @@ def test_dev_frames_carry_every_label(tiny_dataset):
 
 def test_val_picks_nested_frames_by_the_seed(scenes_dataset):
     picked = [set(np.flatnonzero(frames_of(scenes_dataset, split="val", only=n).chosen)) for n in range(1, 7)]
-    assert [len(of) for of in picked] == [1, 2, 3, 4, 5, 6]
-    assert all(a < b for a, b in pairwise(picked))
+    assert [len(positions) for positions in picked] == [1, 2, 3, 4, 5, 6]
+    assert all(smaller < larger for smaller, larger in pairwise(picked))
     assert any(
         set(np.flatnonzero(frames_of(scenes_dataset, seed, split="val", only=2).chosen)) != picked[1]
         for seed in range(1, 5)
@@ -207,17 +207,17 @@ def test_frames_that_are_not_there_show_and_are_labelled_nothing(scenes_dataset)
 
 
 def test_hidden_labels_are_never_read(make, finished, monkeypatch):
-    """Not by training, not by labelling: the reader is asked for no member outside the budget."""
-    from trainer.pseudolabels.labelling import label
+    """Neither by training nor by labelling: no member outside the budget is read."""
     from trainer.pseudolabels.merge import merge
+    from trainer.pseudolabels.stage import label
 
-    read: set[tuple[str, str]] = set()
+    members_read: set[tuple[str, str]] = set()
     original = ShardReader.read
 
     def record(reader, position, wanted=lambda extension: True):
         members = original(reader, position, wanted)
         if "labels" not in reader.path.parts:
-            read.update((reader.key(position), extension.partition(".")[0]) for extension in members)
+            members_read.update((reader.key(position), extension.partition(".")[0]) for extension in members)
         return members
 
     monkeypatch.setattr(ShardReader, "read", record)
@@ -234,4 +234,4 @@ def test_hidden_labels_are_never_read(make, finished, monkeypatch):
     frames = student.training_frames()
     for task in ("semseg", "depth"):
         visible = {f"train_{i:06d}" for i in shown(frames, task)}
-        assert {key for key, name in read if name == task} == visible
+        assert {key for key, name in members_read if name == task} == visible

@@ -29,38 +29,41 @@ OPTIONS = (
 
 @pytest.fixture
 def attempt(configs: Path, tmp_path: Path) -> Callable[..., bool]:
-    """``attempt(name, ranks, who, when)`` runs ``plain`` as experiment ``name`` until it ends or a rank dies."""
+    """``attempt(name, ranks, rank, moment)`` runs ``plain`` as experiment ``name`` until it ends or ``rank`` is killed.
+
+    It returns whether the run finished.
+    """
 
     def attempt(
         name: str,
         ranks: int,
-        who: int = 0,
-        when: str = "never",
+        rank: int = 0,
+        moment: str = "never",
         options: tuple[str, ...] = OPTIONS,
         engine: str | None = None,
     ) -> bool:
-        call = [SCRIPT, str(who), when, str(configs / "plain.yaml"), *options]
-        call += [f"run.root={tmp_path / 'runs'}", f"experiment={name}"]
+        arguments = [SCRIPT, str(rank), moment, str(configs / "plain.yaml"), *options]
+        arguments += [f"run.root={tmp_path / 'runs'}", f"experiment={name}"]
         if ranks == 1:
-            done = subprocess.run([python(), *call], text=True, capture_output=True)
+            process = subprocess.run([python(), *arguments], text=True, capture_output=True)
         else:
-            done = launch(ranks, *call, config=ENGINES / f"{engine}.yaml" if engine else None)
-        finished = done.returncode == 0
-        assert finished or when != "never", done.stderr
+            process = launch(ranks, *arguments, config=ENGINES / f"{engine}.yaml" if engine else None)
+        finished = process.returncode == 0
+        assert finished or moment != "never", process.stderr
         if not finished and ranks > 1:
-            survivors = done.stderr.count("another rank ended or does not answer")
-            assert survivors, done.stderr
+            survivors = process.stderr.count("another rank ended or does not answer")
+            assert survivors, process.stderr
         return finished
 
     return attempt
 
 
 def killed_and_continued(attempt, folder: Path, ranks: int, kills: list[tuple[int, str]]) -> None:
-    """Every kill does its work: one that comes after the run's end is tried on another run."""
+    """Compare a killed run with an undisturbed one; a kill that comes after a run's end is repeated on another run."""
     attempt("undisturbed", ranks)
     run = 0
-    for who, when in kills:
-        while attempt(f"killed-{run}", ranks, who, when):
+    for rank, moment in kills:
+        while attempt(f"killed-{run}", ranks, rank, moment):
             run += 1
     assert attempt(f"killed-{run}", ranks)
     for number in range(run + 1):
@@ -87,8 +90,8 @@ def test_a_killed_run_of_every_engine(attempt, tmp_path, engine):
 @pytest.mark.long
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_many_kills(attempt, tmp_path, ranks):
-    draw = random.Random(ranks)
-    kills = [(draw.randrange(ranks), str(draw.uniform(0, 0.8))) for _ in range(6)]
+    rng = random.Random(ranks)
+    kills = [(rng.randrange(ranks), str(rng.uniform(0, 0.8))) for _ in range(6)]
     killed_and_continued(attempt, tmp_path / "runs/scenes", ranks, [(0, "saving"), *kills, (0, "last")])
 
 

@@ -23,15 +23,15 @@ def run(make) -> Experiment:
 
 @pytest.fixture
 def trained(configs, run, tmp_path) -> Iterator[Callable[..., Ranks]]:
-    """``trained(ranks, *options)``: ranks in the midst of an endless training."""
+    """``trained(count, *options)``: ranks in the middle of an endless training run."""
     started = []
 
     def begin(count: int, *options: str) -> Ranks:
-        call = ("-m", "tutelage", "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS)
-        started.append(start(count, *call, *options))
-        order, limit = run.folder / "order.jsonl", time.monotonic() + 120
+        command = ("-m", "tutelage", "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS)
+        started.append(start(count, *command, *options))
+        order, deadline = run.folder / "order.jsonl", time.monotonic() + 120
         while not (order.exists() and order.read_bytes().count(b"\n") >= 3):
-            assert time.monotonic() < limit and started[-1].poll() is None, started[-1].communicate()
+            assert time.monotonic() < deadline and started[-1].poll() is None, started[-1].communicate()
             time.sleep(0.02)
         return started[-1]
 
@@ -41,9 +41,9 @@ def trained(configs, run, tmp_path) -> Iterator[Callable[..., Ranks]]:
 
 
 def rank(ranks: Ranks, number: int) -> psutil.Process:
-    """The process of a rank, which is no loader worker of it."""
-    found = [p for p in ranks.members() if p.environ().get("RANK") == str(number)]
-    return next(process for process in found if process.parent() not in found)
+    """Return the process of a rank itself, not one of its loader workers."""
+    processes = [p for p in ranks.members() if p.environ().get("RANK") == str(number)]
+    return next(process for process in processes if process.parent() not in processes)
 
 
 def seconds_until(ended: Callable[[], bool], limit: float) -> float:
@@ -55,7 +55,7 @@ def seconds_until(ended: Callable[[], bool], limit: float) -> float:
 
 
 def test_a_signal_to_one_rank_stops_all_after_one_checkpoint(trained, run):
-    """And a second signal, or one to every process, does not spoil the first."""
+    """A second signal, also one to every process, does not change that."""
     ranks = trained(2)
     rank(ranks, 1).send_signal(signal.SIGTERM)
     for process in ranks.members():
@@ -64,10 +64,10 @@ def test_a_signal_to_one_rank_stops_all_after_one_checkpoint(trained, run):
     out, errors = ranks.communicate(timeout=60)
     assert "stopped at step" in errors and "Traceback (most recent call last)" not in out
     assert not list(ranks.members())
-    (kept,) = run.checkpoints.glob("step-*")
-    assert artifacts.newest(run.checkpoints) == kept
-    said = status.read(run.folder)
-    assert said.state == "interrupted" and f"stopped at step {int(kept.name[5:])}" in said.why
+    (checkpoint,) = run.checkpoints.glob("step-*")
+    assert artifacts.newest(run.checkpoints) == checkpoint
+    record = status.read(run.folder)
+    assert record.state == "interrupted" and f"stopped at step {int(checkpoint.name[5:])}" in record.why
 
 
 def test_ranks_end_with_their_launcher_and_leave_the_folder_to_the_next(trained, run: Experiment):
@@ -87,8 +87,8 @@ def test_a_rank_that_hangs_is_given_up_after_the_timeout(trained, run):
     rank(ranks, 1).suspend()
     assert seconds_until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE, 90) > 20
     ranks.end()
-    said = status.read(run.folder)
-    assert said.state == "interrupted" and "rank 0: another rank ended or does not answer" in said.why
+    record = status.read(run.folder)
+    assert record.state == "interrupted" and "rank 0: another rank ended or does not answer" in record.why
 
 
 DIFFERING = """
@@ -112,16 +112,16 @@ sys.exit(main(sys.argv[1:]))
 def test_ranks_that_hold_other_weights_are_found_after_the_first_step(configs, run, tmp_path):
     script = tmp_path / "differing.py"
     script.write_text(DIFFERING)
-    done = launch(2, str(script), "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS[:2])
-    assert done.returncode and "launch: after a step, ranks [0, 1] hold networks that differ" in done.stderr
+    result = launch(2, str(script), "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS[:2])
+    assert result.returncode and "launch: after a step, ranks [0, 1] hold networks that differ" in result.stderr
     assert status.read(run.folder).state == "failed"
 
 
 def test_bad_data_that_one_rank_meets_is_a_failure_of_the_run(configs, run, tmp_path, scenes_dataset):
-    """Whatever the others say, who only miss it."""
+    """The other ranks only report that one is missing, which does not count."""
     script = tmp_path / "meets.py"
     body = DIFFERING.replace("next(learner.engine.plain.parameters()).data.add_(1)", 'raise UserError("is bad")')
     script.write_text(body.replace("import sys\n", "import sys\nfrom shards.errors import UserError\n"))
-    done = launch(2, str(script), "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS[:2])
-    assert done.returncode
+    result = launch(2, str(script), "train", str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *ENDLESS[:2])
+    assert result.returncode
     assert status.read(run.folder).state == "failed" and status.read(run.folder).why == "is bad"

@@ -23,7 +23,7 @@ SIDE = 32  # one cell of the coarsest stride
 
 
 def batch(samples: int = 6, seed: int = 0) -> dict[str, Tensor]:
-    """Targets with ever fewer labels: about all pixels of the first sample, hardly any of the last."""
+    """Return targets with ever fewer labels: nearly all pixels of the first sample, hardly any of the last."""
     g = torch.Generator().manual_seed(seed)
     keep = torch.rand(samples, SIDE, SIDE, generator=g) > torch.linspace(0, 0.95, samples)[:, None, None]
     classes = torch.randint(0, 5, (samples, SIDE, SIDE), generator=g, dtype=torch.uint8)
@@ -49,7 +49,7 @@ def unlabelled(samples: int) -> dict[str, Tensor]:
 
 
 def naive_sums(predictions: dict[str, Tensor], targets: dict[str, Tensor]) -> tuple[list[float], list[int]]:
-    """Pixel by pixel, in Python's double precision."""
+    """Return the sums and counts, pixel by pixel in Python's double precision."""
     sums, counts = [0.0] * 3, [0] * 3
     for b in range(len(targets["semseg"])):
         for y in range(SIDE):
@@ -84,7 +84,7 @@ def test_sums_and_counts_equal_the_naive_masked_implementation(layout):
 
 
 def soft_batch(samples: int = 6, kept: int = 3) -> tuple[dict[str, Tensor], np.ndarray]:
-    """A batch of which the first half has soft labels, and those."""
+    """Return a batch whose first half has soft labels, and those soft labels."""
     targets = batch(samples)
     p = np.random.default_rng(0).dirichlet([0.3] * 5, (samples // 2, SIDE, SIDE))
     named = np.argsort(-p, -1)[..., :kept].astype(np.uint8)
@@ -134,7 +134,7 @@ def test_weights_multiply_losses_and_counts():
     assert sums[0].item() == pytest.approx(float((pixels * weights[:, 0]).sum()), rel=1e-5)
     error = ((predictions["depth"] - targets["depth"]).abs() * (targets["depth"] != 0) * weights).sum()
     assert sums[1].item() == pytest.approx(float(error), rel=1e-5)
-    whole = targets | {"semseg.weight": torch.full_like(weights, 255)}  # all alike is as good as none
+    whole = targets | {"semseg.weight": torch.full_like(weights, 255)}  # equal weights are the same as none
     criterion, terms = MultiTaskLoss(TASKS), Predictions(predictions, [])
     torch.testing.assert_close(
         criterion.terms(terms, whole, criterion.counts(whole)),
@@ -216,7 +216,7 @@ class Tiny(nn.Module):
 
 
 def gradient(criterion: MultiTaskLoss, images: Tensor, targets: dict[str, Tensor], cuts: tuple[int, ...]) -> Tensor:
-    """The gradient of the micro-batches between ``cuts``, each with its own backward pass."""
+    """Return the gradient of the micro-batches between ``cuts``, each with its own backward pass."""
     network = Tiny()
     parts = [slice(a, b) for a, b in pairwise((0, *cuts, len(images)))]
     micro = [(images[part], {name: t[part] for name, t in targets.items()}) for part in parts]
@@ -241,11 +241,11 @@ def test_uneven_micro_batches_have_the_gradient_of_the_whole_batch(normalise, cu
     targets["semseg"][4:] = 255  # one micro-batch holds no label of this task at all
     criterion = MultiTaskLoss(TASKS, {"semseg": 0.7}, normalise)
     whole = gradient(criterion, images, targets, ())
-    assert distance(gradient(criterion, images, targets, cuts), whole) < 1e-4  # rounding; the mistake below makes 1e-2
+    assert distance(gradient(criterion, images, targets, cuts), whole) < 1e-4  # rounding; the mistake below gives 1e-2
 
 
 def test_a_mean_of_micro_batch_means_has_another_gradient():
-    """The mistake that the global denominator is there against; it makes the test above worth something."""
+    """The mistake that the global denominator prevents, which shows that the test above can fail."""
     images, targets = torch.randn(6, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(3)), batch()
     criterion = MultiTaskLoss(TASKS)
     whole = gradient(criterion, images, targets, ())
@@ -324,14 +324,14 @@ def test_a_gradient_reaches_half_precision_predictions():
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ({"weights": {"semsge": 1.0}}, "loss.weights.semsge"),
-        ({"weights": {"depth": -1.0}}, "loss.weights.depth"),
-        ({"weights": {"depth": math.nan}}, "loss.weights.depth"),
-        ({"normalise": "mean"}, "loss.normalise"),
+        ({"weights": {"semsge": 1.0}}, "weights.semsge"),
+        ({"weights": {"depth": -1.0}}, "weights.depth"),
+        ({"weights": {"depth": math.nan}}, "weights.depth"),
+        ({"normalise": "mean"}, "normalise"),
     ],
 )
 def test_a_wrong_option_is_a_user_error_that_names_it(options, key):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         MultiTaskLoss(TASKS, **options)
-    assert caught.value.key == key
-    assert caught.value.hint
+    assert error.value.key == key
+    assert error.value.hint

@@ -18,11 +18,12 @@ from shards.pack import pack
 from shards.read import Readers
 from shards.resize import resize_rgb
 from shards.sources.scenes import Scenes
+from trainer.conditions import measurement_of
 from trainer.evaluate import evaluate, evaluate_network
 from trainer.experiment import Experiment
 from trainer.measurement import DEFAULT, Measurement
 from trainer.predictor import Predictor
-from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.stage import label
 from trainer.runs import checkpoint
 from trainer.runs.result import Result
 from trainer.runtime import accelerator
@@ -30,9 +31,9 @@ from trainer.trainstage import train
 
 
 def depth_metrics(predicted: list[np.ndarray], truths: list[np.ndarray]) -> dict[str, float]:
-    """In numpy, from what stands above a metric's name in a textbook."""
-    p = np.concatenate([of.ravel() for of in predicted]).astype(np.float64)
-    t = np.concatenate([of.ravel() for of in truths]).astype(np.float64)
+    """Return the metrics computed with numpy from their textbook definitions."""
+    p = np.concatenate([array.ravel() for array in predicted]).astype(np.float64)
+    t = np.concatenate([array.ravel() for array in truths]).astype(np.float64)
     p, t = p[t > 0], t[t > 0]
     d = np.log(np.maximum(p, 0.001)) - np.log(t)
     ratio = np.exp(np.abs(d))
@@ -54,12 +55,12 @@ def val_frames(experiment: Experiment) -> list[dict[str, np.ndarray]]:
 
 
 def raw_outputs(experiment: Experiment, rgb: np.ndarray) -> dict[str, torch.Tensor]:
-    """The exported network's own output for a picture, resized to what it sees."""
+    """Return the exported network's raw output for a picture that is resized to the network's input size."""
     network, _ = checkpoint.load_exported(experiment.checkpoints / "last")
     assert experiment.size
-    seen = torch.from_numpy(resize_rgb(rgb, experiment.size).copy()).permute(2, 0, 1)[None] / 255
+    pixels = torch.from_numpy(resize_rgb(rgb, experiment.size).copy()).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
-        return network.eval()({"rgb": seen.contiguous(memory_format=torch.channels_last)}).final
+        return network.eval()({"rgb": pixels.contiguous(memory_format=torch.channels_last)}).final
 
 
 def shift_depth(experiment: Experiment) -> None:
@@ -83,19 +84,19 @@ def test_negative_depths_are_raised_to_0_once_for_all_who_look_at_them(make, opt
     predictor = Predictor(experiment.checkpoints / "last")
     frames = val_frames(experiment)
     raw = [
-        interpolate(raw_outputs(experiment, of["rgb"])["depth"], (32, 64), mode="bilinear", align_corners=False)
-        for of in frames
+        interpolate(raw_outputs(experiment, frame["rgb"])["depth"], (32, 64), mode="bilinear", align_corners=False)
+        for frame in frames
     ]
-    expected = [np.maximum(of[0, 0].numpy(), 0) for of in raw]
-    assert 0.2 < np.mean([of == 0 for of in expected]) < 0.8
-    predicted = [predictor.predict({"rgb": of["rgb"]})["depth"] for of in frames]
+    expected = [np.maximum(output[0, 0].numpy(), 0) for output in raw]
+    assert 0.2 < np.mean([depth == 0 for depth in expected]) < 0.8
+    predicted = [predictor.predict({"rgb": frame["rgb"]})["depth"] for frame in frames]
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-6)
     assert np.min(predicted) == 0
 
     metrics = evaluate(experiment).metrics["depth"]
-    truths = [of["depth"] for of in frames]
+    truths = [frame["depth"] for frame in frames]
     assert metrics == pytest.approx(depth_metrics(predicted, truths), rel=1e-6)
-    unclamped = depth_metrics([of[0, 0].numpy() for of in raw], truths)
+    unclamped = depth_metrics([output[0, 0].numpy() for output in raw], truths)
     assert unclamped["rmse"] > 1.001 * metrics["rmse"], "what would have been measured without"
 
     label(experiment)
@@ -103,13 +104,15 @@ def test_negative_depths_are_raised_to_0_once_for_all_who_look_at_them(make, opt
     reader = Readers(experiment.manifest, "train")[0]
     for key in list(stored.keys(0))[:2]:
         rgb = reader.decode(reader.positions[key])["rgb"]
-        seen = np.maximum(raw_outputs(experiment, rgb)["depth"][0, 0].numpy(), 0)
-        found = stored.read(0, key)
-        np.testing.assert_allclose(found, seen, atol=1.001 * stored.task.scale)
-        assert np.array_equal(found == 0, seen == 0) and (found == 0).any()
+        reference = np.maximum(raw_outputs(experiment, rgb)["depth"][0, 0].numpy(), 0)
+        stored_label = stored.read(0, key)
+        np.testing.assert_allclose(stored_label, reference, atol=1.001 * stored.task.scale)
+        assert np.array_equal(stored_label == 0, reference == 0) and (stored_label == 0).any()
     if not options:  # pictures are drawn at the size that the network sees
         drawn = ComparisonFrames([experiment], 6).predictions(experiment)
-        assert all(np.array_equal(of["depth"], mine) for of, mine in zip(drawn, predicted, strict=True))
+        assert all(
+            np.array_equal(labels["depth"], prediction) for labels, prediction in zip(drawn, predicted, strict=True)
+        )
 
 
 @pytest.mark.parametrize(
@@ -137,16 +140,16 @@ def test_evaluation_while_training_and_after_and_labels_are_of_one_precision(mak
     predictor = Predictor(experiment.checkpoints / "last")
     for key in list(stored.keys(0))[:3]:
         rgb = reader.decode(reader.positions[key])["rgb"]
-        seen = raw_outputs(experiment, rgb)["semseg"][0]
-        found, sure = stored.read_unfiltered(0, key)
-        assert np.array_equal(found, seen.argmax(0).numpy())
-        assert np.abs(sure - seen.softmax(0).amax(0).numpy()).max() < 2e-5, "to a step of what is stored"
+        logits = raw_outputs(experiment, rgb)["semseg"][0]
+        stored_label, confidence = stored.read_unfiltered(0, key)
+        assert np.array_equal(stored_label, logits.argmax(0).numpy())
+        assert np.abs(confidence - logits.softmax(0).amax(0).numpy()).max() < 2e-5, "to a step of what is stored"
         if not options:
-            assert np.array_equal(found, predictor.predict({"rgb": rgb})["semseg"])
+            assert np.array_equal(stored_label, predictor.predict({"rgb": rgb})["semseg"])
 
 
 def test_at_the_labels_size_outputs_are_resized_and_not_labels(make):
-    """Also where frames differ in size, each of which is then measured at its own."""
+    """Also where frames differ in size: each is then measured at its own size."""
     experiment = make("plain", "data.size=32x32", "train.steps=2")
     train(experiment)
     network_size = evaluate(experiment)
@@ -159,12 +162,12 @@ def test_at_the_labels_size_outputs_are_resized_and_not_labels(make):
     frames = val_frames(experiment)
     for arrays in frames:
         final = raw_outputs(experiment, arrays["rgb"])
-        larger = {name: interpolate(of, (32, 64), mode="bilinear")[0] for name, of in final.items()}
+        larger = {name: interpolate(output, (32, 64), mode="bilinear")[0] for name, output in final.items()}
         np.add.at(confusion, (arrays["semseg"], larger["semseg"].argmax(0).numpy()), 1)
         depths.append(larger["depth"][0].clamp(min=0).numpy())
     hits, union = np.diag(confusion), confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
     assert row.metrics["semseg"]["miou"] == pytest.approx((hits[union > 0] / union[union > 0]).mean(), rel=2e-3)
-    expected = depth_metrics(depths, [of["depth"] for of in frames])
+    expected = depth_metrics(depths, [frame["depth"] for frame in frames])
     assert row.metrics["depth"] == pytest.approx(expected, rel=1e-4, abs=1e-3)
 
 
@@ -175,22 +178,22 @@ def test_frames_of_several_sizes_are_measured_at_their_own(make, tmp_path):
 
     mixed = pack(Mixed(6, 3, (32, 64)), tmp_path / "mixed", samples_per_shard=3)
     options = ("labels.semseg=null", "labels.depth=null", "data.size=32x64", "train.steps=1")
-    made = [
+    experiments = [
         make(
             "plain", f"data.path={mixed.folder}", *options, "evaluate.resolution=label", f"evaluate.batch_size={batch}"
         )
         for batch in (1, 3)
     ]
-    train(made[0])
-    network, _ = checkpoint.load_exported(made[0].checkpoints / "last")
-    rows = [evaluate_network(each, network, accelerator("fp32"), show=False) for each in made]
+    train(experiments[0])
+    network, _ = checkpoint.load_exported(experiments[0].checkpoints / "last")
+    rows = [evaluate_network(experiment, network, accelerator("fp32"), show=False) for experiment in experiments]
     assert rows[0]["depth"]["pixels"] == 2 * 32 * 64 + 64 * 96
-    predictor = Predictor(made[0].checkpoints / "last")
-    frames = val_frames(made[0])
-    predicted = [predictor.predict({"rgb": of["rgb"]})["depth"] for of in frames]
-    assert {of.shape for of in predicted} == {(32, 64), (64, 96)}
+    predictor = Predictor(experiments[0].checkpoints / "last")
+    frames = val_frames(experiments[0])
+    predicted = [predictor.predict({"rgb": frame["rgb"]})["depth"] for frame in frames]
+    assert {depth.shape for depth in predicted} == {(32, 64), (64, 96)}
     for row in rows:
-        assert row["depth"] == pytest.approx(depth_metrics(predicted, [of["depth"] for of in frames]), rel=1e-5)
+        assert row["depth"] == pytest.approx(depth_metrics(predicted, [frame["depth"] for frame in frames]), rel=1e-5)
 
 
 def test_an_input_is_seen_at_the_networks_size_while_its_truth_keeps_its_own(make):
@@ -230,8 +233,8 @@ def test_range_and_window_in_a_row(finished):
     plain, limited = evaluate(finished("student")), evaluate(finished("student", *limits))
     experiment = finished("student", *limits)
     predictor, frames = Predictor(experiment.checkpoints / "last"), val_frames(experiment)
-    predicted = [predictor.predict({"rgb": of["rgb"]})["depth"].clip(1.5, 4) for of in frames]
-    truths = [np.where((of["depth"] >= 1.5) & (of["depth"] <= 4), of["depth"], 0) for of in frames]
+    predicted = [predictor.predict({"rgb": frame["rgb"]})["depth"].clip(1.5, 4) for frame in frames]
+    truths = [np.where((frame["depth"] >= 1.5) & (frame["depth"] <= 4), frame["depth"], 0) for frame in frames]
     for truth in truths:
         truth[:3] = truth[31:] = truth[:, :4] = truth[:, 60:] = 0  # rows 3 to 30, columns 4 to 59 of 32×64
     assert limited.metrics["depth"] == pytest.approx(depth_metrics(predicted, truths), rel=1e-5)
@@ -253,7 +256,7 @@ def test_runs_that_were_measured_differently_are_other_rows(finished, make):
 
 
 def test_refusals(make):
-    for options, said in (
+    for options, message in (
         (["evaluate.resolution=half"], "evaluate.resolution: 'half' is unknown; use one of network, label"),
         (["evaluate.crop=garg"], "evaluate.crop: 'garg' is unknown; use one of eigen, null"),
         (
@@ -262,8 +265,8 @@ def test_refusals(make):
         ),
         (["evaluate.range.depth=[4]"], r"evaluate.range.depth: \[4.0\] is not a range"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             make("plain", *options)
     with pytest.raises(UserError, match=r"range\.semseg: has no range: it is not a task of kind scalar; leave it out"):
         train(make("plain", "evaluate.range.semseg=[0, 1]"))
-    _ = make("plain", "tasks=[semseg]", "evaluate.range.depth=[0, 1]").measurement  # of a task that others predict
+    measurement_of(make("plain", "tasks=[semseg]", "evaluate.range.depth=[0, 1]"))  # depth is not predicted

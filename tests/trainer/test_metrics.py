@@ -39,7 +39,7 @@ def depths(prediction: list[float], target: list[float]) -> dict:
 
 
 def angles(*degrees: float) -> dict:
-    """Metrics of unit vectors, each that many degrees from its truth."""
+    """Return the metrics of unit vectors that are each that many degrees from their truth."""
     radians = torch.tensor(degrees, dtype=torch.float64).deg2rad()
     prediction = 3 * torch.stack([radians.sin(), torch.zeros_like(radians), radians.cos()])
     target = torch.tensor([0.0, 0, 1])[:, None].expand(3, len(degrees))
@@ -47,7 +47,7 @@ def angles(*degrees: float) -> dict:
 
 
 def evaluation(samples: int = 9, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Predictions and partly missing targets of odd sizes, values over four orders of magnitude."""
+    """Return predictions and partly missing targets of odd sizes, with values over four orders of magnitude."""
     g = torch.Generator().manual_seed(seed)
     shape = (samples, 1, 5, 7)
     truth = 10 ** (4 * torch.rand(shape, generator=g) - 2)
@@ -75,25 +75,25 @@ def state(predictions: dict[str, Tensor], targets: dict[str, Tensor], order: Ten
 
 def test_iou_by_hand():
     #            a hit    a as b   b hit   ignored  b as a
-    found = classes([0, 1, 1, 2, 0], [0, 0, 1, 255, 1])
-    assert found["iou"] == [pytest.approx(1 / 3), pytest.approx(1 / 3), None, None]
-    assert found["miou"] == pytest.approx(1 / 3)
-    assert found["pixel_accuracy"] == 0.5
-    assert found["mean_accuracy"] == 0.5
-    assert found["pixels"] == 4
+    result = classes([0, 1, 1, 2, 0], [0, 0, 1, 255, 1])
+    assert result["iou"] == [pytest.approx(1 / 3), pytest.approx(1 / 3), None, None]
+    assert result["miou"] == pytest.approx(1 / 3)
+    assert result["pixel_accuracy"] == 0.5
+    assert result["mean_accuracy"] == 0.5
+    assert result["pixels"] == 4
 
 
 def test_a_class_in_neither_truth_nor_prediction_is_left_out_of_the_mean():
-    found = classes([0, 1], [0, 1])
-    assert found["iou"] == [1, 1, None, None]
-    assert found["miou"] == 1
+    result = classes([0, 1], [0, 1])
+    assert result["iou"] == [1, 1, None, None]
+    assert result["miou"] == 1
 
 
 def test_a_class_that_is_only_predicted_counts_as_zero():
-    found = classes([0, 0, 3], [0, 0, 0])
-    assert found["iou"] == [pytest.approx(2 / 3), None, None, 0]
-    assert found["miou"] == pytest.approx(1 / 3)
-    assert found["mean_accuracy"] == pytest.approx(2 / 3)  # recall, over the one class that there is
+    result = classes([0, 0, 3], [0, 0, 0])
+    assert result["iou"] == [pytest.approx(2 / 3), None, None, 0]
+    assert result["miou"] == pytest.approx(1 / 3)
+    assert result["mean_accuracy"] == pytest.approx(2 / 3)  # recall, over the one class that there is
 
 
 def test_a_class_predicted_only_where_the_truth_is_unlabelled_is_absent():
@@ -111,18 +111,18 @@ def test_iou_is_pooled_over_pixels_and_no_mean_over_images():
 def test_many_classes_do_not_overflow_the_targets_bytes():
     task = Task("semseg", "classes", tuple(map(str, range(200))), palette(200))
     target = torch.arange(200, dtype=torch.uint8)[None, None]
-    found = measure(task, torch.eye(200)[None, :, None], target)
-    assert found["miou"] == 1
-    assert found["pixels"] == 200
+    result = measure(task, torch.eye(200)[None, :, None], target)
+    assert result["miou"] == 1
+    assert result["pixels"] == 200
 
 
 def test_depth_by_hand():
-    found = depths([2.0, 3.0, 7.0], [1.0, 4.0, 0.0])
-    assert found["pixels"] == 2
-    assert found["rmse"] == pytest.approx(1)
-    assert found["abs_rel"] == pytest.approx((1 / 1 + 1 / 4) / 2)
-    assert found["delta1"] == 0  # ratios 2 and 4/3
-    assert found["delta2"] == found["delta3"] == 0.5
+    result = depths([2.0, 3.0, 7.0], [1.0, 4.0, 0.0])
+    assert result["pixels"] == 2
+    assert result["rmse"] == pytest.approx(1)
+    assert result["abs_rel"] == pytest.approx((1 / 1 + 1 / 4) / 2)
+    assert result["delta1"] == 0  # ratios 2 and 4/3
+    assert result["delta2"] == result["delta3"] == 0.5
 
 
 def test_rmse_is_the_root_over_all_pixels_and_no_mean_of_roots():
@@ -133,36 +133,36 @@ def test_rmse_is_the_root_over_all_pixels_and_no_mean_of_roots():
 
 
 def test_logrmse_is_natural_and_in_the_unit():
-    found = depths([math.e, 1.0], [1.0, math.e])
-    assert found["rmse_log"] == pytest.approx(1, rel=1e-7)
+    result = depths([math.e, 1.0], [1.0, math.e])
+    assert result["rmse_log"] == pytest.approx(1, rel=1e-7)
 
 
 @pytest.mark.parametrize("value", [1e-4, 0.0, -3.0])
 def test_a_prediction_below_the_minimum_is_raised_to_it_for_logarithm_and_ratio_only(value):
-    """To 1 mm there, and to 0 everywhere."""
-    found = depths([value, 1.0], [1.0, 1.0])
-    assert found["rmse_log"] == pytest.approx(math.log(1000) / math.sqrt(2))
-    assert found["log10"] == pytest.approx(3 / 2)
-    assert found["silog"] == pytest.approx(math.log(1000) / 2)
-    assert found["rmse"] == pytest.approx((1 - max(value, 0)) / math.sqrt(2))
-    assert found["mae"] == found["abs_rel"] == pytest.approx((1 - max(value, 0)) / 2)
-    assert found["delta3"] == 0.5
+    """To 1 mm for those two, and to 0 for all others."""
+    result = depths([value, 1.0], [1.0, 1.0])
+    assert result["rmse_log"] == pytest.approx(math.log(1000) / math.sqrt(2))
+    assert result["log10"] == pytest.approx(3 / 2)
+    assert result["silog"] == pytest.approx(math.log(1000) / 2)
+    assert result["rmse"] == pytest.approx((1 - max(value, 0)) / math.sqrt(2))
+    assert result["mae"] == result["abs_rel"] == pytest.approx((1 - max(value, 0)) / 2)
+    assert result["delta3"] == 0.5
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_diverged_network_shows_as_a_huge_error(value):
     for predictions in ([value, 1.0], [value, value]):
-        found = depths(predictions, [1.0, 1.0])
-        share = sum(not math.isfinite(each) for each in predictions) / 2
-        assert found["rmse"] == math.sqrt(SATURATION * share)
-        assert found["silog"] == found["rmse_log"] == math.sqrt(SATURATION * share)
-        assert found["mae"] == SATURATION * share
-        assert found["delta1"] == 1 - share
-        assert json.loads(json.dumps(found, allow_nan=False)) == found
+        result = depths(predictions, [1.0, 1.0])
+        share = sum(not math.isfinite(prediction) for prediction in predictions) / 2
+        assert result["rmse"] == math.sqrt(SATURATION * share)
+        assert result["silog"] == result["rmse_log"] == math.sqrt(SATURATION * share)
+        assert result["mae"] == SATURATION * share
+        assert result["delta1"] == 1 - share
+        assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
 def test_a_sum_of_both_signs_is_exact():
-    """Against whole numbers of any size; also of so many pixels that the high part alone would not do."""
+    """Compared with Python's integers, also for so many pixels that the high part alone would overflow."""
     values = torch.tensor(
         [2.0**33, -(2.0**33), -1.5, -(2.0**-28), 0.25, -(2.0**40), math.nan, 7.0], dtype=torch.float64
     )
@@ -171,25 +171,25 @@ def test_a_sum_of_both_signs_is_exact():
     high, low = fixed_point_sum(values, where).tolist()
     assert (high << LOW_BITS) + low == expected and low >= 0
     for cut in range(1, 8):
-        parts = [fixed_point_sum(values[of], where[of]) for of in (slice(cut), slice(cut, None))]
+        parts = [fixed_point_sum(values[rows], where[rows]) for rows in (slice(cut), slice(cut, None))]
         assert sum(parts).tolist() == [high, low]
     many = fixed_point_sum(torch.full((2**10,), -SATURATION, dtype=torch.float64), torch.ones(2**10, dtype=torch.bool))
     assert fixed_point_mean((2**21 * many).tolist(), 2**31) == -SATURATION
 
 
 def test_silog_by_hand():
-    """Eigen et al. 2014: what one factor of all predictions does not change, of either direction."""
+    """Eigen et al. 2014: a common factor of all predictions, in either direction, does not change it."""
     truth = [1.0, 2.0, 5.0, 0.0]
     for factor in (0.5, 1.0, 3.0):
         assert depths([factor * value for value in truth], truth)["silog"] < 1e-4
-    found = depths([math.e, 1.0, 1.0], [1.0, math.e, 1.0])
-    assert found["silog"] == pytest.approx(math.sqrt(2 / 3))
-    found = depths([math.e**2, 1.0], [1.0, 1.0])  # d = 2, 0: mean of squares 2, square of mean 1
-    assert found["silog"] == pytest.approx(1) and found["rmse_log"] == pytest.approx(math.sqrt(2))
+    result = depths([math.e, 1.0, 1.0], [1.0, math.e, 1.0])
+    assert result["silog"] == pytest.approx(math.sqrt(2 / 3))
+    result = depths([math.e**2, 1.0], [1.0, 1.0])  # d = 2, 0: mean of squares 2, square of mean 1
+    assert result["silog"] == pytest.approx(1) and result["rmse_log"] == pytest.approx(math.sqrt(2))
 
 
 def test_a_variance_cancels_nothing():
-    """Of values whose mean is a million times their deviation, where floats would lose it."""
+    """For values whose mean is a million times their deviation, which floats would lose."""
     where = torch.ones(2, dtype=torch.bool)
     values = torch.tensor([1024.0, 1024.0 + 2**-10], dtype=torch.float64)
     parts, squares = fixed_point_sum(values, where).tolist(), fixed_point_sum(values.square(), where).tolist()
@@ -197,8 +197,8 @@ def test_a_variance_cancels_nothing():
 
 
 def test_small_errors_are_not_lost_in_the_rounding():
-    found = depths([1.001, 2.001, 3.001], [1.0, 2.0, 3.0])
-    assert found["rmse"] == pytest.approx(1e-3, rel=2e-3)
+    result = depths([1.001, 2.001, 3.001], [1.0, 2.0, 3.0])
+    assert result["rmse"] == pytest.approx(1e-3, rel=2e-3)
 
 
 def test_large_errors_of_many_pixels_do_not_overflow():
@@ -210,11 +210,11 @@ def test_large_errors_of_many_pixels_do_not_overflow():
 
 
 def test_angles_by_hand():
-    found = angles(0, 10, 12, 28, 100)
-    assert found["mean"] == pytest.approx(30, abs=1e-6)
-    assert found["median"] == pytest.approx(12, abs=0.01)
-    assert (found["within_11.25"], found["within_22.5"], found["within_30"]) == (2 / 5, 3 / 5, 4 / 5)
-    assert found["pixels"] == 5
+    result = angles(0, 10, 12, 28, 100)
+    assert result["mean"] == pytest.approx(30, abs=1e-6)
+    assert result["median"] == pytest.approx(12, abs=0.01)
+    assert (result["within_11.25"], result["within_22.5"], result["within_30"]) == (2 / 5, 3 / 5, 4 / 5)
+    assert result["pixels"] == 5
 
 
 def test_opposite_and_zero_vectors():
@@ -231,14 +231,14 @@ def test_all_equal_naive_references():
     predictions, targets = evaluation()
     metrics = Metrics(TASKS)
     update(metrics, predictions, targets)
-    found = metrics.compute()
+    result = metrics.compute()
 
     mask = targets["semseg"] != 255
     guess, truth = predictions["semseg"].argmax(1)[mask], targets["semseg"][mask].long()
     iou = [float(((guess == c) & (truth == c)).sum() / ((guess == c) | (truth == c)).sum()) for c in range(4)]
-    assert found["semseg"]["iou"] == pytest.approx(iou)
-    assert found["semseg"]["miou"] == pytest.approx(sum(iou) / 4)
-    assert found["semseg"]["pixel_accuracy"] == pytest.approx((guess == truth).double().mean().item())
+    assert result["semseg"]["iou"] == pytest.approx(iou)
+    assert result["semseg"]["miou"] == pytest.approx(sum(iou) / 4)
+    assert result["semseg"]["pixel_accuracy"] == pytest.approx((guess == truth).double().mean().item())
 
     mask = targets["depth"] != 0
     p, t = predictions["depth"][mask].double(), targets["depth"][mask].double()
@@ -252,14 +252,14 @@ def test_all_equal_naive_references():
         "silog": (p.log() - t.log()).var(correction=0).sqrt(),
         "pixels": mask.sum(),
     } | {f"delta{k}": (ratio < 1.25**k).double().mean() for k in (1, 2, 3)}
-    assert found["depth"] == pytest.approx({name: value.item() for name, value in reference.items()}, rel=1e-6)
+    assert result["depth"] == pytest.approx({name: value.item() for name, value in reference.items()}, rel=1e-6)
 
     mask = (targets["normals"] != 0).any(1)
     cosine = F.cosine_similarity(predictions["normals"].double(), targets["normals"].double())[mask]
     degrees = cosine.clamp(-1, 1).acos().rad2deg()
-    assert found["normals"]["mean"] == pytest.approx(degrees.mean().item(), rel=1e-6)
-    assert found["normals"]["median"] == pytest.approx(degrees.median().item(), abs=0.0051)
-    assert found["normals"]["within_30"] == (degrees < 30).double().mean().item()
+    assert result["normals"]["mean"] == pytest.approx(degrees.mean().item(), rel=1e-6)
+    assert result["normals"]["median"] == pytest.approx(degrees.median().item(), abs=0.0051)
+    assert result["normals"]["within_30"] == (degrees < 30).double().mean().item()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -277,7 +277,7 @@ def test_every_split_over_batches_and_ranks_gives_the_same_bits(seed):
 
 
 def test_a_sum_of_floats_would_depend_on_the_split():
-    """What fixed point is there for: on this data the plain sum does change."""
+    """The reason for fixed point: on this data a sum of floats does change."""
     predictions, targets = evaluation()
     squared = (predictions["depth"] - targets["depth"]).square().flatten()
     assert len({squared.split(size)[0].sum().add(squared[size:].sum()).item() for size in range(1, 300)}) > 1
@@ -295,17 +295,17 @@ def test_samples_without_labels_add_nothing():
 
 
 def test_nothing_measured_is_none():
-    found = Metrics(TASKS).compute()
-    assert found["semseg"] == {
+    result = Metrics(TASKS).compute()
+    assert result["semseg"] == {
         "miou": None,
         "pixel_accuracy": None,
         "mean_accuracy": None,
         "iou": [None] * 4,
         "pixels": 0,
     }
-    assert set(found["depth"].values()) == set(found["normals"].values()) == {None, 0}
+    assert set(result["depth"].values()) == set(result["normals"].values()) == {None, 0}
     measured = angles(5) | depths([1.0], [1.0])
-    assert set(found["depth"]) | set(found["normals"]) == set(measured)
+    assert set(result["depth"]) | set(result["normals"]) == set(measured)
 
 
 def test_the_state_is_a_copy():
@@ -313,6 +313,6 @@ def test_the_state_is_a_copy():
     metrics = Metrics(TASKS)
     with torch.inference_mode():
         update(metrics, predictions, targets)
-    taken = metrics.state()
+    snapshot = metrics.state()
     update(metrics, predictions, targets)
-    assert torch.equal(metrics.state(), 2 * taken)
+    assert torch.equal(metrics.state(), 2 * snapshot)

@@ -30,10 +30,10 @@ def test_rgb_is_normalised_as_imagenet():
 
 
 def test_rgb_is_normalised_as_the_architecture_says():
-    own = dataclasses.replace(LABELS, rgb_mean=(0.5, 0.4, 0.3), rgb_std=(0.5, 0.25, 0.125))
+    architecture = dataclasses.replace(LABELS, rgb_mean=(0.5, 0.4, 0.3), rgb_std=(0.5, 0.25, 0.125))
     rgb = torch.tensor([1.0, 0.9, 0.8]).view(1, 3, 1, 1).expand(1, 3, 50, 32)
     expected = torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1).expand(1, 3, 64, 32)
-    torch.testing.assert_close(encoder("rgb", own)(rgb), expected)
+    torch.testing.assert_close(encoder("rgb", architecture)(rgb), expected)
 
 
 def test_metric_input_has_a_validity_channel():

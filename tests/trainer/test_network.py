@@ -64,7 +64,7 @@ def seeded(architecture: Architecture) -> Any:
 
 
 def loss(predictions: Predictions) -> torch.Tensor:
-    """Depends on every value, and differently on each (a plain sum would be blind to what follows a norm)."""
+    """Return a loss that depends differently on each value (a plain sum is constant after a norm)."""
     tensors = [x for scale in [predictions.final, *predictions.initial] for x in scale.values()]
     return torch.stack([(x.float() * torch.linspace(-1, 2, x.numel()).view(x.shape)).mean() for x in tensors]).sum()
 
@@ -130,7 +130,7 @@ def test_the_decoder_does_not_grow_with_the_backbones_widths(backbone):
         hrnet = MTINet(student(*tasks, backbone="hrnet_w18"))
         network = MTINet(student(*tasks, backbone=backbone))
         unbounded = MTINet(student(*tasks, backbone=backbone, widths=None))
-    decoder, reference = (millions(each) - millions(each.backbones) for each in (network, hrnet))
+    decoder, reference = (millions(model) - millions(model.backbones) for model in (network, hrnet))
     assert decoder - millions(network.projection) == pytest.approx(reference)
     assert millions(network.projection) < 0.5
     assert millions(unbounded) > 50
@@ -314,23 +314,23 @@ def test_each_modality_reaches_every_task():
 
 
 def task_features(network: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Fills as the network runs: the features of the initial predictions, by scale and task."""
-    found: dict[str, torch.Tensor] = {}
+    """Return a mapping that each forward pass fills: the features of the initial predictions, by scale and task."""
+    features: dict[str, torch.Tensor] = {}
     for scale in SCALES:
         for task in network.heads:
 
             def keep(module, arguments, output, key=f"{scale}.{task}"):
-                found[key] = output[0]
+                features[key] = output[0]
 
             network.initial[scale][task].register_forward_hook(keep)
-    return found
+    return features
 
 
 def test_a_task_reads_the_other_tasks_features_at_every_scale():
     network, inputs = seeded(student()).eval(), batch()
-    found = task_features(network, inputs)
+    features = task_features(network, inputs)
     semseg = network(inputs).final["semseg"].square().mean()
-    gradients = torch.autograd.grad(semseg, [found[f"{scale}.depth"] for scale in SCALES])
+    gradients = torch.autograd.grad(semseg, [features[f"{scale}.depth"] for scale in SCALES])
     assert all(gradient.abs().max() > 0 for gradient in gradients)
 
 
@@ -338,9 +338,9 @@ def test_without_distillation_a_task_reads_others_only_from_coarser_scales():
     network, inputs = seeded(student()).eval(), batch()
     for scale in SCALES:
         network.distillation[scale] = nn.Identity()
-    found = task_features(network, inputs)
+    features = task_features(network, inputs)
     semseg = network(inputs).final["semseg"].square().mean()
-    finest, *coarser = torch.autograd.grad(semseg, [found[f"{scale}.depth"] for scale in SCALES], allow_unused=True)
+    finest, *coarser = torch.autograd.grad(semseg, [features[f"{scale}.depth"] for scale in SCALES], allow_unused=True)
     assert finest is None
     assert all(gradient.abs().max() > 0 for gradient in coarser)  # through the propagation modules
 
@@ -367,20 +367,20 @@ def test_an_initial_prediction_trains_its_scale_and_coarser_ones(index):
 
 def test_every_activation_and_gradient_stays_channels_last():
     network = seeded(teacher())
-    seen, strayed = [], []
+    names, errors = [], []
 
-    def look(kind: str, name: str, x: torch.Tensor) -> None:
-        seen.append(name)
+    def check(kind: str, name: str, x: torch.Tensor) -> None:
+        names.append(name)
         if not x.is_contiguous(memory_format=torch.channels_last):
-            strayed.append(f"{kind} of {name}: {tuple(x.shape)} {x.stride()}")
+            errors.append(f"{kind} of {name}: {tuple(x.shape)} {x.stride()}")
 
     def hook(name: str):
-        def after(module, arguments, output):
-            look("input", name, arguments[0])
-            look("output", name, output)
-            output.register_hook(lambda gradient: look("gradient", name, gradient))
+        def check_outputs(module, arguments, output):
+            check("input", name, arguments[0])
+            check("output", name, output)
+            output.register_hook(lambda gradient: check("gradient", name, gradient))
 
-        return after
+        return check_outputs
 
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -388,9 +388,9 @@ def test_every_activation_and_gradient_stays_channels_last():
     predictions = network(batch(96, 64))
     outputs = [x for scale in [predictions.final, *predictions.initial] for x in scale.values()]
     for prediction in outputs:
-        look("prediction", "the network", prediction)
+        check("prediction", "the network", prediction)
     torch.autograd.backward(outputs, [torch.ones_like(prediction) for prediction in outputs])
-    assert seen and not strayed
+    assert names and not errors
 
 
 def test_bfloat16_autocast():
@@ -435,6 +435,6 @@ def process_group():
 @pytest.mark.parametrize("tasks", [(SEMSEG,), (SEMSEG, DEPTH)], ids=["single task", "two tasks"])
 def test_ddp_finds_no_unused_parameter(process_group, tasks, decoder):
     network = DistributedDataParallel(seeded(teacher(*tasks, decoder=decoder)))
-    criterion, inputs = MultiTaskLoss(tasks, deep_cells=8), batch()  # which leaves strides 16 and 32 out
+    criterion, inputs = MultiTaskLoss(tasks, deep_cells=8), batch()  # leaves out strides 16 and 32
     for _ in range(2):  # a parameter that was not used in the first step is an error in the second
         criterion(network(inputs), inputs, criterion.counts(inputs)).backward()

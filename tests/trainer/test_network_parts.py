@@ -30,8 +30,8 @@ def test_propagation_follows_its_equations():
     module, features = propagation("abc")
     joined = torch.cat([features[task] for task in "abc"], 1)
     masks = module.attention(joined).unflatten(1, (3, 32)).softmax(1)
-    own = torch.stack([features[task] for task in "abc"], 1)
-    shared = module.shared((masks * own).flatten(1, 2))
+    stacked = torch.stack([features[task] for task in "abc"], 1)
+    shared = module.shared((masks * stacked).flatten(1, 2))
     for task, received in module(features).items():
         torch.testing.assert_close(received, features[task] + module.excitation[task](shared))
 

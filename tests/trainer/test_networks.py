@@ -1,4 +1,4 @@
-"""Networks other than mtinet, by their names: shapes, learning, runs that continue, exports, engines, refusals."""
+"""Networks other than mtinet, by name: shapes, learning, resumed runs, exports, engines, refusals."""
 
 import shutil
 from pathlib import Path
@@ -35,8 +35,8 @@ NAMES = list(BACKBONES)
 
 
 def description(name: str, inputs: tuple[str, ...] = ("rgb",), **options: Any) -> Architecture:
-    given = {"backbone": BACKBONES[name], "statistics": {"depth": (2.5, 1.5)}, "name": name} | options
-    return Architecture(inputs=inputs, tasks=(SEMSEG, DEPTH), input_tasks=(DEPTH,), **given)
+    settings = {"backbone": BACKBONES[name], "statistics": {"depth": (2.5, 1.5)}, "name": name} | options
+    return Architecture(inputs=inputs, tasks=(SEMSEG, DEPTH), input_tasks=(DEPTH,), **settings)
 
 
 def seeded(name: str, inputs: tuple[str, ...] = ("rgb",), **options: Any) -> Any:
@@ -65,24 +65,26 @@ def test_shapes_at_any_size(name, inputs):
     network = seeded(name, inputs)
     for height, width in ((64, 96), (50, 70), (33, 31)):
         for training in (True, False):
-            found = network.train(training)(batch(height, width))
-            assert {task: x.shape for task, x in found.final.items()} == {
+            predictions = network.train(training)(batch(height, width))
+            assert {task: x.shape for task, x in predictions.final.items()} == {
                 "semseg": (2, 5, height, width),
                 "depth": (2, 1, height, width),
             }
-            assert found.initial == [] and found.weighting is None
+            assert predictions.initial == [] and predictions.weighting is None
 
 
 @pytest.mark.parametrize("inputs", [("rgb",), ("rgb", "depth")], ids=" ".join)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_learns_and_each_input_is_seen(name, inputs):
-    network, given = seeded(name, inputs), batch()
+    network, samples = seeded(name, inputs), batch()
     for task in inputs:
-        given[task].requires_grad_()
-    for prediction in network.eval()(given).final.values():
-        gradients = torch.autograd.grad(prediction.square().mean(), [given[task] for task in inputs], retain_graph=True)
+        samples[task].requires_grad_()
+    for prediction in network.eval()(samples).final.values():
+        gradients = torch.autograd.grad(
+            prediction.square().mean(), [samples[task] for task in inputs], retain_graph=True
+        )
         assert all(gradient.abs().max() > 0 for gradient in gradients)
-    final = network.train()(given).final
+    final = network.train()(samples).final
     sum((x * torch.linspace(-1, 2, x.numel()).view(x.shape)).mean() for x in final.values()).backward()
     idle = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert idle == []
@@ -91,13 +93,13 @@ def test_every_parameter_learns_and_each_input_is_seen(name, inputs):
 @pytest.mark.parametrize("inputs", [("rgb",), ("rgb", "depth")], ids=" ".join)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_overfits_one_batch(name, inputs):
-    network, given = seeded(name, inputs), batch()
+    network, samples = seeded(name, inputs), batch()
     loss = MultiTaskLoss((SEMSEG, DEPTH))
-    counts = loss.counts(given)
+    counts = loss.counts(samples)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     values = []
     for _ in range(60):
-        value = loss(network(given), given, counts)
+        value = loss(network(samples), samples, counts)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -107,10 +109,10 @@ def test_it_overfits_one_batch(name, inputs):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_sizes_are_padded_and_cropped(name):
-    network, given = seeded(name, ("rgb", "depth")).eval(), batch(50, 70)
-    padded = {"rgb": pad(given["rgb"], (0, 26, 0, 14), "replicate"), "depth": pad(given["depth"], (0, 26, 0, 14))}
+    network, samples = seeded(name, ("rgb", "depth")).eval(), batch(50, 70)
+    padded = {"rgb": pad(samples["rgb"], (0, 26, 0, 14), "replicate"), "depth": pad(samples["depth"], (0, 26, 0, 14))}
     whole = network(padded).final["depth"][..., :50, :70]
-    torch.testing.assert_close(network(given).final["depth"], whole)
+    torch.testing.assert_close(network(samples).final["depth"], whole)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,7 +128,7 @@ def test_its_size_is_told(name):
     network = seeded(name, ("rgb", "depth"))
     assert size.backbone == sum(p.numel() for p in network.backbones.parameters()) > 0
     assert size.backbone + size.decoder == sum(p.numel() for p in network.parameters())
-    # on a processor the counter knows no other attention
+    # on a CPU the counter supports no other attention
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         network.eval()(batch(50, 70, size=1))
     assert sum(size.multiply_adds) == counter.get_total_flops() // 2 and min(size.multiply_adds) > 0
@@ -137,10 +139,10 @@ def test_a_description_names_it(name):
     architecture = description(name, ("rgb", "depth"))
     entry = architecture.to_json()
     assert entry["name"] == name and Architecture.from_json(entry) == architecture
-    made = create_model(
+    model = create_model(
         name, backbone=BACKBONES[name], inputs=["rgb", "depth"], tasks=(SEMSEG, DEPTH), statistics={"depth": (2.5, 1.5)}
     )
-    assert type(made) is NETWORKS[name] and made.state_dict().keys() == build(architecture).state_dict().keys()
+    assert type(model) is NETWORKS[name] and model.state_dict().keys() == build(architecture).state_dict().keys()
 
 
 def test_a_description_without_a_name_is_mtinets():
@@ -158,13 +160,13 @@ def options(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_continues_as_if_nothing_had_been(make, name):
-    given = [*LONG, *options(name), "loss.weighting=uncertainty", "experiment=whole"]
-    whole = make("teacher", *given)
+    overrides = [*LONG, *options(name), "loss.weighting=uncertainty", "experiment=whole"]
+    whole = make("teacher", *overrides)
     train(whole)
-    again = make("teacher", *given, f"run.path={whole.folder}-again")
-    shutil.copytree(whole.folder, again.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
-    train(again)
-    assert_same_run(again.folder, whole.folder)
+    resumed = make("teacher", *overrides, f"run.path={whole.folder}-again")
+    shutil.copytree(whole.folder, resumed.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
+    train(resumed)
+    assert_same_run(resumed.folder, whole.folder)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -176,14 +178,14 @@ def test_exports_and_predictions_are_the_trained_network(make, scenes_dataset, t
     frame = Readers(scenes_dataset, "val")[0].decode(0)
     predictor = Predictor(last)
     labels = predictor.predict({"rgb": frame["rgb"], "depth": frame["depth"]})
-    given = {
+    inputs = {
         "rgb": torch.from_numpy(frame["rgb"].copy()).permute(2, 0, 1)[None].contiguous(),
         "depth": torch.from_numpy(frame["depth"].copy())[None, None],
     }
-    final = network.eval()(given | {"rgb": given["rgb"] / 255}).final
+    final = network.eval()(inputs | {"rgb": inputs["rgb"] / 255}).final
     assert np.array_equal(labels["semseg"], final["semseg"][0].argmax(0).numpy())
     predictor.export(tmp_path / "net.pt2")
-    archived = torch.export.load(tmp_path / "net.pt2").module()(given)
+    archived = torch.export.load(tmp_path / "net.pt2").module()(inputs)
     assert all(np.array_equal(archived[task][0].numpy(), labels[task]) for task in ("semseg", "depth"))
 
 
@@ -191,12 +193,18 @@ def test_exports_and_predictions_are_the_trained_network(make, scenes_dataset, t
 @pytest.mark.parametrize("name", NAMES)
 def test_engines_train_what_one_process_trains(make, configs, tmp_path, name, engine):
     """Two real ranks, with a learnt weighting, whose parameters engines gather in the network's forward."""
-    given = [*options(name), "loss.weighting=uncertainty", "train.steps=3", "checkpoint.every=3", "model.norm=frozen"]
-    words = (str(configs / "teacher.yaml"), f"run.root={tmp_path / 'runs'}", *given, "evaluate.every=0")
-    done = launch(2, "-m", "tutelage", "train", *words, "experiment=parts", config=ENGINES / f"{engine}.yaml")
-    assert done.returncode == 0, done.stderr[-3000:]
-    alone = make("teacher", *given, "evaluate.every=0", "experiment=alone")
-    parts = make("teacher", *given, "evaluate.every=0", "experiment=parts")
+    overrides = [
+        *options(name),
+        "loss.weighting=uncertainty",
+        "train.steps=3",
+        "checkpoint.every=3",
+        "model.norm=frozen",
+    ]
+    arguments = (str(configs / "teacher.yaml"), f"run.root={tmp_path / 'runs'}", *overrides, "evaluate.every=0")
+    process = launch(2, "-m", "tutelage", "train", *arguments, "experiment=parts", config=ENGINES / f"{engine}.yaml")
+    assert process.returncode == 0, process.stderr[-3000:]
+    alone = make("teacher", *overrides, "evaluate.every=0", "experiment=alone")
+    parts = make("teacher", *overrides, "evaluate.every=0", "experiment=parts")
     train(alone)
     one, other = (checkpoint.load_exported(run.checkpoints / "last")[0].state_dict() for run in (alone, parts))
     moved = sum((one[key].float() - other[key].float()).square().sum() for key in one)
@@ -213,18 +221,18 @@ def test_bfloat16(make, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_compiles_to_the_same(name):
-    """As one graph, whose kernels are left to others."""
-    network, given = seeded(name, ("rgb", "depth")).eval(), batch()
-    expected = network(given).final["depth"]
+    """As one graph; code generation is not tested."""
+    network, samples = seeded(name, ("rgb", "depth")).eval(), batch()
+    expected = network(samples).final["depth"]
     network.compile(backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(network(given).final["depth"], expected)
+    torch.testing.assert_close(network(samples).final["depth"], expected)
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (["model.name=unet"], "command line: model.name: 'unet' is unknown; use mtinet, fpn"),
         (
@@ -238,13 +246,13 @@ def test_it_compiles_to_the_same(name):
         (["model.name=dpt", "model.fusion=early"], "model.fusion: dpt adds the tokens of its inputs"),
     ],
 )
-def test_options_that_a_network_does_not_have(configs, overrides, said):
-    with pytest.raises(UserError, match=said):
+def test_options_that_a_network_does_not_have(configs, overrides, message):
+    with pytest.raises(UserError, match=message):
         load(configs / "plain.yaml", [DEFAULT_WIDTHS, *overrides])
-    given = dict(override.removeprefix("model.").split("=") for override in overrides)
-    if given.get("decoder"):
+    settings = dict(override.removeprefix("model.").split("=") for override in overrides)
+    if settings.get("decoder"):
         with pytest.raises(UserError, match="decoder: is an option of mtinet alone"):
-            description(given["name"], decoder=given["decoder"])
+            description(settings["name"], decoder=settings["decoder"])
 
 
 def test_weights_need_a_backbone(monkeypatch):

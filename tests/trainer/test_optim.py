@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from shards.errors import UserError
-from trainer.config import Train
 from trainer.optim import check_optimizer, learning_rate, make_optimizer, set_learning_rate
+from trainer.sections import Train
 
 
 def rates(steps: int = 10, **options) -> list[float]:
@@ -53,12 +53,12 @@ def test_optimizers_of_ones_own_are_adams_of_all_parameters():
     network, other = torch.nn.Linear(2, 2), torch.nn.Linear(1, 1)
     parameters = [*network.parameters()]
     check_optimizer(torch.optim.AdamW(parameters, lr=1.0, betas=(0.8, 0.99)), network)
-    for wrong, message in {
+    for optimizer, message in {
         torch.optim.SGD(parameters, lr=1.0): "optimizer: is SGD; use torch.optim.Adam or AdamW",
         torch.optim.Adam(parameters, amsgrad=True): "optimizer: is Adam with amsgrad; leave",
         torch.optim.Adam(parameters[:1]): "optimizer: lacks the parameter bias; create it from",
         torch.optim.Adam([*parameters, *other.parameters()]): "optimizer: has parameters that are not the model's",
-        torch.optim.Adam([{"params": [each]} for each in parameters]): "optimizer: has 2 parameter groups",
+        torch.optim.Adam([{"params": [parameter]} for parameter in parameters]): "optimizer: has 2 parameter groups",
     }.items():
         with pytest.raises(UserError, match=message):
-            check_optimizer(wrong, network)
+            check_optimizer(optimizer, network)

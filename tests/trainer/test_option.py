@@ -1,4 +1,4 @@
-"""What is declared of options, and that no other place repeats it."""
+"""The declared facts of options, which no other place repeats."""
 
 import ast
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from omegaconf import OmegaConf
 
 from shards.errors import UserError
 from trainer.augment import ZOOM_WINDOWS
-from trainer.config import Config, Train
+from trainer.config import Config
 from trainer.configdocs import documentation, values_in_words
 from trainer.configfile import shared_overrides
 from trainer.model.network import NETWORKS
 from trainer.option import Facts, facts, is_in, matches, names, option, values
 from trainer.parsing import parse_size
+from trainer.sections import Train
 from trainer.setting import decisive
 from trainer.weighting import FIXED, WEIGHTINGS
 
@@ -41,25 +42,25 @@ class Outer:
 
 
 def test_facts_stand_by_dotted_name_and_those_of_a_section_hold_in_it():
-    found = facts(Outer)
-    assert [*found] == [
+    declared = facts(Outer)
+    assert [*declared] == [
         *("needed", "how", "inner", "inner.size", "inner.share", "inner.kept", "budgets", "budgets.TASK"),
         *("entries", "entries.TASK", "entries.TASK.size", "entries.TASK.share", "entries.TASK.kept", "plain", "many"),
     ]
-    assert (found["inner.size"].decides, found["inner.kept"].decides, found["inner.kept"].inherited) == (
+    assert (declared["inner.size"].decides, declared["inner.kept"].decides, declared["inner.kept"].inherited) == (
         *(False, True),
         False,
     )
-    assert found["entries.TASK.size"].decides and found["plain"] == Facts(decides=True, inherited=True)
-    assert names(Outer, lambda each: not each.inherited) == ("inner",), "a section stands for all that is in it"
-    assert names(Outer, lambda each: each.row) == ("entries",)
-    assert names(Outer, lambda each: each.check) == ("inner.size", "entries.TASK.size")
+    assert declared["entries.TASK.size"].decides and declared["plain"] == Facts(decides=True, inherited=True)
+    assert names(Outer, lambda entry: not entry.inherited) == ("inner",), "a section stands for all that is in it"
+    assert names(Outer, lambda entry: entry.row) == ("entries",)
+    assert names(Outer, lambda entry: entry.check) == ("inner.size", "entries.TASK.size")
 
 
 def test_a_structured_configuration_has_the_defaults_and_its_values_are_found_with_their_facts():
     config = OmegaConf.merge(OmegaConf.structured(Outer), {"budgets": {"x": 2}, "entries": {"y": {"share": 1}}})
-    found = {key: value for key, value, _ in values(Outer, config)}
-    assert found == {
+    settings = {key: value for key, value, _ in values(Outer, config)}
+    assert settings == {
         **{"how": "a", "inner": config.inner, "inner.size": None, "inner.share": 0.5, "inner.kept": True},
         **{"budgets.x": 2, "entries.y": config.entries.y, "entries.y.size": None, "entries.y.share": 1.0},
         **{"entries.y.kept": True, "plain": 3, "many": []},
@@ -89,8 +90,8 @@ def test_a_structured_configuration_has_the_defaults_and_its_values_are_found_wi
 )
 def test_choices_and_ranges_say_what_is_wrong(declared, wrong, right, message):
     assert declared.problem(right) is None
-    what, hint = declared.problem(wrong) or ("", "")
-    assert (what, hint.startswith(message[1])) == (message[0], True)
+    problem, hint = declared.problem(wrong) or ("", "")
+    assert (problem, hint.startswith(message[1])) == (message[0], True)
     assert declared.allowed
 
 
@@ -108,7 +109,7 @@ def test_choices_are_those_that_there_are():
 
 def test_what_decides_and_what_is_inherited_follows_from_the_declarations():
     assert decisive({"train": {"trace": True, "lr": 1}, "evaluate": {"every": 3}}) == {"train.lr": 1}
-    assert names(Train, lambda each: not each.decides) == (
+    assert names(Train, lambda entry: not entry.decides) == (
         *("gradient_accumulation_steps", "timeout", "trace", "log_every"),
     )
     assert shared_overrides(["loss.deep=1", "loss={deep: 1}", "run.path=x", "run.root=y"]) == ["run.root=y"]
@@ -125,19 +126,19 @@ def test_every_option_says_its_default_and_range_where_it_is_explained():
 
 
 def _strings(node: ast.AST) -> Iterator[str]:
-    """The texts that a literal collection lists, by themselves or as keys."""
+    """Yield the strings in a literal collection, as elements or as keys."""
     if isinstance(node, ast.Tuple | ast.List | ast.Set):
         listed: list[ast.expr | None] = [*node.elts]
-        listed += [inner for each in node.elts if isinstance(each, ast.Starred) for inner in ast.walk(each.value)]  # type: ignore[misc]
+        listed += [inner for item in node.elts if isinstance(item, ast.Starred) for inner in ast.walk(item.value)]  # type: ignore[misc]
     elif isinstance(node, ast.Dict):
         listed = [*node.keys]
     else:
         return
-    yield from (each.value for each in listed if isinstance(each, ast.Constant) and isinstance(each.value, str))
+    yield from (item.value for item in listed if isinstance(item, ast.Constant) and isinstance(item.value, str))
 
 
 def test_no_other_place_lists_options():
-    """Three dotted names in one literal are a list of options of some sort, which is a fact of them to be declared."""
+    """Three dotted names in one literal are a list of options, which should be a declared fact instead."""
     known = {name for name in facts(Config) if "." in name}
     lists = []
     for package in ("shards", "trainer", "analysis", "launchers", "tutelage"):

@@ -1,5 +1,6 @@
-"""Networks, weightings and filters of a user's own that are wrong: one line that names the class, at the first step at
-the latest; and what would be wrong without an error is told."""
+"""Faulty networks, weightings and filters of users: one line that names the class, at the first step at the latest.
+
+Faults that would raise no error are reported as notes."""
 
 import json
 import sys
@@ -116,7 +117,7 @@ class Forgets(Good):
 
 @pytest.fixture(autouse=True)
 def modules(tmp_path, monkeypatch):
-    """The user's own, in the working directory."""
+    """Write a user's modules into the working directory and return it."""
     (tmp_path / "mynet.py").write_text(NETWORKS)
     (tmp_path / "myweigh.py").write_text(WEIGHTINGS)
     (tmp_path / "myfilter.py").write_text(
@@ -131,7 +132,7 @@ def modules(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("Mapping", "mynet:Mapping gives a dict, where Predictions are due; return self.predictions"),
         ("Few", "mynet:Few gives nothing for depth, only semseg"),
@@ -141,8 +142,8 @@ def modules(tmp_path, monkeypatch):
         ("Broken", "mynet:Broken raised AttributeError: .*nonsense"),
     ],
 )
-def test_a_network_whose_output_is_wrong_is_not_trained(make, name, says):
-    with pytest.raises(UserError, match=f"(mynet.py:\\d+: )?model.name: {says}"):
+def test_a_network_whose_output_is_wrong_is_not_trained(make, name, message):
+    with pytest.raises(UserError, match=f"(mynet.py:\\d+: )?model.name: {message}"):
         train(make("plain", f"model.name=mynet:{name}"))
 
 
@@ -157,7 +158,7 @@ def test_a_good_one_is_trained_and_evaluated(make):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("Bare", "myweigh:Bare is not initialised; call super"),
         ("Sum", r"myweigh:Sum.weigh gives a tensor of shape \(\), where \(2,\) is due"),
@@ -168,8 +169,8 @@ def test_a_good_one_is_trained_and_evaluated(make):
         ("Nope", r"myweigh \(.*myweigh.py\) has no Nope"),
     ],
 )
-def test_a_weighting_that_is_wrong_is_told(make, name, says):
-    with pytest.raises(UserError, match=f"(myweigh.py:\\d+: )?loss.weighting: {says}"):
+def test_a_weighting_that_is_wrong_is_told(make, name, message):
+    with pytest.raises(UserError, match=f"(myweigh.py:\\d+: )?loss.weighting: {message}"):
         train(make("plain", f"loss.weighting=myweigh:{name}"))
 
 
@@ -205,33 +206,33 @@ def test_an_error_of_ours_keeps_its_traceback():
 
 def test_parameters_that_nothing_follows_from_are_named_on_two_ranks(make, modules):
     run = make("plain", "model.name=mynet:Unused", "train.steps=2")
-    words = ("-m", "tutelage", "train", str(run.path), *run.overrides)
-    done = launch(2, *words, env={"PYTHONPATH": str(modules)})
-    assert done.returncode != 0
-    assert "mynet:Unused has parameters that no prediction follows from: never.weight, never.bias" in done.stderr
+    arguments = ("-m", "tutelage", "train", str(run.path), *run.overrides)
+    process = launch(2, *arguments, env={"PYTHONPATH": str(modules)})
+    assert process.returncode != 0
+    assert "mynet:Unused has parameters that no prediction follows from: never.weight, never.bias" in process.stderr
 
 
 def test_a_file_that_has_changed_since_is_told(make, modules, caplog):
-    words = ("plain", "model.name=mynet:Good", "train.steps=2")
-    train(make(*words))
-    train(make(*words))
+    arguments = ("plain", "model.name=mynet:Good", "train.steps=2")
+    train(make(*arguments))
+    train(make(*arguments))
     assert "has changed" not in caplog.text
     (modules / "mynet.py").write_text(NETWORKS + "# another\n")
-    train(make(*words))
+    train(make(*arguments))
     assert "mynet.py has changed since" in caplog.text
 
 
 def test_a_loss_takes_labels_in_one_form_only():
     depth = Task("depth", "scalar", scale=0.001, unit="m")
     loss = MultiTaskLoss((depth,))
-    good = torch.ones(2, 1, 8, 8)
-    assert loss.counts({"depth": good}).tolist() == [128]
+    labels = torch.ones(2, 1, 8, 8)
+    assert loss.counts({"depth": labels}).tolist() == [128]
     with pytest.raises(
         UserError, match=r"depth: its labels have the shape \(2, 8, 8\), where \(batch, 1, height, width\)"
     ):
-        loss.counts({"depth": good[:, 0]})
+        loss.counts({"depth": labels[:, 0]})
     with pytest.raises(UserError, match="depth: the batch has no labels of it, only semseg"):
-        loss.counts({"semseg": good})
+        loss.counts({"semseg": labels})
     with pytest.raises(UserError, match="gives every task weight 0"):
         MultiTaskLoss((depth,), {"depth": 0})
 
@@ -251,7 +252,7 @@ def test_data_of_other_tasks_are_refused(tiny_dataset, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ({"lr": "1e-3"}, "lr: is '1e-3'; give float"),
         ({"steps": 0}, "steps: 0 is less than 1"),
@@ -261,11 +262,11 @@ def test_data_of_other_tasks_are_refused(tiny_dataset, tmp_path):
         ({"decodr": 1}, "decodr: is not an option of training"),
     ],
 )
-def test_arguments_from_python(tiny_dataset, tmp_path, arguments, says):
+def test_arguments_from_python(tiny_dataset, tmp_path, arguments, message):
 
     data = tt.ShardDataset(tiny_dataset.folder, "train")
     model = create_model("fpn", backbone="test_efficientnet", tasks=data.tasks)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         Trainer(model, MultiTaskLoss(data.tasks), data, out=tmp_path / "run", **arguments)
 
 

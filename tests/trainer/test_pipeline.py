@@ -29,8 +29,8 @@ def test_a_teacher_of_teachers_is_there_once(make, configs, tmp_path):
     (tmp_path / "depth.yaml").write_text(depth)
     last = make("student", f"pseudo.semseg.teacher={tmp_path / 'second.yaml'}", "experiment=last")
     last = Experiment(last.path, [*last.overrides, f"pseudo.depth.teacher={tmp_path / 'depth.yaml'}"])
-    assert [each.config.experiment for each in networks(last)] == ["teacher", "second", "depth", "last"]
-    assert [each.config.experiment for each in teachers_of(last)] == ["second", "depth"]
+    assert [network.config.experiment for network in networks(last)] == ["teacher", "second", "depth", "last"]
+    assert [network.config.experiment for network in teachers_of(last)] == ["second", "depth"]
     assert shape(last)[-2:] == [("student", "last", (0, 4, 6)), ("evaluate", "last", (7,))]
 
 
@@ -47,5 +47,5 @@ def test_every_job_comes_after_what_it_waits_for_and_has_a_script(make):
 
 
 def test_a_job_script_is_told_its_stages():
-    call = [sys.executable, "-m", "tutelage", "job", "stages"]
-    assert subprocess.run([*call, "teacher"], capture_output=True, text=True).stdout == "train evaluate\n"
+    command = [sys.executable, "-m", "tutelage", "job", "stages"]
+    assert subprocess.run([*command, "teacher"], capture_output=True, text=True).stdout == "train evaluate\n"

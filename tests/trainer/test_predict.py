@@ -32,12 +32,12 @@ def photos(tmp_path, scenes_dataset):
 
 def test_label_files_are_a_data_set_with_their_pictures(student, photos, tmp_path):
     files = pictures([photos]).files
-    counted = []
-    assert len(predict(student, files, tmp_path / "out", counted.append).seconds) == 3 and counted == [0, 1, 1, 1]
+    advances = []
+    assert len(predict(student, files, tmp_path / "out", advances.append).seconds) == 3 and advances == [0, 1, 1, 1]
     (photos.parent / "train.txt").write_text("a\nb\n")
     (photos.parent / "val.txt").write_text("hall/a\n")
-    for made in (tmp_path / "out").iterdir():
-        made.rename(photos.parent / made.name)
+    for path in (tmp_path / "out").iterdir():
+        path.rename(photos.parent / path.name)
     source = Folder(photos.parent)
     assert source.tasks == student.tasks and source.unmatched == {}
     for split, position, name in (("train", 0, "a"), ("train", 1, "b"), ("val", 0, "hall/a")):
@@ -51,36 +51,36 @@ def test_label_files_are_a_data_set_with_their_pictures(student, photos, tmp_pat
 
 
 def test_what_is_there_stays_and_what_is_missing_is_added(student, photos):
-    """Also where predictions lie within the folder of the pictures, and are pictures themselves."""
+    """Also where the predictions, which are pictures too, lie within the folder of the pictures."""
     out = photos / "predicted"
-    without = [out / "semseg", out / "depth"]
-    assert len(predict(student, pictures([photos], without).files, out, lambda advance: None).seconds) == 3
+    excluded = [out / "semseg", out / "depth"]
+    assert len(predict(student, pictures([photos], excluded).files, out, lambda advance: None).seconds) == 3
     (out / "semseg/a.png").write_bytes(b"corrected by hand")
     (out / "depth/b.png").unlink()
     (out / "dataset.yaml").write_text("# corrected, too")
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(photos / "new.png")
-    whole = (out / "semseg/b.png").stat().st_mtime_ns
-    files = pictures([photos], without).files
+    modified = (out / "semseg/b.png").stat().st_mtime_ns
+    files = pictures([photos], excluded).files
     assert list(files) == ["a", "b", "hall/a", "new"]
     assert len(predict(student, files, out, lambda advance: None).seconds) == 2
     assert (out / "semseg/a.png").read_bytes() == b"corrected by hand"
-    assert (out / "semseg/b.png").stat().st_mtime_ns == whole and (out / "depth/b.png").exists()
+    assert (out / "semseg/b.png").stat().st_mtime_ns == modified and (out / "depth/b.png").exists()
     assert (out / "dataset.yaml").read_text() == "# corrected, too" and (out / "semseg/new.png").exists()
     assert json.loads((out / "predictions.json").read_text()) == {"network": student.facts["sha256"], "size": [32, 64]}
 
 
 def test_labels_are_not_mixed_with_others(finished, student, photos, tmp_path):
     files = pictures([photos / "a.png"]).files
-    for place in (photos.parent, photos / "a.png"):
+    for folder in (photos.parent, photos / "a.png"):
         with pytest.raises(UserError, match=r"(robot|a\.png): holds other files; choose a new folder: labels are not"):
-            predict(student, files, place, lambda advance: None)
+            predict(student, files, folder, lambda advance: None)
     assert sorted(path.name for path in photos.parent.iterdir()) == ["rgb"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.hidden").touch()
     predict(student, files, tmp_path / "out", lambda advance: None)
-    other = Predictor(student.folder, size=(64, 64))
+    predictor = Predictor(student.folder, size=(64, 64))
     with pytest.raises(UserError, match=r"out: holds predictions of another network or size; choose another folder"):
-        predict(other, files, tmp_path / "out", lambda advance: None)
+        predict(predictor, files, tmp_path / "out", lambda advance: None)
 
 
 def test_refusals(finished, photos, tmp_path):
@@ -108,12 +108,12 @@ def test_a_file_that_cannot_be_read_is_set_aside(student, photos, tmp_path):
     with pytest.raises(UserError, match=r"0\.jpg: is neither JPEG, PNG nor WebP; convert it, or take it out"):
         predict(student, files, tmp_path / "strict", lambda advance: None, strict=True)
     assert not (tmp_path / "strict").exists()
-    done = predict(student, files, tmp_path / "out", lambda advance: None)
-    assert len(done.seconds) == 3 and list(done.bad) == ["0", "cut"]
-    assert str(done.bad["cut"].file).endswith("cut.png")
+    result = predict(student, files, tmp_path / "out", lambda advance: None)
+    assert len(result.seconds) == 3 and list(result.bad) == ["0", "cut"]
+    assert str(result.bad["cut"].file).endswith("cut.png")
     shutil.copy(photos / "a.png", photos / "cut.png")
-    again = predict(student, files, tmp_path / "out", lambda advance: None)
-    assert len(again.seconds) == 1 and list(again.bad) == ["0"]
+    second = predict(student, files, tmp_path / "out", lambda advance: None)
+    assert len(second.seconds) == 1 and list(second.bad) == ["0"]
 
 
 def test_what_is_done_to_a_picture_is_counted(student, photos, tmp_path):
@@ -124,8 +124,8 @@ def test_what_is_done_to_a_picture_is_counted(student, photos, tmp_path):
     picture.convert("RGBA").save(photos / "alpha.png")
     Image.fromarray(np.full((32, 64), 40_000, np.uint16)).save(photos / "deep.png")
     picture.convert("L").save(photos / "grey.png")
-    done = predict(student, pictures([photos]).files, tmp_path / "out", lambda advance: None)
-    assert done.changed == {
+    result = predict(student, pictures([photos]).files, tmp_path / "out", lambda advance: None)
+    assert result.changed == {
         "turned upright by its EXIF orientation": 1,
         "alpha is dropped": 1,
         "of 16 bits a channel, of which the upper 8 are taken": 1,
@@ -138,8 +138,8 @@ def test_what_is_done_to_a_picture_is_counted(student, photos, tmp_path):
 
 def test_the_same_place_twice_and_files_of_other_kinds(photos):
     (photos / "hall/clip.mp4").touch()
-    found = pictures([photos, photos.parent / "rgb", photos / "a.png"])
-    assert list(found.files) == ["a", "b", "hall/a"] and set(found.others) == {photos / "hall/clip.mp4"}
+    listing = pictures([photos, photos.parent / "rgb", photos / "a.png"])
+    assert list(listing.files) == ["a", "b", "hall/a"] and set(listing.others) == {photos / "hall/clip.mp4"}
 
 
 def test_a_drawing_has_a_row_for_each_picture(student, photos, tmp_path):

@@ -1,4 +1,4 @@
-"""A trained network from picture to labels: what it says there is what it says of prepared frames."""
+"""A trained network from picture to labels, which are the labels that prepared frames get."""
 
 import json
 import subprocess
@@ -31,12 +31,12 @@ def test_a_frame_gets_the_labels_that_evaluation_sees(finished, scenes_dataset, 
     experiment = finished(name)
     predictor = Predictor(experiment.checkpoints / "last")
     (expected,) = ComparisonFrames([experiment], 1).predictions(experiment)
-    found = predictor.predict(frame_of(scenes_dataset))
+    prediction = predictor.predict(frame_of(scenes_dataset))
     assert predictor.size == (32, 64) and predictor.inputs == tuple(experiment.config.inputs)
-    assert found.keys() == {"semseg", "semseg.confidence", "depth"}
+    assert prediction.keys() == {"semseg", "semseg.confidence", "depth"}
     for task in ("semseg", "depth"):
-        assert found[task].dtype == expected[task].dtype and np.array_equal(found[task], expected[task])
-    assert found["semseg.confidence"].shape == (32, 64) and 1 / 17 < found["semseg.confidence"].min() <= 1
+        assert prediction[task].dtype == expected[task].dtype and np.array_equal(prediction[task], expected[task])
+    assert prediction["semseg.confidence"].shape == (32, 64) and 1 / 17 < prediction["semseg.confidence"].min() <= 1
 
 
 def test_a_file_of_it_names_the_network(finished):
@@ -45,39 +45,39 @@ def test_a_file_of_it_names_the_network(finished):
 
 
 def test_a_picture_of_another_size_is_seen_at_the_trained_one(finished, monkeypatch):
-    """Its labels have its own size, and follow from outputs that are enlarged, not from labels that are; in bands."""
+    """Its labels have its own size: outputs, not labels, are enlarged, in bands of rows."""
     predictor = Predictor(finished("student").checkpoints / "last")
     picture = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)
     monkeypatch.setattr("trainer.decision._BAND", 7 * 17 * 100)
-    found = predictor.predict({"rgb": picture})
-    seen = torch.from_numpy(resize_rgb(picture, (32, 64)).copy()).permute(2, 0, 1)[None] / 255
-    final = predictor.network({"rgb": seen}).final
-    larger = {task: interpolate(of, (80, 100), mode="bilinear") for task, of in final.items()}
-    assert np.mean(found["semseg"] == larger["semseg"][0].argmax(0).numpy()) > 0.999  # ties, to the last bit
-    np.testing.assert_allclose(found["semseg.confidence"], larger["semseg"][0].softmax(0).amax(0), rtol=1e-4)
-    np.testing.assert_allclose(found["depth"], larger["depth"][0, 0].clamp(min=0), rtol=1e-4)
-    asked = Predictor(predictor.folder, size=(80, 100)).predict({"rgb": picture}, sure=False)
-    assert asked.keys() == {"semseg", "depth"} and not np.array_equal(asked["depth"], found["depth"])
+    prediction = predictor.predict({"rgb": picture})
+    pixels = torch.from_numpy(resize_rgb(picture, (32, 64)).copy()).permute(2, 0, 1)[None] / 255
+    final = predictor.network({"rgb": pixels}).final
+    larger = {task: interpolate(output, (80, 100), mode="bilinear") for task, output in final.items()}
+    assert np.mean(prediction["semseg"] == larger["semseg"][0].argmax(0).numpy()) > 0.999  # ties, to the last bit
+    np.testing.assert_allclose(prediction["semseg.confidence"], larger["semseg"][0].softmax(0).amax(0), rtol=1e-4)
+    np.testing.assert_allclose(prediction["depth"], larger["depth"][0, 0].clamp(min=0), rtol=1e-4)
+    unresized = Predictor(predictor.folder, size=(80, 100)).predict({"rgb": picture}, sure=False)
+    assert unresized.keys() == {"semseg", "depth"} and not np.array_equal(unresized["depth"], prediction["depth"])
 
 
 def test_rgb_is_normalised_as_the_network_notes(finished, scenes_dataset, tmp_path):
-    """In a prediction and in an archive; networks of before that was noted had ImageNet's."""
+    """In a prediction and in an archive; older networks, which note none, had ImageNet's normalisation."""
     last = finished("student").checkpoints / "last"
     facts, frame = json.loads((last / "model.json").read_text()), frame_of(scenes_dataset)
     rgb = torch.from_numpy(frame["rgb"].copy()).permute(2, 0, 1)[None].contiguous()
-    found = {}
+    depths = {}
     for name, mean, std in (("noted", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), ("half", [0.5] * 3, [0.5] * 3)):
         facts["architecture"] |= {"rgb_mean": mean, "rgb_std": std}
         (last / "model.json").write_text(json.dumps(facts))
         predictor = Predictor(last)
-        found[name] = predictor.predict(frame)["depth"]
+        depths[name] = predictor.predict(frame)["depth"]
         predictor.export(tmp_path / f"{name}.pt2")
         archived = torch.export.load(tmp_path / f"{name}.pt2").module()({"rgb": rgb})["depth"][0].numpy()
-        assert np.array_equal(archived, found[name])
-    assert not np.array_equal(found["half"], found["noted"])
+        assert np.array_equal(archived, depths[name])
+    assert not np.array_equal(depths["half"], depths["noted"])
     del facts["architecture"]["rgb_mean"], facts["architecture"]["rgb_std"]
     (last / "model.json").write_text(json.dumps(facts))
-    assert np.array_equal(Predictor(last).predict(frame)["depth"], found["noted"])
+    assert np.array_equal(Predictor(last).predict(frame)["depth"], depths["noted"])
 
 
 class Mixed(Tiny):
@@ -118,7 +118,7 @@ def test_inputs_that_do_not_fit(finished, scenes_dataset):
     predictor = Predictor(finished("teacher").checkpoints / "last")
     frame = frame_of(scenes_dataset)
     rgb, depth = frame["rgb"], frame["depth"]
-    for wrong, said in (
+    for wrong, message in (
         ({"rgb": rgb}, "depth: is missing; give rgb and depth"),
         ({"rgb": rgb, "depth": depth[:16]}, "frame: inputs of 2 sizes; register them to one camera"),
         ({"rgb": rgb / 255, "depth": depth}, "rgb: is float64, not uint8; give one byte per number"),
@@ -132,22 +132,22 @@ def test_inputs_that_do_not_fit(finished, scenes_dataset):
             "depth: is int32, not a float.*; give floats in m",
         ),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             predictor.predict(wrong)
     with pytest.raises(UserError, match=r"rgb: is torch\.float32, not uint8; give bytes"):
         predictor({"rgb": torch.zeros(1, 3, 32, 64), "depth": torch.zeros(1, 1, 32, 64)})
 
 
 def test_what_a_sensor_did_not_measure(finished, scenes_dataset):
-    """However it says so, and in whatever floats."""
+    """However missing depth is encoded, and in any float type."""
     predictor = Predictor(finished("teacher").checkpoints / "last")
     frame = frame_of(scenes_dataset)
     frame["depth"] = np.where(np.arange(64) % 5 < 4, frame["depth"], 0)
     expected = predictor.predict(frame)
-    odd = frame["depth"].astype(np.float64)
-    odd[:, 4::5] = np.resize([np.inf, -np.inf, np.nan, -1.0], (32, 12))
-    found = predictor.predict({"rgb": Image.fromarray(frame["rgb"]), "depth": odd})
-    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    depth = frame["depth"].astype(np.float64)
+    depth[:, 4::5] = np.resize([np.inf, -np.inf, np.nan, -1.0], (32, 12))
+    prediction = predictor.predict({"rgb": Image.fromarray(frame["rgb"]), "depth": depth})
+    assert all(np.array_equal(prediction[name], expected[name]) for name in expected)
 
 
 def test_models_that_are_none(finished, tmp_path):
@@ -180,7 +180,7 @@ assert not {"trainer.predictor", "trainer.model", "shards", "timm"} & set(sys.mo
 
 
 def test_an_archive_says_the_same_to_torch_alone(finished, scenes_dataset, tmp_path):
-    """Of a network with two modalities, in a process that loads nothing of this project's networks."""
+    """For a network with two modalities, in a process that imports none of this project's networks."""
     predictor = Predictor(finished("teacher").checkpoints / "last")
     predictor.export(tmp_path / "deep" / "teacher.pt2")
     frame = frame_of(scenes_dataset, 1)
@@ -190,6 +190,6 @@ def test_an_archive_says_the_same_to_torch_alone(finished, scenes_dataset, tmp_p
     }
     expected = {name: torch.from_numpy(value)[None] for name, value in predictor.predict(frame).items()}
     torch.save((inputs, expected), tmp_path / "case.pt")
-    call = [sys.executable, "-I", "-c", ALONE, str(tmp_path / "deep" / "teacher.pt2"), str(tmp_path / "case.pt")]
-    done = subprocess.run(call, env={"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-I", "-c", ALONE, str(tmp_path / "deep" / "teacher.pt2"), str(tmp_path / "case.pt")]
+    process = subprocess.run(command, env={"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=100)
+    assert process.returncode == 0, process.stderr

@@ -1,4 +1,4 @@
-"""Weights that backbones start from, and every way in which a file or the hub can be wrong."""
+"""Weights that backbones start from, and every error of a file or the hub."""
 
 import json
 import pickle
@@ -89,8 +89,8 @@ def test_rgb_is_normalised_as_timm_notes_for_the_weights():
         (True, ["depth"], (mean, std)),  # RGB's backbone is then from scratch
         (False, None, (mean, std)),
     ):
-        found = match_normalisation(lite, source, inputs)
-        assert (found.rgb_mean, found.rgb_std) == expected
+        architecture = match_normalisation(lite, source, inputs)
+        assert (architecture.rgb_mean, architecture.rgb_std) == expected
     assert match_normalisation(TEACHER, True, None) == TEACHER, "ImageNet's"
     assert match_normalisation(replace(lite, backbone="tf_efficientnet_lite0.in1k"), True, None).rgb_mean == HALF
     first = replace(lite, version=1, decoder="heads")
@@ -99,20 +99,20 @@ def test_rgb_is_normalised_as_timm_notes_for_the_weights():
 
 
 def test_rgb_is_normalised_as_the_run_did_that_the_weights_are_of(tmp_path):
-    """Which may be another normalisation than that of the backbone's published weights."""
+    """This may differ from the normalisation of the backbone's published weights."""
     lite = replace(TEACHER, backbone="tf_efficientnet_lite0", decoder="heads")
     for mean in ((0.485, 0.456, 0.406), (0.1, 0.2, 0.3)):
-        own = replace(lite, rgb_mean=mean)
-        checkpoint.export(tmp_path / "last", build(own).state_dict(), own, 1)
-        again = build(lite, pretrained=tmp_path / "last/model.safetensors")
-        assert again.architecture.rgb_mean == mean
-        torch.testing.assert_close(again.encoders["rgb"].mean.flatten(), torch.tensor(mean))
+        architecture = replace(lite, rgb_mean=mean)
+        checkpoint.export(tmp_path / "last", build(architecture).state_dict(), architecture, 1)
+        network = build(lite, pretrained=tmp_path / "last/model.safetensors")
+        assert network.architecture.rgb_mean == mean
+        torch.testing.assert_close(network.encoders["rgb"].mean.flatten(), torch.tensor(mean))
     moved = shutil.copy(tmp_path / "last/model.safetensors", tmp_path / "model.safetensors")
-    said = r"model\.safetensors: model\.pretrained: does not say how its network normalises RGB; give .*model\.json"
-    with pytest.raises(UserError, match=said):
+    message = r"model\.safetensors: model\.pretrained: does not say how its network normalises RGB; give .*model\.json"
+    with pytest.raises(UserError, match=message):
         build(lite, pretrained=moved)
-    (tmp_path / "model.json").write_text(json.dumps({"sha256": "of another", "architecture": own.to_json()}))
-    with pytest.raises(UserError, match=said):
+    (tmp_path / "model.json").write_text(json.dumps({"sha256": "of another", "architecture": architecture.to_json()}))
+    with pytest.raises(UserError, match=message):
         build(lite, pretrained=moved)
 
 
@@ -175,10 +175,10 @@ def test_nothing_is_unpickled(tmp_path):
 
 
 def test_a_word_that_is_none_of_the_sources(tmp_path):
-    said = (
+    message = (
         "model.pretrained: 'packages' is not a valid source of weights; use true (the hub), false, package, or the path"
     )
-    with pytest.raises(UserError, match=re.escape(said)):
+    with pytest.raises(UserError, match=re.escape(message)):
         build(TEACHER, pretrained="packages")
 
 
@@ -188,28 +188,28 @@ def test_missing_file(tmp_path):
 
 
 @pytest.fixture
-def asked(monkeypatch, file) -> list[tuple[str, str]]:
-    """What the hub is asked for from now on; it answers with ``file``."""
-    every: list[tuple[str, str]] = []
+def requests(monkeypatch, file) -> list[tuple[str, str]]:
+    """A list that grows: the requests to the hub, which answers with ``file``."""
+    calls: list[tuple[str, str]] = []
 
     def download(repository, name, local_files_only=False):
-        every.append((repository, name))
+        calls.append((repository, name))
         return str(file)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    return every
+    return calls
 
 
-def test_hub_weights_are_the_hub_files(weights, asked):
+def test_hub_weights_are_the_hub_files(weights, requests):
     assert_starts_from(weights, build(TEACHER, pretrained=True))
-    assert asked == [("timm/hrnet_w18_small.gluon_in1k", "model.safetensors")]
+    assert requests == [("timm/hrnet_w18_small.gluon_in1k", "model.safetensors")]
 
 
-def test_a_name_of_weights_is_a_backbone_that_asks_for_those_weights(weights, asked):
-    """Several sets of weights are published of a model; its bare name stands for one of timm's choice."""
-    tagged = [replace(given, backbone=f"{BACKBONE}.ms_in1k") for given in (TEACHER, EARLY)]
+def test_a_name_of_weights_is_a_backbone_that_asks_for_those_weights(weights, requests):
+    """A model may have several sets of published weights; its bare name stands for timm's default."""
+    tagged = [replace(architecture, backbone=f"{BACKBONE}.ms_in1k") for architecture in (TEACHER, EARLY)]
     teacher, early = [build(architecture, pretrained=True) for architecture in tagged]
-    assert asked == [(f"timm/{BACKBONE}.ms_in1k", "model.safetensors")] * 2
+    assert requests == [(f"timm/{BACKBONE}.ms_in1k", "model.safetensors")] * 2
     assert_starts_from(weights, teacher)
     stem = weights["conv1.weight"]  # of two channels and of four: the first convolution is found under that name too
     torch.testing.assert_close(teacher.get_parameter("backbones.depth.conv1.weight"), stem[:, :2] * 3 / 2)

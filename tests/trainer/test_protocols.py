@@ -1,4 +1,4 @@
-"""The protocols of the field as they are shipped: what each row sees, whom it teaches, and a step of its network."""
+"""The shipped protocols of the field: what each row sees, which frames its teacher labels, and a training step."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -31,14 +31,16 @@ THREE = ("semseg", "depth", "normals")
 SINGLE = {"umst-s": "semseg", "umst-d": "depth", "umst-n": "normals"}
 
 
-def of_three(count: int, *names: str) -> dict[str, dict[str, int]]:
-    """Rows of three tasks, and those of one, with as many frames for each task."""
-    return {row: {task: count} for row, task in SINGLE.items()} | {row: dict.fromkeys(THREE, count) for row in names}
+def three_task_rows(count: int, *multi_task_rows: str) -> dict[str, dict[str, int]]:
+    """Return the named rows of three tasks and the single-task rows, with ``count`` frames for each task."""
+    return {row: {task: count} for row, task in SINGLE.items()} | {
+        row: dict.fromkeys(THREE, count) for row in multi_task_rows
+    }
 
 
 ROWS = {
-    "nyudv2-onelabel": of_three(THIRD, "ummt", "ummt-pu"),
-    "nyudv2-randomlabel": of_three(HALF, "ummt", "ummt-ps", "ummt-pu") | {"mmst": {"semseg": FRAMES // 6}},
+    "nyudv2-onelabel": three_task_rows(THIRD, "ummt", "ummt-pu"),
+    "nyudv2-randomlabel": three_task_rows(HALF, "ummt", "ummt-ps", "ummt-pu") | {"mmst": {"semseg": FRAMES // 6}},
     "cityscapes-onelabel": {
         "umst-s": {"semseg": HALF},
         "umst-d": {"inverse_depth": HALF},
@@ -77,8 +79,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
     return {"nyudv2-onelabel": three, "nyudv2-randomlabel": three, "cityscapes-onelabel": two}
 
 
-def made(protocol: str, name: str, data: dict[str, Manifest], root: Path, *own: str) -> Experiment:
-    overrides = [f"run.root={root}", f"data.path={data[protocol].folder}", "model.pretrained=false", *own]
+def experiment_of(protocol: str, name: str, data: dict[str, Manifest], root: Path, *more: str) -> Experiment:
+    overrides = [f"run.root={root}", f"data.path={data[protocol].folder}", "model.pretrained=false", *more]
     return Experiment(
         CONFIGS / protocol / f"{name}.yaml",
         ["model.backbone=test_efficientnet", "model.widths=[8,8,16,16]", "train.global_batch_size=4", *overrides],
@@ -95,23 +97,23 @@ def test_every_row_sees_as_many_samples(protocol):
     assert len({config.train.steps * config.train.global_batch_size for config in rows}) == 1
 
 
-@pytest.mark.parametrize(("protocol", "name"), CELLS, ids=lambda word: word)
+@pytest.mark.parametrize(("protocol", "name"), CELLS, ids=lambda value: value)
 def test_a_row_sees_what_the_protocol_shows(protocol, name, data, tmp_path):
-    experiment = made(protocol, name, data, tmp_path)
+    experiment = experiment_of(protocol, name, data, tmp_path)
     config = experiment.config
     check(experiment)  # with its teachers, as far as can be said before they are trained
     frames, expected = experiment.training_frames(pseudo=False), ROWS[protocol][name]
     mask = frames.to_train(config.inputs, config.tasks)
     assert frames.counts(mask, config.tasks) == expected
-    shown = np.sum(list(frames.visible.values()), axis=0)
-    assert set(shown.tolist()) == ({1, 2} if "random" in protocol else {1})
+    counts = np.sum(list(frames.visible.values()), axis=0)
+    assert set(counts.tolist()) == ({1, 2} if "random" in protocol else {1})
     for task, teacher in experiment.teachers.items():
         assert teacher.frames_to_label()[1].sum() == (THIRD if name == "ummt-ps" else FRAMES - expected[task])
 
 
-@pytest.mark.parametrize(("protocol", "name"), [cell for cell in CELLS if "-p" not in cell[1]], ids=lambda word: word)
+@pytest.mark.parametrize(("protocol", "name"), [cell for cell in CELLS if "-p" not in cell[1]], ids=lambda value: value)
 def test_a_row_takes_a_step(protocol, name, data, tmp_path):
-    experiment = made(protocol, name, data, tmp_path, "train.global_batch_size=4", "data.num_workers=0")
+    experiment = experiment_of(protocol, name, data, tmp_path, "train.global_batch_size=4", "data.num_workers=0")
     config = experiment.config
     network = build(experiment.architecture)
     criterion = MultiTaskLoss(experiment.tasks, dict(config.loss.weights), config.loss.normalise)
@@ -123,12 +125,12 @@ def test_a_row_takes_a_step(protocol, name, data, tmp_path):
 
 @pytest.mark.parametrize(("protocol", "name"), [("cityscapes-onelabel", "ummt-pu"), ("nyudv2-randomlabel", "ummt-ps")])
 def test_a_student_is_taught_and_its_result_names_the_protocol(protocol, name, data, tmp_path):
-    small = ["train.global_batch_size=4", "train.steps=2", "data.num_workers=0", "evaluate.batch_size=2"]
-    experiment = made(protocol, name, data, tmp_path, *small)
+    overrides = ["train.global_batch_size=4", "train.steps=2", "data.num_workers=0", "evaluate.batch_size=2"]
+    experiment = experiment_of(protocol, name, data, tmp_path, *overrides)
     run(experiment)
     result = read_result(experiment.folder / "result.json")
     assert result.assignment == ("random" if "random" in protocol else "one")
     assert result.labels == ROWS[protocol][name]
-    taught = {"semseg": THIRD} if name == "ummt-ps" else dict.fromkeys(experiment.config.tasks, HALF)
-    assert result.pseudo_labels == taught
+    expected = {"semseg": THIRD} if name == "ummt-ps" else dict.fromkeys(experiment.config.tasks, HALF)
+    assert result.pseudo_labels == expected
     assert set(result.metrics) == set(experiment.config.tasks)

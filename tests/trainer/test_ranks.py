@@ -40,7 +40,7 @@ def data_set(folder: Path, train: int, text: str) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    """``measured(ranks)``: what :mod:`rank_checks` saw with that many ranks, and its folder."""
+    """``measured(ranks)``: the results of :mod:`rank_checks` with that many ranks, and their folder."""
     config = data_set(tmp_path_factory.mktemp("ranks"), 36, CONFIG)
 
     @cache
@@ -49,9 +49,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         if ranks == 1:
             rank_checks.check(config, folder, CHECKS[ranks])
         else:
-            words = (rank_checks.__file__, str(config), str(folder), json.dumps(CHECKS[ranks]))
-            done = launch(ranks, *words)
-            assert done.returncode == 0, done.stderr
+            arguments = (rank_checks.__file__, str(config), str(folder), json.dumps(CHECKS[ranks]))
+            process = launch(ranks, *arguments)
+            assert process.returncode == 0, process.stderr
         return json.loads((folder / "seen.json").read_text()), folder
 
     return measure
@@ -66,7 +66,7 @@ def test_ranks_workers_and_accumulation_change_no_sample_and_no_augmentation(mea
     for steps in seen.values():
         assert steps == expected
     samples = [sample for step in expected for sample in step]
-    keys, hashes = ([sample[at] for sample in samples] for at in (0, 1))
+    keys, hashes = ([sample[index] for sample in samples] for index in (0, 1))
     assert len(samples) == 60 and len(set(keys[:24])) == len(set(keys[24:48])) == 24, "two steps an epoch, 3 dropped"
     assert len(set(hashes)) > 48, "the next epoch augments otherwise"
 
@@ -74,9 +74,9 @@ def test_ranks_workers_and_accumulation_change_no_sample_and_no_augmentation(mea
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_some_rank_has_no_label_of_a_task(measured, ranks, accumulation):
-    """Without which the gradients say nothing; if it fails, another ``rank_checks.STEP`` does."""
-    of_ranks = [torch.tensor(parts).sum(0) for parts in measured(ranks)[0]["gradients"][str(accumulation)]["labelled"]]
-    semseg, depth = torch.stack(of_ranks).T.tolist()
+    """Otherwise the test of gradients shows nothing; if this fails, choose another ``rank_checks.STEP``."""
+    counts = [torch.tensor(parts).sum(0) for parts in measured(ranks)[0]["gradients"][str(accumulation)]["labelled"]]
+    semseg, depth = torch.stack(counts).T.tolist()
     assert 0 in semseg and sum(semseg) > 0 and all(depth) and len(set(depth)) > 1
 
 
@@ -103,7 +103,7 @@ def norm(tensors: dict[str, torch.Tensor]) -> float:
 
 
 def difference(tensors: dict[str, torch.Tensor], reference: dict[str, torch.Tensor]) -> float:
-    """Of all gradients as one vector, relative to the reference."""
+    """Return the norm of the difference of all gradients as one vector, relative to the reference's."""
     assert tensors.keys() == reference.keys()
     return norm({name: tensors[name] - reference[name] for name in reference}) / norm(reference)
 
@@ -142,8 +142,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int, int
             f"train.gradient_accumulation_steps={accumulation}",
             f"run.path={folder / name}",
         )
-        done = launch(ranks, "-m", "tutelage", "train", str(config), *options)
-        assert done.returncode == 0, done.stderr
+        process = launch(ranks, "-m", "tutelage", "train", str(config), *options)
+        assert process.returncode == 0, process.stderr
         return (folder / name / "order.jsonl").read_text()
 
     return train

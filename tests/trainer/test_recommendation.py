@@ -20,7 +20,7 @@ SEMSEG = {"inputs": ["rgb", "depth"], "keep": 0.4, "why": "depth helps semseg: +
 
 @pytest.fixture
 def affinity(tmp_path) -> Path:
-    """An affinity that recommends a teacher of semseg, where ``pseudo: auto`` looks for that of this test's runs."""
+    """An affinity that recommends a teacher of semseg, in the file that ``pseudo: auto`` reads for this test's runs."""
     path = tmp_path / "runs/scenes/affinity/affinity.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"split": "dev", "recommended": {"semseg": SEMSEG, "depth": NONE}}))
@@ -31,15 +31,21 @@ def test_auto_stands_for_the_students_own_configuration_with_other_inputs(make, 
     student = make("plain", "pseudo=auto", "train.lr=0.5")
     config = student.config
     assert [*config.pseudo] == ["semseg"]
-    said = {"teacher": str(student.path), "inputs": ["rgb", "depth"], "keep": 0.4}
-    assert to_dict(config)["pseudo"]["semseg"].items() >= said.items()
+    expected = {"teacher": str(student.path), "inputs": ["rgb", "depth"], "keep": 0.4}
+    assert to_dict(config)["pseudo"]["semseg"].items() >= expected.items()
     assert config.affinity == str(affinity)
     teacher = student.teacher("semseg")
     assert (teacher.config.experiment, list(teacher.config.inputs)) == ("plain-rgb-depth", ["rgb", "depth"])
     assert not teacher.config.pseudo and teacher.folder != student.folder
     assert Experiment(teacher.path, teacher.overrides).config == teacher.config, "its command would name another"
-    ours, theirs = to_dict(config), to_dict(teacher.config)
-    assert {key for key in ours if ours[key] != theirs[key]} == {"experiment", "inputs", "pseudo", "affinity", "run"}
+    student_config, teacher_config = to_dict(config), to_dict(teacher.config)
+    assert {key for key in student_config if student_config[key] != teacher_config[key]} == {
+        "experiment",
+        "inputs",
+        "pseudo",
+        "affinity",
+        "run",
+    }
 
 
 def test_an_affinity_of_before_there_was_keep_is_followed(affinity):
@@ -52,7 +58,7 @@ def test_an_affinity_of_before_there_was_keep_is_followed(affinity):
 
 
 def test_what_was_found_before_the_word_was_affinity_is_followed(make, affinity):
-    """In its folder of then, whose finished runs are not trained again."""
+    """In the folder of that time, whose finished runs are not trained again."""
     folder = affinity.parent.rename(affinity.parent.with_name("relate"))
     file = (folder / affinity.name).rename(folder / "relation.json")
     student = make("plain", "pseudo=auto")
@@ -110,15 +116,13 @@ def test_no_command_labels_with_such_a_teacher_alone(make, affinity):
 
 def test_without_an_affinity_it_says_what_to_run(make, tmp_path):
     path = tmp_path / "runs/scenes/affinity/affinity.json"
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         make("plain", "pseudo=auto")
-    assert str(caught.value).startswith(
-        f"{path}: does not exist; run `tutelage affinity CONFIG` first, or set affinity"
-    )
+    assert str(error.value).startswith(f"{path}: does not exist; run `tutelage affinity CONFIG` first, or set affinity")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("[]", r"is not a task affinity: \[\] is not a mapping"),
         ("{}", "recommended: is not a task affinity: it is missing"),
@@ -128,16 +132,16 @@ def test_without_an_affinity_it_says_what_to_run(make, tmp_path):
         ('{"recommended": {"semseg": {"inputs": null}}}', r"recommended\.semseg\.keep: .*: it is missing"),
     ],
 )
-def test_a_file_that_recommends_nothing_is_named(tmp_path, content, said):
+def test_a_file_that_recommends_nothing_is_named(tmp_path, content, message):
     (tmp_path / "r.json").write_text(content)
-    with pytest.raises(UserError, match=rf"r\.json: {said}; run `tutelage affinity"):
+    with pytest.raises(UserError, match=rf"r\.json: {message}; run `tutelage affinity"):
         read_recommendations(tmp_path / "r.json")
 
 
-@pytest.mark.parametrize("said", [{"split": "val"}, {}])
-def test_an_affinity_that_was_judged_on_validation_frames_is_refused_unless_told(make, affinity, said):
-    """They would then judge the student. A file that does not say is older than the question."""
-    affinity.write_text(json.dumps(said | {"recommended": {"semseg": SEMSEG, "depth": NONE}}))
+@pytest.mark.parametrize("split_entry", [{"split": "val"}, {}])
+def test_an_affinity_that_was_judged_on_validation_frames_is_refused_unless_told(make, affinity, split_entry):
+    """The same frames judge the student. A file without a split is older than that option."""
+    affinity.write_text(json.dumps(split_entry | {"recommended": {"semseg": SEMSEG, "depth": NONE}}))
     with pytest.raises(
         UserError, match=r"affinity\.json: split: was judged on validation frames, .*affinity_split=val"
     ):
@@ -164,8 +168,8 @@ def test_reasons_are_plain_lines(affinity):
 def test_run_says_what_was_chosen_and_trains_it(make, affinity, caplog):
     caplog.set_level(logging.INFO, logger="tutelage")
     student = make("plain", "pseudo=auto", "train.steps=2", "train.trace=false")
-    row = run(student)
-    assert row.pseudo_labels == {"semseg": 8}
+    result = run(student)
+    assert result.pseudo_labels == {"semseg": 8}
     assert f"{affinity}: pseudo-labels of semseg: from a teacher that sees rgb + depth (depth helps" in caplog.text
     assert (student.folder.parents[1] / "plain-rgb-depth/seed-0/labels/train/MANIFEST.json").exists()
 

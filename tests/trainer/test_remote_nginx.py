@@ -1,4 +1,4 @@
-"""Shards that nginx gives: epochs and labelling passes are those of a disk, with a cache smaller than either."""
+"""Shards served by nginx: epochs and labelling passes equal those of a disk, with a cache smaller than either."""
 
 import numpy as np
 import pytest
@@ -20,47 +20,47 @@ def nginx(scenes_dataset, tmp_path):
         yield server
 
 
-def room(manifest) -> int:
-    """Two of the three training shards, with their indexes."""
+def cache_size(manifest) -> int:
+    """Return the bytes of two of the three training shards, with their indexes."""
     shards = manifest.shards("train")
     indexes = sum((manifest.folder / shard.index_file).stat().st_size for shard in shards)
     return 2 * max(shard.bytes for shard in shards) + indexes
 
 
 def test_an_epoch_with_a_cache_smaller_than_it(nginx, scenes_dataset, tmp_path):
-    cache = Cache(tmp_path / "cache", room(scenes_dataset))
+    cache = Cache(tmp_path / "cache", cache_size(scenes_dataset))
     datasets = ShardDataset(nginx.url, cache=cache), ShardDataset(scenes_dataset.folder)
     loaders = [dataset.loader(4, seed=2, steps=18, shuffle_window=1) for dataset in datasets]
-    for theirs, own in zip(*loaders, strict=True):
-        assert theirs["key"] == own["key"]
-        assert all(np.array_equal(theirs[name], own[name]) for name in own if name != "key")
-    given = nginx.requests()
-    assert all(1 <= given[shard.file] <= 3 for shard in scenes_dataset.shards("train")), "at most once an epoch"
+    for remote_batch, local_batch in zip(*loaders, strict=True):
+        assert remote_batch["key"] == local_batch["key"]
+        assert all(np.array_equal(remote_batch[name], local_batch[name]) for name in local_batch if name != "key")
+    requests = nginx.requests()
+    assert all(1 <= requests[shard.file] <= 3 for shard in scenes_dataset.shards("train")), "at most once an epoch"
 
 
 def test_a_labelling_pass_of_two_ranks(nginx, finished, scenes_dataset, configs, tmp_path):
     teacher = finished("teacher")
-    whole = {file.name: file.read_bytes() for file in teacher.labels.glob("train-*")}
+    files = {file.name: file.read_bytes() for file in teacher.labels.glob("train-*")}
     for file in [*teacher.labels.iterdir()]:
         file.unlink()
-    cache = [f"data.cache={tmp_path / 'cache'}", f"data.cache_size={room(scenes_dataset)}"]
-    call = ["-m", "tutelage", "label", str(configs / "teacher.yaml"), f"run.root={tmp_path / 'runs'}"]
-    done = launch(2, *call, f"data.path={nginx.url}", *cache)
-    assert done.returncode == 0, done.stderr
-    assert {file.name: file.read_bytes() for file in teacher.labels.glob("train-*")} == whole
+    cache = [f"data.cache={tmp_path / 'cache'}", f"data.cache_size={cache_size(scenes_dataset)}"]
+    arguments = ["-m", "tutelage", "label", str(configs / "teacher.yaml"), f"run.root={tmp_path / 'runs'}"]
+    process = launch(2, *arguments, f"data.path={nginx.url}", *cache)
+    assert process.returncode == 0, process.stderr
+    assert {file.name: file.read_bytes() for file in teacher.labels.glob("train-*")} == files
 
 
 def test_a_password_and_a_server_that_disappears(scenes_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "PAUSES", [0.02])
     (tmp_path / "passwords").write_text("ann:{PLAIN}geheim\n")
-    more = f"auth_basic shards; auth_basic_user_file {tmp_path / 'passwords'};"
-    with Nginx(scenes_dataset.folder, tmp_path / "guarded", more) as server:
+    directives = f"auth_basic shards; auth_basic_user_file {tmp_path / 'passwords'};"
+    with Nginx(scenes_dataset.folder, tmp_path / "guarded", directives) as server:
         with pytest.raises(
             UserError, match=r"MANIFEST.json: cannot be read \(HTTP status 401\); give this store's usual"
         ):
             ShardDataset(server.url)
         dataset = ShardDataset(server.url.replace("//", "//ann:geheim@"), cache=Cache(tmp_path / "cache"))
         assert dataset[0]
-    with pytest.raises(UserError, match=r"/train-000002.index.json: cannot be read, 2 times in a row") as caught:
+    with pytest.raises(UserError, match=r"/train-000002.index.json: cannot be read, 2 times in a row") as error:
         dataset[23]
-    assert "geheim" not in str(caught.value)
+    assert "geheim" not in str(error.value)

@@ -21,8 +21,8 @@ from shards.manifest import Manifest
 from shards.publish import publish
 from shards.store import Remote
 from trainer.experiment import Experiment
-from trainer.pseudolabels.job import is_labelled
-from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.plan import is_labelled
+from trainer.pseudolabels.stage import label
 from trainer.trainstage import train
 
 for module in ("s3fs", "moto", "boto3"):
@@ -43,12 +43,12 @@ def s3(server, monkeypatch):
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(store, "PAUSES", [0.02] * 2)
-    forget()
+    clear_connections()
     return server
 
 
-def forget() -> None:
-    """Connections with the credentials of before."""
+def clear_connections() -> None:
+    """Drop cached connections, which hold the earlier credentials."""
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
@@ -58,35 +58,39 @@ def test_an_epoch_is_that_of_the_disk(s3, scenes_dataset, tmp_path):
     remote = ShardDataset(s3.url, cache=Cache(tmp_path / "cache"))
     local = ShardDataset(scenes_dataset.folder)
     loaders = [dataset.loader(4, seed=1, steps=12, shuffle_window=2) for dataset in (remote, local)]
-    for theirs, own in zip(*loaders, strict=True):
-        assert theirs["key"] == own["key"]
-        assert all(np.array_equal(theirs[name], own[name]) for name in own if name != "key")
+    for remote_batch, local_batch in zip(*loaders, strict=True):
+        assert remote_batch["key"] == local_batch["key"]
+        assert all(np.array_equal(remote_batch[name], local_batch[name]) for name in local_batch if name != "key")
     assert remote.manifest.sha256 == local.manifest.sha256
 
 
 def test_a_run_from_s3_writes_its_labels_there(s3, configs, finished_root, tmp_path):
-    call = [python(), "-m", "tutelage", "run", str(configs / "student.yaml"), f"run.root={tmp_path / 'runs'}"]
-    call += [f"data.path={s3.url}", f"data.cache={tmp_path / 'cache'}"]
-    call += ["label.store=s3://bucket/labels/${experiment}/seed-${seed}"]
-    done = subprocess.run(call, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr
-    teacher, whole = tmp_path / "runs/scenes/teacher/seed-0", finished_root / "scenes/teacher/seed-0"
-    assert_same_run(teacher, whole)
+    command = [python(), "-m", "tutelage", "run", str(configs / "student.yaml"), f"run.root={tmp_path / 'runs'}"]
+    command += [f"data.path={s3.url}", f"data.cache={tmp_path / 'cache'}"]
+    command += ["label.store=s3://bucket/labels/${experiment}/seed-${seed}"]
+    process = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=250
+    )
+    assert process.returncode == 0, process.stderr
+    teacher, expected = tmp_path / "runs/scenes/teacher/seed-0", finished_root / "scenes/teacher/seed-0"
+    assert_same_run(teacher, expected)
     roots = (tmp_path / "runs", finished_root)
     results = [json.loads((root / "scenes/student/seed-0/result.json").read_text()) for root in roots]
     assert results[0]["metrics"] == results[1]["metrics"]
     stored = s3.files("labels/teacher/seed-0/")
     assert {name: data for name, data in stored.items() if name != "MANIFEST.json"} == {
-        file.name: file.read_bytes() for file in (whole / "labels/train").glob("train-*")
+        file.name: file.read_bytes() for file in (expected / "labels/train").glob("train-*")
     }
     assert stored["MANIFEST.json"] == (teacher / "labels/train/MANIFEST.json").read_bytes()
 
     # a student elsewhere, without the teacher's run
     shutil.rmtree(tmp_path / "runs")
-    done = subprocess.run([*call[:3], "train", *call[4:]], env=os.environ, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr
-    own = tmp_path / "runs/scenes/student/seed-0"
-    assert (own / "order.jsonl").read_bytes() == (finished_root / "scenes/student/seed-0/order.jsonl").read_bytes()
+    process = subprocess.run(
+        [*command[:3], "train", *command[4:]], env=os.environ, capture_output=True, text=True, timeout=250
+    )
+    assert process.returncode == 0, process.stderr
+    student = tmp_path / "runs/scenes/student/seed-0"
+    assert (student / "order.jsonl").read_bytes() == (finished_root / "scenes/student/seed-0/order.jsonl").read_bytes()
     pseudo = {"semseg": PseudoLabels("s3://bucket/labels/teacher/seed-0", keep=0.4)}
     assert ShardDataset(s3.url, pseudo=pseudo, labels={"semseg": 8}, cache=Cache(tmp_path / "cache"))[0]["semseg"].any()
 
@@ -94,12 +98,12 @@ def test_a_run_from_s3_writes_its_labels_there(s3, configs, finished_root, tmp_p
 def test_labels_are_in_the_store_whole_or_not_at_all(s3, finished, monkeypatch):
     teacher: Experiment = finished("teacher", "label.store=s3://bucket/whole")
     assert not is_labelled(teacher), "they are on the disk alone"
-    put = Remote.put
+    original = Remote.put
 
     def failing(self, path):
         if path.name == "train-000002.tar":
             raise UserError("cannot be written", file=self)
-        put(self, path)
+        original(self, path)
 
     with monkeypatch.context() as patched:
         patched.setattr(Remote, "put", failing)
@@ -134,8 +138,8 @@ def test_other_labels_are_not_replaced(s3, finished, make, tmp_path):
 
 def test_wrong_credentials_are_one_line(server, configs, tmp_path, monkeypatch, capsys):
     missing = {name: value for name, value in server.environment.items() if "KEY" not in name}
-    for environment, what in (
-        (server.wrong, "cannot be read (PermissionError"),
+    for environment, message in (
+        (server.wrong_environment, "cannot be read (PermissionError"),
         (missing, "cannot be read (NoCredentialsError"),
     ):
         for name in server.environment:
@@ -143,14 +147,14 @@ def test_wrong_credentials_are_one_line(server, configs, tmp_path, monkeypatch, 
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("HOME", str(tmp_path))
-        forget()
+        clear_connections()
         assert main(["inspect", server.url]) == 1
-        said = capsys.readouterr().err
-        assert what in said and said.startswith(f"tutelage: {server.url}/MANIFEST.json: ")
-        assert "give this store's usual credentials: AWS_PROFILE" in said and len(said.splitlines()) == 1
-        assert "wrong" not in said
-    call = [f"run.root={tmp_path / 'runs'}", "label.store=s3://bucket/never"]
-    assert main(["run", str(configs / "student.yaml"), *call]) == 1
+        errors = capsys.readouterr().err
+        assert message in errors and errors.startswith(f"tutelage: {server.url}/MANIFEST.json: ")
+        assert "give this store's usual credentials: AWS_PROFILE" in errors and len(errors.splitlines()) == 1
+        assert "wrong" not in errors
+    overrides = [f"run.root={tmp_path / 'runs'}", "label.store=s3://bucket/never"]
+    assert main(["run", str(configs / "student.yaml"), *overrides]) == 1
     assert "s3://bucket/never/MANIFEST.json: cannot be read" in capsys.readouterr().err
     assert not list((tmp_path / "runs").rglob("step-*")), "before the teacher is trained"
 

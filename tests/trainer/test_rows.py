@@ -24,7 +24,7 @@ TINY = {
     "scenes": {400: 24, 100: 8},
     "cityscapes": {2975: 24, 2725: 16, 300: 12, 200: 6},
 }
-"""What frames of the real data sets become among 24 for training and 6 for validation."""
+"""Numbers of frames of the real data sets, and what they become among 24 training and 6 validation frames."""
 FEW_MANY = {"nyudv2": (8, 16), "scenes": (8, 24), "cityscapes": (16, 24), "cityscapes-l": (6, 12)}
 """How many frames carry the scarce label, and how many there are."""
 FEW, MANY, REST = "few", "many", "rest"
@@ -68,7 +68,7 @@ def small(tmp_path_factory) -> Path:
         for path in (CONFIGS / data).glob("*.yaml"):
             (root / data / path.name).write_text(
                 re.sub(
-                    rf"(?<=: )({large})\b", lambda found, numbers=numbers: str(numbers[int(found[0])]), path.read_text()
+                    rf"(?<=: )({large})\b", lambda match, numbers=numbers: str(numbers[int(match[0])]), path.read_text()
                 )
             )
     return root
@@ -79,7 +79,7 @@ def test_every_row_is_tested():
     assert shipped == {(data, name) for data, name, _ in CELLS}
 
 
-@pytest.mark.parametrize(("data", "name", "row"), CELLS, ids=lambda word: word)
+@pytest.mark.parametrize(("data", "name", "row"), CELLS, ids=lambda value: value)
 def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, write_labels):
     overrides = [f"run.root={tmp_path}", f"data.path={scenes_dataset.folder}", "data.num_workers=0", "data.crop=null"]
     overrides += ["model.backbone=test_efficientnet", "model.widths=[8,8,16,16]", "model.pretrained=false"]
@@ -89,9 +89,9 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
     counts = {FEW: few, MANY: many, REST: many - few}
     inputs, tasks, truth, pseudo = ROWS[row]
     if (data, row) == ("cityscapes", "ummt-pu1"):
-        pseudo = {"semseg": "mmst-rgb"}  # its umst-s labels nothing
+        pseudo = {"semseg": "mmst-rgb"}  # Cityscapes' umst-s sees every label, so it labels nothing
     if data == "cityscapes" and row in ("umst-s", "umst-m"):
-        truth = {"semseg": MANY}  # every frame's
+        truth = {"semseg": MANY}  # of every frame
     assert (config.inputs, config.tasks) == (inputs, tasks)
 
     teachers = experiment.teachers
@@ -102,15 +102,17 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
         frames, mask = teacher.frames_to_label()
         assert mask.sum() == counts[REST]
         keys = keys_of(frames, mask)
-        kind = scenes_dataset.task(task)
-        label = np.zeros((32, 64), np.uint8) if kind.kind == "classes" else np.ones((32, 64), np.float32)
-        confidence = dict.fromkeys(keys, np.full((32, 64), 0.95, np.float32)) if kind.kind == "classes" else None
-        write_labels(teacher.labels, scenes_dataset, kind, dict.fromkeys(keys, label), confidence)
+        label_task = scenes_dataset.task(task)
+        label = np.zeros((32, 64), np.uint8) if label_task.kind == "classes" else np.ones((32, 64), np.float32)
+        confidence = dict.fromkeys(keys, np.full((32, 64), 0.95, np.float32)) if label_task.kind == "classes" else None
+        write_labels(teacher.labels, scenes_dataset, label_task, dict.fromkeys(keys, label), confidence)
 
     frames = experiment.training_frames()
     mask = frames.to_train(inputs, tasks)
     assert frames.counts(mask, list(truth)) == {task: counts[number] for task, number in truth.items()}
-    assert {task: (of & mask).sum() for task, of in frames.pseudo.items()} == dict.fromkeys(pseudo, counts[REST])
+    assert {task: (pseudo_mask & mask).sum() for task, pseudo_mask in frames.pseudo.items()} == dict.fromkeys(
+        pseudo, counts[REST]
+    )
     assert mask.sum() == max(counts[number] for number in truth.values())
     if data == "nyudv2":
         assert experiment.evaluation_frames().chosen.sum() == 4
@@ -137,4 +139,6 @@ def test_every_row_of_a_table_sees_as_many_samples(data):
 
 def keys_of(frames, mask) -> list[str]:
     chosen = frames.by_shard(mask)
-    return [frames.readers[shard].key(int(place)) for shard, places in enumerate(chosen) for place in places]
+    return [
+        frames.readers[shard].key(int(position)) for shard, positions in enumerate(chosen) for position in positions
+    ]

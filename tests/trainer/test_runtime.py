@@ -1,7 +1,10 @@
-"""What a process refuses of its launcher, and which signals count."""
+"""Launcher settings that a process refuses, and which signals count."""
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +13,10 @@ from shards.errors import UserError
 from trainer.engine.plain import Plain
 from trainer.model.norm import prepare_norm
 from trainer.runs.status import LostRank
-from trainer.runtime import StopRequest, accelerator, report_lost_ranks
+from trainer.runtime import accelerator, report_lost_ranks
+from trainer.stopping import StopRequest
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +41,42 @@ def test_what_the_launcher_says_by_default_is_none(monkeypatch):
     accelerator("fp32")
 
 
+LAUNCHED = """
+from shards.errors import UserError
+from trainer.runtime import accelerator
+
+try:
+    print("processes:", accelerator("fp32").num_processes, flush=True)
+except UserError as error:
+    print(error, flush=True)
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="accelerate starts one process per GPU")
+@pytest.mark.parametrize(
+    ("options", "environment", "expected"),
+    [
+        (
+            "--num_processes 2",
+            {},
+            "accelerate launch --num_processes: accelerate started one process; give --multi_gpu",
+        ),
+        ("--cpu --num_processes=2", {}, "accelerate launch --num_processes: accelerate started one process"),
+        ("--num_processes 1", {}, "processes: 1"),
+        ("--num_processes 1", {"MASTER_ADDR": "127.0.0.1"}, "processes: 1"),
+    ],
+)
+def test_a_launch_of_several_processes_that_starts_one_is_refused(tmp_path, options, environment, expected):
+    """In a real launch: the number of processes is the launcher's option, and reaches no process that it starts."""
+    (tmp_path / "launched.py").write_text(LAUNCHED)
+    command = [sys.executable, "-m", "accelerate.commands.launch", *options.split()]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "HF_HOME": str(tmp_path)} | environment
+    launch = subprocess.run(
+        [*command, str(tmp_path / "launched.py")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert expected in launch.stdout, launch.stderr
+
+
 def test_more_ranks_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -46,21 +88,21 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch):
 def test_a_gpu_that_nobody_wants_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    with pytest.raises(UserError, match=r"train\.precision: fp16 needs a GPU"):
+    with pytest.raises(UserError, match=r"^precision: fp16 needs a GPU; use precision=bf16 or fp32"):
         accelerator("fp16")
 
 
 def test_a_lost_rank_is_told_with_the_whole_reason():
     """NCCL names a place in its source first, and the cause in the lines after it."""
-    said = "NCCL error in: a.cpp:77, remote error\nncclRemoteError: peer closed\n\nLast error:\nsocket gone"
-    said += "\nException raised from f (most recent call first):\n#0 0x7f"
-    whole = r"remote error; ncclRemoteError: peer closed; Last error:; socket gone\);"
-    with pytest.raises(LostRank, match=whole), report_lost_ranks():
-        raise torch.distributed.DistBackendError(said)
+    message = "NCCL error in: a.cpp:77, remote error\nncclRemoteError: peer closed\n\nLast error:\nsocket gone"
+    message += "\nException raised from f (most recent call first):\n#0 0x7f"
+    expected = r"remote error; ncclRemoteError: peer closed; Last error:; socket gone\);"
+    with pytest.raises(LostRank, match=expected), report_lost_ranks():
+        raise torch.distributed.DistBackendError(message)
 
 
 def test_a_step_that_fp16_skips_counts_as_none():
-    """Also with a fused optimizer, which is called all the same (with a CPU's loss scale: fp16 wants a GPU)."""
+    """Also with a fused optimizer, which is called in any case (with a loss scale on the CPU: fp16 needs a GPU)."""
     process = accelerator("fp32")
     process.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     network = torch.nn.Linear(2, 1)
@@ -79,14 +121,14 @@ def test_batch_norm_over_ranks_needs_gpus():
     network = torch.nn.BatchNorm2d(3)
     assert prepare_norm(network, "sync", process) is network, "one rank is all ranks"
     several = type("Process", (), {"num_processes": 2, "device": torch.device("cpu")})()
-    with pytest.raises(UserError, match=r"model\.norm: torch synchronises batch norm on GPUs only; use"):
+    with pytest.raises(UserError, match=r"^norm: torch synchronises batch norm on GPUs only; use"):
         prepare_norm(network, "sync", several)
 
 
 def test_only_a_second_ctrl_c_ends_at_once():
     with StopRequest() as request:
-        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGINT):
-            os.kill(os.getpid(), number)
+        for signum in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+            os.kill(os.getpid(), signum)
         assert request.signal == signal.SIGUSR1, "the first one counts"
     with StopRequest() as request:
         os.kill(os.getpid(), signal.SIGINT)

@@ -17,8 +17,8 @@ def row(options: dict[str, Any] | None = None, **changes: Any) -> Result:
 
 
 def test_only_what_decides_figures_counts():
-    found = decisive({"seed": 1, "train": {"lr": 0.1, "log_every": 5}, "data": {"path": "a", "size": None}, "val": 3})
-    assert found == {"seed": 1, "train.lr": 0.1, "data.size": None}
+    result = decisive({"seed": 1, "train": {"lr": 0.1, "log_every": 5}, "data": {"path": "a", "size": None}, "val": 3})
+    assert result == {"seed": 1, "train.lr": 0.1, "data.size": None}
     assert decisive({"pseudo": {"t": {"teacher": "a/b/c.yaml"}}}) == {"pseudo.t.teacher": "c.yaml"}
 
 
@@ -56,10 +56,10 @@ def test_what_drew_the_validation_frames_keeps_runs_apart():
 
 
 def test_where_the_first_weights_came_from():
-    def pretrained(noted, option) -> str:
-        return format_value(setting(row({"model.pretrained": option}, pretrained=noted))["pretrained"])
+    def pretrained(stored, option) -> str:
+        return format_value(setting(row({"model.pretrained": option}, pretrained=stored))["pretrained"])
 
-    assert [pretrained(*of) for of in ((False, False), ("hub", True), ("1a2b3c4d", "x.safetensors"))] == [
+    assert [pretrained(*arguments) for arguments in ((False, False), ("hub", True), ("1a2b3c4d", "x.safetensors"))] == [
         *("no", "hub", "1a2b3c4d")
     ]
     old = "runs/scenes-pretrain/pretrain/seed-0/checkpoints/last/model.safetensors"

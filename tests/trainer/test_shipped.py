@@ -1,4 +1,4 @@
-"""Shipped configurations by name: a path wins, a name is found anywhere, and what is neither is told its nearest."""
+"""Shipped configurations by name: an existing path wins; for anything else the error suggests the nearest name."""
 
 import shutil
 from pathlib import Path
@@ -14,8 +14,8 @@ from trainer.shipped import CONFIGS, ROOT, find, names, spelling
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch) -> Path:
-    """A working directory that holds nothing."""
+def working_directory(tmp_path, monkeypatch) -> Path:
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -68,9 +68,9 @@ def test_what_is_neither_is_told_names_and_files_that_are_near():
         "configs/nyudv2/ummt-psx.yaml": "did you mean nyudv2/ummt-ps?",
         "quite/another": "or the name of a shipped one (`tutelage config --list`)",
     }.items():
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(UserError) as error:
             find(wrong)
-        assert str(caught.value).startswith(f"{wrong}: does not exist; ") and right in str(caught.value)
+        assert str(error.value).startswith(f"{wrong}: does not exist; ") and right in str(error.value)
 
 
 @pytest.mark.parametrize("folder", ["mine", "nyudv2", "configs/nyudv2"])
@@ -118,9 +118,9 @@ def test_commands_are_said_by_name():
 def test_settings_of_deepspeed_are_found_as_a_clone_spells_them(monkeypatch):
     from trainer import runtime
 
-    for name, found in {"configs/engine/zero2.json": f"{CONFIGS}/engine/zero2.json", "own.json": "own.json"}.items():
+    for name, expected in {"configs/engine/zero2.json": f"{CONFIGS}/engine/zero2.json", "own.json": "own.json"}.items():
         monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", name)
         runtime._find_settings()
-        assert runtime.os.environ["ACCELERATE_DEEPSPEED_CONFIG_FILE"] == found
+        assert runtime.os.environ["ACCELERATE_DEEPSPEED_CONFIG_FILE"] == expected
     shutil.copytree(CONFIGS / "engine", "configs/engine")
     assert shipped.resolve("configs/engine/zero2.json") == Path("configs/engine/zero2.json")

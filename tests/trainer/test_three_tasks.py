@@ -52,19 +52,19 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def experiments(folder) -> dict[str, Experiment]:
     """Finished runs by the names of their configurations; the teacher has labelled."""
-    made = {name: Experiment(folder / f"{name}.yaml", [f"run.root={folder / 'runs'}"]) for name in CONFIGS}
+    runs = {name: Experiment(folder / f"{name}.yaml", [f"run.root={folder / 'runs'}"]) for name in CONFIGS}
     for name in ("student", "sees"):
-        run(made[name])
-    return made
+        run(runs[name])
+    return runs
 
 
 def test_every_network_is_measured_in_degrees(experiments):
     for name in ("teacher", "student", "sees"):
         metrics = json.loads((experiments[name].folder / "result.json").read_text())["metrics"]
         assert list(metrics) == ["semseg", "depth", "normals"]
-        found = metrics["normals"]
-        assert list(found) == METRICS
-        assert 0 < found["median"] < 180 and found["within_11.25"] <= found["within_22.5"] <= found["within_30"]
+        normals = metrics["normals"]
+        assert list(normals) == METRICS
+        assert 0 < normals["median"] < 180 and normals["within_11.25"] <= normals["within_22.5"] <= normals["within_30"]
 
 
 def test_the_loss_of_every_task_is_recorded(experiments):
@@ -78,7 +78,9 @@ def test_pseudo_normals_are_unit_vectors_on_the_frames_that_lack_them(experiment
     assert [task.name for task in labels.tasks] == ["semseg", "normals"], "what it predicts and does not see"
     frames = student.training_frames()
     assert frames.pseudo["normals"].sum() == 6 and not (frames.pseudo["normals"] & frames.visible["normals"]).any()
-    reader = next(r for r in map(Readers(labels, "train").__getitem__, range(2)) if len(r))
+    reader = next(
+        shard_reader for shard_reader in map(Readers(labels, "train").__getitem__, range(2)) if len(shard_reader)
+    )
     vectors = reader.decode(0)["normals"]
     assert np.abs(np.linalg.norm(vectors, axis=-1) - 1).max() < 0.01
     assert json.loads((teacher.labels / "kept.json").read_text())["normals"] == {"frames": 6, "pixels": 6 * 32 * 64}

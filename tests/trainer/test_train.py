@@ -35,9 +35,9 @@ def losses(experiment: Experiment) -> list[float]:
 
 
 def test_a_second_run_is_the_first_one_with_any_number_of_workers(make, reference):
-    again = make("plain", *LONG, "data.num_workers=1")
-    train(again)
-    assert_same_run(again.folder, reference.folder)
+    run = make("plain", *LONG, "data.num_workers=1")
+    train(run)
+    assert_same_run(run.folder, reference.folder)
 
 
 def test_another_seed_is_another_run(make):
@@ -63,7 +63,7 @@ def test_accumulation_changes_no_sample_and_hardly_a_loss(make):
 def test_the_traced_order_is_the_contracts(reference):
     frames, config = reference.training_frames(), reference.config
     chosen = frames.by_shard(frames.to_train(config.inputs, config.tasks))
-    order = Order([len(of) for of in chosen], config.seed, window=config.data.shuffle_window)
+    order = Order([len(positions) for positions in chosen], config.seed, window=config.data.shuffle_window)
     traced = lines(reference.folder, "order")
     assert [(line["step"], line["epoch"]) for line in traced] == [(step, (step - 1) // 4) for step in range(1, 25)]
     for line in traced:
@@ -119,8 +119,8 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(make, monkeypatch, n
     experiment = make("plain", "evaluate.every=1", f"evaluate.best={name}", "train.global_batch_size=16")
     claim(experiment)
     trainer, weights = trainer_of(experiment), {}
-    for done in trainer.iterate():
-        weights[done] = {name: tensor.clone() for name, tensor in trainer.updater.engine.weights().items()}
+    for count in trainer.iterate():
+        weights[count] = {name: tensor.clone() for name, tensor in trainer.updater.engine.weights().items()}
     network, facts = checkpoint.load_exported(experiment.checkpoints / "best")
     assert (facts["step"], facts["value"]) == (step, values[step])
     assert all(torch.equal(tensor, weights[step][name]) for name, tensor in network.state_dict().items())
@@ -161,7 +161,7 @@ def test_a_best_value_from_before_there_were_ways_to_measure_is_of_the_default_o
 def test_another_log_every_on_continuing_keeps_the_mean(make, reference):
     """The checkpoint of step 18 holds the losses since step 15."""
     run = make("plain", *LONG, "train.log_every=7")
-    copied(reference, run)
+    copy_checkpoints(reference, run)
     train(run)
     traced = make("plain", *LONG, "train.log_every=1", f"run.path={run.folder}-traced")
     train(traced)
@@ -174,7 +174,7 @@ def test_another_log_every_on_continuing_keeps_the_mean(make, reference):
 def test_a_metric_that_is_not_measured_is_an_error(name):
     metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "abs_rel": None}}
     metrics["s"]["pixels"] = 7
-    with pytest.raises(UserError, match=rf"evaluate\.best: '{name}' is not measured; use one of s\.miou, d\.rmse$"):
+    with pytest.raises(UserError, match=rf"^best: '{name}' is not measured; use one of s\.miou, d\.rmse$"):
         compare_with_best(metrics, name, None)
 
 
@@ -240,21 +240,23 @@ def test_weights_of_a_run_start_another(make, reference):
     """``model.pretrained`` takes a run's own file, without a network."""
     file = reference.checkpoints / "last/model.safetensors"
     trainer = trainer_of(make("teacher", f"model.pretrained={file}"))
-    given, own = load_file(file), trainer.updater.engine.weights()
+    source_weights, network_weights = load_file(file), trainer.updater.engine.weights()
     stem, head = "backbones.rgb.conv_stem.weight", "heads.depth.predict.weight"
-    assert torch.equal(own[stem], given[stem]) and not torch.equal(own[head], given[head])
+    assert torch.equal(network_weights[stem], source_weights[stem]) and not torch.equal(
+        network_weights[head], source_weights[head]
+    )
 
 
 def test_a_run_keeps_the_normalisation_of_the_weights_that_it_started_from(make, reference, tmp_path):
-    """In its own model.json, which is what all that uses its network go by."""
+    """It is in the run's model.json, which every user of the network reads."""
     shutil.copytree(reference.checkpoints / "last", tmp_path / "first")
     facts = json.loads((tmp_path / "first/model.json").read_text())
     facts["architecture"] |= {"rgb_mean": [0.1, 0.2, 0.3], "rgb_std": [0.4, 0.5, 0.6]}
     (tmp_path / "first/model.json").write_text(json.dumps(facts))
     run = make("plain", f"model.pretrained={tmp_path / 'first/model.safetensors'}", "train.steps=1")
     last = train(run)
-    own = json.loads((last / "model.json").read_text())["architecture"]
-    assert (own["rgb_mean"], own["rgb_std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    architecture = json.loads((last / "model.json").read_text())["architecture"]
+    assert (architecture["rgb_mean"], architecture["rgb_std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
     network, _ = checkpoint.load_exported(last)
     assert network.encoders["rgb"].mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
 
@@ -309,8 +311,8 @@ def test_another_configuration_in_the_same_folder_is_refused(finished):
         train(finished("student", "train.lr=0.5"))
 
 
-def copied(reference: Experiment, run: Experiment) -> Path:
-    """The checkpoints of the long run in another run's folder; returns the newest."""
+def copy_checkpoints(reference: Experiment, run: Experiment) -> Path:
+    """Copy the checkpoints of the long run into another run's folder and return the newest."""
     shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last", "best"))
     path = artifacts.newest(run.checkpoints)
     assert path is not None
@@ -319,14 +321,14 @@ def copied(reference: Experiment, run: Experiment) -> Path:
 
 def test_a_checkpoint_of_another_network_is_refused(make, reference):
     run = make("plain", *LONG, "tasks=[semseg]")
-    copied(reference, run)
+    copy_checkpoints(reference, run)
     with pytest.raises(UserError, match=r"step-00000018/model\.safetensors: \S+: belongs to another architecture"):
         train(run)
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_taken_once_it_is_gone(make, reference):
     run = make("plain", *LONG)
-    newest = copied(reference, run)
+    newest = copy_checkpoints(reference, run)
     shutil.copy(reference.folder / "metrics.jsonl", run.folder)
     shutil.copy(reference.folder / "order.jsonl", run.folder)
     (newest / "training.safetensors").write_bytes(b"half")
@@ -341,19 +343,19 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_taken_once_it_is_
 
 def test_a_loss_that_stays_infinite_stops_the_run_and_keeps_the_last_good_checkpoint(make):
     run = make("plain", "train.steps=8", "train.log_every=100", "checkpoint.every=1", "train.lr=1e30")
-    why = "the loss of 3 steps in a row is not finite"
-    with pytest.raises(UserError, match=rf"plain/seed-0: step (\d): {why}; start another run .*lower") as failed:
+    message = "the loss of 3 steps in a row is not finite"
+    with pytest.raises(UserError, match=rf"plain/seed-0: step (\d): {message}; start another run .*lower") as error:
         train(run)
-    stopped = int(str(failed.value.key).removeprefix("step "))
+    stopped = int(str(error.value.key).removeprefix("step "))
     assert not (run.checkpoints / "last").exists()
     newest = artifacts.newest(run.checkpoints)
     assert newest is not None and newest.name == f"step-{stopped - 3:08d}"
-    ended = status.read(run.folder)
-    assert ended.state == "failed" and why in ended.why
+    record = status.read(run.folder)
+    assert record.state == "failed" and message in record.why
 
 
 def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeypatch):
-    """Also in a later micro-batch than the first, whose gradient is dropped too."""
+    """Also in a later micro-batch than the first: the gradient of the earlier ones is dropped too."""
     run, original = (
         make("plain", "train.gradient_accumulation_steps=2", "train.log_every=1", "checkpoint.every=1"),
         Updater.predict,
@@ -386,16 +388,16 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
             trainer.step += 1
         else:
             trainer.optimise(micro)
-    mine, theirs = load_file(run.checkpoints / "last/model.safetensors"), trainer.updater.engine.weights()
-    for name, tensor in mine.items():
+    run_weights, expected = load_file(run.checkpoints / "last/model.safetensors"), trainer.updater.engine.weights()
+    for name, tensor in run_weights.items():
         if not name.endswith("num_batches_tracked"):
-            assert torch.equal(tensor, theirs[name]), name
+            assert torch.equal(tensor, expected[name]), name
 
 
 def test_a_checkpoint_every_so_many_minutes(make, monkeypatch):
     run = make("plain", "train.steps=6", "checkpoint.every=2m", "checkpoint.keep=9")
-    times = iter(range(0, 10_000, 50))  # seconds between two looks at the clock
-    monkeypatch.setattr("trainer.checkpointing.time", SimpleNamespace(monotonic=lambda: next(times)))
+    clock = iter(range(0, 10_000, 50))  # seconds between two looks at the clock
+    monkeypatch.setattr("trainer.checkpointing.time", SimpleNamespace(monotonic=lambda: next(clock)))
     train(run)
     assert [path.name for path in sorted(run.checkpoints.glob("step-*"))] == ["step-00000003"]
 
@@ -409,8 +411,8 @@ def test_a_run_that_another_process_trains_is_refused(make):
         train(run)
     assert status.read(run.folder) is None, "what another says of it stays"
     train(run)
-    ended = status.read(run.folder)
-    assert (ended.stage, ended.state, ended.why, ended.ranks) == ("train", "finished", None, 1)
+    record = status.read(run.folder)
+    assert (record.stage, record.state, record.why, record.ranks) == ("train", "finished", None, 1)
 
 
 def test_global_batch_and_accumulation_must_fit(make):
@@ -443,22 +445,22 @@ def test_a_task_or_backbone_that_does_not_exist(make):
 # Interruption, within this process (tests/trainer/test_continuing.py starts real ones)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
-def test_a_signal_stops_after_the_step_at_hand_with_a_checkpoint(make, number, monkeypatch):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda signum: signum.name)
+def test_a_signal_stops_after_the_step_at_hand_with_a_checkpoint(make, signum, monkeypatch):
     run = make("plain", "train.steps=8", "train.log_every=5")
-    original, before = Trainer.optimise, signal.getsignal(number)
+    original, before = Trainer.optimise, signal.getsignal(signum)
 
     def optimise(trainer, micro):
-        done = original(trainer, micro)
+        result = original(trainer, micro)
         if trainer.step == 3:
-            os.kill(os.getpid(), number)
-        return done
+            os.kill(os.getpid(), signum)
+        return result
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "optimise", optimise)
-        with pytest.raises(Interrupted, match=f"stopped at step 3 by {number.name}; start the same command again"):
+        with pytest.raises(Interrupted, match=f"stopped at step 3 by {signum.name}; start the same command again"):
             train(run)
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(signum) == before
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000003"]
     train(run)
     assert [line["step"] for line in lines(run.folder, "order")] == list(range(1, 9))

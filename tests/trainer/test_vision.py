@@ -30,7 +30,7 @@ print("declared", hasattr(torch.ops.torchvision, "nms"))
 
 
 def run(folder: Path, fault: str) -> list[str]:
-    """What a fresh process says that finds a torchvision with this fault in its __init__."""
+    """Return the output lines of a fresh process whose torchvision has this fault in its __init__."""
     package = folder / "torchvision"
     (package / "transforms").mkdir(parents=True)
     (package / "__init__.py").write_text(PROBE.format(fault=fault))
@@ -38,9 +38,11 @@ def run(folder: Path, fault: str) -> list[str]:
     for empty in ("tv_tensors.py", "transforms/__init__.py", "transforms/v2.py"):
         (package / empty).touch()
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run([sys.executable, "-c", REPORT], env=environment, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    return done.stdout.splitlines()
+    process = subprocess.run(
+        [sys.executable, "-c", REPORT], env=environment, capture_output=True, text=True, check=True
+    )
+    assert process.stderr == ""
+    return process.stdout.splitlines()
 
 
 def test_a_working_torchvision_is_left_alone(tmp_path):
@@ -67,28 +69,28 @@ def test_an_environment_is_repaired_only_where_that_is_needed_and_helps(tmp_path
     (site / "torchvision/__init__.py").write_text(f"import torch\n{fault}\n")
     (site / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
     python = tmp_path / "bin/python"
-    call = [python, "-m", "trainer.torchvision_repair"]
-    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path)
+    command = [python, "-m", "trainer.torchvision_repair"]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert len(list(site.glob("_tutelage*.p*"))) == files
-    assert ("is repaired" in done.stdout) == (files > 0)
-    end = subprocess.run([python, "-c", "import torchvision"], capture_output=True, cwd=tmp_path).returncode
-    assert (end == 0) == imported
+    assert ("is repaired" in process.stdout) == (files > 0)
+    status = subprocess.run([python, "-c", "import torchvision"], capture_output=True, cwd=tmp_path).returncode
+    assert (status == 0) == imported
 
 
 def test_the_real_one_works_with_timm_and_transforms():
     code = "import trainer.model, timm, torch; from trainer.vision import transforms as t, tv_tensors as v; "
     code += "print(t.functional.hflip(v.Mask(torch.eye(2, dtype=torch.uint8))).tolist())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("[[0, 1], [1, 0]]\n", "")
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (process.stdout, process.stderr) == ("[[0, 1], [1, 0]]\n", "")
 
 
 def test_the_package_itself_is_light():
     code = "import sys, trainer; print([m for m in ('torch', 'timm', 'torchvision') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "[]\n"
 
 
 def test_processes_that_are_not_ours_are_repaired_too():
     """``accelerate launch`` imports timm, and with it torchvision, before any of our modules."""
-    done = subprocess.run([sys.executable, "-c", "import torch, timm; print('ok')"], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("ok\n", "")
+    process = subprocess.run([sys.executable, "-c", "import torch, timm; print('ok')"], capture_output=True, text=True)
+    assert (process.stdout, process.stderr) == ("ok\n", "")

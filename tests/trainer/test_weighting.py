@@ -33,10 +33,10 @@ def test_uncertainty_by_its_equation():
 def test_dynamic_average_by_its_equation():
     weighting = DynamicAverage(2)
     assert weighting().tolist() == pytest.approx([1, 1])
-    of_epochs = ([4.0, 2.0], [2.0, 1.8], [1.0, 1.7])
-    for epoch, values in enumerate(of_epochs):
-        for wobble in (0.5, -0.5):
-            weighting.observe(torch.tensor(values) + wobble, epoch)
+    losses_by_epoch = ([4.0, 2.0], [2.0, 1.8], [1.0, 1.7])
+    for epoch, values in enumerate(losses_by_epoch):
+        for noise in (0.5, -0.5):
+            weighting.observe(torch.tensor(values) + noise, epoch)
         if epoch == 1:
             assert weighting().tolist() == pytest.approx([1, 1]), "one epoch has nothing to be compared with"
     weighting.observe(torch.zeros(2), 3)
@@ -51,7 +51,7 @@ def log_variance(run) -> torch.Tensor:
 
 
 def test_the_weights_are_learnt_the_same_however_the_batch_is_cut(make):
-    found = []
+    variances = []
     for accumulation in (1, 2):
         options = (
             f"experiment=cut-{accumulation}",
@@ -60,34 +60,34 @@ def test_the_weights_are_learnt_the_same_however_the_batch_is_cut(make):
         )
         run = make("plain", *options, "loss.weighting=uncertainty", "train.steps=5", "checkpoint.every=4")
         train(run)
-        found.append(log_variance(run))
-    assert (found[0].abs() > 1e-4).all(), "they move"
-    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-5)
+        variances.append(log_variance(run))
+    assert (variances[0].abs() > 1e-4).all(), "they move"
+    torch.testing.assert_close(variances[0], variances[1], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "dwa"])
 def test_a_run_continues_as_if_nothing_had_been(make, name):
     whole = make("plain", *LONG, f"loss.weighting={name}", "experiment=whole")
     train(whole)
-    again = make("plain", *LONG, f"loss.weighting={name}", "experiment=whole", f"run.path={whole.folder}-again")
-    shutil.copytree(whole.folder, again.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
-    train(again)
-    assert_same_run(again.folder, whole.folder)
+    resumed = make("plain", *LONG, f"loss.weighting={name}", "experiment=whole", f"run.path={whole.folder}-again")
+    shutil.copytree(whole.folder, resumed.folder, ignore=shutil.ignore_patterns("last", "step-00000024"))
+    train(resumed)
+    assert_same_run(resumed.folder, whole.folder)
     network, _ = checkpoint.load_exported(whole.checkpoints / "last")
     assert network.weighting is None and not any("weighting" in name for name in network.state_dict())
     plain = make("plain", *LONG, "experiment=fixed")
     train(plain)
-    learnt = [[line["loss"]["total"] for line in lines(run.folder) if "loss" in line] for run in (plain, whole)]
-    assert learnt[0] != learnt[1]
+    losses = [[line["loss"]["total"] for line in lines(run.folder) if "loss" in line] for run in (plain, whole)]
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.parametrize("engine", ["zero3", "fsdp2"])
 def test_engines_that_keep_parameters_in_parts_learn_the_weights_too(make, configs, tmp_path, engine):
     """Two real ranks; the same weights as one process learns from the same batches, whose statistics are frozen."""
     options = ("loss.weighting=uncertainty", "train.steps=3", "checkpoint.every=2", "model.norm=frozen")
-    words = (str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *options, "experiment=parts")
-    done = launch(2, "-m", "tutelage", "train", *words, config=CONFIGS / f"{engine}.yaml")
-    assert done.returncode == 0, done.stderr[-3000:]
+    arguments = (str(configs / "plain.yaml"), f"run.root={tmp_path / 'runs'}", *options, "experiment=parts")
+    process = launch(2, "-m", "tutelage", "train", *arguments, config=CONFIGS / f"{engine}.yaml")
+    assert process.returncode == 0, process.stderr[-3000:]
     alone = make("plain", *options, "experiment=alone")
     train(alone)
     parts = make("plain", *options, "experiment=parts")
@@ -104,7 +104,7 @@ def test_ones_own_is_named_by_its_module(make, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("gradnorm", "'gradnorm' is unknown; use fixed, uncertainty, dwa, or my.module:Name"),
         ("no_such_module:Name", "no_such_module cannot be imported"),
@@ -112,6 +112,6 @@ def test_ones_own_is_named_by_its_module(make, monkeypatch):
         ("json:Nothing", r"json \(.*\) has no Nothing"),
     ],
 )
-def test_what_is_no_weighting_is_refused(make, name, said):
-    with pytest.raises(UserError, match=f"loss.weighting: {said}"):
+def test_what_is_no_weighting_is_refused(make, name, message):
+    with pytest.raises(UserError, match=f"loss.weighting: {message}"):
         train(make("plain", f"loss.weighting={name}"))

@@ -10,7 +10,7 @@ from analysis.affinity.matrix import _cell_text, _title, draw
 from trainer.affinity import Affinity, Bounds, Effect, MeasuredTask, Score
 
 
-def made(source: str, target: str, mean: float, helps: bool | None) -> Effect:
+def make_effect(source: str, target: str, mean: float, helps: bool | None) -> Effect:
     relative = Bounds(mean, mean - 0.1, mean + 0.1, 0.1, 3)
     return Effect(source=source, target=target, helps=helps, relative=relative)
 
@@ -18,7 +18,7 @@ def made(source: str, target: str, mean: float, helps: bool | None) -> Effect:
 AFFINITY = Affinity(
     dataset="rooms",
     tasks={"semseg": MeasuredTask("classes", "miou"), "depth": MeasuredTask("scalar", "rmse", "lower")},
-    gains=[made("depth", "semseg", 0.4, True), made("semseg", "depth", -0.4, False)],
+    gains=[make_effect("depth", "semseg", 0.4, True), make_effect("semseg", "depth", -0.4, False)],
     scores=[Score(["rgb"], task, {"0": 0.5, "1": 0.7}) for task in ("semseg", "depth")],
     seeds=[0, 1, 2],
     samples=10,
@@ -31,44 +31,48 @@ AFFINITY = Affinity(
 
 @pytest.fixture
 def picture(tmp_path):
-    def drawn(affinity: Affinity) -> np.ndarray:
+    def render(affinity: Affinity) -> np.ndarray:
         draw(affinity, tmp_path / "p.png")
         return np.asarray(Image.open(tmp_path / "p.png").convert("RGB")).astype(int)
 
-    return drawn
+    return render
 
 
-def places(picture: np.ndarray, condition: np.ndarray) -> tuple[float, float]:
-    """The middle, row and column, of the pixels that meet a condition, as parts of the picture."""
+def centre(picture: np.ndarray, condition: np.ndarray) -> tuple[float, float]:
+    """The centre, row and column, of the pixels that meet a condition, as fractions of the picture's size."""
     rows, columns = np.nonzero(condition)
     return rows.mean() / picture.shape[0], columns.mean() / picture.shape[1]
 
 
 def test_help_is_blue_and_harm_is_red_where_source_and_target_cross(picture):
-    found = picture(AFFINITY)
-    red, _, blue = found.transpose(2, 0, 1)
-    helps, harms = places(found, blue - red > 60), places(found, red - blue > 60)
-    assert helps[0] > harms[0] and helps[1] < harms[1], "depth → semseg: second row, first column"
+    image = picture(AFFINITY)
+    red, _, blue = image.transpose(2, 0, 1)
+    blue_centre, red_centre = centre(image, blue - red > 60), centre(image, red - blue > 60)
+    assert blue_centre[0] > red_centre[0] and blue_centre[1] < red_centre[1], "depth → semseg: second row, first column"
 
 
 def test_what_is_undetermined_is_hatched(picture):
     def shades(affinity: Affinity) -> int:
-        found = picture(affinity)
-        return len(np.unique(found[found.max(-1) - found.min(-1) > 60], axis=0))
+        image = picture(affinity)
+        return len(np.unique(image[image.max(-1) - image.min(-1) > 60], axis=0))
 
-    open_ = replace(AFFINITY, gains=[made("depth", "semseg", 0.4, None), made("semseg", "depth", -0.4, None)])
-    assert shades(open_) > shades(AFFINITY)
+    undetermined = replace(
+        AFFINITY, gains=[make_effect("depth", "semseg", 0.4, None), make_effect("semseg", "depth", -0.4, None)]
+    )
+    assert shades(undetermined) > shades(AFFINITY)
 
 
 def test_noise_is_pale(picture):
-    faint = replace(AFFINITY, gains=[made("depth", "semseg", 0.004, None), made("semseg", "depth", -0.004, None)])
-    found = picture(faint)
-    assert (found.max(-1) - found.min(-1)).max() < 60
+    faint = replace(
+        AFFINITY, gains=[make_effect("depth", "semseg", 0.004, None), make_effect("semseg", "depth", -0.004, None)]
+    )
+    image = picture(faint)
+    assert (image.max(-1) - image.min(-1)).max() < 60
 
 
 def test_figures_in_words():
     assert _cell_text(AFFINITY.gains[0]) == "+40.0 %\n(+30.0 to +50.0)\nhelps"
-    one = replace(made("a", "b", 0.4, None), relative=Bounds(0.4, None, None))
+    one = replace(make_effect("a", "b", 0.4, None), relative=Bounds(0.4, None, None))
     assert _cell_text(one) == "+40.0 %\n(one seed)\nundetermined"
     assert _title(AFFINITY).startswith(
         "rooms: gain over RGB alone, 95% intervals over 3 seeds,\nverdicts of Holm's method over all\n"

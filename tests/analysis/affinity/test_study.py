@@ -1,4 +1,4 @@
-"""Affinities that are known beforehand, found again: of tasks that RGB tells nothing of, made of each other or not."""
+"""Known affinities are measured: of tasks that do not depend on RGB, and follow from each other or not."""
 
 import json
 import shutil
@@ -33,15 +33,15 @@ def classes(name: str, *names: str) -> Task:
 
 
 TASKS = {
-    # one of three levels in every block: whatever the image shows
+    # one of three levels in every block, independent of the image
     "level": Task("level", "scalar", scale=0.001, unit="m"),
-    # whether it is the middle one: follows from the level, whose mean it leaves what it was
+    # whether it is the middle level: follows from the level, and does not shift its mean
     "middle": classes("middle", "no", "yes"),
-    # of nothing
+    # independent of every other task
     "chance": classes("chance", "heads", "tails"),
-    # the level turned round: each follows from the other
+    # the level reversed: each follows from the other
     "mirror": Task("mirror", "scalar", scale=0.001, unit="m"),
-    # which level it is, wrong in every third block
+    # the level as a class, random in every third block
     "noisy": classes("noisy", "low", "medium", "high"),
 }
 
@@ -71,8 +71,8 @@ class MadeUp:
         random = np.random.default_rng([len(split), position])
 
         def blocks(count: int) -> np.ndarray:
-            drawn = random.integers(0, count, (SIZE[0] // BLOCK, SIZE[1] // BLOCK))
-            return np.kron(drawn, np.ones((BLOCK, BLOCK), int))
+            values = random.integers(0, count, (SIZE[0] // BLOCK, SIZE[1] // BLOCK))
+            return np.kron(values, np.ones((BLOCK, BLOCK), int))
 
         level = blocks(3)
         labels = {
@@ -87,7 +87,7 @@ class MadeUp:
 
 
 def configure(folder: Path, names: tuple[str, ...], **labels: int) -> Path:
-    """A data set of these tasks, and its configuration."""
+    """Pack a data set of these tasks, and return the path of its configuration."""
     pack(MadeUp(names), folder / "data", samples_per_shard=8)
     path = folder / "madeup.yaml"
     path.write_text(f"""
@@ -113,23 +113,23 @@ def measured(tmp_path_factory) -> tuple[Path, Path, Affinity]:
 
 
 def gains(affinity: Affinity) -> dict[tuple[str, str], Effect]:
-    return {(each.source, each.target): each for each in affinity.gains}
+    return {(effect.source, effect.target): effect for effect in affinity.gains}
 
 
 def test_a_task_helps_its_function_and_not_the_reverse(measured):
     _, _, affinity = measured
-    found = gains(affinity)
-    assert found["level", "middle"].helps is True and found["level", "middle"].relative.low > 0.2
-    assert found["middle", "level"].helps is not True
-    verdict = next(each for each in affinity.verdicts if {each.one, each.other} == {"level", "middle"})
+    effects = gains(affinity)
+    assert effects["level", "middle"].helps is True and effects["level", "middle"].relative.low > 0.2
+    assert effects["middle", "level"].helps is not True
+    verdict = next(entry for entry in affinity.verdicts if {entry.one, entry.other} == {"level", "middle"})
     assert verdict.condition in ("one way", "undetermined") and "level helps middle" in verdict.words
-    assert all(each.p is not None and each.p >= 0 for each in affinity.gains) and affinity.looks == []
+    assert all(entry.p is not None and entry.p >= 0 for entry in affinity.gains) and affinity.looks == []
 
 
 def test_what_is_unrelated_helps_nothing(measured):
     _, _, affinity = measured
-    chance = {pair: each for pair, each in gains(affinity).items() if "chance" in pair}
-    assert len(chance) == 4 and not any(each.helps for each in chance.values())
+    chance = {pair: effect for pair, effect in gains(affinity).items() if "chance" in pair}
+    assert len(chance) == 4 and not any(effect.helps for effect in chance.values())
 
 
 def test_the_known_helper_is_recommended_and_nothing_else(measured):
@@ -141,7 +141,7 @@ def test_the_known_helper_is_recommended_and_nothing_else(measured):
 
 
 def test_all_networks_saw_the_same_frames_as_often(measured):
-    """Read from their own results: T + 1 networks a seed, which differ in their inputs alone."""
+    """According to their own results: T + 1 networks per seed, which differ in their inputs alone."""
     _, folder, affinity = measured
     rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*/seed-*/result.json"))]
     assert sorted(folder.glob("*/seed-*")) == sorted(
@@ -162,10 +162,10 @@ def test_figures_are_those_of_the_runs(measured):
         rows = [json.loads((folder / name / f"seed-{seed}/result.json").read_text()) for seed in range(4)]
         return float(np.mean([row["metrics"][task][metric] for row in rows]))
 
-    found = {pair: each.absolute.mean for pair, each in gains(affinity).items()}
-    more = mean("rgb-level", "middle", "miou") - mean("rgb", "middle", "miou")
-    less = mean("rgb", "level", "rmse") - mean("rgb-middle", "level", "rmse")
-    assert (found["level", "middle"], found["middle", "level"]) == (pytest.approx(more), pytest.approx(less))
+    means = {pair: effect.absolute.mean for pair, effect in gains(affinity).items()}
+    miou_gain = mean("rgb-level", "middle", "miou") - mean("rgb", "middle", "miou")
+    rmse_gain = mean("rgb", "level", "rmse") - mean("rgb-middle", "level", "rmse")
+    assert (means["level", "middle"], means["middle", "level"]) == (pytest.approx(miou_gain), pytest.approx(rmse_gain))
     assert affinity.tasks["level"].better == "lower" and affinity.tasks["middle"].better == "higher"
 
 
@@ -184,12 +184,12 @@ def test_a_second_call_trains_nothing(measured, monkeypatch):
 
 
 def test_another_number_of_seeds_is_another_look(measured, monkeypatch, tmp_path):
-    """Who adds seeds until a verdict appears is told that it is less sure."""
+    """Users who add seeds until a verdict appears are told that it is less certain."""
     path, folder, affinity = measured
     monkeypatch.setattr(module, "run", lambda experiment: Result.read(experiment.folder / "result.json"))
-    again = tmp_path / "again"
-    shutil.copytree(folder, again)
-    _, fewer = measure(path, seeds=2, out=again)
+    copy = tmp_path / "again"
+    shutil.copytree(folder, copy)
+    _, fewer = measure(path, seeds=2, out=copy)
     assert fewer.looks == [4] and "looked at with 4 seeds before" in "".join(caveats(fewer))
     assert "fix the number of seeds before you look" in "".join(caveats(affinity))
     assert "looked at" not in "".join(caveats(affinity))
@@ -200,7 +200,9 @@ def test_auto_follows_what_was_found(measured):
     student = Experiment(path, ["pseudo=auto"])
     assert student.config.affinity == str(folder / "affinity.json")
     teachers = student.teachers
-    assert [list(each.config.inputs) for each in teachers.values()] == [["rgb", "level"]] and [*teachers] == ["middle"]
+    assert [list(teacher.config.inputs) for teacher in teachers.values()] == [["rgb", "level"]] and [*teachers] == [
+        "middle"
+    ]
     _, mask = teachers["middle"].frames_to_label()
     assert mask.sum() == 8
 
@@ -230,21 +232,23 @@ def test_refusals(config, monkeypatch):
 
 
 def test_frames_that_lack_a_label_are_not_trained_on(tiny_dataset, configs, monkeypatch, tmp_path):
-    """8 of 12 frames carry semseg, 9 depth, 6 both, of which one judges: of 6 with either, not all have the other."""
-    rows = []
-    monkeypatch.setattr(module, "run", rows.append)
+    """8 of 12 frames carry semseg, 9 depth, 6 both, of which one judges."""
+    experiments = []
+    monkeypatch.setattr(module, "run", experiments.append)
     overrides = [f"data.path={tiny_dataset.folder}", f"run.root={tmp_path}"]
     overrides += ["labels.semseg=null", "labels.depth=null"]
     with pytest.raises(UserError, match=r"--samples: 5 of 6 train frames show all of semseg, depth; give fewer"):
         measure(configs / "plain.yaml", overrides, samples=6)
     for split, trained, judging in (("dev", 5, 1), ("val", 6, 3)):
-        rows.clear()
+        experiments.clear()
         with pytest.raises(AttributeError):  # nothing was run, so there is nothing to read
             measure(configs / "plain.yaml", overrides, seeds=1, out=tmp_path / f"it's {split}", split=split)
-        assert len(rows) == 3 and {each.folder.parents[1].name for each in rows} == {f"it's {split}"}
-        for each in rows:
-            frames, judges = each.training_frames(), each.evaluation_frames()
-            mask = frames.to_train(each.config.inputs, each.config.tasks)
+        assert len(experiments) == 3 and {experiment.folder.parents[1].name for experiment in experiments} == {
+            f"it's {split}"
+        }
+        for experiment in experiments:
+            frames, judges = experiment.training_frames(), experiment.evaluation_frames()
+            mask = frames.to_train(experiment.config.inputs, experiment.config.tasks)
             assert (
                 mask.sum() == trained and frames.visible["semseg"][mask].all() and frames.visible["depth"][mask].all()
             )
@@ -254,32 +258,34 @@ def test_frames_that_lack_a_label_are_not_trained_on(tiny_dataset, configs, monk
 
 
 def test_frames_that_judge_are_set_aside_unless_there_are_too_few(configs, tiny_dataset, scenes_dataset, tmp_path):
-    """By default a fifth of those with all labels; more only if that is said."""
+    """By default a fifth of those with all labels; another number only on request."""
 
     def judging(dataset: Manifest, *overrides: str) -> int:
-        own = Experiment(configs / "plain.yaml", [f"data.path={dataset.folder}", f"run.root={tmp_path}", *overrides])
-        return module.Study(own, tmp_path, None).dev
+        experiment = Experiment(
+            configs / "plain.yaml", [f"data.path={dataset.folder}", f"run.root={tmp_path}", *overrides]
+        )
+        return module.Study(experiment, tmp_path, None).dev
 
-    whole = Experiment(configs / "plain.yaml", [f"run.root={tmp_path}", "labels.semseg=24", "labels.depth=24"])
-    assert module.Study(whole, tmp_path, None).samples == 20, "a budget of all frames leaves room for those"
-    few = ("labels.semseg=null", "labels.depth=null")
-    assert (judging(scenes_dataset), judging(scenes_dataset, "dev=7"), judging(tiny_dataset, *few)) == (4, 7, 1)
-    lone = pack(Tiny(train=7), tmp_path / "lone", samples_per_shard=3)
+    full_budget = Experiment(configs / "plain.yaml", [f"run.root={tmp_path}", "labels.semseg=24", "labels.depth=24"])
+    assert module.Study(full_budget, tmp_path, None).samples == 20, "a budget of all frames leaves room for those"
+    all_labels = ("labels.semseg=null", "labels.depth=null")
+    assert (judging(scenes_dataset), judging(scenes_dataset, "dev=7"), judging(tiny_dataset, *all_labels)) == (4, 7, 1)
+    small = pack(Tiny(train=7), tmp_path / "lone", samples_per_shard=3)
     with pytest.raises(UserError, match="dev: 4 training frames carry every label: too few to set some aside"):
-        judging(lone, *few)
+        judging(small, *all_labels)
 
 
 @pytest.mark.long
 def test_every_known_affinity_of_five_tasks(tmp_path):
-    """Two that follow from each other help each other, the more so the less noise there is between them."""
+    """Two tasks that follow from each other help each other, and more with less noise between them."""
     path = configure(tmp_path, tuple(TASKS), middle=16, chance=16, mirror=16, noisy=16)
     _, affinity = measure(path, ["train.steps=60"], seeds=5)
-    found = gains(affinity)
+    effects = gains(affinity)
     for source, target in (("level", "mirror"), ("mirror", "level"), ("level", "noisy"), ("noisy", "level")):
-        assert found[source, target].helps is True, (source, target)
-    assert found["noisy", "level"].relative.mean < found["mirror", "level"].relative.mean
-    assert found["mirror", "middle"].helps is True and found["middle", "mirror"].helps is not True
-    assert not any(each.helps for pair, each in found.items() if "chance" in pair)
-    verdicts = {(each.one, each.other): each for each in affinity.verdicts}
+        assert effects[source, target].helps is True, (source, target)
+    assert effects["noisy", "level"].relative.mean < effects["mirror", "level"].relative.mean
+    assert effects["mirror", "middle"].helps is True and effects["middle", "mirror"].helps is not True
+    assert not any(entry.helps for pair, entry in effects.items() if "chance" in pair)
+    verdicts = {(entry.one, entry.other): entry for entry in affinity.verdicts}
     assert verdicts["level", "mirror"].condition == "1"
     assert verdicts["level", "mirror"].words == "level and mirror help each other"

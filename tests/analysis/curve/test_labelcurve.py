@@ -1,4 +1,4 @@
-"""The figures of a label curve, and the files that hold them."""
+"""The values of a label curve, and its files."""
 
 import csv
 import io
@@ -6,25 +6,25 @@ import json
 import math
 
 import pytest
-from labelcurves import made
+from labelcurves import label_curve
 
 from analysis.curve.labelcurve import MetricCurve, Point, as_csv, read
 from shards.errors import UserError
 
 
 def test_a_round_trip_through_json(tmp_path):
-    curve = made(config="a.yaml", runs=[{"folder": "x"}])
+    curve = label_curve(config="a.yaml", runs=[{"folder": "x"}])
     (tmp_path / "curve.json").write_text(json.dumps(curve.to_json(), allow_nan=False))
     assert read(tmp_path / "curve.json") == curve
 
 
 def test_what_json_says_of_a_point():
-    entry = made().to_json()["curves"][0]["points"][1]
+    entry = label_curve().to_json()["curves"][0]["points"][1]
     assert entry["labels"] == 50 and entry["student"] == {"0": 0.165, "1": 0.185}
     assert entry["difference"]["mean"] == pytest.approx(0.025) and entry["gap"]["mean"] == pytest.approx(0.05)
     assert entry["gap_closed"] == pytest.approx(0.5)
     assert entry["saved"]["factor"] == pytest.approx(math.sqrt(2)) and entry["saved"]["baseline"]["beyond"] is None
-    last = made().to_json()["curves"][0]["points"][2]
+    last = label_curve().to_json()["curves"][0]["points"][2]
     assert last["saved"]["baseline"] == {"labels": 100, "beyond": "more"}
 
 
@@ -36,7 +36,7 @@ def test_one_seed_has_no_bounds():
 
 
 def _curve_of(*points: Point, metric: str = "miou"):
-    curve = made()
+    curve = label_curve()
     metrics = (MetricCurve("semseg", metric, "s", "b", "t", points),)
     return type(curve)("rooms", "semseg", "s", tuple(p.labels for p in points), (0,), metrics)
 
@@ -54,8 +54,8 @@ def _curve_of(*points: Point, metric: str = "miou"):
 )
 def test_the_part_of_the_gap_that_is_closed(metric, baseline, student, teacher, closed):
     point = Point(5, {0: baseline}, {0: student}, {0: teacher})
-    found = _curve_of(point, metric=metric).metrics[0].gap_closed(point)
-    assert found is None if closed is None else found == pytest.approx(closed)
+    fraction = _curve_of(point, metric=metric).metrics[0].gap_closed(point)
+    assert fraction is None if closed is None else fraction == pytest.approx(closed)
 
 
 def test_the_gap_is_that_of_the_seeds_that_all_have():
@@ -64,7 +64,7 @@ def test_the_gap_is_that_of_the_seeds_that_all_have():
 
 
 def test_csv_has_a_line_for_each_metric_and_budget():
-    lines = list(csv.DictReader(io.StringIO(as_csv(made()))))
+    lines = list(csv.DictReader(io.StringIO(as_csv(label_curve()))))
     assert [(line["metric"], line["labels"]) for line in lines] == [
         (metric, str(count)) for metric in ("miou", "rmse") for count in (25, 50, 100)
     ]
@@ -78,6 +78,6 @@ def test_csv_has_a_line_for_each_metric_and_budget():
     "change", [{"curves": 3}, {"labels": None}, {"curves": [{}]}, {"seeds": ["a"]}], ids=lambda change: str(change)
 )
 def test_a_damaged_file_is_refused(tmp_path, change):
-    (tmp_path / "curve.json").write_text(json.dumps(made().to_json() | change))
+    (tmp_path / "curve.json").write_text(json.dumps(label_curve().to_json() | change))
     with pytest.raises(UserError, match=r"curve\.json: holds no label curve; make it again"):
         read(tmp_path / "curve.json")

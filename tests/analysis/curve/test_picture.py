@@ -1,10 +1,10 @@
-"""The picture of a label curve: drawn whole, on no ground, the same for the same curve."""
+"""The picture of a label curve: complete, without a background, the same for the same curve."""
 
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from labelcurves import made
+from labelcurves import label_curve
 from PIL import Image
 
 from analysis.curve.labelcurve import LabelCurve
@@ -17,7 +17,7 @@ def luminance(colour: np.ndarray) -> np.ndarray:
 
 
 def test_it_can_be_read_on_white_and_on_dark(tmp_path):
-    draw(made(), tmp_path / "curve.png")
+    draw(label_curve(), tmp_path / "curve.png")
     picture = np.asarray(Image.open(tmp_path / "curve.png").convert("RGBA")) / 255
     alpha, colours = picture[..., 3], picture[picture[..., 3] == 1][:, :3]
     assert (alpha[0] == 0).all() and (alpha == 0).mean() > 0.7 and len(colours) > 2000
@@ -29,15 +29,15 @@ def test_it_can_be_read_on_white_and_on_dark(tmp_path):
 
 def test_the_same_curve_gives_the_same_svg(tmp_path):
     for name in ("a.svg", "b.svg"):
-        draw(made(), tmp_path / name)
+        draw(label_curve(), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     ElementTree.parse(tmp_path / "a.svg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]
 
 
 def test_the_values_decide_what_is_drawn(tmp_path):
-    draw(made(), tmp_path / "a.svg")
-    curve = made()
+    draw(label_curve(), tmp_path / "a.svg")
+    curve = label_curve()
     fewer = LabelCurve(curve.dataset, curve.task, curve.student, curve.labels, curve.seeds, curve.metrics[:1])
     draw(fewer, tmp_path / "b.svg")
     texts = [(tmp_path / name).read_text() for name in ("a.svg", "b.svg")]

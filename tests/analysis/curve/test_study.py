@@ -1,4 +1,4 @@
-"""Which networks a label curve is made of, that finished ones are kept, and that its figures are theirs."""
+"""The networks of a label curve, that finished ones are kept, and that its values are those of their results."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ NYUDV2 = Path(__file__).parents[3] / "configs" / "nyudv2-labels"
 
 
 def configure(folder: Path, dataset: Path) -> Path:
-    """The configurations above, of runs in the same folder."""
+    """Write the configurations above, with their runs in the same folder; return the folder."""
     for name, text in CONFIGS.items():
         (folder / f"{name}.yaml").write_text(
             text.replace("DATASET", str(dataset)).replace("RUNS", str(folder / "runs"))
@@ -44,40 +44,40 @@ def configure(folder: Path, dataset: Path) -> Path:
 
 
 @pytest.fixture
-def place(scenes_dataset, tmp_path) -> Path:
+def config_folder(scenes_dataset, tmp_path) -> Path:
     return configure(tmp_path, scenes_dataset.folder)
 
 
 @pytest.fixture(scope="module")
 def measured(scenes_dataset, tmp_path_factory) -> dict[str, Any]:
-    """A curve of two budgets and two seeds, of which one run was there before, and whose making was stopped once."""
-    place = configure(tmp_path_factory.mktemp("curve"), scenes_dataset.folder)
-    root = place / "runs/scenes/curve/semseg-8"
-    before = Experiment(place / "umst-s.yaml", ["labels.semseg=8", "seed=1", f"run.root={root}"])
-    run(before)
-    stamps = {before.folder: (before.folder / "result.json").stat().st_ino}
-    study = Study(place / "umst-ps.yaml", [8, 4], 2)
+    """A curve of two budgets and two seeds, of which one run existed before, and which was interrupted once."""
+    config_folder = configure(tmp_path_factory.mktemp("curve"), scenes_dataset.folder)
+    root = config_folder / "runs/scenes/curve/semseg-8"
+    early_run = Experiment(config_folder / "umst-s.yaml", ["labels.semseg=8", "seed=1", f"run.root={root}"])
+    run(early_run)
+    stamps = {early_run.folder: (early_run.folder / "result.json").stat().st_ino}
+    study = Study(config_folder / "umst-ps.yaml", [8, 4], 2)
     started: list[Path] = []
 
-    def stopped(cell: Experiment) -> None:
+    def run_until_stopped(cell: Experiment) -> None:
         if len(started) == 4:
             raise Interrupted("stopped")
         started.append(cell.folder)
         run(cell)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.stages.run", stopped)
+        patch.setattr("trainer.stages.run", run_until_stopped)
         with pytest.raises(Interrupted):
             study.run()
     states = [state(cell) for cell in study.cells]
     stamps |= {folder: (folder / "result.json").stat().st_ino for folder in started}
-    failed = study.run()
+    failures = study.run()
     curve = study.curve()
     return {
         "study": study,
         "states": states,
         "stamps": stamps,
-        "failed": failed,
+        "failed": failures,
         "curve": curve,
         "files": study.write(curve),
     }
@@ -87,15 +87,15 @@ def names(study: Study) -> list[str]:
     return [study.name(cell) for cell in study.cells]
 
 
-def test_every_budget_and_seed_has_a_baseline_a_teacher_and_a_student(place):
-    study = Study(place / "umst-ps.yaml", [8, 4, 4], 2, ["seed=5"])
+def test_every_budget_and_seed_has_a_baseline_a_teacher_and_a_student(config_folder):
+    study = Study(config_folder / "umst-ps.yaml", [8, 4, 4], 2, ["seed=5"])
     assert names(study) == [
         f"semseg {count}: {name}, seed {seed}"
         for seed in (5, 6)
         for count in (4, 8)
         for name in ("umst-s", "mmst", "umst-ps")
     ]
-    assert {cell.folder.relative_to(place) for cell in study.cells} == {
+    assert {cell.folder.relative_to(config_folder) for cell in study.cells} == {
         Path(f"runs/scenes/curve/semseg-{count}/scenes/{name}/seed-{seed}")
         for count in (4, 8)
         for name in ("umst-s", "mmst", "umst-ps")
@@ -103,14 +103,14 @@ def test_every_budget_and_seed_has_a_baseline_a_teacher_and_a_student(place):
     }
     assert all(cell.config.labels == {"depth": 24, "semseg": study.budget(cell)} for cell in study.cells)
     assert [study.budget(cell) for cell in study.cells[:6]] == [4, 4, 4, 8, 8, 8]
-    assert study.folder == place / "runs/scenes/curve/semseg/umst-ps"
+    assert study.folder == config_folder / "runs/scenes/curve/semseg/umst-ps"
 
 
 def test_the_curve_of_nyudv2_is_made_of_its_rows():
     study = Study(NYUDV2 / "umst-ps.yaml", [25, 50, 100, 250, 500], 3)
     assert len(study.cells) == 45 and {cell.path.parent for cell in study.cells} == {NYUDV2}
-    of = {(cell.path.stem, cell.config.labels["semseg"], cell.config.seed) for cell in study.cells}
-    assert of == {
+    runs = {(cell.path.stem, cell.config.labels["semseg"], cell.config.seed) for cell in study.cells}
+    assert runs == {
         (name, count, seed)
         for name in ("umst-s", "mmst", "umst-ps")
         for count in (25, 50, 100, 250, 500)
@@ -118,44 +118,49 @@ def test_the_curve_of_nyudv2_is_made_of_its_rows():
     }
 
 
-def test_students_of_a_budget_share_its_teacher_and_baseline(place):
+def test_students_of_a_budget_share_its_teacher_and_baseline(config_folder):
     one, other = (
-        Study(place / f"{name}.yaml", [4], 1, baselines=[place / "umst-s.yaml"]) for name in ("umst-ps", "ummt-ps")
+        Study(config_folder / f"{name}.yaml", [4], 1, baselines=[config_folder / "umst-s.yaml"])
+        for name in ("umst-ps", "ummt-ps")
     )
     assert [cell.folder for cell in one.cells[:2]] == [cell.folder for cell in other.cells[:2]]
     assert one.folder != other.folder
 
 
-def test_without_a_single_task_baseline_it_is_the_student_without_pseudo_labels(place):
-    (place / "umst-s.yaml").rename(place / "single.yaml")
-    study = Study(place / "ummt-ps.yaml", [4], 1)
+def test_without_a_single_task_baseline_it_is_the_student_without_pseudo_labels(config_folder):
+    (config_folder / "umst-s.yaml").rename(config_folder / "single.yaml")
+    study = Study(config_folder / "ummt-ps.yaml", [4], 1)
     assert names(study) == [f"semseg 4: {name}, seed 0" for name in ("ummt-ps-baseline", "mmst", "ummt-ps")]
     assert not study.cells[0].config.pseudo and list(study.cells[0].config.tasks) == ["semseg", "depth"]
 
 
-def test_each_metric_is_compared_with_the_first_baseline_that_predicts_its_task(place):
-    (place / "ummt-d.yaml").write_text("inherits: base.yaml")
-    study = Study(place / "ummt-ps.yaml", [4], 1, baselines=[place / "umst-s.yaml", place / "ummt-d.yaml"])
-    found = {task: study._network_in_role("baseline", task, (4, 0)) for task in ("semseg", "depth")}
-    assert {task: each.path.stem for task, each in found.items()} == {"semseg": "umst-s", "depth": "ummt-d"}
+def test_each_metric_is_compared_with_the_first_baseline_that_predicts_its_task(config_folder):
+    (config_folder / "ummt-d.yaml").write_text("inherits: base.yaml")
+    study = Study(
+        config_folder / "ummt-ps.yaml", [4], 1, baselines=[config_folder / "umst-s.yaml", config_folder / "ummt-d.yaml"]
+    )
+    baselines = {task: study._network_in_role("baseline", task, (4, 0)) for task in ("semseg", "depth")}
+    assert {task: baseline.path.stem for task, baseline in baselines.items()} == {"semseg": "umst-s", "depth": "ummt-d"}
     assert study._network_in_role("teacher", "depth", (4, 0)) is None, "it sees depth"
 
 
-def test_runs_elsewhere(place):
-    pattern = f"{place}/made before/n{{labels}}"
-    study = Study(place / "umst-ps.yaml", [4, 8], 1, roots=pattern, out=place / "here")
-    assert {str(cell.config.run.root) for cell in study.cells} == {f"{place}/made before/n{n}" for n in (4, 8)}
-    assert study.folder == place / "here"
+def test_runs_elsewhere(config_folder):
+    pattern = f"{config_folder}/made before/n{{labels}}"
+    study = Study(config_folder / "umst-ps.yaml", [4, 8], 1, roots=pattern, out=config_folder / "here")
+    assert {str(cell.config.run.root) for cell in study.cells} == {f"{config_folder}/made before/n{n}" for n in (4, 8)}
+    assert study.folder == config_folder / "here"
     with pytest.raises(UserError, match=r"--runs: names one folder for all budgets; write \{labels\} where"):
-        Study(place / "umst-ps.yaml", [4, 8], 1, roots="runs")
+        Study(config_folder / "umst-ps.yaml", [4, 8], 1, roots="runs")
 
 
-def test_auto_pseudo_labels_are_looked_for_where_the_configuration_says(place):
+def test_auto_pseudo_labels_are_looked_for_where_the_configuration_says(config_folder):
     recommended = {"semseg": {"inputs": ["rgb", "depth"], "keep": 0.5, "why": "it helps"}}
-    (place / "runs/scenes/affinity").mkdir(parents=True)
-    (place / "runs/scenes/affinity" / AFFINITY).write_text(json.dumps({"split": "dev", "recommended": recommended}))
-    (place / "auto.yaml").write_text("inherits: base.yaml\npseudo: auto")
-    assert names(Study(place / "auto.yaml", [4], 1)) == [
+    (config_folder / "runs/scenes/affinity").mkdir(parents=True)
+    (config_folder / "runs/scenes/affinity" / AFFINITY).write_text(
+        json.dumps({"split": "dev", "recommended": recommended})
+    )
+    (config_folder / "auto.yaml").write_text("inherits: base.yaml\npseudo: auto")
+    assert names(Study(config_folder / "auto.yaml", [4], 1)) == [
         f"semseg 4: {name}, seed 0" for name in ("umst-s", "auto-rgb-depth", "auto")
     ]
 
@@ -172,35 +177,35 @@ def test_auto_pseudo_labels_are_looked_for_where_the_configuration_says(place):
         (rf"{COMMAND_LINE}: loss\.deep: a teacher of a row would not inherit it", {"overrides": ["loss.deep=0"]}),
     ],
 )
-def test_refusals(place, said, call):
+def test_refusals(config_folder, said, call):
     name = call.pop("name", "umst-ps")
     labels, seeds = call.pop("labels", [4]), call.pop("seeds", 1)
     with pytest.raises(UserError, match=said):
-        Study(place / f"{name}.yaml", labels, seeds, call.pop("overrides", ()), **call)
+        Study(config_folder / f"{name}.yaml", labels, seeds, call.pop("overrides", ()), **call)
 
 
-def test_the_scarce_task_must_be_named_where_there_are_several(place):
+def test_the_scarce_task_must_be_named_where_there_are_several(config_folder):
     text = "inherits: base.yaml\npseudo: {semseg: {teacher: mmst.yaml}, depth: {teacher: d.yaml, keep: all}}"
-    (place / "both.yaml").write_text(text)
-    (place / "d.yaml").write_text("inherits: base.yaml\ninputs: [rgb, semseg]\ntasks: [depth]")
+    (config_folder / "both.yaml").write_text(text)
+    (config_folder / "d.yaml").write_text("inherits: base.yaml\ninputs: [rgb, semseg]\ntasks: [depth]")
     with pytest.raises(UserError, match="--task: several tasks have pseudo-labels; give one of semseg, depth"):
-        Study(place / "both.yaml", [4], 1)
-    study = Study(place / "both.yaml", [4], 1, task="depth")
+        Study(config_folder / "both.yaml", [4], 1)
+    study = Study(config_folder / "both.yaml", [4], 1, task="depth")
     assert names(study)[0] == "depth 4: both-baseline, seed 0", "umst-s does not predict depth"
 
 
-def test_networks_that_are_measured_differently_are_refused(place):
-    (place / "umst-s.yaml").write_text("inherits: base.yaml\ntasks: [semseg]\nevaluate: {resolution: label}")
+def test_networks_that_are_measured_differently_are_refused(config_folder):
+    (config_folder / "umst-s.yaml").write_text("inherits: base.yaml\ntasks: [semseg]\nevaluate: {resolution: label}")
     with pytest.raises(UserError, match=r"umst-s\.yaml: evaluate\.resolution: 'label', and 'network' in \S+umst-ps"):
-        (place / "umst-ps.yaml").write_text(CONFIGS["ummt-ps"])
-        Study(place / "umst-ps.yaml", [4], 1)
+        (config_folder / "umst-ps.yaml").write_text(CONFIGS["ummt-ps"])
+        Study(config_folder / "umst-ps.yaml", [4], 1)
 
 
-def test_budgets_that_would_share_a_folder_are_refused(place):
-    text = (place / "base.yaml").read_text().replace("root:", "path: 'x/${experiment}', root:")
-    (place / "base.yaml").write_text(text)
+def test_budgets_that_would_share_a_folder_are_refused(config_folder):
+    text = (config_folder / "base.yaml").read_text().replace("root:", "path: 'x/${experiment}', root:")
+    (config_folder / "base.yaml").write_text(text)
     with pytest.raises(UserError, match=r"run\.path: two runs of different settings would share x/umst-s"):
-        Study(place / "umst-ps.yaml", [4, 8], 1)
+        Study(config_folder / "umst-ps.yaml", [4, 8], 1)
 
 
 # Real runs
@@ -218,8 +223,8 @@ def test_an_interrupted_curve_continues_and_what_is_finished_is_kept(measured):
 def test_a_second_call_trains_nothing(measured, monkeypatch):
     for name in ("trainer.trainstage.Trainer", "trainer.evaluate.evaluate_network"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("a finished network was built again"))
-    again = Study(measured["study"].path, [4, 8], 2)
-    assert not again.run() and again.curve() == measured["curve"]
+    second_study = Study(measured["study"].path, [4, 8], 2)
+    assert not second_study.run() and second_study.curve() == measured["curve"]
 
 
 def test_its_figures_are_those_of_the_runs(measured):
@@ -247,13 +252,13 @@ def test_its_files(measured):
 def test_runs_of_other_settings_are_not_taken_for_it(measured):
     others = Study(measured["study"].path, [4], 1, ["train.lr=0.5"])
     assert [state(cell) for cell in others.cells] == [OTHER] * 3
-    failed = others.run()
-    assert len(failed) == 3 and all("holds a run with" in why for why in failed.values())
+    failures = others.run()
+    assert len(failures) == 3 and all("holds a run with" in reason for reason in failures.values())
 
 
 def test_what_is_not_finished_is_left_out_and_counted(measured):
-    more = Study(measured["study"].path, [4, 8, 12], 3)
-    curve = more.curve()
+    larger_study = Study(measured["study"].path, [4, 8, 12], 3)
+    curve = larger_study.curve()
     assert curve.facts["missing"] == 3 * 3 * 3 - 12
     (miou,) = curve.metrics
     assert [len(point.student) for point in miou.points] == [2, 2, 0]

@@ -1,7 +1,7 @@
-"""What is said in words of a label curve, and its table."""
+"""The description of a label curve in words, and its table."""
 
 import pytest
-from labelcurves import made
+from labelcurves import label_curve
 
 from analysis.curve.labelcurve import MetricCurve, Point
 from analysis.curve.table import tabulate
@@ -17,15 +17,15 @@ def point(labels: int, baseline: tuple[float, ...], student: tuple[float, ...]) 
 
 
 def test_with_how_many_labels_the_baseline_is_as_good():
-    found = sentences(made())
-    assert found[0] == (
+    texts = sentences(label_curve())
+    assert texts[0] == (
         "mIoU: with 25 labels umst-ps is not ahead of umst-s (as good as with 25; 95% interval 25 to 25), undetermined"
         "; "
         "with 50 labels as good as with 71 (1.4 × the labels; 95% interval 71 to 71); "
         "with 100 labels as good as with more than 100 "
         "(more than 1.0 × the labels; by seed: more than 100, more than 100)"
     )
-    assert found[1] == "rmse: no baseline predicts depth; --baseline CONFIG names one that does"
+    assert texts[1] == "rmse: no baseline predicts depth; --baseline CONFIG names one that does"
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,16 @@ def test_its_cases(points, said):
 
 
 def test_less_is_better_for_some():
-    found = sentence(curve(point(10, (1.0,), (0.9,)), point(40, (0.8,), (0.9,)), metric="rmse"), "rmse")
-    assert "with 10 labels umst-ps is as good as umst-s with 20" in found and "with 40 labels not ahead" in found
+    text = sentence(curve(point(10, (1.0,), (0.9,)), point(40, (0.8,), (0.9,)), metric="rmse"), "rmse")
+    assert "with 10 labels umst-ps is as good as umst-s with 20" in text and "with 40 labels not ahead" in text
 
 
 def test_a_table_for_each_metric():
-    miou, rmse = tabulate(made())
+    miou, rmse = tabulate(label_curve())
     assert miou.titles[:4] == ["semseg labels", "mIoU umst-s", "mIoU umst-ps", "mIoU mmst (ceiling)"]
     row = dict(zip(miou.titles, miou.rows[1], strict=True))
     assert row["mIoU umst-s"] == "15.00 ± 1.41" and row["difference"] == "+2.50" and row["verdict"] == "better"
     assert row["gap closed"] == "50 %" and row["× labels"] == "1.41" and row["seeds"] == "2"
     assert miou.rows[2][miou.titles.index("× labels")] == "> 1.00"
     assert rmse.titles == ["semseg labels", "rmse umst-ps"] and rmse.rows[0] == ["25", "0.850 ± 0.071"]
-    assert miou.notes == sentences(made())[:1]
+    assert miou.notes == sentences(label_curve())[:1]

@@ -1,4 +1,4 @@
-"""The report in a real browser: no error, no request, no sideways scrolling on a phone, light and dark and on paper."""
+"""The report in a real browser: no error, no request, no horizontal scrolling on a phone; light, dark and printed."""
 
 import json
 import shutil
@@ -75,7 +75,7 @@ def test_it_opens_without_errors_and_requests(page, report):
 
 
 def test_the_check_notices_a_request_and_an_error(page, tmp_path):
-    """What the test above relies on."""
+    """The test above relies on it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}/x.png"
@@ -95,7 +95,7 @@ def test_nothing_is_wider_than_the_window(page, width, dark, tmp_path):
 
 
 def test_a_line_of_one_point_is_seen(browser, tmp_path):
-    """Of a run that was validated once: the line has no length, and yet it takes up room in its colour."""
+    """As of a run that was validated once: the line has no length, but it is drawn in its colour."""
     chart = line_chart("t", [Line("a", 0, [5], [1.0], "")], "step")
     style = (Path(module.__file__).parent / "page.css").read_text()
     (tmp_path / "dot.html").write_text(f"<style>{style} .k0 {{ --c: rgb(255, 0, 0); }}</style><figure>{chart}</figure>")
@@ -118,30 +118,30 @@ def test_dark_is_dark_and_paper_is_white(page, tmp_path):
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_text_stands_out_from_its_ground(page, dark):
-    """WCAG 2.2, 1.4.3 and 1.4.11: 4.5 for text, 3 for what a chart is read by."""
+    """WCAG 2.2, 1.4.3 and 1.4.11: contrast 4.5 for text, 3 for the lines of a chart."""
     page.view(1280, dark=dark)
-    ground = _luminance(page.evaluate(PAPER))
-    inks = [("body", 4.5), (".quiet", 4.5), ("a:not(.skip)", 4.5)]
-    for selector, least in inks:
+    background = _luminance(page.evaluate(PAPER))
+    text_styles = [("body", 4.5), (".quiet", 4.5), ("a:not(.skip)", 4.5)]
+    for selector, minimum in text_styles:
         colour = page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).color")
-        assert _contrast(_luminance(colour), ground) >= least, selector
+        assert _contrast(_luminance(colour), background) >= minimum, selector
     for number in range(8):
         colour = page.evaluate(
             f"(() => {{ const e = document.createElement('i'); e.className = 'k{number}'; e.style.color = 'var(--c)';"
             "document.body.append(e); const c = getComputedStyle(e).color; e.remove(); return c; })()"
         )
-        assert _contrast(_luminance(colour), ground) >= 3, number
+        assert _contrast(_luminance(colour), background) >= 3, number
 
 
 def test_the_keyboard_switches_an_experiment_off_everywhere(page):
-    shown = "[...document.querySelectorAll('.x0')].filter(e => e.getClientRects().length).length"
-    others = shown.replace(".x0", ".x1")
-    before, rest = page.evaluate(shown), page.evaluate(others)
-    assert before > 10
+    visible = "[...document.querySelectorAll('.x0')].filter(e => e.getClientRects().length).length"
+    others_visible = visible.replace(".x0", ".x1")
+    count, others_count = page.evaluate(visible), page.evaluate(others_visible)
+    assert count > 10
     page.evaluate("document.getElementById('show0').focus()")
     for kind in ("keyDown", "keyUp"):
         page.send("Input.dispatchKeyEvent", type=kind, key=" ", code="Space", windowsVirtualKeyCode=32, text=" ")
-    assert page.evaluate(shown) == 0 and page.evaluate(others) == rest
+    assert page.evaluate(visible) == 0 and page.evaluate(others_visible) == others_count
 
 
 def test_boxes_that_scroll_can_be_reached_by_keyboard(page):

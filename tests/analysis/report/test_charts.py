@@ -1,4 +1,4 @@
-"""Charts as SVG: scales, ticks, labels, and that whatever stands in them is escaped."""
+"""Charts as SVG: scales, ticks, labels, and that all text in them is escaped."""
 
 import math
 import re
@@ -29,9 +29,9 @@ def test_ticks_are_round_and_within_the_axis():
 
 
 def test_labels_keep_apart_and_in_order():
-    places = spread_apart([50, 51, 52, 10], 12, 0, 60)
-    assert sorted(range(4), key=places.__getitem__) == [3, 0, 1, 2]
-    assert np.diff(sorted(places)).min() >= 12 - 1e-9 and max(places) <= 60
+    positions = spread_apart([50, 51, 52, 10], 12, 0, 60)
+    assert sorted(range(4), key=positions.__getitem__) == [3, 0, 1, 2]
+    assert np.diff(sorted(positions)).min() >= 12 - 1e-9 and max(positions) <= 60
 
 
 def test_a_line_runs_from_its_first_to_its_last_point():
@@ -55,8 +55,8 @@ def test_long_lines_are_thinned_and_keep_their_mean():
 
 @pytest.mark.parametrize("count", [1, 3, 14])
 def test_charts_are_well_formed_and_escape_what_they_show(count):
-    known = np.full((2, BINS), 3)
-    counts = Counts(known, known, known - 1, np.linspace(0, 6, BINS))
+    pixels = np.full((2, BINS), 3)
+    counts = Counts(pixels, pixels, pixels - 1, np.linspace(0, 6, BINS))
     lines = [Line(NAME, number, [0, 1], [number, 2.0], NAME) for number in range(count)]
     charts = [
         line_chart(NAME, lines, "step"),

@@ -1,4 +1,4 @@
-"""Which charts and which figures by class a report makes of runs."""
+"""The charts and the metrics by class that a report makes of runs."""
 
 import json
 import shutil
@@ -12,15 +12,15 @@ from analysis.report.curves import curves
 
 @pytest.fixture
 def part(finished, tmp_path) -> Part:
-    """Of ``teacher``, which was validated while it trained, and ``student`` in two seeds."""
+    """The runs of ``teacher``, which was validated while it trained, and of ``student`` with two seeds."""
     runs = tmp_path / "runs" / "scenes"
     shutil.copytree(runs / "student/seed-0", runs / "student/seed-1")
     path = runs / "student/seed-1/result.json"
     result = json.loads(path.read_text()) | {"seed": 1}
     result["metrics"]["semseg"]["iou"][0] = 0.5
     path.write_text(json.dumps(result))
-    (found,) = collect([runs]).parts
-    return found
+    (part,) = collect([runs]).parts
+    return part
 
 
 def titles(charts) -> list[str]:
@@ -28,12 +28,12 @@ def titles(charts) -> list[str]:
 
 
 def test_a_chart_for_each_loss_and_each_metric(part):
-    found = curves(part)
-    assert titles(found.losses) == ["Loss, all tasks", "Loss, semseg", "Loss, depth"]
+    charts = curves(part)
+    assert titles(charts.losses) == ["Loss, all tasks", "Loss, semseg", "Loss, depth"]
     metrics = ["semseg: mIoU{} (%), higher", "depth: rmse{} (m), lower", "depth: rmse_log{}, lower"]
-    assert titles(found.results) == [f"{title.format('')} is better" for title in metrics]
-    assert titles(found.validation) == [f"{title.format(' on val frames')} is better" for title in metrics]
-    assert not found.without_log
+    assert titles(charts.results) == [f"{title.format('')} is better" for title in metrics]
+    assert titles(charts.validation) == [f"{title.format(' on val frames')} is better" for title in metrics]
+    assert not charts.without_log
 
 
 def test_a_line_for_each_run_ends_where_its_record_does(part):
@@ -55,7 +55,7 @@ def test_classes_stand_by_how_frequent_they_are_with_means_over_seeds(part):
     (table,) = class_tables(part)
     shares = [share for _, share, _ in table.rows]
     assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=0.2)
-    student = next(place for place, group in enumerate(table.groups) if group.name == "student")
+    student = next(index for index, group in enumerate(table.groups) if group.name == "student")
     wall = next(cells[student] for name, _, cells in table.rows if name == part.task("semseg").classes[0])
     first = part.groups[student].first.result.metrics["semseg"]["iou"][0]
     assert (wall.low, wall.high) == (first, 0.5) and wall.mean == pytest.approx((first + 0.5) / 2)

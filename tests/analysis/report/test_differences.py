@@ -1,4 +1,4 @@
-"""Where two networks differ, and the outline of it."""
+"""Where two networks differ, and the outline of these pixels."""
 
 import re
 
@@ -29,15 +29,15 @@ def test_a_place_is_outlined_where_it_is_and_specks_are_not(scale):
     mask = np.zeros((60, 80), bool)
     mask[10:30, 20:50] = True
     mask[50, 70] = True
-    found = polygons(outline(np.kron(mask, np.ones((scale, scale), bool))))
-    assert len(found) == 1
-    low, high = found[0].min(0) / scale, found[0].max(0) / scale
+    outlines = polygons(outline(np.kron(mask, np.ones((scale, scale), bool))))
+    assert len(outlines) == 1
+    low, high = outlines[0].min(0) / scale, outlines[0].max(0) / scale
     assert np.abs(low - (20, 10)).max() < 0.75 and np.abs(high - (50, 30)).max() < 0.75
 
 
 def test_a_place_at_the_edge_is_closed():
-    found = polygons(outline(np.ones((30, 40), bool)))
-    assert len(found) == 1 and found[0].min() >= -0.5 and (found[0].max(0) <= (40.5, 30.5)).all()
+    outlines = polygons(outline(np.ones((30, 40), bool)))
+    assert len(outlines) == 1 and outlines[0].min() >= -0.5 and (outlines[0].max(0) <= (40.5, 30.5)).all()
 
 
 def test_no_difference_has_no_outline():

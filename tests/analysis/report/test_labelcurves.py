@@ -1,4 +1,4 @@
-"""Label curves in a report: found among the runs, drawn, in words, and in the runs' place."""
+"""Label curves in a report: found among the runs, drawn, described, and shown in place of their runs."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from labelcurves import made
+from labelcurves import label_curve
 
 from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point
 from analysis.report.collect import collect
@@ -25,7 +25,7 @@ def write(folder: Path, curve: LabelCurve) -> Path:
 
 
 def test_a_curve_alone(tmp_path):
-    file = write(tmp_path / "rooms/curve/semseg/umst-ps", made(missing=3))
+    file = write(tmp_path / "rooms/curve/semseg/umst-ps", label_curve(missing=3))
     for path in (tmp_path, file):
         page = render(collect([path]), 2)
         assert 'href="#saved"' in page and "umst-ps on rooms, by semseg labels" in page
@@ -39,21 +39,23 @@ def test_the_runs_behind_a_curve_are_its_own(finished, tmp_path):
     page = render(collect([runs]), 1)
     assert 'id="saved"' not in page and "student" in page
     folder = runs / "scenes/curve/semseg/student"
-    behind = [{"folder": os.path.relpath(runs / "scenes/student/seed-0", folder)}]
-    write(folder, made(runs=behind))
+    run_entries = [{"folder": os.path.relpath(runs / "scenes/student/seed-0", folder)}]
+    write(folder, label_curve(runs=run_entries))
     collected = collect([runs])
     assert [run.result.experiment for run in collected.runs] == ["teacher"] and len(collected.label_curves) == 1
-    again = collect([runs, runs / "scenes/student"])
-    assert sorted(run.result.experiment for run in again.runs) == ["student", "teacher"], "it was asked for"
+    both = collect([runs, runs / "scenes/student"])
+    assert sorted(run.result.experiment for run in both.runs) == ["student", "teacher"], "it was asked for"
     page = render(collected, 1)
     assert page.index('id="results"') < page.index('id="saved"') < page.index('id="curves1"')
 
 
 def test_its_chart_is_over_the_logarithm_of_the_labels():
-    svg = str(label_chart("t", made(), made().metrics[0]))
+    svg = str(label_chart("t", label_curve(), label_curve().metrics[0]))
     ElementTree.fromstring(svg)
-    places = [float(x) for x in re.findall(r'<g class="k1"><path d="M([\d.]+)[^L]*L([\d.]+)[^L]*L([\d.]+)', svg)[0]]
-    assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.2), "25, 50 and 100 are equally far"
+    positions = [float(x) for x in re.findall(r'<g class="k1"><path d="M([\d.]+)[^L]*L([\d.]+)[^L]*L([\d.]+)', svg)[0]]
+    assert positions[1] - positions[0] == pytest.approx(positions[2] - positions[1], abs=0.2), (
+        "25, 50 and 100 are equally far"
+    )
     assert svg.count('class="spread"') == 9 and "umst-ps, 50 labels: 17.50 ± 1.41" in svg
     assert re.findall(r'text-anchor="middle">(\d+)', svg) == ["25", "50", "100"]
 
@@ -66,7 +68,7 @@ def test_budgets_of_any_number_can_be_drawn(labels):
 
 
 def test_what_stands_in_it_is_escaped(tmp_path):
-    write(tmp_path, made(EVIL))
+    write(tmp_path, label_curve(EVIL))
     page = render(collect([tmp_path]), 1)
     assert "<script" not in page and "&lt;script&gt;" in page
 

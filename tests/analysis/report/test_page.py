@@ -1,4 +1,4 @@
-"""The report's page: what it holds, what it does without, and that nothing of the runs can break out of it."""
+"""The report's page: its sections, what it leaves out where files are missing, and that all text of runs is escaped."""
 
 import json
 import re
@@ -44,18 +44,18 @@ class Elements(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.feed(text)
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
+        self.elements.append((tag, dict(attributes)))
         if tag not in self.VOID or (tag in ("path", "circle", "rect") and not self.get_starttag_text().endswith("/>")):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
+        self.elements.append((tag, dict(attributes)))
 
     def handle_endtag(self, tag):
         assert self.open and self.open.pop() == tag, f"</{tag}> closes another element"
@@ -64,10 +64,10 @@ class Elements(HTMLParser):
         self.text += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.found if name == tag]
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
-def page_of(*paths: Path, **options) -> Elements:
+def render_page(*paths: Path, **options) -> Elements:
     return Elements(render(collect(paths, **options), 2))
 
 
@@ -95,7 +95,7 @@ def test_it_asks_for_nothing_and_holds_no_script(runs):
     text = render(collect([runs]), 2)
     page = Elements(text)
     assert not page.all("script") and not page.all("link") and not page.all("iframe")
-    for _, attributes in page.found:
+    for _, attributes in page.elements:
         for name, value in attributes.items():
             assert not name.startswith("on")
             if name in ("src", "href"):
@@ -104,8 +104,8 @@ def test_it_asks_for_nothing_and_holds_no_script(runs):
 
 
 def test_links_lead_somewhere_and_pictures_have_a_text(runs):
-    page = page_of(runs)
-    ids = [attributes["id"] for _, attributes in page.found if "id" in attributes]
+    page = render_page(runs)
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {a["href"][1:] for a in page.all("a")} <= set(ids)
     assert all("alt" in image for image in page.all("img"))
@@ -119,8 +119,8 @@ def test_the_same_runs_give_the_same_page(runs):
 
 def test_the_number_of_frames(runs):
     collected = collect([runs])
-    frames = [Elements(render(collected, count)).all("article") for count in (1, 50)]
-    assert [len(found) for found in frames] == [1, 6], "no more than there are"
+    articles = [Elements(render(collected, count)).all("article") for count in (1, 50)]
+    assert [len(elements) for elements in articles] == [1, 6], "no more than there are"
 
 
 def test_what_stands_in_runs_is_escaped(runs):
@@ -131,7 +131,7 @@ def test_what_stands_in_runs_is_escaped(runs):
         edit(folder / "result.json", command=["tutelage", EVIL])
         (folder / "config.yaml").write_text((folder / "config.yaml").read_text() + f"# </pre>{EVIL}\n")
     (runs / "affinity.json").write_text(json.dumps(AFFINITY))
-    page = page_of(runs)
+    page = render_page(runs)
     assert not page.all("script") and page.text.count(EVIL) > 8
 
 
@@ -142,11 +142,11 @@ def test_class_names_are_escaped(runs, tmp_path):
     model.write_text(json.dumps(facts))
     edit(runs / "student/seed-0/result.json", asked={"manifest": "another"})  # so that names come from the network
     shutil.rmtree(runs / "teacher")
-    page = page_of(runs)
+    page = render_page(runs)
     assert not page.all("script") and EVIL in page.text
 
 
-# What is not there is left out, and the page says so
+# Missing files: their part is left out, and the page says so
 
 
 def test_without_the_data_set(runs, scenes_dataset, tmp_path, caplog):
@@ -154,19 +154,19 @@ def test_without_the_data_set(runs, scenes_dataset, tmp_path, caplog):
     shutil.copytree(scenes_dataset.folder, moved)
     for config in runs.glob("*/seed-0/config.yaml"):
         config.write_text(config.read_text().replace(str(scenes_dataset.folder), str(tmp_path / "gone")))
-    page = page_of(runs)
+    page = render_page(runs)
     assert f"No pictures: {tmp_path}/gone: data.path: the data set is not there any more" in page.text
     assert "no predictions" in caplog.text
     assert "their accuracy is unknown" in page.text and "kept" in page.text and not page.all("article")
     assert "wall" in page.text, "class names come from the networks"
-    found = page_of(runs, data=[moved])
-    assert found.all("article") and "unknown" not in found.text
+    moved_page = render_page(runs, data=[moved])
+    assert moved_page.all("article") and "unknown" not in moved_page.text
 
 
 def test_another_data_set_is_not_taken_for_it(runs, tiny_dataset, scenes_dataset, tmp_path):
     for config in runs.glob("*/seed-0/config.yaml"):
         config.write_text(config.read_text().replace(str(scenes_dataset.folder), str(tiny_dataset.folder)))
-    page = page_of(runs)
+    page = render_page(runs)
     assert "is not the data set that the runs were evaluated on; give its place: --data DATASET" in page.text
 
 
@@ -175,35 +175,35 @@ def test_without_checkpoints_labels_and_metrics(runs):
         shutil.rmtree(folder / "checkpoints")
         shutil.rmtree(folder / "labels", ignore_errors=True)
         (folder / "metrics.jsonl").unlink()
-    page = page_of(runs)
+    page = render_page(runs)
     assert "no run has its checkpoint any more" in page.text and "metrics.jsonl" in page.text
     assert "Pseudo-labels" not in page.text and "Intersection over union" in page.text
 
 
 def test_a_configuration_that_is_gone_costs_the_pictures_of_its_run_alone(runs):
     (runs / "student/seed-0/config.yaml").unlink()
-    page = page_of(runs)
+    page = render_page(runs)
     assert page.all("article") and "another split: student" in " ".join(page.text.split())
 
 
 def test_a_damaged_checkpoint_costs_the_pictures_alone(runs):
     next(runs.glob("student/*/checkpoints/last/model.safetensors")).write_bytes(b"")
-    page = page_of(runs)
+    page = render_page(runs)
     assert "model.safetensors: is missing or differs" in page.text and "teacher labels semseg" in page.text
 
 
 def test_a_run_that_was_evaluated_on_another_split_costs_its_pictures_alone(runs, make):
     other = make("plain", "dev=4", "evaluate.split=dev")
     run(other)
-    page = page_of(runs)
+    page = render_page(runs)
     assert page.all("article") and "were evaluated on another split: plain" in " ".join(page.text.split())
 
 
 def test_what_is_not_finished_is_named(runs, tmp_path):
-    assert "Not finished" not in page_of(runs).text
+    assert "Not finished" not in render_page(runs).text
     shutil.copytree(runs / "student/seed-0", runs / "student/seed-1")
     (runs / "student/seed-1/result.json").unlink()
-    assert f"not shown: {(runs / 'student/seed-1').resolve()} (evaluate: finished)." in page_of(runs).text
+    assert f"not shown: {(runs / 'student/seed-1').resolve()} (evaluate: finished)." in render_page(runs).text
 
 
 def test_a_line_that_a_crash_cut_ends_the_curve(runs):
@@ -214,24 +214,24 @@ def test_a_line_that_a_crash_cut_ends_the_curve(runs):
 
 
 def test_a_student_that_keeps_all_pixels_is_not_said_to_hold_them_against_a_threshold(runs):
-    assert "At τ = 0.4" in page_of(runs).text
+    assert "At τ = 0.4" in render_page(runs).text
     path = runs / "student/seed-0/config.yaml"
     config = yaml.safe_load(path.read_text())
     config["pseudo"]["semseg"] |= {"keep": "all", "target": "soft"}
     path.write_text(yaml.safe_dump(config))
-    assert "At τ = 0.0, 100.0\N{NO-BREAK SPACE}% of the pixels are kept" in page_of(runs).text
+    assert "At τ = 0.0, 100.0\N{NO-BREAK SPACE}% of the pixels are kept" in render_page(runs).text
 
 
 def test_a_single_run_without_pseudo_labels(runs, make):
     single = make("plain", "tasks=[semseg]", "labels={semseg: 8}")
     run(single)
-    page = page_of(single.folder)
+    page = render_page(single.folder)
     assert "Pseudo-labels" not in page.text and "Outlined" not in page.text and page.all("article")
 
 
 def test_an_affinity_alone(tmp_path):
     (tmp_path / "affinity.json").write_text(json.dumps(AFFINITY))
-    page = page_of(tmp_path / "affinity.json")
+    page = render_page(tmp_path / "affinity.json")
     assert "+31.0 %" in page.text and "+12.0 % to +50.0 %" in page.text and "helps" in page.text
     assert "−2.0 %" in page.text and "one seed" in page.text
     assert "One way" in page.text and "mirror" not in page.text, (
@@ -242,16 +242,16 @@ def test_an_affinity_alone(tmp_path):
 
 def test_one_of_before_is_shown_unless_there_is_a_newer_one(tmp_path):
     (tmp_path / "relation.json").write_text(json.dumps(AFFINITY))
-    for where in (tmp_path, tmp_path / "relation.json"):
-        assert "+31.0 %" in page_of(where).text
+    for path in (tmp_path, tmp_path / "relation.json"):
+        assert "+31.0 %" in render_page(path).text
     (tmp_path / "affinity.json").write_text(json.dumps(AFFINITY))
     assert [matrix.file.name for matrix in collect([tmp_path]).affinities] == ["affinity.json"]
 
 
 def test_how_verdicts_are_to_be_taken_stands_below_them(tmp_path):
-    new = AFFINITY | {"level": 0.95, "looks": [2], "split": "val"}
-    (tmp_path / "affinity.json").write_text(json.dumps(new))
-    page = page_of(tmp_path / "affinity.json")
+    affinity = AFFINITY | {"level": 0.95, "looks": [2], "split": "val"}
+    (tmp_path / "affinity.json").write_text(json.dumps(affinity))
+    page = render_page(tmp_path / "affinity.json")
     assert "Holm's method over the 2 pairs" in page.text and "fix the number of seeds before you look" in page.text
     assert "looked at with 2 seeds before" in page.text and "judged on validation frames" in page.text
 
@@ -296,7 +296,7 @@ def test_seeds_share_a_colour_and_settings_do_not(runs):
     ]
     assert [group.number for group in part.groups] == [0, 1, 2]
     assert part.groups[1].first.seed == 0
-    page = page_of(runs)
+    page = render_page(runs)
     assert "in 3 seeds" not in page.text and "3 experiments, 5 runs" in " ".join(page.text.split())
 
 
@@ -313,7 +313,7 @@ def test_two_data_sets_stand_apart(runs):
     shutil.copytree(runs, runs.parent / "copy")
     for result in (runs.parent / "copy").glob("*/seed-0/result.json"):
         edit(result, dataset="other", asked={"manifest": "another"})
-    page = page_of(runs.parent)
+    page = render_page(runs.parent)
     assert "Predictions: scenes" in page.text and "Predictions: other" in page.text
 
 
@@ -327,7 +327,7 @@ def test_a_student_is_compared_with_the_baseline_of_its_budget(runs):
     assert baseline_pairs([student], "semseg", Paper()) == []
     ((_, baseline),) = baseline_pairs(part.groups, "semseg", Paper(comparisons=(("student", "less"),)))
     assert baseline.name == "less", "the paper's choice comes first"
-    assert "where student and same say different classes" in page_of(runs).text
+    assert "where student and same say different classes" in render_page(runs).text
 
 
 class Three(Tiny):
@@ -355,7 +355,7 @@ def test_a_third_task_joins_everywhere(tmp_path, flip):
     student = "pseudo:\n  normals: {teacher: teacher.yaml, keep: all}\n"
     (tmp_path / "student.yaml").write_text(base + student)
     run(Experiment(tmp_path / "student.yaml"))
-    page = page_of(tmp_path / "runs")
+    page = render_page(tmp_path / "runs")
     assert "teacher labels normals" in page.text and "mean °" in page.text
     assert re.search(r"teacher labels normals\s+.*\s+Against the truth, at all pixels: mean °", page.text)
     assert any(image["alt"] == "What the colours of normals mean" for image in page.all("img"))

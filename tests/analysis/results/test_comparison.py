@@ -1,4 +1,4 @@
-"""Differences between rows: paired by seed, in the right direction, and no surer than they are."""
+"""Differences between rows: paired by seed, in the right direction, with a correct uncertainty."""
 
 import math
 from dataclasses import replace
@@ -32,16 +32,16 @@ def row(experiment: str, seed: int, miou: float, rmse: float = 1.0, **changes: A
     return replace(Result.from_json(entry | changes), options=options)
 
 
-def found(results: list[Result]) -> list[dict[str, str]]:
+def comparison_rows(results: list[Result]) -> list[dict[str, str]]:
     table = compare(results, PAPER)
     return [dict(zip(table.titles, line, strict=True)) for line in table.rows]
 
 
 def test_a_difference_is_taken_within_a_seed():
-    """Seeds differ by far more than the two networks do, and still it is sure which is better."""
+    """Seeds differ by far more than the two networks do, and yet the verdict is certain."""
     baseline = [row("ummt", seed, miou, 1.0) for seed, miou in enumerate((0.20, 0.30, 0.40))]
     student = [row("ummt-ps", seed, miou, 0.9) for seed, miou in enumerate((0.21, 0.312, 0.409))]
-    miou, rmse = found(baseline + student[::-1])
+    miou, rmse = comparison_rows(baseline + student[::-1])
     assert miou["comparison"] == "ummt-ps − ummt" and miou["metric"] == "mIoU"
     assert (miou["difference"], miou["seeds"], miou["verdict"]) == ("+1.03", "3", "better")
     low, high = miou["95% interval"].split(" … ")
@@ -52,27 +52,27 @@ def test_a_difference_is_taken_within_a_seed():
 
 
 def test_only_seeds_that_both_have_count():
-    lines = found([row("ummt", 0, 0.2), row("ummt", 1, 0.2), row("ummt-ps", 1, 0.3), row("ummt-ps", 2, 0.9)])
+    lines = comparison_rows([row("ummt", 0, 0.2), row("ummt", 1, 0.2), row("ummt-ps", 1, 0.3), row("ummt-ps", 2, 0.9)])
     assert (lines[0]["difference"], lines[0]["seeds"]) == ("+10.00", "1")
     assert (lines[0]["95% interval"], lines[0]["verdict"]) == ("–", "undetermined: one seed")
-    assert found([row("ummt", 0, 0.2), row("ummt-ps", 1, 0.2)]) == []
+    assert comparison_rows([row("ummt", 0, 0.2), row("ummt-ps", 1, 0.2)]) == []
 
 
 def test_words():
-    more, less, open_ = Interval(1, 0.5, 1.5, 1, 9), Interval(-1, -1.5, -0.5, 1, 9), Interval(1, -1, 3, 1, 3)
-    assert [verdict(more, smaller_is_better=smaller) for smaller in (False, True)] == ["better", "worse"]
-    assert [verdict(less, smaller_is_better=smaller) for smaller in (False, True)] == ["worse", "better"]
-    assert verdict(open_, smaller_is_better=False) == "undetermined: 10 seeds would tell", "with a power of 80 %"
-    assert verdict(more, smaller_is_better=False, p=0.2, tests=12) == "undetermined: 18 seeds would tell"
+    positive, negative, wide = Interval(1, 0.5, 1.5, 1, 9), Interval(-1, -1.5, -0.5, 1, 9), Interval(1, -1, 3, 1, 3)
+    assert [verdict(positive, smaller_is_better=smaller) for smaller in (False, True)] == ["better", "worse"]
+    assert [verdict(negative, smaller_is_better=smaller) for smaller in (False, True)] == ["worse", "better"]
+    assert verdict(wide, smaller_is_better=False) == "undetermined: 10 seeds would tell", "with a power of 80 %"
+    assert verdict(positive, smaller_is_better=False, p=0.2, tests=12) == "undetermined: 18 seeds would tell"
     assert verdict(Interval(0, -1, 1, 1, 3), smaller_is_better=False) == "undetermined"
 
 
 def test_differences_are_tested_together():
-    """Of one that is sure of itself alone, beside as many others, nothing is sure; and the table says what was done."""
+    """A p-value grows with the number of differences that are tested together; the notes of the table say so."""
     values = {"ummt": (0.20, 0.30, 0.40), "ummt-ps": (0.21, 0.33, 0.42), "ummt-pu": (0.5, 0.1, 0.4)}
     values |= {"mmmt-d": (0.1, 0.9, 0.2), "ummt-d": (0.2, 0.1, 0.9), "ummt-pd": (0.9, 0.1, 0.3)}
-    results = [row(name, seed, miou, miou) for name, of in values.items() for seed, miou in enumerate(of)]
-    few = found([each for each in results if each.experiment in ("ummt", "ummt-ps")])
+    results = [row(name, seed, miou, miou) for name, mious in values.items() for seed, miou in enumerate(mious)]
+    few = comparison_rows([result for result in results if result.experiment in ("ummt", "ummt-ps")])
     many = compare(results, PAPER)
     lines = [dict(zip(many.titles, line, strict=True)) for line in many.rows]
     student = next(line for line in lines if line["comparison"] == "ummt-ps − ummt")
@@ -82,7 +82,7 @@ def test_differences_are_tested_together():
 
 
 def test_only_headline_metrics_are_tested():
-    """Others say the same again, and would make every answer harder."""
+    """Other metrics repeat the same information, and would raise every p-value."""
     depth = {"metrics": {"depth": {"rmse": 1.0, "rmse_log": 0.2}}, "tasks": ["depth"]}
     results = [row(name, seed, 0, **depth) for name in ("ummt", "ummt-ps") for seed in (0, 1)]
     table = compare(results, PAPER)
@@ -96,32 +96,34 @@ def test_only_headline_metrics_are_tested():
 
 def test_an_output_that_was_an_input_is_not_compared():
     teacher = {"inputs": ["rgb", "depth"]}
-    lines = found([row("ummt", 0, 0.2), row("mmmt-d", 0, 0.3, **teacher)])
+    lines = comparison_rows([row("ummt", 0, 0.2), row("mmmt-d", 0, 0.3, **teacher)])
     assert [(line["comparison"], line["metric"]) for line in lines] == [("mmmt-d − ummt", "mIoU")]
 
 
 def test_only_runs_of_one_setting_are_compared():
     small, large = {"backbone": "small"}, {"backbone": "large"}
-    lines = found([row("ummt", 0, 0.2, **small), row("ummt", 0, 0.6, **large), row("ummt-ps", 0, 0.5, **large)])
+    lines = comparison_rows(
+        [row("ummt", 0, 0.2, **small), row("ummt", 0, 0.6, **large), row("ummt-ps", 0, 0.5, **large)]
+    )
     (miou,) = [line for line in lines if line["metric"] == "mIoU"]
     assert (miou["backbone"], miou["difference"]) == ("large", "−10.00")
 
 
 def test_of_several_numbers_of_steps_the_same_are_compared_and_else_what_there_is():
-    """With equal epochs, a student of more frames does more steps than its baseline."""
+    """With equal epochs, a student with more frames takes more steps than its baseline."""
     few, many = {"steps": 100}, {"steps": 200}
-    lines = found([row("ummt", 0, 0.2, **few), row("ummt-ps", 0, 0.3, **few), row("ummt-ps", 0, 0.5, **many)])
+    lines = comparison_rows([row("ummt", 0, 0.2, **few), row("ummt-ps", 0, 0.3, **few), row("ummt-ps", 0, 0.5, **many)])
     assert [line["difference"] for line in lines if line["metric"] == "mIoU"] == ["+10.00"]
-    lines = found([row("ummt", 0, 0.2, **few), row("ummt-ps", 0, 0.5, **many)])
+    lines = comparison_rows([row("ummt", 0, 0.2, **few), row("ummt-ps", 0, 0.5, **many)])
     assert [line["difference"] for line in lines if line["metric"] == "mIoU"] == ["+30.00"]
 
 
 def test_of_equal_epochs_and_equal_steps_each_is_compared_with_its_own():
-    """A baseline of both is as long either way, and its student is not."""
+    """A baseline takes as many steps either way, and its student does not."""
     epochs = {"options": {"train.epochs": 10, "train.steps": None}}
     of_steps = [row("ummt", 0, 0.2), row("ummt-ps", 0, 0.3)]
     of_epochs = [row("ummt", 0, 0.2, **epochs), row("ummt-ps", 0, 0.5, steps=200, **epochs)]
-    lines = [line for line in found(of_steps + of_epochs) if line["metric"] == "mIoU"]
+    lines = [line for line in comparison_rows(of_steps + of_epochs) if line["metric"] == "mIoU"]
     assert [(line["steps"], line["epochs"], line["difference"]) for line in lines] == [
         ("100", "–", "+10.00"),
         ("200 / 100", "10", "+30.00"),
@@ -129,48 +131,50 @@ def test_of_equal_epochs_and_equal_steps_each_is_compared_with_its_own():
 
 
 def test_what_pairs_differ_in_is_said():
-    """Rows may have options of their own; but where there are partners with the same, others are none."""
+    """Compared rows may differ in options; but a partner with the same options is preferred to all others."""
     slow, fast = ({"options": {"train.lr": rate}} for rate in (0.1, 0.2))
-    (miou, _) = found([row("ummt", 0, 0.2, **slow), row("ummt-ps", 0, 0.5, **fast)])
+    (miou, _) = comparison_rows([row("ummt", 0, 0.2, **slow), row("ummt-ps", 0, 0.5, **fast)])
     assert (miou["train.lr"], miou["difference"]) == ("0.2 / 0.1", "+30.00")
-    (miou, _) = found([row("ummt", 0, 0.2, **slow), row("ummt", 0, 0.4, **fast), row("ummt-ps", 0, 0.5, **fast)])
+    (miou, _) = comparison_rows(
+        [row("ummt", 0, 0.2, **slow), row("ummt", 0, 0.4, **fast), row("ummt-ps", 0, 0.5, **fast)]
+    )
     assert (miou["train.lr"], miou["difference"]) == ("0.2", "+10.00")
 
 
 @pytest.mark.parametrize("key", ["split", "manifest", "resolution", "crop"])
 def test_what_was_measured_on_other_frames_is_not_compared(key):
-    assert not found([row("ummt", 0, 0.2, asked={key: "val"}), row("ummt-ps", 0, 0.5, asked={key: "dev"})])
+    assert not comparison_rows([row("ummt", 0, 0.2, asked={key: "val"}), row("ummt-ps", 0, 0.5, asked={key: "dev"})])
 
 
 def test_frames_that_each_seed_drew_are_not_compared_with_those_that_one_drew():
     old, new = {"split": "val", "val": 395}, {"split": "val", "val": 395, "val_seed": 0}
     results = [row("ummt", 0, 0.2, asked=old), row("ummt-ps", 0, 0.5, asked=new)]
-    assert not found(results) and found([*results, row("ummt", 0, 0.3, asked=new)])
+    assert not comparison_rows(results) and comparison_rows([*results, row("ummt", 0, 0.3, asked=new)])
     table = tabulate([row("ummt", 0, 0.2, asked=old), row("ummt", 1, 0.4, asked=new)])
     assert [line[table.titles.index("val_seed")] for line in table.rows] == ["each run's", "0"]
 
 
 def test_what_the_paper_prints_and_cannot_be_compared_has_no_difference():
     city = {"dataset": "cityscapes", "metrics": {"depth": {"rmse": 5.0, "rmse_log": 0.2}}, "tasks": ["depth"]}
-    lines = found([row("ummt", 0, 0, **city), row("ummt-ps", 0, 0, **city)])
+    lines = comparison_rows([row("ummt", 0, 0, **city), row("ummt-ps", 0, 0, **city)])
     assert {line["metric"]: line["paper"] for line in lines} == {"rmse": "−0.05", "rmse_log": "–"}
 
 
 def test_rows_that_were_measured_on_different_frames_are_not_compared():
-    """A network with a depth input is measured on the frames that carry depth alone."""
+    """A network with a depth input is measured only on frames with depth."""
     one = row("ummt", 0, 0.2, validation_frames=8, validation_set="a")
     other = row("ummt-ps", 0, 0.3, validation_frames=3, validation_set="b")
     compared, table = compare([one, other], PAPER), tabulate([one, other])
-    said = "ummt-ps − ummt: not compared, since they were measured on different frames (3 and 8)"
-    assert compared.rows == [] and compared.notes == [said]
+    note = "ummt-ps − ummt: not compared, since they were measured on different frames (3 and 8)"
+    assert compared.rows == [] and compared.notes == [note]
     assert [line[table.titles.index("v")] for line in table.rows] == ["8", "3*"]
     assert "*: ummt-ps: measured on other frames than the other rows, so not comparable with them" in table.notes
     assert compare([one, replace(other, validation_set="a")], PAPER).rows
 
 
 def test_results_of_before_tell_by_their_pixels():
-    def measured(experiment: str, pixels: int) -> Result:
+    def pixel_row(experiment: str, pixels: int) -> Result:
         return row(experiment, 0, 0.2, metrics={"semseg": {"miou": 0.2, "pixels": pixels}})
 
-    assert compare([measured("ummt", 600), measured("ummt-ps", 600)], PAPER).rows
-    assert not compare([measured("ummt", 600), measured("ummt-ps", 200)], PAPER).rows
+    assert compare([pixel_row("ummt", 600), pixel_row("ummt-ps", 600)], PAPER).rows
+    assert not compare([pixel_row("ummt", 600), pixel_row("ummt-ps", 200)], PAPER).rows

@@ -1,4 +1,4 @@
-"""ΔMTL: equation 10 by hand, against the right rows, and only where they are."""
+"""ΔMTL: equation 10 computed by hand, against the right rows, and only where these exist."""
 
 import math
 from dataclasses import replace
@@ -18,10 +18,10 @@ from trainer.runs.result import Result
 
 
 def row(experiment: str, seed: int = 0, **changes: Any) -> Result:
-    """A row of two tasks, or of those that ``miou`` and ``rmse`` give."""
+    """A row of the tasks semseg, with ``miou``, and depth, with ``rmse``; a task without its value is left out."""
     options = changes.pop("options", {})
-    figures = {"semseg": {"miou": changes.pop("miou", None)}, "depth": {"rmse": changes.pop("rmse", None)}}
-    metrics = {task: of for task, of in figures.items() if None not in of.values()}
+    candidates = {"semseg": {"miou": changes.pop("miou", None)}, "depth": {"rmse": changes.pop("rmse", None)}}
+    metrics = {task: values for task, values in candidates.items() if None not in values.values()}
     entry = {
         "experiment": experiment,
         "dataset": "nyudv2",
@@ -69,8 +69,10 @@ def test_it_is_taken_within_a_seed_with_an_interval():
     multi = [row("ummt", s, miou=mious[s] * (1 + g), rmse=rmses[s] * (1 - g)) for s, g in enumerate(gains)]
     half = 4.3027 * 1 / math.sqrt(3)  # Student's t; the deviation is one point
     assert cell([*single, *multi], "ummt") == f"+11.00 (+{11 - half:.2f} … +{11 + half:.2f})"
-    found = [each for each in deltas(group_results([*single[:-1], *multi], Paper())) if each]
-    assert [each.change.count for each in found] == [2] and found[0].change.mean == pytest.approx(fmean(gains[:2]))
+    changes = [delta for delta in deltas(group_results([*single[:-1], *multi], Paper())) if delta]
+    assert [delta.change.count for delta in changes] == [2] and changes[0].change.mean == pytest.approx(
+        fmean(gains[:2])
+    )
     assert cell([*single, row("ummt", 7, miou=0.3, rmse=0.3)], "ummt") is None, "no seed in common"
 
 
@@ -105,9 +107,9 @@ def test_rows_that_lack_a_baseline_or_see_an_output_have_none():
 
 
 def test_all_tasks_are_compared_with_one_decoder():
-    """The row's own where all tasks have it, and no mixture."""
-    m = {"options": {"model.decoder": "mti"}}
-    semseg, depth = row("umst-m", miou=0.11, **m), row("umst-dm", rmse=1.20, **m)
+    """With the row's own decoder where all tasks have such a baseline; decoders are not mixed."""
+    mti_decoder = {"options": {"model.decoder": "mti"}}
+    semseg, depth = row("umst-m", miou=0.11, **mti_decoder), row("umst-dm", rmse=1.20, **mti_decoder)
     assert cell([semseg, S, D, BOTH], "ummt") == "+17.50"
     assert "against umst-s, whose decoder is heads" in "".join(tabulate([semseg, S, D, BOTH]).notes)
     assert cell([semseg, depth, S, D, BOTH], "ummt") == "+75.00"
@@ -119,9 +121,9 @@ def test_all_tasks_are_compared_with_one_decoder():
 
 
 def test_the_baseline_with_the_rows_own_labels_is_taken_and_another_is_named():
-    more = row("umst-d500", rmse=0.75, labels={"depth": 500})
+    larger_budget = row("umst-d500", rmse=0.75, labels={"depth": 500})
     student = row("ummt-d", miou=0.22, rmse=0.60, labels={"semseg": 250, "depth": 500})
-    assert cell([S, D, more, student], "ummt-d") == "+15.00"
+    assert cell([S, D, larger_budget, student], "ummt-d") == "+15.00"
     notes = tabulate([S, D, student]).notes
     assert any("ummt-d: against umst-d, which saw 250 frames with depth and not 500" in note for note in notes)
 
@@ -134,6 +136,6 @@ def test_headline_metrics_are_the_trainers():
     }
     kinds["binary"] = kinds["classes"]
     tasks = [Task(f"of_{kind}", kind, **options) for kind, options in kinds.items()]  # type: ignore[arg-type]
-    measured = Metrics(tasks).compute()
+    metrics = Metrics(tasks).compute()
     assert [headline_of(task) for task in tasks] == list(JUDGED) == ["miou", "rmse", "mean", "mask_iou"]
-    assert all(headline_of(task) in measured[task.name] for task in tasks)
+    assert all(headline_of(task) in metrics[task.name] for task in tasks)

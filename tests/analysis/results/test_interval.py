@@ -1,4 +1,4 @@
-"""Means over seeds, how sure they are, and what may be said of many at once."""
+"""Means over seeds, their intervals, and p-values of several tests at once."""
 
 import math
 
@@ -22,16 +22,18 @@ from analysis.results.interval import (
 
 def test_an_interval_is_that_of_a_t_test():
     values = [24.1, 23.0, 25.7, 24.9]
-    found = interval(values)
+    estimate = interval(values)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert (found.mean, found.deviation, found.count) == pytest.approx((np.mean(values), np.std(values, ddof=1), 4))
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
+    assert (estimate.mean, estimate.deviation, estimate.count) == pytest.approx(
+        (np.mean(values), np.std(values, ddof=1), 4)
+    )
 
 
 def test_it_holds_the_true_mean_as_often_as_it_says():
     draws = np.random.default_rng(0).normal(1.0, 2.0, (2000, 3))
-    held = [found.low < 1 < found.high for found in map(interval, draws.tolist())]
-    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+    covered = [estimate.low < 1 < estimate.high for estimate in map(interval, draws.tolist())]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
 
 
 def test_one_value_says_nothing_of_its_error():
@@ -43,22 +45,22 @@ def test_one_value_says_nothing_of_its_error():
 
 def test_pairs_are_of_a_seed():
     """The seeds differ by far more than the networks do."""
-    ones, others = {0: 10.1, 1: 20.2, 2: 30.1, 7: 0.0}, {0: 10.0, 1: 20.0, 2: 30.0, 8: 0.0}
-    found = paired_interval(ones, others)
-    assert found.count == 3 and found.mean == pytest.approx(0.4 / 3)
-    assert interval(list(ones.values())).sign == 0
-    assert found.sign == 0 and paired_interval(others, ones).mean == pytest.approx(-found.mean)
+    first, second = {0: 10.1, 1: 20.2, 2: 30.1, 7: 0.0}, {0: 10.0, 1: 20.0, 2: 30.0, 8: 0.0}
+    estimate = paired_interval(first, second)
+    assert estimate.count == 3 and estimate.mean == pytest.approx(0.4 / 3)
+    assert interval(list(first.values())).sign == 0
+    assert estimate.sign == 0 and paired_interval(second, first).mean == pytest.approx(-estimate.mean)
     assert paired_interval({0: 1.0, 1: 1.1}, {0: 2.0, 1: 2.11}).sign == -1
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2, 0.1], [-3.0, 1.0, 2.5, -0.5], [5.0, 5.1]])
 def test_p_is_that_of_a_t_test(values):
-    found = interval(values)
+    estimate = interval(values)
     for bound in (0.0, 0.15):
         for test, tail in ((p_above, "greater"), (p_below, "less")):
-            assert test(found, bound) == pytest.approx(stats.ttest_1samp(values, bound, alternative=tail).pvalue)
-    assert p_two_sided(found) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
-    assert (p_two_sided(found) < 1 - LEVEL) is (found.sign != 0)
+            assert test(estimate, bound) == pytest.approx(stats.ttest_1samp(values, bound, alternative=tail).pvalue)
+    assert p_two_sided(estimate) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert (p_two_sided(estimate) < 1 - LEVEL) is (estimate.sign != 0)
 
 
 def test_p_of_what_tells_nothing_or_everything():
@@ -74,7 +76,7 @@ def test_of_tests_that_are_made_together_the_smallest_is_held_to_the_most():
 
 @pytest.mark.slow
 def test_tests_that_are_made_together_are_together_wrong_as_seldom_as_one():
-    """Of twelve questions whose answers are all no; one by one, four of ten families would have a false yes."""
+    """Twelve tests whose null hypotheses are all true; one by one, four of ten families have a false positive."""
     draws = np.random.default_rng(0).normal(size=(750, 12, 4))
     families = [[p_two_sided(interval(values)) for values in family] for family in draws.tolist()]
     single = np.mean([min(family) <= 0.05 for family in families])
@@ -84,17 +86,17 @@ def test_tests_that_are_made_together_are_together_wrong_as_seldom_as_one():
 
 @pytest.mark.parametrize("tests", [1, 6])
 def test_as_many_seeds_as_would_tell_tell_four_times_of_five(tests):
-    found = interval([1.0, 0.2, -0.4, 0.9])
-    count = values_needed(found, tests)
-    draws = np.random.default_rng(0).normal(found.mean, found.deviation, (4000, count))
-    told = [p_above(interval(values)) <= 0.025 / tests for values in draws.tolist()]
-    assert np.mean(told) == pytest.approx(0.8, abs=0.03)
-    assert power(found, count - 1, tests) < 0.8 <= power(found, count, tests)
+    estimate = interval([1.0, 0.2, -0.4, 0.9])
+    count = values_needed(estimate, tests)
+    draws = np.random.default_rng(0).normal(estimate.mean, estimate.deviation, (4000, count))
+    decided = [p_above(interval(values)) <= 0.025 / tests for values in draws.tolist()]
+    assert np.mean(decided) == pytest.approx(0.8, abs=0.03)
+    assert power(estimate, count - 1, tests) < 0.8 <= power(estimate, count, tests)
 
 
 def test_how_many_would_tell():
-    known = Interval(0.5, 0, 1, 1.0, 9)
-    assert values_needed(known) == 34, "as tables of the t-test's power have it for an effect of half a deviation"
-    assert values_needed(known, tests=6) > values_needed(known)
+    estimate = Interval(0.5, 0, 1, 1.0, 9)
+    assert values_needed(estimate) == 34, "as tables of the t-test's power have it for an effect of half a deviation"
+    assert values_needed(estimate, tests=6) > values_needed(estimate)
     assert values_needed(interval([1e-6, -1.0, 1.0])) is None and values_needed(interval([0.0, 0.0])) is None
     assert values_needed(interval([1.0, 1.1, 1.0])) == values_needed(interval([1.0, 1.0])) == 2, "fewer tell nothing"

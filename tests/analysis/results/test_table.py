@@ -36,9 +36,9 @@ def row(experiment: str, seed: int = 0, miou: float | None = 0.5, rmse: float | 
 
 
 def cells(table: Results, experiment: str) -> dict[str, str]:
-    """A row by column."""
-    place = table.titles.index("experiment")
-    return dict(zip(table.titles, next(row for row in table.rows if row[place] == experiment), strict=True))
+    """The cells of an experiment's row, by column title."""
+    column = table.titles.index("experiment")
+    return dict(zip(table.titles, next(row for row in table.rows if row[column] == experiment), strict=True))
 
 
 def test_a_row_says_what_the_papers_does():
@@ -78,17 +78,17 @@ PRINTED = {
 
 @pytest.mark.parametrize(("name", "letters"), PRINTED.items())
 def test_f1_and_f2_are_the_papers(name, letters):
-    """f2 is what is missing or scarce, and judged; f1 is the other."""
-    both = ["semseg", "depth"]
-    tasks = ["semseg"] if "st" in name else both
+    """f2 is the task whose labels are missing or scarce, and which is evaluated; f1 is the other."""
+    both_tasks = ["semseg", "depth"]
+    tasks = ["semseg"] if "st" in name else both_tasks
     inputs = ["rgb", *{"mmst": ["depth"], "fmst": ["depth"], "mmmt-d": ["depth"], "mmmt-s": ["semseg"]}.get(name, [])]
     labels = {"semseg": 250, "depth": 500 if name in ("ummt-d", "ummt-ps") else 250}
     pseudo = {"ummt-ps": {"semseg": 250}, "ummt-pd": {"depth": 250}}.get(name, {})
     if name == "ummt-pd":
         labels = {"semseg": 500, "depth": 250}
     table = tabulate([row(name, inputs=inputs, tasks=tasks, labels=labels, pseudo_labels=pseudo)])
-    found = cells(table, name)
-    assert (found["f1"], found["f2"], found["v"]) == (*letters, "–"), "and v is not known of it"
+    columns = cells(table, name)
+    assert (columns["f1"], columns["f2"], columns["v"]) == (*letters, "–"), "and v is not known of it"
 
 
 def test_f1_and_f2_of_three_tasks_are_lists():
@@ -134,9 +134,9 @@ def test_settings_and_data_sets_are_kept_apart():
 def test_a_third_task_has_its_own_columns():
     labels = {"semseg": 1, "depth": 2, "normals": 3}
     three = row("a", tasks=["depth", "semseg", "normals"], labels=labels)
-    found = cells(tabulate([three]), "a")
-    assert (found["|normals|"], found["normals mean °"], found["semseg mIoU"]) == ("3", "12.50", "50.00")
-    assert list(found).index("semseg mIoU") < list(found).index("depth rmse"), "the paper's order"
+    columns = cells(tabulate([three]), "a")
+    assert (columns["|normals|"], columns["normals mean °"], columns["semseg mIoU"]) == ("3", "12.50", "50.00")
+    assert list(columns).index("semseg mIoU") < list(columns).index("depth rmse"), "the paper's order"
 
 
 def test_the_three_formats_hold_the_same_cells():
@@ -159,28 +159,28 @@ def test_results_are_collected_from_runs_experiments_and_folders(tmp_path):
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(row(name, seed).to_json()))
 
-    def found(*paths) -> list[tuple[str, int]]:
-        return [(each.experiment, each.seed) for each in collect(paths)]
+    def collected(*paths) -> list[tuple[str, int]]:
+        return [(result.experiment, result.seed) for result in collect(paths)]
 
-    assert found(tmp_path) == [("a", 0), ("b", 0), ("b", 1)]
-    assert found(tmp_path / "d/b") == [("b", 0), ("b", 1)]
-    assert found(tmp_path / "d/b/seed-1", tmp_path / "d/a/seed-0/result.json") == [("b", 1), ("a", 0)]
+    assert collected(tmp_path) == [("a", 0), ("b", 0), ("b", 1)]
+    assert collected(tmp_path / "d/b") == [("b", 0), ("b", 1)]
+    assert collected(tmp_path / "d/b/seed-1", tmp_path / "d/a/seed-0/result.json") == [("b", 1), ("a", 0)]
     (tmp_path / "empty").mkdir()
-    for nothing in ("empty", "nowhere"):
-        with pytest.raises(UserError, match=f"{nothing}: holds no result.json; run the experiment"):
-            found(tmp_path, tmp_path / nothing)
+    for missing in ("empty", "nowhere"):
+        with pytest.raises(UserError, match=f"{missing}: holds no result.json; run the experiment"):
+            collected(tmp_path, tmp_path / missing)
     (tmp_path / "d/a/seed-0/result.json").write_text("{")
     with pytest.raises(UserError, match=r"a/seed-0/result\.json: cannot be read"):
-        found(tmp_path)
+        collected(tmp_path)
 
 
 def test_other_settings_of_an_experiment_are_no_seeds_of_it():
     few, many = row("a", 0, 0.2, budget={"semseg": 100}), row("a", 0, 0.4, budget={"semseg": 200})
-    assert [cells_of[-3:-2] for cells_of in tabulate([few, many]).rows] == [["20.00"], ["40.00"]]
+    assert [line[-3:-2] for line in tabulate([few, many]).rows] == [["20.00"], ["40.00"]]
 
 
 def test_runs_of_other_options_or_frames_are_no_seeds_of_it(tmp_path):
-    """A learning rate, or the split that was measured, stands in no column of its own until it differs."""
+    """A learning rate, or the evaluated split, has a column only where it differs."""
     for number, (rate, split) in enumerate((("0.1", "val"), ("0.2", "val"), ("0.2", "dev"))):
         folder = tmp_path / f"{number}"
         folder.mkdir()
@@ -190,7 +190,7 @@ def test_runs_of_other_options_or_frames_are_no_seeds_of_it(tmp_path):
         (folder / "config.yaml").write_text(f"seed: {number}\ntrain: {{lr: {rate}, log_every: {number + 1}}}\n")
     table = tabulate(collect([tmp_path]))
     columns = [table.titles.index(title) for title in ("split", "train.lr", "mIoU")]
-    assert [[line[at] for at in columns] for line in table.rows] == [
+    assert [[line[column] for column in columns] for line in table.rows] == [
         ["val", "0.1", "0.00"],
         ["val", "0.2", "10.00"],
         ["dev", "0.2", "20.00"],
@@ -199,7 +199,7 @@ def test_runs_of_other_options_or_frames_are_no_seeds_of_it(tmp_path):
 
 
 def test_experiments_that_saw_different_numbers_of_samples_show_it():
-    """What makes them different experiments has columns of its own, or is their name's to say."""
+    """Other differences between experiments have columns of their own, or are expressed by their names."""
     short = row("ummt", steps=10, budget={"semseg": 100})
     table = tabulate([short, row("ummt-ps", steps=20, budget={"semseg": 200}, pseudo_labels={"semseg": 250})])
     assert [cells(table, name)["steps"] for name in ("ummt", "ummt-ps")] == ["10", "20"]
@@ -245,7 +245,7 @@ def test_a_figure_that_cannot_be_compared_is_marked():
 
 
 def test_a_floor_near_nothing_gives_what_table_5_prints():
-    """10.45 of natural logarithms of metres: not comparable, and not impossible."""
+    """An rmse_log of 10.45 with natural logarithms of metres: not comparable, but possible."""
     truth = np.random.default_rng(0).uniform(5, 100, 100_000)
     errors = (np.log(1e-9) - np.log(truth)) ** 2, np.full(truth.size, np.log(1.2) ** 2)
     share = next(n / 100 for n in range(101) if (n * errors[0].mean() + (100 - n) * errors[1].mean()) / 100 > 10.45**2)
@@ -253,12 +253,12 @@ def test_a_floor_near_nothing_gives_what_table_5_prints():
 
 
 def test_settings_are_shown_where_an_experiment_has_several():
-    scratch, started = {"pretrained": False, "size": [96, 128]}, {"pretrained": True, "size": [96, 128]}
-    table = tabulate([row("a", **scratch), row("a", **started), row("b", **scratch)])
-    assert [cells_of[table.titles.index("pretrained")] for cells_of in table.rows] == ["no", "yes", "no"]
+    scratch, finetuned = {"pretrained": False, "size": [96, 128]}, {"pretrained": True, "size": [96, 128]}
+    table = tabulate([row("a", **scratch), row("a", **finetuned), row("b", **scratch)])
+    assert [line[table.titles.index("pretrained")] for line in table.rows] == ["no", "yes", "no"]
     assert "size" not in table.titles
     steps = tabulate([row("a", steps=1), row("a", steps=2)])
-    assert [cells_of[steps.titles.index("steps")] for cells_of in steps.rows] == ["1", "2"]
+    assert [line[steps.titles.index("steps")] for line in steps.rows] == ["1", "2"]
 
 
 def test_a_run_that_two_paths_lead_to_counts_once(tmp_path):

@@ -1,4 +1,4 @@
-"""Checkpoints: complete, whole or absent, and refused where they do not belong."""
+"""Checkpoints: complete or absent, and refused for another network."""
 
 import json
 from dataclasses import replace
@@ -20,17 +20,17 @@ DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
 
 
-def machine(width: int = 4, steps: int = 1) -> Plain:
-    """An engine around a small network with buffers, in channels_last as the trainer's is, after some steps."""
+def small_engine(width: int = 4, steps: int = 1) -> Plain:
+    """Return an engine around a small network with buffers, channels_last as in the trainer, after ``steps`` steps."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width)).to(memory_format=torch.channels_last)
     engine = Plain(accelerator("fp32"), network, torch.optim.Adam(network.parameters(), fused=True), None, "fp32")
     for _ in range(steps):
-        do_step(engine)
+        train_step(engine)
     return engine
 
 
-def do_step(engine: Plain) -> float:
+def train_step(engine: Plain) -> float:
     loss = engine.network(torch.rand(2, 3, 8, 8)).square().sum()
     engine.backward(loss)
     engine.step()
@@ -38,28 +38,28 @@ def do_step(engine: Plain) -> float:
 
 
 def save(folder: Path, step: int, keep: int = 2, engine: Plain | None = None, **options) -> Path:
-    engine = engine or machine()
+    engine = engine or small_engine()
     loss, counters = torch.tensor([1.5, 2.5]), {"summed": 2, "skipped": 1}
     state = checkpoint.State(step, engine.weights(), engine.moments(), loss, counters)
     return checkpoint.save(folder, state, keep, **options)
 
 
 def read(path: Path, width: int = 4) -> checkpoint.State:
-    return checkpoint.read(path, checkpoint.shapes_of(machine(width, steps=0).plain))
+    return checkpoint.read(path, checkpoint.shapes_of(small_engine(width, steps=0).plain))
 
 
 def test_a_machine_that_resumes_goes_on_as_if_nothing_had_happened(tmp_path):
-    one, other = machine(steps=3), machine(steps=1)
-    path = save(tmp_path, 3, engine=one)
+    engine, resumed = small_engine(steps=3), small_engine(steps=1)
+    path = save(tmp_path, 3, engine=engine)
     torch.manual_seed(1)
-    undisturbed = [do_step(one) for _ in range(3)]
+    losses = [train_step(engine) for _ in range(3)]
     state = read(path)
     assert (state.step, state.counters, state.loss.tolist()) == (3, {"summed": 2, "skipped": 1}, [1.5, 2.5])
-    other.load(state.weights, state.moments)
+    resumed.load(state.weights, state.moments)
     torch.manual_seed(1)
-    assert [do_step(other) for _ in range(3)] == undisturbed, "weights, buffers and moments"
-    for name, tensor in one.weights().items():
-        assert torch.equal(tensor, other.weights()[name]), name
+    assert [train_step(resumed) for _ in range(3)] == losses, "weights, buffers and moments"
+    for name, tensor in engine.weights().items():
+        assert torch.equal(tensor, resumed.weights()[name]), name
 
 
 def test_nothing_that_could_be_unpickled_is_written(tmp_path):
@@ -85,15 +85,15 @@ def test_what_a_killed_writer_left_does_not_count(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
-@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
-def test_a_damaged_checkpoint_is_refused(tmp_path, name, how):
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, name, damage):
     path = save(tmp_path, 5)
     data = bytearray((path / name).read_bytes())
-    if how == "remove":
+    if damage == "remove":
         (path / name).unlink()
     else:
         data[-5] ^= 1
-        (path / name).write_bytes(data if how == "flip" else data[:-5])
+        (path / name).write_bytes(data if damage == "flip" else data[:-5])
     with pytest.raises(UserError, match=rf"step-00000005/{name}: is missing or differs .*; delete this folder"):
         read(path)
 
@@ -109,7 +109,7 @@ def test_a_damaged_state_is_refused(tmp_path):
 
 
 def test_a_full_disk_is_told(tmp_path):
-    """A file of /dev/full opens, and takes no byte."""
+    """/dev/full can be opened, and every write to it fails."""
     (tmp_path / "model.safetensors").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"model: cannot be written .*; free some space"), disk_errors(Path("model")):
         checkpoint._write({"weight": torch.zeros(3)}, tmp_path / "model.safetensors")
@@ -121,14 +121,14 @@ def test_another_architecture_is_refused_by_name(tmp_path):
         UserError, match=r"0\.bias: belongs to another architecture: \[4\], where the network has \[5\]"
     ):
         read(path, width=5)
-    deeper = machine().plain
+    deeper = small_engine().plain
     deeper.append(nn.Conv2d(4, 4, 1))
     with pytest.raises(UserError, match=r"2\.bias: belongs to another architecture: only the network has this tensor"):
         checkpoint.read(path, checkpoint.shapes_of(deeper))
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
-    good, engine = save(tmp_path, 1), machine()
+    good, engine = save(tmp_path, 1), small_engine()
     engine.plain[0].bias.data[2] = torch.inf
     with pytest.raises(UserError, match=r"step-00000002: 0\.bias: has values that are not finite .*lower"):
         save(tmp_path, 2, engine=engine)
@@ -155,11 +155,11 @@ def architecture() -> Architecture:
 def test_an_exported_network_is_rebuilt_from_its_folder_alone(tmp_path, architecture):
     network = build(architecture).to(memory_format=torch.channels_last).eval()
     checkpoint.export(tmp_path / "last", network.state_dict(), architecture, 7, value=0.5)
-    again, facts = checkpoint.load_exported(tmp_path / "last")
-    assert (facts["step"], facts["value"]) == (7, 0.5) and again.architecture == architecture
+    loaded, facts = checkpoint.load_exported(tmp_path / "last")
+    assert (facts["step"], facts["value"]) == (7, 0.5) and loaded.architecture == architecture
     inputs = {"rgb": torch.rand(1, 3, 32, 64), "depth": torch.rand(1, 1, 32, 64)}
     with torch.no_grad():
-        assert torch.equal(again.eval()(inputs).final["depth"], network(inputs).final["depth"])
+        assert torch.equal(loaded.eval()(inputs).final["depth"], network(inputs).final["depth"])
     assert artifacts.read_exported(tmp_path / "last") == facts
     assert artifacts.read_exported(tmp_path / "best") is None
 
@@ -170,15 +170,15 @@ def test_an_export_of_the_first_networks_is_what_it_was(tmp_path):
     network = build(architecture).eval()
     checkpoint.export(tmp_path / "last", network.state_dict(), architecture, 7)
     facts = json.loads((tmp_path / "last/model.json").read_text())
-    for newer in ("decoder", "widths", "version"):
-        del facts["architecture"][newer]
+    for key in ("decoder", "widths", "version"):
+        del facts["architecture"][key]
     (tmp_path / "last/model.json").write_text(json.dumps(facts))
-    again, _ = checkpoint.load_exported(tmp_path / "last")
+    loaded, _ = checkpoint.load_exported(tmp_path / "last")
     second = build(replace(architecture, version=2)).eval()
     second.load_state_dict(network.state_dict())
     inputs = {"rgb": torch.rand(1, 3, 32, 64)}
     with torch.no_grad():
-        expected, received, other = (each.eval()(inputs).final["depth"] for each in (network, again, second))
+        expected, received, other = (model.eval()(inputs).final["depth"] for model in (network, loaded, second))
     assert torch.equal(received, expected) and not torch.equal(other, expected)
 
 
@@ -195,9 +195,9 @@ def test_an_export_that_is_damaged_missing_or_anothers_is_refused(tmp_path, arch
         checkpoint.load_exported(tmp_path / "last")
     checkpoint.export(tmp_path / "last", build(architecture).state_dict(), architecture, 1)
     text = (tmp_path / "last/model.json").read_text()
-    for broken, what in ((text[:-9], "cannot be read"), ("{}", "lacks some of")):
+    for broken, message in ((text[:-9], "cannot be read"), ("{}", "lacks some of")):
         (tmp_path / "last/model.json").write_text(broken)
-        with pytest.raises(UserError, match=rf"last/model\.json: {what} .*; delete this folder and train again"):
+        with pytest.raises(UserError, match=rf"last/model\.json: {message} .*; delete this folder and train again"):
             artifacts.read_exported(tmp_path / "last")
     facts = json.loads(text)
     facts["architecture"]["inputs"] = ["rgb"]

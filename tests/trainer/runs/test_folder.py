@@ -1,4 +1,4 @@
-"""Whose folder a run's is: another configuration is refused where something was trained, and named."""
+"""A run's folder: once something is trained, another configuration is refused and the differing key is named."""
 
 import json
 import shutil
@@ -34,8 +34,8 @@ def test_a_folder_keeps_its_resolved_configuration(make):
     experiment = make("plain", "seed=3")
     claim(experiment)
     assert experiment.folder.name == "seed-3"
-    kept = load(experiment.folder / "config.yaml")
-    assert to_dict(kept) == to_dict(experiment.config)
+    stored = load(experiment.folder / "config.yaml")
+    assert to_dict(stored) == to_dict(experiment.config)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_another_configuration_is_refused_by_its_key(make, trained, override, ke
 
 
 NEWER = {"model": ("version", "decoder", "widths"), "loss": ("deep", "deep_cells")}
-"""Options that runs of before networks had versions lack."""
+"""Options that runs lack which are older than the versions of networks."""
 
 
 @pytest.fixture
-def first(trained):
+def old_run(trained):
     """``trained`` as version 0.1 left it."""
     path = trained.folder / "config.yaml"
     config = yaml.safe_load(path.read_text())
@@ -74,11 +74,11 @@ def first(trained):
     return trained
 
 
-def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, first):
-    as_it_was = "model.version=1"
-    with pytest.raises(UserError, match=rf"model\.version: holds a run with 1, not 2; add {as_it_was} to go on"):
+def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, old_run):
+    override = "model.version=1"
+    with pytest.raises(UserError, match=rf"model\.version: holds a run with 1, not 2; add {override} to go on"):
         claim(make("base", "experiment=plain"))
-    claim(make("base", "experiment=plain", *as_it_was.split()))
+    claim(make("base", "experiment=plain", *override.split()))
 
 
 def test_a_students_hint_reaches_its_teacher_too(make, configs, tmp_path):
@@ -87,31 +87,37 @@ def test_a_students_hint_reaches_its_teacher_too(make, configs, tmp_path):
         f"inherits: {configs}/base.yaml\npseudo: {{semseg: {{teacher: {configs}/teacher.yaml, keep: 0.4}}}}"
     )
     student = Experiment(path, [f"run.root={tmp_path / 'runs'}", "model.version=1"])
-    for each in (student, student.teacher("semseg")):
-        config = each.config
+    for experiment in (student, student.teacher("semseg")):
+        config = experiment.config
         assert (config.model.decoder, config.model.widths, config.loss.deep_cells) == ("mti", None, 1)
     assert make("plain", "model.version=1", "tasks=[semseg]").config.model.decoder == "heads"
     assert make("plain", "model.version=1", "loss.deep_cells=5").config.loss.deep_cells == 5
 
 
-def test_an_old_runs_own_configuration_is_of_version_1(first):
-    again = Experiment.of_run(first.folder).config
-    assert (again.model.version, again.model.widths, again.loss.deep_cells) == (1, None, 1)
-    assert again.train.global_batch_size == first.config.train.global_batch_size
+def test_an_old_runs_own_configuration_is_of_version_1(old_run):
+    config = Experiment.of_run(old_run.folder).config
+    assert (config.model.version, config.model.widths, config.loss.deep_cells) == (1, None, 1)
+    assert config.train.global_batch_size == old_run.config.train.global_batch_size
 
 
 def test_what_decides_no_result_may_change(make, trained, tmp_path, scenes_dataset):
     shutil.copytree(scenes_dataset.folder, tmp_path / "elsewhere")
     (tmp_path / "runs").rename(tmp_path / "moved")
-    others = [f"run.root={tmp_path / 'moved'}", "data.num_workers=3", "checkpoint.every=7", "evaluate.every=2", "val=3"]
-    others += ["train.trace=false", "train.log_every=3", "label.batch_size=1", f"data.path={tmp_path / 'elsewhere'}"]
-    claim(make("plain", *others))
+    overrides = [
+        f"run.root={tmp_path / 'moved'}",
+        "data.num_workers=3",
+        "checkpoint.every=7",
+        "evaluate.every=2",
+        "val=3",
+    ]
+    overrides += ["train.trace=false", "train.log_every=3", "label.batch_size=1", f"data.path={tmp_path / 'elsewhere'}"]
+    claim(make("plain", *overrides))
     assert load(tmp_path / "moved/scenes/plain/seed-0/config.yaml").data.num_workers == 3
 
 
 @pytest.fixture
 def changed(tmp_path, scenes_dataset) -> Manifest:
-    """The data set as it would be prepared from another source."""
+    """A copy of the data set as if prepared from another source."""
     copy = tmp_path / "changed"
     shutil.copytree(scenes_dataset.folder, copy)
     replace(scenes_dataset, folder=copy, source={"seed": 9}).save()
@@ -119,12 +125,12 @@ def changed(tmp_path, scenes_dataset) -> Manifest:
 
 
 def test_other_data_are_refused_by_the_option_that_names_them(make, trained, changed):
-    other = make("plain", f"data.path={changed.folder}")
+    experiment = make("plain", f"data.path={changed.folder}")
     with pytest.raises(UserError, match=r"seed-0: data\.path: holds a run on other data than \S+changed holds now"):
-        claim(other)
+        claim(experiment)
     shutil.rmtree(trained.checkpoints)
-    claim(other)
-    assert json.loads((other.folder / "data.json").read_text()) == {"data.path": changed.sha256}
+    claim(experiment)
+    assert json.loads((experiment.folder / "data.json").read_text()) == {"data.path": changed.sha256}
 
 
 def test_other_labels_of_the_teacher_are_refused(make, scenes_dataset, write_labels):
@@ -172,7 +178,7 @@ def test_weights_of_a_package_are_told_apart_from_the_hubs_and_from_files(make, 
     with pytest.raises(UserError, match=r"model\.pretrained: holds a run on other data than \S+pth holds now"):
         claim(run)
     file.unlink()
-    claim(run)  # a robot that evaluates needs no package
+    claim(run)  # evaluation on a robot needs no package
     assert pretrained(run) == f"{package.distribution} {package.version} 6b86b273", "uninstalled, and not forgotten"
     monkeypatch.setitem(packages.PACKAGES, name, package._replace(version="9", sha256="another"))
     assert pretrained(run) == f"{package.distribution} 6b86b273", "of a version that is not known any more"
@@ -187,7 +193,7 @@ def test_a_configuration_that_cannot_be_read_is_named(make, trained):
 
 
 def test_a_start_that_failed_claims_nothing(make):
-    """A budget that is too large is corrected and started again, in the same folder."""
+    """After a budget that is too large, a corrected run starts in the same folder."""
     claim(make("plain", "labels.semseg=1000"))
     claim(make("plain", "labels.semseg=8"))
     assert load(make("plain").folder / "config.yaml").labels.semseg == 8
@@ -218,8 +224,8 @@ def test_the_commit_says_whether_the_code_was_changed(tmp_path, monkeypatch):
     assert commit() is None, "outside a clone"
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     (tmp_path / "a").write_text("1")
-    for call in (["init", "-q"], ["add", "a"], ["commit", "-q", "-m", "a"]):
-        subprocess.run([*git, *call], check=True)
+    for arguments in (["init", "-q"], ["add", "a"], ["commit", "-q", "-m", "a"]):
+        subprocess.run([*git, *arguments], check=True)
     clean = commit()
     assert clean is not None and len(clean) == 12
     (tmp_path / "a").write_text("2")

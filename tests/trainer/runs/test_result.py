@@ -31,8 +31,8 @@ def test_what_an_older_version_did_not_write_has_a_default():
 
 def test_it_is_read_as_it_was_written():
     asked = {"checkpoints": {"last": "a"}, "manifest": "b", "checkpoint": "last", "split": "val", "val": None}
-    whole = OLDEST | {"size": [3, 4], "asked": asked | {"range": {"depth": [0.1, 10]}}}
-    result = Result.from_json(whole)
+    entry = OLDEST | {"size": [3, 4], "asked": asked | {"range": {"depth": [0.1, 10]}}}
+    result = Result.from_json(entry)
     written = json.loads(json.dumps(result.to_json()))
     assert Result.from_json(written) == result and written["asked"] == asked | {
         "resolution": "network",
@@ -43,7 +43,7 @@ def test_it_is_read_as_it_was_written():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"metrics": 3}, "metrics: is not a result of a run: 3 is not a mapping"),
         ({"metrics": {"depth": [1]}}, r"metrics\.depth: is not a result of a run: \[1\] is not a mapping"),
@@ -52,7 +52,7 @@ def test_it_is_read_as_it_was_written():
         ({"asked": {"val": "x"}}, r"asked\.val: is not a result of a run: 'x' is not an integer"),
     ],
 )
-def test_a_damaged_one_is_named(tmp_path, changes, said):
+def test_a_damaged_one_is_named(tmp_path, changes, message):
     (tmp_path / "result.json").write_text(json.dumps(OLDEST | changes))
-    with pytest.raises(UserError, match=rf"result\.json: {said}; delete it and evaluate again"):
+    with pytest.raises(UserError, match=rf"result\.json: {message}; delete it and evaluate again"):
         Result.read(tmp_path / "result.json")

@@ -21,19 +21,19 @@ def last(finished):
 def test_all_weights_are_those_of_the_start(make, last, caplog):
     caplog.set_level(logging.INFO, logger="tutelage")
     network = network_of(make("plain", f"model.start={last}", "seed=5"))
-    given = checkpoint.exported_weights(last)
-    assert {*given} == {*network.state_dict()}
+    start_weights = checkpoint.exported_weights(last)
+    assert {*start_weights} == {*network.state_dict()}
     for name, weight in network.state_dict().items():
-        torch.testing.assert_close(weight, given[name], rtol=0, atol=0)
+        torch.testing.assert_close(weight, start_weights[name], rtol=0, atol=0)
     assert "start anew" not in caplog.text
 
 
 def test_heads_of_other_tasks_start_anew_and_are_named(make, last, caplog):
     caplog.set_level(logging.INFO, logger="tutelage")
     network = network_of(make("plain", f"model.start={last}", "tasks=[semseg]", "evaluate.every=0"))
-    given = checkpoint.exported_weights(last)
+    start_weights = checkpoint.exported_weights(last)
     for name, weight in network.backbones.state_dict(prefix="backbones.").items():
-        torch.testing.assert_close(weight, given[name], rtol=0, atol=0)
+        torch.testing.assert_close(weight, start_weights[name], rtol=0, atol=0)
 
 
 def test_rgb_is_normalised_as_that_of_the_start(make, last, tmp_path):
@@ -55,11 +55,11 @@ def test_another_network_is_refused(make, last):
 
 
 def test_a_run_goes_on_training_in_another_folder_and_knows_its_start(make, last, tmp_path):
-    further = make("plain", f"model.start={last}", f"run.root={tmp_path / 'further'}", "train.steps=2")
-    train(further)
-    noted = json.loads((further.folder / "data.json").read_text())
-    assert noted["model.start"] == artifacts.read_exported(last)["sha256"]
-    before, after = (checkpoint.exported_weights(at / "last") for at in (last.parent, further.checkpoints))
+    run = make("plain", f"model.start={last}", f"run.root={tmp_path / 'further'}", "train.steps=2")
+    train(run)
+    facts = json.loads((run.folder / "data.json").read_text())
+    assert facts["model.start"] == artifacts.read_exported(last)["sha256"]
+    before, after = (checkpoint.exported_weights(folder / "last") for folder in (last.parent, run.checkpoints))
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 

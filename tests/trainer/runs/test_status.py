@@ -1,4 +1,4 @@
-"""What ``status.json`` says of a run's last start, and who may say it."""
+"""What ``status.json`` says about a run's last start, and who may write it."""
 
 import errno
 import json
@@ -37,8 +37,8 @@ def test_how_a_stage_ends(tmp_path, error, state, why):
             stage()
     else:
         stage()
-    said = status.read(tmp_path)
-    assert (said.stage, said.state, said.why) == ("train", state, why) and said.ended >= said.began
+    note = status.read(tmp_path)
+    assert (note.stage, note.state, note.why) == ("train", state, why) and note.ended >= note.began
 
 
 def test_one_that_was_replaced_leaves_the_newer_note_alone(tmp_path):

@@ -1,0 +1,48 @@
+"""Errors of components, by the names of their arguments and of the options that these come from."""
+
+import pytest
+import torch
+
+import tutelage as tt
+from shards.errors import BadFile, UserError
+from trainer.config import Config
+from trainer.option import facts
+from trainer.optionerrors import _OPTIONS, name_options
+from trainer.trainstage import trainer_of
+
+
+@pytest.mark.parametrize(
+    ("key", "hint", "expected"),
+    [
+        ("precision", "use precision=bf16 or fp32", "train.precision: wrong; use train.precision=bf16 or fp32"),
+        ("weights.depth", None, "loss.weights.depth: wrong"),
+        ("frame-7", "use precision=fp32", "frame-7: wrong; use precision=fp32"),
+        (None, None, "wrong"),
+    ],
+)
+def test_an_argument_becomes_its_option(key, hint, expected):
+    with pytest.raises(UserError) as error, name_options():
+        raise UserError("wrong", key=key, hint=hint)
+    assert str(error.value) == expected
+
+
+def test_the_kind_of_an_error_and_its_file_remain():
+    with pytest.raises(BadFile, match=r"^a\.py:3: loss\.weighting: wrong$"), name_options(), name_options():
+        raise BadFile("wrong", file="a.py:3", key="weighting")
+
+
+def test_every_option_exists():
+    assert {*_OPTIONS.values()} <= {*facts(Config)}
+    assert all(option.rpartition(".")[2] == argument for argument, option in _OPTIONS.items())
+
+
+def test_a_component_names_its_argument_and_an_experiment_its_option(make, tiny_dataset, tmp_path):
+    train = tt.ShardDataset(tiny_dataset, "train", tasks=["semseg"])
+    with pytest.raises(UserError, match=r"^weights: gives every task weight 0"):
+        tt.MultiTaskLoss(train.tasks, weights={"semseg": 0})
+    with pytest.raises(UserError, match=r"^loss\.weights: gives every task weight 0"):
+        trainer_of(make("plain", "loss.weights={semseg: 0, depth: 0}"))
+    model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match=r"^precision: fp16 needs a GPU; use precision=bf16 or fp32"):
+            tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, out=tmp_path, precision="fp16")
