@@ -1,8 +1,8 @@
 """Load batches in threads, in order and ahead of their consumer.
 
 Threads need no process start-up, no copy of what they load and no shared memory: Pillow, zlib and torch's operators
-release the interpreter's lock while they work. A few samples are the unit of work, so that the first batch is ready
-after the time of one batch divided by the number of threads.
+release the interpreter's lock while they work. Samples are the unit of work, so that the first batch is ready after the
+time of one batch divided by the number of threads.
 """
 
 from collections import deque
@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 from shards.errors import UserError
 from shards.threads import Threads, listening, result_of
 
-_PARTS = 4
-"""Calls per thread that large batches are divided into: a call costs as much as a tenth of a small frame."""
 Item = TypeVar("Item")
 Batch = TypeVar("Batch")
 
@@ -52,11 +50,8 @@ def load_ahead(
         return
     pool = Threads(threads or 1)
 
-    def load_part(items: Sequence[Item]) -> list[Any]:
-        return [load(item) for item in items]
-
-    def gather(parts: list[Future[list[Any]]]) -> Batch:
-        return collate([sample for part in parts for sample in part.result()])
+    def gather(samples: list[Future[Any]]) -> Batch:
+        return collate([sample.result() for sample in samples])
 
     pending: deque[Future[Batch]] = deque()
     yielded = 0
@@ -71,9 +66,8 @@ def load_ahead(
     try:
         for group in groups:
             # The pool takes tasks in the order of their submission, so gather() never waits for one that has not begun.
-            size = max(1, len(group) // (_PARTS * threads)) if threads else len(group)
-            parts = [pool.submit(load_part, group[first : first + size]) for first in range(0, len(group), size)]
-            pending.append(pool.submit(gather, parts))
+            samples = [pool.submit(load, item) for item in group]
+            pending.append(pool.submit(gather, samples))
             if len(pending) > _max_pending(threads, len(group)):
                 yield next_batch()
         while pending:

@@ -48,7 +48,7 @@ def test_a_picture_of_another_size_is_seen_at_the_trained_one(finished, monkeypa
     """Its labels have its own size: outputs, not labels, are enlarged, in bands of rows."""
     predictor = Predictor(finished("student").checkpoints / "last")
     picture = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)
-    monkeypatch.setattr("trainer.decision._BAND", 7 * 17 * 100)
+    monkeypatch.setattr("trainer.resize._BAND", 7 * 17 * 100)
     prediction = predictor.predict({"rgb": picture})
     pixels = torch.from_numpy(resize_rgb(picture, (32, 64)).copy()).permute(2, 0, 1)[None] / 255
     final = predictor.network({"rgb": pixels}).final
