@@ -163,6 +163,7 @@ class Cache:
                     raise
                 size = item.bytes or part.stat().st_size
                 part.unlink(missing_ok=True)
+                os.ftruncate(lock, 0)
                 with self._folder_lock():  # the disk or quota holds less than the limit
                     if not self._evict(size, self._scan()[0], {}, needed):
                         raise self._no_room(item, os.strerror(error.errno).lower()) from error

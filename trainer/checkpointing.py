@@ -21,6 +21,7 @@ from trainer.runtime import broadcast
 from trainer.sections import Checkpoint
 from trainer.trainingdata import TrainingData
 from trainer.updater import Updater
+from trainer.weighting import without_weighting
 
 
 class Checkpointer:
@@ -113,7 +114,7 @@ class Checkpointer:
         with self.updater.averaged_weights():
             weights = self.updater.engine.weights()
         if self.process.is_main_process:
-            weights = {key: tensor for key, tensor in weights.items() if not key.startswith("weighting.")}
+            weights = without_weighting(weights)
             facts |= {"size": self.data.whole_frame}
             checkpoint.export(self.folder / name, weights, self.architecture, step, self.check_lease, **facts)
         self.process.wait_for_everyone()

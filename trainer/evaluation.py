@@ -15,7 +15,7 @@ from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.batch import Collate
 from trainer.data import FrameLoader
-from trainer.engine.base import as_built
+from trainer.engine.base import ready_to_infer
 from trainer.measuredbatch import MeasuredBatch, make_loader
 from trainer.measurement import DEFAULT, Measurement
 from trainer.metrics import Metrics
@@ -76,9 +76,7 @@ def evaluate(
         hint = "give frames that carry the inputs"
         raise UserError("no frame to evaluate on", file=data.manifest.path, key=data.split, hint=hint)
     positions = data.by_shard(mask)
-    network = as_built(model.eval())
-    if next(network.parameters()).device.type != process.device.type:  # moved to "cpu:0", buffers would be copied
-        network.to(process.device)
+    network = ready_to_infer(model, process.device)
     metrics = Metrics(tasks, process.device)
     loader = FrameLoader(data, positions, inputs, [task.name for task in tasks], size=size or data.manifest.size)
     load_frames = make_loader(loader, Collate(loader.tasks), measurement.resolution)

@@ -37,7 +37,7 @@ def name_options() -> Iterator[None]:
         yield
     except UserError as error:
         argument, dot, task = (error.key or "").partition(".")
-        if argument not in _OPTIONS:
+        if argument not in _OPTIONS or error.file is not None:  # keys of files are names of tasks and samples
             raise
         option = _OPTIONS[argument]
         hint = error.hint and re.sub(rf"\b{argument}=", f"{option}=", error.hint)

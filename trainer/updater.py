@@ -29,7 +29,7 @@ from trainer.optim import check_optimizer, make_optimizer, set_learning_rate
 from trainer.runs import checkpoint
 from trainer.runtime import broadcast_weights, copy_async
 from trainer.sections import Train
-from trainer.weighting import KEY, LossWeighting, apply_weighting, unsaved_state, values_of
+from trainer.weighting import KEY, LossWeighting, apply_weighting, unsaved_state, values_of, without_weighting
 
 _NOISE = 0x401  # keeps the network's random stream (dropout, if any) apart from the others
 _SKIPS = 3
@@ -271,7 +271,7 @@ class Updater:
         """Load an exported network's weights; all ranks pass them whole."""
         if self.weighting:  # its tensors are not exported
             present = self.engine.local_state()
-            weights = {name: present[name] for name in present if name.startswith("weighting.")} | weights
+            weights = {name: present[name] for name in present.keys() - without_weighting(present)} | weights
         self.engine.load(weights, {})
 
     def warm_up(self) -> None:

@@ -7,6 +7,7 @@ they are not exported. To define your own, derive a class from :class:`LossWeigh
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,11 @@ class LossWeighting(nn.Module, ABC):
         """Observe the global batch's losses ``(count,)``, those that :meth:`weigh` receives, after a step; the same on
         all ranks. A task without a label in the batch has exactly 0, which does not indicate how well it is learnt.
         State must be kept in buffers, or it is lost when a run continues."""
+
+
+def without_weighting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a network that are exported: all but those of its loss weighting."""
+    return {name: tensor for name, tensor in weights.items() if not name.startswith("weighting.")}
 
 
 class Uncertainty(LossWeighting):

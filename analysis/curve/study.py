@@ -109,17 +109,18 @@ class Study(Cells):
         Raises:
             UserError: when they do not.
         """
-        student = self.student[self.labels[-1], self.seeds[0]]
-        try:
-            _ = student.manifest
-        except UserError:
-            return
-        try:
-            student.training_frames(pseudo=False)
-        except UserError as error:
-            if error.key != f"labels.{self.task}":
-                raise
-            raise UserError(error.what, file=error.file, key="--labels", hint="leave larger numbers out") from error
+        for seed in self.seeds:  # which decides the labels of a random assignment
+            student = self.student[self.labels[-1], seed]
+            try:
+                _ = student.manifest
+            except UserError:
+                return
+            try:
+                student.training_frames(pseudo=False)
+            except UserError as error:
+                if error.key != f"labels.{self.task}":
+                    raise
+                raise UserError(error.what, file=error.file, key="--labels", hint="leave larger numbers out") from error
 
     def name(self, cell: Experiment) -> str:
         return f"{self.task} {self.budget(cell)}: {super().name(cell)}"

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from copy import copy, deepcopy
+from itertools import chain
 from types import MethodType
 
 import torch
@@ -165,6 +166,16 @@ def as_built(network: nn.Module) -> nn.Module:
     shallow = copy(network)
     shallow.__dict__.pop("forward", None)
     return shallow
+
+
+def ready_to_infer(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return a network that computes as an exported one does: in evaluation mode, in fp32, on the device."""
+    network = as_built(network.eval())
+    present = next((tensor.device for tensor in chain(network.parameters(), network.buffers())), device)
+    other_index = None not in (present.index, device.index) and present.index != device.index
+    if present.type != device.type or other_index:  # moved to "cpu:0", buffers would be copied
+        network.to(device)
+    return network
 
 
 def _copy_to_cpu(tensor: Tensor) -> Tensor:

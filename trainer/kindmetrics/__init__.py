@@ -23,7 +23,14 @@ _KINDS: dict[str, type[KindMetrics]] = {}
 
 
 def register(kind: type[KindMetrics]) -> None:
-    """Register a kind under its name, for this process, in place of what was registered."""
+    """Register a kind under its name, for this process, in place of what was registered.
+
+    Raises:
+        UserError: when it declares no metrics.
+    """
+    if not getattr(kind, "metrics", None):
+        hint = "set `metrics`, a tuple of trainer.kindmetrics.Metric, on its learning class"
+        raise UserError(f"{kind.__module__}:{kind.__qualname__} has no metrics", key=kind.kind, hint=hint)
     _KINDS[kind.kind] = kind
 
 

@@ -23,7 +23,7 @@ from shards.manifest import NAME, Manifest, statistics_of
 from shards.store import on_disk
 from shards.tasks import Task
 from shards.write import shard_info
-from trainer.engine.base import as_built
+from trainer.engine.base import ready_to_infer
 from trainer.model.checked import check_tasks
 from trainer.model.network import Architecture, architecture_of
 from trainer.option import facts
@@ -35,6 +35,7 @@ from trainer.pseudolabels.sharing import SharedShards, tidy
 from trainer.runs.checkpoint import sha256_of_weights
 from trainer.runtime import accelerator, device_name
 from trainer.sections import Label
+from trainer.weighting import without_weighting
 
 
 def label(
@@ -125,7 +126,7 @@ def label(
         with during or nullcontext(), use_threads(made["threads"]):
             soft_labels = soft_labels_of(targets, soft, soft_scale)
             labeller = Labeller(
-                _ready(model, process.device),
+                ready_to_infer(model, process.device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
                 process.device,
                 data,
                 mask,
@@ -203,15 +204,8 @@ def _identify(model: torch.nn.Module, frames: Frames, inputs: Sequence[str], tas
         "inputs": list(inputs),
         "tasks": [task.name for task in tasks],
     }
-    return Teacher(sha256_of_weights(model.state_dict()), network, job={"network": network, "split": frames.split})
-
-
-def _ready(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """Return a network that computes as an exported one does, in the layout of weights that labels are made with."""
-    network = as_built(model.eval())
-    if next(network.parameters()).device.type != device.type:  # moved to "cpu:0", buffers would be copied
-        network.to(device)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sha256 = sha256_of_weights(without_weighting(model.state_dict()))
+    return Teacher(sha256, network, job={"network": network, "split": frames.split})
 
 
 def _finish(

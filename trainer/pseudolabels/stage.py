@@ -1,5 +1,7 @@
 """The labelling stage: an experiment's exported network labels the frames that its budgets leave without a label."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from trainer.experiment import TRAIN, Experiment
@@ -33,6 +35,15 @@ def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, An
     claim(experiment)
     with name_options():
         process = accelerator(config.train.precision, config.train.timeout)
+    began = False
+
+    @contextmanager
+    def recorded() -> Iterator[None]:
+        nonlocal began
+        began = True
+        with record_stage(experiment.folder, "label", new_launch()):
+            yield
+
     if exported is None:
         kept = labelling.finished(experiment.labels, experiment.targets, TRAIN, config.label.threshold)
     else:
@@ -45,12 +56,13 @@ def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, An
             threshold=config.label.threshold,
             teacher=plan.teacher(facts),
             replace=True,
-            during=record_stage(experiment.folder, "label", new_launch()),
+            during=recorded(),
             process=process,
             title=f"{config.experiment}: label",
             **plan.options,
         )
-    mark_finished(experiment.folder, "label")
+    if not began:
+        mark_finished(experiment.folder, "label")
     if not (plan.made and stored):
         store_labels(experiment)
     return kept

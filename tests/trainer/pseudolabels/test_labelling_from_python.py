@@ -16,6 +16,7 @@ from trainer.model.base import Network, Predictions
 from trainer.pseudolabels.labeller import Labeller
 from trainer.runs import checkpoint
 from trainer.sections import Label
+from trainer.weighting import Uncertainty
 
 BUDGETS = {"semseg": 8, "depth": 16}
 OPTIONS = {"batch_size": 3, "threshold": 0.4}
@@ -173,3 +174,21 @@ def test_an_input_is_not_filled_with_pseudo_labels(network, scenes_dataset, writ
     data = tt.ShardDataset(scenes_dataset, labels=BUDGETS, pseudo=pseudo)
     with pytest.raises(tt.UserError, match=r"pseudo\['depth'\]: is an input, and pseudo-labels fill its holes"):
         tt.label(network, data, tmp_path / "labels")
+
+
+def test_a_network_with_a_loss_weighting_is_identified_by_what_is_exported(train, tmp_path, monkeypatch):
+    semseg, out, labels = train.manifest.task("semseg"), tmp_path / "run", tmp_path / "labels"
+
+    def fit_and_label() -> str:
+        model = tt.create_model("fpn", backbone="test_efficientnet", inputs=["rgb"], tasks=[semseg])
+        settings = {"global_batch_size": 4, "steps": 2, "lr": 1e-2, "weighting": Uncertainty(1)}
+        tt.Trainer(model, tt.MultiTaskLoss([semseg]), train, out=out, **settings).fit()
+        tt.label(model, train, labels)
+        exported = json.loads((out / "checkpoints/last/model.json").read_text())
+        teacher = Manifest.load(labels, kind="labels").source["teacher"]
+        assert teacher["checkpoint_sha256"] == exported["sha256"]
+        return exported["sha256"]
+
+    first = fit_and_label()
+    monkeypatch.setattr(Labeller, "label_shard", lambda *_: pytest.fail("the labels exist"))
+    assert fit_and_label() == first, "the finished run has a new weighting"
