@@ -37,7 +37,9 @@ def name_options() -> Iterator[None]:
         yield
     except UserError as error:
         argument, dot, task = (error.key or "").partition(".")
-        if argument not in _OPTIONS or error.file is not None:  # keys of files are names of tasks and samples
+        # With a file the key is a task's or a sample's, but for a weighting's own code.
+        of_data = error.file is not None and argument != "weighting"
+        if argument not in _OPTIONS or of_data:
             raise
         option = _OPTIONS[argument]
         hint = error.hint and re.sub(rf"\b{argument}=", f"{option}=", error.hint)

@@ -46,3 +46,8 @@ def test_a_component_names_its_argument_and_an_experiment_its_option(make, tiny_
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"^precision: fp16 needs a GPU; use precision=bf16 or fp32"):
             tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, out=tmp_path, precision="fp16")
+
+
+def test_an_error_about_a_file_keeps_its_key():
+    with pytest.raises(UserError, match=r"^train-000000\.tar: norm: is missing"), name_options():
+        raise UserError("is missing", file="train-000000.tar", key="norm")
