@@ -11,12 +11,15 @@ PyTurboJPEG (both libjpeg-turbo), pyspng (spng), and OpenCV:
 """
 
 import argparse
+import importlib
 import importlib.metadata
 import io
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -60,51 +63,30 @@ def difference(images: list[bytes], decode: Decode, reference: Decode) -> str:
 def jpeg_decoders() -> dict[str, Decode]:
     """Return the installed decoders of JPEG to RGB, with their versions as names, ``pillow`` first."""
     decoders: dict[str, Decode] = {"pillow": pillow}
-    try:
-        import imagecodecs
-
+    if imagecodecs := installed("imagecodecs"):
         decoders[named("imagecodecs")] = imagecodecs.jpeg8_decode
-    except ImportError:
-        pass
-    try:
-        import simplejpeg  # type: ignore[import-not-found]
-
+    if simplejpeg := installed("simplejpeg"):
         decoders[named("simplejpeg")] = simplejpeg.decode_jpeg
-    except ImportError:
-        pass
-    try:
-        import turbojpeg  # type: ignore[import-not-found]
-
-        turbo = turbojpeg.TurboJPEG()
-        decoders[named("PyTurboJPEG")] = lambda data: turbo.decode(data, pixel_format=turbojpeg.TJPF_RGB)
-    except (ImportError, RuntimeError):  # without the library libturbojpeg
-        pass
+    if turbojpeg := installed("turbojpeg"):
+        with suppress(RuntimeError):  # without the library libturbojpeg
+            turbo = turbojpeg.TurboJPEG()
+            decoders[named("PyTurboJPEG")] = lambda data: turbo.decode(data, pixel_format=turbojpeg.TJPF_RGB)
     return decoders | opencv("COLOR_BGR2RGB")
 
 
 def png_decoders() -> dict[str, Decode]:
     """Return the installed decoders of PNG with one channel, with their versions as names, ``pillow`` first."""
     decoders: dict[str, Decode] = {"pillow": pillow}
-    try:
-        import imagecodecs
-
+    if imagecodecs := installed("imagecodecs"):
         decoders[named("imagecodecs")] = imagecodecs.png_decode
-    except ImportError:
-        pass
-    try:
-        import pyspng  # type: ignore[import-not-found]
-
+    if pyspng := installed("pyspng"):
         decoders[named("pyspng")] = lambda data: pyspng.load(data).squeeze()
-    except ImportError:
-        pass
     return decoders | opencv(None)
 
 
 def opencv(conversion: str | None) -> dict[str, Decode]:
     """Return OpenCV's decoder, with a conversion of colours; empty where it is not installed."""
-    try:
-        import cv2  # type: ignore[import-not-found]
-    except ImportError:
+    if not (cv2 := installed("cv2")):
         return {}
 
     def decode(data: bytes) -> np.ndarray:
@@ -112,6 +94,14 @@ def opencv(conversion: str | None) -> dict[str, Decode]:
         return cv2.cvtColor(image, getattr(cv2, conversion)) if conversion else image
 
     return {named("opencv-python-headless"): decode}
+
+
+def installed(module: str) -> Any:
+    """Return a module; None where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None
 
 
 def pillow(data: bytes) -> np.ndarray:

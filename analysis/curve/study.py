@@ -19,6 +19,7 @@ from analysis.curve.picture import draw
 from analysis.grid import Cells, check_overrides, seeds_from, state
 from analysis.results.groups import read_result
 from analysis.results.headlines import HEADLINES
+from shards.assignment import NESTED
 from shards.atomic import atomic_file, disk_errors, write_json
 from shards.errors import UserError
 from shards.store import redact
@@ -109,8 +110,8 @@ class Study(Cells):
         Raises:
             UserError: when they do not.
         """
-        for seed in self.seeds:  # which decides the labels of a random assignment
-            student = self.student[self.labels[-1], seed]
+        students = [self.student[self.labels[-1], seed] for seed in self.seeds]
+        for student in students[:1] if students[0].config.assignment == NESTED else students:
             try:
                 _ = student.manifest
             except UserError:

@@ -166,10 +166,6 @@ class Web(Server):
         log = self.control.with_name(f"{self.control.name}.log")
         return Counter(log.read_text().splitlines() if log.exists() else [])
 
-    def clear_requests(self) -> None:
-        """Start counting requests from zero."""
-        self.control.with_name(f"{self.control.name}.log").unlink(missing_ok=True)
-
     def end(self) -> None:
         super().end()
         assert self.process.stdout
