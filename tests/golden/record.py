@@ -9,7 +9,6 @@ network: of every configuration, and of the networks that no configuration names
 
 import hashlib
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -31,7 +30,8 @@ TEACHER, EVALUATED = "mmmt-d", "ummt-d"
 
 
 def machine() -> dict[str, Any]:
-    """The properties of this machine on which the last bits of a sum depend."""
+    """The properties of this machine on which the last bits of a sum depend, as far as they are known, and how it
+    rounds: libraries choose an order of summation by more than a processor's name and instructions."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     facts = sorted({line for line in lines if line.startswith(("model", "vendor_id", "flags", "stepping"))})
@@ -39,8 +39,46 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "processor": f"{platform.machine()} {hashlib.sha256(chr(10).join(facts).encode()).hexdigest()[:16]}",
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "limits": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+        "rounding": rounding(),
     }
+
+
+def rounding() -> str:
+    """The hash of a network after a few steps that need nothing of this repository."""
+    import timm
+    from torch.nn import functional
+
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    backbone = timm.create_model("hrnet_w18_small", features_only=True, out_indices=(1, 2, 3, 4), feature_location="")
+    channels = backbone.feature_info.channels()
+    decoder = torch.nn.ModuleList(
+        torch.nn.Sequential(
+            torch.nn.Conv2d(width, 64, 3, padding=1, bias=False),
+            torch.nn.BatchNorm2d(64),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(64, 40, 1),
+        )
+        for width in (*channels, sum(channels))
+    )
+    optimizer = torch.optim.Adam([*backbone.parameters(), *decoder.parameters()], lr=1e-6)
+    digest = hashlib.sha256()
+    for _ in range(3):
+        rgb = torch.rand(4, 3, *SIZE, generator=generator).to(memory_format=torch.channels_last)
+        features = backbone(rgb)
+        features.append(torch.cat([functional.interpolate(x, features[0].shape[2:]) for x in features], 1))
+        loss = torch.zeros(())
+        for head, x in zip(decoder, features, strict=True):
+            logits = functional.interpolate(head(x), SIZE, mode="bilinear")
+            target = torch.randint(0, 40, (4, *SIZE), generator=generator)
+            loss = loss + functional.cross_entropy(logits, target) + logits.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for parameter in (*backbone.parameters(), *decoder.parameters()):
+            digest.update(parameter.detach().numpy().tobytes() + parameter.grad.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def experiments(folder: Path) -> dict[str, Any]:
