@@ -1,14 +1,15 @@
 """The same validation frames for several networks: their labels, and the predictions of each network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
+from shards.dataset import ShardDataset
 from shards.errors import UserError
-from shards.stream import InOrder
 from shards.tasks import Task
-from trainer.data import Collate, FrameLoader
+from trainer.batch import Collate
+from trainer.data import FrameLoader
 from trainer.experiment import Experiment
 from trainer.kinds import learning
 from trainer.runs import checkpoint
@@ -44,10 +45,9 @@ class ComparisonFrames:
             hint = "draw the networks with other inputs by themselves"
             raise UserError("no validation frame carries the inputs of all networks", key="inputs", hint=hint)
         self.experiments = experiments
-        self.chosen = first.evaluation_frames().by_shard(mask)
-        order = InOrder([len(positions) for positions in self.chosen])
-        indices = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
-        self.positions = [order[int(index)] for index in indices]
+        samples = ShardDataset.of(first.evaluation_frames().restrict(mask))
+        indices = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+        self.samples = samples.select(indices)
 
     @property
     def tasks(self) -> list[Task]:
@@ -56,14 +56,15 @@ class ComparisonFrames:
 
     def loader(self, experiment: Experiment) -> FrameLoader:
         """Return a loader of these frames with all their labels, preprocessed as an experiment sees them."""
-        config, frames = experiment.config, experiment.evaluation_frames()
-        names = [task.name for task in experiment.manifest.tasks]
-        return FrameLoader(frames, self.chosen, config.inputs, names, size=experiment.size)
+        return FrameLoader(ShardDataset.of(self.samples.frames, size=experiment.size))
+
+    def _load(self, loader: FrameLoader) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+        return (loader[index] for index in range(len(self.samples)))
 
     def truths(self) -> list[tuple[str, Labels]]:
         """Return key, RGB and available labels of each frame, as the first network sees it."""
         loader = self.loader(self.experiments[0])
-        return [(key, _arrays(self.tasks, tensors)) for key, tensors in map(loader.load, self.positions)]
+        return [(key, _arrays(self.tasks, tensors)) for key, tensors in self._load(loader)]
 
     @torch.no_grad()
     def predictions(self, experiment: Experiment) -> list[Labels]:
@@ -75,10 +76,10 @@ class ComparisonFrames:
         network, _ = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
         network.eval()
         loader = self.loader(experiment)
-        collate = Collate(loader.tasks)
+        collate = Collate(loader.data.tasks)
         predictions = []
-        for position in self.positions:  # one at a time: frames may differ in size
-            batch = collate([loader.load(position)])
+        for sample in self._load(loader):  # one at a time: frames may differ in size
+            batch = collate([sample])
             final = network(batch.inputs(experiment.config.inputs, torch.channels_last)).final
             labels = {task.name: learning(task).decide(final[task.name])[0].numpy() for task in experiment.tasks}
             predictions.append(labels)

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import torch
 
-from shards.stream import Position
+from shards.dataset import ShardDataset
 from trainer.averaging import outputs_of
-from trainer.data import Collate, FrameLoader, load_batches
+from trainer.batch import Collate
+from trainer.data import FrameLoader, load_batches
 from trainer.experiment import Experiment
 from trainer.pseudolabels.stage import label
 from trainer.runs import checkpoint
@@ -65,12 +66,12 @@ class BareForward:
         network, _ = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        loader = FrameLoader(frames, frames.by_shard(mask), experiment.config.inputs, [], size=experiment.size)
-        self.tasks = loader.tasks
-        count = min(READY * self.size, self.frames)
-        places = [Position(0, index, 0, index) for index in range(count)]
-        batches = [places[start : start + self.size] for start in range(0, count, self.size)]
-        ready = [batch for positions in batches for batch in load_batches(loader, Collate(loader.tasks), positions)]
+        samples = ShardDataset.of(frames.restrict(mask)).with_inputs(experiment.config.inputs, size=experiment.size)
+        self.tasks = samples.tasks
+        loader, collate = FrameLoader(samples), Collate(samples.tasks)
+        indices = range(min(READY * self.size, len(samples)))
+        starts = range(0, len(indices), self.size)
+        ready = [batch for i in starts for batch in load_batches(loader, collate, indices[i : i + self.size])]
         inputs = experiment.config.inputs
         self.ready = [batch.to(torch.device(device)).inputs(inputs, torch.channels_last) for batch in ready]
 

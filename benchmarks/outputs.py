@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from shards.dataset import ShardDataset
 from shards.frames import Frames
-from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.averaging import outputs_of
-from trainer.data import Collate, FrameLoader, load_batches
+from trainer.batch import Collate
+from trainer.data import FrameLoader, load_batches
 from trainer.experiment import Experiment
 from trainer.runs import checkpoint
 
@@ -33,12 +34,11 @@ def outputs_on(
     config = experiment.config
     network, _ = checkpoint.load_exported(experiment.exported, config.model.name)
     network.eval()
-    chosen = frames.by_shard(mask)
-    loader = FrameLoader(frames, chosen, config.inputs, [task.name], size=experiment.size)
-    collate, order = Collate(loader.tasks), InOrder([len(positions) for positions in chosen])
-    inputs = [other for other in loader.tasks if other.name in config.inputs]
-    for index in range(len(order) if count is None else min(count, len(order))):
-        for batch in load_batches(loader, collate, [order[index]]):
+    samples = ShardDataset.of(frames.restrict(mask)).with_inputs(config.inputs, [task.name], experiment.size)
+    loader, collate = FrameLoader(samples), Collate(samples.tasks)
+    inputs = [other for other in samples.tasks if other.name in config.inputs]
+    for index in range(len(samples) if count is None else min(count, len(samples))):
+        for batch in load_batches(loader, collate, [index]):
             batch_inputs = batch.inputs(config.inputs, torch.channels_last)
             outputs, _ = outputs_of(lambda x: network(x).final, batch_inputs, [task], inputs, flip=flip)
             yield outputs[task.name], batch.labels[task.name]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
-from shards.stream import InOrder
-from trainer.data import Collate, FrameLoader, load_batches
+from shards.dataset import ShardDataset
+from trainer.batch import Collate
+from trainer.data import FrameLoader, load_batches
 from trainer.experiment import Experiment
 from trainer.losses import label_counts, loss_sums
 from trainer.runs import checkpoint
@@ -33,15 +34,13 @@ def validation_loss(experiment: Experiment) -> dict[str, float]:
     config, tasks = experiment.config, experiment.tasks
     network, _ = checkpoint.load_exported(experiment.exported, config.model.name)
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    frames = experiment.evaluation_frames()
-    chosen = frames.by_shard(frames.with_inputs(config.inputs))
-    loader = FrameLoader(frames, chosen, config.inputs, config.tasks, size=experiment.size)
-    collate = Collate(loader.tasks)
-    order = InOrder([len(positions) for positions in chosen])
+    data = ShardDataset.of(experiment.evaluation_frames())
+    samples = data.with_inputs(config.inputs, config.tasks, experiment.size)
+    loader, collate = FrameLoader(samples), Collate(samples.tasks)
     sums, counts = torch.zeros(len(tasks), dtype=torch.float64), torch.zeros(len(tasks), dtype=torch.int64)
-    for start in range(0, len(order), config.evaluate.batch_size):
-        places = range(start, min(start + config.evaluate.batch_size, len(order)))
-        for batch in load_batches(loader, collate, map(order.__getitem__, places)):
+    for start in range(0, len(samples), config.evaluate.batch_size):
+        indices = range(start, min(start + config.evaluate.batch_size, len(samples)))
+        for batch in load_batches(loader, collate, indices):
             predictions = network(batch.inputs(config.inputs, torch.channels_last))
             sums += loss_sums(predictions.final, batch.labels, tasks).double()
             counts += label_counts(batch.labels, tasks)

@@ -11,7 +11,7 @@ a file     those of its line, ``KEY,TASK,TASK,...``; frames without a line show 
 
 ``one`` and ``random`` are the one-label and random-label settings of Li, Liu, Bilen: "Learning Multiple Dense
 Prediction Tasks from Partially Annotated Data", CVPR 2022. Their assignments were drawn once, and their code reads them
-from files. Here they follow from the seed, and frames take turns along the queue of :mod:`shards.frames`: with three
+from files. Here they follow from the seed, and frames take turns along the queue of :mod:`shards.budgets`: with three
 tasks, of any six consecutive frames that carry all labels, each task is shown by two (``one``) or three (``random``).
 So every task has the same number of frames, whatever the seed.
 """

@@ -1,7 +1,7 @@
 """A map-style data set of a prepared data set: samples by index, and batches in the exact order of training."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -25,6 +25,7 @@ from shards.resize import resize_frame
 from shards.store import Place
 from shards.stream import Batches, OrderedSource, Position
 from shards.tasks import Task
+from shards.window import LazyWindow
 
 Sample = dict[str, np.ndarray]
 """``rgb`` uint8 ``(H, W, 3)`` and the available labels by their task's name, in the forms of :mod:`shards.tasks`."""
@@ -61,7 +62,7 @@ class ShardDataset(Dataset[Sample]):
         tasks: names of the tasks whose labels are read; None for all.
         pseudo: pseudo-labels by the name of their task.
         size: height and width that samples are resized to; None keeps theirs.
-        labels: budgets: how many samples may show each task's label (:mod:`shards.frames`); a task that is missing
+        labels: budgets: how many samples may show each task's label (:mod:`shards.budgets`); a task that is missing
             shows all its labels.
         seed: seed of the choice of those samples.
         cache: cache for shards in a store; None for a :class:`shards.cache.Cache` with default arguments.
@@ -69,7 +70,8 @@ class ShardDataset(Dataset[Sample]):
     Attributes:
         manifest: the manifest of the data set.
         tasks: the tasks whose labels are read.
-        frames: the masks of which sample may show which label.
+        frames: the masks of which sample of the split may show which label.
+        counts: the number of samples in each shard of the split, int64.
 
     Raises:
         UserError: when the data set, a task or a split is missing, a budget is larger than the data, or pseudo-labels
@@ -88,16 +90,39 @@ class ShardDataset(Dataset[Sample]):
         seed: int = 0,
         cache: Cache | None = None,
     ) -> None:
-        self.manifest = data if isinstance(data, Manifest) else Manifest.load(data, cache=cache)
-        self.split, self.size = split, size
-        names = [task.name for task in self.manifest.tasks] if tasks is None else list(tasks)
-        self.tasks: tuple[Task, ...] = tuple(self.manifest.task(name) for name in names)
-        self.frames = Frames(self.manifest, split, seed=seed, budgets=labels)
+        manifest = data if isinstance(data, Manifest) else Manifest.load(data, cache=cache)
+        names = [task.name for task in manifest.tasks] if tasks is None else list(tasks)
+        chosen_tasks = tuple(manifest.task(name) for name in names)
+        frames = Frames(manifest, split, seed=seed, budgets=labels)
         for name, source in (pseudo or {}).items():
             if name not in names:
                 raise UserError(f"{name} is none of the tasks {', '.join(names)}", key=f"pseudo[{name!r}]")
-            labels_of_task = LabelShards(source.folder, self.manifest, split, self.manifest.task(name), source.keep)
-            self.frames.add_pseudo(labels_of_task, source.holes)
+            labels_of_task = LabelShards(source.folder, manifest, split, manifest.task(name), source.keep)
+            frames.add_pseudo(labels_of_task, source.holes)
+        self._set(frames, chosen_tasks, size)
+
+    @classmethod
+    def of(
+        cls, frames: Frames, tasks: Collection[str] | None = None, size: tuple[int, int] | None = None
+    ) -> "ShardDataset":
+        """Return the data set of frames that were chosen already.
+
+        Args:
+            frames: a split; the samples are those of its mask ``chosen``.
+            tasks, size: as above.
+        """
+        manifest = frames.manifest
+        names = [task.name for task in manifest.tasks] if tasks is None else tasks
+        dataset = cls.__new__(cls)
+        dataset._set(frames, tuple(manifest.task(name) for name in names), size)
+        return dataset
+
+    def _set(self, frames: Frames, tasks: tuple[Task, ...], size: tuple[int, int] | None) -> None:
+        self.manifest, self.split = frames.manifest, frames.split
+        self.frames, self.tasks, self.size = frames, tasks, size
+        self._rows = None if frames.chosen.all() else np.flatnonzero(frames.chosen)  # no memory for a whole split
+        self._starts = frames.starts if self._rows is None else np.searchsorted(self._rows, frames.starts)
+        self.counts = np.diff(self._starts)
 
     @property
     def statistics(self) -> dict[str, tuple[float, float]]:
@@ -107,7 +132,40 @@ class ShardDataset(Dataset[Sample]):
         return {name: pair for name, pair in pairs if pair}
 
     def __len__(self) -> int:
-        return self.frames.count
+        return int(self._starts[-1])
+
+    def select(self, samples: Iterable[int] | np.ndarray) -> "ShardDataset":
+        """Return a data set of some of these samples, in stored order and each once. It may be trained on, evaluated
+        and labelled like any other. ::
+
+            kitchens = val.select(i for i in range(len(val)) if "kitchen" in val.key(i))
+
+        Args:
+            samples: indices, or a mask, bool ``(len(self),)``.
+
+        Raises:
+            IndexError: when an index is out of range, or a mask has another length.
+        """
+        indices = samples if isinstance(samples, np.ndarray) else np.array([*samples])
+        mask = np.zeros(len(self), bool)
+        if len(indices):
+            mask[indices] = True
+        chosen = self.frames.chosen.copy()
+        chosen[self.frames.chosen] = mask
+        return ShardDataset.of(self.frames.restrict(chosen), [task.name for task in self.tasks], self.size)
+
+    def with_inputs(
+        self, inputs: Sequence[str], tasks: Sequence[str] = (), size: tuple[int, int] | None = None
+    ) -> "ShardDataset":
+        """Return a data set of the samples whose inputs can all be seen.
+
+        Args:
+            inputs: names of inputs: ``rgb``, and tasks whose labels are inputs. These labels are read.
+            tasks: names of tasks whose labels are read as well.
+            size: height and width that samples are resized to; None keeps theirs.
+        """
+        names = dict.fromkeys(name for name in (*inputs, *tasks) if name != "rgb")
+        return ShardDataset.of(self.frames.restrict(self.frames.with_inputs(inputs)), names, size)
 
     def place(self, index: int) -> tuple[int, int]:
         """Return the number of a sample's shard, and its position in the shard.
@@ -118,12 +176,20 @@ class ShardDataset(Dataset[Sample]):
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        return self.frames.locate(number)
+        return self.frames.locate(number if self._rows is None else int(self._rows[number]))
+
+    def shard(self, number: int) -> range:
+        """Return the indices of the samples in a shard of the split, which is counted from 0."""
+        return range(int(self._starts[number]), int(self._starts[number + 1]))
 
     def key(self, index: int) -> str:
         """Return the key of a sample, which identifies it in shards, predictions and errors."""
         shard, position = self.place(index)
         return self.frames.readers[shard].key(position)
+
+    def file(self, index: int) -> Place:
+        """Return the shard that holds a sample."""
+        return self.frames.readers[self.place(index)[0]].path
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -139,8 +205,22 @@ class ShardDataset(Dataset[Sample]):
         """
         if isinstance(index, slice):
             return [self[number] for number in range(len(self))[index]]
-        _, arrays = self.frames.read(*self.place(index), [task.name for task in self.tasks])
-        return fill_holes(resize_frame(arrays, self.size or arrays["rgb"].shape[:2]), self.tasks)
+        return self.resize(self.stored(index)[1])
+
+    def stored(self, index: int, window: LazyWindow | None = None) -> tuple[str, Sample]:
+        """Return a sample's key and its arrays at their stored size, or a window of them (:meth:`Frames.read`)."""
+        return self.frames.read(*self.place(index), [task.name for task in self.tasks], window)
+
+    def resize(self, arrays: Sample) -> Sample:
+        """Return stored arrays at the size of the data set, with holes filled by pseudo-labels."""
+        size = self.size or arrays["rgb"].shape[:2]  # a pseudo-label may have another size
+        return fill_holes(resize_frame(arrays, size), self.tasks)
+
+    def label(self, index: int, task: str) -> np.ndarray | None:
+        """Return a sample's own label of a task at its stored size, without decoding anything else; None where it has
+        none, or may not show it."""
+        shard, position = self.place(index)
+        return self.frames.truth(shard, position, task)
 
     def loader(
         self,
@@ -177,8 +257,7 @@ class ShardDataset(Dataset[Sample]):
             UserError: for a batch that cannot be divided, or is larger than an epoch; or as for a single sample.
         """
         batches = Batches(global_batch_size, 1, rank, world_size)
-        counts = [shard.samples for shard in self.frames.readers.shards]
-        order = Order(counts, seed, window=shuffle_window)
+        order = Order(self.counts, seed, window=shuffle_window)
         stop = sys.maxsize if steps is None else steps
         positions = OrderedSource(order, batches, start_step, stop)()
         groups = iter(lambda: list(islice(positions, batches.micro)), [])
@@ -187,8 +266,8 @@ class ShardDataset(Dataset[Sample]):
         yield from prefetch_batches(load, sources_of(self.frames), order, batches, start_step, stop)
 
     def _load(self, position: Position) -> tuple[str, Sample]:
-        index = int(self.frames.starts[position.shard]) + position.number
-        return self.key(index), self[index]
+        key, arrays = self.stored(self.shard(position.shard)[position.number])
+        return key, self.resize(arrays)
 
     def _collate(self, samples: list[tuple[str, Sample]]) -> dict[str, Any]:
         keys, arrays = zip(*samples, strict=True)

@@ -1,31 +1,24 @@
-"""Which frames an experiment sees, and which of their labels.
-
-A *budget* says how many training frames may show a task's label. The frames form one queue that follows from the seed
-alone: those that carry more labels first, then by a hash of their position in the split. A budget of n takes the first
-n frames of the queue that carry the label, so budgets nest, and are the same for every experiment of a seed. ``dev``
-frames come from the queue's other end.
+"""Which frames of a split an experiment sees, and which of their labels.
 
 A label that may not be seen is never read. It is equivalent to a label that does not exist.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from copy import copy
 
 import numpy as np
 
-from shards.assignment import NESTED, RULES, assign_by_rule, assign_from_file, check_tasks
+from shards.assignment import NESTED
+from shards.budgets import Queue
 from shards.errors import UserError
 from shards.holes import FILL
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.members import picture_size
-from shards.order import mix, mix_range
 from shards.read import Readers
 from shards.resize import resize_label
 from shards.store import Place
 from shards.window import LazyWindow
-
-_BUDGET = 0xB0D6E7  # separates the queue's random stream from the order's
 
 
 class Frames:
@@ -35,7 +28,7 @@ class Frames:
         manifest: manifest of the data set.
         split: ``train``, ``val``, ...
         seed: seed of the run.
-        budgets: budget of each task; a task that is missing, or has None, shows all its labels.
+        budgets: budget of each task (:mod:`shards.budgets`); a task that is missing, or has None, shows all its labels.
         assignment: which of its labels each frame shows, before the budgets: a rule or file of
             :mod:`shards.assignment`. A task with a budget of 0 takes no part in a rule, and ``dev`` frames keep all
             their labels.
@@ -58,44 +51,35 @@ class Frames:
         dev: int = 0,
         only: int | str | None = None,
     ) -> None:
-        self.manifest, self.split, self.assignment = manifest, split, assignment
+        self.manifest, self.split = manifest, split
         self.readers = Readers(manifest, split)
         self.starts = np.cumsum([0] + [shard.samples for shard in self.readers.shards])
         self.count = int(self.starts[-1])
-        labelled = {task.name: self._label_mask(task.name) for task in manifest.tasks}
         self.pseudo: dict[str, np.ndarray] = {}
         self.sources: dict[str, LabelShards] = {}
         self.holes: dict[str, np.ndarray] = {}
         for task in budgets or ():
             manifest.task(task)
         limits = {task: budget for task, budget in (budgets or {}).items() if budget is not None}
+        labelled = {task.name: self._label_mask(task.name) for task in manifest.tasks}
         if not limits and not dev and only is None and assignment == NESTED:
             self.visible, self.chosen = labelled, np.broadcast_to(True, self.count)
             return
-        queue = self._queue(labelled, seed)
-        complete = np.logical_and.reduce(list(labelled.values()))
-        dev_frames = queue[complete[queue]][max(int(complete.sum()) - dev, 0) :] if dev else queue[:0]
-        if len(dev_frames) < dev:
-            hint = f"set dev to {len(dev_frames)} or less"
-            raise UserError(f"{dev} frames, where {len(dev_frames)} carry every label", key="dev", hint=hint)
-        chosen = np.ones(self.count, bool)
-        chosen[dev_frames] = False
+        queue = Queue(labelled, seed, split, manifest.path, dev)
         if only == "dev":
-            self.chosen, self.visible = ~chosen, {name: mask & ~chosen for name, mask in labelled.items()}
-            return
-        if isinstance(only, int):
-            others = queue[chosen[queue]]
-            if only > len(others):
-                key = "val" if split == "val" else "frames"
-                hint = f"set it to {len(others)} or less, or to null for all"
-                message = f"{only} frames, where split {split} has {len(others)}{self._dev_suffix(dev)}"
-                raise UserError(message, key=key, hint=hint)
-            chosen[others[only:]] = False
-        self.chosen = chosen
-        self.visible = {
-            name: self._apply_budget(limits[name], mask & chosen, queue, name, dev) if name in limits else mask & chosen
-            for name, mask in self._assign(labelled, limits, queue, seed).items()
-        }
+            self.chosen = queue.dev
+            self.visible = {name: mask & self.chosen for name, mask in labelled.items()}
+        else:
+            self.chosen = queue.first(None if only is None else int(only))
+            self.visible = queue.visible(self.chosen, limits, assignment, self._positions)
+
+    def restrict(self, mask: np.ndarray) -> "Frames":
+        """Return these frames without those outside a mask, bool ``(count,)``. They share open shards."""
+        frames = copy(self)
+        frames.chosen, frames.sources = self.chosen & mask, dict(self.sources)
+        for masks in ("visible", "pseudo", "holes"):
+            setattr(frames, masks, {name: visible & mask for name, visible in getattr(self, masks).items()})
+        return frames
 
     def add_pseudo(self, labels: LabelShards, holes: bool = False) -> None:
         """Use a task's pseudo-labels wherever its ground truth may not be seen.
@@ -222,6 +206,13 @@ class Frames:
             raise UserError("has no RGB", file=reader.path, key=key, hint="prepare the data set again")
         return key, arrays
 
+    def truth(self, shard: int, position: int, task: str) -> np.ndarray | None:
+        """Return a frame's own label of a task at its stored size; None where it has none, or it may not be seen."""
+        if not self.visible[task][self.starts[shard] + position]:
+            return None
+        member = self.manifest.label_member(task)
+        return self.readers[shard].decode(position, member.__eq__)[task]
+
     def common_size(self, mask: np.ndarray, max_frames: int = 64) -> tuple[int, int] | None:
         """Return the common height and width of a mask's frames; None if ``max_frames`` evenly spaced ones differ.
 
@@ -240,6 +231,15 @@ class Frames:
         """Return how many frames of a mask show each task's ground truth."""
         return {task: int((self.visible[task] & mask).sum()) for task in tasks}
 
+    def _positions(self) -> dict[str, int]:
+        """Return the position in the split of every key."""
+        self.readers.fetch_indexes()
+        return {
+            key: int(self.starts[number]) + position
+            for number in range(len(self.readers.shards))
+            for key, position in self.readers[number].positions.items()
+        }
+
     def _label_mask(self, task: str) -> np.ndarray:
         """Return the mask of frames with a task's label, reading indexes only where the manifest leaves it open."""
         member = self.manifest.label_member(task)
@@ -255,45 +255,4 @@ class Frames:
             elif count:
                 reader = self.readers[number]
                 mask[start : start + len(reader)] = [member in reader.members(i) for i in range(len(reader))]
-        return mask
-
-    def _queue(self, labelled: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
-        labels = np.sum([mask.astype(np.int8) for mask in labelled.values()], axis=0)
-        return np.lexsort((mix_range(mix(seed, _BUDGET), self.count), -labels))
-
-    @staticmethod
-    def _dev_suffix(dev: int) -> str:
-        return f" besides the {dev} set aside (dev)" if dev else ""
-
-    def _assign(
-        self, labelled: Mapping[str, np.ndarray], limits: Mapping[str, int], queue: np.ndarray, seed: int
-    ) -> Mapping[str, np.ndarray]:
-        """Return by task the mask of the frames that show its label by the assignment, before any budget."""
-        if self.assignment == NESTED:
-            return labelled
-        if self.assignment in RULES:
-            assignable = {name: mask for name, mask in labelled.items() if limits.get(name) != 0 and mask.any()}
-            check_tasks(self.assignment, list(assignable))
-            return {**labelled, **assign_by_rule(self.assignment, seed, assignable, queue)}
-        self.readers.fetch_indexes()
-        positions = {
-            key: int(self.starts[number]) + position
-            for number in range(len(self.readers.shards))
-            for key, position in self.readers[number].positions.items()
-        }
-        return assign_from_file(Path(self.assignment), labelled, positions)
-
-    def _apply_budget(self, budget: int, candidates: np.ndarray, queue: np.ndarray, task: str, dev: int) -> np.ndarray:
-        """Return the mask of the first ``budget`` candidates in the queue."""
-        queue = queue[candidates[queue]]
-        if budget > len(queue):
-            predicate = "carry the label" if self.assignment == NESTED else f"show the label by {self.assignment!r}"
-            raise UserError(
-                f"{budget} frames, where {len(queue)} {predicate}{self._dev_suffix(dev)}",
-                file=self.manifest.path,
-                key=f"labels.{task}",
-                hint=f"set it to {len(queue)} or less, or to null for all",
-            )
-        mask = np.zeros(self.count, bool)
-        mask[queue[:budget]] = True
         return mask

@@ -6,7 +6,7 @@ depend on neither ranks, nor accumulation, nor threads. The stream continues ove
 any step at once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,23 +62,6 @@ class Position:
     position: int
     shard: int
     number: int
-
-
-class InOrder:
-    """All samples in stored order, by index: for evaluation, labelling and display.
-
-    Args:
-        counts: number of samples of each shard.
-    """
-
-    def __init__(self, counts: Sequence[int]) -> None:
-        self.order = Order(counts, 0, window=1, shuffle=False)
-
-    def __len__(self) -> int:
-        return self.order.samples
-
-    def __getitem__(self, place: int) -> Position:
-        return Position(0, place, *self.order.locate(0, place))
 
 
 class OrderedSource:

@@ -33,11 +33,10 @@ def class_frequencies(frames: Frames, task: Task, max_frames: int = FRAMES) -> n
         max_frames: the largest number of frames that are counted.
     """
     counts = np.zeros(task.channels)
-    member = frames.manifest.label_member(task.name)
-    for shard, positions in enumerate(frames.by_shard(_select_evenly(frames.visible[task.name], max_frames))):
-        for position in positions:
-            label = frames.readers[shard].decode(int(position), lambda name: name == member)[task.name]
-            counts += task.storage.statistics(label)["pixels"]
+    for row in _select_evenly(frames.visible[task.name], max_frames):
+        label = frames.truth(*frames.locate(row), task.name)
+        assert label is not None, "rows of visible labels"
+        counts += task.storage.statistics(label)["pixels"]
     return _smooth(counts)
 
 
@@ -46,18 +45,18 @@ def soft_frequencies(frames: Frames, task: Task, max_frames: int = FRAMES) -> np
     as they do in training: those that are kept, by their weight, and beside ground truth only those in its holes."""
     has_soft_label = frames.pseudo[task.name] | frames.holes.get(task.name, False)
     counts = np.zeros(task.channels)
-    for shard, positions in enumerate(frames.by_shard(_select_evenly(has_soft_label, max_frames))):
-        for position in positions:
-            counts += _soft_counts(frames, task, shard, int(position))
+    for row in _select_evenly(has_soft_label, max_frames):
+        counts += _soft_counts(frames, task, row)
     return _smooth(counts)
 
 
-def _soft_counts(frames: Frames, task: Task, shard: int, position: int) -> np.ndarray:
+def _soft_counts(frames: Frames, task: Task, row: int) -> np.ndarray:
     """Return the class counts of one frame's soft labels, ``(C,)``."""
-    reader, name = frames.readers[shard], task.name
-    arrays = frames.sources[name].read_arrays(shard, reader.key(position))
-    if not frames.pseudo[name][frames.starts[shard] + position]:
-        truth = reader.decode(position, frames.manifest.label_member(name).__eq__)[name]
+    (shard, position), name = frames.locate(row), task.name
+    arrays = frames.sources[name].read_arrays(shard, frames.readers[shard].key(position))
+    if not frames.pseudo[name][row]:
+        truth = frames.truth(shard, position, name)
+        assert truth is not None, "holes are in visible labels"
         arrays = {key: resize_label(array, truth.shape[:2]) for key, array in arrays.items()}
         arrays = fill_holes(arrays | {name: truth, f"{name}.{FILL}": arrays[name]}, [task])
     label = arrays[name]
@@ -67,13 +66,10 @@ def _soft_counts(frames: Frames, task: Task, shard: int, position: int) -> np.nd
     return np.bincount(classes.ravel(), counts.ravel(), minlength=task.channels)
 
 
-def _select_evenly(mask: np.ndarray, limit: int) -> np.ndarray:
-    """Return a mask of at most ``limit`` rows of a mask, evenly spaced."""
+def _select_evenly(mask: np.ndarray, limit: int) -> list[int]:
+    """Return at most ``limit`` rows of a mask, evenly spaced."""
     rows = np.flatnonzero(mask)
-    selected = np.zeros(len(mask), bool)
-    if len(rows):
-        selected[rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)]] = True
-    return selected
+    return rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)].tolist()
 
 
 def _smooth(counts: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from shards.atomic import write_json
+from shards.dataset import ShardDataset
 from shards.errors import UserError
 from trainer.conditions import conditions_of, existing_result, measurement_of, read_exports
 from trainer.evaluation import evaluate as evaluate_on
@@ -63,7 +64,7 @@ def evaluate_network(
     config = experiment.config
     return evaluate_on(
         network,
-        experiment.evaluation_frames(),
+        ShardDataset.of(experiment.evaluation_frames()),
         inputs=config.inputs,
         tasks=experiment.tasks,
         size=experiment.size,

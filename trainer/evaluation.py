@@ -9,9 +9,8 @@ from accelerate import Accelerator
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
-from shards.frames import Frames
+from shards.order import Order
 from shards.prefetch import Prefetch, sources_of
-from shards.stream import InOrder
 from shards.tasks import Task
 from trainer.batch import Collate
 from trainer.data import FrameLoader
@@ -30,7 +29,7 @@ _THREADS = threads_per_rank()
 @torch.no_grad()
 def evaluate(
     model: torch.nn.Module,
-    data: ShardDataset | Frames,
+    data: ShardDataset,
     *,
     inputs: Sequence[str] | None = None,
     tasks: Sequence[Task] | None = None,
@@ -67,32 +66,27 @@ def evaluate(
     inputs = described_model.architecture.inputs if inputs is None else inputs
     tasks = described_model.architecture.tasks if tasks is None else tasks
     process = process or accelerator("fp32")
-    if isinstance(data, ShardDataset):
-        size = size or data.size
-        data = data.frames
     check_tasks(tasks, data.manifest.tasks, data.manifest.path)
-    mask = data.with_inputs(inputs)
-    if not mask.any():
+    samples = data.with_inputs(inputs, [task.name for task in tasks], size or data.size or data.manifest.size)
+    if not len(samples):
         hint = "give frames that carry the inputs"
         raise UserError("no frame to evaluate on", file=data.manifest.path, key=data.split, hint=hint)
-    positions = data.by_shard(mask)
     network = ready_to_infer(model, process.device)
     metrics = Metrics(tasks, process.device)
-    loader = FrameLoader(data, positions, inputs, [task.name for task in tasks], size=size or data.manifest.size)
-    load_frames = make_loader(loader, Collate(loader.tasks), measurement.resolution)
-    places = InOrder([len(rows) for rows in positions])
-    batch_numbers = range(process.process_index, math.ceil(len(places) / batch_size), process.num_processes)
+    load_samples = make_loader(FrameLoader(samples), Collate(samples.tasks), measurement.resolution)
+    order = Order(samples.counts, 0, window=1, shuffle=False)
+    batch_numbers = range(process.process_index, math.ceil(len(samples) / batch_size), process.num_processes)
 
     def load(number: int) -> list[MeasuredBatch]:
         first = number * batch_size
-        return load_frames([places[index] for index in range(first, min(first + batch_size, len(places)))])
+        return load_samples(range(first, min(first + batch_size, len(samples))))
 
     show = title is not None and process.is_main_process
-    with Prefetch(sources_of(data)) as ahead, progress(title or "", len(batch_numbers), show=show) as report:
-        ahead.advance(places.order, 0, 0, (1, 0))
+    with Prefetch(sources_of(samples.frames)) as ahead, progress(title or "", len(batch_numbers), show=show) as report:
+        ahead.advance(order, 0, 0, (1, 0))
         batches = map_ahead(load, batch_numbers, _THREADS, _THREADS + 2)
         for number, loaded in zip(batch_numbers, batches, strict=True):
-            ahead.advance(places.order, 0, number * batch_size, (1, 0))
+            ahead.advance(order, 0, number * batch_size, (1, 0))
             for batch, truths in loaded:
                 tensors = batch.to(process.device).inputs(inputs, torch.channels_last)
                 final = predictions_of(network, tensors, tasks).final

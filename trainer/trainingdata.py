@@ -13,6 +13,7 @@ from shards.mixture import Mixture
 from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
 from shards.stream import Batches, OrderedSource, Position, pipeline
+from shards.tasks import Task
 from trainer.augment import Augment
 from trainer.batch import Batch, Collate
 from trainer.config import Config
@@ -28,7 +29,7 @@ class TrainingData:
     The network's inputs and tasks determine the frames of an epoch (:meth:`shards.frames.Frames.to_train`).
 
     Args:
-        data: a data set, or its frames.
+        data: the data set.
         inputs: names of the network's inputs.
         tasks: names of the predicted tasks.
         seed: seed of order and augmentation.
@@ -40,9 +41,9 @@ class TrainingData:
         shuffle_window: number of shards whose samples are mixed.
 
     Attributes:
-        frames: the frames with their visible labels.
+        dataset: the samples of an epoch, with every task whose labels are read.
+        frames: all frames of the split with their visible labels.
         mask: the frames of an epoch, bool ``(count,)``.
-        tasks: every task whose labels are read.
 
     Raises:
         UserError: when no frame can be used for training, or the data set lacks a task.
@@ -50,7 +51,7 @@ class TrainingData:
 
     def __init__(
         self,
-        data: ShardDataset | Frames,
+        data: ShardDataset,
         inputs: Sequence[str],
         tasks: Sequence[str],
         *,
@@ -62,23 +63,21 @@ class TrainingData:
         num_workers: int = 1,
         shuffle_window: int = 32,
     ) -> None:
-        if isinstance(data, ShardDataset):
-            size = size or data.size
-            data = data.frames
-        self.frames, self.seed, self.size, self.crop = data, seed, size, crop
+        self.frames, self.seed, self.size, self.crop = data.frames, seed, size or data.size, crop
         self.pseudo_share, self.num_workers, self.shuffle_window = pseudo_share, num_workers, shuffle_window
         self.augment = augment or AugmentOptions()
-        self.tasks = tuple(data.manifest.task(name) for name in dict.fromkeys([*inputs, *tasks]) if name != "rgb")
-        self.mask = data.to_train(inputs, tasks)
+        self.mask = data.frames.to_train(inputs, tasks)
         if not self.mask.any():
-            raise UserError(data.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
+            raise UserError(data.frames.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
+        names = [name for name in dict.fromkeys([*inputs, *tasks]) if name != "rgb"]
+        self.dataset = ShardDataset.of(data.frames.restrict(self.mask), names, self.size)
 
     @classmethod
     def of(cls, config: Config, frames: Frames) -> "TrainingData":
         """Return the training data that a configuration describes."""
         data = config.data
         return cls(
-            frames,
+            ShardDataset.of(frames),
             config.inputs,
             config.tasks,
             seed=config.seed,
@@ -93,7 +92,12 @@ class TrainingData:
     @property
     def samples(self) -> int:
         """Number of samples that an epoch draws from."""
-        return int(self.mask.sum())
+        return len(self.dataset)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Every task whose labels are read."""
+        return self.dataset.tasks
 
     @property
     def frame(self) -> tuple[int, int] | None:
@@ -106,26 +110,29 @@ class TrainingData:
         differ in size."""
         return self.size or self.frames.manifest.size or self.frames.common_size(self.mask)
 
-    def order(self, global_batch_size: int) -> tuple[Order | Mixture, list[np.ndarray]]:
-        """Return the order of the samples, and the positions within each shard that it numbers.
+    def order(self, global_batch_size: int) -> tuple[Order | Mixture, list[np.ndarray] | None]:
+        """Return the order of the samples, and by shard the indices of the samples that it numbers; None for all
+        samples in stored order.
 
         Raises:
             UserError: when a share of pseudo-labels is set, and all frames have them or none.
         """
-        frames, share = self.frames, self.pseudo_share
-        if share is None or not frames.pseudo:
-            positions = frames.by_shard(self.mask)
-            return Order([len(rows) for rows in positions], self.seed, window=self.shuffle_window), positions
-        pseudo = frames.labelled_by_a_teacher
-        pools = [frames.by_shard(self.mask & ~pseudo), frames.by_shard(self.mask & pseudo)]
-        counts = [[len(rows) for rows in pool] for pool in pools]
+        samples, share = self.dataset, self.pseudo_share
+        if share is None or not self.frames.pseudo:
+            return Order(samples.counts, self.seed, window=self.shuffle_window), None
+        pseudo = self.frames.labelled_by_a_teacher[self.mask]
+        ends = np.cumsum(samples.counts)[:-1]
+        by_shard = [np.split(mask, ends) for mask in (~pseudo, pseudo)]
+        first = [samples.shard(number).start for number in range(len(samples.counts))]
+        pools = [[start + np.flatnonzero(mask) for start, mask in zip(first, masks, strict=True)] for masks in by_shard]
+        counts = [[len(indices) for indices in pool] for pool in pools]
         size = global_batch_size
         try:
             order = Mixture(counts, round(share * size), size, self.seed, window=self.shuffle_window)
         except UserError as error:
             hint = "leave it out: all frames are of one kind"
             raise UserError(error.what, key="pseudo_share", hint=hint) from error
-        return order, [np.concatenate(rows) for rows in zip(*pools, strict=True)]
+        return order, [np.concatenate(indices) for indices in zip(*pools, strict=True)]
 
     def batches(self, cut: Batches, start: int, stop: int, *, pin: bool = False) -> Generator[Batch]:
         """Yield the micro-batches of steps ``[start, stop)`` for one rank, in order.
@@ -133,9 +140,8 @@ class TrainingData:
         Raises:
             UserError: for a frame that cannot be loaded, at its batch's turn.
         """
-        order, positions = self.order(cut.global_batch_size)
-        names = [task.name for task in self.tasks]
-        loader = FrameLoader(self.frames, positions, (), names, size=self.size, augment=self._augment(), seed=self.seed)
+        order, indices = self.order(cut.global_batch_size)
+        loader = FrameLoader(self.dataset, indices=indices, augment=self._augment(), seed=self.seed)
         self.frames.readers.keep = 2 * self.shuffle_window  # loading ahead keeps the next window open as well
         load: Callable[[Position], Any] = loader
         if self.augment.cutmix:

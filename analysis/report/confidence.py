@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from shards.frames import Frames
+from shards.dataset import ShardDataset
 from shards.labels import LabelShards
 from shards.resize import resize_label
 from shards.tasks import Task
@@ -98,10 +98,10 @@ class Counts:
 
 @dataclass
 class Frame:
-    """One labelled frame: its position, the mean confidence of its pixels, and the accuracy if its truth is known."""
+    """One labelled frame: its index in the training split, the mean confidence of its pixels, and the accuracy if its
+    truth is known."""
 
-    shard: int
-    position: int
+    index: int
     key: str
     confidence: float
     accuracy: float | None
@@ -151,15 +151,14 @@ def measure_quality(teacher: Experiment, task: Task, frames: int = FRAMES) -> La
         UserError: when labels or data are damaged, or do not belong together.
     """
     labels = LabelShards(teacher.labels, teacher.manifest, TRAIN, task, None)
-    split = teacher.training_frames(pseudo=False)
-    candidates = list(_labelled_positions(split, labels))
+    data = ShardDataset(teacher.manifest, TRAIN)  # with the labels outside the teacher's budget
+    candidates = list(_labelled(data, labels, teacher.training_frames(pseudo=False).visible[task.name]))
     chosen = [candidates[int(i)] for i in np.linspace(0, len(candidates) - 1, min(frames, len(candidates))).round()]
     quality = LabelQuality(task, None, [], len(candidates), len(chosen))
     metrics, measurement = Metrics([task]), measurement_of(teacher)
-    member = split.manifest.label_member(task.name)
-    for shard, position, key in chosen:
-        label, confidence = labels.read_unfiltered(shard, key)
-        truth = split.readers[shard].decode(position, member.__eq__).get(task.name)
+    for index, key in chosen:
+        label, confidence = labels.read_unfiltered(data.place(index)[0], key)
+        truth = data.label(index, task.name)
         if truth is not None:
             truth = resize_label(truth, label.shape[:2])
             quality.with_truth += 1
@@ -168,7 +167,7 @@ def measure_quality(teacher: Experiment, task: Task, frames: int = FRAMES) -> La
             quality.counts = quality.counts + counts if quality.counts else counts
             count = int(counts.with_truth.sum())
             accuracy = int(counts.correct.sum()) / count if count else None
-            quality.frames.append(Frame(shard, position, key, float(confidence.mean()), accuracy))
+            quality.frames.append(Frame(index, key, float(confidence.mean()), accuracy))
         elif truth is not None:
             prediction = torch.from_numpy(label)[None]
             restricted, target = measurement.restrict(task, prediction, _batch(task, truth))
@@ -187,14 +186,13 @@ def from_statistics(task: Task, statistics: dict[str, Any]) -> LabelQuality:
     return quality
 
 
-def _labelled_positions(frames: Frames, labels: LabelShards) -> Iterator[tuple[int, int, str]]:
-    """Yield shard, position and key of each frame whose pseudo-label replaces a label outside the budget."""
-    hidden = frames.by_shard(~frames.visible[labels.task.name])
-    for shard, positions in enumerate(hidden):
-        keys = labels.keys(shard)
-        if keys:
-            positions_and_keys = ((int(position), frames.readers[shard].key(int(position))) for position in positions)
-            yield from ((shard, position, key) for position, key in positions_and_keys if key in keys)
+def _labelled(data: ShardDataset, labels: LabelShards, visible: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield index and key of each sample whose pseudo-label replaces a label that is not visible."""
+    for shard in range(len(data.counts)):
+        if keys := labels.keys(shard):
+            for index in data.shard(shard):
+                if not visible[index] and (key := data.key(index)) in keys:
+                    yield index, key
 
 
 def _batch(task: Task, label: np.ndarray) -> torch.Tensor:

@@ -13,6 +13,7 @@ from analysis.report.confidence import Frame, LabelQuality, from_statistics, mea
 from analysis.report.pictures import Picture, class_key, drawing, photo, shades
 from analysis.report.svg import percent
 from analysis.results.headlines import HEADLINES, format_values
+from shards.dataset import ShardDataset
 from shards.keep import ALL
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
@@ -151,13 +152,13 @@ def _add_examples(section: PseudoLabelSection, teacher: Experiment) -> None:
     """Add examples of the most and the least confident frames to a section."""
     most, least = section.quality.examples(EXAMPLES)
     labels = LabelShards(teacher.labels, teacher.manifest, TRAIN, section.task, None)
-    readers = teacher.training_frames(pseudo=False).readers
+    data = ShardDataset(teacher.manifest, TRAIN)
     arrays_shown: list[np.ndarray] = []
     for title, frames in (("Most confident", most), ("Least confident", least)):
         examples = []
         for frame in frames:
-            arrays = readers[frame.shard].decode(frame.position)
-            label, confidence = labels.read_unfiltered(frame.shard, frame.key)
+            arrays = data[frame.index]
+            label, confidence = labels.read_unfiltered(data.place(frame.index)[0], frame.key)
             arrays_shown += [label, arrays.get(section.task.name, label)]
             examples.append((_caption(frame), _example(section, arrays, label, confidence)))
         if examples:

@@ -113,6 +113,54 @@ def test_too_large_a_batch_is_refused(tiny_dataset):
         next(ShardDataset(tiny_dataset).loader(4, num_workers=-1))
 
 
+def test_selected_samples_are_those_and_no_others(tiny_dataset):
+    train = ShardDataset(tiny_dataset, size=(16, 24))
+    chosen = train.select([7, -1, 2, 7])
+    indices = [2, 7, 11]
+    assert len(chosen) == 3 and chosen.counts.sum() == 3 and chosen.size == train.size
+    assert [chosen.key(index) for index in range(3)] == [train.key(index) for index in indices]
+    assert [sample["rgb"].tobytes() for sample in chosen] == [train[index]["rgb"].tobytes() for index in indices]
+    assert [chosen.file(index) for index in range(3)] == [train.file(index) for index in indices]
+    assert len(train) == 12, "the data set itself is as it was"
+    for mask in ([False, True, True], np.array([False, True, True])):
+        again = chosen.select(mask)
+        assert [again.key(0), again.key(-1)] == [train.key(7), train.key(11)]
+    with pytest.raises(IndexError):
+        train.select([12])
+    with pytest.raises(IndexError):
+        train.select(np.ones(3, bool))
+    with pytest.raises(IndexError):
+        chosen.key(3)
+
+
+def test_selected_samples_are_loaded_in_one_order_on_any_number_of_ranks(tiny_dataset):
+    train = ShardDataset(tiny_dataset).select(range(1, 12, 2))
+    batches = list(train.loader(2, seed=3, steps=6))
+    keys = [key for batch in batches for key in batch["key"]]
+    assert sorted(keys[:6]) == sorted(keys[6:]) == [train.key(index) for index in range(6)], "two epochs"
+    ranks = [list(train.loader(2, seed=3, steps=6, rank=rank, world_size=2)) for rank in range(2)]
+    assert [batch["key"][0] for step in zip(*ranks, strict=True) for batch in step] == keys
+
+
+def test_a_selection_may_be_empty_and_can_be_pickled(tiny_dataset):
+    train = ShardDataset(tiny_dataset)
+    assert len(train.select([])) == 0
+    chosen = train.select([5])
+    assert pickle.loads(pickle.dumps(chosen)).key(0) == train.key(5)
+
+
+def test_a_label_is_read_by_itself(tiny_dataset, monkeypatch):
+    train = ShardDataset(tiny_dataset)
+    samples = [train[index] for index in range(len(train))]
+    monkeypatch.setattr("shards.read.decode_picture", None)  # RGB is not decoded
+    for index, sample in enumerate(samples):
+        label = train.label(index, "semseg")
+        assert (label is None) == ("semseg" not in sample)
+        assert label is None or np.array_equal(label, sample["semseg"])
+    hidden = ShardDataset(tiny_dataset, labels={"semseg": 0})
+    assert all(hidden.label(index, "semseg") is None for index in range(len(hidden)))
+
+
 def test_pseudo_labels_of_a_task_that_is_not_read_are_refused(tiny_dataset, tmp_path):
     with pytest.raises(UserError, match="semseg is none of the tasks depth"):
         ShardDataset(tiny_dataset, tasks=["depth"], pseudo={"semseg": PseudoLabels(tmp_path)})

@@ -25,7 +25,6 @@ from shards.read import Readers
 from shards.restarts import cut_jpeg, encode_restarts
 from shards.stream import Batches
 from shards.window import Window
-from trainer.data import FrameLoader
 from trainer.trainingdata import TrainingData
 
 SHAPES = [(7, 9), (96, 128), (97, 131), (300, 520), (33, 1000)]
@@ -312,9 +311,11 @@ def test_plain_webdataset_reads_it(pair):
 def test_training_sees_the_same_whichever_way_it_is_stored(pair, crop, monkeypatch):
     archive, train, profile = pair
     windows = []
-    original_read = FrameLoader.read
+    original_read = ShardDataset.stored
     monkeypatch.setattr(
-        FrameLoader, "read", lambda self, place, *window: windows.append(window) or original_read(self, place, *window)
+        ShardDataset,
+        "stored",
+        lambda self, index, *window: windows.append(window) or original_read(self, index, *window),
     )
     batches = []
     for manifest in (archive, train):

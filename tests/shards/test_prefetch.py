@@ -19,7 +19,6 @@ from shards.pack import pack
 from shards.prefetch import Prefetch
 from shards.read import Readers
 from shards.sources.scenes import Scenes
-from shards.stream import InOrder
 
 pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
 
@@ -71,10 +70,10 @@ def test_a_mixture_says_what_it_needs_next(first, second, epoch, data):
     assert step_shards == {s for e, p, s in order.upcoming(epoch, step * size) if (e, p) == (epoch, step * size)}
 
 
-def test_in_order_is_shard_after_shard():
-    source = InOrder([2, 0, 3])
-    assert [tuple(place) for place in islice(source.order.upcoming(0, 1), 2)] == [(0, 1, 0), (0, 2, 2)]
-    assert source.order.stage(0, 1) != source.order.stage(0, 2) == source.order.stage(0, 4)
+def test_stored_order_is_shard_after_shard():
+    order = Order([2, 0, 3], 0, window=1, shuffle=False)
+    assert [tuple(place) for place in islice(order.upcoming(0, 1), 2)] == [(0, 1, 0), (0, 2, 2)]
+    assert order.stage(0, 1) != order.stage(0, 2) == order.stage(0, 4)
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def main(out: str, data: str, workers: int, reads: int, split: str) -> int:
     torch.manual_seed(0)
     loss = tt.MultiTaskLoss(train.tasks)
     model = tt.create_model("mtinet", backbone="test_efficientnet", inputs=["rgb"], tasks=train.tasks)
-    training_data = tt.TrainingData(train.frames, ["rgb"], [task.name for task in train.tasks], num_workers=workers)
+    training_data = tt.TrainingData(train, ["rgb"], [task.name for task in train.tasks], num_workers=workers)
     options = {"global_batch_size": 4, "steps": 8, "log_every": 1}
     try:
         tt.Trainer(model, loss, training_data, out=out, val=val if split == "val" else None, **options).fit()

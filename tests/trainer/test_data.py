@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.pack import pack
 from shards.sources.scenes import Scenes
-from shards.stream import Batches, Position
+from shards.stream import Batches
 from shards.tasks import IGNORE
-from trainer.data import Collate, FrameLoader, load_batches
+from trainer.batch import Collate
+from trainer.data import FrameLoader, load_batches
 from trainer.experiment import Experiment
 from trainer.losses import label_counts
 from trainer.trainingdata import TrainingData
@@ -143,22 +145,20 @@ def pseudo(make, scenes_dataset, tmp_path, write_labels):
         folder = write_labels(tmp_path / "labels", scenes_dataset, task, dict.fromkeys(keys, label), confident)
         frames = make("plain").training_frames()
         frames.add_pseudo(LabelShards(folder, scenes_dataset, "train", task, threshold))
-        positions = frames.by_shard(np.ones(24, bool))
-        return FrameLoader(frames, positions, ["rgb"], ["semseg", "depth"])
+        return FrameLoader(ShardDataset.of(frames, ["semseg", "depth"]))
 
     return loader
 
 
 def labels_by_frame(loader: FrameLoader) -> dict[int, torch.Tensor]:
-    tensors = [loader.load(Position(0, 0, shard, number))[1] for shard in range(3) for number in range(8)]
-    return {i: members["semseg"] for i, members in enumerate(tensors)}
+    return {index: loader[index][1]["semseg"] for index in range(24)}
 
 
 def test_ground_truth_wins_over_pseudo_labels(pseudo, scenes_dataset):
     loader = pseudo(None)
     source, labels = Scenes(24, 6, SIZE), labels_by_frame(loader)
     for i, label in labels.items():
-        if loader.frames.visible["semseg"][i]:
+        if loader.data.frames.visible["semseg"][i]:
             assert np.array_equal(label.numpy(), source.load("train", i).labels["semseg"])
         else:
             assert (label == 3).all()
@@ -168,7 +168,7 @@ def test_ground_truth_wins_over_pseudo_labels(pseudo, scenes_dataset):
 def test_the_threshold_is_applied_when_labels_are_read(pseudo, threshold, right):
     loader = pseudo(threshold, confidence=0.5)
     for i, label in labels_by_frame(loader).items():
-        if loader.frames.pseudo["semseg"][i]:
+        if loader.data.frames.pseudo["semseg"][i]:
             assert (label[:, :32] == 3).all() and (label[:, 32:] == right).all()
 
 
@@ -177,15 +177,15 @@ def test_a_pseudo_label_of_another_size_is_brought_to_its_frames(pseudo):
     loader = pseudo(0.9, confidence=0.5, shape=(16, 32))
     for i, label in labels_by_frame(loader).items():
         assert label.shape == SIZE
-        if loader.frames.pseudo["semseg"][i]:
+        if loader.data.frames.pseudo["semseg"][i]:
             assert (label[:, :32] == 3).all() and (label[:, 32:] == IGNORE).all()
 
 
 def test_a_threshold_needs_a_confidence(pseudo):
     loader = pseudo(0.9)
-    hidden = int(np.flatnonzero(loader.frames.pseudo["semseg"])[0])
+    hidden = int(np.flatnonzero(loader.data.frames.pseudo["semseg"])[0])
     with pytest.raises(UserError, match=r"has no confidence .*; set pseudo\.semseg\.keep=all"):
-        loader.load(Position(0, 0, hidden // 8, hidden % 8))
+        loader[hidden]
 
 
 def test_a_student_whose_teacher_has_not_labelled_is_told_how(make):
@@ -219,13 +219,12 @@ def test_frames_of_several_sizes_need_a_size_or_a_crop(make, mixed):
 
 def test_evaluation_takes_frames_of_several_sizes_one_by_one(make, mixed):
     frames = make("plain", f"data.path={mixed.folder}", *ALL).training_frames()
-    loader = FrameLoader(frames, frames.by_shard(np.ones(9, bool)), ["rgb"], ["depth"])
-    collate = Collate(loader.tasks)
-    places = [Position(0, i, i // 3, i % 3) for i in range(4)]
-    batches = load_batches(loader, collate, places)
+    loader = FrameLoader(ShardDataset.of(frames, ["depth"]))
+    collate = Collate(loader.data.tasks)
+    batches = load_batches(loader, collate, range(4))
     assert [batch.keys for batch in batches] == [[f"train_00000{i}"] for i in range(4)]
     assert [batch.labels["depth"].shape[-2:] for batch in batches] == [(32, 64), (48, 96)] * 2
-    assert [batch.keys for batch in load_batches(loader, collate, places[::2])] == [["train_000000", "train_000002"]]
+    assert [batch.keys for batch in load_batches(loader, collate, [0, 2])] == [["train_000000", "train_000002"]]
 
 
 def test_size_resizes_and_crop_cuts(make):

@@ -42,8 +42,8 @@ def soft_labels_of(tasks: Sequence[Task], soft: int, soft_scale: int) -> dict[st
 def job_of(
     teacher: Teacher,
     frames: Frames,
-    *,
     mask: np.ndarray,
+    *,
     tasks: Sequence[Task],
     size: tuple[int, int] | None,
     batch_size: int,
@@ -51,7 +51,7 @@ def job_of(
     soft: int,
     soft_scale: int,
 ) -> dict[str, Any]:
-    """Return everything that determines the labels, from the arguments of
+    """Return everything that determines the labels of a mask's frames, bool ``(count,)``, from the arguments of
     :func:`trainer.pseudolabels.labelling.label`."""
     soft_labels = soft_labels_of(tasks, soft, soft_scale)
     optional: dict[str, Any] = {"flip": True} if flip else {}

@@ -1,4 +1,4 @@
-"""A network's pass over the frames of a mask, shard by shard.
+"""A network's pass over samples, shard by shard.
 
 Decoding runs ahead of the network in threads, encoding and writing behind it. Batches never span shards, so a frame's
 label does not depend on which process labels which shard.
@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shards.frames import Frames
+from shards.dataset import ShardDataset
 from shards.labels import LabelledFrame, encode_frame, write_label_shard
 from shards.manifest import NAME
 from shards.prefetch import Prefetch, sources_of
-from shards.stream import Position
 from shards.tasks import Task
 from shards.write import EncodedSample
 from trainer.averaging import outputs_of
-from trainer.data import Batch, Collate, FrameLoader, load_batches
+from trainer.batch import Collate
+from trainer.data import FrameLoader, load_batches
 from trainer.decision import soft_label
 from trainer.kinds import learning
 from trainer.model.checked import predictions_of
@@ -37,17 +37,15 @@ _AHEAD = 2
 
 
 class Labeller:
-    """Labels the frames of a mask with a network.
+    """Labels samples with a network.
 
     Args:
         network: in evaluation mode, on the device.
         device: where it computes.
-        frames: the split and its visible labels.
-        mask: the frames to label, bool ``(count,)``.
+        samples: the samples, with the labels that are inputs.
         inputs: names of the network's inputs.
         tasks: the tasks that are labelled.
-        size: height and width that frames are resized to; None keeps theirs.
-        batch_size: frames of a forward pass.
+        batch_size: samples of a forward pass.
         flip: whether outputs are averaged with those for the mirror image.
         soft: what soft labels store, by task (:func:`trainer.pseudolabels.job.soft_labels_of`).
     """
@@ -56,22 +54,18 @@ class Labeller:
         self,
         network: torch.nn.Module,
         device: torch.device,
-        frames: Frames,
-        mask: np.ndarray,
+        samples: ShardDataset,
         *,
         inputs: Sequence[str],
         tasks: tuple[Task, ...],
-        size: tuple[int, int] | None,
         batch_size: int,
         flip: bool,
         soft: Mapping[str, Mapping[str, int]],
     ) -> None:
-        self.network, self.device, self.frames = network, device, frames
+        self.network, self.device, self.samples = network, device, samples
         self.inputs, self.tasks = inputs, tasks
         self.batch_size, self.flip, self.soft = batch_size, flip, soft
-        self.positions = frames.by_shard(mask)
-        self.loader = FrameLoader(frames, self.positions, inputs, [], size=size)
-        self.collate = Collate(self.loader.tasks)
+        self.loader, self.collate = FrameLoader(samples), Collate(samples.tasks)
 
     def run(self, shared: SharedShards, title: str, *, show: bool) -> None:
         """Label the shards that no other process labels, until all exist.
@@ -81,12 +75,12 @@ class Labeller:
             title: title of the progress bar.
             show: whether it is shown.
         """
-        numbers = {shard.file: number for number, shard in enumerate(self.frames.readers.shards)}
-        frames = {name: len(self.positions[number]) for name, number in numbers.items()}
+        numbers = {shard.file: number for number, shard in enumerate(self.samples.frames.readers.shards)}
+        frames = {name: len(self.samples.shard(number)) for name, number in numbers.items()}
         counted = set(shared.known_whole())
         done, total = sum(frames[name] for name in counted), sum(frames.values())
         writer = Background()
-        with Prefetch(sources_of(self.frames)) as ahead, progress(title, total, done=done, show=show) as report:
+        with Prefetch(sources_of(self.samples.frames)) as ahead, progress(title, total, done=done, show=show) as report:
             while shared.remaining and not (shared.folder / NAME).exists():
                 idle = True
                 for name, lease in shared.take():
@@ -97,7 +91,7 @@ class Labeller:
                             report(frames[name])
                         continue
                     upcoming = [numbers[shard] for shard in (name, *shared.next_after(name, _AHEAD))]
-                    ahead.update(number for number in upcoming if len(self.positions[number]))
+                    ahead.update(number for number in upcoming if len(self.samples.shard(number)))
                     samples = []
                     labelled = self.label_shard(numbers[name])
                     # bounded, since a frame's arrays are many times larger than its encoded labels
@@ -124,18 +118,14 @@ class Labeller:
 
     @torch.no_grad()
     def label_shard(self, number: int) -> Iterator[LabelledFrame]:
-        """Label the frames of a source shard."""
-        count = len(self.positions[number])
-        starts = range(0, count, self.batch_size)
-
-        def load(start: int) -> list[Batch]:
-            places = range(start, min(start + self.batch_size, count))
-            return load_batches(self.loader, self.collate, [Position(0, place, number, place) for place in places])
-
-        for batch in chain.from_iterable(map_ahead(load, starts, _THREADS, _THREADS + 1)):
+        """Label the samples of a source shard."""
+        indices = self.samples.shard(number)
+        batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
+        load = partial(load_batches, self.loader, self.collate)
+        for batch in chain.from_iterable(map_ahead(load, batches, _THREADS, _THREADS + 1)):
             batch = batch.to(self.device)
             inputs = batch.inputs(self.inputs, torch.channels_last)
-            outputs, agreement = outputs_of(self.final, inputs, self.tasks, self.loader.tasks, flip=self.flip)
+            outputs, agreement = outputs_of(self.final, inputs, self.tasks, self.samples.tasks, flip=self.flip)
             labels, confidences, soft = {}, {}, {}
             for task in self.tasks:
                 output = outputs[task.name]

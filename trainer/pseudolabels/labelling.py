@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -40,10 +39,10 @@ from trainer.weighting import without_weighting
 
 def label(
     model: torch.nn.Module,
-    data: ShardDataset | Frames,
+    data: ShardDataset,
     out: str | Path,
     *,
-    mask: np.ndarray | None = None,
+    frames: str = "missing",
     inputs: Sequence[str] | None = None,
     tasks: Sequence[Task] | None = None,
     size: tuple[int, int] | None = None,
@@ -69,10 +68,10 @@ def label(
 
     Args:
         model: its forward is described at :func:`trainer.model.create.create_model`.
-        data: the samples.
+        data: the samples; those that lack an input are left out. :meth:`shards.dataset.ShardDataset.select` chooses
+            some of them.
         out: folder of the label shards: a new one, or one with labels of the same call.
-        mask: the samples to label, bool ``(len(data),)``; by default those that carry the inputs and lack the label of
-            some task.
+        frames: ``"missing"`` labels samples that do not show the label of some task, ``"all"`` all samples.
         inputs: names of the network's inputs; by default those of its ``architecture``.
         tasks: the labelled tasks; by default those of its ``architecture`` that are not inputs.
         size: height and width that samples are resized to, and which the labels have; None for those of the data set.
@@ -99,21 +98,29 @@ def label(
             that were begun on another kind of device; an option is out of its range; or the disk is full.
     """
     folder = on_disk(out, "out")
-    options = {"batch_size": batch_size, "soft": soft, "soft_scale": soft_scale, "threshold": threshold}
+    options = {
+        "frames": frames,
+        "batch_size": batch_size,
+        "soft": soft,
+        "soft_scale": soft_scale,
+        "threshold": threshold,
+    }
     for name, value in options.items():
         if problem := facts(Label)[name].problem(value):
             raise UserError(problem[0], key=name, hint=problem[1])
-    if isinstance(data, ShardDataset):
-        size = size or data.size
-        data = data.frames
-    inputs, targets = _described(model, data, inputs, tasks)
-    mask = _checked_mask(mask, data, inputs, targets)
-    teacher = teacher or _identify(model, data, inputs, targets)
+    size = size or data.size
+    inputs, targets = _described(model, data.frames, inputs, tasks)
+    mask = data.frames.to_label(inputs, [task.name for task in targets], shown=frames == "all")
+    if not mask.any():
+        hint = 'give samples that carry the inputs and lack a label, or frames="all"'
+        raise UserError("no sample to label", file=data.manifest.path, key=data.split, hint=hint)
+    inputs_read = [name for name in inputs if name != "rgb"]
+    teacher = teacher or _identify(model, data.split, inputs, targets)
     process = process or accelerator("fp32")
     job = job_of(
         teacher,
-        data,
-        mask=mask,
+        data.frames,
+        mask,
         tasks=targets,
         size=size,
         batch_size=batch_size,
@@ -128,11 +135,9 @@ def label(
             labeller = Labeller(
                 ready_to_infer(model, process.device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
                 process.device,
-                data,
-                mask,
+                ShardDataset.of(data.frames.restrict(mask), inputs_read, size or data.manifest.size),
                 inputs=inputs,
                 tasks=targets,
-                size=size or data.manifest.size,
                 batch_size=batch_size,
                 flip=flip,
                 soft=soft_labels,
@@ -143,10 +148,10 @@ def label(
                 "threads": made["threads"],
                 "config": dict(teacher.config),
             }
-            names = [shard.file for shard in data.readers.shards]
+            names = [shard.file for shard in data.frames.readers.shards]
             with SharedShards(folder, names, partial(check_job, folder, job)) as shared:
                 labeller.run(shared, title or "", show=title is not None and process.is_main_process)
-                finish = partial(_finish, folder, data, targets, origin, soft_labels, threshold)
+                finish = partial(_finish, folder, data.frames, targets, origin, soft_labels, threshold)
                 shared.run_once(NAME, lambda: (folder / NAME).exists(), finish)
     return finished(folder, targets, data.split, threshold)
 
@@ -179,23 +184,7 @@ def _described(
     return names, tuple(frames.manifest.task(task.name) for task in tasks)
 
 
-def _checked_mask(mask: np.ndarray | None, frames: Frames, inputs: Sequence[str], tasks: Sequence[Task]) -> np.ndarray:
-    """Return the mask of the frames to label, which carry the inputs. bool ``(count,)``."""
-    if mask is None:
-        mask = frames.to_label(inputs, [task.name for task in tasks])
-    elif mask.shape != (frames.count,) or mask.dtype != bool:
-        message = f"is {mask.dtype} {mask.shape}, where bool ({frames.count},) is due"
-        raise UserError(message, key="mask", hint="give an entry for each sample of the split")
-    elif lacking := int((mask & ~frames.with_inputs(inputs)).sum()):
-        message = f"selects {lacking} samples that lack an input ({', '.join(inputs)})"
-        raise UserError(message, key="mask", hint="leave them out")
-    if not mask.any():
-        hint = "give samples that carry the inputs and lack a label, or a mask"
-        raise UserError("no sample to label", file=frames.manifest.path, key=frames.split, hint=hint)
-    return mask
-
-
-def _identify(model: torch.nn.Module, frames: Frames, inputs: Sequence[str], tasks: Sequence[Task]) -> Teacher:
+def _identify(model: torch.nn.Module, split: str, inputs: Sequence[str], tasks: Sequence[Task]) -> Teacher:
     """Return what identifies a network that no run has exported: its weights and what they are used for."""
     architecture, kind = architecture_of(model), type(model)
     network = {
@@ -205,7 +194,7 @@ def _identify(model: torch.nn.Module, frames: Frames, inputs: Sequence[str], tas
         "tasks": [task.name for task in tasks],
     }
     sha256 = sha256_of_weights(without_weighting(model.state_dict()))
-    return Teacher(sha256, network, job={"network": network, "split": frames.split})
+    return Teacher(sha256, network, job={"network": network, "split": split})
 
 
 def _finish(

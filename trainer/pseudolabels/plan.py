@@ -30,7 +30,6 @@ class LabelPlan:
         self.frames, mask = experiment.frames_to_label()
         config = experiment.config
         self.options: dict[str, Any] = {
-            "mask": mask,
             "tasks": experiment.targets,
             "size": parse_size(config.data.size, "data.size"),
             "batch_size": config.label.batch_size,
@@ -40,7 +39,7 @@ class LabelPlan:
         }
         facts = artifacts.read_exported(experiment.exported)
         self.made = facts is not None and is_finished(
-            experiment.labels, job_of(self.teacher(facts), self.frames, **self.options)
+            experiment.labels, job_of(self.teacher(facts), self.frames, mask, **self.options)
         )
 
     def teacher(self, facts: dict[str, Any]) -> Teacher:

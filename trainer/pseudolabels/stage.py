@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from shards.dataset import ShardDataset
 from trainer.experiment import TRAIN, Experiment
 from trainer.optionerrors import name_options
 from trainer.pseudolabels import labelling
@@ -50,8 +51,9 @@ def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, An
         network, facts = exported
         kept = labelling.label(
             network,
-            plan.frames,
+            ShardDataset.of(plan.frames),
             experiment.labels,
+            frames=config.label.frames,
             inputs=config.inputs,
             threshold=config.label.threshold,
             teacher=plan.teacher(facts),

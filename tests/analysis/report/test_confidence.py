@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.report.confidence import Counts, LabelQuality, from_statistics, measure_quality, pool
+from shards.dataset import ShardDataset
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.read import Readers
@@ -55,7 +56,8 @@ def test_by_class_what_counts_is_the_predicted_one(teacher, scenes_dataset):
     quality = measure_quality(teacher, task)
     hidden = [frame.key for frame in quality.frames]
     labels = LabelShards(teacher.labels, scenes_dataset, "train", task, None)
-    arrays = {frame.key: labels.read(frame.shard, frame.key) for frame in quality.frames}
+    data = ShardDataset(scenes_dataset, "train")
+    arrays = {frame.key: labels.read(data.place(frame.index)[0], frame.key) for frame in quality.frames}
     truth, label = (np.stack([values[key] for key in hidden]) for values in (truths(scenes_dataset, "semseg"), arrays))
     for index in range(len(task.classes)):
         mask = label == index

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from shards.dataset import ShardDataset
 from shards.holes import fill_holes
 from shards.manifest import Manifest
 from shards.pack import pack
@@ -60,8 +61,7 @@ def test_open_pixels_are_the_teachers_and_the_others_are_not(student, data):
     shard, position = row // 8, row % 8
     key, truth = plain.read(shard, position, ["semseg"])
     teacher = frames.sources["semseg"].read(shard, key)
-    loader = FrameLoader(frames, [], ["rgb"], ["semseg"], size=SIZE)
-    target = loader.tensors(frames.read(shard, position, ["semseg"])[1], Position(0, 0, 0, 0))["semseg"].numpy()
+    target = FrameLoader(ShardDataset.of(frames, ["semseg"], SIZE))[row][1]["semseg"].numpy()
     assert (truth["semseg"][:, :32] == IGNORE).all() and (teacher[:, :32] != IGNORE).all()
     np.testing.assert_array_equal(target[:, :32], teacher[:, :32])
     np.testing.assert_array_equal(target[:, 32:], truth["semseg"][:, 32:])
@@ -96,13 +96,15 @@ def test_crops_of_tiles_hold_what_crops_of_whole_frames_hold(configs, tmp_path, 
     run(student)
     frames, _ = student.frames_to_train()
     augment = Augment(student.tasks, crop=(20, 40), jitter=0.2)
-    loader = FrameLoader(frames, frames.by_shard(frames.chosen), ["rgb"], student.config.tasks, augment=augment, seed=4)
+    samples = ShardDataset.of(frames, student.config.tasks)
+    loader = FrameLoader(samples, augment=augment, seed=4)
+    whole = FrameLoader(ShardDataset.of(frames, student.config.tasks, SIZE), augment=augment, seed=4)
     members = set()
     for number in range(16):
         place = Position(0, number, number // 8, number % 8)
         key, tensors = loader(place)
-        read_key, arrays = loader.read(place)
-        expected = loader.tensors(arrays, place)
+        _, arrays = samples.stored(number)
+        read_key, expected = whole(place)
         assert key == read_key and expected.keys() == tensors.keys()
         for name, tensor in expected.items():
             assert tensor.equal(tensors[name]), name
@@ -112,7 +114,7 @@ def test_crops_of_tiles_hold_what_crops_of_whole_frames_hold(configs, tmp_path, 
         frames.pseudo["semseg"] &= False  # soft labels in holes alone
         counts = np.zeros(task.channels)
         for number in np.flatnonzero(frames.holes["semseg"]):
-            arrays = loader.read(Position(0, number, number // 8, number % 8))[1]
+            arrays = samples.stored(number)[1]
             soft_label = fill_holes(resize_frame(arrays, SIZE), student.tasks)["semseg.soft"].astype(int)
             for plane in range(4):
                 np.add.at(counts, soft_label[..., plane].ravel(), soft_label[..., 4 + plane].ravel())

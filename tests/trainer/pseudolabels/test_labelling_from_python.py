@@ -84,7 +84,7 @@ def test_so_are_those_of_a_network_that_says_nothing_of_itself(teacher, network,
     with pytest.raises(tt.UserError, match="model: does not name its inputs and tasks; give them"):
         tt.label(model, train, tmp_path / "labels")
     tasks = [train.manifest.task("semseg")]
-    tt.label(model, train.frames, tmp_path / "labels", inputs=["rgb", "depth"], tasks=tasks, **OPTIONS)
+    tt.label(model, train, tmp_path / "labels", inputs=["rgb", "depth"], tasks=tasks, **OPTIONS)
     assert shards(tmp_path / "labels") == shards(teacher / "labels/train")
     config = Manifest.load(tmp_path / "labels", kind="labels").source["teacher"]["config"]
     assert config["architecture"] is None and config["class"].endswith(":Wrapped")
@@ -104,7 +104,7 @@ def test_so_are_those_of_two_ranks(teacher, scenes_dataset, tmp_path):
 
 def test_defaults_are_those_of_the_configuration():
     defaults = {name: entry.default for name, entry in inspect.signature(tt.label).parameters.items()}
-    for name in ("batch_size", "flip", "soft", "soft_scale", "threshold"):
+    for name in ("frames", "batch_size", "flip", "soft", "soft_scale", "threshold"):
         assert defaults[name] == getattr(Label(), name)
 
 
@@ -135,14 +135,19 @@ def test_labels_without_soft_ones_are_not_taken_for_those_with(network, train, t
         tt.label(network, train, tmp_path / "labels")
 
 
-def test_a_mask_selects_samples_of_any_split(network, scenes_dataset, tmp_path):
+def test_selected_samples_of_any_split_are_labelled(network, scenes_dataset, tmp_path):
     val = tt.ShardDataset(scenes_dataset, "val")
     with pytest.raises(tt.UserError, match=r"MANIFEST\.json: val: no sample to label; give samples that"):
         tt.label(network, val, tmp_path / "val")
-    mask = np.arange(len(val)) % 2 == 0
-    assert tt.label(network, val, tmp_path / "val", mask=mask)["semseg"]["frames"] == mask.sum()
+    half = range(0, len(val), 2)
+    assert tt.label(network, val.select(half), tmp_path / "val", frames="all")["semseg"]["frames"] == len(half)
     labels = LabelShards(tmp_path / "val", scenes_dataset, "val", val.tasks[0], None)
-    assert labels.keys(0) == {val.key(number) for number in np.flatnonzero(mask)}
+    assert labels.keys(0) == {val.key(number) for number in half}
+
+
+def test_samples_without_an_input_are_left_out(network, scenes_dataset, tmp_path):
+    train = tt.ShardDataset(scenes_dataset, labels={"semseg": 0, "depth": 3})
+    assert tt.label(network, train, tmp_path / "labels", frames="all")["semseg"]["frames"] == 3
 
 
 def test_refusals(network, train, tmp_path):
@@ -158,8 +163,7 @@ def test_refusals(network, train, tmp_path):
     refused("s3://bucket/labels: out: is a URL", "s3://bucket/labels")
     refused("batch_size: 0 is less than 1", batch_size=0)
     refused("threshold: 1 is not a threshold", threshold=1)
-    refused(r"mask: is bool \(3,\), where bool \(24,\) is due", mask=np.ones(3, bool))
-    refused(r"mask: selects 8 samples that lack an input \(rgb, depth\)", mask=np.ones(24, bool))
+    refused("frames: 'some' is unknown", frames="some")
     refused("model: predicts nothing but its own inputs", inputs=["rgb", "depth", "semseg"])
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["mine"]
 

@@ -158,8 +158,8 @@ def test_every_batch_holds_its_share_of_pseudo_labels(finished, workers):
     frames = student.training_frames()
     pseudo_keys = pseudo_label_keys(frames)
     assert [sum(key in pseudo_keys for key in batch.keys) for batch in batches_of(student, 8)] == [1] * 8
-    order, chosen = TrainingData.of(student.config, frames).order(student.config.train.global_batch_size)
-    assert order.samples == sum(len(positions) for positions in chosen) == 16
+    order, indices = TrainingData.of(student.config, frames).order(student.config.train.global_batch_size)
+    assert order.samples == 16 and sorted(np.concatenate(indices).tolist()) == list(range(16))
 
 
 def test_a_share_of_pseudo_labels_changes_nothing_for_who_has_none(make):
