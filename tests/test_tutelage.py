@@ -293,5 +293,5 @@ def test_a_researchers_own_loop(tiny_dataset):
 
 
 def test_a_name_that_is_no_network_is_refused(tiny_dataset):
-    with pytest.raises(tt.UserError, match="name: 'resnet' is unknown; use mtinet"):
+    with pytest.raises(tt.UserError, match=r"^name: 'resnet' is unknown; use mtinet"):
         tt.create_model("resnet", tasks=tiny_dataset.tasks)

@@ -23,7 +23,7 @@ def check_gradients(engine: Engine) -> None:
         names = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
         message = f"{name_of(engine.plain)} has parameters that no prediction follows from: {names}"
         hint = "several ranks cannot train them: use them in forward, take them out, or set requires_grad to False"
-        raise UserError(message, key="model.name", hint=hint)
+        raise UserError(message, key="model", hint=hint)
 
 
 def check_ranks(engine: Engine, statistics: Statistics, process: Accelerator) -> None:

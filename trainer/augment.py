@@ -120,14 +120,12 @@ class Augment:
 
     def __post_init__(self) -> None:
         if not self.zoom or min(self.zoom) < 1:
-            raise UserError(
-                f"{list(self.zoom)} has no factor, or one below 1", key="augment.zoom", hint="use [1.0] for none"
-            )
+            raise UserError(f"{list(self.zoom)} has no factor, or one below 1", key="zoom", hint="use [1.0] for none")
         if self.zoom_window not in ZOOM_WINDOWS:
             hint = f"use one of {', '.join(ZOOM_WINDOWS)}"
-            raise UserError(f"{self.zoom_window!r} is unknown", key="augment.zoom_window", hint=hint)
+            raise UserError(f"{self.zoom_window!r} is unknown", key="zoom_window", hint=hint)
         if not 0 <= self.jitter <= 1:
-            raise UserError(f"{self.jitter} is outside 0 to 1", key="augment.jitter", hint="use 0 for none")
+            raise UserError(f"{self.jitter} is outside 0 to 1", key="jitter", hint="use 0 for none")
 
     def window(self, frame: tuple[int, int], seed: int) -> Window:
         """Return the part of a frame of this height and width that :meth:`__call__` uses with this seed.

@@ -23,6 +23,7 @@ from trainer.runs.status import mark_finished, new_launch, record_stage
 from trainer.runtime import accelerator, broadcast, report_lost_ranks
 
 
+@name_options()
 def evaluate(experiment: Experiment) -> Result:
     """Evaluate an experiment's exported networks and write ``result.json``, unless an up-to-date one exists.
 
@@ -38,8 +39,7 @@ def evaluate(experiment: Experiment) -> Result:
         hint = "train it (`tutelage train CONFIG`)" + ("" if selected == "last" else " with evaluate.every set")
         raise UserError(f"there is no {selected} checkpoint", file=experiment.checkpoints, hint=hint)
     claim(experiment)
-    with name_options():
-        process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     result: Result | None = broadcast(process, existing_result(experiment))
     if result is not None:
         mark_finished(experiment.folder, "evaluate")

@@ -11,18 +11,30 @@ from contextlib import contextmanager
 from shards.errors import UserError
 
 _OPTIONS = {
+    "backbone": "model.backbone",
     "best": "evaluate.best",
     "compile": "train.compile",
+    "crop": "data.crop",
     "ema": "train.ema",
     "global_batch_size": "train.global_batch_size",
+    "jitter": "augment.jitter",
+    "model": "model.name",
+    "name": "model.name",
     "norm": "model.norm",
     "normalise": "loss.normalise",
     "precision": "train.precision",
+    "pretrained": "model.pretrained",
     "pseudo_share": "train.pseudo_share",
+    "size": "data.size",
     "weighting": "loss.weighting",
     "weights": "loss.weights",
+    "zoom": "augment.zoom",
+    "zoom_window": "augment.zoom_window",
 }
 """The options by the names of the components' arguments."""
+_OWN_FILES = ("model", "name", "pretrained", "weighting")
+"""Arguments whose errors may name a file: the user's code, or weights. With any other key, a file is data."""
+_IN_HINTS = re.compile(rf"(?<![\w.])({'|'.join(_OPTIONS)})=")
 
 
 @contextmanager
@@ -37,10 +49,9 @@ def name_options() -> Iterator[None]:
         yield
     except UserError as error:
         argument, dot, task = (error.key or "").partition(".")
-        # With a file the key is a task's or a sample's, but for a weighting's own code.
-        of_data = error.file is not None and argument != "weighting"
-        if argument not in _OPTIONS or of_data:
+        key, hint = error.key, error.hint and _IN_HINTS.sub(lambda match: f"{_OPTIONS[match[1]]}=", error.hint)
+        if (error.file is None or argument in _OWN_FILES) and (argument == "weights" if dot else argument in _OPTIONS):
+            key = f"{_OPTIONS[argument]}{dot}{task}"
+        if (key, hint) == (error.key, error.hint):
             raise
-        option = _OPTIONS[argument]
-        hint = error.hint and re.sub(rf"\b{argument}=", f"{option}=", error.hint)
-        raise type(error)(error.what, file=error.file, key=f"{option}{dot}{task}", hint=hint) from error
+        raise type(error)(error.what, file=error.file, key=key, hint=hint) from error

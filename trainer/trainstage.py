@@ -31,6 +31,7 @@ from trainer.validation import Validation
 from trainer.weighting import weighting_of
 
 
+@name_options()
 def train(experiment: Experiment) -> Path:
     """Train an experiment's network, continuing an interrupted run, and export its last state.
 
@@ -43,8 +44,7 @@ def train(experiment: Experiment) -> Path:
         LostRank: when another rank has ended.
     """
     last = experiment.checkpoints / "last"
-    with name_options():
-        process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
     if broadcast(process, artifacts.read_exported(last)):
         claim(experiment)
         note_code(experiment)
@@ -55,8 +55,7 @@ def train(experiment: Experiment) -> Path:
         note_code(experiment)
         if not broadcast(process, artifacts.read_exported(last)):  # not by the process that held it until now
             check_training(experiment)
-            with name_options():
-                trainer_of(experiment, process).run(hold)
+            trainer_of(experiment, process).run(hold)
     return last
 
 

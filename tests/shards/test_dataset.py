@@ -146,7 +146,7 @@ def test_a_selection_may_be_empty_and_can_be_pickled(tiny_dataset):
     train = ShardDataset(tiny_dataset)
     assert len(train.select([])) == 0
     chosen = train.select([5])
-    assert pickle.loads(pickle.dumps(chosen)).key(0) == train.key(5)
+    assert pickle.loads(pickle.dumps(chosen)).key(0) == train.key(5)  # noqa: S301
 
 
 def test_a_label_is_read_by_itself(tiny_dataset, monkeypatch):

@@ -313,10 +313,10 @@ def test_grey_and_blur_reach_a_share_of_the_images_and_nothing_else():
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ({"zoom": (0.5, 1)}, "augment.zoom"),
-        ({"zoom": ()}, "augment.zoom"),
-        ({"zoom_window": "center"}, "augment.zoom_window"),
-        ({"jitter": 1.5}, "augment.jitter"),
+        ({"zoom": (0.5, 1)}, "zoom"),
+        ({"zoom": ()}, "zoom"),
+        ({"zoom_window": "center"}, "zoom_window"),
+        ({"jitter": 1.5}, "jitter"),
     ],
 )
 def test_a_wrong_option_is_a_user_error(options, key):

@@ -93,7 +93,7 @@ def test_every_parameter_of_a_transformer_learns(backbone):
     "backbone", ["resnet18", "swin_tiny_patch4_window7_224", "test_efficientnet", "beit_base_patch16_224"]
 )
 def test_what_is_not_a_plain_transformer_is_refused(backbone):
-    with pytest.raises(UserError, match=rf"model.backbone: {backbone} is not a plain vision transformer"):
+    with pytest.raises(UserError, match=rf"^backbone: {backbone} is not a plain vision transformer"):
         DPT(description(backbone=backbone))
 
 

@@ -265,5 +265,5 @@ def test_weights_need_a_backbone(monkeypatch):
 
     monkeypatch.setitem(module.NETWORKS, "fpn", Bare)
     monkeypatch.setattr(module, "match_normalisation", lambda architecture, *_: architecture)
-    with pytest.raises(UserError, match=r"model.pretrained: fpn has no backbone for rgb that could start from weights"):
+    with pytest.raises(UserError, match=r"^pretrained: fpn has no backbone for rgb that could start from weights"):
         build(description("fpn"), pretrained=True)

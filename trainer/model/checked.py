@@ -11,7 +11,7 @@ from shards.owncode import name_of, own_code
 from shards.tasks import Task
 from trainer.model.base import Network, Predictions, TaskTensors
 
-KEY = "model.name"
+KEY = "model"
 
 
 def predictions_of(network: nn.Module, inputs: Mapping[str, torch.Tensor], tasks: Sequence[Task]) -> Predictions:

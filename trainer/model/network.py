@@ -60,7 +60,7 @@ def class_of(architecture: Architecture) -> type[Network]:
     Raises:
         UserError: when there is no network of its name.
     """
-    return find_class(architecture.name, NETWORKS, Network, "model.name")  # type: ignore[type-abstract]
+    return find_class(architecture.name, NETWORKS, Network, "name")  # type: ignore[type-abstract]
 
 
 def architecture_of(model: nn.Module) -> Architecture | None:
@@ -90,7 +90,7 @@ def check_trusted(architecture: Architecture, name: str | None) -> None:
     if colon and architecture.name != name and module not in sys.modules:
         message = f"these weights are of {architecture.name}, which no configuration or option names"
         hint = f"if that is a class of yours: `import {module}` first, or give --network {architecture.name}"
-        raise UserError(message, key="model.name", hint=hint)
+        raise UserError(message, key="model", hint=hint)
 
 
 def build(
@@ -117,7 +117,7 @@ def build(
         names = pretrained_branches(branches, pretrained_inputs)
         if not network.backbones.keys() >= {*names}:
             message = f"{architecture.name} has no backbone for {' and '.join(names)} that could start from weights"
-            raise UserError(message, key="model.pretrained", hint="set it to false")
+            raise UserError(message, key="pretrained", hint="set it to false")
         load_pretrained([network.backbones[name] for name in names], architecture.backbone, pretrained)
     for task in architecture.tasks:
         start = learning(task).start(architecture.statistics)

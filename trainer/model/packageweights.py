@@ -54,7 +54,7 @@ def match(
     targets = [key for key in reference if not key.endswith(_COUNTER)]
 
     def mismatch(message: str, key: str | None = None) -> UserError:
-        return UserError(message, file=path, key=key, hint=f"give {KEY} weights of {name}")
+        return UserError(message, file=path, key=key, hint=f"give weights of {name}")
 
     if len(keys) != len(targets):
         raise mismatch(f"holds {len(keys)} tensors, where {name} has {len(targets)}")

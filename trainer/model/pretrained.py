@@ -27,7 +27,7 @@ from trainer.model.packages import PACKAGE
 
 OWN_PREFIX = "backbones.rgb."
 """The prefix in checkpoints of this project of the weights that another network can start from."""
-_KEY = "model.pretrained"
+_KEY = "pretrained"
 
 
 def load_pretrained(backbones: Iterable[nn.Module], name: str, source: bool | str | Path) -> None:
@@ -192,9 +192,7 @@ def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, p
     stems = _first_convolutions(name)
 
     def mismatch(problem: str, key: str) -> UserError:
-        return UserError(
-            problem, file=path, key=key, hint=f"give {_KEY} weights of {name}, or set model.backbone to fit them"
-        )
+        return UserError(problem, file=path, key=key, hint=f"give weights of {name}, or another backbone")
 
     for key, current in state.items():
         if _flatten(key) not in unused:

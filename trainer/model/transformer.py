@@ -38,8 +38,8 @@ def create(name: str, inputs: int, rgb: slice | None) -> Any:
     fits = hasattr(model, "prune_intermediate_layers") and len({info["reduction"] for info in model.feature_info}) == 1
     if model is None or not fits or len(model.blocks) < LEVELS:
         message = f"{name} is not a plain vision transformer for frames of any size"
-        hint = "choose another timm model, such as vit_small_patch14_dinov2, or another model.name"
-        raise UserError(message, key="model.backbone", hint=hint)
+        hint = "choose another timm model, such as vit_small_patch14_dinov2, or another network"
+        raise UserError(message, key="backbone", hint=hint)
     model.prune_intermediate_layers(len(model.blocks), prune_head=True)
     model.rgb_channels = rgb
     # Replaces forward, around which engines gather parameters. A bound method, so that a copy gets its own.

@@ -16,6 +16,7 @@ from trainer.runs.status import mark_finished, new_launch, record_stage
 from trainer.runtime import accelerator
 
 
+@name_options()
 def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, Any]:
     """Label with an experiment's network, together with other processes, unless its labels exist already.
 
@@ -34,8 +35,7 @@ def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, An
     config, stored = experiment.config, plan.stored
     exported = None if plan.made else checkpoint.load_exported(experiment.exported, config.model.name)
     claim(experiment)
-    with name_options():
-        process = accelerator(config.train.precision, config.train.timeout)
+    process = accelerator(config.train.precision, config.train.timeout)
     began = False
 
     @contextmanager
