@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import json
 import logging
 import os
 import shutil
@@ -15,22 +14,16 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny
 import webdataset
-from tiny import DEPTH, NORMALS, SEMSEG, SIZE, Tiny, png
+from tiny import SEMSEG, Tiny
 
 from shards.claim import JOB
-from shards.codec import decode_rgb
 from shards.encode import encode
 from shards.errors import UserError
-from shards.inspect import verify
 from shards.manifest import NAME, Manifest
 from shards.pack import pack, plan
-from shards.read import Readers
-from shards.resize import resize_label
-from shards.sources.base import Frame
 from shards.workers import run
 
 SMALL = Tiny(train=4, val=1)
@@ -379,62 +372,6 @@ def test_members_say_nothing_of_when_and_by_whom_they_were_written(tiny_dataset)
             assert member.isreg()
 
 
-def test_a_frame_becomes_the_members_that_it_has():
-    source = Tiny()
-    for position, labels in ((0, ["semseg", "depth"]), (2, ["depth"]), (7, ["semseg"]), (11, [])):
-        frame = source.load("train", position)
-        sample = encode(frame, "k", source.tasks, None)
-        rgb = "rgb.jpg" if position % 2 else "rgb.png"
-        assert list(sample.members) == [rgb, *(f"{name}.png" for name in labels), "json"]
-        assert list(sample.statistics) == labels
-        if "semseg" in labels:
-            np.testing.assert_array_equal(SEMSEG.storage.decode(sample.members["semseg.png"]), frame.labels["semseg"])
-        meta = json.loads(sample.members["json"])
-        assert meta == {"original_size": [*SIZE], "position": position}
-
-
-def test_the_sources_own_bytes_are_kept_where_the_size_stays():
-    frame = Tiny().load("train", 0)
-    assert encode(frame, "k", (), None).members["rgb.png"] is frame.rgb
-    assert encode(frame, "k", (), SIZE).members["rgb.png"] is frame.rgb
-
-
-def test_frames_are_resized_with_their_labels():
-    frame = Tiny().load("train", 0)
-    members = encode(frame, "k", (SEMSEG, DEPTH), (16, 48)).members
-    assert list(members) == ["rgb.jpg", "semseg.png", "depth.png", "json"]
-    assert decode_rgb(members["rgb.jpg"], "jpg").shape == (16, 48, 3)
-    semseg = SEMSEG.storage.decode(members["semseg.png"])
-    np.testing.assert_array_equal(semseg, resize_label(frame.labels["semseg"], (16, 48)))
-    assert DEPTH.storage.decode(members["depth.png"]).shape == (16, 48)
-    assert json.loads(members["json"])["original_size"] == [*SIZE]
-
-
-RGB = np.zeros((4, 6, 3), np.uint8)
-FILES = {name: Path(f"raw/{name}.png") for name in ("rgb", "semseg", "depth", "normals")}
-
-
-@pytest.mark.parametrize(
-    ("rgb", "labels", "member", "what"),
-    [
-        (b"GIF89a", {}, "rgb", "rgb is neither JPEG, PNG nor WebP; convert"),
-        (png(RGB)[:40], {}, "rgb", "rgb is not a PNG image that can be decoded .*; replace"),
-        (png(RGB[..., 0]), {}, "rgb", "rgb is a L image, not 8-bit RGB; convert"),
-        (RGB, {"semseg": np.zeros((6, 4), np.uint8)}, "semseg", "semseg is 6x4, its image 4x6; give every label"),
-        (RGB, {"depth": np.ones((4, 5), np.float32)}, "depth", "depth is 4x5, its image 4x6; register it"),
-        (png(RGB), {"normals": np.ones((3, 6, 3), np.float32)}, "normals", "normals is 3x6, its image 4x6"),
-        (RGB, {"semseg": np.full((4, 6), 4, np.uint8)}, "semseg", "semseg class 4 is out of range .0..3.*; correct"),
-    ],
-    ids=lambda parameter: "bytes" if isinstance(parameter, bytes) else None,
-)
-@pytest.mark.parametrize("size", [None, (2, 3)])
-def test_a_frame_that_contradicts_itself_names_its_raw_file_and_key(rgb, labels, member, what, size):
-    with pytest.raises(UserError, match=what) as caught:
-        encode(Frame(rgb, labels, files=FILES), "frame-7", (SEMSEG, DEPTH, NORMALS), size)
-    assert (caught.value.file, caught.value.key) == (FILES[member], "frame-7")
-    assert "\n" not in str(caught.value)
-
-
 def test_a_bad_frame_ends_the_job_and_the_cured_one_continues_it(tiny_dataset, tmp_path):
     def fail():
         raise UserError("is torn", file="raw/7.png", key="train-007", hint="draw it again")
@@ -447,68 +384,3 @@ def test_a_bad_frame_ends_the_job_and_the_cured_one_continues_it(tiny_dataset, t
     }
     pack(Tiny(), tmp_path, samples_per_shard=3)
     assert contents(tmp_path) == contents(tiny_dataset.folder)
-
-
-# One bad file among many
-
-
-class Unreadable(Tiny):
-    """A source whose training frames 2 and 7 and first validation frame have an RGB that does not decode."""
-
-    bad = (2, 7)
-
-    def load(self, split: str, position: int) -> Frame:
-        frame = super().load(split, position)
-        if position not in self.bad and (split, position) != ("val", 0):
-            return frame
-        return Frame(png(np.zeros((32, 64, 3), np.uint8))[:-30], frame.labels, frame.meta, frame.files)
-
-
-def test_worker_processes_leave_them_out_as_well(tmp_path):
-    messages: list[str] = []
-    source = Tiny(at=4, act=tiny.unreadable)
-    manifest = pack(source, tmp_path / "d", samples_per_shard=3, jobs=2, strict=False, set_aside=messages.append)
-    assert messages == ["gone.png: cannot be read; restore it"] and manifest.samples("train") == 11
-
-
-def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path, caplog):
-    caplog.set_level(logging.INFO, logger="tutelage")
-    messages: list[str] = []
-    manifest = pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=messages.append)
-    assert [(split, manifest.samples(split)) for split in ("train", "val")] == [("train", 10), ("val", 3)]
-    assert verify(manifest) == 13 and len(messages) == 4
-    assert messages[0].startswith("raw/train/2.png: train-002: rgb is not a PNG image that can be decoded")
-    keys = {
-        reader.key(i)
-        for reader in (Readers(manifest, "train")[shard] for shard in range(4))
-        for i in range(len(reader))
-    }
-    assert keys == {f"train-{i:03d}" for i in range(12) if i not in Unreadable.bad}
-    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False) == manifest
-    assert caplog.messages == ["already prepared: nothing to do; 4 frames were left out"]
-
-
-def test_a_strict_call_ends_at_the_first(tmp_path):
-    with pytest.raises(UserError, match=r"raw/train/2\.png: train-002: rgb is not a PNG image"):
-        pack(Unreadable(), tmp_path / "d", samples_per_shard=3)
-    messages: list[str] = []
-    pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=messages.append)
-    assert len(messages) == 4
-
-
-def test_a_wrong_declaration_is_no_bad_file(tmp_path):
-    """A wrong declaration affects every frame."""
-    with pytest.raises(UserError, match="its image"):
-        pack(Wrong(), tmp_path / "d", strict=False)
-
-
-class Wrong(Tiny):
-    def load(self, split: str, position: int) -> Frame:
-        frame = super().load(split, position)
-        return Frame(frame.rgb, {name: label[:16] for name, label in frame.labels.items()}, frame.meta, frame.files)
-
-
-def test_a_split_of_which_nothing_can_be_read_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"d: no frame of val can be read: raw/val/0.png: val-000: rgb is not a PNG"):
-        pack(Unreadable(12, 1), tmp_path / "d", strict=False)
-    assert pack(Tiny(12, 1), tmp_path / "d").samples("val") == 1, "restored, they are read"

@@ -1,7 +1,11 @@
 """Comparing training runs: the same bit for bit, except for what depends on the clock."""
 
 import json
+import shutil
 from pathlib import Path
+
+from trainer.experiment import Experiment
+from trainer.runs import artifacts
 
 LONG = ("train.steps=24", "train.log_every=5", "checkpoint.every=6", "evaluate.every=2")
 """Options of a run that tests interrupt: four steps per epoch, three checkpoints, and evaluations."""
@@ -24,3 +28,11 @@ def assert_same_run(first: Path, second: Path) -> None:
     for name in ("last", "best"):
         assert weights(first, name) == weights(second, name), name
         assert len({(run / "checkpoints" / name / "model.json").read_text() for run in (first, second)}) == 1, name
+
+
+def copy_checkpoints(reference: Experiment, run: Experiment) -> Path:
+    """Copy the checkpoints of the long run into another run's folder and return the newest."""
+    shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last", "best"))
+    path = artifacts.newest(run.checkpoints)
+    assert path is not None
+    return path

@@ -1,0 +1,78 @@
+"""Raw files that cannot be read, among many that can."""
+
+import logging
+
+import numpy as np
+import pytest
+import tiny
+from tiny import Tiny, png
+
+from shards.errors import UserError
+from shards.inspect import verify
+from shards.pack import pack
+from shards.read import Readers
+from shards.sources.base import Frame
+
+# One bad file among many
+
+
+class Unreadable(Tiny):
+    """A source whose training frames 2 and 7 and first validation frame have an RGB that does not decode."""
+
+    bad = (2, 7)
+
+    def load(self, split: str, position: int) -> Frame:
+        frame = super().load(split, position)
+        if position not in self.bad and (split, position) != ("val", 0):
+            return frame
+        return Frame(png(np.zeros((32, 64, 3), np.uint8))[:-30], frame.labels, frame.meta, frame.files)
+
+
+def test_worker_processes_leave_them_out_as_well(tmp_path):
+    messages: list[str] = []
+    source = Tiny(at=4, act=tiny.unreadable)
+    manifest = pack(source, tmp_path / "d", samples_per_shard=3, jobs=2, strict=False, set_aside=messages.append)
+    assert messages == ["gone.png: cannot be read; restore it"] and manifest.samples("train") == 11
+
+
+def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
+    messages: list[str] = []
+    manifest = pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=messages.append)
+    assert [(split, manifest.samples(split)) for split in ("train", "val")] == [("train", 10), ("val", 3)]
+    assert verify(manifest) == 13 and len(messages) == 4
+    assert messages[0].startswith("raw/train/2.png: train-002: rgb is not a PNG image that can be decoded")
+    keys = {
+        reader.key(i)
+        for reader in (Readers(manifest, "train")[shard] for shard in range(4))
+        for i in range(len(reader))
+    }
+    assert keys == {f"train-{i:03d}" for i in range(12) if i not in Unreadable.bad}
+    assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False) == manifest
+    assert caplog.messages == ["already prepared: nothing to do; 4 frames were left out"]
+
+
+def test_a_strict_call_ends_at_the_first(tmp_path):
+    with pytest.raises(UserError, match=r"raw/train/2\.png: train-002: rgb is not a PNG image"):
+        pack(Unreadable(), tmp_path / "d", samples_per_shard=3)
+    messages: list[str] = []
+    pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False, set_aside=messages.append)
+    assert len(messages) == 4
+
+
+def test_a_wrong_declaration_is_no_bad_file(tmp_path):
+    """A wrong declaration affects every frame."""
+    with pytest.raises(UserError, match="its image"):
+        pack(Wrong(), tmp_path / "d", strict=False)
+
+
+class Wrong(Tiny):
+    def load(self, split: str, position: int) -> Frame:
+        frame = super().load(split, position)
+        return Frame(frame.rgb, {name: label[:16] for name, label in frame.labels.items()}, frame.meta, frame.files)
+
+
+def test_a_split_of_which_nothing_can_be_read_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"d: no frame of val can be read: raw/val/0.png: val-000: rgb is not a PNG"):
+        pack(Unreadable(12, 1), tmp_path / "d", strict=False)
+    assert pack(Tiny(12, 1), tmp_path / "d").samples("val") == 1, "restored, they are read"
