@@ -12,8 +12,6 @@ from shards.sources.checked import check_source
 from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
 
-# Suspicious values get the same remarks as in files
-
 
 @pytest.fixture
 def pack_frame(tmp_path):

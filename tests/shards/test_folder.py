@@ -1,77 +1,19 @@
 """A user's own folder: the layouts and files that it may have, and the errors for contradictions."""
 
-import io
 import pickle
-import struct
 import textwrap
 import unicodedata
-import zlib
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from PIL import Image, ImageOps
+from warehouse import declare, filled, picture, save, warehouse
 
 import shards.sources.folder
-from shards.codec import decode_rgb
 from shards.errors import UserError
-from shards.images import read_rgb, read_values
 from shards.pack import pack
 from shards.sources.declaration import declaration_of
 from shards.sources.folder import Folder
-from shards.tasks import IGNORE, Task
-
-HEIGHT, WIDTH = 4, 6
-
-
-def save(path, array, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = array if isinstance(array, Image.Image) else Image.fromarray(np.asarray(array))
-    image.save(path, **options)
-    return path
-
-
-def save_bits(path, bits, colour_type, width, row):
-    """Write a PNG of one row, with bit depths that Pillow does not write."""
-    chunks = [b"\x89PNG\r\n\x1a\n"]
-    header = struct.pack(">IIBBBBB", width, 1, bits, colour_type, 0, 0, 0)
-    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")):
-        chunks += [struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(kind + data))]
-    path.write_bytes(b"".join(chunks))
-    return path
-
-
-def picture(seed=0, channels=3):
-    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, channels)).astype(np.uint8)
-
-
-def filled(value, dtype=np.uint8):
-    return np.full((HEIGHT, WIDTH), value, dtype)
-
-
-def declare(root, text):
-    (root / "dataset.yaml").write_text(textwrap.dedent(text))
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Return a folder of four frames, two with classes (0 = no label, 1..3) and three with depth in mm."""
-    root = tmp_path / "warehouse"
-    for i in range(4):
-        save(root / f"rgb/{i:04d}.png", picture(i))
-    for i in (0, 1):
-        save(root / f"semseg/{i:04d}.png", filled(i + 1))
-    for i in (0, 2, 3):
-        save(root / f"depth/{i:04d}.png", filled(1500 + i, np.uint16))
-    (root / "train.txt").write_text("0002\n0000\n0001\n")
-    (root / "val.txt").write_text("0003\n")
-    return root
-
-
-def warehouse(root, **changes):
-    options: dict[str, Any] = {"classes": ["floor", "shelf", "person"], "ignore": 0, "offset": 1}
-    return Folder(root, **(options | changes))
 
 
 def test_arguments_suffice(root):
@@ -282,181 +224,6 @@ def test_missing_folders_are_errors(root):
     (root / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty/rgb: is not a folder"):
         Folder(root / "empty", classes=3)
-
-
-# label files
-
-
-def test_classes_may_be_palette_or_16_bit_or_few_bits(root):
-    palette = Image.fromarray(filled(2), "P")
-    palette.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200, 9, 9, 9])
-    for label, options in (
-        (palette, {}),
-        (palette, {"bits": 2}),
-        (filled(2, np.uint16), {}),
-        (filled(2), {}),
-    ):
-        save(root / "semseg/0000.png", label, **options)
-        assert (warehouse(root).load("train", 1).labels["semseg"] == 1).all()
-
-
-def test_a_grey_png_of_few_bits_keeps_its_numbers(tmp_path):
-    for bits, packed, expected in ((1, 0b01000000, [0, 1]), (2, 0b01110000, [1, 3]), (4, 0b00011010, [1, 10])):
-        path = save_bits(tmp_path / "x.png", bits, 0, 2, bytes([packed]))
-        assert read_values(path).tolist() == [expected]
-
-
-def test_several_numbers_may_mean_no_label(root):
-    label = filled(1)
-    label[0] = [0, 255, 3, 2, 1, 0]
-    save(root / "semseg/0000.png", label)
-    stored = warehouse(root, ignore=[0, 255]).load("train", 1).labels["semseg"]
-    assert stored[0].tolist() == [IGNORE, IGNORE, 2, 1, 0, IGNORE]
-
-
-def test_classes_may_be_stored_as_any_numbers(root):
-    declare(root, "tasks: {semseg: {kind: classes, classes: {50: wall, 7: floor, 1000: sky}, ignore: 255}}")
-    save(root / "semseg/0000.png", np.array([[7, 50, 1000, 255, 50, 7]] * HEIGHT, np.uint16))
-    source = Folder(root)
-    assert source.tasks[0].classes == ("wall", "floor", "sky")
-    assert source.load("train", 1).labels["semseg"][0].tolist() == [1, 0, 2, IGNORE, 0, 1]
-
-
-def test_a_class_out_of_range_is_an_error(root):
-    label = filled(1)
-    label[2, 3] = 4
-    path = save(root / "semseg/0000.png", label)
-    with pytest.raises(UserError, match=r"stored 4 is none of 3 classes, which are 1 to 3; .*ignore") as caught:
-        warehouse(root).load("train", 1)
-    assert caught.value.file == path
-
-
-def test_a_coloured_label_is_an_error(root):
-    save(root / "semseg/0000.png", picture())
-    with pytest.raises(UserError, match=r"semseg/0000.png: is a RGB picture, where one channel is due; store"):
-        warehouse(root).load("train", 1)
-
-
-def test_metric_labels_may_be_npy(root):
-    nan, inf = np.nan, np.inf
-    (root / "depth/0002.png").unlink()
-    np.save(root / "depth/0002.npy", np.array([[0.5, nan, inf, -1, 0, 80]] * HEIGHT, np.float64))
-    np.save(root / "depth/0001.npy", filled(2500, np.int32))
-    source = warehouse(root, depth_scale=0.001)
-    first, last = source.load("train", 0).labels["depth"], source.load("train", 2).labels["depth"]
-    np.testing.assert_array_equal(first[0], np.array([0.5, 0, 0, 0, 0, 80], np.float32))
-    np.testing.assert_allclose(last, 2.5)
-    assert type(first) is np.ndarray
-
-
-def test_npy_files_are_never_unpickled(root):
-    (root / "depth/0002.png").unlink()
-    np.save(root / "depth/0002.npy", np.array([[{}]]), allow_pickle=True)
-    with pytest.raises(UserError, match=r"0002.npy: is not an array that can be read .*; write it again"):
-        warehouse(root, depth_scale=1).load("train", 0)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04", b"\x93NUMPY\1\0\2\0{("])
-def test_a_broken_npy_is_an_error(root, content):
-    (root / "depth/0002.png").unlink()
-    (root / "depth/0002.npy").write_bytes(content)
-    with pytest.raises(UserError, match=r"0002.npy: is not an array"):
-        warehouse(root, depth_scale=1).load("train", 0)
-
-
-def test_unit_vectors_have_length_one_or_none(root):
-    declare(root, "tasks: {normals: {kind: unit_vector}}")
-    expected = np.array([[0, 0, 1], [0.6, -0.8, 0], [-1, 0, 0]])
-    stored = np.rint((expected + 1) * 127.5).tolist()
-    stored += [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
-    save(root / "normals/0002.png", np.broadcast_to(np.array(stored, np.uint8), (HEIGHT, 6, 3)))
-    label = Folder(root).load("train", 0).labels["normals"]
-    assert (label.shape, label.dtype) == ((HEIGHT, 6, 3), np.float32)
-    np.testing.assert_allclose(label[0, :3], expected, atol=0.01)
-    np.testing.assert_allclose(np.linalg.norm(label[0, :3], axis=-1), 1, atol=1e-6)
-    assert (label[:, 3:] == 0).all()
-
-
-def test_unit_vectors_that_are_written_for_a_folder_come_back(root):
-    declare(root, "tasks: {normals: {kind: unit_vector}}")
-    vectors = np.random.default_rng(0).normal(size=(HEIGHT, 6, 3)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-    vectors[0, 0] = 0
-    (root / "normals").mkdir(exist_ok=True)
-    (root / "normals/0002.png").write_bytes(Task("normals", "unit_vector").storage.write_file(vectors))
-    label = Folder(root).load("train", 0).labels["normals"]
-    np.testing.assert_allclose(label, vectors, atol=0.006)
-    assert not label[0, 0].any() and abs((label - vectors).mean()) < 5e-4
-
-
-# images
-
-
-@pytest.mark.parametrize(("suffix", "kind"), [("jpg", "JPEG"), ("jpeg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")])
-def test_8_bit_rgb_keeps_its_own_bytes(tmp_path, suffix, kind):
-    path = save(tmp_path / f"x.{suffix}", picture(), format=kind)
-    assert read_rgb(path) == path.read_bytes()
-
-
-def test_other_pictures_become_rgb(tmp_path):
-    rgb, grey = picture(), picture(channels=1)[..., 0]
-    alpha = np.dstack([rgb, grey])
-    sixteen = (grey.astype(np.uint16) << 8) + 77
-    grey_rgb = np.dstack([grey] * 3)
-    for image, expected in ((grey, grey_rgb), (alpha, rgb), (sixteen, grey_rgb)):
-        np.testing.assert_array_equal(read_rgb(save(tmp_path / "x.png", image)), expected)
-    cmyk = Image.fromarray(np.full((HEIGHT, WIDTH, 3), (250, 10, 10), np.uint8)).convert("CMYK")
-    pixels = np.asarray(read_rgb(save(tmp_path / "x.jpg", cmyk, quality=95)))
-    assert np.abs(pixels.astype(int) - (250, 10, 10)).max() < 12
-
-
-def test_16_bit_rgb_becomes_8_bit(tmp_path):
-    path = save_bits(tmp_path / "x.png", 16, 2, 1, struct.pack(">3H", 0x1234, 0xABCD, 0xFF00))
-    assert np.asarray(read_rgb(path)).tolist() == [[[0x12, 0xAB, 0xFF]]]
-
-
-@pytest.mark.parametrize("orientation", range(2, 9))
-def test_an_image_is_turned_upright(tmp_path, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = save(tmp_path / "x.png", picture(), exif=exif)
-    np.testing.assert_array_equal(read_rgb(path), np.asarray(ImageOps.exif_transpose(Image.open(path))))
-
-
-NO_ORIENTATION = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0"  # one tag: orientation 0
-
-
-@pytest.mark.parametrize("exif", [NO_ORIENTATION, b"MMMM????"])
-def test_exif_that_means_nothing_turns_nothing(tmp_path, exif):
-    path = save(tmp_path / "x.jpg", picture(), exif=b"Exif\0\0" + exif)
-    assert read_rgb(path) == path.read_bytes()
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-def test_a_cut_image_is_an_error_that_names_it(root, suffix):
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(
-        buffer, {"jpg": "JPEG"}.get(suffix, suffix)
-    )
-    path = root / f"rgb/0009.{suffix}"
-    path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-    (root / "val.txt").write_text("0009\n")
-    with pytest.raises(UserError, match=r"is not a \w+ image that can be decoded") as caught:
-        warehouse(root).load("val", 0)
-    assert caught.value.file == path
-    assert caught.value.hint
-
-
-def test_a_picture_of_another_kind_or_none_is_an_error(root):
-    source = warehouse(root)
-    (root / "rgb/0003.png").write_bytes(b"GIF89a")
-    with pytest.raises(UserError, match=r"rgb/0003.png: is neither JPEG, PNG nor WebP; convert"):
-        source.load("val", 0)
-    (root / "rgb/0003.png").unlink()
-    with pytest.raises(UserError, match=r"rgb/0003.png: cannot be read \(No such file"):
-        source.load("val", 0)
-    decoded = decode_rgb(source.load("train", 0).rgb, "png")
-    np.testing.assert_array_equal(decoded, picture(2))
 
 
 # dataset.yaml

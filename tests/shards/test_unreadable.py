@@ -13,8 +13,6 @@ from shards.pack import pack
 from shards.read import Readers
 from shards.sources.base import Frame
 
-# One bad file among many
-
 
 class Unreadable(Tiny):
     """A source whose training frames 2 and 7 and first validation frame have an RGB that does not decode."""

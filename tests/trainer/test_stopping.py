@@ -11,8 +11,6 @@ from trainer.runs.status import Interrupted
 from trainer.trainer import Trainer
 from trainer.trainstage import train
 
-# Interruption, within this process (tests/trainer/test_continuing.py starts real ones)
-
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda signum: signum.name)
 def test_a_signal_stops_after_the_step_at_hand_with_a_checkpoint(make, signum, monkeypatch):

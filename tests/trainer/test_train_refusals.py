@@ -18,8 +18,6 @@ from trainer.trainingdata import TrainingData
 from trainer.trainstage import train, trainer_of
 from trainer.updater import Updater
 
-# Refusals
-
 
 def test_fp16_needs_a_gpu(make):
     if torch.cuda.is_available():
