@@ -12,6 +12,7 @@ from trainer.batch import Collate
 from trainer.data import FrameLoader
 from trainer.experiment import Experiment
 from trainer.kinds import learning
+from trainer.optionerrors import name_options
 from trainer.runs import checkpoint
 
 Labels = dict[str, np.ndarray]
@@ -66,6 +67,7 @@ class ComparisonFrames:
         loader = self.loader(self.experiments[0])
         return [(key, _arrays(self.tasks, tensors)) for key, tensors in self._load(loader)]
 
+    @name_options()
     @torch.no_grad()
     def predictions(self, experiment: Experiment) -> list[Labels]:
         """Return the predictions of a network for each frame.

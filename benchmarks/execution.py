@@ -1,19 +1,26 @@
 """Where samples are loaded while a network trains: in threads of its process, in threads of another, or in processes.
 
-    python -m benchmarks.execution CONFIG [key=value ...] [--workers N] [--steps N] [--rounds N] [--side N]
+    python -m benchmarks.execution CONFIG [key=value ...] [--steps N] [--rounds N] [--side N]
 
-The three execution models that SPDL's documentation compares. All load the same batches with the same code; only the
-first shares Python's interpreter lock with the training step. The step is one of a network on tensors of SIDE×SIDE, so
-small that calling its operators takes the time, not their computation, as on a GPU. Each model in turn and for ROUNDS
-rounds: seconds per step of the loader alone, of the steps alone, and of both together, where every step first takes a
-batch. The bound of both together is the slower of the two alone. Prints medians and the spread.
+The three execution models that SPDL's documentation compares, with ``data.num_workers`` threads or processes. All load
+the same batches with the same code; only the first shares Python's interpreter lock with the training step. The step
+trains a small network on tensors of SIDE×SIDE, so that calling operators takes a larger part of the time, which needs
+the lock, than it does for frames. Where operators are only launched, as on a GPU, that part is larger still.
+
+For ROUNDS rounds, each model in turn and beginning with another: seconds per step of the loader alone, of the steps
+alone, and of both together, where every step first takes a batch and reads its pixels. The bound of both is the slower
+of the two alone, which needs a processor for the step and one for each thread or process that loads: with fewer, all
+models fall short of it. Before the clock starts, twice as many batches are taken as may wait anywhere. Prints medians
+and the spread.
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -21,53 +28,58 @@ import torch
 import torch.multiprocessing
 from torch.utils.data import DataLoader, Dataset
 
-from shards.stream import Batches
-from trainer.batch import Batch
+from shards.stream import Batches, OrderedSource
+from trainer.batch import Batch, Collate
+from trainer.data import FrameLoader
 from trainer.experiment import Experiment
 from trainer.trainingdata import TrainingData
 
 AHEAD = 4
-"""Batches that wait in the queue of another process; the other models' own number is similar."""
+"""Batches that wait in the queue of another process, and per worker process."""
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("config")
     arguments.add_argument("overrides", nargs="*", metavar="key=value")
-    arguments.add_argument("--workers", type=int, default=1, help="threads or processes that load")
-    arguments.add_argument("--steps", type=int, default=40)
+    arguments.add_argument("--steps", type=int, default=60)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--side", type=int, default=32, help="height and width of the tensors of a step")
     options = arguments.parse_intermixed_args()
     torch.set_num_threads(1)
-    experiment = Experiment(options.config, [*options.overrides, f"data.num_workers={options.workers}"])
-    size = experiment.config.train.global_batch_size
+    experiment = Experiment(options.config, options.overrides)
+    size, workers = experiment.config.train.global_batch_size, experiment.config.data.num_workers
     step = make_step(size, options.side)
-    seconds: dict[str, dict[str, list[float]]] = {name: {"alone": [], "beside": [], "waiting": []} for name in MODELS}
-    steps_alone = []
-    for _ in range(options.rounds):
-        steps_alone.append(timed(step, options.steps))
-        for name, load in MODELS.items():
-            with load(experiment, options.workers) as batches:
-                take: Callable[[], Any] = batches.__next__
-                take()
-                seconds[name]["alone"].append(timed(take, options.steps))
-            with load(experiment, options.workers) as batches:
-                take = batches.__next__
-                take()
-                beside, waiting = together(take, step, options.steps)
-                seconds[name]["beside"].append(beside)
-                seconds[name]["waiting"].append(waiting)
-    print(
-        f"batches of {size}, {options.workers} workers, {options.rounds} rounds of {options.steps} steps; milliseconds"
-    )
-    print(f"steps alone: {spread(steps_alone)}\n")
-    print("| loading in | loader alone | both | of which waiting for data | of the bound |\n|---|---|---|---|---|")
-    for name, values in seconds.items():
-        rounds = zip(values["alone"], steps_alone, values["beside"], strict=True)
-        share = statistics.median(max(alone, bare) / both for alone, bare, both in rounds)
-        cells = (spread(values["alone"]), spread(values["beside"]), spread(values["waiting"]), f"{share:.2f}")
+    measured: dict[str, dict[str, list[float]]] = {name: {"alone": [], "both": [], "waiting": []} for name in MODELS}
+    alone = []
+    for number in range(options.rounds):
+        alone.append(timed(step, options.steps))
+        names = [*MODELS]
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            with MODELS[name](experiment) as batches:
+                take = partial(_read, batches)
+                for _ in range(2 * AHEAD * (workers + 1)):
+                    take()
+                measured[name]["alone"].append(timed(take, options.steps))
+                for _ in range(2 * AHEAD * (workers + 1)):
+                    take()
+                both, waiting = together(take, step, options.steps)
+                measured[name]["both"].append(both)
+                measured[name]["waiting"].append(waiting)
+    rounds = f"{options.rounds} rounds of {options.steps} steps"
+    print(f"batches of {size}, {workers} workers, {os.cpu_count()} processors, {rounds}; milliseconds per step")
+    print(f"steps alone: {spread(alone)}\n")
+    print("| loading in | loader alone | both | of which waiting for data | bound / both |\n|---|---|---|---|---|")
+    for name, values in measured.items():
+        times = zip(values["alone"], alone, values["both"], strict=True)
+        share = statistics.median(max(loader, bare) / both for loader, bare, both in times)
+        cells = (spread(values["alone"]), spread(values["both"]), spread(values["waiting"]), f"{share:.2f}")
         print(f"| {name} | {' | '.join(cells)} |")
+
+
+def _read(batches: Iterator[Batch]) -> None:
+    """Take a batch and read its pixels, as a step would."""
+    next(batches).rgb.float().mean()
 
 
 def spread(seconds: list[float]) -> str:
@@ -113,9 +125,9 @@ def together(take: Callable[[], Any], step: Callable[[], None], count: int) -> t
 
 
 @contextmanager
-def threads(experiment: Experiment, workers: int) -> Iterator[Iterator[Batch]]:
+def threads(experiment: Experiment) -> Iterator[Iterator[Batch]]:
     """Load in threads of this process, as Tutelage does."""
-    batches = batches_of(experiment, 0, 10**9)
+    batches = _stream(experiment)
     try:
         yield batches
     finally:
@@ -123,27 +135,33 @@ def threads(experiment: Experiment, workers: int) -> Iterator[Iterator[Batch]]:
 
 
 @contextmanager
-def other_process(experiment: Experiment, workers: int) -> Iterator[Iterator[Batch]]:
+def other_process(experiment: Experiment) -> Iterator[Iterator[Batch]]:
     """Load in threads of one other process, which hands batches over in shared memory."""
     context = torch.multiprocessing.get_context("spawn")
     queue = context.Queue(AHEAD)
     process = context.Process(target=_fill, args=(experiment.path, experiment.overrides, queue), daemon=True)
     process.start()
+
+    def batches() -> Iterator[Batch]:
+        while not isinstance(item := queue.get(), Exception):
+            yield item
+        raise item
+
     try:
-        yield iter(queue.get, None)
+        yield batches()
     finally:
         process.kill()
         process.join()
 
 
 @contextmanager
-def processes(experiment: Experiment, workers: int) -> Iterator[Iterator[Batch]]:
+def processes(experiment: Experiment) -> Iterator[Iterator[Batch]]:
     """Load in worker processes of torch's DataLoader, a batch each."""
     with ExitStack() as stack:
         loader = DataLoader(
             _ByNumber(experiment),
             batch_size=None,
-            num_workers=workers,
+            num_workers=experiment.config.data.num_workers,
             prefetch_factor=AHEAD,
             multiprocessing_context="spawn",
         )
@@ -152,41 +170,51 @@ def processes(experiment: Experiment, workers: int) -> Iterator[Iterator[Batch]]
         yield batches
 
 
-MODELS = {
+MODELS: dict[str, Callable[[Experiment], Any]] = {
     "threads of the process": threads,
     "threads of another process": other_process,
     "worker processes": processes,
 }
 
 
-def batches_of(experiment: Experiment, start: int, stop: int) -> Any:
+def _data(experiment: Experiment) -> tuple[TrainingData, Batches]:
     data = TrainingData.of(experiment.config, experiment.training_frames())
-    return data.batches(Batches(experiment.config.train.global_batch_size), start, stop)
+    return data, Batches(experiment.config.train.global_batch_size)
+
+
+def _stream(experiment: Experiment) -> Any:
+    data, cut = _data(experiment)
+    return data.batches(cut, 0, 10**9)
 
 
 def _fill(path: str, overrides: list[str], queue: Any) -> None:
     torch.set_num_threads(1)
-    for batch in batches_of(Experiment(path, overrides), 0, 10**9):
-        queue.put(batch)
+    try:
+        for batch in _stream(Experiment(path, overrides)):
+            queue.put(batch)
+    except Exception as error:
+        queue.put(error)
 
 
 class _ByNumber(Dataset[Batch]):
     """Training batches by their number, each loaded where it is requested."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self.arguments = experiment.path, [*experiment.overrides, "data.num_workers=0"]
-        self.data: TrainingData | None = None
+        self.arguments = experiment.path, experiment.overrides
+        self.load: FrameLoader | None = None
 
     def __len__(self) -> int:
         return 10**6
 
     def __getitem__(self, number: int) -> Batch:
-        if self.data is None:  # once in each process
+        if self.load is None:  # once in each process
             torch.set_num_threads(1)
-            experiment = Experiment(*self.arguments)
-            self.data = TrainingData.of(experiment.config, experiment.training_frames())
-            self.cut = Batches(experiment.config.train.global_batch_size)
-        return next(islice(self.data.batches(self.cut, number, number + 1), 1))
+            data, self.cut = _data(Experiment(*self.arguments))
+            self.order, indices = data.order(self.cut.global_batch_size)
+            self.load = FrameLoader(data.dataset, indices=indices, augment=data.augmentation(), seed=data.seed)
+            self.collate = Collate(data.tasks, data.frames.file_of, data.frames.planes)
+        places = OrderedSource(self.order, self.cut, number, number + 1)()
+        return self.collate([self.load(place) for place in islice(places, self.cut.micro)])
 
 
 if __name__ == "__main__":

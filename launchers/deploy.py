@@ -76,7 +76,12 @@ def export(options: argparse.Namespace) -> None:
 def _predictor(options: argparse.Namespace) -> "Predictor":
     from trainer.predictor import Predictor
 
-    return Predictor(options.model, parse_size(options.size, "--size"), options.network)
+    try:
+        return Predictor(options.model, parse_size(options.size, "--size"), options.network)
+    except UserError as error:
+        if error.key not in ("name", "model"):
+            raise
+        raise UserError(error.what, file=error.file, key="--network", hint=error.hint) from error
 
 
 def _check_suffix(option: str, path: str | None, suffix: str) -> None:

@@ -120,7 +120,8 @@ class ShardDataset(Dataset[Sample]):
     def _set(self, frames: Frames, tasks: tuple[Task, ...], size: tuple[int, int] | None) -> None:
         self.manifest, self.split = frames.manifest, frames.split
         self.frames, self.tasks, self.size = frames, tasks, size
-        self._rows = None if frames.chosen.all() else np.flatnonzero(frames.chosen)  # no memory for a whole split
+        everything = frames.chosen.all()
+        self._rows = None if everything else np.flatnonzero(frames.chosen).astype(np.uint32)  # none for a whole split
         self._starts = frames.starts if self._rows is None else np.searchsorted(self._rows, frames.starts)
         self.counts = np.diff(self._starts)
 
@@ -148,6 +149,8 @@ class ShardDataset(Dataset[Sample]):
         """
         indices = samples if isinstance(samples, np.ndarray) else np.array([*samples])
         mask = np.zeros(len(self), bool)
+        if indices.dtype == bool and len(indices) != len(self):
+            raise IndexError(f"mask of {len(indices)} for {len(self)} samples")
         if len(indices):
             mask[indices] = True
         chosen = self.frames.chosen.copy()
@@ -155,17 +158,18 @@ class ShardDataset(Dataset[Sample]):
         return ShardDataset.of(self.frames.restrict(chosen), [task.name for task in self.tasks], self.size)
 
     def with_inputs(
-        self, inputs: Sequence[str], tasks: Sequence[str] = (), size: tuple[int, int] | None = None
+        self, inputs: Sequence[str], tasks: Sequence[str] | None = None, size: tuple[int, int] | None = None
     ) -> "ShardDataset":
         """Return a data set of the samples whose inputs can all be seen.
 
         Args:
             inputs: names of inputs: ``rgb``, and tasks whose labels are inputs. These labels are read.
-            tasks: names of tasks whose labels are read as well.
-            size: height and width that samples are resized to; None keeps theirs.
+            tasks: names of the tasks whose labels are read as well; None for those of this data set.
+            size: height and width that samples are resized to; None for that of this data set.
         """
+        tasks = [task.name for task in self.tasks] if tasks is None else tasks
         names = dict.fromkeys(name for name in (*inputs, *tasks) if name != "rgb")
-        return ShardDataset.of(self.frames.restrict(self.frames.with_inputs(inputs)), names, size)
+        return ShardDataset.of(self.frames.restrict(self.frames.with_inputs(inputs)), names, size or self.size)
 
     def place(self, index: int) -> tuple[int, int]:
         """Return the number of a sample's shard, and its position in the shard.
@@ -179,7 +183,11 @@ class ShardDataset(Dataset[Sample]):
         return self.frames.locate(number if self._rows is None else int(self._rows[number]))
 
     def shard(self, number: int) -> range:
-        """Return the indices of the samples in a shard of the split, which is counted from 0."""
+        """Return the indices of the samples in a shard of the split.
+
+        Args:
+            number: of the shard, from 0.
+        """
         return range(int(self._starts[number]), int(self._starts[number + 1]))
 
     def key(self, index: int) -> str:
@@ -218,7 +226,12 @@ class ShardDataset(Dataset[Sample]):
 
     def label(self, index: int, task: str) -> np.ndarray | None:
         """Return a sample's own label of a task at its stored size, without decoding anything else; None where it has
-        none, or may not show it."""
+        none, or may not show it.
+
+        Raises:
+            UserError: when the data set has no such task, or bytes differ from those that were written.
+        """
+        self.manifest.task(task)
         shard, position = self.place(index)
         return self.frames.truth(shard, position, task)
 

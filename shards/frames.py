@@ -76,7 +76,11 @@ class Frames:
     def restrict(self, mask: np.ndarray) -> "Frames":
         """Return these frames without those outside a mask, bool ``(count,)``. They share open shards."""
         frames = copy(self)
-        frames.chosen, frames.sources = self.chosen & mask, dict(self.sources)
+        frames.sources = dict(self.sources)
+        if mask.all():
+            frames.visible, frames.pseudo, frames.holes = dict(self.visible), dict(self.pseudo), dict(self.holes)
+            return frames  # masks of a whole split take no memory
+        frames.chosen = self.chosen & mask
         for masks in ("visible", "pseudo", "holes"):
             setattr(frames, masks, {name: visible & mask for name, visible in getattr(self, masks).items()})
         return frames

@@ -12,6 +12,7 @@ from shards.errors import UserError
 from shards.index import HINT
 from shards.manifest import Manifest, ShardInfo
 from shards.notes import format_tally
+from shards.order import Order
 from shards.picture import save, sheet
 from shards.prefetch import Prefetch
 from shards.read import Readers, ShardReader, allowed_members
@@ -95,13 +96,13 @@ def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int 
     """Save a picture of frames spread evenly over a split: RGB, then every task in the data set's colours."""
     if frames < 1:
         raise UserError(f"{frames} frames", key="--frames", hint="give 1 or more")
-    from shards.dataset import ShardDataset  # which imports torch, and a table needs none
-
-    samples = ShardDataset(manifest, split)
+    readers = Readers(manifest, split)  # a data set would read the index of every shard for its masks of labels
+    order = Order([shard.samples for shard in readers.shards], seed=0, shuffle=False)
     rows: list[list[np.ndarray | None]] = []
-    for place in np.linspace(0, len(samples) - 1, min(frames, len(samples))):
-        arrays = samples[round(place)]
-        rows.append([arrays["rgb"]])
+    for place in np.linspace(0, order.samples - 1, min(frames, order.samples)):
+        number, position = order.locate(0, round(place))
+        arrays = readers[number].decode(position)
+        rows.append([arrays.get("rgb")])
         for task in manifest.tasks:
             label = arrays.get(task.name)
             rows[-1].append(None if label is None else task.storage.colourise(label))

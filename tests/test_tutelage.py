@@ -19,6 +19,7 @@ from warm import python
 import tutelage as tt
 from shards.pack import pack
 from shards.sources.scenes import Scenes
+from trainer.validation import Validation
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -268,6 +269,23 @@ def test_the_best_network_is_kept_and_a_budget_hides_labels(tiny_dataset, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len([line for line in lines if "val" in line]) == 2
     assert tt.evaluate(model, val) == [line["val"] for line in lines if "val" in line][-1]
+
+
+def test_selected_samples_are_trained_on_and_measured(tiny_dataset, tmp_path):
+    train, val = (tt.ShardDataset(tiny_dataset, split, tasks=["semseg"]) for split in ("train", "val"))
+    labelled = [number for number in range(len(train)) if "semseg" in train[number]]
+    model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
+    options: dict[str, Any] = {"global_batch_size": 2, "steps": 4, "trace": True}
+    trainer = tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train.select(labelled[:4]), out=tmp_path, **options)
+    trainer.fit()
+    lines = [json.loads(line) for line in (tmp_path / "order.jsonl").read_text().splitlines()]
+    assert {key for line in lines for key in line["keys"]} == {train.key(number) for number in labelled[:4]}
+    parts = [val.select([number]) for number in range(len(val))]
+    pixels = [tt.evaluate(model, part)["semseg"]["pixels"] for part in parts if "semseg" in part[0]]
+    assert sum(pixels) == tt.evaluate(model, val)["semseg"]["pixels"]
+    facts = [Validation.on(data, trainer).facts for data in (val, parts[0], parts[1])]
+    assert "samples" not in facts[0], "as in runs of before"
+    assert len({json.dumps(entry) for entry in facts}) == 3, "values on other samples are not compared"
 
 
 def test_a_researchers_own_loop(tiny_dataset):

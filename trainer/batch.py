@@ -68,7 +68,7 @@ class Collate:
         if len(set(sizes)) > 1:
             key = next(key for key, other_size in zip(keys, sizes, strict=True) if other_size != size)
             message = "frames differ in size: " + ", ".join(f"{h}x{w}" for h, w in sorted(set(sizes)))
-            hint = "bring them to one size (size=), or crop them (crop=)"
+            hint = "set size=HEIGHTxWIDTH or crop=HEIGHTxWIDTH"
             raise UserError(message, file=self.file_of(key) if self.file_of else None, key=key, hint=hint)
         rgb = torch.stack([tensors["rgb"].permute(1, 2, 0) for _, tensors in samples]).permute(0, 3, 1, 2)
         labels = {}

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from trainer.augment import to_tensors
-from trainer.data import Batch, Collate, FrameLoader, load_batches
+from trainer.batch import Batch, Collate
+from trainer.data import FrameLoader, load_batches
 
 MeasuredBatch = tuple[Batch, dict[str, Tensor]]
 """A batch of network inputs, and the truth by task."""

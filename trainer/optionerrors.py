@@ -32,8 +32,9 @@ _OPTIONS = {
     "zoom_window": "augment.zoom_window",
 }
 """The options by the names of the components' arguments."""
-_OWN_FILES = ("model", "name", "pretrained", "weighting")
-"""Arguments whose errors may name a file: the user's code, or weights. With any other key, a file is data."""
+_OWN_FILE = re.compile(r"\.(py(:\d+)?|bin|ckpt|pth?|safetensors)$")
+"""Files that an error about an argument may name: the user's code, and weights. In others, keys are those of samples or
+of a configuration."""
 _IN_HINTS = re.compile(rf"(?<![\w.])({'|'.join(_OPTIONS)})=")
 
 
@@ -50,7 +51,8 @@ def name_options() -> Iterator[None]:
     except UserError as error:
         argument, dot, task = (error.key or "").partition(".")
         key, hint = error.key, error.hint and _IN_HINTS.sub(lambda match: f"{_OPTIONS[match[1]]}=", error.hint)
-        if (error.file is None or argument in _OWN_FILES) and (argument == "weights" if dot else argument in _OPTIONS):
+        of_component = error.file is None or _OWN_FILE.search(str(error.file)) is not None
+        if of_component and (argument == "weights" if dot else argument in _OPTIONS):
             key = f"{_OPTIONS[argument]}{dot}{task}"
         if (key, hint) == (error.key, error.hint):
             raise

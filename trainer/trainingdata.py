@@ -42,7 +42,7 @@ class TrainingData:
 
     Attributes:
         dataset: the samples of an epoch, with every task whose labels are read.
-        frames: all frames of the split with their visible labels.
+        frames: the frames of the data set with their visible labels.
         mask: the frames of an epoch, bool ``(count,)``.
 
     Raises:
@@ -141,7 +141,7 @@ class TrainingData:
             UserError: for a frame that cannot be loaded, at its batch's turn.
         """
         order, indices = self.order(cut.global_batch_size)
-        loader = FrameLoader(self.dataset, indices=indices, augment=self._augment(), seed=self.seed)
+        loader = FrameLoader(self.dataset, indices=indices, augment=self.augmentation(), seed=self.seed)
         self.frames.readers.keep = 2 * self.shuffle_window  # loading ahead keeps the next window open as well
         load: Callable[[Position], Any] = loader
         if self.augment.cutmix:
@@ -155,7 +155,8 @@ class TrainingData:
         batches = partial(pipeline, source, load, collate, self.num_workers)
         yield from prefetch_batches(batches, sources_of(self.frames), order, cut, start, stop)
 
-    def _augment(self) -> Augment:
+    def augmentation(self) -> Augment:
+        """Return the augmentation of training samples."""
         config = self.augment
         return Augment(
             self.tasks,

@@ -1,13 +1,16 @@
 """What is measured while a network trains, and the metric that selects the best network."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
+from shards.tasks import Task
 from trainer.evaluation import evaluate
 from trainer.kindmetrics import metrics_of, smaller_is_better
 from trainer.measurement import DEFAULT
@@ -45,7 +48,18 @@ class Validation:
             return evaluate(network, data, inputs=trainer.inputs, tasks=tasks, process=trainer.process)
 
         best = f"{tasks[0].name}.{metrics_of(tasks[0])[0].name}"
-        return cls(measure, best, split=data.split, facts={"metric": best, "split": data.split, **DEFAULT.to_json()})
+        facts = {"metric": best, "split": data.split, **DEFAULT.to_json(), **_part_of_split(data, tasks)}
+        return cls(measure, best, split=data.split, facts=facts)
+
+
+def _part_of_split(data: ShardDataset, tasks: Sequence[Task]) -> dict[str, str]:
+    """Return what identifies the samples and labels of a data set, or nothing for a whole split."""
+    masks = [data.frames.chosen, *(data.frames.visible[task.name] for task in tasks)]
+    shards = data.frames.readers.shards
+    whole = [data.frames.count, *(sum(shard.labels.get(task.name, 0) for shard in shards) for task in tasks)]
+    if [int(mask.sum()) for mask in masks] == whole:
+        return {}
+    return {"samples": hashlib.sha256(b"".join(np.packbits(mask).tobytes() for mask in masks)).hexdigest()[:16]}
 
 
 def validate(trainer: "Trainer", validation: Validation, records: Records | None) -> None:

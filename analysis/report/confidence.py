@@ -187,12 +187,12 @@ def from_statistics(task: Task, statistics: dict[str, Any]) -> LabelQuality:
 
 
 def _labelled(data: ShardDataset, labels: LabelShards, visible: np.ndarray) -> Iterator[tuple[int, str]]:
-    """Yield index and key of each sample whose pseudo-label replaces a label that is not visible."""
+    """Yield index and key of each sample of a whole split whose pseudo-label replaces a label that is not visible."""
     for shard in range(len(data.counts)):
         if keys := labels.keys(shard):
-            for index in data.shard(shard):
-                if not visible[index] and (key := data.key(index)) in keys:
-                    yield index, key
+            positions, first = data.frames.readers[shard].positions, data.shard(shard).start
+            pairs = sorted((first + positions[key], key) for key in keys)
+            yield from ((index, key) for index, key in pairs if not visible[index])
 
 
 def _batch(task: Task, label: np.ndarray) -> torch.Tensor:

@@ -127,10 +127,30 @@ def test_selected_samples_are_those_and_no_others(tiny_dataset):
         assert [again.key(0), again.key(-1)] == [train.key(7), train.key(11)]
     with pytest.raises(IndexError):
         train.select([12])
-    with pytest.raises(IndexError):
-        train.select(np.ones(3, bool))
+    for count in (0, 3):
+        with pytest.raises(IndexError):
+            train.select(np.ones(count, bool))
     with pytest.raises(IndexError):
         chosen.key(3)
+
+
+def test_a_selection_keeps_budgets_pseudo_labels_and_masks(tiny_dataset, tmp_path, write_labels):
+    task = tiny_dataset.task("semseg")
+    keys = [ShardDataset(tiny_dataset).key(index) for index in range(12)]
+    folder = write_labels(tmp_path / "labels", tiny_dataset, task, {key: np.ones((32, 64), np.uint8) for key in keys})
+    pseudo = {"semseg": PseudoLabels(folder, holes=True)}
+    for labels in ({"semseg": 3}, {"semseg": None}):
+        train = ShardDataset(tiny_dataset, pseudo=pseudo, labels=labels, size=(16, 24))
+        indices = [1, 4, 5, 10]
+        for chosen in (train.select(indices), train.select(range(12)).select(indices)):
+            for index, sample in zip(indices, chosen, strict=True):
+                whole = train[index]
+                assert whole.keys() == sample.keys() and all(np.array_equal(whole[k], sample[k]) for k in whole)
+            assert chosen.frames.visible["semseg"].sum() == sum(train.label(i, "semseg") is not None for i in indices)
+        with_depth = train.with_inputs(["rgb", "depth"])
+        assert with_depth.size == train.size and {*with_depth.tasks} == {*train.tasks}
+        assert all("depth" in sample for sample in with_depth) and len(with_depth) < 12
+        assert [task.name for task in train.with_inputs(["rgb", "depth"], []).tasks] == ["depth"]
 
 
 def test_selected_samples_are_loaded_in_one_order_on_any_number_of_ranks(tiny_dataset):
@@ -159,6 +179,8 @@ def test_a_label_is_read_by_itself(tiny_dataset, monkeypatch):
         assert label is None or np.array_equal(label, sample["semseg"])
     hidden = ShardDataset(tiny_dataset, labels={"semseg": 0})
     assert all(hidden.label(index, "semseg") is None for index in range(len(hidden)))
+    with pytest.raises(UserError, match="depht"):
+        train.label(0, "depht")
 
 
 def test_pseudo_labels_of_a_task_that_is_not_read_are_refused(tiny_dataset, tmp_path):

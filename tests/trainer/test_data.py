@@ -209,7 +209,7 @@ def mixed(tmp_path) -> Manifest:
 
 def test_frames_of_several_sizes_need_a_size_or_a_crop(make, mixed):
     overrides = [f"data.path={mixed.folder}", *ALL]
-    message = r"train-00000\d\.tar: train_00000\d: frames differ in size: 32x64, 48x96; bring them to one size \(size="
+    message = r"train-00000\d\.tar: train_00000\d: frames differ in size: 32x64, 48x96; set size=HEIGHTxWIDTH or crop="
     with pytest.raises(UserError, match=message):
         batches_of(make("plain", *overrides), 2)
     for option in ("data.size=24x40", "data.crop=24x40"):

