@@ -43,7 +43,7 @@ def predict(options: argparse.Namespace) -> None:
     with progress("predict", len(inputs.files)) as report:
         result = predict(predictor, inputs.files, out, report, strict=options.strict)
     for change, count in result.changed.items():
-        print_line(f"{count} of the pictures are {change}")
+        print_line(f"{count} of the pictures: {change}")
     if predictor.size is None:
         print_line("the network was trained on frames of many sizes: pictures keep their sizes unless --size is given")
     written = len(result.seconds)

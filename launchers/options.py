@@ -77,7 +77,8 @@ def parser() -> argparse.ArgumentParser:
     toy.add_argument("--picture", metavar="FILE.png", help="draw what the first seed's networks learnt")
     toy.add_argument("--format", choices=("text", "md"), default="text")
     picture = add(commands, "picture", "launchers.report:picture", "RGB, truth and predictions side by side")
-    picture.add_argument("configs", metavar="CONFIG", nargs="+", help=f"of trained networks: {CONFIG}")
+    overridden = f"of trained networks: {CONFIG}; and key=value, options of all of them"
+    picture.add_argument("configs", metavar="CONFIG", nargs="+", help=overridden)
     picture.set_defaults(overrides=[])
     picture.add_argument("--out", required=True, metavar="FILE.png")
     picture.add_argument("--frames", type=int, default=4)

@@ -1,5 +1,6 @@
 """A map-style data set of a prepared data set: samples by index, and batches in the exact order of training."""
 
+import operator
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,10 +92,19 @@ class ShardDataset(Dataset[Sample]):
         cache: Cache | None = None,
     ) -> None:
         manifest = data if isinstance(data, Manifest) else Manifest.load(data, cache=cache)
+        if isinstance(tasks, str):
+            raise UserError(f"is {tasks!r}", key="tasks", hint=f"give a list of names: tasks=[{tasks!r}]")
+        if size is not None and not (
+            isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) for n in size)
+        ):
+            raise UserError(f"is {size!r}", key="size", hint="give size=(height, width)")
         names = [task.name for task in manifest.tasks] if tasks is None else list(tasks)
         chosen_tasks = tuple(manifest.task(name) for name in names)
         frames = Frames(manifest, split, seed=seed, budgets=labels)
         for name, source in (pseudo or {}).items():
+            if not isinstance(source, PseudoLabels):
+                hint = "give PseudoLabels(folder)"
+                raise UserError(f"is a {type(source).__name__}", key=f"pseudo[{name!r}]", hint=hint)
             if name not in names:
                 raise UserError(f"{name} is none of the tasks {', '.join(names)}", key=f"pseudo[{name!r}]")
             labels_of_task = LabelShards(source.folder, manifest, split, manifest.task(name), source.keep)
@@ -151,6 +161,9 @@ class ShardDataset(Dataset[Sample]):
         mask = np.zeros(len(self), bool)
         if indices.dtype == bool and len(indices) != len(self):
             raise IndexError(f"mask of {len(indices)} for {len(self)} samples")
+        if indices.dtype != bool and len(indices):
+            for index in (indices.min(), indices.max()):
+                self.place(index)
         if len(indices):
             mask[indices] = True
         chosen = self.frames.chosen.copy()
@@ -176,10 +189,12 @@ class ShardDataset(Dataset[Sample]):
 
         Raises:
             IndexError: when the index is out of range.
+            TypeError: when it is not an integer.
         """
+        index = operator.index(index)
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
+            raise IndexError(f"sample {index} of {len(self)}, counted from 0")
         return self.frames.locate(number if self._rows is None else int(self._rows[number]))
 
     def shard(self, number: int) -> range:

@@ -136,6 +136,8 @@ class Frames:
         """Explain in a sentence why :meth:`to_train` selects no frame."""
         labels = [name for name in inputs if name != "rgb"]
         targets = [task for task in tasks if task not in inputs] or list(tasks)
+        if not self.chosen.any():
+            return f"no {self.split} frame is chosen"
         subject = f"no {self.split} frame shows"
         for name in labels:
             if not self.with_inputs([name]).any():

@@ -39,6 +39,7 @@ FORMAT = 1
 NAME = "MANIFEST.json"
 _BLOCK = 512
 """Bytes of a tar's block: a sample takes at least one."""
+_LABEL = "label with `tutelage label` or tt.label, or correct the path"
 _PREPARE = "make the data set with `tutelage prepare`, or correct the path"
 
 
@@ -199,7 +200,8 @@ class Manifest:
         folder = place(folder)
         path = folder / NAME
         data = _read(path) if isinstance(path, Remote) else b""
-        entry = parse_json(data, path, _PREPARE) if isinstance(path, Remote) else read_json(path, _PREPARE)
+        hint = _LABEL if kind == "labels" else _PREPARE
+        entry = parse_json(data, path, hint) if isinstance(path, Remote) else read_json(path, hint)
         try:
             if entry["format"] > FORMAT:
                 raise UserError(

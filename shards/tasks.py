@@ -11,7 +11,7 @@ learnt and measured; no code depends on a task's name.
 | binary | uint8 or uint16 | int16 ``(H, W)``, bits | 0 | masks |
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -100,6 +100,18 @@ class Task:
         kind_name = kinds.FORMER.get(entry["kind"], entry["kind"])
         kind = kinds.storage_of(kind_name)
         return cls(name, kind_name, **(kind.fields(entry) if kind else {}))
+
+
+def check_are_tasks(tasks: Iterable[object]) -> None:
+    """Check that tasks are given, not their names.
+
+    Raises:
+        UserError: naming the first that is none.
+    """
+    for task in tasks:
+        if not isinstance(task, Task):
+            hint = "give tasks as a data set has them: ShardDataset(...).tasks"
+            raise UserError(f"holds {task!r}, a {type(task).__name__}", key="tasks", hint=hint)
 
 
 def _normalised_fields(task: Task) -> dict[str, Any]:

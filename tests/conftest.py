@@ -27,7 +27,7 @@ hypothesis.settings.register_profile("tutelage", deadline=None)  # a busy machin
 hypothesis.settings.load_profile("tutelage")
 
 _PROCESS_MARKERS = re.compile(
-    r"\bsubprocess\b|\bmultiprocessing\b|\bPopen\b|jobs=[2-9]|--jobs\W+[2-9]|\bDataLoader\b|\bLaunch\b|\bfrom ranks\b|chromium"
+    r"\b(subprocess|multiprocessing|Popen|DataLoader|Launch|from ranks)\b|jobs=[2-9]|--jobs\W+[2-9]|chromium"
 )
 """Matches the text of a test file whose tests start processes."""
 _WORK_CALLS = re.compile(r"\b(train|run|label|merge|main|goes|curve|study|tutelage|compile|batches_of|evaluate)\(")

@@ -20,6 +20,7 @@ import tutelage as tt
 from shards.pack import pack
 from shards.sources.scenes import Scenes
 from trainer.validation import Validation
+from trainer.weighting import Uncertainty
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -226,6 +227,30 @@ def test_a_folder_of_another_run_is_refused(tiny_dataset, tmp_path):
     with pytest.raises(tt.UserError, match=r"learning_rate: is not an option of training; did you mean"):
         trainer(learning_rate=1)
     assert trainer(**settings, log_every=3).fit().name == "last"
+
+
+def test_a_run_on_other_labels_or_with_another_weighting_is_refused(tiny_dataset, tmp_path):
+    whole = tt.ShardDataset(tiny_dataset)
+    complete = [number for number in range(len(whole)) if {"semseg", "depth"} <= whole[number].keys()]
+
+    def trainer(weighting: Any = None, select: Any = complete, **data: Any) -> tt.Trainer:
+        train = tt.ShardDataset(tiny_dataset, "train", tasks=["semseg", "depth"], **data).select(select)
+        model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
+        options: dict[str, Any] = {"global_batch_size": 4, "steps": 1, "channels_last": False}
+        return tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, out=tmp_path, weighting=weighting, **options)
+
+    trainer().fit()
+    for changed, message in (
+        ({"labels": {"semseg": 1}}, "labels: was begun with other labels of its samples; give another out"),
+        ({"weighting": Uncertainty(2)}, "weighting: holds a run with None, not 'trainer.weighting:Uncertainty'"),
+        ({"select": range(9)}, "frames: was begun with other samples"),
+    ):
+        with pytest.raises(tt.UserError, match=message):
+            trainer(**changed).fit()
+    path = tmp_path / "settings.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in settings.items() if k not in ("labels", "model", "weighting")}))
+    trainer(labels={"semseg": 1}).fit()  # a run of an earlier version, which did not store them
 
 
 def test_an_optimizer_is_a_component(tiny_dataset, tmp_path):

@@ -1,29 +1,50 @@
-"""Checks of the components that :class:`trainer.trainer.Trainer` is given."""
+"""Checks of the components that a trainer, an evaluation or a labelling pass is given."""
 
+from collections.abc import Sequence
 from types import NoneType
 
-from torch.optim import Optimizer
+from torch import nn
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
-from trainer.trainingdata import TrainingData
-from trainer.validation import Validation
-from trainer.weighting import LossWeighting
+from shards.tasks import Task, check_are_tasks
+from trainer.model.network import architecture_of
+from trainer.predictor import Predictor
 
 
-def check_components(data: object, val: object, weighting: object, optimizer: object) -> None:
-    """Make sure that components are given, not their names or paths.
+def check_kind(name: str, value: object, *kinds: type) -> None:
+    """Make sure that an argument is a component, not its name or path.
 
     Raises:
         UserError: naming the argument.
     """
-    for name, value, kinds in (
-        ("data", data, (TrainingData,)),
-        ("val", val, (ShardDataset, Validation, NoneType)),
-        ("weighting", weighting, (LossWeighting, NoneType)),
-        ("optimizer", optimizer, (Optimizer, NoneType)),
-    ):
-        if not isinstance(value, kinds):
-            expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-            expected = expected.replace("TrainingData", "ShardDataset or TrainingData")
-            raise UserError(f"is {value!r}, a {type(value).__name__}", key=name, hint=f"give a {expected}")
+    if not isinstance(value, kinds):
+        expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        article = "an" if expected[0] in "AEIO" else "a"
+        raise UserError(f"is {value!r}, a {type(value).__name__}", key=name, hint=f"give {article} {expected}")
+
+
+def inputs_and_tasks(
+    model: object, data: object, inputs: Sequence[str] | None, tasks: Sequence[Task] | None
+) -> tuple[list[str], tuple[Task, ...]]:
+    """Return the names of a network's inputs, and its tasks: those that are given, else those of its ``architecture``.
+
+    Raises:
+        UserError: when ``model`` is not a network, ``data`` not a data set, the network does not name its inputs and
+            tasks and neither do the arguments, or these are of other kinds or leave out an input.
+    """
+    check_kind("model", model, nn.Module)
+    if isinstance(model, Predictor):
+        raise UserError("is a Predictor", key="model", hint="give its network: predictor.network")
+    check_kind("data", data, ShardDataset)
+    architecture = architecture_of(model)  # type: ignore[arg-type]
+    if architecture is None and (inputs is None or tasks is None):
+        hint = 'give them: inputs=["rgb"], tasks=train.tasks'
+        raise UserError("does not name its inputs and tasks", key="model", hint=hint)
+    if isinstance(inputs, str):
+        raise UserError(f"is {inputs!r}", key="inputs", hint=f"give a list of names: inputs=[{inputs!r}]")
+    check_are_tasks(tasks or ())
+    names = list(architecture.inputs if inputs is None and architecture else inputs or ())
+    if lacking := [name for name in (architecture.inputs if architecture else ()) if name not in names]:
+        raise UserError(f"lacks {', '.join(lacking)}, which the network takes", key="inputs", hint="leave inputs out")
+    return names, tuple(architecture.tasks if tasks is None and architecture else tasks or ())

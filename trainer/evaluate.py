@@ -117,5 +117,8 @@ def _result(
 def describe(metrics: Metrics) -> Iterator[str]:
     """Yield a line with the scalar metrics of each task."""
     for task, values in metrics.items():
-        scalars = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if isinstance(value, int | float))
+        numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+        scalars = ", ".join(
+            f"{name} {value}" if isinstance(value, int) else f"{name} {value:.4g}" for name, value in numbers.items()
+        )
         yield f"{task}: {scalars}"

@@ -13,6 +13,7 @@ from shards.order import Order
 from shards.prefetch import Prefetch, sources_of
 from shards.tasks import Task
 from trainer.batch import Collate
+from trainer.components import inputs_and_tasks
 from trainer.data import FrameLoader
 from trainer.engine.base import ready_to_infer
 from trainer.measuredbatch import MeasuredBatch, make_loader
@@ -60,11 +61,12 @@ def evaluate(
         Metrics by task and name, as in ``result.json``.
 
     Raises:
-        UserError: when no sample has the inputs, or a sample cannot be read.
+        UserError: when no sample has the inputs, a sample cannot be read, or an argument is of another kind.
     """
-    described_model: Any = model
-    inputs = described_model.architecture.inputs if inputs is None else inputs
-    tasks = described_model.architecture.tasks if tasks is None else tasks
+    inputs, tasks = inputs_and_tasks(model, data, inputs, tasks)
+    if batch_size < 1:
+        raise UserError(f"{batch_size} is less than 1", key="batch_size", hint="give 1 or more")
+    measurement.check(tasks)
     process = process or accelerator("fp32")
     check_tasks(tasks, data.manifest.tasks, data.manifest.path)
     samples = data.with_inputs(inputs, [task.name for task in tasks], size or data.size or data.manifest.size)

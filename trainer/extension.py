@@ -55,6 +55,13 @@ def find_callable(name: str, key: str) -> Any:
     return value
 
 
+def search_working_directory() -> None:
+    """Add the working directory to Python's path, as ``python -m`` does and an installed command does not."""
+    directory = str(Path.cwd())
+    if directory not in sys.path:
+        sys.path.append(directory)
+
+
 def import_name(name: str, key: str) -> Any:
     """Import the object that ``MODULE:NAME`` names.
 
@@ -65,9 +72,7 @@ def import_name(name: str, key: str) -> Any:
         UserError: when the module cannot be imported, or has no such name.
     """
     module, _, attribute = name.partition(":")
-    directory = str(Path.cwd())
-    if directory not in sys.path:
-        sys.path.append(directory)
+    search_working_directory()
     try:
         imported = importlib.import_module(module)
     except ModuleNotFoundError as error:

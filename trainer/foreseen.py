@@ -38,6 +38,8 @@ def check_training(experiment: Experiment) -> None:
     check_precision(config.train.precision)
     Batches(config.train.global_batch_size, config.train.gradient_accumulation_steps, 0, ranks())
     check_best(experiment)
+    if config.val is not None:
+        experiment.evaluation_frames()
     _check_frames(experiment)
     _check_files(experiment)
     weights = config.model.pretrained

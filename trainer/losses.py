@@ -39,7 +39,7 @@ from shards.errors import UserError
 from shards.labels import WEIGHT
 from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS
-from shards.tasks import Task
+from shards.tasks import Task, check_are_tasks
 from trainer.earlygradient import with_gradients
 from trainer.kinds import learning
 
@@ -138,7 +138,8 @@ class MultiTaskLoss:
             soft ones (:mod:`trainer.adjustment`).
 
     Raises:
-        UserError: for a negative weight, the weight of an unknown task, or an unknown ``normalise``.
+        UserError: for names in place of tasks, a negative weight, the weight of an unknown task, or an unknown
+            ``normalise``.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class MultiTaskLoss:
         deep_cells: int = DEEP_CELLS,
         offsets: Mapping[str, Tensor] | None = None,
     ) -> None:
+        check_are_tasks(tasks)
         self.tasks, self.normalise = tuple(tasks), normalise
         self.offsets = dict(offsets or {})
         self.deep, self.deep_cells = deep, deep_cells

@@ -4,14 +4,17 @@ All of it is recorded in ``result.json`` and identifies a table's rows: results 
 different rows.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shards.errors import UserError
 from shards.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+RESOLUTIONS = ("network", "label")
 _WINDOWS = {"eigen": ((45, 471, 480), (41, 601, 640))}
 """By name, (first, last + 1, total) of the rows and of the columns, where total is the frame's number of them."""
 
@@ -27,11 +30,37 @@ class Measurement:
         crop: None, or ``eigen`` for the window of Eigen et al., "Depth Map Prediction from a Single Image using a
             Multi-Scale Deep Network" (2014), as used for NYUDv2: ``[45:471, 41:601]`` of 480×640, and the pixels
             whose centres lie in it at any other size. It applies to scalar tasks; others are measured on whole frames.
+
+    Raises:
+        UserError: for an unknown resolution or crop.
     """
 
     resolution: str = "network"
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     crop: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("resolution", self.resolution, RESOLUTIONS),
+            ("crop", self.crop, (None, *_WINDOWS)),
+        ):
+            if value not in choices:
+                hint = f"use {' or '.join(map(repr, choices))}"
+                raise UserError(f"{value!r} is unknown", key=name, hint=hint)
+
+    def check(self, tasks: Iterable[Task]) -> None:
+        """Check that ranges are of scalar tasks among those that are measured.
+
+        Raises:
+            UserError: when one is not.
+        """
+        by_name = {task.name: task for task in tasks}
+        for name in self.ranges:
+            if name not in by_name:
+                hint = f"name some of {', '.join(by_name)}"
+                raise UserError("no such task is measured", key=f"ranges[{name!r}]", hint=hint)
+            if problem := by_name[name].storage.range_problem():
+                raise UserError(problem, key=f"ranges[{name!r}]", hint="leave it out")
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries of ``result.json``; those of runs from before these options are :data:`DEFAULT`'s."""

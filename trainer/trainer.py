@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from shards.threads import Stopped
 from trainer.agreement import check_ranks
 from trainer.batch import Batch
 from trainer.checkpointing import Checkpointer
-from trainer.components import check_components
+from trainer.components import check_kind
 from trainer.losses import MultiTaskLoss
 from trainer.model.checked import check_tasks
 from trainer.model.network import architecture_of
@@ -104,9 +105,14 @@ class Trainer:
             raise UserError("does not name its inputs", key="model", hint='give the names: inputs=["rgb"]')
         self.inputs = list(self.architecture.inputs if inputs is None and self.architecture else inputs or ())
         self.tasks = [task.name for task in loss.tasks]
+        check_kind("data", data, ShardDataset, TrainingData)
         if isinstance(data, ShardDataset):
             data = TrainingData(data, self.inputs, self.tasks, seed=seed)
-        check_components(data, val, weighting, optimizer)
+        check_kind("val", val, ShardDataset, Validation, NoneType)
+        check_kind("weighting", weighting, LossWeighting, NoneType)
+        check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
+        check_kind("train", train, Train, NoneType)
+        check_kind("checkpoint", checkpoint, Checkpoint, NoneType)
         if optimizer is not None and train is None:
             options = {"lr": float(optimizer.param_groups[0]["lr"])} | options
         self.options = settings.with_options(train or Train(), options)

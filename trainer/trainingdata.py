@@ -66,6 +66,9 @@ class TrainingData:
         self.frames, self.seed, self.size, self.crop = data.frames, seed, size or data.size, crop
         self.pseudo_share, self.num_workers, self.shuffle_window = pseudo_share, num_workers, shuffle_window
         self.augment = augment or AugmentOptions()
+        for name in (*inputs, *tasks):
+            if name != "rgb":
+                data.manifest.task(name)
         self.mask = data.frames.to_train(inputs, tasks)
         if not self.mask.any():
             raise UserError(data.frames.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")

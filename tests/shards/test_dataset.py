@@ -30,7 +30,7 @@ def test_samples_are_those_of_the_shards(tiny_dataset):
     assert absent_labels > 0, "some labels do not exist"
     assert train.key(-1) == train.key(11)
     for index in (12, -13):
-        with pytest.raises(IndexError, match=f"sample {index} of 12"):
+        with pytest.raises(IndexError, match=f"sample {index} of 12, counted from 0"):
             train[index]
     last_two = train[-2:]
     assert len(train[:]) == 12 and train[12:] == [] and len(last_two) == 2

@@ -258,7 +258,7 @@ def test_data_of_other_tasks_are_refused(tiny_dataset, tmp_path):
         ({"steps": 0}, "steps: 0 is less than 1"),
         ({"val": "val"}, "val: is 'val', a str; give a ShardDataset or Validation or None"),
         ({"weighting": "uncertainty"}, "weighting: is 'uncertainty'"),
-        ({"optimizer": "adam"}, "optimizer: is 'adam', a str; give a Optimizer or None"),
+        ({"optimizer": "adam"}, "optimizer: is 'adam', a str; give an Optimizer or None"),
         ({"decodr": 1}, "decodr: is not an option of training"),
     ],
 )

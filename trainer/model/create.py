@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError
-from shards.tasks import Task
+from shards.tasks import Task, check_are_tasks
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.network import Network, build
 
@@ -47,10 +47,9 @@ def create_model(
     Raises:
         UserError: for an unknown name, values that contradict each other, or weights that cannot be loaded.
     """
-    for task in (*tasks, *input_tasks):
-        if not isinstance(task, Task):
-            hint = "give tasks as a data set has them: ShardDataset(...).tasks"
-            raise UserError(f"holds {task!r}, a {type(task).__name__}", key="tasks", hint=hint)
+    check_are_tasks((*tasks, *input_tasks))
+    if isinstance(inputs, str):
+        raise UserError(f"is {inputs!r}", key="inputs", hint=f"give a list of names: inputs=[{inputs!r}]")
     names = {field.name for field in fields(Architecture)}
     for option in options.keys() - names:
         near = difflib.get_close_matches(option, names, 1)

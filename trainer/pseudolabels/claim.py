@@ -41,8 +41,13 @@ def claim_folder(folder: Path, job: dict[str, Any], device: str, replace: bool) 
             raise UserError("holds other files than labels", file=folder, key="out", hint=hint)
         if entry is not None and not is_job(entry, job):
             if not replace:
-                keys = ", ".join(differing_keys(entry.get("job", {}), job))
-                raise UserError("holds labels of other options", file=folder, key=keys, hint=hint)
+                keys = differing_keys(entry.get("job", {}), job)
+                content, hint = "other options", f"{hint}, or have it replaced (replace=True)"
+                if not {"checkpoint", "network"}.isdisjoint(keys):
+                    content = "another network"
+                elif keys == ["frames"]:
+                    content, keys = "other samples", []
+                raise UserError(f"holds labels of {content}", file=folder, key=", ".join(keys) or None, hint=hint)
             stale = folder.with_name(f".{folder.name}.replaced.tmp")
             shutil.rmtree(stale, ignore_errors=True)
             folder.rename(stale)  # atomic: anything that another process still writes goes with it

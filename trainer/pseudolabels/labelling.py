@@ -22,6 +22,7 @@ from shards.manifest import NAME, Manifest, statistics_of
 from shards.store import on_disk
 from shards.tasks import Task
 from shards.write import shard_info
+from trainer.components import inputs_and_tasks
 from trainer.engine.base import ready_to_infer
 from trainer.model.checked import check_tasks
 from trainer.model.network import Architecture, architecture_of
@@ -109,11 +110,13 @@ def label(
         if problem := facts(Label)[name].problem(value):
             raise UserError(problem[0], key=name, hint=problem[1])
     size = size or data.size
-    inputs, targets = _described(model, data.frames, inputs, tasks)
+    inputs, targets = _described(model, data, inputs, tasks)
     mask = data.frames.to_label(inputs, [task.name for task in targets], shown=frames == "all")
     if not mask.any():
-        hint = 'give samples that carry the inputs and lack a label, or frames="all"'
-        raise UserError("no sample to label", file=data.manifest.path, key=data.split, hint=hint)
+        message, hint = "no sample to label", "give samples that carry the inputs"
+        if frames != "all" and data.frames.to_label(inputs, (), shown=True).any():
+            message, hint = "all samples show their labels", 'label them nevertheless with frames="all"'
+        raise UserError(message, file=data.manifest.path, key=data.split, hint=hint)
     inputs_read = [name for name in inputs if name != "rgb"]
     teacher = teacher or _identify(model, data.split, inputs, targets)
     process = process or accelerator("fp32")
@@ -163,25 +166,20 @@ def finished(folder: Path, tasks: Sequence[Task], split: str, threshold: float) 
 
 
 def _described(
-    model: torch.nn.Module, frames: Frames, inputs: Sequence[str] | None, tasks: Sequence[Task] | None
+    model: torch.nn.Module, data: ShardDataset, inputs: Sequence[str] | None, tasks: Sequence[Task] | None
 ) -> tuple[list[str], tuple[Task, ...]]:
     """Return the names of a network's inputs, and the tasks to label as the data set stores them."""
-    architecture = architecture_of(model)
-    if architecture is None and (inputs is None or tasks is None):
-        hint = 'give them: inputs=["rgb"], tasks=train.tasks'
-        raise UserError("does not name its inputs and tasks", key="model", hint=hint)
-    names = list(architecture.inputs if inputs is None and architecture else inputs or ())
-    if tasks is None and architecture:
-        tasks = [task for task in architecture.tasks if task.name not in names]
+    names, known = inputs_and_tasks(model, data, inputs, tasks)
+    tasks = [task for task in known if task.name not in names] if tasks is None else tasks
     if not tasks:
         hint = "give a network with a task that is not an input"
         raise UserError("predicts nothing but its own inputs, so it can label nothing", key="model", hint=hint)
-    check_tasks(tasks, frames.manifest.tasks, frames.manifest.path)
+    check_tasks(tasks, data.manifest.tasks, data.manifest.path)
     for name in names:
-        if name in frames.holes:
+        if name in data.frames.holes:
             hint = "give data without them"
             raise UserError("is an input, and pseudo-labels fill its holes", key=f"pseudo[{name!r}]", hint=hint)
-    return names, tuple(frames.manifest.task(task.name) for task in tasks)
+    return names, tuple(data.manifest.task(task.name) for task in tasks)
 
 
 def _identify(model: torch.nn.Module, split: str, inputs: Sequence[str], tasks: Sequence[Task]) -> Teacher:

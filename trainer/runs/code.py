@@ -10,6 +10,7 @@ from shards.claim import Note
 from shards.log import logger
 from shards.origin import Origin
 from trainer.experiment import Experiment
+from trainer.extension import search_working_directory
 from trainer.ranks import rank
 
 
@@ -32,6 +33,7 @@ def note_code(experiment: Experiment) -> None:
 def _files(experiment: Experiment) -> dict[str, tuple[Path, str]]:
     """Return the file and hash of each module, by its name in the configuration."""
     config = experiment.config
+    search_working_directory()
     names = [config.model.name, config.loss.weighting, *(str(pseudo.keep) for pseudo in config.pseudo.values())]
     files = {}
     for name in names:

@@ -9,8 +9,11 @@ from dataclasses import asdict, fields, replace
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+import numpy as np
+
 from shards.claim import Note, differing_keys
 from shards.errors import UserError
+from shards.owncode import name_of
 from trainer.option import facts, names
 from trainer.sections import Train
 
@@ -19,6 +22,15 @@ if TYPE_CHECKING:
 
 NAME = "settings.json"
 _MAY_CHANGE = names(Train, lambda facts: not facts.decides)
+_HASHED = {
+    "frames": "was begun with other samples",
+    "labels": "was begun with other labels of its samples",
+    "label_shards": "was begun with other pseudo-labels",
+    "manifest": "was begun with another data set",
+}
+"""What to say where the values are hashes."""
+_ADDED = ("labels", "label_shards", "model", "weighting")
+"""Settings that runs of earlier versions did not store; whatever they are, such a run continues."""
 
 
 def with_options(train: Train, options: dict[str, Any]) -> Train:
@@ -52,18 +64,21 @@ def claim(trainer: "Trainer") -> None:
     """
     note, new = Note(trainer.out / NAME, "delete the folder"), _settings(trainer)
     old = note.read() if any(trainer.checkpointer.folder.glob("[!.]*")) else None
+    if old is not None:
+        old = {name: new[name] for name in _ADDED if name not in old} | old
     if old is not None and (keys := sorted(differing_keys(old, new))):
         key, hint = keys[0], "give another out, or delete this one"
         if {*keys} <= {"steps", "epochs"}:
             hint = "a run keeps its length, since its learning rates follow from it: give another out for a longer one"
-        message = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
+        message = _HASHED.get(key, f"holds a run with {old.get(key)!r}, not {new.get(key)!r}")
         raise UserError(message, file=trainer.out, key=key, hint=hint)
     if old is None and trainer.main:
         note.write(new)
 
 
 def _settings(trainer: "Trainer") -> dict[str, Any]:
-    data, loss = trainer.data, trainer.updater.criterion
+    data, loss, updater = trainer.data, trainer.updater.criterion, trainer.updater
+    visible = [np.packbits(data.frames.visible[task.name] & data.mask).tobytes() for task in data.tasks]
     options = {key: value for key, value in asdict(trainer.options).items() if key not in _MAY_CHANGE}
     network = trainer.architecture
     return {
@@ -72,9 +87,13 @@ def _settings(trainer: "Trainer") -> dict[str, Any]:
         "inputs": trainer.inputs,
         "tasks": trainer.tasks,
         "network": network and network.to_json(),
+        "model": name_of(updater.engine.plain),
+        "weighting": name_of(updater.weighting) if updater.weighting else None,
         "loss": {"weights": list(loss.weights), "normalise": loss.normalise, "deep": loss.deep},
         "manifest": data.frames.manifest.sha256,
         "frames": hashlib.sha256(data.mask.tobytes()).hexdigest(),
+        "labels": hashlib.sha256(b"".join(visible)).hexdigest(),
+        "label_shards": {name: labels.readers.manifest.sha256 for name, labels in data.frames.sources.items()},
         "pseudo_labels": {name: str(labels.keep) for name, labels in data.frames.sources.items()},
         "size": data.size and list(data.size),
         "crop": data.crop and list(data.crop),

@@ -122,7 +122,8 @@ def test_finished_labels_stay_and_those_of_other_weights_are_not_mixed_with_them
             tt.label(network, train, out, **changed)
     with torch.no_grad():
         next(network.parameters()).mul_(1.5)
-    with pytest.raises(tt.UserError, match="labels: checkpoint: holds labels of other options; give another out"):
+    message = r"labels: checkpoint: holds labels of another network; give another out.*replace=True"
+    with pytest.raises(tt.UserError, match=message):
         tt.label(network, train, out)
     assert len(passes) == 3 and times == {path: path.stat().st_mtime_ns for path in out.iterdir()}
     tt.label(network, train, out, replace=True)
@@ -137,7 +138,7 @@ def test_labels_without_soft_ones_are_not_taken_for_those_with(network, train, t
 
 def test_selected_samples_of_any_split_are_labelled(network, scenes_dataset, tmp_path):
     val = tt.ShardDataset(scenes_dataset, "val")
-    with pytest.raises(tt.UserError, match=r"MANIFEST\.json: val: no sample to label; give samples that"):
+    with pytest.raises(tt.UserError, match=r"MANIFEST\.json: val: all samples show their labels; label them"):
         tt.label(network, val, tmp_path / "val")
     half = range(0, len(val), 2)
     assert tt.label(network, val.select(half), tmp_path / "val", frames="all")["semseg"]["frames"] == len(half)

@@ -1,0 +1,111 @@
+"""Arguments of the components: what is not one of the expected kind is an error of one line that names it."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+import tutelage as tt
+from shards.manifest import Manifest
+from trainer.experiment import Experiment
+from trainer.runs.code import note_code
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_dataset: Manifest) -> dict[str, Any]:
+    """A network without training, data, and a folder for the labels of none."""
+    torch.manual_seed(0)
+    train, val = (tt.ShardDataset(tiny_dataset, split, tasks=["semseg", "depth"]) for split in ("train", "val"))
+    model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
+    return {"model": model, "train": train, "val": val}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "runs/mine"}, r"^model: is 'runs/mine', a str; give a Module"),
+        ({"data": "data/rooms"}, r"^data: is 'data/rooms', a str; give a ShardDataset"),
+        ({"inputs": "rgb"}, r"^inputs: is 'rgb'; give a list of names: inputs=\['rgb'\]"),
+        ({"inputs": ["depth"]}, r"^inputs: lacks rgb, which the network takes"),
+        ({"tasks": ["semseg"]}, r"^tasks: holds 'semseg', a str; give tasks as a data set has them"),
+        ({"batch_size": 0}, r"^batch_size: 0 is less than 1; give 1 or more"),
+        (
+            {"measurement": tt.Measurement(ranges={"depht": (0, 2)})},
+            r"^ranges\['depht'\]: no such task is measured; name",
+        ),
+        ({"measurement": tt.Measurement(ranges={"semseg": (0, 2)})}, r"^ranges\['semseg'\]: "),
+    ],
+)
+def test_what_evaluate_does_not_take(parts, options, message):
+    arguments = {"model": parts["model"], "data": parts["val"]} | options
+    with pytest.raises(tt.UserError, match=message) as error:
+        tt.evaluate(arguments.pop("model"), arguments.pop("data"), **arguments)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{"resolution": "lable"}, {"crop": "eign"}])
+def test_a_measurement_that_does_not_exist(options):
+    with pytest.raises(tt.UserError, match=r"^(resolution|crop): '\w+' is unknown; use "):
+        tt.Measurement(**options)
+
+
+def test_a_predictor_is_not_a_network_and_has_one(parts, tmp_path):
+    trainer = tt.Trainer(
+        parts["model"],
+        tt.MultiTaskLoss(parts["train"].tasks),
+        parts["train"],
+        out=tmp_path,
+        global_batch_size=2,
+        steps=1,
+    )
+    predictor = tt.Predictor(trainer.fit())
+    for call in (tt.evaluate, lambda model, data: tt.label(model, data, tmp_path / "labels", frames="all")):
+        with pytest.raises(tt.UserError, match=r"^model: is a Predictor; give its network: predictor\.network"):
+            call(predictor, parts["val"])
+    assert tt.evaluate(predictor.network, parts["val"]) == tt.evaluate(parts["model"], parts["val"])
+
+
+def test_what_training_does_not_take(parts, tmp_path):
+    train = parts["train"]
+    with pytest.raises(tt.UserError, match=r"^tasks: holds 'semseg', a str"):
+        tt.MultiTaskLoss(["semseg"])  # type: ignore[list-item]
+    with pytest.raises(tt.UserError, match="semsegg"):
+        tt.TrainingData(train, ["rgb"], ["semsegg"])
+    loss = tt.MultiTaskLoss(train.tasks)
+    with pytest.raises(tt.UserError, match=r"^train: is .*, a dict; give a Train or None"):
+        tt.Trainer(parts["model"], loss, train, out=tmp_path, train={"steps": 1})  # type: ignore[arg-type]
+    with pytest.raises(tt.UserError, match=r"^optimizer: is 'sgd', a str; give an Optimizer or None"):
+        tt.Trainer(parts["model"], loss, train, out=tmp_path, optimizer="sgd")  # type: ignore[arg-type]
+    with pytest.raises(tt.UserError, match=r"^data: .*; give a ShardDataset or TrainingData"):
+        tt.Trainer(parts["model"], loss, "data", out=tmp_path)  # type: ignore[arg-type]
+
+
+def test_what_a_data_set_does_not_take(tiny_dataset):
+    for options, message in (
+        ({"tasks": "semseg"}, r"^tasks: is 'semseg'; give a list of names"),
+        ({"size": "24x32"}, r"^size: is '24x32'; give size=\(height, width\)"),
+        ({"pseudo": {"semseg": "labels"}}, r"^pseudo\['semseg'\]: is a str; give PseudoLabels\(folder\)"),
+        ({"pseudo": {"semseg": tt.PseudoLabels("nowhere")}}, r"nowhere/MANIFEST\.json: does not exist; label with"),
+    ):
+        with pytest.raises(tt.UserError, match=message):
+            tt.ShardDataset(tiny_dataset, **options)  # type: ignore[arg-type]
+    train = tt.ShardDataset(tiny_dataset)
+    for index in (0.5, "train_000"):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            train[index]  # type: ignore[call-overload]
+    with pytest.raises(IndexError, match="sample 12 of 12, counted from 0"):
+        train.select([3, 12])
+    with pytest.raises(tt.UserError, match="no train frame is chosen"):
+        tt.TrainingData(train.select([]), ["rgb"], ["semseg"])
+
+
+def test_the_hash_of_a_module_in_the_working_directory_is_stored_before_it_is_imported(make, tmp_path, monkeypatch):
+    """An installed command does not search the working directory until something is imported from it."""
+    (tmp_path / "weighs.py").write_text("raise ImportError('it is not imported to be hashed')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [entry for entry in __import__("sys").path if entry not in ("", str(tmp_path))])
+    experiment: Experiment = make("plain", "loss.weighting=weighs:Mine")
+    experiment.folder.mkdir(parents=True)
+    note_code(experiment)
+    assert json.loads((experiment.folder / "code.json").read_text()).keys() == {"weighs:Mine"}
