@@ -74,6 +74,18 @@ class Origin:
         path = Path(self.path)
         return None if self.shipped or not path.is_file() else hashlib.sha256(path.read_bytes()).hexdigest()
 
+    def sha256_with_bases(self) -> str | None:
+        """Return the hash of the file of a class, and of the files beside it that define its base classes; None as for
+        :meth:`sha256`."""
+        kind, own = getattr(sys.modules.get(self.module), self.name, None), self.sha256()
+        bases = [Origin.of_object(base) for base in kind.__mro__[1:]] if isinstance(kind, type) else []
+        folder = Path(self.path).parent
+        files = {base.path: base.sha256() for base in bases if base.path and Path(base.path).parent == folder}
+        hashes = [sha256 for path, sha256 in files.items() if path != self.path and sha256]
+        if own is None or not hashes:
+            return own
+        return hashlib.sha256("".join([own, *hashes]).encode()).hexdigest()
+
     @contextmanager
     def name_errors(self, key: str) -> Iterator[None]:
         """Add this file and the key to errors inside the block that name no file."""

@@ -86,7 +86,7 @@ def pack(
             something else or was made of raw files that have changed since.
     """
     source = check_source(source)
-    code = source.origin.sha256()
+    code = source.origin.sha256_with_bases()
     job = {
         "name": source.name,
         "size": list(size) if size else None,
@@ -109,7 +109,8 @@ def pack(
         missing = sum(len(keys) - finished.samples(split) for split, keys in source.splits.items())
         logger.info("already prepared: nothing to do" + (f"; {missing} frames were left out" if missing else ""))
         if source_edited(finished.source, job):
-            message = f"note: {source.origin.file} has changed since: the data set was made by the former code"
+            file = source.origin.file + ("" if source.origin.sha256() == code else ", or a base class beside it,")
+            message = f"note: {file} has changed since: the data set was made by the former code"
             logger.warning(f"{message}; to prepare it anew, give another folder, or delete {out}")
         progress(sum(finished.samples(split) for split in finished.splits))
         return finished

@@ -251,6 +251,23 @@ def test_a_source_that_was_edited_since_is_told_and_not_refused(tmp_path, make_s
     )
 
 
+def test_so_is_one_whose_base_class_was_edited(tmp_path, make_source, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
+    make_source(1)
+    (tmp_path / "derived.py").write_text("import minesource\n\nclass Derived(minesource.Mine):\n    pass\n")
+
+    def derived(value):
+        make_source(value)
+        sys.modules.pop("derived", None)
+        return importlib.import_module("derived").Derived()
+
+    manifest = pack(derived(1), tmp_path / "out")
+    assert pack(derived(1), tmp_path / "out") == manifest
+    assert caplog.messages == ["already prepared: nothing to do"]
+    pack(derived(22), tmp_path / "out")
+    assert re.match(r"note: \S*derived.py, or a base class beside it, has changed since: ", caplog.messages[-1])
+
+
 def test_a_manifest_without_the_hash_is_read_as_before(tmp_path, make_source, caplog):
     caplog.set_level(logging.INFO, logger="tutelage")
     manifest = pack(make_source(1), tmp_path / "out")
