@@ -19,7 +19,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -157,17 +157,19 @@ def other_process(experiment: Experiment) -> Iterator[Iterator[Batch]]:
 @contextmanager
 def processes(experiment: Experiment) -> Iterator[Iterator[Batch]]:
     """Load in worker processes of torch's DataLoader, a batch each."""
-    with ExitStack() as stack:
-        loader = DataLoader(
-            _ByNumber(experiment),
-            batch_size=None,
-            num_workers=experiment.config.data.num_workers,
-            prefetch_factor=AHEAD,
-            multiprocessing_context="spawn",
-        )
-        batches = iter(loader)
-        stack.callback(batches._shutdown_workers)  # type: ignore[attr-defined]
+    loader = DataLoader(
+        _ByNumber(experiment),
+        batch_size=None,
+        num_workers=experiment.config.data.num_workers,
+        prefetch_factor=AHEAD,
+        multiprocessing_context="spawn",
+    )
+    batches = iter(loader)
+    try:
         yield batches
+    finally:
+        with suppress(RuntimeError):  # a worker that is interrupted while it loads may abort
+            batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
 MODELS: dict[str, Callable[[Experiment], Any]] = {
