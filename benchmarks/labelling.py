@@ -2,9 +2,9 @@
 
     python -m benchmarks.labelling CONFIG [key=value ...] [--rounds N]
 
-CONFIG is a trained teacher. A pass reads, decodes, computes, decides, encodes and writes, as ``tutelage label`` does,
-into a folder that is deleted afterwards; the bare forward passes run on the same number of frames, in preloaded batches
-of the same size. The first round is a warm-up and is not counted.
+CONFIG is a trained teacher. A pass reads, decodes, computes, decides, encodes and writes, as ``tutelage label`` does
+once it has loaded the network, into a folder that is deleted afterwards; the bare forward passes run on the same number
+of frames, in preloaded batches of the same size. The first round is a warm-up and is not counted.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from trainer.averaging import outputs_of
 from trainer.batch import Collate
 from trainer.data import FrameLoader, load_batches
 from trainer.experiment import Experiment
-from trainer.pseudolabels.stage import label
+from trainer.pseudolabels.labelling import label
+from trainer.pseudolabels.plan import LabelPlan
 from trainer.runs import checkpoint
 
 READY = 4
@@ -43,7 +44,7 @@ def main() -> None:
         for number in range(options.rounds + 1):
             shutil.rmtree(experiment.labels, ignore_errors=True)
             start = time.perf_counter()
-            label(experiment)
+            bare.label()
             labelled_at = time.perf_counter()
             bare()
             label_seconds, forward_seconds = labelled_at - start, time.perf_counter() - labelled_at
@@ -63,7 +64,7 @@ class BareForward:
     def __init__(self, experiment: Experiment) -> None:
         frames, mask = experiment.frames_to_label()
         self.experiment, self.frames, self.size = experiment, int(mask.sum()), experiment.config.label.batch_size
-        network, _ = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
+        network, self.facts = checkpoint.load_exported(experiment.exported, experiment.config.model.name)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         samples = ShardDataset.of(frames.restrict(mask)).with_inputs(experiment.config.inputs, size=experiment.size)
@@ -74,6 +75,19 @@ class BareForward:
         ready = [batch for i in starts for batch in load_batches(loader, collate, indices[i : i + self.size])]
         inputs = experiment.config.inputs
         self.ready = [batch.to(torch.device(device)).inputs(inputs, torch.channels_last) for batch in ready]
+
+    def label(self) -> None:
+        """Label all frames with the same network."""
+        plan, config = LabelPlan(self.experiment), self.experiment.config
+        label(
+            self.network,
+            ShardDataset.of(plan.frames),
+            self.experiment.labels,
+            frames=config.label.frames,
+            inputs=config.inputs,
+            teacher=plan.teacher(self.facts),
+            **plan.options,
+        )
 
     @torch.no_grad()
     def __call__(self) -> None:

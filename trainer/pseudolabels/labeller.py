@@ -1,7 +1,7 @@
 """A network's pass over samples, shard by shard.
 
-Decoding runs ahead of the network in threads, encoding and writing behind it. Batches never span shards, so a frame's
-label does not depend on which process labels which shard.
+Decoding runs ahead of the network in threads; deciding, encoding and writing run behind it. Batches never span shards,
+so a frame's label does not depend on which process labels which shard.
 """
 
 import time
@@ -19,7 +19,7 @@ from shards.manifest import NAME
 from shards.prefetch import Prefetch, sources_of
 from shards.tasks import Task
 from shards.write import EncodedSample
-from trainer.averaging import outputs_of
+from trainer.averaging import Outputs, outputs_of
 from trainer.batch import Collate
 from trainer.data import FrameLoader, load_batches
 from trainer.decision import soft_label
@@ -116,27 +116,37 @@ class Labeller:
 
         write_label_shard(path.parent, path.name, guarded(), self.tasks)
 
-    @torch.no_grad()
     def label_shard(self, number: int) -> Iterator[LabelledFrame]:
-        """Label the samples of a source shard."""
+        """Label the samples of a source shard; a batch's labels are decided while the network computes the next one."""
+        return chain.from_iterable(map_ahead(self.decide, self.outputs(number), 1, 2))
+
+    @torch.no_grad()
+    def outputs(self, number: int) -> Iterator[tuple[list[str], Outputs, Outputs]]:
+        """Yield, for each batch of a source shard, its keys, and the network's outputs and their agreement by task."""
         indices = self.samples.shard(number)
         batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
         load = partial(load_batches, self.loader, self.collate)
         for batch in chain.from_iterable(map_ahead(load, batches, _THREADS, _THREADS + 1)):
             batch = batch.to(self.device)
             inputs = batch.inputs(self.inputs, torch.channels_last)
-            outputs, agreement = outputs_of(self.final, inputs, self.tasks, self.samples.tasks, flip=self.flip)
-            labels, confidences, soft = {}, {}, {}
-            for task in self.tasks:
-                output = outputs[task.name]
-                labels[task.name] = learning(task).decide(output).cpu().numpy()
-                if (confidence := agreement.get(task.name, learning(task).confidence(output))) is not None:
-                    confidences[task.name] = confidence.cpu().numpy()
-                if task.name in self.soft:
-                    classes, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
-                    soft[task.name] = soft_label(output, classes, scale)
-            for row, key in enumerate(batch.keys):
-                yield LabelledFrame(key, _row(labels, row), _row(confidences, row), _row(soft, row))
+            yield batch.keys, *outputs_of(self.final, inputs, self.tasks, self.samples.tasks, flip=self.flip)
+
+    def decide(self, batch: tuple[list[str], Outputs, Outputs]) -> list[LabelledFrame]:
+        """Return the labels of a batch, their confidence and soft labels."""
+        keys, outputs, agreement = batch
+        labels, confidences, soft = {}, {}, {}
+        for task in self.tasks:
+            output = outputs[task.name]
+            labels[task.name] = learning(task).decide(output).cpu().numpy()
+            if (confidence := agreement.get(task.name, learning(task).confidence(output))) is not None:
+                confidences[task.name] = confidence.cpu().numpy()
+            if task.name in self.soft:
+                classes, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
+                soft[task.name] = soft_label(output, classes, scale)
+        return [
+            LabelledFrame(key, _row(labels, row), _row(confidences, row), _row(soft, row))
+            for row, key in enumerate(keys)
+        ]
 
     def final(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the network's predictions by task."""
