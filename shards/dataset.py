@@ -79,6 +79,11 @@ class ShardDataset(Dataset[Sample]):
             belong to other data.
     """
 
+    manifest: Manifest
+    tasks: tuple[Task, ...]
+    frames: Frames
+    counts: np.ndarray
+
     def __init__(
         self,
         data: str | Place | Manifest,
@@ -119,7 +124,8 @@ class ShardDataset(Dataset[Sample]):
 
         Args:
             frames: a split; the samples are those of its mask ``chosen``.
-            tasks, size: as above.
+            tasks: names of the tasks whose labels are read; None for all.
+            size: height and width that samples are resized to; None keeps theirs.
         """
         manifest = frames.manifest
         names = [task.name for task in manifest.tasks] if tasks is None else tasks
