@@ -13,7 +13,6 @@ import numpy as np
 
 from shards.claim import Note, differing_keys
 from shards.errors import UserError
-from shards.owncode import name_of
 from trainer.option import facts, names
 from trainer.sections import Train
 
@@ -77,7 +76,7 @@ def claim(trainer: "Trainer") -> None:
 
 
 def _settings(trainer: "Trainer") -> dict[str, Any]:
-    data, loss, updater = trainer.data, trainer.updater.criterion, trainer.updater
+    data, loss = trainer.data, trainer.updater.criterion
     visible = [np.packbits(data.frames.visible[task.name] & data.mask).tobytes() for task in data.tasks]
     options = {key: value for key, value in asdict(trainer.options).items() if key not in _MAY_CHANGE}
     network = trainer.architecture
@@ -87,8 +86,7 @@ def _settings(trainer: "Trainer") -> dict[str, Any]:
         "inputs": trainer.inputs,
         "tasks": trainer.tasks,
         "network": network and network.to_json(),
-        "model": name_of(updater.engine.plain),
-        "weighting": name_of(updater.weighting) if updater.weighting else None,
+        **trainer.classes,
         "loss": {"weights": list(loss.weights), "normalise": loss.normalise, "deep": loss.deep},
         "manifest": data.frames.manifest.sha256,
         "frames": hashlib.sha256(data.mask.tobytes()).hexdigest(),
