@@ -25,7 +25,7 @@ from shards.prefetch import prefetch_batches, sources_of
 from shards.resize import resize_frame
 from shards.store import Place
 from shards.stream import Batches, OrderedSource, Position
-from shards.tasks import Task
+from shards.tasks import Task, check_is_list
 from shards.window import LazyWindow
 
 Sample = dict[str, np.ndarray]
@@ -97,8 +97,7 @@ class ShardDataset(Dataset[Sample]):
         cache: Cache | None = None,
     ) -> None:
         manifest = data if isinstance(data, Manifest) else Manifest.load(data, cache=cache)
-        if isinstance(tasks, str):
-            raise UserError(f"is {tasks!r}", key="tasks", hint=f"give a list of names: tasks=[{tasks!r}]")
+        check_is_list("tasks", tasks)
         if size is not None and not (
             isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) for n in size)
         ):

@@ -102,6 +102,16 @@ class Task:
         return cls(name, kind_name, **(kind.fields(entry) if kind else {}))
 
 
+def check_is_list(key: str, names: object) -> None:
+    """Check that names are given as a list: the letters of a single name would be taken for names.
+
+    Raises:
+        UserError: for a string.
+    """
+    if isinstance(names, str):
+        raise UserError(f"is {names!r}", key=key, hint=f"give a list of names: {key}=[{names!r}]")
+
+
 def check_are_tasks(tasks: Iterable[object]) -> None:
     """Check that tasks are given, not their names.
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
-from shards.tasks import Task, check_are_tasks
+from shards.tasks import Task, check_are_tasks, check_is_list
 from trainer.model.network import architecture_of
 from trainer.predictor import Predictor
 
@@ -41,8 +41,7 @@ def inputs_and_tasks(
     if architecture is None and (inputs is None or tasks is None):
         hint = 'give them: inputs=["rgb"], tasks=train.tasks'
         raise UserError("does not name its inputs and tasks", key="model", hint=hint)
-    if isinstance(inputs, str):
-        raise UserError(f"is {inputs!r}", key="inputs", hint=f"give a list of names: inputs=[{inputs!r}]")
+    check_is_list("inputs", inputs)
     check_are_tasks(tasks or ())
     names = list(architecture.inputs if inputs is None and architecture else inputs or ())
     if lacking := [name for name in (architecture.inputs if architecture else ()) if name not in names]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError
-from shards.tasks import Task, check_are_tasks
+from shards.tasks import Task, check_are_tasks, check_is_list
 from trainer.model.architecture import RGB, Architecture
 from trainer.model.network import Network, build
 
@@ -48,8 +48,7 @@ def create_model(
         UserError: for an unknown name, values that contradict each other, or weights that cannot be loaded.
     """
     check_are_tasks((*tasks, *input_tasks))
-    if isinstance(inputs, str):
-        raise UserError(f"is {inputs!r}", key="inputs", hint=f"give a list of names: inputs=[{inputs!r}]")
+    check_is_list("inputs", inputs)
     names = {field.name for field in fields(Architecture)}
     for option in options.keys() - names:
         near = difflib.get_close_matches(option, names, 1)
