@@ -66,7 +66,7 @@ class StepLog:
             logger.warning(f"{trainer.out}: step {trainer.step}: loss or gradient not finite; skipped")
         if trainer.updater.diverged:
             raise UserError(
-                f"the loss of {trainer.updater.skipped} steps in a row is not finite",
+                f"the loss or a gradient of {trainer.updater.skipped} steps in a row is not finite",
                 file=trainer.out,
                 key=f"step {trainer.step}",
                 hint=checkpoint.DIVERGED,

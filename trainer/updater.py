@@ -114,8 +114,8 @@ class Updater:
     def step(self, number: int, micro: list[Batch], rate: float, flags: Sequence[bool] = ()) -> Outcome:
         """Do one optimizer step on this rank's micro-batches of a global batch.
 
-        Ranks agree on each micro-batch before its backward pass, within which an engine may already step. Where a loss,
-        or a gradient that the engine checks, is not finite, the step changes nothing but :attr:`skipped`.
+        Ranks agree on each micro-batch before its backward pass, within which an engine may already step. Where a loss
+        or a gradient is not finite, the step changes nothing but :attr:`skipped`.
 
         Args:
             number: number of the step, from 0.
@@ -140,7 +140,7 @@ class Updater:
                 # the sum of all ranks, in which a value that is not finite remains so
                 reduced = self.process.reduce(torch.cat([*parts, flag_values]), "sum")
                 loss = reduced[: self.loss.numel()].view_as(self.loss)
-                values = reduced.tolist()  # the only place that waits for the device
+                values = reduced.tolist()  # waits for the device, as does the engine's check of the gradients
                 raised = [before or bool(now) for before, now in zip(raised, values[loss.numel() :], strict=True)]
                 if not all(map(math.isfinite, values)):
                     self.engine.discard()

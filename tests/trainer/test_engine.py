@@ -95,17 +95,18 @@ def loss_part(output: Output, x: Tensor) -> Tensor:
 # ---- what a rank runs
 
 
-def start(seed: int, precision: str = "fp32") -> Engine:
+def start(seed: int, precision: str = "fp32", clip: float | None = CLIP) -> Engine:
     process = accelerator(precision)
     plain = network(seed)
     places = [buffer.data_ptr() for buffer in plain.buffers()]
-    engine = choose(process, plain, optimizer(plain), clip=CLIP, precision=precision)
+    engine = choose(process, plain, optimizer(plain), clip=clip, precision=precision)
     assert [buffer.data_ptr() for buffer in engine.plain.buffers()] == places  # others may have kept views of them
     return engine
 
 
 def train(engine: Engine, first: int, last: int, *, skip: bool = False) -> list[float]:
-    """Return the losses of the steps; with ``skip``, each step is first begun with other data and discarded."""
+    """Return the losses of the steps; with ``skip``, each step is first begun with other data and discarded, and then
+    done with a gradient that is not finite."""
     rank, losses = engine.accelerator.process_index, []
     engine.network.train()
     for step in range(first, last):
@@ -120,6 +121,8 @@ def train(engine: Engine, first: int, last: int, *, skip: bool = False) -> list[
             engine.discard()
             for buffer, before in zip(engine.plain.buffers(), saved, strict=True):
                 buffer.copy_(before)
+        if skip:
+            overflow(engine, step)
         for group in engine.optimizer.param_groups:
             group["lr"] = rate(step)
         total = torch.zeros(())
@@ -135,6 +138,24 @@ def train(engine: Engine, first: int, last: int, *, skip: bool = False) -> list[
                 buffer.copy_(engine.accelerator.reduce(buffer.clone(), "mean"))
         losses.append(engine.accelerator.reduce(total, "sum").item())
     return losses
+
+
+def overflow(engine: Engine, step: int) -> None:
+    """Do a step for which one rank's backward pass computes a gradient that is not finite, from finite losses."""
+    rank = engine.accelerator.process_index
+    saved = [buffer.clone() for buffer in engine.plain.buffers()]
+    for micro in range(MICRO):
+        x = frames(step + 50, micro, rank)
+        with engine.micro_batch(last=micro == MICRO - 1):
+            output = engine.network(x)
+            if rank == 1 and micro == 0:
+                output.final["depth"].register_hook(lambda gradient: gradient * (math.nan if step % 2 else math.inf))
+            loss = loss_part(output, x)
+            assert loss.isfinite()
+            engine.backward(loss)
+    assert not engine.step()
+    for buffer, before in zip(engine.plain.buffers(), saved, strict=True):
+        buffer.copy_(before)
 
 
 def write(engine: Engine, path: Path) -> None:
@@ -225,6 +246,10 @@ def continued(folder: Path, name: str) -> dict[str, object]:
     write(engine, folder / f"{name}.loaded")
     losses = train(engine, SAVED, STEPS, skip=True)
     write(engine, folder / f"{name}.again")
+    other = start(seed=2, clip=None)
+    write(other, folder / f"{name}.untouched")
+    overflow(other, 0)
+    write(other, folder / f"{name}.overflow")
     other = start(seed=2)
     other.load(*read(folder / "reference.saved"))
     return {"losses": losses, "other": train(other, SAVED, STEPS)}
@@ -364,6 +389,13 @@ def test_continued_in_other_processes_bit_by_bit(run):
         assert [name for name in state if not torch.equal(state[name], expected[name])] == []
     for first, second in zip(run.first, run.second, strict=True):
         assert second["losses"] == first["losses"][SAVED:]
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing_without_clipping_too(run):
+    """With clipping: :func:`train` of the continued run."""
+    expected, state = run.state("untouched"), run.state("overflow")
+    assert state.keys() == expected.keys()
+    assert [name for name in state if not torch.equal(state[name], expected[name])] == []
 
 
 def test_continues_what_another_engine_began(run, reference):

@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_taken_once_it_is_
 
 def test_a_loss_that_stays_infinite_stops_the_run_and_keeps_the_last_good_checkpoint(make):
     run = make("plain", "train.steps=8", "train.log_every=100", "checkpoint.every=1", "train.lr=1e30")
-    message = "the loss of 3 steps in a row is not finite"
+    message = "the loss or a gradient of 3 steps in a row is not finite"
     with pytest.raises(UserError, match=rf"plain/seed-0: step (\d): {message}; start another run .*lower") as error:
         train(run)
     stopped = int(str(error.value.key).removeprefix("step "))
@@ -112,6 +112,25 @@ def test_a_step_without_a_finite_loss_leaves_no_trace_but_its_keys(make, monkeyp
     for name, tensor in run_weights.items():
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_without_a_finite_gradient_is_skipped_too(make, monkeypatch, precision):
+    """Its loss is finite, and the weights would not be."""
+    run, original = make("plain", f"train.precision={precision}", "train.log_every=1"), Updater.predict
+    calls = iter(range(100))
+
+    def predict(learner, batch):
+        predictions = original(learner, batch)
+        if next(calls) == 1:
+            predictions.final["depth"].register_hook(lambda gradient: gradient * math.inf)
+        return predictions
+
+    monkeypatch.setattr(Updater, "predict", predict)
+    train(run)
+    metrics = lines(run.folder)
+    assert [line["step"] for line in metrics if "skipped" in line] == [2]
+    assert [line["step"] for line in metrics if "loss" in line] == [1, 3, 4]
 
 
 def test_a_checkpoint_every_so_many_minutes(make, monkeypatch):

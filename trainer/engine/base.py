@@ -77,8 +77,7 @@ class Engine(ABC):
         """Clip the gradients, do the optimizer step, and clear the gradients.
 
         Returns:
-            False where the engine found gradients that are not finite and left weights and moments unchanged, which
-            fp16 and ZeRO do; the same on all ranks.
+            False where a gradient is not finite: weights and moments are then unchanged. The same on all ranks.
         """
 
     @abstractmethod
@@ -176,6 +175,11 @@ def ready_to_infer(network: nn.Module, device: torch.device) -> nn.Module:
     if present.type != device.type or other_index:  # moved to "cpu:0", buffers would be copied
         network.to(device)
     return network
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """Return the L2 norm of all gradients, one number: not finite where any gradient is not."""
+    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
 
 
 def _copy_to_cpu(tensor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy, transformer
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from shards.errors import UserError
-from trainer.engine.base import Engine, Moments, refuse_fp16
+from trainer.engine.base import Engine, Moments, gradient_norm, refuse_fp16
 
 
 class Fsdp2(Engine):
@@ -49,10 +49,15 @@ class Fsdp2(Engine):
 
     def step(self) -> bool:
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
-        self.optimizer.step()
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
+        else:
+            norm = gradient_norm(self.network)
+        whole = norm.full_tensor() if isinstance(norm, DTensor) else norm  # that of all ranks' shards
+        finite = bool(whole.isfinite())
+        if finite:
+            self.optimizer.step()
         self.discard()
-        return True
+        return finite
 
     def discard(self) -> None:
         self.optimizer.zero_grad()

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from trainer.engine.base import Engine, Moments
+from trainer.engine.base import Engine, Moments, gradient_norm
 
 
 class Plain(Engine):
@@ -29,9 +29,14 @@ class Plain(Engine):
         self.accelerator.backward(loss * self.accelerator.num_processes)  # DDP averages over ranks
 
     def step(self) -> bool:
-        if self.clip is not None:
-            self.accelerator.clip_grad_norm_(self.plain.parameters(), self.clip)
         scaler = self.accelerator.scaler
+        if self.clip is not None:
+            norm = self.accelerator.clip_grad_norm_(self.plain.parameters(), self.clip)
+        elif not scaler:  # which checks them itself
+            norm = gradient_norm(self.plain)
+        if not scaler and not norm.isfinite():
+            self.discard()
+            return False
         scale = scaler.get_scale() if scaler else 0.0
         self._stepper.step()
         self._stepper.zero_grad()
