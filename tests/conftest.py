@@ -1,6 +1,6 @@
 """Fixtures that tests of several packages share."""
 
-import inspect
+import ast
 import os
 import re
 import signal
@@ -36,23 +36,37 @@ _SLOW_FIXTURES = frozenset({"finished", "finished_root", "reference", "process",
 """Fixtures that start processes or train networks."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Start three workers per two processors: tests of stops, timeouts and retries wait for a third of the time."""
-    return max(1, (os.cpu_count() or 1) * 3 // 2)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Start two workers per processor: tests of stops, timeouts and retries wait most of the time. The quick tests wait
+    for nothing."""
+    processors = os.cpu_count() or 1
+    return processors if "not slow" in config.getoption("markexpr") else 2 * processors
+
+
+def _functions_that_work(text: str) -> set[str]:
+    """Return the names of a file's test functions that call what :data:`_WORK_CALLS` matches."""
+    lines = text.splitlines()
+    return {
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and _WORK_CALLS.search("\n".join(lines[node.lineno - 1 : node.end_lineno]))
+    }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that ``make test-quick`` leaves out as ``slow``, and run the files with most of them first: when
     the last files are quick ones, no processor is left idle (``--no-loadscope-reorder``)."""
     starts_processes: dict[Path, bool] = {}
+    working: dict[Path, set[str]] = {}
     for item in items:
-        if item.path not in starts_processes:
-            starts_processes[item.path] = _PROCESS_MARKERS.search(item.path.read_text("utf-8")) is not None
-        source = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
+        if item.path not in working:
+            text = item.path.read_text("utf-8")
+            starts_processes[item.path] = _PROCESS_MARKERS.search(text) is not None
+            working[item.path] = _functions_that_work(text)
         if (
             starts_processes[item.path]
             or not _SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-            or _WORK_CALLS.search(source)
+            or getattr(item, "originalname", None) in working[item.path]
         ):
             item.add_marker(pytest.mark.slow)
     slow_tests = Counter(item.path for item in items if item.get_closest_marker("slow"))

@@ -66,6 +66,7 @@ def test_ranks_accumulation_and_workers_change_nothing(ranks, accumulation, work
     assert steps_of(ranks, accumulation, workers) == expected()
 
 
+@pytest.mark.slow
 @given(st.sampled_from([(1, 1), (2, 1), (1, 4), (3, 2), (12, 1)]), st.integers(0, 4), st.integers(0, STEPS))
 def test_a_continued_run_sees_the_tail_of_the_whole_one(parts, workers, start):
     ranks, accumulation = parts
@@ -143,6 +144,7 @@ def epochs(draw, sizes):
     return Order(counts, draw(st.integers(0, 2**64 - 1)), window=draw(st.integers(1, 8))), size
 
 
+@pytest.mark.slow
 @given(epochs(st.just(24)))
 @settings(max_examples=25)
 def test_any_shards_give_one_sequence_whatever_reads_them(epoch):

@@ -5,6 +5,7 @@ import torch
 
 from shards.errors import UserError
 from trainer.model.backbone import STRIDES, create, widths
+from trainer.model.meta import on_meta
 
 NOT_FROM_ZERO = ["dla34", "dla46x_c", "tresnet_m"]
 """Models whose lists of features do not begin with index 0."""
@@ -12,7 +13,7 @@ NOT_FROM_ZERO = ["dla34", "dla46x_c", "tresnet_m"]
 
 @pytest.mark.parametrize("name", ["resnet18", "test_efficientnet", "hrnet_w18_small", "vgg11", *NOT_FROM_ZERO])
 def test_features_lie_at_the_four_strides(name):
-    with torch.device("meta"):
+    with on_meta():
         backbone = create(name, 3).eval()
         features = backbone(torch.zeros(1, 3, 64, 128))
     assert [tuple(feature.shape[2:]) for feature in features] == [(64 // stride, 128 // stride) for stride in STRIDES]

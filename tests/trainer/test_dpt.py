@@ -19,6 +19,7 @@ from trainer.experiment import Experiment
 from trainer.model import pretrained, transformer
 from trainer.model.architecture import Architecture
 from trainer.model.dpt import DPT, Reassemble
+from trainer.model.meta import on_meta
 from trainer.model.network import build
 from trainer.runs import checkpoint
 from trainer.trainstage import train
@@ -69,7 +70,7 @@ def rgb_and_depth(height: int = 64, width: int = 64) -> dict[str, torch.Tensor]:
     ],
 )
 def test_maps_lie_at_strides_4_to_32(backbone, shapes):
-    with torch.device("meta"):
+    with on_meta():
         network = DPT(description(backbone=backbone))
     output_shapes: list[torch.Size] = []
     for part in network.reassemble:

@@ -73,6 +73,7 @@ def test_precision_that_only_accelerate_would_know(precision, mixed):
         refuse_fp16(process, precision, "zero2")
 
 
+@pytest.mark.slow
 def test_a_compiled_network_under_an_engine_that_takes_it_apart(make, monkeypatch):
     monkeypatch.setattr("trainer.updater.choose", lambda *_, **__: SimpleNamespace(sharded=True, name="zero3"))
     with pytest.raises(UserError, match=r"train\.compile: zero3 does not train a compiled network; leave it out, or"):

@@ -15,6 +15,7 @@ from architectures import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainer.model.meta import on_meta
 from trainer.model.mtinet import MTINet
 from trainer.model.network import Network
 from trainer.model.pyramid import SCALES
@@ -24,7 +25,7 @@ from trainer.model.size import size_of
 @pytest.fixture(scope="module")
 def published() -> Network:
     """The network whose size is known: hrnet_w18_small_v2, 40 classes and depth."""
-    with torch.device("meta"):
+    with on_meta():
         return MTINet(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
 
 
@@ -53,7 +54,7 @@ def test_parameter_counts(published):
 
 
 def test_teacher_and_larger_backbone_counts():
-    with torch.device("meta"):
+    with on_meta():
         two_branches = MTINet(teacher(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
         large = MTINet(student(SEMSEG, backbone="hrnet_w18"))
     assert millions(two_branches) == pytest.approx(12.4, rel=0.01)
@@ -62,7 +63,7 @@ def test_teacher_and_larger_backbone_counts():
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_feature_propagation_keeps_its_parameter_counts(version):
-    with torch.device("meta"):
+    with on_meta():
         network = MTINet(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2", version=version))
     counts = {scale: sum(p.numel() for p in part.parameters()) for scale, part in network.propagation.items()}
     assert counts == {"stride8": 61_420, "stride16": 244_592, "stride32": 976_770}
@@ -71,7 +72,7 @@ def test_feature_propagation_keeps_its_parameter_counts(version):
 @pytest.mark.parametrize("backbone", ["mobilenetv3_small_100", "resnet18", "convnext_tiny", "resnet50"])
 def test_the_decoder_does_not_grow_with_the_backbones_widths(backbone):
     tasks = classes(40), DEPTH
-    with torch.device("meta"):
+    with on_meta():
         hrnet = MTINet(student(*tasks, backbone="hrnet_w18"))
         network = MTINet(student(*tasks, backbone=backbone))
         unbounded = MTINet(student(*tasks, backbone=backbone, widths=None))
@@ -88,6 +89,7 @@ def test_projection_is_of_those_scales_whose_width_differs():
     assert not seeded(student(widths=None)).projection
 
 
+@pytest.mark.slow
 def test_size_counts_what_the_network_has():
     size = size_of(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2"), (470, 640))
     assert (size.backbone + size.decoder) / 1e6 == pytest.approx(8.578, rel=0.001)
@@ -99,7 +101,7 @@ def test_size_counts_what_the_network_has():
 
 
 def test_multiply_accumulates(published):
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         published.eval()({"rgb": torch.empty(1, 3, 480, 640, device="meta")})
     giga = {name: sum(counts.values()) / 2e9 for name, counts in counter.get_flop_counts().items()}
     part = r"MTINet\.(initial\.stride\d+\.\w+|(propagation|distillation)\.stride\d+)"

@@ -79,6 +79,7 @@ def test_every_row_is_tested():
     assert shipped == {(data, name) for data, name, _ in CELLS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "name", "row"), CELLS, ids=lambda value: value)
 def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, write_labels):
     overrides = [f"run.root={tmp_path}", f"data.path={scenes_dataset.folder}", "data.num_workers=0", "data.crop=null"]

@@ -115,6 +115,7 @@ def test_pairs_are_tested_together():
     assert all(entry.helps for entry in adjusted.values()), "the last that Holm looks at is held to what one alone is"
 
 
+@pytest.mark.slow
 def test_false_help_is_rare_among_all_pairs():
     """Three tasks without any effect on each other, over three seeds."""
     draws = np.random.default_rng(0).normal(0, 0.05, (600, 6, 3))

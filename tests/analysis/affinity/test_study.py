@@ -95,7 +95,7 @@ def configure(folder: Path, names: tuple[str, ...], **labels: int) -> Path:
         tasks: [{", ".join(names)}]
         labels: {{{", ".join(f"{task}: {count}" for task, count in labels.items())}}}
         dev: 12
-        model: {{backbone: test_efficientnet, decoder: heads}}
+        model: {{backbone: test_efficientnet, decoder: heads, widths: [8, 8, 16, 16]}}
         augment: {{zoom: [1.0], jitter: 0.0}}
         train: {{global_batch_size: 4, steps: 40, lr: 1.0e-2, schedule: cosine}}
         run: {{root: {folder / "runs"}}}

@@ -84,6 +84,7 @@ def test_tests_that_are_made_together_are_together_wrong_as_seldom_as_one():
     assert single == pytest.approx(0.46, abs=0.04) and together == pytest.approx(0.05, abs=0.015)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tests", [1, 6])
 def test_as_many_seeds_as_would_tell_tell_four_times_of_five(tests):
     estimate = interval([1.0, 0.2, -0.4, 0.9])
