@@ -29,7 +29,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def summary(manifest: Manifest) -> None:
     """Print samples and labels by split, class frequencies, value ranges, and remarks."""
-    size = f"{manifest.size[0]}x{manifest.size[1]}" if manifest.size else "own sizes"
+    size = f"{manifest.size[0]}x{manifest.size[1]}" if manifest.size else "original sizes"
     size += ", stored for crops" if manifest.tiled else ""
     names = [task.name for task in manifest.tasks]
     table = Table("split", "shards", "frames", *names, "MB", title=f"{manifest.name}, {size}: {manifest.folder}")

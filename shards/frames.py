@@ -159,11 +159,6 @@ class Frames:
         hidden = [~self.visible[task] for task in targets]
         return self.with_inputs(inputs) & np.logical_or.reduce(hidden)
 
-    def by_shard(self, mask: np.ndarray) -> list[np.ndarray]:
-        """Return, for each shard, the positions in it of the frames of a mask. uint32."""
-        bounds = zip(self.starts[:-1], self.starts[1:], strict=True)
-        return [np.flatnonzero(mask[start:end]).astype(np.uint32) for start, end in bounds]
-
     def locate(self, index: int) -> tuple[int, int]:
         """Return the shard of a frame of the split, counted from 0, and its position in the shard."""
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1

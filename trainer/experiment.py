@@ -88,11 +88,24 @@ class Experiment:
             raise UserError("is not a prepared data set", file=data.path, key="data.path", hint=hint)
         limit = parse_bytes(data.cache_size, "data.cache_size")
         manifest = Manifest.load(path, cache=Cache(Path(data.cache) if data.cache else default_folder(), limit))
-        model = self.config.model
-        for name in {**dict.fromkeys([*self.config.tasks, *self.config.inputs, *(model.pretrained_inputs or ())])}:
-            if name != RGB:
-                manifest.task(name)
+        self._check_names(manifest)
         return manifest
+
+    def _check_names(self, manifest: Manifest) -> None:
+        """Check that every task that the configuration names is one of the data set's."""
+        config = self.config
+        names = {
+            "tasks": config.tasks,
+            "inputs": config.inputs,
+            "model.pretrained_inputs": config.model.pretrained_inputs or (),
+            **{f"labels.{task}": [task] for task in config.labels},
+        }
+        tasks = [task.name for task in manifest.tasks]
+        for key, entries in names.items():
+            for name in entries:
+                if name not in (RGB, *tasks):
+                    message = f"{name!r} is not a task of {address(manifest.folder)}"
+                    raise UserError(message, file=self.path, key=key, hint=f"use one of its tasks: {', '.join(tasks)}")
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:

@@ -86,7 +86,8 @@ def check_evaluation(experiment: Experiment) -> np.ndarray:
     if not mask.any():
         inputs = " and ".join(experiment.config.inputs)
         message = f"no frame to evaluate on: none of {experiment.config.evaluate.split} carries {inputs}"
-        raise UserError(message, file=experiment.manifest.path, key="inputs", hint="give frames that carry the inputs")
+        hint = f"give frames that carry the inputs ({experiment.manifest.path})"
+        raise UserError(message, file=experiment.path, key="inputs", hint=hint)
     return mask
 
 

@@ -45,7 +45,7 @@ def data_facts(part: Part) -> list[tuple[str, str]]:
     manifest = part.manifest
     if manifest is None:
         return []
-    size = "×".join(map(str, manifest.size)) if manifest.size else "own sizes"
+    size = "×".join(map(str, manifest.size)) if manifest.size else "original sizes"
     splits = ", ".join(f"{split} {manifest.samples(split)}" for split in manifest.splits)
     options = {key: value for key, value in manifest.source.items() if isinstance(value, str | int | float | bool)}
     facts = [("folder", str(manifest.folder)), ("frames", splits), ("size", size)]

@@ -59,7 +59,8 @@ def result_files(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         result_paths = [path] if path.name == NAME else sorted(path.rglob(NAME))
         if not result_paths:
-            raise UserError(f"holds no {NAME}", file=path, hint="run the experiment: `tutelage run CONFIG`")
+            message = f"holds no {NAME}" if path.exists() else "does not exist"
+            raise UserError(message, file=path, hint="run the experiment: `tutelage run CONFIG`")
         files |= dict.fromkeys(file.resolve() for file in result_paths)
     return list(files)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from shards.errors import UserError
 from shards.form import check_array
+from shards.kinds.text import missing_share, sizes
 from shards.members import decode_label, encode_label
 from shards.window import Window
 
@@ -281,28 +282,3 @@ class Storage(ABC):
     @abstractmethod
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return where two label arrays of one size differ noticeably, bool ``(H, W)``."""
-
-
-def sizes(label: tuple[int, int], image: tuple[int, int]) -> str:
-    """Format the sizes of a label and its image."""
-    return f"{label[0]}x{label[1]}, its image {image[0]}x{image[1]}"
-
-
-def percent(share: float) -> str:
-    """Format a share as a percentage: 0.123 becomes ``12 %``."""
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
-
-
-def missing_share(statistics: Mapping[str, Any]) -> float:
-    """Return the share of pixels without a label in labelled frames, in percent."""
-    return 100 * statistics["missing"] / max(statistics["pixels"] + statistics["missing"], 1)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value of YAML is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value of YAML is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)

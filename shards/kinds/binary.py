@@ -13,9 +13,10 @@ import numpy as np
 from shards.codec import encode_png
 from shards.errors import UserError
 from shards.images import read_mask
-from shards.kinds.base import MISSING, is_whole, missing_share, percent
+from shards.kinds.base import MISSING
 from shards.kinds.classfile import refuse_black_and_white
 from shards.kinds.named import NamedStorage, declared_colours
+from shards.kinds.text import is_whole, missing_share, percent
 
 MAX_MASKS = 14
 """The largest number of masks that an int16 can hold."""

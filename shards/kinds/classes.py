@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from shards.errors import UserError
-from shards.kinds.base import MISSING, percent
+from shards.kinds.base import MISSING
 from shards.kinds.classfile import IGNORE, declared_numbers, read_classes
 from shards.kinds.named import NamedStorage, declared_colours
+from shards.kinds.text import percent
 
 
 class ClassStorage(NamedStorage):

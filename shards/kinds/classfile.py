@@ -8,8 +8,8 @@ import numpy as np
 
 from shards.errors import UserError
 from shards.images import read_mask
-from shards.kinds.base import is_whole
 from shards.kinds.named import is_colour, is_list
+from shards.kinds.text import is_whole
 
 IGNORE = 255
 """The class index of a pixel without a label."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from shards.errors import UserError
-from shards.kinds.base import Storage, is_whole
+from shards.kinds.base import Storage
+from shards.kinds.text import is_whole
 
 
 class NamedStorage(Storage):

@@ -11,8 +11,9 @@ import numpy as np
 
 from shards.errors import UserError
 from shards.extras import need
-from shards.kinds.base import MISSING, Storage, is_number, missing_share, sizes
+from shards.kinds.base import MISSING, Storage
 from shards.kinds.scalarfile import MAX_STEPS, SUFFIXES, examine_array, read_scalar, reading_options
+from shards.kinds.text import is_number, missing_share, sizes
 from shards.kinds.zoom import LENGTHS, ZOOMS, zoom_of
 from shards.notes import note
 from shards.statistics import mean_and_deviation

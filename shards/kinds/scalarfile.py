@@ -11,8 +11,8 @@ from shards.codec import MAX_PIXELS
 from shards.errors import BadFile, UserError
 from shards.exr import read_exr
 from shards.images import read_tiff, read_values
-from shards.kinds.base import is_number
 from shards.kinds.named import is_list
+from shards.kinds.text import is_number
 from shards.kinds.zoom import LENGTHS
 from shards.notes import note
 

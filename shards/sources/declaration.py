@@ -13,7 +13,7 @@ import yaml
 from shards import kinds
 from shards.codec import key_of
 from shards.errors import UserError
-from shards.kinds.base import is_number
+from shards.kinds.text import is_number
 from shards.notes import member_context
 from shards.sources.layout import Pattern
 from shards.tasks import Task

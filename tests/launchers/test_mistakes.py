@@ -42,7 +42,7 @@ def test_a_configuration_that_does_not_exist(fails, workdir):
         fails(f"{command} studnet.yaml", "studnet.yaml: does not exist; did you mean student.yaml?")
     fails("picture studnet.yaml --out p.png", "studnet.yaml: does not exist")
     fails("picture val=3 --out p.png", "CONFIG: no configuration was given; name one or more")
-    fails("report nowhere --out r.html", "nowhere: holds no result.json; run the experiment")
+    fails("report nowhere --out r.html", "nowhere: does not exist; run the experiment")
     fails("config", "CONFIG: no configuration was given")
 
 
@@ -187,7 +187,7 @@ def test_stages_out_of_order(fails, workdir):
         "train student.yaml",
         "pseudo.semseg: the teacher has not labelled; label with it (`tutelage label teacher.yaml`)",
     )
-    fails("table runs nowhere", "holds no result.json; run the experiment")
+    fails("table runs nowhere", "runs: holds no result.json; run the experiment")
     fails("picture teacher.yaml --out p.png", "train the network first")
 
 

@@ -129,13 +129,6 @@ def test_a_network_of_its_own_input_alone_trains_on_it(scenes_dataset):
     assert frames.to_train(["rgb", "depth"], ["depth"]).sum() == 5
 
 
-def test_by_shard_gives_positions_within_each_shard(scenes_dataset):
-    frames = frames_of(scenes_dataset)
-    mask = np.zeros(24, bool)
-    mask[[0, 7, 8, 23]] = True
-    assert [positions.tolist() for positions in frames.by_shard(mask)] == [[0, 7], [0], [7]]
-
-
 def test_pseudo_labels_stand_in_only_where_no_truth_shows(scenes_dataset, tmp_path, write_labels):
     task = scenes_dataset.task("semseg")
     keys = [f"train_{i:06d}" for i in range(0, 24, 2)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from framekeys import keys_of
 
 from analysis.grid import rows_of
 from shards.stream import Batches
@@ -136,10 +137,3 @@ def test_every_row_of_a_table_sees_as_many_samples(data):
         config.train.steps * config.train.global_batch_size for config in rows if not config.experiment.endswith("-l")
     }
     assert len(seen) == 1
-
-
-def keys_of(frames, mask) -> list[str]:
-    chosen = frames.by_shard(mask)
-    return [
-        frames.readers[shard].key(int(position)) for shard, positions in enumerate(chosen) for position in positions
-    ]

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from framekeys import keys_by_shard
 from runs import LONG, assert_same_run, copy_checkpoints, lines, weights
 from safetensors.torch import load_file
 
@@ -53,14 +54,14 @@ def test_accumulation_changes_no_sample_and_hardly_a_loss(make):
 
 def test_the_traced_order_is_the_contracts(reference):
     frames, config = reference.training_frames(), reference.config
-    chosen = frames.by_shard(frames.to_train(config.inputs, config.tasks))
-    order = Order([len(positions) for positions in chosen], config.seed, window=config.data.shuffle_window)
+    chosen = keys_by_shard(frames, frames.to_train(config.inputs, config.tasks))
+    order = Order([len(keys) for keys in chosen], config.seed, window=config.data.shuffle_window)
     traced = lines(reference.folder, "order")
     assert [(line["step"], line["epoch"]) for line in traced] == [(step, (step - 1) // 4) for step in range(1, 25)]
     for line in traced:
         first = (line["step"] - 1) % 4 * 4
         places = [order.locate(line["epoch"], position) for position in range(first, first + 4)]
-        assert line["keys"] == [frames.readers[s].key(int(chosen[s][n])) for s, n in places]
+        assert line["keys"] == [chosen[shard][number] for shard, number in places]
 
 
 # What a run leaves behind
@@ -264,7 +265,9 @@ def test_pretrained_inputs_reach_the_network(make, reference):
         )
     )
     assert torch.equal(alone, scratch) and not torch.equal(alone, started)
-    with pytest.raises(UserError, match="has no task 'rbg'; use one of its tasks: semseg, depth"):
+    with pytest.raises(
+        UserError, match=r"model\.pretrained_inputs: 'rbg' is not a task of \S+; use one of its tasks: semseg, depth"
+    ):
         _ = make("teacher", "model.pretrained_inputs=[rbg]").manifest
 
 

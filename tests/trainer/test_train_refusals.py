@@ -173,9 +173,13 @@ def test_a_single_value_is_too_little_for_batch_norm(make):
 
 
 def test_a_task_or_backbone_that_does_not_exist(make):
-    with pytest.raises(UserError, match=r"MANIFEST\.json: has no task 'foo'; use one of its tasks: semseg, depth"):
-        train(make("plain", "inputs=[rgb, foo]"))
-    with pytest.raises(UserError, match=r"MANIFEST\.json: has no task 'normals'; use one of its tasks: semseg, depth"):
-        train(make("plain", "tasks=[normals]"))
+    tasks = r"\S+; use one of its tasks: semseg, depth"
+    for key, option, name in (
+        ("inputs", "inputs=[rgb, foo]", "foo"),
+        ("tasks", "tasks=[normals]", "normals"),
+        (r"labels\.normals", "labels.normals=3", "normals"),
+    ):
+        with pytest.raises(UserError, match=rf"plain\.yaml: {key}: '{name}' is not a task of {tasks}"):
+            train(make("plain", option))
     with pytest.raises(UserError, match=r"model\.backbone: timm has no model 'hrnet_w19'; did you mean"):
         train(make("plain", "model.backbone=hrnet_w19"))

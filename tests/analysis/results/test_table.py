@@ -166,8 +166,8 @@ def test_results_are_collected_from_runs_experiments_and_folders(tmp_path):
     assert collected(tmp_path / "d/b") == [("b", 0), ("b", 1)]
     assert collected(tmp_path / "d/b/seed-1", tmp_path / "d/a/seed-0/result.json") == [("b", 1), ("a", 0)]
     (tmp_path / "empty").mkdir()
-    for missing in ("empty", "nowhere"):
-        with pytest.raises(UserError, match=f"{missing}: holds no result.json; run the experiment"):
+    for missing, problem in (("empty", "holds no result.json"), ("nowhere", "does not exist")):
+        with pytest.raises(UserError, match=f"{missing}: {problem}; run the experiment"):
             collected(tmp_path, tmp_path / missing)
     (tmp_path / "d/a/seed-0/result.json").write_text("{")
     with pytest.raises(UserError, match=r"a/seed-0/result\.json: cannot be read"):

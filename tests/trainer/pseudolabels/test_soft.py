@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from framekeys import keys_of
 
 from shards.errors import UserError
 from shards.inspect import verify
@@ -72,8 +73,7 @@ def test_without_soft_labels_none_are_stored_and_asking_for_them_says_what_to_do
 
 def pseudo_label_keys(frames) -> set[str]:
     """Return the keys of the frames with a pseudo-label of segmentation."""
-    shards = enumerate(frames.by_shard(frames.pseudo["semseg"]))
-    return {frames.readers[shard].key(int(position)) for shard, positions in shards for position in positions}
+    return set(keys_of(frames, frames.pseudo["semseg"]))
 
 
 def batches_of(experiment: Experiment, steps: int) -> list:
