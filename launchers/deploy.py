@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from launchers.console import print_line
 from shards.errors import UserError
 from shards.extras import need
+from shards.images import RGB_SUFFIXES
 from trainer.memory import keep_freed_memory
 from trainer.parsing import parse_size
 from trainer.progress import progress
@@ -33,9 +34,8 @@ def predict(options: argparse.Namespace) -> None:
     predictor, out = _predictor(options), Path(options.out)
     inputs = pictures(options.pictures, [out / task.name for task in predictor.tasks])
     if inputs.others:
-        print_line(
-            f"left out {len(inputs.others)} files that are not JPEG, PNG or WebP, the first is {inputs.others[0]}"
-        )
+        suffixes = ", ".join(sorted(RGB_SUFFIXES))
+        print_line(f"left out {len(inputs.others)} files other than {suffixes}, the first is {inputs.others[0]}")
     if torch.cuda.is_available():
         predictor.cuda()
     else:

@@ -236,7 +236,7 @@ class Label:
     """Number of classes of each pixel's distribution that are stored, the most probable ones, for students that learn
     soft labels; 0 stores none."""
     soft_scale: int = option(2, least=1)
-    """Soft labels are stored at this fraction of the frame's height and width."""
+    """Soft labels are stored at the frame's height and width divided by this."""
     store: str | None = option(None, check=check_url)
     """URL of a folder that the label shards are also written to when all are complete, such as
     s3://bucket/labels/${experiment}/seed-${seed}; students read them there where the teacher's run is not available."""

@@ -107,8 +107,6 @@ class Trainer:
         self.inputs = list(self.architecture.inputs if inputs is None and self.architecture else inputs or ())
         self.tasks = [task.name for task in loss.tasks]
         check_kind("data", data, ShardDataset, TrainingData)
-        if isinstance(data, ShardDataset):
-            data = TrainingData(data, self.inputs, self.tasks, seed=seed)
         check_kind("val", val, ShardDataset, Validation, NoneType)
         check_kind("weighting", weighting, LossWeighting, NoneType)
         check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
@@ -117,6 +115,12 @@ class Trainer:
         if optimizer is not None and train is None:
             options = {"lr": float(optimizer.param_groups[0]["lr"])} | options
         self.options = settings.with_options(train or Train(), options)
+        share = self.options.pseudo_share
+        if isinstance(data, ShardDataset):
+            data = TrainingData(data, self.inputs, self.tasks, seed=seed, pseudo_share=share)
+        elif share not in (None, data.pseudo_share):
+            hint = f"give it to the data: TrainingData(..., pseudo_share={share})"
+            raise UserError(f"is {share}, where the data have {data.pseudo_share}", key="pseudo_share", hint=hint)
         check_tasks(loss.tasks, data.tasks, data.frames.manifest.path)
         if weighting is not None:
             model.weighting = weighting

@@ -7,6 +7,7 @@ import pytest
 import torch
 from framekeys import keys_of
 
+import tutelage as tt
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.labels import Keep, LabelShards
@@ -160,6 +161,22 @@ def test_every_batch_holds_its_share_of_pseudo_labels(finished, workers):
     assert [sum(key in pseudo_keys for key in batch.keys) for batch in batches_of(student, 8)] == [1] * 8
     order, indices = TrainingData.of(student.config, frames).order(student.config.train.global_batch_size)
     assert order.samples == 16 and sorted(np.concatenate(indices).tolist()) == list(range(16))
+
+
+def test_a_share_of_pseudo_labels_is_an_option_of_a_trainer_too(finished, scenes_dataset, task, tmp_path):
+    teacher = finished("teacher")
+    pseudo = {"semseg": tt.PseudoLabels(teacher.labels, keep=0.4)}
+    data = tt.ShardDataset(scenes_dataset.folder, "train", labels={"semseg": 8, "depth": 16}, pseudo=pseudo)
+    model = tt.create_model("mtinet", backbone="test_efficientnet", inputs=["rgb"], tasks=[task])
+    parts = (model, tt.MultiTaskLoss([task]))
+    options = {"global_batch_size": 4, "steps": 1, "pseudo_share": 0.25}
+    trainer = tt.Trainer(*parts, data, out=tmp_path / "run", **options)
+    batches = trainer.data.batches(Batches(4), 0, 8)
+    pseudo_keys = pseudo_label_keys(data.frames)
+    assert [sum(key in pseudo_keys for key in batch.keys) for batch in batches] == [1] * 8
+    whole = tt.TrainingData(data, ["rgb"], ["semseg"])
+    with pytest.raises(UserError, match=r"pseudo_share: is 0\.25, where the data have None; give it to the data"):
+        tt.Trainer(*parts, whole, out=tmp_path / "other", **options)
 
 
 def test_a_share_of_pseudo_labels_changes_nothing_for_who_has_none(make):
