@@ -85,6 +85,12 @@ class Frames:
             setattr(frames, masks, {name: visible & mask for name, visible in getattr(self, masks).items()})
         return frames
 
+    def without_pseudo(self) -> "Frames":
+        """Return these frames without a teacher's labels. They share open shards."""
+        frames = copy(self)
+        frames.sources, frames.pseudo, frames.holes = {}, {}, {}
+        return frames
+
     def add_pseudo(self, labels: LabelShards, holes: bool = False) -> None:
         """Use a task's pseudo-labels wherever its ground truth may not be seen.
 

@@ -58,15 +58,16 @@ class AveragedWeights:
     @contextmanager
     def in_network(self) -> Iterator[None]:
         """Context in which the network holds the average; no step may be made inside."""
-        self._exchange()
+        pairs = list(zip(self._tensors, self._averages, strict=True))
+        self._exchange(pairs)
         try:
             yield
         finally:
-            self._exchange()
+            self._exchange(pairs[::-1])  # a tensor under two names gets back what it was given last, last
 
     @torch.no_grad()
-    def _exchange(self) -> None:
-        for tensor, average in zip(self._tensors, self._averages, strict=True):
+    def _exchange(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        for tensor, average in pairs:
             weight = tensor.clone()
             tensor.copy_(average)
             average.copy_(weight)

@@ -69,7 +69,8 @@ def evaluate(
     measurement.check(tasks)
     process = process or accelerator("fp32")
     check_tasks(tasks, data.manifest.tasks, data.manifest.path)
-    samples = data.with_inputs(inputs, [task.name for task in tasks], size or data.size or data.manifest.size)
+    own_labels = ShardDataset.of(data.frames.without_pseudo(), size=data.size)
+    samples = own_labels.with_inputs(inputs, [task.name for task in tasks], size or data.size or data.manifest.size)
     if not len(samples):
         hint = "give frames that carry the inputs"
         raise UserError("no frame to evaluate on", file=data.manifest.path, key=data.split, hint=hint)

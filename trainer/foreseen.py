@@ -20,6 +20,7 @@ from trainer.ranks import ranks
 from trainer.runs import artifacts
 from trainer.runs.start import match_start_normalisation
 from trainer.runtime import check_precision
+from trainer.trainingdata import frames_of_share
 from trainer.validation import not_measured, scalars
 from trainer.weighting import weighting_of
 
@@ -116,6 +117,12 @@ def check_pseudo(experiment: Experiment) -> None:
     if experiment.config.loss.soft_adjustment and targets == {"hard"}:  # no targets: the baseline of a student
         hint = "set pseudo.TASK.target=soft, or loss.soft_adjustment=0"
         raise UserError("no task has soft labels", file=experiment.path, key="loss.soft_adjustment", hint=hint)
+    share = experiment.config.train.pseudo_share
+    if share is not None and experiment.teachers:
+        try:
+            frames_of_share(share, experiment.config.train.global_batch_size)
+        except UserError as error:
+            raise UserError(error.what, file=experiment.path, key="train.pseudo_share", hint=error.hint) from error
     for name, teacher in experiment.teachers.items():
         entry, key = experiment.config.pseudo[name], f"pseudo.{name}"
         kind, label = experiment.manifest.task(name).storage, teacher.config.label

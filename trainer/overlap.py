@@ -41,7 +41,8 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads
 
 
 class Background:
-    """Calls functions one after another in a thread; the next method call raises the first exception.
+    """Calls functions one after another in a thread; the next method call raises the first exception. After
+    :meth:`close` it may be used again.
 
     Args:
         limit: number of calls that may wait before :meth:`submit` blocks, which bounds the memory they hold.
@@ -50,11 +51,13 @@ class Background:
     def __init__(self, limit: int = 4) -> None:
         self._calls: queue.Queue[Callable[[], object] | None] = queue.Queue(limit)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def submit(self, call: Callable[[], object]) -> None:
         self._raise()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
         self._calls.put(call)
 
     def wait(self) -> None:
@@ -64,19 +67,27 @@ class Background:
 
     def close(self) -> None:
         """Wait for all submitted calls, and end the thread."""
-        self._calls.put(None)
-        self._thread.join()
-        self._raise()
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join()
+            self._thread = None
+        try:
+            self._raise()
+        finally:
+            self._error = None
 
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
-            if self._error is None:
+        while True:
+            call = self._calls.get()
+            if call is not None and self._error is None:
                 try:
                     call()
                 except BaseException as error:  # the submitting thread raises it
                     self._error = error
             self._calls.task_done()
+            if call is None:
+                return

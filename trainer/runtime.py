@@ -20,6 +20,7 @@ from accelerate.utils import broadcast_object_list, gather_object, parse_flag_fr
 
 from shards.errors import UserError
 from shards.extras import need
+from trainer.backenderrors import is_backend_error
 from trainer.engine.base import is_requested
 from trainer.memory import keep_freed_memory
 from trainer.ranks import rank, ranks, ranks_here
@@ -181,11 +182,9 @@ def report_lost_ranks() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = str(error)
-        backend = isinstance(error, torch.distributed.DistError) or "gloo" in text.lower() or "NCCL" in text
-        if not backend:
+        if not is_backend_error(error):
             raise
-        summary = text.split("\nException raised from")[0]  # what follows are addresses in libraries
+        summary = str(error).split("\nException raised from")[0]  # what follows are addresses in libraries
         reason = "; ".join(line.strip() for line in summary.splitlines() if line.strip())
         hint = "what ended first says why; start the same command again to continue"
         raise LostRank(f"rank {rank()}: another rank ended or does not answer ({reason}); {hint}") from error

@@ -58,7 +58,7 @@ class Trainer:
         out: folder of the run.
         val: data that is evaluated after every epoch, and whose best network is kept in ``checkpoints/best``; or a
             :class:`Validation` with other settings.
-        seed: seed of order, augmentation and dropout.
+        seed: seed of order, augmentation and dropout; a :class:`TrainingData` may have its own of the first two.
         inputs: names of the network's inputs; by default those of its ``architecture``.
         train: options of optimisation.
         checkpoint: when checkpoints are written, and how many are kept.
@@ -121,6 +121,7 @@ class Trainer:
         elif share not in (None, data.pseudo_share):
             hint = f"give it to the data: TrainingData(..., pseudo_share={share})"
             raise UserError(f"is {share}, where the data have {data.pseudo_share}", key="pseudo_share", hint=hint)
+        data = data.seeded(seed)
         check_tasks(loss.tasks, data.tasks, data.frames.manifest.path)
         if weighting is not None:
             model.weighting = weighting

@@ -1,6 +1,7 @@
 """The data of a training run: the order of frames, their augmentation, and the batches of any steps of any rank."""
 
 from collections.abc import Callable, Generator, Sequence
+from copy import copy
 from functools import cached_property, partial
 from typing import Any
 
@@ -32,7 +33,7 @@ class TrainingData:
         data: the data set.
         inputs: names of the network's inputs.
         tasks: names of the predicted tasks.
-        seed: seed of order and augmentation.
+        seed: seed of order and augmentation; None for that of the trainer, and 0 without one.
         augment: random changes of frames; None for the defaults of :class:`trainer.sections.Augment`.
         size: height and width that frames are resized to; None for those of the data set.
         crop: height and width of the random window of a frame that is used; None for whole frames.
@@ -44,6 +45,7 @@ class TrainingData:
         dataset: the samples of an epoch, with every task whose labels are read.
         frames: the frames of the data set with their visible labels.
         mask: the frames of an epoch, bool ``(count,)``.
+        own_seed: whether the seed was given here.
 
     Raises:
         UserError: when no frame can be used for training, or the data set lacks a task.
@@ -55,7 +57,7 @@ class TrainingData:
         inputs: Sequence[str],
         tasks: Sequence[str],
         *,
-        seed: int = 0,
+        seed: int | None = None,
         augment: AugmentOptions | None = None,
         size: tuple[int, int] | None = None,
         crop: tuple[int, int] | None = None,
@@ -63,7 +65,8 @@ class TrainingData:
         num_workers: int = 1,
         shuffle_window: int = 32,
     ) -> None:
-        self.frames, self.seed, self.size, self.crop = data.frames, seed, size or data.size, crop
+        self.frames, self.size, self.crop = data.frames, size or data.size, crop
+        self.seed, self.own_seed = seed or 0, seed is not None
         self.pseudo_share, self.num_workers, self.shuffle_window = pseudo_share, num_workers, shuffle_window
         self.augment = augment or AugmentOptions()
         for name in (*inputs, *tasks):
@@ -96,6 +99,12 @@ class TrainingData:
     def samples(self) -> int:
         """Number of samples that an epoch draws from."""
         return len(self.dataset)
+
+    def seeded(self, seed: int) -> "TrainingData":
+        """Return the same data with a trainer's seed, unless they have one of their own."""
+        data = copy(self)
+        data.seed = self.seed if self.own_seed else seed
+        return data
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -131,7 +140,7 @@ class TrainingData:
         counts = [[len(indices) for indices in pool] for pool in pools]
         size = global_batch_size
         try:
-            order = Mixture(counts, round(share * size), size, self.seed, window=self.shuffle_window)
+            order = Mixture(counts, frames_of_share(share, size), size, self.seed, window=self.shuffle_window)
         except UserError as error:
             hint = "leave it out: all frames are of one kind"
             raise UserError(error.what, key="pseudo_share", hint=hint) from error
@@ -171,3 +180,19 @@ class TrainingData:
             grey=config.grey,
             blur=config.blur,
         )
+
+
+def frames_of_share(share: float, global_batch_size: int) -> int:
+    """Return how many frames of a global batch have pseudo-labels.
+
+    Raises:
+        UserError: when a share between 0 and 1 would be none of a batch's frames, or all.
+    """
+    count = round(share * global_batch_size)
+    if 0 < share < 1 and count in (0, global_batch_size):
+        message = f"{share:g} of a batch of {global_batch_size} would be {count} frames"
+        hint = (
+            f"give a larger batch, or a share between {1 / global_batch_size:.2g} and {1 - 1 / global_batch_size:.2g}"
+        )
+        raise UserError(message, key="pseudo_share", hint=hint)
+    return count

@@ -270,7 +270,7 @@ class Updater:
     def load_weights(self, weights: dict[str, torch.Tensor]) -> None:
         """Load an exported network's weights; all ranks pass them whole."""
         if self.weighting:  # its tensors are not exported
-            present = self.engine.local_state()
+            present = self.engine.replica().state_dict()
             weights = {name: present[name] for name in present.keys() - without_weighting(present)} | weights
         self.engine.load(weights, {})
 

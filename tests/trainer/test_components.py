@@ -81,6 +81,67 @@ def test_what_training_does_not_take(parts, tmp_path):
         tt.Trainer(parts["model"], loss, "data", out=tmp_path)  # type: ignore[arg-type]
 
 
+def test_a_trainers_seed_is_that_of_its_data_unless_they_have_their_own(parts, tmp_path):
+    train, loss = parts["train"], tt.MultiTaskLoss(parts["train"].tasks)
+    names = [task.name for task in train.tasks]
+    shared, own = tt.TrainingData(train, ["rgb"], names), tt.TrainingData(train, ["rgb"], names, seed=0)
+    used = [
+        [tt.Trainer(parts["model"], loss, data, out=tmp_path, seed=seed).data.seed for seed in (3, 4)]
+        for data in (train, shared, own)
+    ]
+    assert used == [[3, 4], [3, 4], [0, 0]]
+
+
+def test_a_run_of_other_settings_is_refused_whatever_differs(parts, tmp_path):
+    train = parts["train"]
+    names = [task.name for task in train.tasks]
+
+    def trainer(data: dict[str, Any], loss: dict[str, Any], **options: Any) -> tt.Trainer:
+        model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
+        if options.pop("betas", None):
+            parameters = torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-4, betas=(0.5, 0.9))
+            options["optimizer"] = parameters
+        options |= {"global_batch_size": 4, "steps": 1, "out": tmp_path}
+        return tt.Trainer(
+            model, tt.MultiTaskLoss(train.tasks, **loss), tt.TrainingData(train, ["rgb"], names, **data), **options
+        )
+
+    trainer({}, {}).fit()
+    for data, loss, options, key in (
+        ({"shuffle_window": 5}, {}, {}, "shuffle_window"),
+        ({"seed": 5}, {}, {}, "data_seed"),
+        ({}, {"deep_cells": 7}, {}, "loss_cells"),
+        ({}, {}, {"norm": "frozen"}, "norm"),
+        ({}, {}, {"betas": True}, "optimizer_group"),
+    ):
+        with pytest.raises(tt.UserError, match=rf"{key}: holds a run with .*; give another out"):
+            trainer(data, loss, **options).fit()
+
+
+def test_a_network_that_was_trained_in_bf16_trains_in_fp32_next(parts, tmp_path):
+    train = parts["train"]
+    model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
+    for precision in ("bf16", "fp32"):
+        options = {"out": tmp_path / precision, "global_batch_size": 4, "steps": 1, "precision": precision}
+        trainer = tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, **options)
+        trainer.fit()
+    batch = next(iter(trainer.data.batches(trainer.batches, 0, 1)))
+    assert trainer.updater.predict(batch).final["depth"].dtype == torch.float32
+
+
+def test_a_teachers_labels_are_no_truth_to_evaluate_on(parts, tiny_dataset, tmp_path):
+    train = parts["train"]
+    labels = tt.label(parts["model"], train, tmp_path, tasks=train.tasks, inputs=["rgb"], frames="all")
+    del labels
+    pseudo = {name: tt.PseudoLabels(tmp_path, holes=True) for name in ("semseg", "depth")}
+    taught = tt.ShardDataset(tiny_dataset, "train", tasks=["semseg", "depth"], pseudo=pseudo)
+    assert len(taught.frames.pseudo) == 2
+    for resolution in ("network", "label"):
+        measurement = tt.Measurement(resolution)
+        expected = tt.evaluate(parts["model"], train, measurement=measurement)
+        assert tt.evaluate(parts["model"], taught, measurement=measurement) == expected
+
+
 def test_what_a_data_set_does_not_take(tiny_dataset):
     for options, message in (
         ({"tasks": "semseg"}, r"^tasks: is 'semseg'; give a list of names"),

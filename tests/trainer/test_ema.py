@@ -34,6 +34,18 @@ def test_weights_and_statistics_are_averaged_and_counters_copied():
     assert state["w"].tolist() == [2, 4]
 
 
+def test_a_weight_under_two_names_is_itself_again_afterwards():
+    layer = torch.nn.Linear(2, 2)
+    state = torch.nn.ModuleDict({"one": layer, "other": layer}).state_dict()
+    average = AveragedWeights(state, 0.5)
+    with torch.no_grad():
+        layer.weight.fill_(3)
+        average.update(1000)
+        with average.in_network():
+            assert not torch.equal(layer.weight, torch.full((2, 2), 3.0))
+    assert torch.equal(layer.weight, torch.full((2, 2), 3.0))
+
+
 def test_the_average_is_what_is_evaluated_and_exported(make, monkeypatch):
     experiment = make("plain", EMA, "evaluate.every=1", "train.global_batch_size=16")
     evaluated, average = [], None

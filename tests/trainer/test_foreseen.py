@@ -51,6 +51,14 @@ def test_the_best_of_a_task_that_no_validation_frame_shows(make, tmp_path, no_tr
         train(experiment)
 
 
+@pytest.mark.parametrize(("share", "count"), [(0.1, 0), (0.95, 4)])
+def test_a_share_of_pseudo_labels_that_a_batch_cannot_have(make, share, count, no_training):
+    experiment = make("student", f"train.pseudo_share={share}")
+    message = rf"student\.yaml: train\.pseudo_share: {share} of a batch of 4 would be {count} frames; give a larger"
+    with pytest.raises(UserError, match=message):
+        check(experiment)
+
+
 def test_no_validation_frame_carries_the_inputs(make, tmp_path):
     pack(Unlabelled(8, 4, (32, 64)), tmp_path / "d", size=(32, 64))
     overrides = ["labels.semseg=null", "labels.depth=null", "inputs=[rgb, semseg]", "tasks=[depth]"]

@@ -79,7 +79,24 @@ def test_the_first_exception_of_the_background_is_raised_here_and_nothing_runs_a
     background.submit(fail)
     background.submit(lambda: ran.append("late"))
     with pytest.raises(OSError, match="disk"):
-        background.close()
+        background.wait()
     with pytest.raises(OSError, match="disk"):
         background.submit(lambda: None)
+    with pytest.raises(OSError, match="disk"):
+        background.close()
     assert ran == []
+
+
+def test_the_background_may_be_used_again_after_it_was_closed():
+    """Also after an exception: a trainer that was interrupted is started again."""
+    background, ran = Background(limit=1), []
+    for number in range(3):
+        background.submit(lambda number=number: ran.append(number))
+        background.submit(lambda: None)
+        background.wait()
+        if number == 1:
+            background.submit(lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                background.close()
+        background.close()
+    assert ran == [0, 1, 2]

@@ -16,7 +16,7 @@ from shards.owncode import own_code
 from shards.tasks import Task, palette
 from trainer.evaluation import evaluate
 from trainer.losses import MultiTaskLoss
-from trainer.model.checked import check_tasks, predictions_of
+from trainer.model.checked import check_tasks, predictions_of, written_class
 from trainer.model.create import create_model
 from trainer.trainer import Trainer
 from trainer.trainstage import train
@@ -202,6 +202,32 @@ def test_a_module_that_imports_what_is_not_there():
 def test_an_error_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), own_code(create_model):
         _ = 1 / 0
+
+
+def test_a_lost_rank_is_not_an_error_of_ones_own_network():
+    """Whose forward may have collective operations of its own, or of FSDP2."""
+    task, samples = Task("depth", "scalar", scale=0.001), {"rgb": torch.zeros(2, 3, 32, 32)}
+
+    class Mine(torch.nn.Module):
+        def __init__(self, error: Exception) -> None:
+            super().__init__()
+            self.error = error
+
+        def forward(self, inputs):
+            raise self.error
+
+    lost = (torch.distributed.DistBackendError("lost"), RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed"))
+    for error in lost:
+        with pytest.raises(type(error)):
+            predictions_of(Mine(error), samples, [task])
+    with pytest.raises(UserError, match="Mine raised RuntimeError: mine"):
+        predictions_of(Mine(RuntimeError("mine")), samples, [task])
+
+
+def test_the_class_of_a_network_is_the_one_that_was_written():
+    """FSDP2 derives one of its own."""
+    derived = type("FSDPLinear", (torch.nn.Linear,), {"__module__": "torch.distributed.fsdp._fully_shard._fsdp_init"})
+    assert written_class(derived(1, 1)) is torch.nn.Linear and written_class(torch.nn.Linear(1, 1)) is torch.nn.Linear
 
 
 def test_parameters_that_nothing_follows_from_are_named_on_two_ranks(make, modules):

@@ -95,6 +95,30 @@ def test_engines_that_keep_parameters_in_parts_learn_the_weights_too(make, confi
     torch.testing.assert_close(log_variance(parts), log_variance(alone), rtol=1e-3, atol=1e-5)
 
 
+PROGRAM = """
+import sys
+import tutelage as tt
+from trainer.weighting import Uncertainty
+
+train = tt.ShardDataset(sys.argv[1], "train", labels={"semseg": 8, "depth": 16})
+model = tt.create_model("fpn", backbone="test_efficientnet", tasks=train.tasks)
+options = {"global_batch_size": 4, "steps": 2, "weighting": Uncertainty(2)}
+trainer = tt.Trainer(model, tt.MultiTaskLoss(train.tasks), train, out=sys.argv[2], **options)
+trainer.fit()
+print(sum(parameter.double().sum().item() for parameter in trainer.whole().parameters()))
+"""
+
+
+@pytest.mark.parametrize("engine", ["zero3", "fsdp2"])
+def test_a_finished_program_with_weighted_losses_may_run_again(scenes_dataset, tmp_path, engine):
+    """Where parameters are in parts: it gets its weights back, all but those of the weighting."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    arguments = (str(tmp_path / "program.py"), str(scenes_dataset.folder), str(tmp_path / "out"))
+    for _ in range(2):
+        process = launch(2, *arguments, config=CONFIGS / f"{engine}.yaml")
+        assert process.returncode == 0, process.stderr[-3000:]
+
+
 def test_ones_own_is_named_by_its_module(make, monkeypatch):
     monkeypatch.chdir(EXAMPLES)
     run = make("plain", "loss.weighting=my_weighting:RandomWeights", "train.steps=3", "checkpoint.every=2")

@@ -52,6 +52,7 @@ class Engine(ABC):
     ) -> None:
         self.accelerator, self.plain, self.optimizer, self.clip = accelerator, network, optimizer, clip
         self._check(precision)
+        network.__dict__.pop("forward", None)  # that of an earlier training, in another precision
         if precision == "bf16":
             _compute_in_bf16(network, accelerator.device.type)
         self._prepare()

@@ -96,6 +96,8 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
         elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
             rgb = reader.decode(position, lambda extension: extension.startswith("rgb."))["rgb"]
             label = resize_label(frames.sources[task.name].read(number, key), rgb.shape[:2])  # data.size may differ
+            if not task.storage.labelled(label).any():
+                continue
             members[member] = task.storage.encode(label, frames.manifest.label_format)
         else:
             continue

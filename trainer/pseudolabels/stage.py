@@ -13,7 +13,7 @@ from trainer.pseudolabels.stored import store_labels
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.status import mark_finished, new_launch, record_stage
-from trainer.runtime import accelerator
+from trainer.runtime import accelerator, broadcast
 
 
 @name_options()
@@ -36,13 +36,14 @@ def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, An
     exported = None if plan.made else checkpoint.load_exported(experiment.exported, config.model.name)
     claim(experiment)
     process = accelerator(config.train.precision, config.train.timeout)
+    launch = broadcast(process, new_launch())
     began = False
 
     @contextmanager
     def recorded() -> Iterator[None]:
         nonlocal began
         began = True
-        with record_stage(experiment.folder, "label", new_launch()):
+        with record_stage(experiment.folder, "label", launch):
             yield
 
     if exported is None:

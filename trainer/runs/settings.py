@@ -28,7 +28,10 @@ _HASHED = {
     "manifest": "was begun with another data set",
 }
 """What to say where the values are hashes."""
-_ADDED = ("labels", "label_shards", "model", "weighting")
+_ADDED = (
+    *("labels", "label_shards", "model", "weighting"),
+    *("holes", "shuffle_window", "data_seed", "norm", "loss_cells", "loss_offsets", "optimizer_group"),
+)
 """Settings that runs of earlier versions did not store; whatever they are, such a run continues."""
 
 
@@ -79,7 +82,7 @@ def _settings(trainer: "Trainer") -> dict[str, Any]:
     data, loss = trainer.data, trainer.updater.criterion
     visible = [np.packbits(data.frames.visible[task.name] & data.mask).tobytes() for task in data.tasks]
     options = {key: value for key, value in asdict(trainer.options).items() if key not in _MAY_CHANGE}
-    network = trainer.architecture
+    network, group = trainer.architecture, trainer.updater.engine.optimizer.param_groups[0]
     return {
         **options,
         "seed": trainer.seed,
@@ -96,6 +99,13 @@ def _settings(trainer: "Trainer") -> dict[str, Any]:
         "size": data.size and list(data.size),
         "crop": data.crop and list(data.crop),
         "pseudo_share": data.pseudo_share,
+        "holes": sorted(data.frames.holes),
+        "shuffle_window": data.shuffle_window,
+        "data_seed": data.seed,
+        "norm": trainer.updater.norm,
+        "loss_cells": loss.deep_cells,
+        "loss_offsets": {name: offsets.tolist() for name, offsets in sorted(loss.offsets.items())},
+        "optimizer_group": {name: group[name] for name in ("betas", "eps", "weight_decay") if name in group},
         "augment": {
             name: list(value) if isinstance(value, tuple) else value for name, value in vars(data.augment).items()
         },
