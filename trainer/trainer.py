@@ -150,6 +150,7 @@ class Trainer:
             norm=norm,
             steps_per_epoch=self.steps_per_epoch,
             optimizer=optimizer,
+            frame=data.frame,
         )
         self.validation = Validation.on(val, self) if isinstance(val, ShardDataset) else val
         self.checkpointer = Checkpointer(

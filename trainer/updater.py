@@ -57,6 +57,7 @@ class Updater:
         norm: see ``model.norm`` (:class:`trainer.sections.Model`).
         steps_per_epoch: length of an epoch, for weightings of losses that use it.
         optimizer: Adam or AdamW of the network's parameters; by default that of the options.
+        frame: height and width of the network's input, where all frames have the same.
 
     Attributes:
         average: the moving average of the weights, if the options set one.
@@ -82,9 +83,10 @@ class Updater:
         norm: str = "batch",
         steps_per_epoch: int = 1,
         optimizer: torch.optim.Optimizer | None = None,
+        frame: tuple[int, int] | None = None,
     ) -> None:
         self.process, self.options, self.criterion, self.inputs, self.labels = process, options, loss, inputs, labels
-        self.seed, self.norm, self.steps_per_epoch = seed, norm, steps_per_epoch
+        self.seed, self.norm, self.steps_per_epoch, self.frame = seed, norm, steps_per_epoch, frame
         self.format = torch.channels_last if options.channels_last else torch.contiguous_format
         self.weighting: LossWeighting | None = getattr(network, "weighting", None)
         network = prepare_norm(network, norm, process)
@@ -276,10 +278,14 @@ class Updater:
 
     def warm_up(self) -> None:
         """Do two backward passes that change no weight. DDP sums gradients in another order from its second step on:
-        without them, a continued run would differ from an uninterrupted one in the last bits."""
-        side = 2 * max(STRIDES)
-        labels = {task.name: torch.stack([learning(task).blank(side, side)] * 2) for task in self.labels}
-        batch = Batch(torch.zeros(2, 3, side, side, dtype=torch.uint8), labels, ["", ""])
+        without them, a continued run would differ from an uninterrupted one in the last bits. A compiled network gets
+        a batch of its own size, or it would be compiled once more for any size."""
+        count, (height, width) = 2, (2 * max(STRIDES),) * 2
+        if self.options.compile and self.frame:
+            ranks = self.process.num_processes * self.options.gradient_accumulation_steps
+            count, (height, width) = self.options.global_batch_size // ranks, self.frame
+        labels = {task.name: torch.stack([learning(task).blank(height, width)] * count) for task in self.labels}
+        batch = Batch(torch.zeros(count, 3, height, width, dtype=torch.uint8), labels, [""] * count)
         batch = batch.to(self.process.device)
         for _ in range(2):
             with self.engine.micro_batch(last=True):

@@ -307,6 +307,22 @@ def test_in_a_merged_data_set_ground_truth_wins(merged, make, scenes_dataset):
                 assert np.array_equal(merged_readers[shard].decode(position)["semseg"], labels.read(shard, key))
 
 
+def test_a_frame_without_a_confident_pixel_has_no_merged_label(finished, make, scenes_dataset, tmp_path):
+    task = scenes_dataset.task("semseg")
+    stored = LabelShards(finished("teacher").labels, scenes_dataset, "train", task, None)
+    highest = {
+        key: stored.read_unfiltered(shard, key)[1].max()
+        for shard in range(len(scenes_dataset.shards("train")))
+        for key in stored.keys(shard)
+    }
+    threshold = sorted(highest.values())[len(highest) // 2 - 1]
+    dataset = merge(make("teacher", f"label.threshold={threshold}"), tmp_path / "merged")
+    confident = sum(value > threshold for value in highest.values())
+    assert 0 < confident < len(highest)
+    labels = {name: sum(shard.labels[name] for shard in dataset.splits["train"]) for name in ("semseg", "depth")}
+    assert labels["semseg"] == 8 + confident and dataset.statistics["train"]["semseg"]["frames"] == 8 + confident
+
+
 def test_a_merged_data_set_can_be_trained_on(merged, make):
     run = make("plain", f"data.path={merged.folder}", "labels.semseg=null", "labels.depth=null", "data.name=merged")
     train(run)
