@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from analysis.curve.labelcurve import LabelCurve, MetricCurve
+from analysis.curve.labelcurve import ROLES, LabelCurve, MetricCurve
 from analysis.results.headlines import METRICS
 from shards.atomic import atomic_file
 
@@ -63,10 +63,17 @@ def _chart(axes: Any, curve: LabelCurve, metric_curve: MetricCurve) -> None:
     axes.set_title(
         f"{metric_curve.task}: {metric.title}{metric.unit_suffix()}, {better} is better", fontsize=10, loc="left"
     )
-    seeds = len(curve.seeds)
-    bars = f", ± a deviation over {seeds} seeds" if seeds > 1 else ", one seed"
-    axes.set_xlabel(f"training frames that show {curve.task}{bars}", fontsize=9)
+    axes.set_xlabel(f"training frames that show {curve.task}, {_bars(metric_curve)}", fontsize=9)
     axes.grid(color=_INK, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
     axes.legend(frameon=False, fontsize=9)
+
+
+def _bars(metric_curve: MetricCurve) -> str:
+    """Return what the error bars are, in words."""
+    counts = {len(getattr(point, role)) for point in metric_curve.points for role in ROLES} - {0}
+    if max(counts, default=1) == 1:
+        return "one seed"
+    seeds = " to ".join(map(str, sorted({min(counts), max(counts)})))
+    return f"± a deviation over {seeds} seeds"

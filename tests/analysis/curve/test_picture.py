@@ -1,5 +1,6 @@
 """The picture of a label curve: complete, without a background, the same for the same curve."""
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from labelcurves import label_curve
 from PIL import Image
 
-from analysis.curve.labelcurve import LabelCurve
+from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point
 from analysis.curve.picture import draw
 
 
@@ -33,6 +34,22 @@ def test_the_same_curve_gives_the_same_svg(tmp_path):
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     ElementTree.parse(tmp_path / "a.svg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]
+
+
+def test_the_axis_says_how_many_seeds_there_are(tmp_path):
+    """Networks of one curve may have several numbers of seeds."""
+    found = []
+    for counts in ((1, 1), (3, 3), (3, 5)):
+        points = tuple(
+            Point(number, baseline=dict.fromkeys(range(count), 0.1))
+            for number, count in zip((25, 50), counts, strict=True)
+        )
+        metric = MetricCurve("semseg", "miou", "student", "baseline", "teacher", points)
+        draw(
+            LabelCurve("data", "semseg", "student", (25, 50), tuple(range(max(counts))), (metric,)), tmp_path / "c.svg"
+        )
+        found.append(re.findall("one seed|over .* seeds", (tmp_path / "c.svg").read_text()))
+    assert found == [["one seed"], ["over 3 seeds"], ["over 3 to 5 seeds"]]
 
 
 def test_the_values_decide_what_is_drawn(tmp_path):
