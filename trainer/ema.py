@@ -63,7 +63,7 @@ class AveragedWeights:
         try:
             yield
         finally:
-            self._exchange(pairs[::-1])  # a tensor under two names gets back what it was given last, last
+            self._exchange(pairs[::-1])  # in reverse, for a tensor under two names
 
     @torch.no_grad()
     def _exchange(self, pairs: list[tuple[Tensor, Tensor]]) -> None:

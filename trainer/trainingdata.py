@@ -191,8 +191,5 @@ def frames_of_share(share: float, global_batch_size: int) -> int:
     count = round(share * global_batch_size)
     if 0 < share < 1 and count in (0, global_batch_size):
         message = f"{share:g} of a batch of {global_batch_size} would be {count} frames"
-        hint = (
-            f"give a larger batch, or a share between {1 / global_batch_size:.2g} and {1 - 1 / global_batch_size:.2g}"
-        )
-        raise UserError(message, key="pseudo_share", hint=hint)
+        raise UserError(message, key="pseudo_share", hint="give a larger batch; or 0, 1 or null")
     return count
