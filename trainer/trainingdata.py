@@ -102,8 +102,10 @@ class TrainingData:
 
     def seeded(self, seed: int) -> "TrainingData":
         """Return the same data with a trainer's seed, unless they have one of their own."""
+        if self.own_seed:
+            return self
         data = copy(self)
-        data.seed = self.seed if self.own_seed else seed
+        data.seed = seed
         return data
 
     @property
@@ -138,9 +140,9 @@ class TrainingData:
         first = [samples.shard(number).start for number in range(len(samples.counts))]
         pools = [[start + np.flatnonzero(mask) for start, mask in zip(first, masks, strict=True)] for masks in by_shard]
         counts = [[len(indices) for indices in pool] for pool in pools]
-        size = global_batch_size
+        size, share_size = global_batch_size, frames_of_share(share, global_batch_size)
         try:
-            order = Mixture(counts, frames_of_share(share, size), size, self.seed, window=self.shuffle_window)
+            order = Mixture(counts, share_size, size, self.seed, window=self.shuffle_window)
         except UserError as error:
             hint = "leave it out: all frames are of one kind"
             raise UserError(error.what, key="pseudo_share", hint=hint) from error

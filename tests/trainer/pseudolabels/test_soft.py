@@ -179,6 +179,13 @@ def test_a_share_of_pseudo_labels_is_an_option_of_a_trainer_too(finished, scenes
         tt.Trainer(*parts, whole, out=tmp_path / "other", **options)
 
 
+def test_a_share_that_a_batch_cannot_have_says_so(finished):
+    student = finished("student", "train.pseudo_share=0.1")
+    data = TrainingData.of(student.config, student.training_frames())
+    with pytest.raises(UserError, match=r"pseudo_share: 0\.1 of a batch of 4 would be 0 frames; give a larger batch"):
+        data.order(4)
+
+
 def test_a_share_of_pseudo_labels_changes_nothing_for_who_has_none(make):
     keys = [
         [batch.keys for batch in batches_of(make("teacher", *overrides), 2)]
