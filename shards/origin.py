@@ -13,6 +13,8 @@ from typing import Any
 
 from shards.errors import UserError
 
+_DERIVING = "torch.distributed."
+"""Where classes are derived from a network's."""
 _SHIPPED = frozenset({"tutelage", "launchers", "analysis", "trainer", "shards"})
 
 
@@ -39,8 +41,11 @@ class Origin:
 
     @classmethod
     def of_object(cls, thing: Any) -> "Origin":
-        """Return the origin of a class or a function, or of an object's class."""
+        """Return the origin of a class or a function, or of an object's class as it was written: FSDP2 replaces the
+        class of a network by one that it derives."""
         definition = thing if hasattr(thing, "__qualname__") else type(thing)
+        bases = definition.__mro__ if isinstance(definition, type) else ()
+        definition = next((base for base in bases if not base.__module__.startswith(_DERIVING)), definition)
         module, name = definition.__module__, definition.__qualname__.rpartition(".")[2]
         return cls(getattr(sys.modules.get(module), "__file__", None) or "", module, name)
 

@@ -13,7 +13,6 @@ from torch import nn
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.log import logger
-from shards.owncode import name_of
 from shards.stream import Batches
 from shards.threads import Stopped
 from trainer.agreement import check_ranks
@@ -125,9 +124,6 @@ class Trainer:
         check_tasks(loss.tasks, data.tasks, data.frames.manifest.path)
         if weighting is not None:
             model.weighting = weighting
-        used = getattr(model, "weighting", None)
-        # noted now, since an engine may exchange the classes
-        self.classes = {"model": name_of(model), "weighting": None if used is None else name_of(used)}
         self.data = data
         self.process = process or accelerator(self.options.precision, self.options.timeout)
         self.main = self.process.is_main_process

@@ -111,11 +111,12 @@ print(sum(parameter.double().sum().item() for parameter in trainer.whole().param
 
 @pytest.mark.parametrize("engine", ["zero3", "fsdp2"])
 def test_a_finished_program_with_weighted_losses_may_run_again(scenes_dataset, tmp_path, engine):
-    """Where parameters are in parts: it gets its weights back, all but those of the weighting."""
+    """Where parameters are in parts: it gets its weights back, all but those of the weighting. Under another engine,
+    too, whose network has another class."""
     (tmp_path / "program.py").write_text(PROGRAM)
     arguments = (str(tmp_path / "program.py"), str(scenes_dataset.folder), str(tmp_path / "out"))
-    for _ in range(2):
-        process = launch(2, *arguments, config=CONFIGS / f"{engine}.yaml")
+    for name in (engine, engine, "ddp"):
+        process = launch(2, *arguments, config=CONFIGS / f"{name}.yaml")
         assert process.returncode == 0, process.stderr[-3000:]
 
 

@@ -27,7 +27,7 @@ def predictions_of(network: nn.Module, inputs: Mapping[str, torch.Tensor], tasks
         UserError: when it returns something else, or a class that is not part of Tutelage raises any error.
     """
     plain = _unwrap(network)
-    with own_code(written_class(plain), KEY, foreign=is_backend_error):
+    with own_code(plain, KEY, foreign=is_backend_error):
         output: Any = network(inputs)
     if not isinstance(output, Predictions):
         message = f"{name_of(plain)} gives a {type(output).__name__}, where Predictions are due"
@@ -81,12 +81,6 @@ def check_tasks(tasks: Sequence[Task], available: Sequence[Task], file: object) 
 
 def _abbreviate(value: object) -> str:
     return f"{len(value)} ({', '.join(value[:3])}, ...)" if isinstance(value, tuple) else str(value)
-
-
-def written_class(network: nn.Module) -> type:
-    """Return the network's class as it was written: FSDP2 replaces it by a class of its own."""
-    kind = type(network)
-    return next((base for base in kind.__mro__ if not base.__module__.startswith("torch.distributed.")), kind)
 
 
 def _unwrap(network: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ import numpy as np
 
 from shards.claim import Note, differing_keys
 from shards.errors import UserError
+from shards.owncode import name_of
 from trainer.option import facts, names
 from trainer.sections import Train
 
@@ -79,17 +80,18 @@ def claim(trainer: "Trainer") -> None:
 
 
 def _settings(trainer: "Trainer") -> dict[str, Any]:
-    data, loss = trainer.data, trainer.updater.criterion
+    data, updater, loss = trainer.data, trainer.updater, trainer.updater.criterion
     visible = [np.packbits(data.frames.visible[task.name] & data.mask).tobytes() for task in data.tasks]
     options = {key: value for key, value in asdict(trainer.options).items() if key not in _MAY_CHANGE}
-    network, group = trainer.architecture, trainer.updater.engine.optimizer.param_groups[0]
+    network, group = trainer.architecture, updater.engine.optimizer.param_groups[0]
     return {
         **options,
         "seed": trainer.seed,
         "inputs": trainer.inputs,
         "tasks": trainer.tasks,
         "network": network and network.to_json(),
-        **trainer.classes,
+        "model": name_of(updater.engine.plain),
+        "weighting": name_of(updater.weighting) if updater.weighting else None,
         "loss": {"weights": list(loss.weights), "normalise": loss.normalise, "deep": loss.deep},
         "manifest": data.frames.manifest.sha256,
         "frames": hashlib.sha256(data.mask.tobytes()).hexdigest(),
@@ -102,7 +104,7 @@ def _settings(trainer: "Trainer") -> dict[str, Any]:
         "holes": sorted(data.frames.holes),
         "shuffle_window": data.shuffle_window,
         "data_seed": data.seed,
-        "norm": trainer.updater.norm,
+        "norm": updater.norm,
         "loss_cells": loss.deep_cells,
         "loss_offsets": {name: offsets.tolist() for name, offsets in sorted(loss.offsets.items())},
         "optimizer_group": {name: group[name] for name in ("betas", "eps", "weight_decay") if name in group},
