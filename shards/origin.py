@@ -13,9 +13,12 @@ from typing import Any
 
 from shards.errors import UserError
 
-_DERIVING = "torch.distributed."
-"""Where classes are derived from a network's."""
 _SHIPPED = frozenset({"tutelage", "launchers", "analysis", "trainer", "shards"})
+
+
+def _derived(kind: type) -> bool:
+    """Whether a class is torch.distributed's, or was derived by it; the module of such a class may be any."""
+    return any(base.__module__.startswith("torch.distributed.") for base in (kind, *kind.__bases__))
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Origin:
         class of a network by one that it derives."""
         definition = thing if hasattr(thing, "__qualname__") else type(thing)
         bases = definition.__mro__ if isinstance(definition, type) else ()
-        definition = next((base for base in bases if not base.__module__.startswith(_DERIVING)), definition)
+        definition = next((base for base in bases if not _derived(base)), definition)
         module, name = definition.__module__, definition.__qualname__.rpartition(".")[2]
         return cls(getattr(sys.modules.get(module), "__file__", None) or "", module, name)
 
