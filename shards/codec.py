@@ -12,6 +12,7 @@ from PIL import Image
 
 from shards.errors import BadFile, UserError
 from shards.fastdecode import fast_jpeg, fast_png
+from shards.window import Window, cut_window
 
 MAX_PIXELS = 64_000_000
 """Limit of an image's pixels, since a few kilobytes of PNG can claim to be gigabytes of pixels."""
@@ -82,23 +83,20 @@ def encode_rgb(rgb: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def decode_rgb(data: bytes, extension: str) -> np.ndarray:
-    """Decode a member ``KEY.rgb.EXTENSION`` to ``(H, W, 3)`` uint8.
+def decode_rgb(data: bytes, extension: str, window: Window | None = None) -> np.ndarray:
+    """Decode a member ``KEY.rgb.EXTENSION``, or a window of it, to ``(H, W, 3)`` uint8.
 
     Raises:
-        UserError: when it does not decode, or is not 8-bit RGB.
+        UserError: when it does not decode, is not 8-bit RGB, or has another size than the window's frame.
     """
-    array = None
-    if extension == "jpg":
-        array = fast_jpeg(data, MAX_PIXELS)
-    elif extension == "png":
-        array = fast_png(data, "RGB", MAX_PIXELS)
-    if array is not None:
+    if extension == "png" and (array := fast_png(data, "RGB", MAX_PIXELS, window)) is not None:
         return array
+    if extension == "jpg" and (array := fast_jpeg(data, MAX_PIXELS)) is not None:
+        return cut_window(array, window)
     image = open_image(data, RGB_FORMATS[extension])
     if image.mode != "RGB":
         raise UserError(f"is a {image.mode} image, not 8-bit RGB", hint="convert it to 8-bit RGB")
-    return np.asarray(image)
+    return cut_window(np.asarray(image), window)
 
 
 def encode_png(array: np.ndarray) -> bytes:
@@ -109,19 +107,19 @@ def encode_png(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def decode_png(data: bytes, mode: str) -> np.ndarray:
-    """Decode the values of a PNG of Pillow's mode ``L``, ``I;16`` or ``RGB`` (:data:`MODES`).
+def decode_png(data: bytes, mode: str, window: Window | None = None) -> np.ndarray:
+    """Decode the values of a PNG of Pillow's mode ``L``, ``I;16`` or ``RGB`` (:data:`MODES`), or of a window of it.
 
     Raises:
-        UserError: when it does not decode, or has another mode.
+        UserError: when it does not decode, or has another mode or another size than the window's frame.
     """
-    array = fast_png(data, mode, MAX_PIXELS)
+    array = fast_png(data, mode, MAX_PIXELS, window)
     if array is not None:
         return array
     image = open_image(data, "PNG")
     if image.mode != mode:
         raise UserError(f"is a {image.mode} image, where {mode} is due", hint="prepare the data set again")
-    return np.asarray(image)
+    return cut_window(np.asarray(image), window)
 
 
 def encode_confidence(confidence: np.ndarray) -> bytes:

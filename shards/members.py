@@ -1,7 +1,7 @@
 """Encode and decode a sample's members, pictures and images of labels, in the formats that a data set may choose.
 
 A window of tiled TIFF (:mod:`shards.tiles`) or JPEG with restart markers (:mod:`shards.restarts`) is decoded alone; of
-all other formats the whole image is decoded.
+PNG, the rows down to its last one (:mod:`shards.png`); of all other formats, the whole image.
 """
 
 import io
@@ -86,12 +86,8 @@ def decode_picture(data: bytes, extension: str, window: Window | None = None) ->
     if window is not None and extension == "jpg":
         part, part_window = cut_jpeg(data, window)
         if part is not data:
-            return part_window.cut(decode_rgb(part, extension))
-    rgb = decode_rgb(data, extension)
-    if window is None:
-        return rgb
-    window.check((rgb.shape[0], rgb.shape[1]))
-    return window.cut(rgb)
+            return decode_rgb(part, extension, part_window)
+    return decode_rgb(data, extension, window)
 
 
 def encode_label(stored: np.ndarray, extension: str) -> bytes:
@@ -111,13 +107,7 @@ def decode_label(data: bytes, mode: str, extension: str, window: Window | None =
     Raises:
         UserError: when it does not decode, or has another mode.
     """
-    if extension == "tif":
-        return decode_tiles(data, mode, window)
-    stored = decode_png(data, mode)
-    if window is None:
-        return stored
-    window.check((stored.shape[0], stored.shape[1]))
-    return window.cut(stored)
+    return decode_tiles(data, mode, window) if extension == "tif" else decode_png(data, mode, window)
 
 
 def picture_size(data: bytes, extension: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from PIL import Image
 from shards.codec import MODES, check_pixels
 from shards.errors import BadFile, UserError
 from shards.fastdecode import has_imagecodecs
-from shards.window import Window
+from shards.window import Window, cut_window
 
 _TILE = (128, 256)
 _LEVEL = 9
@@ -75,8 +75,7 @@ def decode_tiles(data: bytes, mode: str, window: Window | None = None) -> np.nda
         image.load()
     except Exception as error:
         raise BadFile(f"is not a TIFF image that can be decoded ({error})", hint=_BROKEN) from error
-    array = np.asarray(image)
-    return array if window is None else window.cut(array)
+    return cut_window(np.asarray(image), window)
 
 
 @dataclass(frozen=True)

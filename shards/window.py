@@ -48,6 +48,18 @@ class Window(NamedTuple):
         return Window(self.top - rows.start * height, self.left - columns.start * width, self.height, self.width)
 
 
+def cut_window(array: np.ndarray, window: Window | None) -> np.ndarray:
+    """Return a window's part of a decoded image ``(H, W, ...)``, as a view; without a window, all of it.
+
+    Raises:
+        UserError: when the image cannot be the window's frame.
+    """
+    if window is None:
+        return array
+    window.check((array.shape[0], array.shape[1]))
+    return window.cut(array)
+
+
 class LazyWindow:
     """A window that is chosen once the size of its frame is known.
 

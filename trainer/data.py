@@ -82,7 +82,7 @@ class FrameLoader:
 
     def _augmented(self, index: int, augment: Augment, seed: int) -> tuple[str, dict[str, torch.Tensor]]:
         data = self.data
-        if data.size is not None or not data.manifest.tiled:
+        if data.size is not None or not (augment.crop or data.manifest.tiled):
             key, arrays = data.stored(index)
             return key, augment(data.resize(arrays), seed, in_place=True)
         window = LazyWindow(lambda frame: augment.window(frame, seed))  # nothing else is decoded

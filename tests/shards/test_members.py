@@ -3,6 +3,8 @@
 import contextlib
 import io
 import random
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -97,20 +99,55 @@ def test_a_window_of_a_jpeg_is_that_of_the_image(shape, fast, monkeypatch):
         assert np.array_equal(decode_picture(data, "jpg", window), window.cut(whole))
 
 
+@pytest.mark.parametrize("shape", [(37, 53), (207, 311)], ids=["small", "inflated by libdeflate"])
 @pytest.mark.parametrize("mode", ["L", "I;16", "RGB"])
-def test_pngs_decode_alike_with_and_without_imagecodecs(mode, monkeypatch):
-    image = {
-        "L": noise((37, 53))[..., 0],
-        "I;16": noise((37, 53))[..., 0].astype(np.uint16) * 257,
-        "RGB": noise((37, 53)),
-    }
-    data = encode_png(image[mode])
+def test_pngs_and_windows_of_them_decode_alike_with_and_without_imagecodecs(mode, shape, monkeypatch):
+    rgb = noise(shape)
+    image = {"L": rgb[..., 0], "I;16": rgb[..., 0].astype(np.uint16) * 257, "RGB": rgb}[mode]
+    data = encode_png(image)
     if fastdecode.has_imagecodecs():
-        assert fastdecode.fast_png(data, mode, 10**6) is not None
+        for window in (None, *windows(shape)):
+            assert fastdecode.fast_png(data, mode, 10**6, window) is not None
     for fast in (fastdecode.has_imagecodecs(), False):
         monkeypatch.setattr(fastdecode, "has_imagecodecs", lambda fast=fast: fast)
         decoded = decode_png(data, mode)
-        assert decoded.dtype == image[mode].dtype and np.array_equal(decoded, image[mode])
+        assert decoded.dtype == image.dtype and np.array_equal(decoded, image)
+        for window in windows(shape):
+            assert np.array_equal(decode_png(data, mode, window), window.cut(image))
+        with pytest.raises(UserError, match=f"is {shape[0]}x{shape[1]}, its image 5x5"):
+            decode_png(data, mode, Window(0, 0, 5, 5, frame=(5, 5)))
+
+
+def test_pngs_of_any_filter_and_division_into_chunks_decode():
+    """What other programs write: each filter alone, data in many chunks, chunks of other kinds, no compression."""
+    image = noise((207, 311))
+    for filter_type in range(5):
+        data = png_of(image, filter_type)
+        assert np.array_equal(fastdecode.fast_png(data, "RGB", 10**6), image)
+        window = Window(50, 60, 70, 80)
+        assert np.array_equal(fastdecode.fast_png(data, "RGB", 10**6, window), window.cut(image))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), image)
+
+
+def png_of(image: np.ndarray, filter_type: int) -> bytes:
+    """A PNG whose rows all have one filter (PNG specification, 9.2)."""
+    height, width, channels = image.shape
+    padded = np.zeros((height + 1, width + 1, channels), int)
+    padded[1:, 1:] = image
+    left, up, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
+    estimate = left + up - corner
+    distances = np.stack([abs(estimate - near) for near in (left, up, corner)])
+    paeth = np.choose(distances.argmin(axis=0), [left, up, corner])
+    predicted = [np.zeros_like(left), left, up, (left + up) // 2, paeth][filter_type]
+    rows = ((image - predicted) % 256).astype(np.uint8).reshape(height, -1)
+    stream = zlib.compress(np.insert(rows, 0, filter_type, axis=1).tobytes(), 0 if filter_type == 0 else 6)
+    size = struct.pack(">II5B", width, height, 8, 2, 0, 0, 0)
+    pieces = [(b"IDAT", stream[start : start + 5000]) for start in range(0, len(stream), 5000)]
+    chunks = [(b"IHDR", size), (b"gAMA", struct.pack(">I", 45455)), *pieces, (b"tEXt", b"Title\0noise"), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def test_what_is_not_surely_right_is_pillows_to_judge():
@@ -127,6 +164,14 @@ def test_what_is_not_surely_right_is_pillows_to_judge():
     damaged[len(png) // 2] ^= 0xFF
     assert fastdecode.fast_png(bytes(damaged), "RGB", 10**6) is None
     assert fastdecode.fast_png(png, "RGB", 32 * 48 - 1) is None
+    large = encode_png(noise((200, 300)))
+    for end in (60, len(large) // 2, len(large) - 20):  # in the data
+        wrong = bytearray(large)
+        wrong[end] ^= 0x10
+        for damaged_file in (large[:end], bytes(wrong)):
+            for window in (None, Window(0, 0, 8, 8)):
+                assert fastdecode.fast_png(damaged_file, "RGB", 10**6, window) is None
+    assert fastdecode.fast_png(large, "RGB", 200 * 300 - 1, Window(0, 0, 8, 8)) is None
     for data in (jpeg[: len(jpeg) // 2], grey.getvalue(), png, b"", jpeg[:2] + jpeg[-2:]):
         assert fastdecode.fast_jpeg(data, 10**6) is None
     assert fastdecode.fast_jpeg(jpeg, 32 * 48 - 1) is None
