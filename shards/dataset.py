@@ -18,7 +18,7 @@ from shards.errors import UserError
 from shards.frames import Frames
 from shards.holes import fill_holes
 from shards.keep import Filter, Keep
-from shards.labels import LabelShards
+from shards.labels import LabelShards, absent_value
 from shards.manifest import Manifest
 from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
@@ -283,8 +283,9 @@ class ShardDataset(Dataset[Sample]):
             num_workers: number of threads that load ahead; 0 loads batches on demand. It does not change the batches.
 
         Yields:
-            Stacked tensors by name: ``rgb`` ``(B, H, W, 3)`` and every task's label arrays, with "no label" where a
-            sample has none; and ``key``, a list.
+            Stacked tensors by name: ``rgb`` ``(B, H, W, 3)``; every task's label arrays, with "no label" where a
+            sample has none; the arrays that come with pseudo-labels (:attr:`shards.labels.LabelShards.planes`), with
+            full weight and no soft label where a sample has none; and ``key``, a list.
 
         Raises:
             UserError: for a batch that cannot be divided, or is larger than an epoch; or as for a single sample.
@@ -295,7 +296,7 @@ class ShardDataset(Dataset[Sample]):
         positions = OrderedSource(order, batches, start_step, stop)()
         groups = iter(lambda: list(islice(positions, batches.micro)), [])
         load = partial(load_ahead, groups, self._load, self._collate, num_workers)
-        self.frames.readers.keep = max(self.frames.readers.keep, 2 * shuffle_window)  # the next window stays open, too
+        self.frames.keep_open(2 * shuffle_window)  # the next window, too
         yield from prefetch_batches(load, sources_of(self.frames), order, batches, start_step, stop)
 
     def _load(self, position: Position) -> tuple[str, Sample]:
@@ -307,6 +308,8 @@ class ShardDataset(Dataset[Sample]):
         height, width = arrays[0]["rgb"].shape[:2]
         batch: dict[str, Any] = {"key": list(keys)}
         empty = {task.name: task.storage.empty(height, width) for task in self.tasks}
+        for name, channels in self.frames.planes.items():
+            empty[name] = np.full((height, width, channels), absent_value(name), np.uint8)
         for name in ("rgb", *empty):
             try:
                 stacked = np.stack([sample.get(name, empty.get(name)) for sample in arrays])

@@ -111,6 +111,12 @@ class Frames:
         if holes:
             self.holes[name] = available & self.visible[name]
 
+    def keep_open(self, count: int) -> None:
+        """Keep at least so many shards open, and of each sidecar of pseudo-labels as many: opening one parses its
+        index."""
+        for readers in (self.readers, *(source.readers for source in self.sources.values())):
+            readers.keep = max(readers.keep, count)
+
     @property
     def planes(self) -> dict[str, int]:
         """The channels of each array that accompanies pseudo-labels, by name (:attr:`LabelShards.planes`)."""

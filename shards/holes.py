@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from shards.labels import WEIGHT
+from shards.labels import WEIGHT, absent_value
 from shards.soft import MEMBER as SOFT
-from shards.soft import STEPS
 from shards.tasks import Task
 
 FILL = "fill"
@@ -30,8 +29,7 @@ def fill_holes(arrays: Mapping[str, np.ndarray], tasks: Iterable[Task]) -> dict[
         label = arrays[task.name]
         labelled = task.storage.labelled(label)
         arrays[task.name] = np.where(labelled[..., None] if label.ndim > 2 else labelled, label, pseudo)
-        for member, value in ((SOFT, 0), (WEIGHT, STEPS)):
-            plane = arrays.get(f"{task.name}.{member}")
-            if plane is not None:
-                arrays[f"{task.name}.{member}"] = np.where(labelled[..., None], plane.dtype.type(value), plane)
+        for name in (f"{task.name}.{SOFT}", f"{task.name}.{WEIGHT}"):
+            if (plane := arrays.get(name)) is not None:
+                arrays[name] = np.where(labelled[..., None], plane.dtype.type(absent_value(name)), plane)
     return arrays

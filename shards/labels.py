@@ -24,7 +24,7 @@ from shards.keep import HUNDREDTHS, Filter, Keep, quantile_limits, quantise_weig
 from shards.manifest import Manifest, ShardInfo
 from shards.read import CONFIDENCE, Readers, soft_classes
 from shards.soft import MEMBER as SOFT
-from shards.soft import encode_soft
+from shards.soft import STEPS, encode_soft
 from shards.statistics import merge_samples
 from shards.store import Place
 from shards.tasks import Task
@@ -33,6 +33,12 @@ from shards.write import EncodedSample, shard_info, write_shard
 WEIGHT = "weight"
 COUNTS = "confidence"
 """Key, in a manifest's statistics of a task, of the number of pixels by class and hundredth of confidence."""
+
+
+def absent_value(plane: str) -> int:
+    """Return the value that an array of :attr:`LabelShards.planes` has where there is no pseudo-label: full weight, or
+    no soft label."""
+    return STEPS if plane.endswith(f".{WEIGHT}") else 0
 
 
 @dataclass

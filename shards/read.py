@@ -9,8 +9,9 @@ import threading
 import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -207,19 +208,27 @@ class ShardReader:
                 continue
             data = members[extension]
             name = extension.rpartition(".")[0]
-            try:
-                if name == "rgb" and window is not None:
-                    part = window(picture_size(data, extension.rpartition(".")[2]))
+            if name == "rgb" and window is not None:
+                with self._errors_of(position, extension):
+                    size = picture_size(data, extension.rpartition(".")[2])
+                part = window(size)
+            with self._errors_of(position, extension):
                 arrays[name] = self._decode(extension, data, part)
-            except UserError as error:
-                key = f"{self.key(position)}.{extension}"
-                raise UserError(error.what, file=self.path, key=key, hint=error.hint) from error
         sizes = {array.shape[:2] for name, array in arrays.items() if not name.endswith(f".{SOFT}")}
         if len(sizes) > 1:
             shapes = ", ".join(f"{name} {array.shape[0]}x{array.shape[1]}" for name, array in arrays.items())
             message = f"members differ in size: {shapes}"
             raise UserError(message, file=self.path, key=self.key(position), hint="prepare the data set again")
         return arrays
+
+    @contextmanager
+    def _errors_of(self, position: int, extension: str) -> Iterator[None]:
+        """Context whose errors name the shard and a sample's member."""
+        try:
+            yield
+        except UserError as error:
+            key = f"{self.key(position)}.{extension}"
+            raise UserError(error.what, file=self.path, key=key, hint=error.hint) from error
 
     def _decode(self, extension: str, data: bytes, window: Window | None) -> np.ndarray:
         name, _, kind = extension.rpartition(".")

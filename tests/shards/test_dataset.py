@@ -104,6 +104,32 @@ def test_a_batch_has_no_label_where_a_sample_has_none(tiny_dataset):
     assert absent_labels and (batch["semseg"] == IGNORE).flatten(1).all(1).any()
 
 
+def test_a_batch_has_the_weights_and_soft_labels_of_pseudo_labels(tiny_dataset, tmp_path, write_labels):
+    task = tiny_dataset.task("semseg")
+    keys = [ShardDataset(tiny_dataset).key(index) for index in range(12)]
+    folder = write_labels(tmp_path / "labels", tiny_dataset, task, {key: np.ones((32, 64), np.uint8) for key in keys})
+    half = PseudoLabels(folder, keep=lambda task, label, confidence, statistics: np.full(label.shape, 0.5, np.float32))
+    train = ShardDataset(tiny_dataset, pseudo={"semseg": half}, labels={"semseg": 3})
+    batch = next(train.loader(12, seed=0))
+    weights = batch["semseg.weight"]
+    assert weights.shape == (12, 32, 64, 1) and weights.dtype == torch.uint8
+    own = torch.tensor([train.label(keys.index(key), "semseg") is not None for key in batch["key"]])
+    assert own.sum() == 3 and (weights[own] == 255).all() and (weights[~own] == 128).all()
+    samples = {train.key(number): train[number] for number in range(12)}
+    for row, key in enumerate(batch["key"]):
+        if "semseg.weight" in samples[key]:
+            assert np.array_equal(weights[row].numpy(), samples[key]["semseg.weight"])
+
+
+def test_shards_of_pseudo_labels_stay_open_as_long_as_those_of_frames(tiny_dataset, tmp_path, write_labels):
+    task = tiny_dataset.task("semseg")
+    label = {ShardDataset(tiny_dataset).key(0): np.ones((32, 64), np.uint8)}
+    folder = write_labels(tmp_path / "labels", tiny_dataset, task, label)
+    train = ShardDataset(tiny_dataset, pseudo={"semseg": PseudoLabels(folder)})
+    next(train.loader(4, shuffle_window=100))
+    assert train.frames.readers.keep == train.frames.sources["semseg"].readers.keep == 200
+
+
 def test_too_large_a_batch_is_refused(tiny_dataset):
     with pytest.raises(UserError, match="13 samples per step, but an epoch has only 12"):
         next(ShardDataset(tiny_dataset).loader(13))
