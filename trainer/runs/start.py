@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from shards.errors import UserError
+from shards.tasks import Task
 from trainer.model.architecture import Architecture
+from trainer.model.network import Network
 from trainer.runs import artifacts, checkpoint
 
 _KEY = "model.start"
@@ -16,7 +19,8 @@ _BACKBONES = "backbones."
 
 
 def match_start_normalisation(architecture: Architecture, start: str | Path) -> Architecture:
-    """Return an architecture with the RGB normalisation of the exported network that it starts from.
+    """Return an architecture that normalises its inputs as the exported network does from which it starts: RGB, and
+    quantities of the same unit.
 
     Raises:
         UserError: when there is no exported network in the folder.
@@ -26,11 +30,17 @@ def match_start_normalisation(architecture: Architecture, start: str | Path) -> 
         hint = "give the checkpoints/last of a run that has finished, or the folder of an exported network"
         raise UserError("holds no exported network", file=start, key=_KEY, hint=hint)
     exported = Architecture.from_json(facts["architecture"])
-    return replace(architecture, rgb_mean=exported.rgb_mean, rgb_std=exported.rgb_std)
+    statistics = dict(architecture.statistics)
+    for name, task in architecture.labels.items():
+        before = exported.labels.get(name)
+        if name in exported.inputs and before is not None and not _differ(task, before) and name in exported.statistics:
+            statistics[name] = exported.statistics[name]
+    return replace(architecture, rgb_mean=exported.rgb_mean, rgb_std=exported.rgb_std, statistics=statistics)
 
 
-def start_from(network: nn.Module, start: str | Path) -> list[str]:
-    """Copy every weight that an exported network has with the same name and shape.
+def start_from(network: Network, start: str | Path) -> list[str]:
+    """Copy every weight that an exported network has with the same name and shape, except in the last layers of tasks
+    whose kind, classes or unit differ.
 
     Args:
         network: the network whose weights are replaced.
@@ -44,8 +54,12 @@ def start_from(network: nn.Module, start: str | Path) -> list[str]:
         UserError: when the folder holds no exported network, or one whose backbones have other weights.
     """
     weights = checkpoint.exported_weights(Path(start))
-    state = network.state_dict()
-    matching = {name: weights[name] for name in state if name in weights and weights[name].shape == state[name].shape}
+    state, anew = network.state_dict(), _layers_of_other_tasks(network, Path(start))
+    matching = {
+        name: weights[name]
+        for name in state
+        if name not in anew and name in weights and weights[name].shape == state[name].shape
+    }
     mismatch = next((name for name in state if name.startswith(_BACKBONES) and name not in matching), None)
     if mismatch or not matching:
         message = f"is of another network: {_difference(mismatch or next(iter(state)), state, weights)}"
@@ -55,6 +69,22 @@ def start_from(network: nn.Module, start: str | Path) -> list[str]:
             state[name].copy_(weight)
     missing = (name for name in state if name not in matching and not name.startswith("weighting."))
     return list(dict.fromkeys(name.rpartition(".")[0] for name in missing))
+
+
+def _layers_of_other_tasks(network: Network, start: Path) -> set[str]:
+    """Return the names of the weights that predict tasks which the exported network knows by the same name, but with
+    another kind, classes or unit."""
+    facts = artifacts.read_exported(start)
+    assert facts
+    before = {task.name: task for task in Architecture.from_json(facts["architecture"]).tasks}
+    others = [task for task in network.architecture.tasks if task.name in before and _differ(task, before[task.name])]
+    layers = chain.from_iterable(network.last_layers(task.name) for task in others)
+    weights = {id(weight) for layer in layers for weight in layer.parameters()}
+    return {name for name, weight in network.named_parameters() if id(weight) in weights}
+
+
+def _differ(one: Task, other: Task) -> bool:
+    return (one.kind, one.classes, one.unit) != (other.kind, other.classes, other.unit)
 
 
 def _difference(name: str, state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

@@ -36,12 +36,55 @@ def test_heads_of_other_tasks_start_anew_and_are_named(make, last, caplog):
         torch.testing.assert_close(weight, start_weights[name], rtol=0, atol=0)
 
 
-def test_rgb_is_normalised_as_that_of_the_start(make, last, tmp_path):
-    other = tmp_path / "other"
+def change_export(last, other, change):
+    """Copy an exported network, and change the description of it."""
     shutil.copytree(last, other)
     facts = json.loads((other / "model.json").read_text())
-    facts["architecture"] |= {"rgb_mean": [0.5, 0.5, 0.5], "rgb_std": [0.25, 0.25, 0.25]}
+    change(facts["architecture"])
     (other / "model.json").write_text(json.dumps(facts))
+    return other
+
+
+def test_predictions_of_other_classes_or_units_start_anew_though_their_shapes_fit(make, last, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
+
+    def other_tasks(architecture):
+        by_name = {task["name"]: task for task in architecture["tasks"]}
+        by_name["semseg"]["classes"] = [f"other {name}" for name in by_name["semseg"]["classes"]]
+        by_name["depth"]["unit"] = "px"
+
+    network = network_of(make("plain", f"model.start={change_export(last, tmp_path / 'other', other_tasks)}", "seed=5"))
+    before, state = checkpoint.exported_weights(last), network.state_dict()
+    anew = {name.rpartition(".")[0] for name in state if not torch.equal(state[name], before[name])}
+    named = caplog.text.partition("without ")[2].partition(", which start anew")[0].split(", ")
+    layers = {
+        name
+        for name, module in network.named_modules()
+        for task in ("semseg", "depth")
+        if any(module is layer for layer in network.last_layers(task))
+    }
+    assert layers and anew == layers == {*named}
+
+
+def test_quantities_are_normalised_as_those_of_the_start(make, finished, tmp_path):
+    start = finished("teacher").checkpoints / "last"
+
+    def other_statistics(architecture):
+        architecture["statistics"]["depth"] = [40.0, 20.0]
+
+    def other_unit(architecture):
+        other_statistics(architecture)
+        architecture["input_tasks"][0]["unit"] = "px"
+
+    for number, (change, same) in enumerate(((other_statistics, True), (other_unit, False))):
+        folder = change_export(start, tmp_path / str(number), change)
+        statistics = network_of(make("teacher", f"model.start={folder}")).architecture.statistics
+        assert (statistics["depth"] == (40.0, 20.0)) is same
+
+
+def test_rgb_is_normalised_as_that_of_the_start(make, last, tmp_path):
+    normalisation = {"rgb_mean": [0.5, 0.5, 0.5], "rgb_std": [0.25, 0.25, 0.25]}
+    other = change_export(last, tmp_path / "other", lambda architecture: architecture.update(normalisation))
     assert network_of(make("plain", f"model.start={other}")).architecture.rgb_mean == (0.5, 0.5, 0.5)
 
 
