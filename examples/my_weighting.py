@@ -23,7 +23,7 @@ class RandomWeights(LossWeighting):
         generator = torch.Generator().manual_seed(int(self.steps))
         return self.count * torch.softmax(torch.randn(self.count, generator=generator), 0).to(self.steps.device)
 
-    def weigh(self, losses: Tensor, values: Tensor, share: float) -> Tensor:
+    def weigh(self, losses: Tensor, values: Tensor, share: Tensor) -> Tensor:
         return losses * values
 
     def observe(self, losses: Tensor, epoch: int) -> None:

@@ -137,7 +137,8 @@ class Updater:
             with self.engine.micro_batch(last=index == len(micro) - 1):
                 predictions = self.predict(batch)
                 terms = self.criterion.terms(predictions, batch.labels, denominators)
-                weighted = self.weigh(terms, predictions, 1 / (len(micro) * self.process.num_processes))
+                share = (denominators > 0) / (len(micro) * self.process.num_processes)
+                weighted = self.weigh(terms, predictions, share)
                 parts = [terms.detach(), weighted.detach()] if self.weighting else [terms.detach()]
                 # the sum of all ranks, in which a value that is not finite remains so
                 reduced = self.process.reduce(torch.cat([*parts, flag_values]), "sum")
@@ -165,7 +166,7 @@ class Updater:
         self.skipped = 0
         return Outcome(True, raised)
 
-    def weigh(self, terms: torch.Tensor, predictions: Predictions, share: float) -> torch.Tensor:
+    def weigh(self, terms: torch.Tensor, predictions: Predictions, share: torch.Tensor) -> torch.Tensor:
         """Return the weighted terms, or the terms themselves without a weighting.
 
         Raises:
@@ -290,6 +291,7 @@ class Updater:
         for _ in range(2):
             with self.engine.micro_batch(last=True):
                 predictions = self.predict(batch)
-                terms = self.criterion.terms(predictions, batch.labels, torch.ones(len(self.criterion.tasks)))
-                self.engine.backward(self.weigh(terms, predictions, 1.0).sum())
+                ones = torch.ones(len(self.criterion.tasks), device=self.process.device)
+                terms = self.criterion.terms(predictions, batch.labels, ones)
+                self.engine.backward(self.weigh(terms, predictions, ones).sum())
             self.engine.discard()

@@ -39,7 +39,7 @@ class LossWeighting(nn.Module, ABC):
         forward, where engines that shard parameters have gathered them."""
 
     @abstractmethod
-    def weigh(self, losses: Tensor, values: Tensor, share: float) -> Tensor:
+    def weigh(self, losses: Tensor, values: Tensor, share: Tensor) -> Tensor:
         """Return the terms whose sum is minimised, ``(count,)``.
 
         Args:
@@ -47,7 +47,8 @@ class LossWeighting(nn.Module, ABC):
                 micro-batches on all ranks add up to the loss of the global batch. A task without a label in the global
                 batch has exactly 0.
             values: the return value of :meth:`forward`.
-            share: this micro-batch's share of terms that do not depend on data, 1 / (ranks × accumulation).
+            share: this micro-batch's share of terms that do not depend on data, ``(count,)``: 1 / (ranks ×
+                accumulation), and 0 for a task without a label in the global batch.
         """
 
     def observe(self, losses: Tensor, epoch: int) -> None:
@@ -63,7 +64,8 @@ def without_weighting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 class Uncertainty(LossWeighting):
     """Weights from a learnt uncertainty of each task: Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty
-    to Weigh Losses" (CVPR 2018), eq. 7: L / (2σ²) + log σ, with log σ² as the parameter, for all kinds alike."""
+    to Weigh Losses" (CVPR 2018), eq. 7: L / (2σ²) + log σ, with log σ² as the parameter, for all kinds alike. Neither
+    term counts where the global batch has no label of the task."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count)
@@ -72,13 +74,14 @@ class Uncertainty(LossWeighting):
     def forward(self) -> Tensor:
         return self.log_variance * 1  # a new tensor, since the parameter may be freed after the forward
 
-    def weigh(self, losses: Tensor, values: Tensor, share: float) -> Tensor:
+    def weigh(self, losses: Tensor, values: Tensor, share: Tensor) -> Tensor:
         return losses * torch.exp(-values) / 2 + share * values / 2
 
 
 class DynamicAverage(LossWeighting):
     """Weights from how fast each loss fell over the last two epochs: Liu, Johns and Davison, "End-to-End Multi-Task
-    Learning with Attention" (CVPR 2019), eq. 7, with temperature 2."""
+    Learning with Attention" (CVPR 2019), eq. 7, with temperature 2. Means are over the steps whose batch has a label of
+    the task; without any in an epoch, the last mean stays."""
 
     TEMPERATURE = 2.0
     sums: Tensor
@@ -91,25 +94,25 @@ class DynamicAverage(LossWeighting):
         self.register_buffer("sums", torch.zeros(count))
         self.register_buffer("means", torch.ones(2, count))  # of the last epoch and of the one before it
         self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("steps", torch.zeros(count, dtype=torch.int64))  # with a label of each task
 
     def forward(self) -> Tensor:
         last, before = self.means
         return self.count * torch.softmax(last / before.clamp(min=1e-12) / self.TEMPERATURE, 0)
 
-    def weigh(self, losses: Tensor, values: Tensor, share: float) -> Tensor:
+    def weigh(self, losses: Tensor, values: Tensor, share: Tensor) -> Tensor:
         return losses * values
 
     def observe(self, losses: Tensor, epoch: int) -> None:
-        if epoch > self.epoch and self.steps:
-            mean = self.sums / self.steps
+        if epoch > self.epoch and self.steps.any():
+            mean = torch.where(self.steps > 0, self.sums / self.steps.clamp(min=1), self.means[0])
             first = self.epoch == 0  # there is nothing to compare it with yet
             self.means.copy_(torch.stack([mean, mean if first else self.means[0]]))
             self.sums.zero_()
             self.steps.zero_()
         self.epoch.fill_(epoch)
         self.sums += losses
-        self.steps += 1
+        self.steps += losses != 0
 
 
 FIXED = "fixed"
@@ -147,7 +150,7 @@ def values_of(weighting: nn.Module) -> Tensor:
     return values
 
 
-def apply_weighting(weighting: LossWeighting, losses: Tensor, values: Tensor, share: float) -> Tensor:
+def apply_weighting(weighting: LossWeighting, losses: Tensor, values: Tensor, share: Tensor) -> Tensor:
     """Call :meth:`LossWeighting.weigh` on losses ``(T,)``, and check its result.
 
     Raises:

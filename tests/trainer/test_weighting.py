@@ -45,6 +45,28 @@ def test_dynamic_average_by_its_equation():
     assert weighting.weigh(torch.tensor([2.0, 3.0]), torch.tensor([0.5, 1.5]), 0.25).tolist() == [1, 4.5]
 
 
+def test_a_task_without_labels_is_not_weighed_by_its_absence():
+    """Each formula counts only the batches that have a label of the task."""
+    weighting = DynamicAverage(2)
+    generator = torch.Generator().manual_seed(0)
+    for epoch in range(4):
+        for _ in range(20):
+            labelled = torch.rand((), generator=generator) < 0.2 and epoch != 2
+            weighting.observe(torch.tensor([1.0, 1.0 if labelled else 0.0]), epoch)
+        assert weighting().tolist() == pytest.approx([1, 1]), "constant losses, in an epoch without labels as well"
+    uncertainty = Uncertainty(2)
+    optimizer = torch.optim.SGD(uncertainty.parameters(), 0.2)
+    for step in range(2000):
+        losses = torch.tensor([2.0, 2.0 if step % 10 == 0 else 0.0])
+        optimizer.zero_grad()
+        uncertainty.weigh(losses, uncertainty(), (losses > 0).float()).sum().backward()
+        optimizer.step()
+    variances = uncertainty.log_variance.exp().tolist()
+    assert variances == pytest.approx([2, 2], rel=1e-3), (
+        "the minimum of L / (2 s) + log(s) / 2, however rare the labels"
+    )
+
+
 def log_variance(run) -> torch.Tensor:
     path = artifacts.newest(run.checkpoints)
     return load_file(path / "model.safetensors")["weighting.log_variance"]
