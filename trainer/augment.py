@@ -29,8 +29,7 @@ import torch
 from torch import Tensor
 
 from shards.errors import UserError
-from shards.labels import WEIGHT
-from shards.soft import STEPS
+from shards.labels import absent_value
 from shards.tasks import Task
 from shards.window import Window
 from trainer.kinds import learning
@@ -69,8 +68,7 @@ def _dense(name: str, view: Tensor, fresh: bool) -> Tensor:
 
 def no_plane(name: str, channels: int, height: int, width: int) -> Tensor:
     """Return the default of an array beside a pseudo-label, for frames without: full weights, or no soft labels."""
-    value = STEPS if name.endswith(f".{WEIGHT}") else 0
-    return torch.full((channels, height, width), value, dtype=torch.uint8)
+    return torch.full((channels, height, width), absent_value(name), dtype=torch.uint8)
 
 
 def to_tensors(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str, Tensor]:

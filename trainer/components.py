@@ -7,9 +7,11 @@ from torch import nn
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
+from shards.owncode import name_of
 from shards.tasks import Task, check_are_tasks, check_is_list
 from trainer.model.network import architecture_of
 from trainer.predictor import Predictor
+from trainer.weighting import LossWeighting
 
 
 def check_kind(name: str, value: object, *kinds: type) -> None:
@@ -22,6 +24,30 @@ def check_kind(name: str, value: object, *kinds: type) -> None:
         expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
         article = "an" if expected[0] in "AEIO" else "a"
         raise UserError(f"is {value!r}, a {type(value).__name__}", key=name, hint=f"give {article} {expected}")
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Make sure that a network has something to train: that of a ``Predictor`` is frozen.
+
+    Raises:
+        UserError: when no parameter requires a gradient.
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        hint = "call model.requires_grad_() first"
+        raise UserError("has no parameter that requires a gradient", key="model", hint=hint)
+
+
+def check_weighting(model: nn.Module, weighting: object) -> None:
+    """Make sure that a trainer's weighting of losses is one, and is not an earlier trainer's without a word.
+
+    Raises:
+        UserError: naming the argument.
+    """
+    check_kind("weighting", weighting, LossWeighting, NoneType)
+    present = getattr(model, "weighting", None)
+    if weighting is None and present is not None:
+        hint = "give weighting=model.weighting to go on with it, or set model.weighting = None"
+        raise UserError(f"is not given, but the model has {name_of(present)}", key="weighting", hint=hint)
 
 
 def inputs_and_tasks(

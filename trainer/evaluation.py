@@ -22,7 +22,7 @@ from trainer.metrics import Metrics
 from trainer.model.checked import check_tasks, predictions_of
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
-from trainer.runtime import accelerator
+from trainer.runtime import inference_process
 
 _THREADS = threads_per_rank()
 
@@ -42,16 +42,16 @@ def evaluate(
 ) -> dict[str, dict[str, Any]]:
     """Return a network's metrics by task, pooled over pixels and over all ranks, each of which evaluates a part.
 
-    The network computes in fp32, like an exported network, on the device of the process; it is left there, in
-    evaluation mode. All ranks must call this function, with whole weights: for a network that its engine shards, pass
-    :meth:`trainer.trainer.Trainer.whole`.
+    The network computes in fp32 and in evaluation mode, like an exported network, on the device of the process; it is
+    left there, in the mode that it had. All ranks must call this function, with whole weights: for a network that its
+    engine shards, pass :meth:`trainer.trainer.Trainer.whole`.
 
     Args:
         model: its forward is described at :func:`trainer.model.create.create_model`.
         data: the samples; those that lack an input are left out.
         inputs: names of the network's inputs; by default those of its ``architecture``.
         tasks: the predicted tasks; by default those of its ``architecture``.
-        size: height and width that samples are resized to; None for those of the data set.
+        size: height and width that samples are resized to, that of the training data; None for those of ``data``.
         measurement: the size, range and window of the measurement.
         batch_size: samples of a forward pass on each rank.
         process: accelerate's view of this rank; None creates one for this launch.
@@ -67,37 +67,39 @@ def evaluate(
     if batch_size < 1:
         raise UserError(f"{batch_size} is less than 1", key="batch_size", hint="give 1 or more")
     measurement.check(tasks)
-    process = process or accelerator("fp32")
     check_tasks(tasks, data.manifest.tasks, data.manifest.path)
     own_labels = ShardDataset.of(data.frames.without_pseudo(), size=data.size)
     samples = own_labels.with_inputs(inputs, [task.name for task in tasks], size or data.size or data.manifest.size)
     if not len(samples):
         hint = "give frames that carry the inputs"
         raise UserError("no frame to evaluate on", file=data.manifest.path, key=data.split, hint=hint)
-    network = ready_to_infer(model, process.device)
-    metrics = Metrics(tasks, process.device)
-    load_samples = make_loader(FrameLoader(samples), Collate(samples.tasks), measurement.resolution)
-    order = Order(samples.counts, 0, window=1, shuffle=False)
-    batch_numbers = range(process.process_index, math.ceil(len(samples) / batch_size), process.num_processes)
+    with inference_process(process) as process, ready_to_infer(model, process.device) as network:
+        metrics = Metrics(tasks, process.device)
+        load_samples = make_loader(FrameLoader(samples), Collate(samples.tasks), measurement.resolution)
+        order = Order(samples.counts, 0, window=1, shuffle=False)
+        batch_numbers = range(process.process_index, math.ceil(len(samples) / batch_size), process.num_processes)
 
-    def load(number: int) -> list[MeasuredBatch]:
-        first = number * batch_size
-        return load_samples(range(first, min(first + batch_size, len(samples))))
+        def load(number: int) -> list[MeasuredBatch]:
+            first = number * batch_size
+            return load_samples(range(first, min(first + batch_size, len(samples))))
 
-    show = title is not None and process.is_main_process
-    with Prefetch(sources_of(samples.frames)) as ahead, progress(title or "", len(batch_numbers), show=show) as report:
-        ahead.advance(order, 0, 0, (1, 0))
-        batches = map_ahead(load, batch_numbers, _THREADS, _THREADS + 2)
-        for number, loaded in zip(batch_numbers, batches, strict=True):
-            ahead.advance(order, 0, number * batch_size, (1, 0))
-            for batch, truths in loaded:
-                tensors = batch.to(process.device).inputs(inputs, torch.channels_last)
-                final = predictions_of(network, tensors, tasks).final
-                labels, targets = {}, {}
-                for task in tasks:
-                    truth = truths[task.name].to(process.device)
-                    labels[task.name], targets[task.name] = measurement(task, final[task.name], truth)
-                metrics.update(labels, targets, final)
-            report(1)
-    total = process.reduce(metrics.state(), "sum")
-    return Metrics(tasks, process.device).merge(total).compute()
+        show = title is not None and process.is_main_process
+        with (
+            Prefetch(sources_of(samples.frames)) as ahead,
+            progress(title or "", len(batch_numbers), show=show) as report,
+        ):
+            ahead.advance(order, 0, 0, (1, 0))
+            batches = map_ahead(load, batch_numbers, _THREADS, _THREADS + 2)
+            for number, loaded in zip(batch_numbers, batches, strict=True):
+                ahead.advance(order, 0, number * batch_size, (1, 0))
+                for batch, truths in loaded:
+                    tensors = batch.to(process.device).inputs(inputs, torch.channels_last)
+                    final = predictions_of(network, tensors, tasks).final
+                    labels, targets = {}, {}
+                    for task in tasks:
+                        truth = truths[task.name].to(process.device)
+                        labels[task.name], targets[task.name] = measurement(task, final[task.name], truth)
+                    metrics.update(labels, targets, final)
+                report(1)
+        total = process.reduce(metrics.state(), "sum")
+        return Metrics(tasks, process.device).merge(total).compute()

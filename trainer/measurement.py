@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shards.errors import UserError
 from shards.tasks import Task
+from trainer.parsing import check_limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,7 @@ class Measurement:
             whose centres lie in it at any other size. It applies to scalar tasks; others are measured on whole frames.
 
     Raises:
-        UserError: for an unknown resolution or crop.
+        UserError: for an unknown resolution or crop, or a range that is empty or below 0.
     """
 
     resolution: str = "network"
@@ -47,6 +48,8 @@ class Measurement:
             if value not in choices:
                 hint = f"use {' or '.join(map(repr, choices))}"
                 raise UserError(f"{value!r} is unknown", key=name, hint=hint)
+        for name, limits in self.ranges.items():
+            check_limits(limits, f"ranges[{name!r}]")
 
     def check(self, tasks: Iterable[Task]) -> None:
         """Check that ranges are of scalar tasks among those that are measured.

@@ -1,6 +1,7 @@
 """Optimizer and learning-rate schedule, both functions of the configuration and the step alone."""
 
 import math
+from collections.abc import Collection
 
 import torch
 
@@ -13,6 +14,25 @@ _KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 def make_optimizer(network: torch.nn.Module, config: Train) -> torch.optim.Optimizer:
     """Return Adam or AdamW over all parameters; the fused kernels do one pass over memory instead of ten."""
     return _KINDS[config.optimizer](network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def check_options(optimizer: torch.optim.Optimizer, config: Train, given: Collection[str]) -> None:
+    """Make sure that the options beside an optimizer do not contradict it.
+
+    Args:
+        optimizer: the optimizer that is used.
+        config: all options.
+        given: names of those that were given by themselves; of the others, only values that are not defaults count.
+
+    Raises:
+        UserError: for a ``weight_decay`` or ``optimizer`` that would have no effect.
+    """
+    used = {"optimizer": type(optimizer).__name__.lower(), "weight_decay": optimizer.param_groups[0]["weight_decay"]}
+    for name, value in used.items():
+        asked = getattr(config, name)
+        if asked != value and (name in given or asked != getattr(Train, name)):
+            message = f"is {asked}, where the optimizer has {value}"
+            raise UserError(message, key=name, hint="leave it out, or create the optimizer with it")
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, network: torch.nn.Module) -> None:

@@ -5,11 +5,13 @@ decides a result (:mod:`trainer.setting`), what a teacher takes over (:mod:`trai
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
+
+from shards.errors import UserError
 
 _FACTS = "facts"
 TASK = "TASK"
@@ -132,6 +134,18 @@ def facts(schema: type, prefix: str = "", section: Facts = Facts(decides=True, i
         else:
             by_name[name] = entry
     return by_name
+
+
+def check_values(schema: type, values: Mapping[str, Any]) -> None:
+    """Check values that are passed to a function under the names of a section's options.
+
+    Raises:
+        UserError: naming the first that is not a valid choice or out of range.
+    """
+    declared = facts(schema)
+    for name, value in values.items():
+        if problem := declared[name].problem(value):
+            raise UserError(problem[0], key=name, hint=problem[1])
 
 
 def names(schema: type, condition: Callable[[Facts], object]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 
 from shards.errors import UserError
@@ -88,6 +88,28 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
         torch.cuda.reset_peak_memory_stats(process.device)
     watch_launcher()
     return process
+
+
+@contextmanager
+def inference_process(process: Accelerator | None) -> Iterator[Accelerator]:
+    """Context with accelerate's view of this rank for evaluation and labelling: the given one, or a new one, which
+    leaves precision and gradient accumulation of a program's own ``Accelerator`` as they are.
+
+    Raises:
+        UserError: as for :func:`accelerator`.
+    """
+    if process is not None:
+        yield process
+        return
+    states = [AcceleratorState._shared_state, GradientState._shared_state]  # of all its objects in this process
+    before = [dict(state) for state in states]
+    try:
+        yield accelerator("fp32")
+    finally:
+        for state, values in zip(states, before, strict=True):
+            if values:
+                state.clear()
+                state.update(values)
 
 
 def check_precision(precision: str) -> bool:

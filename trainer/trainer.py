@@ -18,12 +18,12 @@ from shards.threads import Stopped
 from trainer.agreement import check_ranks
 from trainer.batch import Batch
 from trainer.checkpointing import Checkpointer
-from trainer.components import check_kind
+from trainer.components import check_kind, check_trainable, check_weighting
 from trainer.losses import MultiTaskLoss
 from trainer.model.checked import check_tasks
 from trainer.model.network import architecture_of
 from trainer.model.size import size_of
-from trainer.optim import learning_rate
+from trainer.optim import check_options, learning_rate
 from trainer.progress import progress
 from trainer.runs import artifacts, checkpoint, settings
 from trainer.runs.records import Records
@@ -66,7 +66,7 @@ class Trainer:
         process: accelerate's view of this rank; None creates one for this launch.
         weighting: weighting of the losses, for as many tasks; it becomes part of the model.
         optimizer: Adam or AdamW of the model's parameters, in one group; by default that of the options. Its learning
-            rate is where the schedule starts, unless the options give ``lr``.
+            rate is where the schedule starts, unless the options give another than the default.
         options: single fields of :class:`trainer.sections.Train`, such as ``global_batch_size``, ``steps``, ``epochs``,
             ``lr``, ``precision``, ``ema``.
 
@@ -107,19 +107,25 @@ class Trainer:
         self.tasks = [task.name for task in loss.tasks]
         check_kind("data", data, ShardDataset, TrainingData)
         check_kind("val", val, ShardDataset, Validation, NoneType)
-        check_kind("weighting", weighting, LossWeighting, NoneType)
         check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
+        check_trainable(model)
+        check_weighting(model, weighting)
         check_kind("train", train, Train, NoneType)
         check_kind("checkpoint", checkpoint, Checkpoint, NoneType)
-        if optimizer is not None and train is None:
-            options = {"lr": float(optimizer.param_groups[0]["lr"])} | options
         self.options = settings.with_options(train or Train(), options)
+        if optimizer is not None:
+            check_options(optimizer, self.options, options)
+            if "lr" not in options and self.options.lr == Train.lr:
+                self.options = settings.with_options(self.options, {"lr": float(optimizer.param_groups[0]["lr"])})
         share = self.options.pseudo_share
         if isinstance(data, ShardDataset):
             data = TrainingData(data, self.inputs, self.tasks, seed=seed, pseudo_share=share)
         elif share not in (None, data.pseudo_share):
             hint = f"give it to the data: TrainingData(..., pseudo_share={share})"
             raise UserError(f"is {share}, where the data have {data.pseudo_share}", key="pseudo_share", hint=hint)
+        if set(self.inputs) != set(data.inputs):
+            message = f"are for inputs {', '.join(data.inputs)}, where the network takes {', '.join(self.inputs)}"
+            raise UserError(message, key="data", hint=f"give TrainingData(..., inputs={self.inputs})")
         data = data.seeded(seed)
         check_tasks(loss.tasks, data.tasks, data.frames.manifest.path)
         if weighting is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from copy import copy
+from dataclasses import fields
 from functools import cached_property, partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from trainer.batch import Batch, Collate
 from trainer.config import Config
 from trainer.cutmix import CutMix
 from trainer.data import FrameLoader
+from trainer.option import check_values
 from trainer.parsing import parse_size
 from trainer.sections import Augment as AugmentOptions
 
@@ -42,13 +44,15 @@ class TrainingData:
         shuffle_window: number of shards whose samples are mixed.
 
     Attributes:
+        inputs: names of the network's inputs.
         dataset: the samples of an epoch, with every task whose labels are read.
         frames: the frames of the data set with their visible labels.
         mask: the frames of an epoch, bool ``(count,)``.
         own_seed: whether the seed was given here.
 
     Raises:
-        UserError: when no frame can be used for training, or the data set lacks a task.
+        UserError: when no frame can be used for training, the data set lacks a task, or an option of ``augment`` is out
+            of its range.
     """
 
     def __init__(
@@ -66,9 +70,12 @@ class TrainingData:
         shuffle_window: int = 32,
     ) -> None:
         self.frames, self.size, self.crop = data.frames, size or data.size, crop
+        self.inputs = list(inputs)
         self.seed, self.own_seed = seed or 0, seed is not None
         self.pseudo_share, self.num_workers, self.shuffle_window = pseudo_share, num_workers, shuffle_window
         self.augment = augment or AugmentOptions()
+        options = [field.name for field in fields(AugmentOptions)]
+        check_values(AugmentOptions, {name: getattr(self.augment, name) for name in options})
         for name in (*inputs, *tasks):
             if name != "rgb":
                 data.manifest.task(name)
@@ -156,7 +163,7 @@ class TrainingData:
         """
         order, indices = self.order(cut.global_batch_size)
         loader = FrameLoader(self.dataset, indices=indices, augment=self.augmentation(), seed=self.seed)
-        self.frames.readers.keep = 2 * self.shuffle_window  # loading ahead keeps the next window open as well
+        self.frames.keep_open(2 * self.shuffle_window)  # loading ahead reads from the next window as well
         load: Callable[[Position], Any] = loader
         if self.augment.cutmix:
             load = CutMix(loader, order, self.augment.cutmix, self.seed, self.tasks)

@@ -75,7 +75,6 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
     loss = loss_of(experiment, {name: offset.to(process.device) for name, offset in offsets.items()})
     torch.manual_seed(config.seed)
     network = network_of(experiment)
-    network.weighting = weighting_of(config.loss.weighting, len(experiment.tasks))
     return Trainer(
         network,
         loss,
@@ -88,6 +87,7 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
         norm=config.model.norm,
         name=config.experiment,
         process=process,
+        weighting=weighting_of(config.loss.weighting, len(experiment.tasks)),
     )
 
 

@@ -41,14 +41,23 @@ class Validation:
 
     @classmethod
     def on(cls, data: ShardDataset, trainer: "Trainer") -> "Validation":
-        """Evaluate on a data set after every epoch, by the first metric of the first task."""
+        """Evaluate on a data set after every epoch, by the first metric of the first task; at the size of the training
+        data, unless the data set has its own."""
         tasks = trainer.updater.criterion.tasks
+        size = data.size or trainer.data.size  # that at which the network is trained
 
         def measure(network: nn.Module) -> Metrics:
-            return evaluate(network, data, inputs=trainer.inputs, tasks=tasks, process=trainer.process)
+            return evaluate(network, data, inputs=trainer.inputs, tasks=tasks, size=size, process=trainer.process)
 
         best = f"{tasks[0].name}.{metrics_of(tasks[0])[0].name}"
-        facts = {"metric": best, "split": data.split, **DEFAULT.to_json(), **_part_of_split(data, tasks)}
+        facts: dict[str, Any] = {
+            "metric": best,
+            "split": data.split,
+            **DEFAULT.to_json(),
+            **_part_of_split(data, tasks),
+        }
+        if size and not data.size:
+            facts["size"] = list(size)
         return cls(measure, best, split=data.split, facts=facts)
 
 

@@ -44,6 +44,13 @@ def test_what_cannot_be_stored_is_refused():
         Task("masks", "binary", tuple(map(str, range(15))), palette(15))
 
 
+def test_outputs_that_are_not_numbers_are_measured_as_probability_0():
+    label = torch.from_numpy(random_label(np.random.default_rng(0)))[None]
+    outputs = torch.full((1, 3, 9, 11), float("nan")), torch.full((1, 3, 9, 11), -float("inf"))
+    one, other = (learning(TASK).measure(learning(TASK).decide(outputs[1]), label, output) for output in outputs)
+    assert torch.equal(one, other)
+
+
 def test_files_of_bits_and_of_one_mask_are_read(tmp_path):
     label = random_label(np.random.default_rng(0))
     (tmp_path / "bits.png").write_bytes(TASK.storage.write_file(label))

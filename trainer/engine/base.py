@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy, deepcopy
 from itertools import chain
 from types import MethodType
@@ -161,21 +161,28 @@ def _compute_in_bf16(network: nn.Module, device: str) -> None:
 
 
 def as_built(network: nn.Module) -> nn.Module:
-    """Return a shallow copy with the forward of the network's class: it computes in fp32, whatever precision training
-    uses."""
-    shallow = copy(network)
+    """Return a shallow copy with the forward of the network's class: it computes in fp32 and is not compiled, whatever
+    training uses."""
+    shallow = copy(getattr(network, "_orig_mod", network))  # what torch.compile(network) wraps
     shallow.__dict__.pop("forward", None)
     return shallow
 
 
-def ready_to_infer(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return a network that computes as an exported one does: in evaluation mode, in fp32, on the device."""
+@contextmanager
+def ready_to_infer(network: nn.Module, device: torch.device) -> Iterator[nn.Module]:
+    """Context with a network that computes as an exported one does: in evaluation mode, in fp32, on the device, where
+    it stays. At the end all modules have the mode that they had before."""
+    modes = [(module, module.training) for module in network.modules()]
     network = as_built(network.eval())
     present = next((tensor.device for tensor in chain(network.parameters(), network.buffers())), device)
     other_index = None not in (present.index, device.index) and present.index != device.index
     if present.type != device.type or other_index:  # moved to "cpu:0", buffers would be copied
         network.to(device)
-    return network
+    try:
+        yield network
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def gradient_norm(network: nn.Module) -> Tensor:

@@ -84,6 +84,6 @@ class BinaryLearning(BinaryMetrics, Learning):
             if output is None:
                 parts.append(torch.zeros(2 * BINS, dtype=torch.int64, device=target.device))
                 continue
-            bins = (output[:, mask].float().sigmoid() * BINS).long().clamp(max=BINS - 1)
+            bins = (output[:, mask].float().sigmoid().nan_to_num(0) * BINS).long().clamp(max=BINS - 1)
             parts += [histogram(bins, where & (holds[:, mask] == positive), BINS) for positive in (False, True)]
         return torch.cat(parts)

@@ -26,14 +26,14 @@ from trainer.components import inputs_and_tasks
 from trainer.engine.base import ready_to_infer
 from trainer.model.checked import check_tasks
 from trainer.model.network import Architecture, architecture_of
-from trainer.option import facts
+from trainer.option import check_values
 from trainer.pseudolabels.claim import check_job, claim_folder, use_threads
 from trainer.pseudolabels.job import Teacher, is_finished, job_of, soft_labels_of
 from trainer.pseudolabels.kept import write_kept
 from trainer.pseudolabels.labeller import Labeller
 from trainer.pseudolabels.sharing import SharedShards, tidy
 from trainer.runs.checkpoint import sha256_of_weights
-from trainer.runtime import accelerator, device_name
+from trainer.runtime import device_name, inference_process
 from trainer.sections import Label
 from trainer.weighting import without_weighting
 
@@ -64,8 +64,8 @@ def label(
     All ranks of a launch may call this function, with whole weights (for a network that its engine shards, pass
     :meth:`trainer.trainer.Trainer.whole`), and so may other launches, at any time and with the same ``out``: they share
     the shards, and write the bytes that a single process writes. A pass that was interrupted is continued, and finished
-    labels are left as they are. The network computes in fp32, like an exported network, on the device of the process;
-    it is left there, in evaluation mode, its weights in ``channels_last`` layout.
+    labels are left as they are. The network computes in fp32 and in evaluation mode, like an exported network, on the
+    device of the process; it is left there, in the mode that it had, its weights in ``channels_last`` layout.
 
     Args:
         model: its forward is described at :func:`trainer.model.create.create_model`.
@@ -106,9 +106,7 @@ def label(
         "soft_scale": soft_scale,
         "threshold": threshold,
     }
-    for name, value in options.items():
-        if problem := facts(Label)[name].problem(value):
-            raise UserError(problem[0], key=name, hint=problem[1])
+    check_values(Label, options)
     size = size or data.size
     inputs, targets = _described(model, data, inputs, tasks)
     mask = data.frames.to_label(inputs, [task.name for task in targets], shown=frames == "all")
@@ -119,7 +117,6 @@ def label(
         raise UserError(message, file=data.manifest.path, key=data.split, hint=hint)
     inputs_read = [name for name in inputs if name != "rgb"]
     teacher = teacher or _identify(model, data.split, inputs, targets)
-    process = process or accelerator("fp32")
     job = job_of(
         teacher,
         data.frames,
@@ -132,30 +129,32 @@ def label(
         soft_scale=soft_scale,
     )
     if not is_finished(folder, job):
-        made = claim_folder(folder, job, device_name(process.device), replace)
-        with during or nullcontext(), use_threads(made["threads"]):
-            soft_labels = soft_labels_of(targets, soft, soft_scale)
-            labeller = Labeller(
-                ready_to_infer(model, process.device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-                process.device,
-                ShardDataset.of(data.frames.restrict(mask), inputs_read, size or data.manifest.size),
-                inputs=inputs,
-                tasks=targets,
-                batch_size=batch_size,
-                flip=flip,
-                soft=soft_labels,
-            )
-            origin = {
-                "checkpoint_sha256": teacher.sha256,
-                "step": teacher.step,
-                "threads": made["threads"],
-                "config": dict(teacher.config),
-            }
-            names = [shard.file for shard in data.frames.readers.shards]
-            with SharedShards(folder, names, partial(check_job, folder, job)) as shared:
-                labeller.run(shared, title or "", show=title is not None and process.is_main_process)
-                finish = partial(_finish, folder, data.frames, targets, origin, soft_labels, threshold)
-                shared.run_once(NAME, lambda: (folder / NAME).exists(), finish)
+        with inference_process(process) as process:
+            made = claim_folder(folder, job, device_name(process.device), replace)
+            during = during or nullcontext()
+            with during, use_threads(made["threads"]), ready_to_infer(model, process.device) as network:
+                soft_labels = soft_labels_of(targets, soft, soft_scale)
+                labeller = Labeller(
+                    network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+                    process.device,
+                    ShardDataset.of(data.frames.restrict(mask), inputs_read, size or data.manifest.size),
+                    inputs=inputs,
+                    tasks=targets,
+                    batch_size=batch_size,
+                    flip=flip,
+                    soft=soft_labels,
+                )
+                origin = {
+                    "checkpoint_sha256": teacher.sha256,
+                    "step": teacher.step,
+                    "threads": made["threads"],
+                    "config": dict(teacher.config),
+                }
+                names = [shard.file for shard in data.frames.readers.shards]
+                with SharedShards(folder, names, partial(check_job, folder, job)) as shared:
+                    labeller.run(shared, title or "", show=title is not None and process.is_main_process)
+                    finish = partial(_finish, folder, data.frames, targets, origin, soft_labels, threshold)
+                    shared.run_once(NAME, lambda: (folder / NAME).exists(), finish)
     return finished(folder, targets, data.split, threshold)
 
 

@@ -57,6 +57,7 @@ class Records:
 
     def __init__(self, folder: Path, start: int, trace: bool, check: Callable[[], None] = lambda: None) -> None:
         self._check = check
+        folder.mkdir(parents=True, exist_ok=True)
         self._metrics = Lines(folder / "metrics.jsonl", start)
         self._order = Lines(folder / "order.jsonl", start) if trace else None
         self._board = _board(folder / "tensorboard", start)

@@ -14,7 +14,7 @@ import numpy as np
 from shards.claim import Note, differing_keys
 from shards.errors import UserError
 from shards.owncode import name_of
-from trainer.option import facts, names
+from trainer.option import check_values, names
 from trainer.sections import Train
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def with_options(train: Train, options: dict[str, Any]) -> Train:
         UserError: for an unknown option, or a value that it cannot have.
     """
     option_names = [field.name for field in fields(Train)]
-    hints, declared = get_type_hints(Train), facts(Train)
+    hints = get_type_hints(Train)
     for name, value in options.items():
         if name not in option_names:
             near = difflib.get_close_matches(name, option_names, 1, cutoff=0.3)
@@ -54,8 +54,7 @@ def with_options(train: Train, options: dict[str, Any]) -> Train:
         if not (number or type(value) in kinds):
             words = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
             raise UserError(f"is {value!r}", key=name, hint=f"give {words}")
-        if problem := declared[name].problem(value):
-            raise UserError(problem[0], key=name, hint=problem[1])
+    check_values(Train, options)
     return replace(train, **options)
 
 
