@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import t
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
-PAGE = (RESULTS / "nyudv2.md").read_text(encoding="utf-8")
+PAGE = (RESULTS / "nyudv2-scratch.md").read_text(encoding="utf-8")
 METRICS = {"mIoU": 2, "rmse": 3, "rmse_log": 3}
 """Decimals that the page prints."""
 PAIRED, WELCH, WIDEST = "paired by seed", "Welch", "widest pairing"
@@ -75,7 +75,7 @@ def read_csv(name: str) -> list[dict[str, str]]:
 
 def value(entry: dict[str, str], experiment: str) -> dict[str, str]:
     """The saved entry of an experiment for the setting and metric of a difference."""
-    candidates = [e for e in read_csv("nyudv2.csv") if all(e[key] == entry[key] for key in ("start", "metric"))]
+    candidates = [e for e in read_csv("nyudv2-scratch.csv") if all(e[key] == entry[key] for key in ("start", "metric"))]
     (result,) = [e for e in candidates if e["experiment"] == experiment]
     return result
 
@@ -89,15 +89,15 @@ def half_width(one: float, other: float, method: str) -> float:
 
 
 def test_the_csv_files_are_the_pages_tables():
-    assert experiments() == read_csv("nyudv2.csv")
+    assert experiments() == read_csv("nyudv2-scratch.csv")
     assert [{k: v.replace("−", "-") for k, v in entry.items()} for entry in differences()] == read_csv(
-        "nyudv2-differences.csv"
+        "nyudv2-scratch-differences.csv"
     )
-    assert {entry["seeds"] for entry in read_csv("nyudv2.csv")} == {"3"}
+    assert {entry["seeds"] for entry in read_csv("nyudv2-scratch.csv")} == {"3"}
 
 
 def test_differences_are_those_of_the_means():
-    for entry in read_csv("nyudv2-differences.csv"):
+    for entry in read_csv("nyudv2-scratch-differences.csv"):
         one, other = (number(value(entry, entry[side])["mean"]) for side in ("one", "other"))
         rounded = 1.5 * 10.0 ** -METRICS[entry["metric"]]  # three numbers were rounded
         assert number(entry["difference"]) == pytest.approx(one - other, abs=rounded + 1e-9), entry
@@ -106,7 +106,7 @@ def test_differences_are_those_of_the_means():
 
 
 def test_intervals_without_pairs_follow_from_means_and_deviations():
-    unpaired = [entry for entry in read_csv("nyudv2-differences.csv") if entry["method"] != PAIRED]
+    unpaired = [entry for entry in read_csv("nyudv2-scratch-differences.csv") if entry["method"] != PAIRED]
     assert len(unpaired) > 20
     for entry in unpaired:
         deviations = (number(value(entry, entry[side])["deviation"]) for side in ("one", "other"))
@@ -131,7 +131,7 @@ def test_conclusions_quote_intervals_of_the_tables():
     text = PAGE.partition("## Against the paper's claims")[2]
     quoted = re.findall(r"[(;\s]([+−]?[\d.]+) to\s+([+−]?[\d.]+)\b", text)
     assert len(quoted) > 25
-    printed = [(number(entry["low"]), number(entry["high"])) for entry in read_csv("nyudv2-differences.csv")]
+    printed = [(number(entry["low"]), number(entry["high"])) for entry in read_csv("nyudv2-scratch-differences.csv")]
     for pair in quoted:
         assert any(is_quote(pair, *bounds) for bounds in printed), pair
 
