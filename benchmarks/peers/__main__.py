@@ -135,7 +135,7 @@ def measure(
     folder: Path, workload: dict[str, Any], loaders: list[str], workers: int, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
     """What each loader did in every round; the first, in which they write their own formats, is not counted. ``cold``
-    is of one more round, from files that the kernel was told to forget."""
+    is from as many rounds more, from files that the kernel was told to forget before each loader."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds + 1):
         for loader in loaders:
@@ -144,9 +144,10 @@ def measure(
                 again = call(folder, workload, loader, workers, resume=7) if loader.startswith(SEEK) else None
                 said["resume"] = again["first"] if again else None
                 found[loader].append(said)
-    for loader in loaders:
-        forget(folder)
-        found[loader][0]["cold"] = call(folder, workload, loader, workers)["rate"]
+    for number in range(rounds):
+        for loader in loaders:
+            forget(folder)
+            found[loader][number]["cold"] = call(folder, workload, loader, workers)["rate"]
     return found
 
 
@@ -196,9 +197,9 @@ def table(workload: str, source: Source, batch: int, found: dict[str, list[dict[
         resumed = [one["resume"] for one in of if one["resume"] is not None]
         otherwise = "–" if loader in BOUNDS else "from a saved state" if loader in STATEFUL else "cannot"
         again = f"{statistics.median(resumed):.2f} s" if resumed else otherwise
-        first, memory = (statistics.median(one[name] for one in of) for name in ("first", "memory"))
+        first, memory, cold = (statistics.median(one[name] for one in of) for name in ("first", "memory", "cold"))
         rate = f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
-        cells = (NAMES[loader], rate, share, f"{of[0]['cold']:.0f}", f"{first:.2f} s", again, f"{memory:.0f} MB")
+        cells = (NAMES[loader], rate, share, f"{cold:.0f}", f"{first:.2f} s", again, f"{memory:.0f} MB")
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
