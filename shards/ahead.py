@@ -5,10 +5,10 @@ release the interpreter's lock while they work. Samples are the unit of work, so
 time of one batch divided by the number of threads.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from itertools import takewhile
 from typing import Any, TypeVar
 
 from shards.errors import UserError
@@ -33,7 +33,8 @@ def load_ahead(
         collate: makes a batch of the loaded items.
         threads: number of threads. With 0, a batch is loaded when it is requested, in the calling thread, or in a
             single worker thread where a request to stop has to be noticed meanwhile.
-        loaded: called before each batch with the number of batches, from the first on, whose items are all loaded.
+        loaded: called with the number of batches, from the first on, whose items are all loaded, as soon as it grows:
+            in any of the threads, but never in two at once.
 
     Raises:
         UserError: when ``threads`` is negative.
@@ -50,30 +51,47 @@ def load_ahead(
         return
     pool = Threads(threads or 1)
 
-    def gather(samples: list[Future[Any]]) -> Batch:
-        return collate([sample.result() for sample in samples])
+    progress = _Progress(loaded)
 
-    pending: deque[Future[Batch]] = deque()
-    yielded = 0
-
-    def next_batch() -> Batch:
-        nonlocal yielded
-        batch = result_of(pending.popleft())
-        yielded += 1
-        loaded(yielded + sum(1 for _ in takewhile(Future.done, pending)))
+    def gather(number: int, samples: list[Future[Any]]) -> Batch:
+        batch = collate([sample.result() for sample in samples])
+        progress.add(number)
         return batch
 
+    pending: deque[Future[Batch]] = deque()
     try:
-        for group in groups:
+        for number, group in enumerate(groups):
             # The pool takes tasks in the order of their submission, so gather() never waits for one that has not begun.
             samples = [pool.submit(load, item) for item in group]
-            pending.append(pool.submit(gather, samples))
+            pending.append(pool.submit(gather, number, samples))
             if len(pending) > _max_pending(threads, len(group)):
-                yield next_batch()
+                yield result_of(pending.popleft())
         while pending:
-            yield next_batch()
+            yield result_of(pending.popleft())
     finally:
         pool.close()
+
+
+class _Progress:
+    """Counts the batches, from the first on, that are loaded, in whichever order that happens.
+
+    Args:
+        report: called with each new count.
+    """
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report, self._lock = report, threading.Lock()
+        self._count, self._beyond = 0, set[int]()
+
+    def add(self, number: int) -> None:
+        with self._lock:
+            self._beyond.add(number)
+            before = self._count
+            while self._count in self._beyond:
+                self._beyond.remove(self._count)
+                self._count += 1
+            if self._count > before:
+                self._report(self._count)
 
 
 def _max_pending(threads: int, size: int) -> int:

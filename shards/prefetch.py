@@ -54,7 +54,7 @@ class Prefetch:
         self._plans = [Plan(cache) for cache in {readers.manifest.cache for readers in self._sources}]
         self._horizon = 2 * max((plan.cache.limit for plan in self._plans), default=0)
         self._todo: deque[tuple[Readers, Item, int]] = deque()
-        self._changed = threading.Condition()
+        self._changed, self._planning = threading.Condition(), threading.Lock()
         self._closed = False
         self._stage: object = None
         if self._sources:
@@ -95,8 +95,11 @@ class Prefetch:
                     place += item.bytes or 0
             if place > self._horizon or len(todo) > 2 * _MAX_PLANNED:
                 break
-        for plan in self._plans:
-            plan.write([(item, place) for readers, item, place in todo if readers.manifest.cache == plan.cache])
+        with self._planning:
+            if self._closed:  # a thread that loads batches may outlive the pass
+                return
+            for plan in self._plans:
+                plan.write([(item, place) for readers, item, place in todo if readers.manifest.cache == plan.cache])
         with self._changed:
             self._todo = deque(todo)
             self._changed.notify_all()
@@ -106,8 +109,9 @@ class Prefetch:
             self._closed = True
             self._todo.clear()
             self._changed.notify_all()
-        for plan in self._plans:
-            plan.close()
+        with self._planning:
+            for plan in self._plans:
+                plan.close()
 
     def __enter__(self) -> "Prefetch":
         return self
@@ -157,8 +161,9 @@ def prefetch_batches(
     """Yield a rank's micro-batches of steps ``[start, stop)``, and fetch their shards ahead.
 
     Args:
-        load: loads the batches, and calls its argument with the number of batches that have been loaded. They may be
-            many more than were yielded, and the plan would otherwise keep room for shards that were read.
+        load: loads the batches, and calls its argument with the number of batches that have been loaded, at once: they
+            may be many more than were yielded, and a plan that is not up to date would keep room for shards that were
+            read, and evict those that are needed next.
     """
     steps = order.samples // cut.global_batch_size
     with Prefetch(sources) as ahead:
