@@ -12,7 +12,7 @@ learnt and measured; no code depends on a task's name.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -45,6 +45,9 @@ class Task:
             what name and unit suggest (:func:`shards.kinds.zoom.zoom_of`), or ``divide`` where they suggest nothing.
         options: further options of a kind, as pairs of a name and a hashable value.
 
+    Attributes:
+        zoom_assumed: whether ``zoom`` was not given.
+
     Raises:
         UserError: for an invalid name or declaration, or a field of another type.
     """
@@ -57,12 +60,16 @@ class Task:
     unit: str = ""
     zoom: str = ""
     options: tuple[tuple[str, Any], ...] = ()
+    zoom_assumed: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for field, value in _normalised_fields(self).items():
-            object.__setattr__(self, field, value)
+        for name, value in _normalised_fields(self).items():
+            object.__setattr__(self, name, value)
         if not self.zoom:
-            object.__setattr__(self, "zoom", (self.unit and zoom_of(self.name, self.unit)) or "divide")
+            kind = kinds.storage_of(self.kind)
+            zoom = zoom_of(self.name, self.unit) if kind and "zoom" in kind.options else None
+            object.__setattr__(self, "zoom", zoom or "divide")
+            object.__setattr__(self, "zoom_assumed", True)
         if not self.name.replace("_", "").isalnum() or self.name != self.name.lower() or self.name in RESERVED:
             problem = f"{self.name!r} is not a task name (lower-case letters, digits, _; not {sorted(RESERVED)})"
         elif kinds.storage_of(self.kind) is None:
@@ -131,9 +138,9 @@ def _normalised_fields(task: Task) -> dict[str, Any]:
         UserError: for a field of another type.
     """
     key = f"task {task.name}"
-    for field in ("name", "kind", "unit", "zoom"):
-        if not isinstance(getattr(task, field), str):
-            raise UserError(f"{field} {getattr(task, field)!r} is not text", key=key, hint=f"give {field} in quotes")
+    for name in ("name", "kind", "unit", "zoom"):
+        if not isinstance(getattr(task, name), str):
+            raise UserError(f"{name} {getattr(task, name)!r} is not text", key=key, hint=f"give {name} in quotes")
     if not is_list(task.classes) or not all(isinstance(name, str) for name in task.classes):
         hint = "give them in index order: ('floor', 'shelf'); of one: ('floor',)"
         raise UserError(f"classes {task.classes!r} is not a tuple of names", key=key, hint=hint)

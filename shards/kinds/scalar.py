@@ -175,7 +175,8 @@ class ScalarStorage(Storage):
             message = "it is not known what enlarging an image does to the values"
             hint = "declare zoom: divide (depth), multiply (disparity, inverse depth) or keep (height, temperature)"
             raise UserError(message, hint=hint)
-        return [*guesses, f"zoom: {zoom} is assumed of its name and unit ({unit}); declare zoom if that is wrong"]
+        basis = f"name and unit ({unit})" if unit else "name"
+        return [*guesses, f"zoom: {zoom} is assumed of its {basis}; declare zoom if that is wrong"]
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
         return read_scalar(path, self.task, how)

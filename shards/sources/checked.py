@@ -64,13 +64,16 @@ class CheckedSource:
             check_load(parts["load"])
 
     def notices(self) -> list[str]:
-        """Return the source's own notices, and notices of splits that runs need and that have no frames."""
+        """Return the source's own notices, what is assumed of its tasks, and which splits that runs need have no
+        frames."""
         notices = [
             f"splits: {split} has no frames, so nothing can be {use} it; the splits of a run are train and val, "
             f"and these are {', '.join(self.splits)}"
             for split, use in _USES.items()
             if not self.splits.get(split)
         ]
+        if self._outside:  # shipped sources declare their tasks, or report what they assume themselves
+            notices = [f"{task.name}: {line}" for task in self.tasks for line in _assumptions(task)] + notices
         if isinstance(self.source, WithNotices):
             with self.origin.wrap_errors("notices", self.origin.name, _CORRECT):
                 lines = self.source.notices()
@@ -149,6 +152,14 @@ class CheckedSource:
         with member_context(name, frame.files.get(name), key):
             task.storage.check(label)
             return task.storage.examined(label) if self._outside else label
+
+
+def _assumptions(task: Task) -> list[str]:
+    """Return what is assumed of a task that a user's source makes, as sentences."""
+    try:
+        return task.storage.guesses(() if task.zoom_assumed else ("zoom",))
+    except UserError as error:  # of a folder, it has to be declared
+        return [f"{error.what}: zoom: {task.zoom} is assumed; {error.hint}"]
 
 
 def _rgb(rgb: Any) -> np.ndarray | bytes:

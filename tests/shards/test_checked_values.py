@@ -11,6 +11,7 @@ from shards.read import ShardReader
 from shards.sources.checked import check_source
 from shards.sources.normals import WithNormals
 from shards.sources.scenes import Scenes
+from shards.tasks import Task
 
 
 @pytest.fixture
@@ -67,6 +68,19 @@ def test_infinite_is_no_measurement(pack_frame, value):
 def test_nothing_is_said_of_what_is_right(pack_frame):
     text, _ = pack_frame(GOOD)
     assert text == "semseg: no pixel of train is of 3 of the classes: wall, person, shelf\n" + text.split("\n")[1]
+
+
+def test_an_assumed_zoom_is_reported(pack_frame):
+    disparity, other = (Task(name, "scalar", scale=1 / 256) for name in ("disparity", "other"))
+    text, _ = pack_frame(make_frame(disparity=METRES, other=METRES), tasks=(disparity, other))
+    assert "disparity: zoom: multiply is assumed of its name; declare zoom if that is wrong" in text
+    assert "other: it is not known what enlarging an image does to the values: zoom: divide is assumed; declare" in text
+
+
+def test_a_declared_zoom_is_not_reported(pack_frame):
+    declared = Task("disparity", "scalar", scale=1 / 256, zoom="multiply")
+    text, _ = pack_frame(make_frame(disparity=METRES), tasks=(declared,))
+    assert "zoom" not in text
 
 
 def test_shipped_sources_are_taken_as_they_are():

@@ -172,8 +172,8 @@ def test_what_cannot_be_is_said_with_its_cure():
     for window in (1, 4, -3):
         with pytest.raises(UserError, match=f"--window: {window} pixels; give an odd number from 3 up"):
             WithNormals(Tiny(), window)
-    two_scalars = Tiny(tasks=(Task("depth", "scalar", scale=1), Task("heat", "scalar", scale=1)))
-    with pytest.raises(UserError, match="--normals: normals follow from depth, but the scalar tasks are depth, heat"):
+    two_scalars = Tiny(tasks=(Task("depth", "scalar", scale=1), Task("range", "scalar", scale=1)))
+    with pytest.raises(UserError, match="--normals: normals follow from depth, but the scalar tasks are depth, range"):
         WithNormals(two_scalars)
     inverse = Tiny(tasks=(Task("inverse_depth", "scalar", scale=1, zoom="multiply"),))
     with pytest.raises(UserError, match="the scalar tasks are none"):

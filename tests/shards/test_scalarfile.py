@@ -186,7 +186,11 @@ def test_the_deviation_of_one_value_is_zero(prepare):
     [
         ("depth", "m", "divide"),
         ("depth", "mm", "divide"),
+        ("depth", "", "divide"),
         ("disparity", "px", "multiply"),
+        ("disparity", "", "multiply"),
+        ("inverse_depth", "", "multiply"),
+        ("temperature", "", "keep"),
         ("inverse_depth", "1/m", "multiply"),
         ("x", "1/m", "multiply"),
         ("temperature", "K", "keep"),
@@ -199,4 +203,4 @@ def test_the_deviation_of_one_value_is_zero(prepare):
 )
 def test_name_and_unit_tell_what_a_zoom_does(name, unit, zoom):
     assert zoom_of(name, unit) == zoom
-    assert Task(name, "scalar", scale=1, unit=unit).zoom == (zoom or "divide"), "as it was where nothing tells"
+    assert Task(name, "scalar", scale=1, unit=unit).zoom == (zoom or "divide"), "depth, where they suggest nothing"
