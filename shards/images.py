@@ -1,5 +1,6 @@
 """Read image files of raw data: RGB, in its original bytes where possible, and labels as their stored values."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def read_pixels(path: Path) -> np.ndarray:
 
 def _upright_rgb(path: Path, data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, Turn | None]:
     """Return the bytes of an opened file where they are upright 8-bit RGB, else its pixels; and how it was turned."""
-    turn = turn_of(image)
+    turn = _turn_of_file(data, image)
     # Pillow silently opens 16-bit RGB PNG as 8-bit RGB, so the bit depth is read from the header
     sixteen_bits = (image.format == "PNG" and _png_header(data)[0] == 16) or image.mode.startswith("I;16")
     if image.mode == "F":
@@ -176,13 +177,21 @@ def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Ima
         raise type(error)(error.what, file=path, hint=error.hint) from error
 
 
+def _turn_of_file(data: bytes, image: Image.Image) -> Turn | None:
+    """Return the turn that makes an opened file upright, whether or not Pillow has applied it."""
+    if image.format != "TIFF":
+        return turn_of(image)
+    # Pillow turns a TIFF while it decodes it, and then drops its orientation
+    return turn_of(Image.open(io.BytesIO(data), formats=("TIFF",)))
+
+
 def _pixels(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
         upper = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         pixels = np.asarray(upper.convert("RGB"))
     else:
         pixels = np.asarray(image.convert("RGB"))
-    turn = turn_of(image)
+    turn = turn_of(image)  # None where Pillow has turned the pixels
     return pixels if turn is None else apply_turn(pixels, turn)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from shards.errors import UserError
 from shards.images import read_pixels, read_rgb
@@ -25,6 +25,18 @@ def test_the_stored_formats_keep_their_bytes_whatever_their_suffix(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "a.png")
     path = (tmp_path / "a.png").rename(tmp_path / "a.tif")
     assert read_rgb(path) == path.read_bytes()
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_tiff_is_turned_once(tmp_path, orientation):
+    path, exif = tmp_path / "a.tif", Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RGB).save(path, exif=exif)
+    image = Image.fromarray(RGB)
+    image.getexif()[0x0112] = orientation
+    with collect_notes() as notes:
+        np.testing.assert_array_equal(read_rgb(path), np.asarray(ImageOps.exif_transpose(image)))
+    assert "turned upright by its EXIF orientation" in [note.text for note in notes]
 
 
 def test_sixteen_bits_of_a_tiff_lose_their_lower_eight_and_it_is_told(tmp_path):

@@ -19,12 +19,17 @@ def prepare(tmp_path):
     """``prepare(image, label)`` packs two frames of this image and label; returns manifest and first frame's arrays."""
 
     def prepare_folder(
-        image, label=DEPTH, declared="tasks: {depth: {kind: scalar, scale: 0.001}}", task="depth", **options
+        image,
+        label=DEPTH,
+        declared="tasks: {depth: {kind: scalar, scale: 0.001}}",
+        task="depth",
+        suffix="png",
+        **options,
     ):
         for name in ("x", "y"):
             for folder in ("rgb", task):
                 (tmp_path / "raw" / folder).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(tmp_path / f"raw/rgb/{name}.png", **options)
+            Image.fromarray(image).save(tmp_path / f"raw/rgb/{name}.{suffix}", **options)
             Image.fromarray(label).save(tmp_path / f"raw/{task}/{name}.png")
         (tmp_path / "raw/dataset.yaml").write_text(f"val_fraction: 0.5\n{declared}\n")
         manifest = pack(Folder(tmp_path / "raw"), tmp_path / "out")
@@ -48,9 +53,10 @@ def test_arrays_turn_as_images_do(turn):
     np.testing.assert_array_equal(apply_turn(rgb(), turn), np.asarray(Image.fromarray(rgb()).transpose(turn)))
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_a_label_on_the_sensors_grid_is_turned_with_its_image(prepare, orientation):
-    manifest, frame = prepare(rgb(), exif=make_exif(orientation))
+def test_a_label_on_the_sensors_grid_is_turned_with_its_image(prepare, orientation, suffix):
+    manifest, frame = prepare(rgb(), suffix=suffix, exif=make_exif(orientation))
     image = Image.fromarray(DEPTH)
     image.getexif()[0x0112] = orientation
     np.testing.assert_allclose(frame["depth"], np.asarray(ImageOps.exif_transpose(image)) / 1000, rtol=1e-6)
@@ -71,9 +77,10 @@ def test_where_the_sides_do_not_tell_it_is_told_or_declared(prepare):
     assert any("the label taken as upright; declare label_orientation" in line for line in remarks(manifest))
 
 
-def test_the_view_of_labels_can_be_declared(prepare):
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_the_view_of_labels_can_be_declared(prepare, suffix):
     declared = "label_orientation: sensor\ntasks: {depth: {kind: scalar, scale: 0.001}}"
-    _, frame = prepare(rgb(), declared=declared, exif=make_exif(3))
+    _, frame = prepare(rgb(), declared=declared, suffix=suffix, exif=make_exif(3))
     np.testing.assert_allclose(frame["depth"], DEPTH[::-1, ::-1] / 1000, rtol=1e-6)
 
 
