@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from shards.codec import RGB_FORMATS, open_image, rgb_extension
 from shards.errors import BadFile, UserError
@@ -14,6 +14,8 @@ from shards.orientation import Turn, apply_turn, turn_of
 RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 _OTHER_FORMATS = {".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM"}  # read, and stored as JPEG
 _GREY = 0  # PNG colour type
+_BITS_PER_SAMPLE = 258  # TIFF tag
+_MAX_16_BITS = 65535
 _DARK = 64  # an image that fills only 14 of its 16 bits stays below this after conversion to 8 bits
 CONVERTED = {
     "L": "grey: made RGB",
@@ -63,10 +65,16 @@ def read_pixels(path: Path) -> np.ndarray:
 def _upright_rgb(path: Path, data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, Turn | None]:
     """Return the bytes of an opened file where they are upright 8-bit RGB, else its pixels; and how it was turned."""
     turn = _turn_of_file(data, image)
-    # Pillow silently opens 16-bit RGB PNG as 8-bit RGB, so the bit depth is read from the header
-    sixteen_bits = (image.format == "PNG" and _png_header(data)[0] == 16) or image.mode.startswith("I;16")
+    # Pillow silently opens RGB of 16 bits as RGB of 8, so the bit depth is read from the header
+    sixteen_bits = _bits(data, image) == 16 or image.mode.startswith("I")
     if image.mode == "F":
         raise UserError("holds floats, not colours", file=path, hint="write 8 bits per channel")
+    if image.mode == "I":
+        values = np.asarray(image)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > _MAX_16_BITS:
+            message = f"holds integers from {low} to {high}, where 16 bits hold 0 to {_MAX_16_BITS}"
+            raise UserError(message, file=path, hint="scale the values, and write 8 bits per channel")
     if image.mode == "RGB" and image.format in RGB_FORMATS.values() and not sixteen_bits and turn is None:
         return data, None
     pixels = _pixels(image)
@@ -193,6 +201,14 @@ def _pixels(image: Image.Image) -> np.ndarray:
         pixels = np.asarray(image.convert("RGB"))
     turn = turn_of(image)  # None where Pillow has turned the pixels
     return pixels if turn is None else apply_turn(pixels, turn)
+
+
+def _bits(data: bytes, image: Image.Image) -> int:
+    """Return the bits per channel that an opened file stores; 8 for formats that have no others."""
+    if image.format == "PNG":
+        return _png_header(data)[0]
+    bits = image.tag_v2.get(_BITS_PER_SAMPLE, 1) if isinstance(image, TiffImagePlugin.TiffImageFile) else 8
+    return max(bits) if isinstance(bits, tuple) else int(bits)
 
 
 def _png_header(data: bytes) -> tuple[int, int]:

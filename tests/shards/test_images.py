@@ -1,5 +1,7 @@
 """RGB files in formats that shards do not store."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -44,6 +46,51 @@ def test_sixteen_bits_of_a_tiff_lose_their_lower_eight_and_it_is_told(tmp_path):
     with collect_notes() as notes:
         assert (np.asarray(read_rgb(tmp_path / "a.tif")) == 0x43).all()
     assert "of 16 bits a channel, of which the upper 8 are taken" in [note.text for note in notes]
+
+
+def write_tiff(path, array, sample_format=1):
+    """Write integers ``(H, W, C)`` as a TIFF of one strip without compression, which Pillow cannot for all types."""
+    height, width, channels = array.shape
+    bits = struct.pack("<4H", *[array.itemsize * 8] * channels, *[0] * (4 - channels))
+    strip = 8 + len(bits)
+    values = array.tobytes()
+    tags = {
+        256: (4, 1, width),
+        257: (4, 1, height),
+        258: (3, channels, 8 if channels > 2 else array.itemsize * 8),
+        259: (3, 1, 1),
+        262: (3, 1, 2 if channels > 2 else 1),
+        273: (4, 1, strip),
+        277: (3, 1, channels),
+        278: (4, 1, height),
+        279: (4, 1, len(values)),
+        339: (3, 1, sample_format),
+    }
+    entries = b"".join(struct.pack("<HHII", tag, *entry) for tag, entry in tags.items())
+    header = struct.pack("<2sHI", b"II", 42, strip + len(values))
+    path.write_bytes(header + bits + values + struct.pack("<H", len(tags)) + entries + bytes(4))
+
+
+@pytest.mark.parametrize(("value", "dark"), [(0x4321, False), (0x0FFF, True)])
+def test_colours_of_sixteen_bits_in_a_tiff_are_noted(tmp_path, value, dark):
+    write_tiff(tmp_path / "a.tif", np.full((4, 6, 3), value, np.uint16))
+    with collect_notes() as notes:
+        assert (np.asarray(read_rgb(tmp_path / "a.tif")) == value >> 8).all()
+    texts = [note.text for note in notes]
+    assert "of 16 bits a channel, of which the upper 8 are taken" in texts
+    assert any("does not fill its 16 bits" in text for text in texts) == dark
+
+
+@pytest.mark.parametrize("extreme", [-1, 65536, 65535])
+def test_integers_of_a_tiff_that_sixteen_bits_do_not_hold_are_refused(tmp_path, extreme):
+    values = np.full((4, 6, 1), 256, np.int32)
+    values[0, 0] = extreme
+    write_tiff(tmp_path / "a.tif", values, sample_format=2)
+    if extreme == 65535:
+        assert np.asarray(read_rgb(tmp_path / "a.tif"))[0, :2, 0].tolist() == [255, 1]
+    else:
+        with pytest.raises(UserError, match=r"a\.tif: holds integers from .*, where 16 bits hold 0 to 65535; scale"):
+            read_rgb(tmp_path / "a.tif")
 
 
 def test_floats_are_no_colours(tmp_path):
