@@ -66,7 +66,7 @@ from shards.sources.base import Frame
 from shards.sources.declaration import FILE, IMAGES, Declaration, LabelFormat, declare
 from shards.sources.layout import Files, Pattern, split_by_folder
 from shards.sources.listing import normalise_name, stem_of
-from shards.sources.sequences import describe_split_sequences, split_by_hash
+from shards.sources.sequences import describe_random_split, split_by_hash
 
 
 class Folder:
@@ -143,8 +143,8 @@ class Folder:
         stems = self._split(images, declared)
         used = {stem for names in stems.values() for stem in names}
         self.unlisted = [file for stem, file in images.items() if stem not in used]
-        by_frame = declared.val_fraction is not None and not declared.group_by
-        self._divided = describe_split_sequences(stems) if by_frame else None
+        fraction = declared.val_fraction
+        self._doubt = describe_random_split(stems, fraction, declared.group_by) if fraction is not None else None
         self.splits = {split: [key_of(stem) for stem in names] for split, names in stems.items()}
         labels = {f.task.name: self._match(f, label_files[f.task.name], images, used) for f in self._formats}
         # only what load() needs, since the source is pickled for every shard that another process packs
@@ -166,7 +166,7 @@ class Folder:
             train = "the folder train" if self._by_folder else "train.txt"
             text = f"rgb: {len(self.unlisted)} images are in {where}: left out, the first is {self.unlisted[0]}"
             lines.append(f"{text}; frames without labels belong into {train}, for pseudo-labels")
-        lines += [f"val_fraction: {self._divided}"] if self._divided else []
+        lines += [f"val_fraction: {self._doubt}"] if self._doubt else []
         lines += [f"{fmt.task.name}: {guess}" for fmt in self._formats for guess in fmt.guesses]
         lines += [f"{name}: left out, as no declared task has the name of this folder" for name in self.undeclared]
         return lines

@@ -10,6 +10,7 @@ from shards.errors import UserError
 
 FOLDER = "folder"
 _NUMBER = re.compile(r"\d+$")
+_FAR = 0.5  # relative difference between the frames of val and those asked for, above which it is noted
 _MIN_FRAMES = 3  # frames from which on numbered names look like a sequence
 
 
@@ -31,7 +32,8 @@ def split_by_hash(stems: Iterable[str], fraction: float, group_by: str | None = 
 
     Args:
         stems: names of the frames.
-        fraction: the share of ``val``: ``round(n · fraction)`` frames, or whole groups that come closest to it.
+        fraction: the share of ``val``: ``round(n · fraction)`` frames; or whole groups, taken in the order of their
+            hashes unless one moves away from that number, or the group whose size is closest to it.
         group_by: ``folder``, or a regular expression whose match (its first group, if it has one) names the group.
 
     Raises:
@@ -47,7 +49,7 @@ def split_by_hash(stems: Iterable[str], fraction: float, group_by: str | None = 
 
 
 def _choose_groups(stems: list[str], count: int, group_by: str) -> set[str]:
-    """Return the frames of whole groups, chosen by hash, whose number comes closest to ``count``."""
+    """Return the frames of whole groups, chosen by hash, whose number comes close to ``count``."""
     pattern = pattern_of(group_by)
     groups: dict[str, list[str]] = {}
     for stem in stems:
@@ -58,10 +60,9 @@ def _choose_groups(stems: list[str], count: int, group_by: str) -> set[str]:
     val: set[str] = set()
     ranked = sorted(groups, key=_digest)
     for name in ranked[:-1]:  # at least one group remains for training
-        if val and len(val) + len(groups[name]) - count > count - len(val):
-            continue
-        val.update(groups[name])
-    return val
+        if len(val) + len(groups[name]) - count <= count - len(val):  # otherwise val would move away from the count
+            val.update(groups[name])
+    return val or set(groups[min(ranked, key=lambda name: abs(len(groups[name]) - count))])
 
 
 def _group_of(stem: str, pattern: re.Pattern[str] | None) -> str:
@@ -71,6 +72,19 @@ def _group_of(stem: str, pattern: re.Pattern[str] | None) -> str:
     if match is None:
         raise UserError("does not match group_by", key=stem, hint=f"change {pattern.pattern!r}, or rename the frame")
     return (match.group(1) if pattern.groups else match.group()) or ""
+
+
+def describe_random_split(splits: Mapping[str, list[str]], fraction: float, group_by: str | None) -> str | None:
+    """Describe what is doubtful about splits that :func:`split_by_hash` made with these arguments: numbered sequences
+    on both sides, or whole groups whose share is far from ``fraction``. None where nothing is."""
+    if group_by is None:
+        return describe_split_sequences(splits)
+    val, frames = len(splits["val"]), sum(map(len, splits.values()))
+    count = max(round(frames * fraction), 1)
+    if abs(val - count) <= _FAR * count:
+        return None
+    text = f"val has {val} of {frames} frames, a share of {val / frames:.3g} where {fraction:g} was asked for"
+    return f"{text}; the sizes of the groups leave this: group by something finer, or write train.txt and val.txt"
 
 
 def describe_split_sequences(splits: Mapping[str, list[str]]) -> str | None:

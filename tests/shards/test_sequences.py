@@ -1,12 +1,14 @@
 """Random splits: groups of frames stay together, or a remark says that they do not; unlisted frames are counted."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from shards.errors import UserError
 from shards.sources.folder import Folder
-from shards.sources.sequences import describe_split_sequences, split_by_hash
+from shards.sources.sequences import describe_random_split, describe_split_sequences, split_by_hash
 
 STEMS = [f"seq{s}/{i:04d}" for s in range(4) for i in range(10)]
 
@@ -30,6 +32,24 @@ def test_a_pattern_names_the_group():
 def test_both_splits_have_a_group(fraction):
     splits = split_by_hash(STEMS, fraction, "folder")
     assert splits["train"] and splits["val"]
+
+
+@pytest.mark.parametrize("large", [f"recording{number}" for number in range(12)])
+def test_a_group_much_larger_than_the_fraction_stays_in_training(large):
+    """Whatever the hash of its name."""
+    stems = [f"{large}/{i}" for i in range(900)] + [f"room{r}/{i}" for r in range(10) for i in range(10)]
+    splits = split_by_hash(stems, 0.1, "folder")
+    assert 80 <= len(splits["val"]) <= 100 and not any(stem.startswith(large) for stem in splits["val"])
+    assert describe_random_split(splits, 0.1, "folder") is None
+
+
+def test_where_every_group_is_too_large_the_closest_is_taken_and_reported():
+    stems = [f"a/{i}" for i in range(60)] + [f"b/{i}" for i in range(40)]
+    splits = split_by_hash(stems, 0.1, "folder")
+    assert splits["val"] == sorted(stems[60:])
+    expected = "val has 40 of 100 frames, a share of 0.4 where 0.1 was asked for"
+    assert expected in describe_random_split(splits, 0.1, "folder")
+    assert describe_random_split(splits, 0.3, "folder") is None
 
 
 @pytest.mark.parametrize(
@@ -118,3 +138,6 @@ def test_group_by_goes_with_val_fraction(root):
         (root / name).unlink()
     source = declare(root, text.replace("[0-2]|[3-5]", ".") + "val_fraction: 0.5\n", lists=False)
     assert source.options["group_by"] == "." and len(source.splits["val"]) == 3
+    assert not any("val_fraction" in line for line in source.notices())
+    source = declare(root, text.replace("[0-2]|[3-5]", "(5)?") + "val_fraction: 0.5\n", lists=False)
+    assert any(re.match("val_fraction: val has [15] of 6 frames", line) for line in source.notices())
