@@ -17,7 +17,8 @@ from shards.manifest import NAME, Manifest, index_name, same_json
 JOB = ".job.json"
 CODE = "source_sha256"
 """Key in a job of the hash of the file that defines a user's own source. When it changes (:func:`source_edited`), a
-finished data set still belongs to the job, and of an unfinished one every shard is made again."""
+finished data set still belongs to the job unless shards are missing, and of an unfinished one every shard is made
+again."""
 _HINT = "give another folder, or delete this one"
 
 
@@ -77,7 +78,8 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
         The manifest, when the job is finished and every shard exists; None when there is work to do.
 
     Raises:
-        UserError: when the folder holds something else, is a file, or cannot be written.
+        UserError: when the folder holds something else, is a file, or cannot be written; or when a finished data set
+            lacks shards and the source's file has changed since.
     """
     try:
         with disk_errors(out):
@@ -95,6 +97,9 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
             raise UserError("the raw files have changed since they were prepared", file=out, key="files", hint=_HINT)
         if manifest.complete():
             return manifest
+        if source_edited(manifest.source, job):  # shards made now would differ from those that are there
+            message = "lacks shards, and the code that made the others has changed since"
+            raise UserError(message, file=out, key=CODE, hint=f"{_HINT}, or restore the code")
     elif stored:
         _compare(out, "an unfinished data set", stored["job"], job)
         edited = source_edited(stored["job"], job)

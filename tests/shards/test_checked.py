@@ -288,6 +288,16 @@ def test_an_unfinished_data_set_of_an_edited_source_is_made_anew(tmp_path, make_
     np.testing.assert_allclose(arrays["depth"], 22)
 
 
+def test_a_finished_data_set_gets_no_shard_of_edited_code(tmp_path, make_source):
+    out = tmp_path / "out"
+    manifest = pack(make_source(1), out, samples_per_shard=1)
+    (out / "train-000000.tar").unlink()
+    with pytest.raises(UserError, match=r"out: source_sha256: lacks shards, and the code .* since; give .*rest"):
+        pack(make_source(22), out, samples_per_shard=1)
+    assert not (out / "train-000000.tar").exists()
+    assert pack(make_source(1), out, samples_per_shard=1) == manifest
+
+
 # Tasks
 
 
