@@ -13,7 +13,7 @@ from shards.atomic import disk_errors
 from shards.errors import UserError
 from shards.extras import need
 from shards.form import a_type
-from shards.manifest import NAME
+from shards.manifest import NAME, Manifest
 from shards.members import need_profile
 from shards.origin import Origin
 from shards.pack import pack
@@ -144,8 +144,9 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
 
 @contextmanager
 def _exclusive(out: Path) -> Iterator[None]:
-    """Wait while another process, such as another job, prepares the same data set, which is then finished."""
-    if (out / NAME).exists() or out.is_file():  # finished and perhaps read-only, or an error that pack raises
+    """Wait while another process, such as another job, makes or repairs the same data set, which is then finished."""
+    finished = (out / NAME).exists() and Manifest.load(out).complete()
+    if finished or out.is_file():  # perhaps read-only, or an error that pack raises
         yield
         return
     leases = out / ".prepare"

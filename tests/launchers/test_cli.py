@@ -119,6 +119,21 @@ def test_prepare_waits_for_whoever_prepares_the_same(scenes, tmp_path):
     assert Manifest.load(tmp_path / "d").complete()
 
 
+def test_prepare_waits_for_whoever_repairs_the_same(scenes, tmp_path):
+    out = tmp_path / "d"
+    assert main(["prepare", "scenes", str(out), *scenes]) == 0
+    (out / "val-000000.tar").unlink()
+    unfinished = out / ".val-000000.tar.other.tmp"
+    unfinished.touch()
+    second = threading.Thread(target=main, args=(["prepare", "scenes", str(out), *scenes],))
+    with hold_lease(out / ".prepare", "prepare"):
+        second.start()
+        second.join(1)
+        assert unfinished.exists() and not (out / "val-000000.tar").exists()
+    second.join()
+    assert Manifest.load(out).complete() and not unfinished.exists()
+
+
 def test_prepare_cityscapes_takes_the_greatest_depth(tmp_path, capsys):
     camera = '{"extrinsic": {"baseline": 0.2}, "intrinsic": {"fx": 2560, "fy": 2560, "u0": 3, "v0": 2}}'
     stored = np.full((4, 6), 513, np.uint16)  # 2 pixels: 256 m
