@@ -44,6 +44,7 @@ class Task:
             ``scalar`` only): ``divide`` (depth), ``multiply`` (inverse depth), or ``keep``. By default
             what name and unit suggest (:func:`shards.kinds.zoom.zoom_of`), or ``divide`` where they suggest nothing.
         options: further options of a kind, as pairs of a name and a hashable value.
+        declared_unit: the unit in which a declaration gives numbers, where it is not ``unit``; used in messages only.
 
     Attributes:
         zoom_assumed: whether ``zoom`` was not given.
@@ -60,6 +61,7 @@ class Task:
     unit: str = ""
     zoom: str = ""
     options: tuple[tuple[str, Any], ...] = ()
+    declared_unit: str = field(default="", repr=False, compare=False)
     zoom_assumed: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

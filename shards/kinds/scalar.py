@@ -108,7 +108,8 @@ class ScalarStorage(Storage):
         for split, parts in statistics.items():
             mean = mean_and_deviation(parts)[0] * LENGTHS[unit]
             if not _SMALL < mean < _LARGE:
-                remarks.append(f"the mean of {split} is {mean:g} m: are scale ({self.task.scale:g}) and unit right?")
+                step = f"{self.task.scale:g} {unit}"
+                remarks.append(f"the mean of {split} is {mean:g} m: are scale ({step}) and unit right?")
         return remarks
 
     def storable(self, label: np.ndarray) -> np.ndarray:
@@ -121,8 +122,9 @@ class ScalarStorage(Storage):
             unit, scale, largest = self.task.unit, self.task.scale, float(label[steps > MAX_STEPS].max())
             limit = MAX_STEPS * scale
             message = f"holds {largest:g} {unit}, over the {limit:g} {unit} that 16 bits hold in steps of {scale:g}"
-            fits = f"floats fit with scale: {_round_up(largest / MAX_STEPS):g}, or " if np.isfinite(largest) else ""
-            hint = f"{fits}declare range: [0, {limit:g}] if larger values are not measurements"
+            fits = f"floats fit with scale: {self._fine_scale(largest):g}, or " if np.isfinite(largest) else ""
+            hint = f"{fits}declare range: [0, {limit / self._declared_length:g}] if larger values are not measurements"
+            hint += f", in {self.task.declared_unit} as declared" if self.task.declared_unit else ""
             hint += f" (a source of your own: give values in {unit or 'the unit'}, 0 where there is none)"
             raise UserError(message, hint=hint)
         self._note_rounding(label, steps)
@@ -137,6 +139,15 @@ class ScalarStorage(Storage):
     def _values(self, steps: np.ndarray) -> np.ndarray:
         return steps.astype(np.float32) * np.float32(self.task.scale)
 
+    @property
+    def _declared_length(self) -> float:
+        """Length of the unit in which the task is declared, in the task's unit."""
+        return LENGTHS.get(self.task.declared_unit, 1.0)
+
+    def _fine_scale(self, largest: float) -> float:
+        """Return the scale to declare so that values up to ``largest`` can be stored."""
+        return _round_up(largest / self._declared_length / MAX_STEPS)
+
     def _note_rounding(self, label: np.ndarray, steps: np.ndarray) -> None:
         measured = label > 0
         if not measured.any():
@@ -146,8 +157,9 @@ class ScalarStorage(Storage):
             note(f"values under half a step are stored as one step, {scale:g} {unit}", small)
         moved = np.abs(steps[measured] * scale - values).mean() / values.mean()
         if moved > _COARSE:
-            fits = _round_up(values.max() / MAX_STEPS)
-            text = f"steps of {scale:g} {unit} are coarse for these values; scale: {fits:g} is fine enough for floats"
+            fits = f"{self._fine_scale(values.max()):g}"
+            fits += f" (in {self.task.declared_unit} as declared)" if self.task.declared_unit else ""
+            text = f"steps of {scale:g} {unit} are coarse for these values; scale: {fits} is fine enough for floats"
             note(text, detail=f"rounding moves them by {100 * moved:.0f} %")
 
     def from_stored(self, stored: np.ndarray) -> np.ndarray:
@@ -159,8 +171,9 @@ class ScalarStorage(Storage):
             raise UserError("scale is not a number", hint="give the value of one stored step: 0.001 for mm in m")
         unit = str(entry.get("unit", "m"))
         metres = LENGTHS.get(unit, 1.0)  # losses, limits of metrics and task weights assume metres
-        fields = {"scale": float(entry["scale"]) * metres, "unit": "m" if unit in LENGTHS else unit}
-        return fields | {"zoom": entry.get("zoom", "")}, reading_options(entry, unit)
+        fields: dict[str, Any] = {"scale": float(entry["scale"]) * metres, "unit": "m" if unit in LENGTHS else unit}
+        fields |= {"declared_unit": unit if unit != fields["unit"] else "", "zoom": entry.get("zoom", "")}
+        return fields, reading_options(entry, unit)
 
     def guesses(self, given: Collection[str]) -> list[str]:
         """Guess what enlarging an image does to the values, where it is not declared and the task is not depth."""

@@ -107,6 +107,12 @@ def test_negative_numbers_are_counted(prepare):
         (filled(np.float32, 5000), "scale: 0.001", r"depth holds 5000 m, over the 65.535 m that 16 bits hold"),
         (filled(np.int32, 70000), "scale: 0.001", r"depth holds 70 m, .* declare range: \[0, 65.535\]"),
         (filled(np.float64, 1e300), "scale: 0.001", r"depth holds inf m, over"),
+        (
+            filled(np.float32, 200_000),
+            "scale: 1, unit: mm",
+            r"depth holds 200 m, over .*; floats fit with scale: 5, or declare range: \[0, 65535\] .*, in mm",
+        ),
+        (filled(np.float32, 500), "scale: 0.002, unit: ft", r"fit with scale: 0.01, or declare range: \[0, 131.07\]"),
     ],
 )
 def test_a_value_that_cannot_be_stored_is_an_error_that_names_the_file(prepare, depth, declared, message):
@@ -121,6 +127,12 @@ def test_steps_that_are_too_coarse_are_told(prepare):
     text = "\n".join(remarks(manifest))
     assert "steps of 1 m are coarse for these values; scale: 0.0001 is fine enough for floats" in text
     assert "values under half a step are stored as one step, 1 m (1 frame, 5 pixels" in text
+
+
+def test_a_scale_is_suggested_in_the_declared_unit(prepare):
+    values = np.linspace(300, 5000, 100, dtype=np.float32).reshape(SHAPE)
+    text = "\n".join(remarks(prepare(values, "npy", "scale: 1000, unit: mm")[0]))
+    assert "steps of 1 m are coarse for these values; scale: 0.1 (in mm as declared) is fine enough for floats" in text
 
 
 def test_a_picture_of_depth_is_doubted(prepare):
@@ -171,7 +183,7 @@ def test_units_of_other_sources_that_are_not_metres_are_told():
 def test_a_mean_that_no_camera_sees_is_doubted(prepare):
     manifest, _ = prepare(filled(np.uint16, 2000, 2001), declared="scale: 1000")
     assert any(
-        "the mean of train is 2.0001e+06 m: are scale (1000) and unit right?" in line for line in remarks(manifest)
+        "the mean of train is 2.0001e+06 m: are scale (1000 m) and unit right?" in line for line in remarks(manifest)
     )
 
 
