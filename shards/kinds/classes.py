@@ -11,7 +11,7 @@ import numpy as np
 
 from shards.errors import UserError
 from shards.kinds.base import MISSING
-from shards.kinds.classfile import IGNORE, declared_numbers, read_classes
+from shards.kinds.classfile import IGNORE, declared_numbers, read_classes, refuse_ignored_colours
 from shards.kinds.named import NamedStorage, declared_colours
 from shards.kinds.text import percent
 
@@ -80,7 +80,10 @@ class ClassStorage(NamedStorage):
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Files store one or more numbers for each class and numbers for no label, or the colours of classes."""
         names, how = declared_numbers(entry)
-        return {"classes": names, "colours": declared_colours(entry, len(names))}, how
+        colours = declared_colours(entry, len(names))
+        if "colours" in entry:
+            refuse_ignored_colours(names, colours, how)
+        return {"classes": names, "colours": colours}, how
 
     def read_file(self, path: Path, how: Mapping[str, Any]) -> np.ndarray:
         return read_classes(path, how, self.task.colours)

@@ -51,6 +51,22 @@ def declared_numbers(entry: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[st
     return names, how | ({"ignore_colours": colours} if colours else {})
 
 
+def refuse_ignored_colours(names: Sequence[str], colours: Iterable[Sequence[int]], how: Mapping[str, Any]) -> None:
+    """Refuse a declaration in which the colour of a class also means no label.
+
+    Args:
+        names, colours: of the classes, as declared.
+        how: the second value that :func:`declared_numbers` returned.
+
+    Raises:
+        UserError: naming the first such class.
+    """
+    for name, colour in zip(names, map(list, colours), strict=False):  # their number is checked by the task
+        if colour in how.get("ignore_colours", ()):
+            message = f"colour {colour} is both ignored and that of class {name!r}"
+            raise UserError(message, hint="change colours or ignore")
+
+
 def read_classes(path: Path, how: Mapping[str, Any], colours: Sequence[Sequence[int]]) -> np.ndarray:
     """Read the class indices of a file, ``(H, W)`` uint8, :data:`IGNORE` for no label.
 

@@ -76,6 +76,12 @@ def test_colours_of_dataset_yaml_are_read(prepare):
     assert stored[:, 0].tolist() == numbers[:, 0].tolist() == [0, 1, IGNORE, 0]
 
 
+def test_a_colour_that_is_both_a_class_and_ignored_is_an_error(prepare):
+    declared = f"classes: [a, b], colours: [{RED}, {GREEN}], ignore: [255, {GREEN}]"
+    with pytest.raises(UserError, match=r"tasks.mask: colour \[0, 255, 0\] is both ignored and that of class .b.; ch"):
+        prepare(declared, coloured(RED, GREEN, GREEN, RED), mask(0, 1, 0, 1))
+
+
 def test_a_colour_that_is_no_class_is_an_error(prepare):
     with pytest.raises(UserError, match=r"0.png: holds the colour \[0, 0, 0\], which no class has"):
         prepare(f"classes: [a, b], colours: [{RED}, {GREEN}]", coloured(RED, GREEN, BLACK, RED), mask(0, 1, 0, 1))
