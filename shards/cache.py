@@ -3,7 +3,7 @@
     CACHE/
       SHA256                 a complete file, named by its hash in the manifest, which was verified when it arrived
       .SHA256.lock .part     a file that is being fetched; the lock's size is the room reserved for it
-      .NAME.plan             what a process will need, soonest first (shards/prefetch.py)
+      .NAME.plan             what a process will need, soonest first (shards/cacheplan.py)
       .lock                  held briefly by the process that makes room
 
 All locks are the kernel's (``flock``), which releases them when their holder ends, even by ``kill -9``; what the holder
@@ -13,10 +13,8 @@ last. A file is open only while bytes are read from it, so that a removed file d
 """
 
 import errno
-import json
 import os
 import re
-import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +24,9 @@ from io import FileIO
 from pathlib import Path
 
 from shards.atomic import disk_errors
+from shards.cacheplan import NO_PLANS, Plans, read_plans
 from shards.errors import UserError
-from shards.flock import Busy, acquire, hold_lock, hold_temporary_lock, release
+from shards.flock import Busy, hold_lock, hold_temporary_lock
 from shards.store import Remote
 
 LIMIT = 50_000_000_000
@@ -67,7 +66,8 @@ class Cache:
     Args:
         folder: a folder on a disk of this node; made when it is first needed. By default ``$TUTELAGE_CACHE``, else a
             temporary folder in a Slurm job, else the user's cache folder.
-        limit: total size of its files, in bytes.
+        limit: total size of its files, in bytes. While processes with plans share the folder, the largest of their
+            limits applies to all.
     """
 
     folder: Path = field(default_factory=default_folder)
@@ -165,7 +165,7 @@ class Cache:
                 part.unlink(missing_ok=True)
                 os.ftruncate(lock, 0)
                 with self._folder_lock():  # the disk or quota holds less than the limit
-                    if not self._evict(size, self._scan()[0], {}, needed):
+                    if not self._evict(size, self._scan()[0], {}, read_plans(self.folder), needed):
                         raise self._no_room(item, os.strerror(error.errno).lower()) from error
         if item.bytes is None and not self._reserve(item, part.stat().st_size, needed, lock):
             return None
@@ -180,34 +180,46 @@ class Cache:
                 files, pending, unwritten = self._scan()
                 disk = os.statvfs(self.folder)
                 free = disk.f_bavail * disk.f_frsize - unwritten
-                over = sum(size for _, size, _ in files) + sum(pending.values()) + size - self.limit
-                if self._evict(max(over, size - free), files, pending, needed):
+                used, plans, limit = sum(size for _, size, _ in files) + sum(pending.values()), NO_PLANS, self.limit
+                if used + size > limit or size > free:
+                    plans = read_plans(self.folder)
+                    limit = max(limit, plans.limit)  # a process with a small limit keeps what others asked for
+                room = max(used + size - limit, size - free)
+                if size <= limit and self._evict(room, files, pending, plans, needed):
                     os.ftruncate(lock, size)
                     return True
             if needed is not None:
                 return False
-            if not pending:
-                raise self._no_room(item, f"it has {size} bytes, where {self.limit} are allowed and {free} free")
+            if not pending or size > limit:
+                raise self._no_room(item, f"it has {size} bytes, where {limit} are allowed and {free} free")
             time.sleep(_POLL)  # a file that is being fetched can be evicted once it is complete
 
     def _evict(
-        self, room: int, files: Sequence[tuple[str, int, float]], pending: Mapping[str, int], needed: int | None
+        self,
+        room: int,
+        files: Sequence[tuple[str, int, float]],
+        pending: Mapping[str, int],
+        plans: Plans,
+        needed: int | None,
     ) -> bool:
-        """Remove files until ``room`` bytes are free; return whether that succeeded. It does not if the file to remove
-        next is a pending one: a complete file that is needed sooner would have to be fetched again."""
-        if room <= 0:
-            return True
-        plans = self._read_plans()
+        """Remove files so that ``room`` bytes become free, or none if these cannot; return whether they could. They
+        cannot if the file to remove next is a pending one: a complete file that is needed sooner would have to be
+        fetched again."""
         never = float("inf")
         candidates = [*files, *((name, size, time.time()) for name, size in pending.items())]
-        for name, size, _ in sorted(candidates, key=lambda file: (-plans.get(file[0], never), file[2])):
-            if name in pending or (needed is not None and plans.get(name, never) <= needed):
-                return False
-            (self.folder / name).unlink(missing_ok=True)
-            room -= size
+        evicted: list[str] = []
+        for name, size, _ in sorted(candidates, key=lambda file: (-plans.places.get(file[0], never), file[2])):
             if room <= 0:
-                return True
-        return False
+                break
+            if name in pending or (needed is not None and plans.places.get(name, never) <= needed):
+                return False
+            evicted.append(name)
+            room -= size
+        if room > 0:
+            return False
+        for name in evicted:
+            (self.folder / name).unlink(missing_ok=True)
+        return True
 
     def _scan(self) -> tuple[list[tuple[str, int, float]], dict[str, int], int]:
         """Return the complete files (name, size, time), the bytes reserved for each that is being fetched, and how many
@@ -229,18 +241,6 @@ class Cache:
                 locks[name] = parts[name] = 0
         unwritten = sum(max(size - parts.get(name, 0), 0) for name, size in locks.items())
         return files, {name: size for name, size in locks.items() if size}, unwritten
-
-    def _read_plans(self) -> dict[str, int]:
-        """Return the place of each file in the plan that needs it soonest. Removes plans of dead processes."""
-        places: dict[str, int] = {}
-        for path in self.folder.glob(".*.plan"):
-            with suppress(FileNotFoundError, ValueError), path.open("r+b") as file:
-                if acquire(file.fileno(), wait=False):
-                    path.unlink(missing_ok=True)
-                    continue
-                for name, place in json.load(file):
-                    places[name] = min(place, places.get(name, place))
-        return places
 
     def _make_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -264,36 +264,3 @@ class Cache:
                 yield lock
             finally:
                 path.with_suffix(".part").unlink(missing_ok=True)
-
-
-class Plan:
-    """What this process needs of a cache, soonest first; read by the processes that evict files."""
-
-    def __init__(self, cache: Cache) -> None:
-        self.cache = cache
-        self._path = cache.folder / f".{os.getpid()}-{secrets.token_hex(4)}.plan"
-        self._file: FileIO | None = None
-
-    def write(self, items: Sequence[tuple[Item, int]]) -> None:
-        """Replace the plan.
-
-        Args:
-            items: each with the number of bytes that are needed before it.
-        """
-        with disk_errors(self.cache.folder):
-            self.cache._make_folder()
-            with self.cache._folder_lock():  # readers of plans hold it too
-                if self._file is None:
-                    self._file = self._path.open("wb", buffering=0)
-                    acquire(self._file.fileno())
-                self._file.seek(0)
-                self._file.truncate()
-                self._file.write(json.dumps([[item.sha256, place] for item, place in items]).encode())
-
-    def close(self) -> None:
-        """Withdraw the plan."""
-        if self._file is not None:
-            self._path.unlink(missing_ok=True)
-            release(self._file.fileno())
-            self._file.close()
-            self._file = None

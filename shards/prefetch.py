@@ -2,8 +2,8 @@
 
 The order is known, so the next shards are as well. Threads of each process fetch them into the node's cache as far as
 there is room; a shard that another process is fetching is left to that process. Each process publishes which shards it
-will need (:class:`shards.cache.Plan`), so that whoever makes room in the cache evicts what is needed last. Data sets on
-a disk need none of this, and start no threads here.
+will need (:class:`shards.cacheplan.Plan`), so that whoever makes room in the cache evicts what is needed last. Data
+sets on a disk need none of this, and start no threads here.
 """
 
 import threading
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from shards.cache import Item, Plan
+from shards.cache import Item
+from shards.cacheplan import Plan
 from shards.errors import UserError
 from shards.read import Readers
 

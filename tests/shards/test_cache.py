@@ -16,7 +16,8 @@ import pytest
 from stores import Web
 
 from shards import store
-from shards.cache import Cache, Item, Plan, default_folder
+from shards.cache import Cache, Item, default_folder
+from shards.cacheplan import Plan
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.manifest import Manifest
@@ -187,6 +188,43 @@ def test_a_file_larger_than_the_limit_is_one_line(scenes, web, tmp_path):
     message = str(caught.value)
     assert message.startswith(f"{web.url}/train-000000.tar: ") and "does not fit into the cache" in message
     assert "data.cache_size" in message
+
+
+def test_a_file_larger_than_the_limit_evicts_nothing(scenes, web, tmp_path):
+    shards = items(Manifest.load(web.url))
+    cache = Cache(tmp_path / "cache", limit_for(scenes, 2))
+    cache.read(shards[0])
+    small = Cache(cache.folder, shards[1].bytes - 1)
+    with pytest.raises(UserError, match=r"train-000001.tar: does not fit into the cache"):
+        small.read(shards[1])
+    assert not small.fetch_ahead(shards[1], 0) and cache.has(shards[0])
+
+
+def test_what_does_not_suffice_is_not_evicted(scenes, web, tmp_path):
+    shards = items(Manifest.load(web.url))
+    cache = Cache(tmp_path / "cache", 2 * largest_shard(scenes))
+    for item in shards[:2]:
+        cache.read(item)
+    small = Cache(cache.folder, largest_shard(scenes))
+    plan = Plan(small)
+    plan.write([(shards[1], 0), (shards[2], 1000)])
+    assert not small.fetch_ahead(shards[2], 1000), "shard 1 is needed sooner"
+    assert all(cache.has(item) for item in shards[:2])
+    plan.close()
+
+
+def test_the_largest_limit_of_live_plans_applies_to_all(scenes, web, tmp_path):
+    shards = items(Manifest.load(web.url))
+    cache = Cache(tmp_path / "cache", limit_for(scenes, 4))
+    small = Cache(cache.folder, limit_for(scenes, 1))
+    plan = Plan(cache)
+    plan.write([(item, place) for place, item in enumerate(shards[:3])])
+    for item in [*shards[:3], shards[4]]:
+        small.read(item)
+    assert all(cache.has(item) for item in [*shards[:3], shards[4]])
+    plan.close()
+    small.read(shards[5])
+    assert [number for number, item in enumerate(shards) if cache.has(item)] == [5]
 
 
 def test_a_file_that_the_disk_changed_is_fetched_again(scenes, web, tmp_path):
