@@ -45,26 +45,27 @@ def rgb_extension(data: bytes) -> str | None:
     return None
 
 
-def check_pixels(image: Image.Image) -> None:
-    """Check, by the header of an opened image, that it has at most :data:`MAX_PIXELS` pixels.
+def check_pixels(image: Image.Image, limit: int | None = None) -> None:
+    """Check, by the header of an opened image, that it has at most ``limit`` pixels, by default :data:`MAX_PIXELS`.
 
     Raises:
         UserError: when it has more.
     """
-    if image.width * image.height > MAX_PIXELS:
-        message = f"{image.width}x{image.height} pixels are over the limit of {MAX_PIXELS}"
+    limit = MAX_PIXELS if limit is None else limit
+    if image.width * image.height > limit:
+        message = f"{image.width}x{image.height} pixels are over the limit of {limit}"
         raise UserError(message, hint="resize the image")
 
 
-def open_image(data: bytes, image_format: str) -> Image.Image:
-    """Open, decode and size-check an image of the given format.
+def open_image(data: bytes, image_format: str, limit: int | None = None) -> Image.Image:
+    """Open, decode and size-check an image of the given format (:func:`check_pixels` explains ``limit``).
 
     Raises:
         UserError: with the reason only; callers that know the file and key add them.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=(image_format,))
-        check_pixels(image)
+        check_pixels(image, limit)
         image.load()
     except UserError:
         raise

@@ -22,6 +22,7 @@ from shards.codec import CONFIDENCE_STEPS, encode_confidence
 from shards.errors import UserError
 from shards.keep import HUNDREDTHS, Filter, Keep, quantile_limits, quantise_weights
 from shards.manifest import Manifest, ShardInfo
+from shards.notes import member_context
 from shards.read import CONFIDENCE, Readers, soft_classes
 from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS, encode_soft
@@ -53,7 +54,11 @@ class LabelledFrame:
 
 
 def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample:
-    """Encode a labelled frame as the members of a label shard."""
+    """Encode a labelled frame as the members of a label shard.
+
+    Raises:
+        UserError: naming the key, when a soft label is too large to be read.
+    """
     members, statistics = {}, {}
     for task in tasks:
         if task.name not in frame.labels:
@@ -64,7 +69,8 @@ def encode_frame(frame: LabelledFrame, tasks: tuple[Task, ...]) -> EncodedSample
         if task.name in frame.confidence:
             members[f"{task.name}.{CONFIDENCE}.png"] = encode_confidence(frame.confidence[task.name])
         if task.name in frame.soft:
-            members[f"{task.name}.{SOFT}.png"] = encode_soft(frame.soft[task.name])
+            with member_context(task.name, key=frame.key):
+                members[f"{task.name}.{SOFT}.png"] = encode_soft(frame.soft[task.name])
     return EncodedSample(frame.key, members, statistics)
 
 

@@ -11,11 +11,13 @@ import io
 import numpy as np
 from PIL import Image
 
-from shards.codec import open_image
+from shards.codec import MAX_PIXELS, open_image
 from shards.errors import UserError
 from shards.tasks import Task
 
 STEPS = 255
+MAX_STACKED = 2 * MAX_PIXELS
+"""Limit of the pixels of all planes together; those of one plane have the limit of every image."""
 MEMBER = "soft"
 """The part of a member's name between task and format: ``KEY.semseg.soft.png``."""
 
@@ -39,8 +41,15 @@ def quantise(classes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def encode_soft(soft: np.ndarray) -> bytes:
-    """Encode a soft label ``(h, w, 2k)`` uint8 as PNG."""
+    """Encode a soft label ``(h, w, 2k)`` uint8 as PNG.
+
+    Raises:
+        UserError: when it has more than :data:`MAX_STACKED` values, so that it could not be read.
+    """
     height, width, planes = soft.shape
+    if soft.size > MAX_STACKED:
+        message = f"soft labels of {planes} planes of {width}x{height} pixels are over the limit of {MAX_STACKED}"
+        raise UserError(message, hint="store them smaller (label.soft_scale), or of fewer classes (label.soft)")
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(soft.transpose(2, 0, 1)).reshape(planes * height, width))
     image.save(buffer, "PNG", compress_level=6)
@@ -58,7 +67,7 @@ def decode_soft(task: Task, data: bytes, count: int) -> np.ndarray:
     """
     if count < 1:
         raise UserError("is not declared in the manifest to hold soft labels", hint="label the data set again")
-    image = open_image(data, "PNG")
+    image = open_image(data, "PNG", MAX_STACKED)
     if image.mode != "L" or image.height % (2 * count):
         message = f"is a {image.mode} image of {image.height} rows, not {2 * count} planes of 8 bits"
         raise UserError(message, hint="label the data set again")

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from shards.errors import UserError
+from shards.labels import LabelledFrame, encode_frame
 from shards.soft import STEPS, decode_soft, encode_soft, quantise
 from shards.tasks import Task, palette
 
@@ -51,6 +52,23 @@ def test_a_member_reads_back_as_it_was(kept):
 def test_what_is_no_distribution_is_refused(soft, what):
     with pytest.raises(UserError, match=what):
         decode_soft(SEMSEG, encode_soft(soft), 2)
+
+
+def test_the_planes_of_a_large_frame_are_read():
+    """Together they have more pixels than an image may have."""
+    soft = np.zeros((2048, 4096, 8), np.uint8)
+    soft[-1, -1] = 3, 2, 1, 0, 100, 90, 60, 5
+    decoded = decode_soft(SEMSEG, encode_soft(soft), 4)
+    assert decoded.shape == soft.shape and np.array_equal(decoded[-1, -1], soft[-1, -1])
+
+
+def test_what_could_not_be_read_is_not_written():
+    soft = np.broadcast_to(np.uint8(0), (2048, 4096, 16))  # it has no memory of its own
+    with pytest.raises(UserError, match=r"16 planes of 4096x2048 pixels are over the limit of 128000000; store"):
+        encode_soft(soft)
+    labels = {"semseg": np.zeros((2048, 4096), np.uint8)}
+    with pytest.raises(UserError, match="frame-1: semseg soft labels of 16 planes"):
+        encode_frame(LabelledFrame("frame-1", labels, {}, {"semseg": soft}), (SEMSEG,))
 
 
 def test_another_image_is_refused():
