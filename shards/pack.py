@@ -215,8 +215,12 @@ def _hash_files(source: CheckedSource, shard: Plan) -> str:
     digest = hashlib.sha256()
     for place in range(shard.start, shard.start + shard.count):
         for role, path in source.files(shard.split, place).items():
-            stat = path.stat()
-            line = f"{role} {path.name} {stat.st_size} {stat.st_mtime_ns}\n"
+            try:
+                stat = path.stat()
+                state = f"{stat.st_size} {stat.st_mtime_ns}"
+            except OSError:  # a dangling link, say: load reports it, and its frame is left out
+                state = "unreadable"
+            line = f"{role} {path.name} {state}\n"
             digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 

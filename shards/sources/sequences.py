@@ -108,4 +108,4 @@ def describe_split_sequences(splits: Mapping[str, list[str]]) -> str | None:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()  # names of files may be any bytes

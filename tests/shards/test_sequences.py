@@ -1,5 +1,6 @@
 """Random splits: groups of frames stay together, or a remark says that they do not; unlisted frames are counted."""
 
+import os
 import re
 
 import numpy as np
@@ -26,6 +27,12 @@ def test_a_pattern_names_the_group():
     splits = split_by_hash(stems, 0.5, r"seq(\d)_")
     assert len(splits["val"]) == 20 and len({stem[:4] for stem in splits["val"]}) == 2
     assert split_by_hash(stems, 0.5, r"^seq\d") != {}
+
+
+def test_a_group_may_have_a_name_that_is_not_utf8():
+    stems = [f"{os.fsdecode(name)}/{i}" for name in (b"stra\xdfe", b"hof") for i in range(10)]
+    splits = split_by_hash(stems, 0.5, "folder")
+    assert len(splits["val"]) == len(splits["train"]) == 10
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99])

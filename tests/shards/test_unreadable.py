@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 from tiny import Tiny, png
+from warehouse import warehouse
 
 from shards.errors import UserError
 from shards.inspect import verify
@@ -48,6 +49,22 @@ def test_frames_that_cannot_be_read_are_left_out_and_named(tmp_path, caplog):
     assert keys == {f"train-{i:03d}" for i in range(12) if i not in Unreadable.bad}
     assert pack(Unreadable(), tmp_path / "d", samples_per_shard=3, strict=False) == manifest
     assert caplog.messages == ["already prepared: nothing to do; 4 frames were left out"]
+
+
+def test_a_dangling_link_is_left_out_and_named(root, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="tutelage")
+    for name in ("rgb/0000.png", "depth/0002.png"):
+        (root / name).unlink()
+        (root / name).symlink_to(root / "gone.png")
+    messages: list[str] = []
+    manifest = pack(warehouse(root, depth_scale=0.001), tmp_path / "d", strict=False, set_aside=messages.append)
+    assert [message.partition(" (")[0] for message in messages] == [
+        f"{root}/rgb/0000.png: cannot be read",
+        f"{root}/depth/0002.png: cannot be read",
+    ]
+    assert manifest.samples("train") == 1
+    assert pack(warehouse(root, depth_scale=0.001), tmp_path / "d", strict=False) == manifest
+    assert caplog.messages[-1].startswith("already prepared: nothing to do; 2 frames were left out")
 
 
 def test_a_strict_call_ends_at_the_first(tmp_path):
