@@ -123,7 +123,7 @@ def _read_lines(path: Path) -> list[tuple[int, str, list[str]]]:
     """Return the number, key and task names of each line of an assignment file."""
     hint = f"use one of {', '.join(RULES)}, or the path of a file of lines KEY,TASK,TASK"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Excel begins UTF-8 with a byte order mark
     except FileNotFoundError:
         raise UserError("is not a rule, and no such file exists", file=path, key="assignment", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -29,10 +29,11 @@ class Queue:
         dev: frames at the queue's end that carry every label and are set aside.
 
     Raises:
-        UserError: when fewer than ``dev`` frames carry every label.
+        UserError: when fewer than ``dev`` frames carry every label, or it is negative.
     """
 
     def __init__(self, labelled: Mapping[str, np.ndarray], seed: int, split: str, file: Place, dev: int = 0) -> None:
+        _check_count(dev, "dev")
         self.labelled, self.seed, self.split, self.file = labelled, seed, split, file
         labels = np.sum([mask.astype(np.int8) for mask in labelled.values()], axis=0)
         self.count = len(labels)
@@ -50,10 +51,11 @@ class Queue:
         """Return the mask of the first ``only`` frames, or of all, without those set aside. bool ``(count,)``.
 
         Raises:
-            UserError: when there are fewer.
+            UserError: when there are fewer, or ``only`` is negative.
         """
         chosen = ~self.dev
         if only is not None:
+            _check_count(only, "val" if self.split == "val" else "frames")
             others = self.frames[chosen[self.frames]]
             if only > len(others):
                 key = "val" if self.split == "val" else "frames"
@@ -79,8 +81,10 @@ class Queue:
             positions: returns the position of every key of the split; called where a file assigns labels.
 
         Raises:
-            UserError: when a budget is larger than the data, or an assignment does not fit them.
+            UserError: when a budget is negative or larger than the data, or an assignment does not fit them.
         """
+        for name, budget in budgets.items():
+            _check_count(budget, f"labels.{name}")
         return {
             name: self._take(budgets[name], mask & chosen, name, assignment) if name in budgets else mask & chosen
             for name, mask in self._assign(budgets, assignment, positions).items()
@@ -112,3 +116,9 @@ class Queue:
         mask = np.zeros(self.count, bool)
         mask[queue[:budget]] = True
         return mask
+
+
+def _check_count(count: int, key: str) -> None:
+    """Refuse a negative number of frames, which a slice would count from the end."""
+    if count < 0:
+        raise UserError(f"{count} frames", key=key, hint="give 0 or more")

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from shards.errors import UserError
+
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
@@ -48,11 +50,16 @@ class Order:
         seed: the run's seed.
         window: number of shards whose samples are mixed. Larger windows shuffle better and keep more files open.
         shuffle: False leaves the samples in stored order.
+
+    Raises:
+        UserError: when the window is smaller than 1.
     """
 
     def __init__(
         self, counts: Sequence[int] | np.ndarray, seed: int, *, window: int = 32, shuffle: bool = True
     ) -> None:
+        if window < 1:
+            raise UserError(f"{window} shards", key="shuffle_window", hint="give 1 or more")
         self.counts = np.asarray(counts, dtype=np.int64)
         self.seed, self.window, self.shuffle = seed, window, shuffle
         self.samples = int(self.counts.sum())

@@ -27,6 +27,9 @@ class Batches:
         global_batch_size: samples of an optimizer step, over all ranks and accumulation steps.
         gradient_accumulation_steps: micro-batches per step on each rank.
         rank, world_size: index of this process, and the number of processes.
+
+    Raises:
+        UserError: when a batch cannot be divided, or there is no such rank.
     """
 
     global_batch_size: int
@@ -36,6 +39,13 @@ class Batches:
 
     def __post_init__(self) -> None:
         size, steps, ranks = self.global_batch_size, self.gradient_accumulation_steps, self.world_size
+        for key, number in (("gradient_accumulation_steps", steps), ("world_size", ranks)):
+            if number < 1:
+                raise UserError(f"{number}", key=key, hint="give 1 or more")
+        if not 0 <= self.rank < ranks:
+            message = f"{self.rank}, where world_size is {ranks}"
+            hint = f"give 0 to {ranks - 1}, or the number of processes as world_size"
+            raise UserError(message, key="rank", hint=hint)
         parts = steps * ranks
         if size % parts or size < parts:
             fits = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shards.errors import UserError
 from shards.order import Order, mix, mix_range, permutation
 
 orders = st.builds(
@@ -25,6 +26,12 @@ def epoch_of(order, epoch):
 
 def all_samples(order):
     return [(shard, number) for shard, count in enumerate(order.counts) for number in range(count)]
+
+
+@pytest.mark.parametrize("window", [0, -1])
+def test_a_window_of_no_shard_is_refused(window):
+    with pytest.raises(UserError, match=f"shuffle_window: {window} shards; give 1 or more"):
+        Order([3, 4], 0, window=window)
 
 
 @given(orders, st.integers(0, 1000))

@@ -55,6 +55,20 @@ def expected():
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rank": 1}, "rank: 1, where world_size is 1; give 0 to 0"),
+        ({"rank": -1, "world_size": 2}, "rank: -1, where world_size is 2; give 0 to 1, or the number of processes"),
+        ({"world_size": 0}, "world_size: 0; give 1 or more"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps: 0; give 1 or more"),
+    ],
+)
+def test_a_rank_that_does_not_exist_is_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        Batches(4, **arguments)
+
+
 def test_a_step_takes_the_next_positions_of_its_epoch():
     assert steps_of(ranks=1, accumulation=1, workers=0) == expected()
 

@@ -157,6 +157,14 @@ def test_a_file_says_what_each_frame_shows(three_tasks, tmp_path):
         by_file(three_tasks, tmp_path / "labels.csv", *lines, budgets={"depth": 2})
 
 
+def test_a_file_that_excel_saved_is_read(three_tasks, tmp_path):
+    """It begins with a byte order mark."""
+    path = tmp_path / "labels.csv"
+    path.write_text(f"{keys_of(three_tasks)[0]},depth\r\n", encoding="utf-8-sig")
+    frames = Frames(three_tasks, "train", seed=0, assignment=str(path))
+    assert frames.visible["depth"].tolist() == [True] + [False] * 11
+
+
 def test_a_file_that_is_wrong_is_told_by_its_line(three_tasks, tmp_path):
     path, keys = tmp_path / "labels.csv", keys_of(three_tasks)
     misspelt = keys[0][:-1] + "x"
