@@ -95,8 +95,8 @@ class ShardReader:
         shard: the shard's entry in it.
 
     Raises:
-        UserError: when the shard or its index is missing or has another size or hash, or the index names a member
-            that the manifest does not allow.
+        UserError: when the shard or its index is missing, cannot be opened, or has another size or hash, or the index
+            names a member that the manifest does not allow.
     """
 
     def __init__(self, manifest: Manifest, shard: ShardInfo) -> None:
@@ -116,6 +116,9 @@ class ShardReader:
             self._file = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
             raise UserError("is missing", file=self.path, hint=HINT) from None
+        except OSError as error:
+            hint = "restore the file, or its permissions"
+            raise UserError(f"cannot be read ({error.strerror})", file=self.path, hint=hint) from error
         self.close = weakref.finalize(self, os.close, self._file)
         try:
             _check_size(self.path, os.fstat(self._file).st_size, shard)
@@ -149,7 +152,7 @@ class ShardReader:
         """Return the wanted members of a sample, by extension.
 
         Raises:
-            UserError: when bytes differ from what was written.
+            UserError: when the disk cannot read them, or bytes differ from what was written.
         """
         sample = self._samples[position]
         try:
@@ -165,13 +168,17 @@ class ShardReader:
 
     def _bytes(self, sample: Mapping[str, Any]) -> bytes:
         """Read all bytes of a sample."""
-        if self._item is None:
-            return os.pread(self._file, sample["length"], sample["offset"])
         try:
+            if self._item is None:
+                return os.pread(self._file, sample["length"], sample["offset"])
             with self._cache.open(self._item) as file:
                 return os.pread(file.fileno(), sample["length"], sample["offset"])
         except UserError as error:
             raise UserError(error.what, file=error.file, key=error.key or sample["key"], hint=error.hint) from error
+        except OSError as error:
+            disk = "the disk" if self._item is None else f"the disk of {self._cache.folder}"
+            message, hint = f"cannot be read ({error.strerror})", f"check {disk}, then start the same command again"
+            raise UserError(message, file=self.path, key=sample["key"], hint=hint) from error
 
     def _members(self, sample: Mapping[str, Any], data: bytes, wanted: Callable[[str], bool]) -> dict[str, bytes]:
         members = {}

@@ -10,6 +10,7 @@ from tiny import DEPTH, SEMSEG, Tiny
 
 from shards.codec import decode_rgb
 from shards.encode import encode
+from shards.errors import UserError
 from shards.read import Readers, ShardReader, allowed_members
 
 
@@ -33,6 +34,12 @@ def test_samples_are_read_by_position_in_any_order(reader):
         assert list(reader.members(position)) == list(encoded.members)
         assert reader.read(position) == encoded.members
     assert len(reader) == 3
+
+
+def test_a_disk_that_fails_is_an_error_that_names_the_sample(reader):
+    reader.close()  # so that reading fails, as it does on a network disk whose server has gone
+    with pytest.raises(UserError, match=r"train-000001\.tar: train-004: cannot be read \(Bad file.*; check the disk"):
+        reader.read(1)
 
 
 def test_members_are_decoded_by_name(reader):
