@@ -74,8 +74,19 @@ class UnitVectorStorage(Storage):
 
     def score(self, label: np.ndarray, truth: np.ndarray) -> str:
         labelled = self.labelled(truth)
-        cosine = np.clip((label * truth).sum(-1)[labelled], -1, 1)
-        return f"{np.degrees(np.arccos(cosine)).mean():.1f}° off" if labelled.any() else ""
+        return f"{_angles(label[labelled], truth[labelled]).mean():.1f}° off" if labelled.any() else ""
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return np.clip((one * other).sum(-1), -1, 1) < np.cos(np.radians(ANGLE))
+        return _angles(one, other) > ANGLE
+
+
+def _angles(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the angles between vectors ``(..., 3)`` in degrees, ``(...)``; 90 where one of them is zero.
+
+    As in :meth:`trainer.kinds.vectors.UnitVectorLearning.measure`, they do not depend on the vectors' lengths: stored
+    vectors have a length of 1 only up to rounding, which the arc cosine would take for an angle.
+    """
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    cosine = (one * other).sum(-1)
+    angles = np.degrees(np.arctan2(np.linalg.norm(np.cross(one, other), axis=-1), cosine))
+    return np.where(np.any(one != 0, axis=-1) & np.any(other != 0, axis=-1), angles, 90)
