@@ -26,7 +26,8 @@ from shards.kinds.zoom import zoom_of
 
 __all__ = ["IGNORE", "RESERVED", "Task", "palette"]
 
-RESERVED = frozenset({"rgb", "json"})
+RESERVED = frozenset({"rgb", "json", "key"})
+"""Names that other members of a sample, or entries of a batch, have."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def test_channels_follow_from_the_kind():
     assert [task.channels for task in (SEMSEG, DEPTH, NORMALS)] == [4, 1, 3]
 
 
-@pytest.mark.parametrize("name", ["rgb", "json", "", "Depth", "a.b", "a/b", "a b", "-"])
+@pytest.mark.parametrize("name", ["rgb", "json", "key", "", "Depth", "a.b", "a/b", "a b", "-"])
 def test_a_name_that_cannot_be_a_members(name):
     with pytest.raises(UserError, match="is not a task name"):
         Task(name, "unit_vector")
