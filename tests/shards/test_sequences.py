@@ -41,9 +41,9 @@ def test_both_splits_have_a_group(fraction):
     assert splits["train"] and splits["val"]
 
 
-@pytest.mark.parametrize("large", [f"recording{number}" for number in range(12)])
+@pytest.mark.parametrize("large", ["recording", "recording329"])
 def test_a_group_much_larger_than_the_fraction_stays_in_training(large):
-    """Whatever the hash of its name."""
+    """Whatever the hash of its name; that of the second comes before those of all rooms."""
     stems = [f"{large}/{i}" for i in range(900)] + [f"room{r}/{i}" for r in range(10) for i in range(10)]
     splits = split_by_hash(stems, 0.1, "folder")
     assert 80 <= len(splits["val"]) <= 100 and not any(stem.startswith(large) for stem in splits["val"])
