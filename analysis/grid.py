@@ -23,7 +23,8 @@ from trainer.setting import decisive
 from trainer.shipped import folders, shipped
 
 NO_ROWS = ("base", "pretrain")
-"""Names of configurations that are not rows begin with one of these."""
+"""Names of configurations that are not rows: these, and names that begin with one of them and a hyphen, like
+``base-l``. A ``baseline`` is a row."""
 
 
 class Cells:
@@ -152,8 +153,9 @@ def folder_of(dataset: str) -> Path:
 
 def rows_of(folder: Path) -> list[Path]:
     """Return the configurations in a folder that are rows, sorted by name."""
-    rows = [path for path in folder.glob("*.yaml") if not path.stem.startswith(NO_ROWS)]
-    return sorted(rows, key=lambda path: path.stem)
+    prefixes = tuple(f"{name}-" for name in NO_ROWS)
+    names = {path.stem: path for path in folder.glob("*.yaml")}
+    return [names[name] for name in sorted(names) if name not in NO_ROWS and not name.startswith(prefixes)]
 
 
 def state(cell: Experiment) -> str:

@@ -39,9 +39,9 @@ def test_rows_come_seed_by_seed_and_after_their_teachers(make_grid):
 
 
 def test_bases_and_pretraining_are_no_rows(tmp_path):
-    for name in ("base", "base-l", "pretrain", "ummt", "ummt-ps"):
+    for name in ("base", "base-l", "baseline", "pretrain", "ummt", "ummt-ps"):
         (tmp_path / f"{name}.yaml").touch()
-    assert [path.stem for path in rows_of(tmp_path)] == ["ummt", "ummt-ps"]
+    assert [path.stem for path in rows_of(tmp_path)] == ["baseline", "ummt", "ummt-ps"]
 
 
 def test_two_rows_of_one_name_are_refused(configs, tmp_path):

@@ -10,6 +10,7 @@ import yaml
 from ownframes import write_frames
 from PIL import Image
 
+from analysis.grid import Grid
 from launchers.cli import main
 from launchers.init import IN_SCRIPTS, TEMPLATES
 from shards.manifest import Manifest
@@ -85,6 +86,13 @@ def test_configurations_inherit_the_shipped_recipe_and_name_their_own_teacher(tm
     assert not load("configs/baseline.yaml").pseudo
     write_frames(Path("frames"), classes=4)
     assert Folder("frames").name == "123"
+
+
+def test_every_network_of_a_project_is_a_row_of_its_grid(tmp_path, monkeypatch):
+    assert main(["init", str(tmp_path / "robot")]) == 0
+    monkeypatch.chdir(tmp_path / "robot")
+    grid = Grid("configs")
+    assert [cell.config.experiment for cell in grid.cells] == ["baseline", "teacher", "student"]
 
 
 def test_scripts_are_the_shipped_ones_for_these_configurations(tmp_path):
