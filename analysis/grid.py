@@ -16,7 +16,7 @@ from trainer.experiment import Experiment
 from trainer.pipeline import networks, teachers_of
 from trainer.ranks import ranks
 from trainer.runs import artifacts
-from trainer.runs.folder import other_settings
+from trainer.runs.folder import data_hashes, other_settings
 from trainer.runs.result import NAME
 from trainer.runs.status import FINISHED, INTERRUPTED, OTHER, PENDING, Interrupted, LostRank
 from trainer.setting import decisive
@@ -25,6 +25,9 @@ from trainer.shipped import folders, shipped
 NO_ROWS = ("base", "pretrain")
 """Names of configurations that are not rows: these, and names that begin with one of them and a hyphen, like
 ``base-l``. A ``baseline`` is a row."""
+
+OTHER_DATA = "other data"
+"""State of a cell whose folder holds a run on other data than there are now."""
 
 
 class Cells:
@@ -159,13 +162,26 @@ def rows_of(folder: Path) -> list[Path]:
 
 
 def state(cell: Experiment) -> str:
-    """Return the state of a cell from the contents of its folder: ``OTHER`` if that holds a run of other settings."""
+    """Return the state of a cell from the contents of its folder: ``OTHER`` if that holds a run of other settings,
+    ``OTHER_DATA`` for one on other data. Without the data set, which a plan does not need, the data are not compared.
+    """
     if other_settings(cell):
         return OTHER
-    if (cell.folder / NAME).exists():
-        return FINISHED
+    finished = (cell.folder / NAME).exists()
     started = artifacts.newest(cell.checkpoints) or artifacts.read_exported(cell.checkpoints / "last")
-    return INTERRUPTED if started else PENDING
+    if not (finished or started):
+        return PENDING
+    if _has_other_data(cell):
+        return OTHER_DATA
+    return FINISHED if finished else INTERRUPTED
+
+
+def _has_other_data(cell: Experiment) -> bool:
+    try:
+        sha256 = cell.manifest.sha256
+    except UserError:
+        return False
+    return data_hashes(cell.folder).get("data.path", sha256) != sha256
 
 
 def samples(cell: Experiment) -> str:

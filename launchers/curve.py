@@ -50,7 +50,7 @@ def _run(study: "Study") -> None:
     from analysis.curve.table import tabulate
 
     failed = study.run()
-    result = study.curve()
+    result = study.curve(failed)
     if result.metrics and rank() == 0:  # there are no metrics to draw until a student is finished
         for table in tabulate(result):
             print_table(as_rich(table))

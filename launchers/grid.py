@@ -36,7 +36,7 @@ def _run(plan: Grid) -> None:
         UserError: at the end, when a run failed.
     """
     failed = plan.run()
-    finished = [cell.folder for cell in plan.cells if state(cell) == FINISHED]
+    finished = [cell.folder for cell in plan.cells if cell.folder not in failed and state(cell) == FINISHED]
     if finished:
         show_results(collect(finished))
     raise_failures(plan, failed)

@@ -10,26 +10,26 @@ runs of `tutelage run CONFIG labels.TASK=N seed=K run.root=ROOT` are reused::
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.curve.labelcurve import FILE, ROLES, LabelCurve, MetricCurve, Point, as_csv
 from analysis.curve.picture import draw
 from analysis.grid import Cells, check_overrides, seeds_from, state
-from analysis.results.groups import read_result
 from analysis.results.headlines import HEADLINES
 from shards.assignment import NESTED
 from shards.atomic import atomic_file, disk_errors, write_json
 from shards.errors import UserError
 from shards.store import redact
+from trainer.conditions import existing_result
 from trainer.config import Config
 from trainer.configfile import NO_PSEUDO, load, to_dict
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import Experiment
 from trainer.option import names
 from trainer.runs.folder import environment
-from trainer.runs.result import NAME, Result
+from trainer.runs.result import Result
 from trainer.runs.status import FINISHED
 from trainer.setting import same
 from trainer.shipped import find, spelling
@@ -148,9 +148,18 @@ class Study(Cells):
         for key, student in self.student.items():
             yield from [*self.baseline[key], student]
 
-    def curve(self) -> LabelCurve:
-        """Return the curve of the finished runs."""
-        results = {cell.folder: read_result(cell.folder / NAME) for cell in self.cells if state(cell) == FINISHED}
+    def curve(self, failed: Container[Path] = ()) -> LabelCurve:
+        """Return the curve of the finished runs.
+
+        Args:
+            failed: the folders of runs that :meth:`run` could not run, whose earlier results do not count.
+
+        Raises:
+            UserError: when the data set or a result cannot be read.
+        """
+        finished = [cell for cell in self.cells if cell.folder not in failed and state(cell) == FINISHED]
+        # a result of other data, or measured otherwise, is none of this curve
+        results = {cell.folder: result for cell in finished if (result := existing_result(cell))}
         student = self.student[self.labels[0], self.seeds[0]]
         metrics = []
         for task in student.config.tasks:

@@ -1,5 +1,6 @@
 """``tutelage curve``: its dry run, its output and files, and the jobs that it submits to a cluster."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,14 @@ def test_it_runs_prints_and_writes(workdir, capsys):
     assert [words[4] for words in lines(capsys.readouterr().out)] == ["finished"] * 6
     assert main(["report", "runs", "--out", "report.html"]) == 0
     assert "student on scenes, by semseg labels" in Path("report.html").read_text()
+    for note in Path("runs").rglob("data.json"):
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"data.path": "another hash"}))
+    (folder / "curve.json").unlink()
+    assert main(CALL) == 1
+    captured = capsys.readouterr()
+    assert [" ".join(words[4:6]) for words in lines(captured.out)][:6] == ["other data"] * 6
+    assert captured.out.count("holds a run on other data") == 6 and "6 of 6 runs failed" in captured.err
+    assert "written" not in captured.out and not (folder / "curve.json").exists()
 
 
 def test_failures_are_told_at_the_end(workdir, capsys, monkeypatch):

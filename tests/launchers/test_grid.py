@@ -1,5 +1,6 @@
 """``tutelage grid``: its dry run, its runs, and the jobs that it submits to a cluster."""
 
+import json
 import re
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_a_failure_is_told_at_the_end(done, capsys, monkeypatch):
     assert main(["grid", ".", "--seeds", "1"]) == 1
     captured = capsys.readouterr()
     assert captured.err.splitlines()[-1].startswith("tutelage: 1 of 2 runs failed: student, seed 0; see above why")
+
+
+def test_runs_on_other_data_are_not_shown(done, capsys):
+    for note in Path("runs").rglob("data.json"):
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"data.path": "another hash"}))
+    assert main(["grid", ".", "--seeds", "1"]) == 1
+    captured = capsys.readouterr()
+    rows = lines(captured.out, "student", "teacher")
+    assert [" ".join(words[3:]) for words in rows] == ["other data"] * 2 and "2 of 2 runs failed" in captured.err
 
 
 def test_rows_that_see_other_numbers_of_samples_are_told(workdir, capsys):

@@ -1,0 +1,95 @@
+"""What a label curve is made of: which results of its runs count. The runs are results without networks."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.curve.study import Study
+from analysis.grid import FINISHED, OTHER_DATA, state
+from shards.atomic import write_json
+from trainer.conditions import conditions_of
+from trainer.experiment import Experiment
+from trainer.runs.folder import claim
+from trainer.runs.result import NAME, Result
+
+CONFIGS = {
+    "base": """
+        data: {name: scenes, path: DATASET}
+        labels: {depth: 24}
+        model: {backbone: test_efficientnet, decoder: heads}
+        train: {global_batch_size: 4, steps: 2}
+        run: {root: RUNS}
+    """,
+    "umst-s": "inherits: base.yaml\ntasks: [semseg]",
+    "mmst": "inherits: base.yaml\ninputs: [rgb, depth]\ntasks: [semseg]",
+    "umst-ps": "inherits: umst-s.yaml\npseudo: {semseg: {teacher: mmst.yaml, keep: all, target: soft}}",
+}
+MIOU = {"umst-s": 0.1, "mmst": 0.3, "umst-ps": 0.2}
+MakeStudy = Callable[..., Study]
+
+
+@pytest.fixture
+def make_study(scenes_dataset, tmp_path) -> MakeStudy:
+    """``make_study([4, 8], 2)``: the study of a student with these budgets and so many seeds."""
+    for name, text in CONFIGS.items():
+        places = text.replace("DATASET", str(scenes_dataset.folder)).replace("RUNS", str(tmp_path / "runs"))
+        (tmp_path / f"{name}.yaml").write_text(places)
+    return lambda labels, seeds=1, **options: Study(tmp_path / "umst-ps.yaml", labels, seeds, **options)
+
+
+def finish(cell: Experiment, metrics: Mapping[str, Any] | None = None, **changes: Any) -> None:
+    """Write the result of a run that was finished, by default an mIoU by network, which grows by seed."""
+    claim(cell)
+    name, seed = cell.config.experiment, cell.config.seed
+    facts: dict[str, Any] = {
+        "experiment": name,
+        "dataset": cell.config.data.name,
+        "seed": seed,
+        "inputs": list(cell.config.inputs),
+        "tasks": list(cell.config.tasks),
+        "labels": {},
+        "pseudo_labels": {},
+        "normalise": "labelled",
+        "validation_frames": 6,
+        "validation_set": "all",
+        "metrics": {"semseg": metrics or {"miou": MIOU[name] + seed / 100}},
+        "asked": conditions_of(cell, {}),
+    }
+    write_json(cell.folder / NAME, Result(**(facts | changes)).to_json())
+
+
+def finish_all(study: Study) -> None:
+    for cell in study.cells:
+        finish(cell)
+
+
+def test_runs_on_other_data_and_failed_ones_do_not_count(make_study):
+    study = make_study([4, 8])
+    finish_all(study)
+    (miou,) = study.curve().metrics
+    assert [point.student for point in miou.points] == [{0: 0.2}, {0: 0.2}]
+    student = study.student[4, 0]
+    write_json(student.folder / "data.json", {"data.path": "another hash"})
+    assert [state(cell) for cell in study.cells].count(FINISHED) == 5 and state(student) == OTHER_DATA
+    (miou,) = study.curve().metrics
+    assert [point.student for point in miou.points] == [{}, {0: 0.2}]
+    curve = study.curve({study.student[8, 0].folder})
+    assert not curve.metrics and curve.facts["missing"] == 2
+
+
+def test_a_result_that_was_measured_otherwise_does_not_count(make_study):
+    study = make_study([4])
+    finish_all(study)
+    finish(study.cells[0], asked=conditions_of(study.cells[0], {"last": "another network"}))
+    curve = study.curve()
+    assert curve.facts["missing"] == 1 and not curve.metrics[0].points[0].baseline
+
+
+def test_without_the_data_set_a_plan_still_knows_what_is_finished(make_study, tmp_path):
+    study = make_study([4])
+    finish_all(study)
+    moved = make_study([4], overrides=[f"data.path={tmp_path / 'gone'}"])
+    assert {state(cell) for cell in moved.cells} == {FINISHED}
+    assert Path(moved.cells[0].folder / NAME).exists()
