@@ -13,6 +13,7 @@ from pathlib import Path
 from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point
 from analysis.curve.picture import draw
 from analysis.curve.table import tabulate
+from analysis.curve.words import remarks
 from analysis.results.headlines import HEADLINES
 from analysis.results.table import as_rich
 from launchers.console import print_line, print_table
@@ -30,6 +31,8 @@ def main() -> None:
         print_table(as_rich(table))
         for note in table.notes:
             print_line(note)
+    for remark in remarks(curve):
+        print_line(remark)
     if options.out:
         draw(curve, options.out)
 

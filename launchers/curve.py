@@ -48,6 +48,7 @@ def _run(study: "Study") -> None:
         UserError: at the end, when a run failed.
     """
     from analysis.curve.table import tabulate
+    from analysis.curve.words import remarks
 
     failed = study.run()
     result = study.curve(failed)
@@ -56,6 +57,8 @@ def _run(study: "Study") -> None:
             print_table(as_rich(table))
             for note in table.notes:
                 print_line(note)
+        for remark in remarks(result):
+            print_line(remark)
         print_line(f"written: {', '.join(map(str, study.write(result)))}")
     raise_failures(study, failed)
 

@@ -91,6 +91,7 @@ class LabelCurve:
         dataset: its name.
         task: the task whose labels are scarce and counted.
         metrics: a curve for each headline metric of each of the student's tasks.
+        notes: sentences on values that are left out.
         facts: further facts on the runs: configuration, overrides, folders, environment.
     """
 
@@ -100,6 +101,7 @@ class LabelCurve:
     labels: tuple[int, ...]
     seeds: tuple[int, ...]
     metrics: tuple[MetricCurve, ...]
+    notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -112,6 +114,7 @@ class LabelCurve:
             "seeds": list(self.seeds),
             "level": LEVEL,
             "curves": [_curve_as_json(curve) for curve in self.metrics],
+            "notes": list(self.notes),
             **self.facts,
         }
 
@@ -122,7 +125,7 @@ class LabelCurve:
         Raises:
             LookupError, TypeError, ValueError, AttributeError: when the entry has another form.
         """
-        known_keys = ("dataset", "task", "student", "labels", "seeds", "level", "curves")
+        known_keys = ("dataset", "task", "student", "labels", "seeds", "level", "curves", "notes")
         return cls(
             str(entry["dataset"]),
             str(entry["task"]),
@@ -130,6 +133,7 @@ class LabelCurve:
             tuple(int(count) for count in entry["labels"]),
             tuple(int(seed) for seed in entry["seeds"]),
             tuple(_curve_from_json(curve) for curve in entry["curves"]),
+            tuple(str(note) for note in entry.get("notes", ())),
             {key: value for key, value in entry.items() if key not in known_keys},
         )
 

@@ -10,14 +10,14 @@ runs of `tutelage run CONFIG labels.TASK=N seed=K run.root=ROOT` are reused::
 
 import json
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.curve.labelcurve import FILE, ROLES, LabelCurve, MetricCurve, Point, as_csv
+from analysis.curve.labelcurve import FILE, LabelCurve, as_csv
 from analysis.curve.picture import draw
+from analysis.curve.values import Networks, metric_curves
 from analysis.grid import Cells, check_overrides, seeds_from, state
-from analysis.results.headlines import HEADLINES
 from shards.assignment import NESTED
 from shards.atomic import atomic_file, disk_errors, write_json
 from shards.errors import UserError
@@ -92,17 +92,10 @@ class Study(Cells):
             raise UserError("names one folder for all budgets", file=self.roots, key="--runs", hint=hint)
         self.folder = Path(out) if out else folder / self.task / config.experiment
         self.baselines = _baselines(config, self.path, self.task, self.overrides, baselines)
-        self.student: dict[tuple[int, int], Experiment] = {}
+        self.networks = {(count, seed): self._networks(count, seed) for seed in self.seeds for count in self.labels}
         """By budget and seed."""
-        self.baseline: dict[tuple[int, int], list[Experiment]] = {}
-        for seed in self.seeds:
-            for count in self.labels:
-                self.student[count, seed] = self._experiment(self.path, count, seed)
-                self.baseline[count, seed] = [
-                    self._experiment(baseline, count, seed, extra) for baseline, extra in self.baselines
-                ]
-        super().__init__(self._run_order())
-        _check_measured(self.cells, self.student[self.labels[0], self.seeds[0]])
+        super().__init__(cell for group in self.networks.values() for cell in [*group.baselines, group.student])
+        _check_measured(self.cells, self.networks[self.labels[0], self.seeds[0]].student)
 
     def check_budgets(self) -> None:
         """Make sure that enough frames carry the label for the largest budget, if the data set is prepared.
@@ -110,7 +103,7 @@ class Study(Cells):
         Raises:
             UserError: when they do not.
         """
-        students = [self.student[self.labels[-1], seed] for seed in self.seeds]
+        students = [self.networks[self.labels[-1], seed].student for seed in self.seeds]
         for student in students[:1] if students[0].config.assignment == NESTED else students:
             try:
                 _ = student.manifest
@@ -132,6 +125,10 @@ class Study(Cells):
         assert count is not None, "an override gives it to every cell"
         return count
 
+    def _networks(self, count: int, seed: int) -> Networks:
+        baselines = [self._experiment(baseline, count, seed, extra) for baseline, extra in self.baselines]
+        return Networks(self._experiment(self.path, count, seed), baselines)
+
     def _experiment(self, path: Path, count: int, seed: int, extra: Sequence[str] = ()) -> Experiment:
         root = self.roots.replace(PLACEHOLDER, str(count))
         overrides = [
@@ -143,10 +140,6 @@ class Study(Cells):
         if affinity:  # of pseudo: auto, which would otherwise be searched under run.root
             overrides.append(f"affinity={json.dumps(str(affinity))}")
         return Experiment(path, [*self.overrides, *extra, *overrides])
-
-    def _run_order(self) -> Iterator[Experiment]:
-        for key, student in self.student.items():
-            yield from [*self.baseline[key], student]
 
     def curve(self, failed: Container[Path] = ()) -> LabelCurve:
         """Return the curve of the finished runs.
@@ -160,21 +153,15 @@ class Study(Cells):
         finished = [cell for cell in self.cells if cell.folder not in failed and state(cell) == FINISHED]
         # a result of other data, or measured otherwise, is none of this curve
         results = {cell.folder: result for cell in finished if (result := existing_result(cell))}
-        student = self.student[self.labels[0], self.seeds[0]]
-        metrics = []
-        for task in student.config.tasks:
-            task_metrics = [
-                result.metrics[task] for cell in self.student.values() if (result := results.get(cell.folder))
-            ]
-            present = [metric for metric in HEADLINES if any(metric in values for values in task_metrics)]
-            metrics += [self._metric(task, metric, results) for metric in present]
+        curves, notes = metric_curves(self.networks, results)
         return LabelCurve(
             self.config.data.name,
             self.task,
-            student.config.experiment,
+            self.config.experiment,
             tuple(self.labels),
             tuple(self.seeds),
-            tuple(metrics),
+            tuple(curves),
+            tuple(notes),
             self._facts(results),
         )
 
@@ -197,34 +184,6 @@ class Study(Cells):
             draw(curve, self.folder / name)
             files.append(self.folder / name)
         return files
-
-    def _network_in_role(self, role: str, task: str, key: tuple[int, int]) -> Experiment | None:
-        """Return the network with a role in the curve of a task, if there is one."""
-        student = self.student[key]
-        if role == "student":
-            return student
-        if role == "baseline":
-            return next((cell for cell in self.baseline[key] if _predicts(cell, task)), None)
-        teachers = student.teachers
-        order = [teachers[task]] if task in teachers else list(teachers.values())
-        return next((cell for cell in order if _predicts(cell, task)), None)
-
-    def _metric(self, task: str, metric: str, results: dict[Path, Result]) -> MetricCurve:
-        def values(role: str, count: int) -> dict[int, float]:
-            by_seed = {}
-            for seed in self.seeds:
-                cell = self._network_in_role(role, task, (count, seed))
-                if cell and (result := results.get(cell.folder)):
-                    by_seed[seed] = result.metric(task, metric)
-            return {seed: value for seed, value in by_seed.items() if value is not None}
-
-        networks = [
-            self._network_in_role(role, task, (self.labels[0], self.seeds[0])) for role in ("baseline", "teacher")
-        ]
-        baseline, teacher = (network.config.experiment if network else None for network in networks)
-        points = tuple(Point(count, *(values(role, count) for role in ROLES)) for count in self.labels)
-        student = self.student[self.labels[0], self.seeds[0]].config.experiment
-        return MetricCurve(task, metric, student, baseline, teacher, points)
 
     def _facts(self, results: dict[Path, Result]) -> dict[str, Any]:
         """Return the provenance of the figures. Folders are relative to the curve's, so that both can be moved."""
@@ -281,11 +240,6 @@ def _baselines(
     if sibling.exists() and sibling != path and task in load(sibling, overrides).tasks:
         return [(sibling, [])]
     return [(path, [NO_PSEUDO, f"experiment={json.dumps(f'{config.experiment}-baseline')}"])]
-
-
-def _predicts(cell: Experiment, task: str) -> bool:
-    """Whether a network predicts a task without seeing it."""
-    return task in cell.config.tasks and task not in cell.config.inputs
 
 
 def _check_measured(cells: Sequence[Experiment], student: Experiment) -> None:

@@ -15,6 +15,11 @@ def sentences(curve: LabelCurve) -> list[str]:
     ]
 
 
+def remarks(curve: LabelCurve) -> list[str]:
+    """Return sentences on the curve as a whole."""
+    return [*curve.notes]
+
+
 def sentence(curve: MetricCurve, title: str) -> str:
     """Return what the student's labels are worth in one metric, for every number of labels."""
     if curve.baseline is None:

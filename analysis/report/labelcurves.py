@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point, read
 from analysis.curve.table import tabulate
+from analysis.curve.words import remarks
 from analysis.report.charts import BOTTOM, TOP, draw_axes, draw_name, widest
 from analysis.report.svg import WIDTH, Axis, Canvas, span, spread_apart
 from analysis.results.headlines import HEADLINES, METRICS
@@ -23,6 +24,7 @@ class LabelCurveSection:
     """The charts and tables of one student's label curves.
 
     Args:
+        remarks: sentences on the curve as a whole.
         folders: folders of the runs that they were measured with.
     """
 
@@ -30,6 +32,7 @@ class LabelCurveSection:
     curve: LabelCurve
     charts: list[tuple[str, Markup]]
     tables: list[Results]
+    remarks: list[str]
     folders: list[Path]
 
 
@@ -48,7 +51,7 @@ def read_section(file: Path) -> LabelCurveSection:
     runs = curve.facts.get("runs")
     run_folders = [run["folder"] for run in runs if "folder" in run] if isinstance(runs, list) else []
     folders = [(file.parent / str(folder)).resolve() for folder in run_folders]
-    return LabelCurveSection(file, curve, charts, tabulate(curve), folders)
+    return LabelCurveSection(file, curve, charts, tabulate(curve), remarks(curve), folders)
 
 
 def label_chart(title: str, curve: LabelCurve, metric_curve: MetricCurve) -> Markup:

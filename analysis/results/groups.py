@@ -125,10 +125,11 @@ def same_frames(group: Group, reference: Group) -> bool:
     it. Older results, which do not record their frames, are compared by the labelled pixels of common tasks."""
     references = {result.seed: result for result in reference.results}
     pairs = [(result, references[result.seed]) for result in group.results if result.seed in references]
-    return all(_same_frames(*pair) for pair in pairs or [(group.first, reference.first)])
+    return all(measured_on_same_frames(*pair) for pair in pairs or [(group.first, reference.first)])
 
 
-def _same_frames(first: Result, second: Result) -> bool:
+def measured_on_same_frames(first: Result, second: Result) -> bool:
+    """Whether two results were measured on the same frames, as in :func:`same_frames`."""
     if first.validation_set and second.validation_set:
         return first.validation_set == second.validation_set
     pixels = [

@@ -21,4 +21,4 @@ def label_curve(student: str = "umst-ps", **facts) -> LabelCurve:
         MetricCurve("semseg", "miou", student, "umst-s", "mmst", points),
         MetricCurve("depth", "rmse", student, None, None, rmse),
     )
-    return LabelCurve("rooms", "semseg", student, LABELS, (0, 1), curves, facts)
+    return LabelCurve("rooms", "semseg", student, LABELS, (0, 1), curves, facts=facts)

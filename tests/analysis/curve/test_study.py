@@ -139,9 +139,9 @@ def test_each_metric_is_compared_with_the_first_baseline_that_predicts_its_task(
     study = Study(
         config_folder / "ummt-ps.yaml", [4], 1, baselines=[config_folder / "umst-s.yaml", config_folder / "ummt-d.yaml"]
     )
-    baselines = {task: study._network_in_role("baseline", task, (4, 0)) for task in ("semseg", "depth")}
+    baselines = {task: study.networks[4, 0].in_role("baseline", task) for task in ("semseg", "depth")}
     assert {task: baseline.path.stem for task, baseline in baselines.items()} == {"semseg": "umst-s", "depth": "ummt-d"}
-    assert study._network_in_role("teacher", "depth", (4, 0)) is None, "it sees depth"
+    assert study.networks[4, 0].in_role("teacher", "depth") is None, "it sees depth"
 
 
 def test_runs_elsewhere(config_folder):

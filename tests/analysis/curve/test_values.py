@@ -70,12 +70,12 @@ def test_runs_on_other_data_and_failed_ones_do_not_count(make_study):
     finish_all(study)
     (miou,) = study.curve().metrics
     assert [point.student for point in miou.points] == [{0: 0.2}, {0: 0.2}]
-    student = study.student[4, 0]
+    student = study.networks[4, 0].student
     write_json(student.folder / "data.json", {"data.path": "another hash"})
     assert [state(cell) for cell in study.cells].count(FINISHED) == 5 and state(student) == OTHER_DATA
     (miou,) = study.curve().metrics
     assert [point.student for point in miou.points] == [{}, {0: 0.2}]
-    curve = study.curve({study.student[8, 0].folder})
+    curve = study.curve({study.networks[8, 0].student.folder})
     assert not curve.metrics and curve.facts["missing"] == 2
 
 
@@ -93,3 +93,36 @@ def test_without_the_data_set_a_plan_still_knows_what_is_finished(make_study, tm
     moved = make_study([4], overrides=[f"data.path={tmp_path / 'gone'}"])
     assert {state(cell) for cell in moved.cells} == {FINISHED}
     assert Path(moved.cells[0].folder / NAME).exists()
+
+
+def test_a_network_that_was_measured_on_other_frames_is_left_out_with_a_note(make_study):
+    """As a teacher that sees depth is, where some validation frames lack it."""
+    study = make_study([4, 8], 2)
+    for cell in study.cells:
+        teacher = cell.config.experiment == "mmst"
+        finish(cell, **({"validation_set": "with depth", "validation_frames": 4} if teacher else {}))
+    curve = study.curve()
+    (miou,) = curve.metrics
+    assert [(point.baseline, point.teacher) for point in miou.points] == [({0: 0.1, 1: 0.11}, {})] * 2
+    assert miou.teacher == "mmst" and miou.gap_closed(miou.points[0]) is None
+    assert curve.notes == tuple(
+        f"mmst, seed {seed}: left out, since it was measured on other validation frames than umst-ps (4 and 6)"
+        for seed in (0, 1)
+    )
+
+
+def test_frames_may_differ_between_seeds(make_study):
+    study = make_study([4], 2)
+    for cell in study.cells:
+        finish(cell, validation_set=f"drawn by seed {cell.config.seed}")
+    curve = study.curve()
+    assert curve.metrics[0].points[0].teacher == {0: 0.3, 1: 0.31} and not curve.notes
+
+
+def test_without_its_student_a_network_is_compared_with_the_student_of_another_budget(make_study):
+    study = make_study([4, 8])
+    finish_all(study)
+    (study.networks[8, 0].student.folder / NAME).unlink()
+    baseline = study.networks[8, 0].baselines[0]
+    finish(baseline, validation_set="other frames")
+    assert [len(point.baseline) for point in study.curve().metrics[0].points] == [1, 0]

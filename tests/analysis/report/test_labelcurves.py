@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -32,6 +33,12 @@ def test_a_curve_alone(tmp_path):
         assert "with 50 labels as good as with 71 (1.4 × the labels; 95% interval 71 to 71)" in page
         assert "<td" in page and "15.00 ± 1.41" in page and "mmst (ceiling)" in page
         assert "3 of its runs were not finished" in page and page.count("frames with semseg labels") == 2
+
+
+def test_its_notes_are_shown(tmp_path):
+    curve = replace(label_curve(), notes=("mmst, seed 0: left out",))
+    page = render(collect([write(tmp_path, curve)]), 1)
+    assert "mmst, seed 0: left out.</p>" in page
 
 
 def test_the_runs_behind_a_curve_are_its_own(finished, tmp_path):
