@@ -86,8 +86,7 @@ def pseudo_labels(part: Part) -> list[PseudoLabelSection]:
     """
     sections = []
     for group in part.groups:
-        runs = [run for run in group.runs if run.config and (run.folder / "labels" / TRAIN / NAME).exists()]
-        teachers = [run.experiment(part.manifest) if part.manifest else Experiment.of_run(run.folder) for run in runs]
+        teachers = _teachers(part, group)
         manifests = [Manifest.load(teacher.labels, kind="labels") for teacher in teachers]
         for task in manifests[0].tasks if manifests else ():
             if part.manifest:
@@ -97,12 +96,19 @@ def pseudo_labels(part: Part) -> list[PseudoLabelSection]:
             if not quality.labelled:
                 continue
             thresholds = _thresholds(part, task.name, manifests) or [teachers[0].config.label.threshold]
-            section = PseudoLabelSection(group, task, quality, len(runs), thresholds[0])
+            section = PseudoLabelSection(group, task, quality, len(teachers), thresholds[0])
             _add_charts(section, thresholds)
             if part.manifest:
                 _add_examples(section, teachers[0])
             sections.append(section)
     return sections
+
+
+def _teachers(part: Part, group: Group) -> list[Experiment]:
+    """Return the experiments of a group's runs that still have their labels, in ``train`` or ``train-all``."""
+    runs = [run for run in group.runs if run.config and any((run.folder / "labels").glob(f"*/{NAME}"))]
+    teachers = [run.experiment(part.manifest) if part.manifest else Experiment.of_run(run.folder) for run in runs]
+    return [teacher for teacher in teachers if (teacher.labels / NAME).exists()]
 
 
 def _thresholds(part: Part, task: str, labels: Sequence[Manifest]) -> list[float]:

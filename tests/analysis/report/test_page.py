@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from tiny import DEPTH, NORMALS, SEMSEG, Tiny
 
 from analysis.report.collect import collect
@@ -211,15 +210,6 @@ def test_a_line_that_a_crash_cut_ends_the_curve(runs):
     record.write_text(record.read_text() + '{"step": 99, "lo')
     (student,) = [run for run in collect([runs]).runs if run.result.experiment == "student"]
     assert [line["step"] for line in student.lines][-1] == 4
-
-
-def test_a_student_that_keeps_all_pixels_is_not_said_to_hold_them_against_a_threshold(runs):
-    assert "At τ = 0.4" in render_page(runs).text
-    path = runs / "student/seed-0/config.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["pseudo"]["semseg"] |= {"keep": "all", "target": "soft"}
-    path.write_text(yaml.safe_dump(config))
-    assert "At τ = 0.0, 100.0\N{NO-BREAK SPACE}% of the pixels are kept" in render_page(runs).text
 
 
 def test_a_single_run_without_pseudo_labels(runs, make):

@@ -1,0 +1,45 @@
+"""The report's section on pseudo-labels: which labels it finds, and what it says of the pixels that a student keeps."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from analysis.report.collect import collect
+from analysis.report.page import render
+
+
+@pytest.fixture
+def runs(finished, tmp_path) -> Path:
+    """A copy of the finished runs of ``teacher`` and ``student``."""
+    return tmp_path / "runs" / "scenes"
+
+
+def page(runs: Path) -> str:
+    """The text of the page, with its lines joined."""
+    return " ".join(render(collect([runs]), 1).split())
+
+
+def edit_config(folder: Path, section: str, **changes: Any) -> None:
+    path = folder / "seed-0/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    entry = config
+    for name in section.split("."):
+        entry = entry[name]
+    entry |= changes
+    path.write_text(yaml.safe_dump(config))
+
+
+def test_labels_for_the_holes_of_labelled_frames_are_found(runs):
+    """They are in a folder of their own, since the teacher labels all frames."""
+    edit_config(runs / "teacher", "label", frames="all")
+    assert 'id="labels1"' not in page(runs), "such labels were not made"
+    (runs / "teacher/seed-0/labels/train").rename(runs / "teacher/seed-0/labels/train-all")
+    assert "teacher labels semseg" in page(runs) and "At τ = 0.4" in page(runs)
+
+
+def test_a_student_that_keeps_all_pixels_is_not_said_to_hold_them_against_a_threshold(runs):
+    assert "At τ = 0.4" in page(runs)
+    edit_config(runs / "student", "pseudo.semseg", keep="all", target="soft")
+    assert "At τ = 0.0, 100.0\N{NO-BREAK SPACE}% of the pixels are kept" in render(collect([runs]), 1)
