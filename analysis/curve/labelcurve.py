@@ -69,6 +69,11 @@ class MetricCurve:
     def smaller_is_better(self) -> bool:
         return self.metric in SMALLER_IS_BETTER
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether any network has a value. None has for a task that no validation frame shows."""
+        return any(getattr(point, role) for point in self.points for role in ROLES)
+
     def gap_closed(self, point: Point) -> float | None:
         """Return the fraction of the gap between baseline and teacher that the student closes: a ratio of mean
         differences over the seeds with all three networks; None where the teacher is not ahead of the baseline."""
@@ -120,7 +125,7 @@ class LabelCurve:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "LabelCurve":
-        """Rebuild a curve from the output of :meth:`to_json`.
+        """Rebuild a curve from the output of :meth:`to_json`, without metrics that no network has, as old files hold.
 
         Raises:
             LookupError, TypeError, ValueError, AttributeError: when the entry has another form.
@@ -132,7 +137,7 @@ class LabelCurve:
             str(entry["student"]),
             tuple(int(count) for count in entry["labels"]),
             tuple(int(seed) for seed in entry["seeds"]),
-            tuple(_curve_from_json(curve) for curve in entry["curves"]),
+            tuple(curve for curve in map(_curve_from_json, entry["curves"]) if curve.is_measured),
             tuple(str(note) for note in entry.get("notes", ())),
             {key: value for key, value in entry.items() if key not in known_keys},
         )

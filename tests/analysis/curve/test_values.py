@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from analysis.curve.labelcurve import read
 from analysis.curve.study import Study
 from analysis.grid import FINISHED, OTHER_DATA, state
 from shards.atomic import write_json
@@ -126,3 +127,14 @@ def test_without_its_student_a_network_is_compared_with_the_student_of_another_b
     baseline = study.networks[8, 0].baselines[0]
     finish(baseline, validation_set="other frames")
     assert [len(point.baseline) for point in study.curve().metrics[0].points] == [1, 0]
+
+
+def test_a_metric_that_no_network_has_is_none_of_the_curve(make_study):
+    """As of a task that no validation frame shows."""
+    study = make_study([4])
+    for cell in study.cells:
+        finish(cell, {"miou": 0.1, "pixel_accuracy": None, "mean_accuracy": None})
+    curve = study.curve()
+    assert [metric_curve.metric for metric_curve in curve.metrics] == ["miou"]
+    study.write(curve)
+    assert read(study.folder / "curve.json") == curve

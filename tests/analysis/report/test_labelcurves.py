@@ -74,6 +74,15 @@ def test_budgets_of_any_number_can_be_drawn(labels):
     ElementTree.fromstring(label_chart("t", LabelCurve("d", "semseg", "s", labels, (0,), (metric,)), metric))
 
 
+def test_a_metric_without_a_value_is_not_shown(tmp_path):
+    """Files of earlier versions hold such metrics, of tasks that no validation frame shows."""
+    empty = MetricCurve("depth", "rmse", "umst-ps", None, None, (Point(25), Point(50)))
+    curve = label_curve()
+    write(tmp_path, replace(curve, metrics=(curve.metrics[0], empty)))
+    page = render(collect([tmp_path]), 1)
+    assert "mIoU" in page and "depth: rmse" not in page
+
+
 def test_what_stands_in_it_is_escaped(tmp_path):
     write(tmp_path, label_curve(EVIL))
     page = render(collect([tmp_path]), 1)
