@@ -10,13 +10,13 @@ runs of `tutelage run CONFIG labels.TASK=N seed=K run.root=ROOT` are reused::
 
 import json
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.curve.labelcurve import FILE, LabelCurve, as_csv
 from analysis.curve.picture import draw
-from analysis.curve.values import Networks, metric_curves
+from analysis.curve.values import Networks, measured_before, metric_curves, note_gone
 from analysis.grid import Cells, check_overrides, seeds_from, state
 from shards.assignment import NESTED
 from shards.atomic import atomic_file, disk_errors, write_json
@@ -94,7 +94,7 @@ class Study(Cells):
         self.baselines = _baselines(config, self.path, self.task, self.overrides, baselines)
         self.networks = {(count, seed): self._networks(count, seed) for seed in self.seeds for count in self.labels}
         """By budget and seed."""
-        super().__init__(cell for group in self.networks.values() for cell in [*group.baselines, group.student])
+        super().__init__(cell for group in self.networks.values() for cell in group.compared)
         _check_measured(self.cells, self.networks[self.labels[0], self.seeds[0]].student)
 
     def check_budgets(self) -> None:
@@ -142,7 +142,7 @@ class Study(Cells):
         return Experiment(path, [*self.overrides, *extra, *overrides])
 
     def curve(self, failed: Container[Path] = ()) -> LabelCurve:
-        """Return the curve of the finished runs.
+        """Return the curve of the finished runs, also of the other budgets and seeds of the curve in the folder.
 
         Args:
             failed: the folders of runs that :meth:`run` could not run, whose earlier results do not count.
@@ -150,19 +150,24 @@ class Study(Cells):
         Raises:
             UserError: when the data set or a result cannot be read.
         """
-        finished = [cell for cell in self.cells if cell.folder not in failed and state(cell) == FINISHED]
+        keys = measured_before(self.folder / FILE, self.config.data.name, self.task, self.config.experiment)
+        earlier = {key: self._networks(*key) for key in sorted(keys - self.networks.keys())}
+        cells = [*self.cells, *Cells(cell for group in earlier.values() for cell in group.compared).cells]
+        finished = [cell for cell in cells if cell.folder not in failed and state(cell) == FINISHED]
         # a result of other data, or measured otherwise, is none of this curve
         results = {cell.folder: result for cell in finished if (result := existing_result(cell))}
-        curves, notes = metric_curves(self.networks, results)
+        gone = {key: group for key, group in earlier.items() if not any(c.folder in results for c in group.compared)}
+        networks = {key: group for key, group in (self.networks | earlier).items() if key not in gone}
+        curves, notes = metric_curves(networks, results)
         return LabelCurve(
             self.config.data.name,
             self.task,
             self.config.experiment,
-            tuple(self.labels),
-            tuple(self.seeds),
+            tuple(sorted({count for count, _ in networks})),
+            tuple(sorted({seed for _, seed in networks})),
             tuple(curves),
-            tuple(notes),
-            self._facts(results),
+            (*notes, *note_gone(gone)),
+            self._facts(finished, results),
         )
 
     def write(self, curve: LabelCurve) -> list[Path]:
@@ -185,7 +190,7 @@ class Study(Cells):
             files.append(self.folder / name)
         return files
 
-    def _facts(self, results: dict[Path, Result]) -> dict[str, Any]:
+    def _facts(self, cells: Sequence[Experiment], results: Mapping[Path, Result]) -> dict[str, Any]:
         """Return the provenance of the figures. Folders are relative to the curve's, so that both can be moved."""
         runs = [
             {
@@ -195,13 +200,13 @@ class Study(Cells):
                 "folder": os.path.relpath(cell.folder, self.folder),
                 "samples_seen": result.samples_seen,
             }
-            for cell in self.cells
+            for cell in cells
             if (result := results.get(cell.folder))
         ]
         return {
             "config": spelling(self.path),
             "overrides": [*map(redact, self.overrides)],
-            "missing": len(self.cells) - len(runs),
+            "missing": sum(cell.folder not in results for cell in self.cells),
             "runs": runs,
             "environment": environment(),
         }

@@ -1,12 +1,13 @@
 """The values of a label curve, from the results of its networks, and which of them may be compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.curve.labelcurve import ROLES, MetricCurve, Point
+from analysis.curve.labelcurve import ROLES, MetricCurve, Point, read
 from analysis.results.groups import measured_on_same_frames
 from analysis.results.headlines import HEADLINES
+from shards.errors import UserError
 from trainer.experiment import Experiment
 from trainer.runs.result import Result
 
@@ -25,6 +26,11 @@ class Networks:
     student: Experiment
     baselines: Sequence[Experiment]
 
+    @property
+    def compared(self) -> list[Experiment]:
+        """The baselines and the student, in the order in which they are run."""
+        return [*self.baselines, self.student]
+
     def in_role(self, role: str, task: str) -> Experiment | None:
         """Return the network with a role in the curve of a task; None if there is none."""
         if role == "student":
@@ -39,6 +45,31 @@ class Networks:
 
 ByBudget = Mapping[tuple[int, int], Networks]
 """By number of labels and seed."""
+
+
+def measured_before(file: Path, dataset: str, task: str, student: str) -> set[tuple[int, int]]:
+    """Return the numbers of labels and seeds of a student's curve in a file, as that of an earlier command with other
+    ones; none where the file holds no such curve."""
+    try:
+        curve = read(file)
+    except UserError:  # there is none, or it is damaged and made again
+        return set()
+    if (curve.dataset, curve.task, curve.student) != (dataset, task, student):
+        return set()
+    points = [point for metric_curve in curve.metrics for point in metric_curve.points]
+    return {(point.labels, seed) for point in points for role in ROLES for seed in getattr(point, role)}
+
+
+def note_gone(keys: Iterable[tuple[int, int]]) -> list[str]:
+    """Return notes on numbers of labels and seeds of an earlier curve of which there are no such runs now."""
+    by_count: dict[int, list[str]] = {}
+    for count, seed in sorted(keys):
+        by_count.setdefault(count, []).append(str(seed))
+    return [
+        f"{count} labels, seed {', '.join(seeds)}: left out, though in an earlier curve, since the runs are gone or of "
+        "other settings or data"
+        for count, seeds in by_count.items()
+    ]
 
 
 def metric_curves(networks: ByBudget, results: Results) -> tuple[list[MetricCurve], list[str]]:

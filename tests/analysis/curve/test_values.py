@@ -138,3 +138,43 @@ def test_a_metric_that_no_network_has_is_none_of_the_curve(make_study):
     assert [metric_curve.metric for metric_curve in curve.metrics] == ["miou"]
     study.write(curve)
     assert read(study.folder / "curve.json") == curve
+
+
+def test_budgets_and_seeds_of_an_earlier_curve_are_kept(make_study):
+    larger = make_study([4, 8], 2)
+    finish_all(larger)
+    larger.write(larger.curve())
+    smaller = make_study([8], 1)
+    curve = smaller.curve()
+    assert curve.metrics == larger.curve().metrics and (curve.labels, curve.seeds) == ((4, 8), (0, 1))
+    assert len(curve.facts["runs"]) == 12 and curve.facts["missing"] == 0 and not curve.notes
+    smaller.write(curve)
+    more_seeds = make_study([8], 3)
+    curve = more_seeds.curve()
+    assert [len(point.student) for point in curve.metrics[0].points] == [2, 2]
+    assert curve.labels == (4, 8) and curve.facts["missing"] == 3, "of the budget that was asked for"
+
+
+def test_what_is_gone_of_an_earlier_curve_is_named(make_study):
+    larger = make_study([4, 8], 2)
+    finish_all(larger)
+    larger.write(larger.curve())
+    for seed, change in ((0, None), (1, {"data.path": "another hash"})):
+        for cell in larger.networks[4, seed].compared:
+            if change:
+                write_json(cell.folder / "data.json", change)
+            else:
+                (cell.folder / NAME).unlink()
+    curve = make_study([8], 2).curve()
+    (note,) = curve.notes
+    assert curve.labels == (8,) and note.startswith("4 labels, seed 0, 1: left out, though in an earlier curve, since")
+
+
+def test_a_curve_of_another_student_or_a_damaged_one_is_replaced(make_study):
+    study = make_study([4])
+    finish_all(study)
+    curve = study.curve()
+    (file, *_) = study.write(curve)
+    for text in ("{}", file.read_text().replace('"umst-ps"', '"other"').replace('"labels": 4', '"labels": 2')):
+        file.write_text(text)
+        assert study.curve() == curve
