@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.curve.saved import Equivalent, LabelSavings, label_savings
-from analysis.results.headlines import HEADLINES, SMALLER_IS_BETTER
-from analysis.results.interval import LEVEL, Interval, interval, paired_interval
+from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER
+from analysis.results.interval import LEVEL, Interval, holm, interval, p_two_sided, paired_interval
 from shards.atomic import read_json
 from shards.errors import UserError
 
@@ -108,6 +108,17 @@ class LabelCurve:
     metrics: tuple[MetricCurve, ...]
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def p_values(self) -> dict[tuple[str, str, int], float]:
+        """Return the p values of the verdicts, by task, metric and number of labels: two-sided, of each difference in a
+        headline metric over two seeds or more, adjusted for all of them together (:func:`holm`)."""
+        differences = {
+            (curve.task, curve.metric, point.labels): difference
+            for curve in self.metrics
+            for point in curve.points
+            if curve.metric in JUDGED and (difference := point.difference) and difference.count > 1
+        }
+        return dict(zip(differences, holm([*map(p_two_sided, differences.values())]), strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``curve.json``."""

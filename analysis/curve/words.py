@@ -1,35 +1,52 @@
 """A label curve in words: with how many labels the baseline would be as good as the student."""
 
+from collections.abc import Mapping
+
 from analysis.curve.labelcurve import LabelCurve, MetricCurve
 from analysis.curve.saved import Equivalent, LabelSavings
+from analysis.results.comparison import verdict_notes
 from analysis.results.headlines import title_of
-from analysis.results.interval import LEVEL
+from analysis.results.interval import LEVEL, p_two_sided
+
+
+def titles(curve: LabelCurve) -> list[str]:
+    """Return the title of each metric."""
+    tasks = list(dict.fromkeys(metric_curve.task for metric_curve in curve.metrics))
+    return [title_of(metric_curve.task, metric_curve.metric, tasks) for metric_curve in curve.metrics]
 
 
 def sentences(curve: LabelCurve) -> list[str]:
     """Return a sentence for each metric."""
-    tasks = list(dict.fromkeys(metric_curve.task for metric_curve in curve.metrics))
-    return [
-        sentence(metric_curve, title_of(metric_curve.task, metric_curve.metric, tasks))
-        for metric_curve in curve.metrics
-    ]
+    p_values = curve.p_values()
+    texts = []
+    for metric_curve, title in zip(curve.metrics, titles(curve), strict=True):
+        key = metric_curve.task, metric_curve.metric
+        p_by_labels = {labels: p for (*other, labels), p in p_values.items() if tuple(other) == key}
+        texts.append(sentence(metric_curve, title, p_by_labels))
+    return texts
 
 
 def remarks(curve: LabelCurve) -> list[str]:
-    """Return sentences on the curve as a whole."""
-    return [*curve.notes]
+    """Return sentences on the curve as a whole: on its verdicts, and on what is left out."""
+    return [*verdict_notes(len(curve.p_values())), *curve.notes]
 
 
-def sentence(curve: MetricCurve, title: str) -> str:
-    """Return what the student's labels are worth in one metric, for every number of labels."""
+def sentence(curve: MetricCurve, title: str, p_values: Mapping[int, float] | None = None) -> str:
+    """Return what the student's labels are worth in one metric, for every number of labels.
+
+    Args:
+        p_values: those of the verdicts by number of labels. Where there is none, as for metrics without a verdict,
+            a difference counts as determined if its own interval excludes zero.
+    """
     if curve.baseline is None:
         return f"{title}: no baseline predicts {curve.task}; --baseline CONFIG names one that does"
     parts: list[str] = []
     for point in curve.points:
         savings, lead = curve.savings(point), point.difference
         if savings and lead:
-            determined = lead.sign != 0 or lead.count == 1
-            parts.append(_spell_point(curve, savings, first=not parts) + ("" if determined else ", undetermined"))
+            p = (p_values or {}).get(point.labels, p_two_sided(lead))
+            undetermined = ", undetermined" if p > 1 - LEVEL and lead.count > 1 else ""
+            parts.append(_spell_point(curve, savings, first=not parts) + undetermined)
     return f"{title}: {'; '.join(parts) or f'no seed has both {curve.student} and {curve.baseline}'}"
 
 

@@ -66,7 +66,7 @@ def compare(results: Sequence[Result], paper: Paper) -> Results:
     return Results(
         ["data"] * several + [first_title, *settings, *other_titles],
         rows,
-        [*(_notes(len(tested)) if rows else []), *_incomparable_notes(candidates)],
+        [*verdict_notes(len(tested)), *_incomparable_notes(candidates)],
     )
 
 
@@ -95,7 +95,8 @@ def _incomparable_notes(pairs: Iterable[tuple[Group, Group]]) -> list[str]:
     ]
 
 
-def _notes(tests: int) -> list[str]:
+def verdict_notes(tests: int) -> list[str]:
+    """Return notes on how to read the verdicts on so many differences; none for none."""
     if not tests:
         return []
     return [
