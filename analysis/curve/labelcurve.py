@@ -172,7 +172,8 @@ def as_csv(curve: LabelCurve) -> str:
     titles = ["dataset", "task", "metric", "labels"]
     titles += [f"{role}{suffix}" for role in ROLES for suffix in ("", "_mean", "_deviation", "_seeds")]
     titles += ["difference", "difference_low", "difference_high", "gap_closed"]
-    titles += ["baseline_labels", "beyond", "baseline_labels_low", "baseline_labels_high", "saved"]
+    titles += ["baseline_labels", "beyond", "baseline_labels_low", "low_beyond", "baseline_labels_high", "high_beyond"]
+    titles += ["saved"]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, titles, lineterminator="\n")
     writer.writeheader()
@@ -192,11 +193,10 @@ def as_csv(curve: LabelCurve) -> str:
             line["gap_closed"] = metric_curve.gap_closed(point)
             if savings := metric_curve.savings(point):
                 line |= {"baseline_labels": savings.mean.labels, "beyond": _BEYOND[savings.mean.beyond]}
-                line |= {
-                    "baseline_labels_low": savings.low,
-                    "baseline_labels_high": savings.high,
-                    "saved": savings.factor,
-                }
+                for name, bound in (("low", savings.low), ("high", savings.high)):
+                    if bound:
+                        line |= {f"baseline_labels_{name}": bound.labels, f"{name}_beyond": _BEYOND[bound.beyond]}
+                line["saved"] = savings.factor
             writer.writerow(line)
     return buffer.getvalue()
 
@@ -242,7 +242,10 @@ def _savings_as_json(savings: LabelSavings) -> dict[str, Any]:
         return {"labels": equivalent.labels, "beyond": _BEYOND[equivalent.beyond]}
 
     seeds = {str(seed): equivalent_as_json(equivalent) for seed, equivalent in savings.seeds.items()}
-    bounds = {"low": savings.low, "high": savings.high}
+    bounds: dict[str, Any] = {}
+    for name, bound in (("low", savings.low), ("high", savings.high)):
+        bounds[name] = bound and bound.labels
+        bounds[f"{name}_beyond"] = bound and _BEYOND[bound.beyond]
     return {"factor": savings.factor, "baseline": equivalent_as_json(savings.mean), **bounds, "seeds": seeds}
 
 

@@ -35,15 +35,15 @@ class LabelSavings:
         labels: number of labels of the student.
         mean: number with which the baseline's mean over seeds equals the student's.
         seeds: the same for each seed separately.
-        low, high: 95 % interval of the geometric mean of the seeds' numbers; None for one seed, or where one of them
-            lies beyond the measured budgets.
+        low, high: 95 % interval of the geometric mean of the seeds' numbers, as far as budgets were measured; None for
+            one seed, or where one of them lies beyond these.
     """
 
     labels: int
     mean: Equivalent
     seeds: Mapping[int, Equivalent] = field(default_factory=dict)
-    low: float | None = None
-    high: float | None = None
+    low: Equivalent | None = None
+    high: Equivalent | None = None
 
     @property
     def factor(self) -> float:
@@ -114,4 +114,14 @@ def label_savings(
     if len(seeds) < 2 or any(number.beyond for number in seeds.values()):
         return LabelSavings(labels, mean, seeds)
     logs = interval([math.log(number.labels) for number in seeds.values()])
-    return LabelSavings(labels, mean, seeds, math.exp(logs.low), math.exp(logs.high))
+    low, high = (_clip(math.exp(bound), min(complete), max(complete)) for bound in (logs.low, logs.high))
+    return LabelSavings(labels, mean, seeds, low, high)
+
+
+def _clip(labels: float, smallest: int, largest: int) -> Equivalent:
+    """Return a number of labels, or the measured budget that it lies beyond by more than rounding."""
+    if labels < smallest:
+        return Equivalent(float(smallest), 0 if math.isclose(labels, smallest) else -1)
+    if labels > largest:
+        return Equivalent(float(largest), 0 if math.isclose(labels, largest) else 1)
+    return Equivalent(labels)

@@ -58,7 +58,7 @@ def spell_labels(number: Equivalent) -> str:
 def spell_uncertainty(savings: LabelSavings) -> str:
     """Return the uncertainty of a number of labels in words."""
     if savings.low is not None and savings.high is not None:
-        return f"{LEVEL:.0%} interval {savings.low:.0f} to {savings.high:.0f}"
+        return f"{LEVEL:.0%} interval {spell_labels(savings.low)} to {spell_labels(savings.high)}"
     if len(savings.seeds) == 1:
         return "one seed"
     return "by seed: " + ", ".join(spell_labels(number) for number in savings.seeds.values())

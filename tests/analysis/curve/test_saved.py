@@ -55,13 +55,14 @@ def test_a_dip_after_the_budget_is_crossed_where_it_first_is():
 
 def test_the_mean_over_seeds_and_the_interval_of_the_seeds():
     """Seed 0 is as good as with 50 · 2^0.4 labels, seed 1 as with 50 · 2^0.6: their geometric mean is 70.7."""
-    baseline = {n: {0: value - 1, 1: value + 1} for n, value in BASELINE.items()}
+    baseline = {n: {0: value - 1, 1: value + 1} for n, value in (BASELINE | {200: 25.0}).items()}
     savings = label_savings(baseline, 50, {0: 16.0, 1: 19.0})
     assert savings is not None and savings.mean.labels == pytest.approx(math.sqrt(50 * 100))
     assert [entry.labels for entry in savings.seeds.values()] == pytest.approx([50 * 2**0.4, 50 * 2**0.6])
     half_width = 12.7062 * 0.1 * math.log(2)  # Student's t of one degree × deviation / √2
-    assert savings.low == pytest.approx(math.sqrt(5000) / math.exp(half_width), rel=1e-4)
-    assert savings.high == pytest.approx(math.sqrt(5000) * math.exp(half_width), rel=1e-4)
+    assert savings.low is not None and savings.high is not None
+    assert savings.low.labels == pytest.approx(math.sqrt(5000) / math.exp(half_width), rel=1e-4)
+    assert savings.high.labels == pytest.approx(math.sqrt(5000) * math.exp(half_width), rel=1e-4)
     assert savings.factor == pytest.approx(math.sqrt(2))
 
 
@@ -80,3 +81,13 @@ def test_a_budget_that_lacks_a_seed_is_no_step_between_seeds():
     baseline = {25: {0: 10.0, 1: 20.0}, 50: {0: 15.0, 1: 25.0}, 100: {0: 20.0}}
     savings = label_savings(baseline, 50, {0: 16.0, 1: 26.0})
     assert savings is not None and savings.mean == Equivalent(50, 1)
+
+
+def test_the_interval_ends_where_the_measured_budgets_do():
+    """Both seeds lie between 25 and 100, and Student's t of one degree of freedom reaches far beyond."""
+    baseline = {n: {0: value, 1: value} for n, value in BASELINE.items()}
+    savings = label_savings(baseline, 50, {0: 13.0, 1: 19.0})
+    assert savings is not None and not any(number.beyond for number in savings.seeds.values())
+    assert savings.low == Equivalent(25, -1) and savings.high == Equivalent(100, 1)
+    at_the_ends = label_savings(baseline, 25, {0: 10.0, 1: 10.0})
+    assert at_the_ends is not None and at_the_ends.low == at_the_ends.high == Equivalent(25)

@@ -42,6 +42,10 @@ def test_with_how_many_labels_the_baseline_is_as_good():
             [point(10, (0.1, 0.1, 0.1), (0.15, 0.2, 0.01)), point(40, (0.2, 0.2, 0.2), ())],
             "umst-s with 13 (1.3 × the labels; by seed: 20, 40, fewer than 10), undetermined",
         ),
+        (
+            [point(10, (0.1, 0.1), (0.11, 0.19)), point(40, (0.2, 0.2), ())],
+            "umst-s with 20 (2.0 × the labels; 95% interval fewer than 10 to more than 40), undetermined",
+        ),
         ([point(10, (), (0.2,))], "no seed has both umst-ps and umst-s"),
     ],
 )
