@@ -36,6 +36,11 @@ class Point:
     teacher: BySeed = field(default_factory=dict)
 
     @property
+    def complete_seeds(self) -> set[int]:
+        """The seeds with all three networks."""
+        return self.student.keys() & self.baseline.keys() & self.teacher.keys()
+
+    @property
     def difference(self) -> Interval | None:
         """Student minus baseline, over the seeds that both have."""
         common = self.student.keys() & self.baseline.keys()
@@ -77,7 +82,7 @@ class MetricCurve:
     def gap_closed(self, point: Point) -> float | None:
         """Return the fraction of the gap between baseline and teacher that the student closes: a ratio of mean
         differences over the seeds with all three networks; None where the teacher is not ahead of the baseline."""
-        seeds = point.student.keys() & point.baseline.keys() & point.teacher.keys()
+        seeds = point.complete_seeds
         gap = sum(point.teacher[seed] - point.baseline[seed] for seed in seeds)
         lead = sum(point.student[seed] - point.baseline[seed] for seed in seeds)
         return lead / gap if (-gap if self.smaller_is_better else gap) > 0 else None

@@ -1,14 +1,20 @@
 """Label curves as tables with a row for each number of labels."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from analysis.curve.labelcurve import ROLES, LabelCurve, MetricCurve, Point
 from analysis.curve.saved import LabelSavings
 from analysis.curve.words import sentences, spell_labels, spell_uncertainty, titles
 from analysis.results.comparison import verdict
 from analysis.results.headlines import HEADLINES, JUDGED, format_values, signed
-from analysis.results.interval import LEVEL
+from analysis.results.interval import LEVEL, Interval
 from analysis.results.table import Results
+
+PValues = Mapping[tuple[str, str, int], float]
+"""By task, metric and number of labels."""
+_SEEDS_MARK = re.compile(r"\(\d+ seeds?\)$")
+_SEEDS_NOTE = "(n seeds): of so many seeds, where its row compares the seeds that student and baseline both have"
 
 
 def tabulate(curve: LabelCurve) -> list[Results]:
@@ -26,37 +32,44 @@ def _table(curve: LabelCurve, metric_curve: MetricCurve, title: str, words: str)
     columns += [f"{title} {getattr(metric_curve, role)}{' (ceiling)' * (role == 'teacher')}" for role in roles]
     if metric_curve.baseline:
         columns += ["difference", f"{LEVEL:.0%} interval", "verdict"]
-        columns += ["gap closed", f"as good as {metric_curve.baseline} with", "× labels", "seeds"]
+        columns += ["gap closed", f"as good as {metric_curve.baseline} with", "× labels"]
+    columns += ["seeds"]
     p_values = curve.p_values()
-    rows = []
-    for point in metric_curve.points:
-        row = [str(point.labels)]
-        row += [format_values([*getattr(point, role).values()], metric_curve.metric) for role in roles]
-        if metric_curve.baseline:
-            row += _comparison(metric_curve, point, p_values)
-        rows.append(row)
-    return Results(columns, rows, [words])
+    rows = [_row(metric_curve, point, roles, p_values) for point in metric_curve.points]
+    marked = any(_SEEDS_MARK.search(cell) for row in rows for cell in row)
+    return Results(columns, rows, [words, _SEEDS_NOTE] if marked else [words])
 
 
-def _comparison(curve: MetricCurve, point: Point, p_values: Mapping[tuple[str, str, int], float]) -> list[str]:
+def _row(curve: MetricCurve, point: Point, roles: Sequence[str], p_values: PValues) -> list[str]:
+    difference = point.difference if curve.baseline else None
+    seeds = (difference.count if difference else 0) if curve.baseline else len(point.student)
+    row = [str(point.labels)]
+    for role in roles:
+        values = [*getattr(point, role).values()]
+        row.append(format_values(values, curve.metric) + _mark_seeds(len(values), seeds))
+    if curve.baseline:
+        row += _comparison(curve, point, difference, p_values) if difference else ["–"] * 6
+    return [*row, str(seeds)]
+
+
+def _mark_seeds(count: int, seeds: int) -> str:
+    """Return the number of seeds of a cell if it is not that of its row."""
+    return "" if count in (0, seeds) else f" ({count} seed{'s' * (count > 1)})"
+
+
+def _comparison(curve: MetricCurve, point: Point, difference: Interval, p_values: PValues) -> list[str]:
     """Return the cells that compare student and baseline."""
     _, factor, digits = HEADLINES[curve.metric]
-    difference, closed, savings = point.difference, curve.gap_closed(point), curve.savings(point)
-    if difference is None:
-        return [*["–"] * 6, "0"]
+    closed = curve.gap_closed(point)
     mean, low, high = (signed(factor * value, digits) for value in (difference.mean, difference.low, difference.high))
-    answer = "–"
+    answer, gap = "–", "–"
     if curve.metric in JUDGED:
         p = p_values.get((curve.task, curve.metric, point.labels))
         answer = verdict(difference, smaller_is_better=curve.smaller_is_better, p=p, tests=len(p_values))
-    return [
-        mean,
-        f"{low} … {high}" if difference.count > 1 else "–",
-        answer,
-        "–" if closed is None else f"{100 * closed:.0f} %".replace("-", "−"),
-        *_savings_cells(savings),
-        str(difference.count),
-    ]
+    if closed is not None:
+        gap = f"{100 * closed:.0f} %".replace("-", "−") + _mark_seeds(len(point.complete_seeds), difference.count)
+    interval = f"{low} … {high}" if difference.count > 1 else "–"
+    return [mean, interval, answer, gap, *_savings_cells(curve.savings(point))]
 
 
 def _savings_cells(savings: LabelSavings | None) -> tuple[str, str]:

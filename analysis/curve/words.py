@@ -27,8 +27,10 @@ def sentences(curve: LabelCurve) -> list[str]:
 
 
 def remarks(curve: LabelCurve) -> list[str]:
-    """Return sentences on the curve as a whole: on its verdicts, and on what is left out."""
-    return [*verdict_notes(len(curve.p_values())), *curve.notes]
+    """Return sentences on the curve as a whole: on its verdicts, and on what is missing or left out."""
+    missing = curve.facts.get("missing")
+    unfinished = [f"{missing} of its runs were not finished when it was written"] if missing else []
+    return [*verdict_notes(len(curve.p_values())), *unfinished, *curve.notes]
 
 
 def sentence(curve: MetricCurve, title: str, p_values: Mapping[int, float] | None = None) -> str:

@@ -64,22 +64,26 @@ def label_chart(title: str, curve: LabelCurve, metric_curve: MetricCurve) -> Mar
     }
     names = {role: str(getattr(metric_curve, role)) for role in lines}
     description = "; ".join(
-        f"{names[role]} " + ", ".join(f"{mean:.{digits}f} at {labels}" for labels, mean, _ in line)
+        f"{names[role]} " + ", ".join(f"{mean:.{digits}f} at {labels}" for labels, mean, *_ in line)
         for role, line in lines.items()
     )
     canvas = Canvas(WIDTH, _HEIGHT, title, f"Over {curve.task} labels: {description}")
     xs = span(map(float, curve.labels))
-    ys = span(value for line in lines.values() for _, mean, spread in line for value in (mean - spread, mean + spread))
+    ys = span(
+        value for line in lines.values() for _, mean, spread, _ in line for value in (mean - spread, mean + spread)
+    )
     assert xs and ys, "a curve has labels, and a metric that some network has"
     across = Axis(*xs, 46, WIDTH - 26 - widest(names.values()), logarithmic=True)
     up = Axis(*ys, _HEIGHT - BOTTOM, TOP)
     draw_axes(canvas, across, up, f"frames with {curve.task} labels", ticks=_ticks(curve.labels, across))
     for role, line in lines.items():
         canvas.add('<g class="k{}">', _COLOURS[role])
-        canvas.path([(across(n), up(mean)) for n, mean, _ in line], "line")
-        for n, mean, spread in line:
+        canvas.path([(across(n), up(mean)) for n, mean, *_ in line], "line")
+        for n, mean, spread, seeds in line:
             canvas.line(across(n), up(mean - spread), across(n), up(mean + spread), "spread")
-            text = f"{names[role]}, {n} labels: {mean:.{digits}f} ± {spread:.{digits}f}"
+            text = (
+                f"{names[role]}, {n} labels: {mean:.{digits}f} ± {spread:.{digits}f}, {seeds} seed{'s' * (seeds > 1)}"
+            )
             circle = '<circle cx="{:.1f}" cy="{:.1f}" r="3.5" class="key"><title>{}</title></circle>'
             canvas.add(circle, across(n), up(mean), text)
         canvas.add("</g>")
@@ -89,11 +93,11 @@ def label_chart(title: str, curve: LabelCurve, metric_curve: MetricCurve) -> Mar
     return canvas.svg()
 
 
-def _line(points: Sequence[Point], role: str, factor: float) -> list[tuple[int, float, float]]:
-    """Return labels, mean and standard deviation over seeds, for the points that have values."""
+def _line(points: Sequence[Point], role: str, factor: float) -> list[tuple[int, float, float, int]]:
+    """Return labels, mean and standard deviation over seeds, and their number, for the points that have values."""
     by_labels = [(point.labels, [factor * value for value in getattr(point, role).values()]) for point in points]
     return [
-        (n, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+        (n, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
         for n, values in by_labels
         if values
     ]

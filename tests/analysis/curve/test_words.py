@@ -3,9 +3,9 @@
 import pytest
 from labelcurves import label_curve
 
-from analysis.curve.labelcurve import MetricCurve, Point
+from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point
 from analysis.curve.table import tabulate
-from analysis.curve.words import sentence, sentences
+from analysis.curve.words import remarks, sentence, sentences
 
 
 def curve(*points: Point, metric: str = "miou") -> MetricCurve:
@@ -65,5 +65,27 @@ def test_a_table_for_each_metric():
     assert row["mIoU umst-s"] == "15.00 ± 1.41" and row["difference"] == "+2.50" and row["verdict"] == "better"
     assert row["gap closed"] == "50 %" and row["× labels"] == "1.41" and row["seeds"] == "2"
     assert miou.rows[2][miou.titles.index("× labels")] == "> 1.00"
-    assert rmse.titles == ["semseg labels", "rmse umst-ps"] and rmse.rows[0] == ["25", "0.850 ± 0.071"]
+    assert rmse.titles == ["semseg labels", "rmse umst-ps", "seeds"] and rmse.rows[0] == ["25", "0.850 ± 0.071", "2"]
     assert miou.notes == sentences(label_curve())[:1]
+
+
+def test_a_mean_over_other_seeds_than_its_row_says_so():
+    points = (
+        Point(10, {0: 0.1, 1: 0.1, 2: 0.1}, {0: 0.2, 1: 0.2}, {0: 0.3}),
+        Point(20, {0: 0.1}, {}, {}),
+        Point(40, {0: 0.2, 1: 0.2}, {0: 0.25, 1: 0.25}, {0: 0.3, 1: 0.3}),
+    )
+    curves = (curve(*points), MetricCurve("depth", "rmse", "umst-ps", None, None, (Point(10, {}, {0: 1.0, 1: 2.0}),)))
+    facts = {"missing": 5}
+    label_curve = LabelCurve("rooms", "semseg", "umst-ps", (10, 20, 40), (0, 1, 2), curves, facts=facts)
+    miou, rmse = tabulate(label_curve)
+    rows = [dict(zip(miou.titles, row, strict=True)) for row in miou.rows]
+    assert rows[0]["mIoU umst-s"] == "10.00 ± 0.00 (3 seeds)" and rows[0]["mIoU umst-ps"] == "20.00 ± 0.00"
+    assert rows[0]["mIoU mmst (ceiling)"] == "30.00 (1 seed)" and rows[0]["gap closed"] == "50 % (1 seed)"
+    assert rows[1]["mIoU umst-s"] == "10.00 (1 seed)" and rows[1]["mIoU umst-ps"] == "–"
+    assert [row["seeds"] for row in rows] == ["2", "0", "2"] and "seed" not in "".join(list(rows[2].values())[:4])
+    assert any(note.startswith("(n seeds): ") for note in miou.notes) and rmse.rows[0][1:] == ["1.500 ± 0.707", "2"]
+    points = (point(10, (0.1,), (0.2,)), point(40, (0.3,), (0.2,)))
+    (one_seed,) = tabulate(LabelCurve("rooms", "semseg", "umst-ps", (10, 40), (0,), (curve(*points),)))
+    assert len(one_seed.notes) == 1, "'one seed', as of M, is not such a mark"
+    assert "5 of its runs were not finished when it was written" in remarks(label_curve)

@@ -63,7 +63,7 @@ def test_its_chart_is_over_the_logarithm_of_the_labels():
     assert positions[1] - positions[0] == pytest.approx(positions[2] - positions[1], abs=0.2), (
         "25, 50 and 100 are equally far"
     )
-    assert svg.count('class="spread"') == 9 and "umst-ps, 50 labels: 17.50 ± 1.41" in svg
+    assert svg.count('class="spread"') == 9 and "umst-ps, 50 labels: 17.50 ± 1.41, 2 seeds" in svg
     assert re.findall(r'text-anchor="middle">(\d+)', svg) == ["25", "50", "100"]
 
 
