@@ -11,8 +11,8 @@ from analysis.results.interval import LEVEL, p_two_sided
 
 def titles(curve: LabelCurve) -> list[str]:
     """Return the title of each metric."""
-    tasks = list(dict.fromkeys(metric_curve.task for metric_curve in curve.metrics))
-    return [title_of(metric_curve.task, metric_curve.metric, tasks) for metric_curve in curve.metrics]
+    metrics = [(metric_curve.task, metric_curve.metric) for metric_curve in curve.metrics]
+    return [title_of(task, metric, metrics) for task, metric in metrics]
 
 
 def sentences(curve: LabelCurve) -> list[str]:

@@ -9,7 +9,15 @@ the others power.
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
-from analysis.results.groups import Group, differing_settings, group_results, same_frames, tasks_of, varying_settings
+from analysis.results.groups import (
+    Group,
+    differing_settings,
+    group_results,
+    metrics_of,
+    same_frames,
+    tasks_of,
+    varying_settings,
+)
 from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed, title_of
 from analysis.results.interval import (
     FIXED_SEEDS_NOTE,
@@ -43,7 +51,7 @@ def compare(results: Sequence[Result], paper: Paper) -> Results:
     pairs = [pair for pair in candidates if same_frames(*pair)]
     settings = varying_settings(groups)
     several = len({group.dataset for group in groups}) > 1
-    tasks = tasks_of(results)
+    tasks, titled = tasks_of(results), metrics_of(results)
     differences = {
         (network, reference, task, metric): paired_interval(values, reference_values)
         for network, reference in pairs
@@ -56,7 +64,7 @@ def compare(results: Sequence[Result], paper: Paper) -> Results:
     for (network, reference, task, metric), difference in differences.items():
         row = [network.dataset] * several + [f"{network.experiment} − {reference.experiment}"]
         row += [_settings(network, reference, key) for key in settings]
-        row += [title_of(task, metric, tasks), *_interval_cells(difference, metric), str(difference.count)]
+        row += [title_of(task, metric, titled), *_interval_cells(difference, metric), str(difference.count)]
         p = p_values.get((network, reference, task, metric))
         smaller = metric in SMALLER_IS_BETTER
         answer = verdict(difference, smaller_is_better=smaller, p=p, tests=len(tested)) if metric in JUDGED else "–"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.results.headlines import HEADLINES
 from analysis.results.paper import Paper
 from shards.errors import UserError
 from trainer.option import is_in
@@ -143,3 +144,9 @@ def tasks_of(results: Sequence[Result]) -> list[str]:
     """Return all tasks, in the paper's order."""
     names = dict.fromkeys(task for result in results for task in result.tasks)
     return sorted(names, key=lambda name: (name != "semseg", name != "depth"))
+
+
+def metrics_of(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Return task and name of each headline metric that some result has, in the order of a table."""
+    measured = {(task, name) for result in results for task, metrics in result.metrics.items() for name in metrics}
+    return [(task, metric) for task in tasks_of(results) for metric in HEADLINES if (task, metric) in measured]

@@ -1,7 +1,7 @@
 """The metrics that tables show and their better direction, as the kinds declare them (:mod:`trainer.kindmetrics`)."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from shards.tasks import Task
 from trainer.kindmetrics import kinds, metrics, metrics_of
@@ -20,10 +20,17 @@ def headline_of(task: Task) -> str:
     return metrics_of(task)[0].name
 
 
-def title_of(task: str, metric: str, tasks: Sequence[str]) -> str:
-    """Return a metric's title, with its task if there are more tasks than the paper's two."""
+def title_of(task: str, metric: str, metrics: Collection[tuple[str, str]]) -> str:
+    """Return a metric's title, with its task if there are more tasks than the paper's two, or if another task has a
+    metric of this title.
+
+    Args:
+        metrics: task and metric of all titles that stand together.
+    """
     title = METRICS[metric].title
-    return f"{task} {title}" if len(tasks) > 2 else title
+    tasks = {other_task for other_task, _ in metrics}
+    namesakes = {other_task for other_task, other in metrics if METRICS[other].title == title}
+    return f"{task} {title}" if len(tasks) > 2 or namesakes - {task} else title
 
 
 def format_values(values: Sequence[float | None], metric: str) -> str:

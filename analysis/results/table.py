@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from rich import box
 from rich.table import Table
 
-from analysis.results.groups import Group, group_results, same_frames, tasks_of, varying_settings
-from analysis.results.headlines import HEADLINES, format_values, title_of
+from analysis.results.groups import Group, group_results, metrics_of, same_frames, tasks_of, varying_settings
+from analysis.results.headlines import format_values, title_of
 from analysis.results.paper import Paper
 from trainer.runs.result import Result
 from trainer.setting import format_value
@@ -37,8 +37,7 @@ def tabulate(results: Iterable[Result], paper: Paper | None = None) -> Results:
     paper = paper or Paper()
     groups = group_results(results, paper)
     all_results = [result for group in groups for result in group.results]
-    tasks = tasks_of(all_results)
-    metrics = [(task, metric) for task in tasks for metric in HEADLINES if _has_metric(all_results, task, metric)]
+    metrics = metrics_of(all_results)
     printed = [
         pair for pair in metrics if any(paper.figure(group.dataset, group.experiment, *pair) for group in groups)
     ]
@@ -47,7 +46,7 @@ def tabulate(results: Iterable[Result], paper: Paper | None = None) -> Results:
     titles = ["data"] * several + ["experiment", "inputs", "outputs", "losses"]
     titles += [*(f"|{letter}|" for letter, _ in _letters(all_results)), "v", "f1", "f2", *settings]
     for task, metric in metrics:
-        name = title_of(task, metric, tasks)
+        name = title_of(task, metric, metrics)
         titles += [name, f"paper {name}"] if (task, metric) in printed else [name]
     rows, other_frames = [], _rows_on_other_frames(groups)
     for group in groups:
@@ -147,10 +146,6 @@ def _letters(results: Sequence[Result]) -> list[tuple[str, str]]:
     """Return letter and name of each task: the paper's |A| is depth and |B| segmentation; others keep their names."""
     letters = {"depth": "A", "semseg": "B"}
     return sorted((letters.get(task, task), task) for task in dict.fromkeys(t for r in results for t in r.labels))
-
-
-def _has_metric(results: Sequence[Result], task: str, metric: str) -> bool:
-    return any(metric in result.metrics.get(task, {}) for result in results)
 
 
 def _bracket_inputs(text: str, task: str, result: Result) -> str:

@@ -89,3 +89,11 @@ def test_a_mean_over_other_seeds_than_its_row_says_so():
     (one_seed,) = tabulate(LabelCurve("rooms", "semseg", "umst-ps", (10, 40), (0,), (curve(*points),)))
     assert len(one_seed.notes) == 1, "'one seed', as of M, is not such a mark"
     assert "5 of its runs were not finished when it was written" in remarks(label_curve)
+
+
+def test_two_tasks_of_one_kind_are_told_apart():
+    points = (point(10, (1.0,), (0.9,)), point(40, (0.8,), (0.7,)))
+    curves = tuple(MetricCurve(task, "rmse", "s", "b", None, points) for task in ("depth", "height"))
+    label_curve = LabelCurve("rooms", "depth", "s", (10, 40), (0,), curves)
+    assert [text.partition(":")[0] for text in sentences(label_curve)] == ["depth rmse", "height rmse"]
+    assert [table.titles[1] for table in tabulate(label_curve)] == ["depth rmse b", "height rmse b"]

@@ -178,3 +178,13 @@ def test_results_of_before_tell_by_their_pixels():
 
     assert compare([pixel_row("ummt", 600), pixel_row("ummt-ps", 600)], PAPER).rows
     assert not compare([pixel_row("ummt", 600), pixel_row("ummt-ps", 200)], PAPER).rows
+
+
+def test_two_tasks_of_one_kind_are_told_apart():
+    tasks = {"tasks": ["depth", "height"], "labels": {"depth": 9, "height": 9}}
+    results = [
+        row(name, seed, 0.5, **tasks, metrics={"depth": {"rmse": rmse}, "height": {"rmse": 3 * rmse}})
+        for name, rmse in (("ummt-ps", 1.0), ("ummt", 2.0))
+        for seed in (0, 1)
+    ]
+    assert [line["metric"] for line in comparison_rows(results)] == ["depth rmse", "height rmse"]

@@ -271,3 +271,12 @@ def test_a_damaged_result_is_named(tmp_path):
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(UserError, match=r"result\.json: experiment: is not a result"):
         collect([tmp_path])
+
+
+def test_two_tasks_of_one_kind_are_told_apart():
+    metrics = {"depth": {"rmse": 0.5}, "height": {"rmse": 2.0}}
+    table = tabulate([row("a", tasks=["depth", "height"], metrics=metrics)])
+    line = cells(table, "a")
+    assert (line["depth rmse"], line["height rmse"]) == ("0.500", "2.000") and "rmse" not in table.titles
+    assert "depth rmse,height rmse" in as_csv(table)
+    assert "rmse" in tabulate([row("a")]).titles, "the paper's two tasks need no names"
