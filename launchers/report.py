@@ -1,12 +1,12 @@
 """The commands that show results: table, picture and report."""
 
 import argparse
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from analysis.results.groups import collect
 from analysis.results.paper import Paper
-from analysis.results.table import as_csv, as_markdown, as_rich, tabulate
+from analysis.results.table import as_csv, as_markdown, as_rich
 from launchers.console import console, print_line, print_table
 from shards.errors import UserError
 from shards.extras import need
@@ -33,24 +33,19 @@ def show_results(results: list[Result], style: str = "text", pairs: Sequence[tup
         style: ``text``, ``md`` or ``csv``.
         pairs: experiments to compare in addition to the paper's comparisons, the first minus the second.
     """
-    from analysis.results.comparison import compare  # scipy takes a second to import
+    from analysis.results.comparison import not_compared, tables  # scipy takes a second to import
 
     paper = Paper.load()
-    paper = replace(paper, comparisons=tuple(dict.fromkeys([*paper.comparisons, *pairs])))
-    tables = [tabulate(results, paper)]
-    if len(results) > 1:
-        compared = compare(results, paper)
-        if compared.rows:
-            tables.append(compared)
-        else:
-            tables[0].notes += compared.notes
-    for number, table in enumerate(tables):
+    for number, table in enumerate(tables(results, paper, pairs)):
         if style == "text":
             print_table(as_rich(table))
             for note in table.notes:
                 print_line(note)
         else:
             print("\n" * (number > 0) + (as_markdown(table) if style == "md" else as_csv(table)))
+    if style == "csv":  # which has no place for notes
+        for note in not_compared(results, paper, pairs):
+            print(f"tutelage: {note}", file=sys.stderr)
 
 
 def picture(options: argparse.Namespace) -> None:

@@ -18,13 +18,11 @@ from analysis.report.predictions import Panels, panels
 from analysis.report.provenance import Source, data_facts, environments, sources
 from analysis.report.pseudolabels import PseudoLabelSection, pseudo_labels
 from analysis.report.svg import percent
-from analysis.results.comparison import compare
+from analysis.results.comparison import tables
 from analysis.results.paper import Paper
-from analysis.results.table import Results, tabulate
 from shards.atomic import atomic_file, disk_errors
 from shards.errors import UserError
 from shards.log import logger
-from trainer.runs.result import Result
 
 T = TypeVar("T")
 
@@ -80,7 +78,7 @@ def render(contents: ReportContents, frames: int) -> str:
         style=Markup(style),  # trusted: no user text, and nothing that ends the style element
         datasets=[part.name for part in contents.parts],
         results=results,
-        tables=tables(results),
+        tables=tables(results, Paper.load()) if results else [],
         groups=[group for part in contents.parts for group in part.groups],
         sections=[_section(part, frames) for part in contents.parts],
         affinities=contents.affinities,
@@ -88,12 +86,6 @@ def render(contents: ReportContents, frames: int) -> str:
         unfinished=contents.unfinished,
         environment=environments(contents.runs),
     )
-
-
-def tables(results: Sequence[Result]) -> list[Results]:
-    """Return the tables that `tutelage table` prints: of all runs, and of the possible comparisons."""
-    paper = Paper.load()
-    return [table for table in (tabulate(results, paper), compare(results, paper)) if table.rows]
 
 
 def is_number(column: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ the others power.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from analysis.results.groups import (
@@ -30,7 +31,7 @@ from analysis.results.interval import (
     values_needed,
 )
 from analysis.results.paper import Paper
-from analysis.results.table import Results
+from analysis.results.table import Results, tabulate
 from trainer.option import is_in
 from trainer.runs.result import Result
 from trainer.setting import format_value
@@ -78,6 +79,55 @@ def compare(results: Sequence[Result], paper: Paper) -> Results:
     )
 
 
+def tables(results: Sequence[Result], paper: Paper, requested: Iterable[tuple[str, str]] = ()) -> list[Results]:
+    """Return the table of all runs and, if there is any, that of the possible comparisons; else its notes stand in the
+    first.
+
+    Args:
+        requested: pairs to compare in addition to the paper's; a note says why one is not compared.
+    """
+    pairs = list(requested)
+    paper = replace(paper, comparisons=tuple(dict.fromkeys([*paper.comparisons, *pairs])))
+    table, compared = tabulate(results, paper), compare(results, paper)
+    compared.notes = list(dict.fromkeys([*compared.notes, *not_compared(results, paper, pairs)]))
+    if compared.rows:
+        return [table, compared]
+    table.notes += compared.notes
+    return [table]
+
+
+def not_compared(results: Sequence[Result], paper: Paper, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a note for each pair of experiments of which :func:`compare` has no row, with the reason."""
+    groups = group_results(results, paper)
+    notes = []
+    for names in pairs:
+        networks, references = ([group for group in groups if group.experiment == name] for name in names)
+        reason = _why_not_compared(networks, references, tasks_of(results))
+        notes += [f"{' − '.join(names)}: not compared, since {reason}"] if reason else []
+    return notes
+
+
+def _why_not_compared(networks: Sequence[Group], references: Sequence[Group], tasks: Sequence[str]) -> str | None:
+    """Return the reason why no network is compared with a reference; None if one is."""
+    pairs = [(first, second) for first in networks for second in references if first.dataset == second.dataset]
+    if not pairs:
+        return "they are of different datasets"
+    keys, first, second = min(((_fixed_differences(*pair), *pair) for pair in pairs), key=lambda entry: len(entry[0]))
+    if keys:
+        values = (format_value(group.setting.get(keys[0])) for group in (first, second))
+        return f"they differ in {keys[0]} ({' and '.join(values)})"
+    pairs = [pair for pair in pairs if not _fixed_differences(*pair) and same_frames(*pair)]
+    if not pairs:
+        return _different_frames(first, second)
+    metrics = [(pair, metric) for pair in pairs for metric in _metrics(*pair, tasks)]
+    if not metrics:
+        return "there is no task that both predict and neither sees"
+    if any(first.values(*metric).keys() & second.values(*metric) for (first, second), metric in metrics):
+        return None
+    seeds = (", ".join(str(result.seed) for result in group.results) for group in (first, second))
+    return f"they have no seed in common ({'; '.join(seeds)})"
+
+
 def verdict(difference: Interval, *, smaller_is_better: bool, p: float | None = None, tests: int = 1) -> str:
     """Return the verdict on a difference in words.
 
@@ -96,11 +146,15 @@ def verdict(difference: Interval, *, smaller_is_better: bool, p: float | None = 
 def _incomparable_notes(pairs: Iterable[tuple[Group, Group]]) -> list[str]:
     """Return notes on the pairs that are not compared, since they were measured on different frames."""
     return [
-        f"{network.experiment} − {reference.experiment}: not compared, since they were measured on different frames "
-        f"({network.first.validation_frames} and {reference.first.validation_frames})"
+        f"{network.experiment} − {reference.experiment}: not compared, since {_different_frames(network, reference)}"
         for network, reference in pairs
         if not same_frames(network, reference)
     ]
+
+
+def _different_frames(network: Group, reference: Group) -> str:
+    frames = f"{network.first.validation_frames} and {reference.first.validation_frames}"
+    return f"they were measured on different frames ({frames})"
 
 
 def verdict_notes(tests: int) -> list[str]:
@@ -127,10 +181,15 @@ def _pairs(groups: Iterable[Group], comparisons: Iterable[tuple[str, str]]) -> I
                 (network, reference)
                 for network in by_name.get((dataset, network_name), ())
                 for reference in by_name.get((dataset, reference_name), ())
-                if not any(is_in(key, _EQUAL) for key in differing_settings(network, reference))
+                if not _fixed_differences(network, reference)
             ]
             fewest = min((len(differing_settings(*pair)) for pair in candidates), default=0)
             yield from [pair for pair in candidates if len(differing_settings(*pair)) == fewest]
+
+
+def _fixed_differences(network: Group, reference: Group) -> list[str]:
+    """Return the settings that must be equal in a comparison, and are not."""
+    return [key for key in differing_settings(network, reference) if is_in(key, _EQUAL)]
 
 
 def _settings(network: Group, reference: Group, key: str) -> str:

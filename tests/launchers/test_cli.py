@@ -256,6 +256,16 @@ def test_table_compares_whatever_is_asked_for(done, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_table_says_why_a_pair_is_not_compared(done, capsys):
+    file = Path("runs/scenes/teacher/seed-0/result.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"seed": 7}))
+    note = "student − teacher: not compared, since they have no seed in common (0; 7)"
+    assert main(["table", "runs", "--compare", "student,teacher"]) == 0
+    assert note in capsys.readouterr().out
+    assert main(["table", "runs", "--compare", "student,teacher", "--format", "csv"]) == 0
+    assert f"tutelage: {note}" in capsys.readouterr().err
+
+
 def test_report_writes_a_page_and_says_where(done, capsys):
     assert main(["report", "runs", "--out", "pages/report.html", "--frames", "1"]) == 0
     assert "wrote pages/report.html" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis.results.comparison import compare, verdict
+from analysis.results.comparison import compare, not_compared, tables, verdict
 from analysis.results.interval import Interval
 from analysis.results.paper import Paper
 from analysis.results.table import tabulate
@@ -188,3 +188,22 @@ def test_two_tasks_of_one_kind_are_told_apart():
         for seed in (0, 1)
     ]
     assert [line["metric"] for line in comparison_rows(results)] == ["depth rmse", "height rmse"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"seed": 5}, "they have no seed in common (0; 5)"),
+        ({"backbone": "other"}, "they differ in backbone (– and other)"),
+        ({"dataset": "rooms"}, "they are of different datasets"),
+        ({"validation_frames": 3, "validation_set": "b"}, "they were measured on different frames (8 and 3)"),
+        ({"inputs": ["rgb", "semseg", "depth"]}, "there is no task that both predict and neither sees"),
+    ],
+)
+def test_a_requested_pair_that_is_not_compared_has_a_note(changes, reason):
+    frames = {"validation_frames": 8, "validation_set": "a"}
+    results = [row("mine", 0, 0.5, **frames), row("other", **({"seed": 0, "miou": 0.5} | frames | changes))]
+    (table,) = tables(results, Paper(), [("mine", "other")])
+    assert table.notes.count(f"mine − other: not compared, since {reason}") == 1
+    assert not any("not compared" in note for note in tables(results, Paper())[0].notes)
+    assert not_compared([row("mine", 0, 0.5), row("other", 0, 0.4)], Paper(), [("mine", "other")]) == []
