@@ -14,7 +14,7 @@ from analysis.report.pictures import Picture, class_key, drawing, photo, shades
 from analysis.report.svg import percent
 from analysis.results.headlines import HEADLINES, format_values
 from shards.dataset import ShardDataset
-from shards.keep import ALL
+from shards.keep import Keep
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.resize import resize_label, resize_rgb
@@ -29,7 +29,8 @@ EXAMPLES = 3
 
 @dataclass
 class ClassRow:
-    """One class at the threshold: share of all pixels, share kept, accuracy, accuracy of the kept; NaN if unknown."""
+    """One class at the threshold: share of all pixels, share kept, accuracy, accuracy of the kept; NaN if unknown, or
+    if there is no threshold."""
 
     name: str
     share: float
@@ -41,13 +42,20 @@ class ClassRow:
 
 @dataclass
 class PseudoLabelSection:
-    """One teacher's pseudo-labels of one task, as the page shows them."""
+    """One teacher's pseudo-labels of one task, as the page shows them.
+
+    Args:
+        threshold: the smallest of its students; None if they keep a share of the pixels or have a filter. Without a
+            student it is ``label.threshold``.
+        selections: what students keep that have no threshold, in words.
+    """
 
     group: Group
     task: Task
     quality: LabelQuality
     seeds: int
-    threshold: float
+    threshold: float | None
+    selections: list[str] = field(default_factory=list)
     charts: list[tuple[str, Markup]] = field(default_factory=list)
     classes: list[ClassRow] = field(default_factory=list)
     metrics: list[tuple[str, str]] = field(default_factory=list)
@@ -60,9 +68,9 @@ class PseudoLabelSection:
         return shades(np.linspace(0, 1, 256)[None].repeat(8, 0))
 
     @property
-    def counted_threshold(self) -> float:
+    def counted_threshold(self) -> float | None:
         """The threshold of the shares, which is rounded down to whole hundredths."""
-        return column(self.threshold) / BINS
+        return None if self.threshold is None else column(self.threshold) / BINS
 
     @property
     def kept(self) -> float:
@@ -75,7 +83,7 @@ class PseudoLabelSection:
         return self._at(self.quality.counts.total.accuracy) if self.quality.counts else math.nan
 
     def _at(self, values: np.ndarray) -> float:
-        return float(values[0, column(self.threshold)])
+        return math.nan if self.threshold is None else float(values[0, column(self.threshold)])
 
 
 def pseudo_labels(part: Part) -> list[PseudoLabelSection]:
@@ -95,8 +103,10 @@ def pseudo_labels(part: Part) -> list[PseudoLabelSection]:
                 quality = pool([from_statistics(task, manifest.statistics[TRAIN][task.name]) for manifest in manifests])
             if not quality.labelled:
                 continue
-            thresholds = _thresholds(part, task.name, manifests) or [teachers[0].config.label.threshold]
-            section = PseudoLabelSection(group, task, quality, len(teachers), thresholds[0])
+            thresholds, selections = _selections(part, task.name, manifests)
+            if not (thresholds or selections):  # there is no student
+                thresholds = [teachers[0].config.label.threshold]
+            section = PseudoLabelSection(group, task, quality, len(teachers), min(thresholds, default=None), selections)
             _add_charts(section, thresholds)
             if part.manifest:
                 _add_examples(section, teachers[0])
@@ -111,15 +121,21 @@ def _teachers(part: Part, group: Group) -> list[Experiment]:
     return [teacher for teacher in teachers if (teacher.labels / NAME).exists()]
 
 
-def _thresholds(part: Part, task: str, labels: Sequence[Manifest]) -> list[float]:
-    """Return the thresholds of the students of these labels: 0 if one keeps all, none for a share or a filter."""
+def _selections(part: Part, task: str, labels: Sequence[Manifest]) -> tuple[list[float], list[str]]:
+    """Return the thresholds of the students of these labels, 0 if one keeps all, and in words what the others keep."""
     hashes = {manifest.sha256 for manifest in labels}
     thresholds: set[float] = set()
+    selections: set[str] = set()
     for run in (run for group in part.groups for run in group.runs if run.result.pseudo_labels.get(task)):
         if run.config and data_hashes(run.folder).get(f"pseudo.{task}") in hashes:
             keep = Experiment.of_run(run.folder).config.pseudo[task].keep
-            thresholds |= {0.0} if keep == ALL else {keep} if isinstance(keep, float) else set()
-    return sorted(thresholds)
+            if isinstance(keep, str) and ":" in keep:
+                selections.add(f"the pixels that its filter {keep} selects")
+            elif Keep.of(keep).quantile is not None:
+                selections.add(f"the most confident {keep} of the pixels of each class")
+            else:
+                thresholds.add(Keep.of(keep).threshold or 0.0)
+    return sorted(thresholds), sorted(selections)
 
 
 def _add_charts(section: PseudoLabelSection, thresholds: list[float]) -> None:
@@ -139,14 +155,17 @@ def _add_charts(section: PseudoLabelSection, thresholds: list[float]) -> None:
         section.charts.append((title, reliability_chart(title, counts, number)))
     pixels = counts.labelled.sum(1)
     kept, accuracy = counts.kept, counts.accuracy
-    index_of_threshold = column(section.threshold)
+    unknown = np.full(len(pixels), np.nan)
+    kept_at = accuracy_at = unknown
+    if section.threshold is not None:
+        kept_at, accuracy_at = kept[:, column(section.threshold)], accuracy[:, column(section.threshold)]
     section.classes = [
         ClassRow(
             task.classes[index],
             pixels[index] / pixels.sum(),
-            kept[index, index_of_threshold],
+            kept_at[index],
             accuracy[index, 0],
-            accuracy[index, index_of_threshold],
+            accuracy_at[index],
             class_chart(task.classes[index], kept[index], accuracy[index], number),
         )
         for index in np.argsort(-pixels, kind="stable")
@@ -185,13 +204,14 @@ def _example(
     rgb, truth = resize_rgb(arrays["rgb"], shape), arrays.get(task.name)
     pictures = [Picture(photo(rgb), size, "RGB", "RGB")]
     if confidence is not None:
-        kept = task.storage.keep(label, confidence > section.threshold)
-        caption = f"kept at {section.threshold:g}"
-        pictures += [
-            Picture(drawing(task, label, None), size, f"Pseudo-label: {task.storage.glance(label)}", "pseudo-label"),
-            Picture(drawing(task, kept, None), size, f"What is kept: {task.storage.glance(kept)}", caption),
-            Picture(shades(confidence), size, f"Confidence, {confidence.mean():.2f} on average", "confidence"),
-        ]
+        text = f"Pseudo-label: {task.storage.glance(label)}"
+        pictures.append(Picture(drawing(task, label, None), size, text, "pseudo-label"))
+        if section.threshold is not None:
+            kept = task.storage.keep(label, confidence > section.threshold)
+            text, caption = f"What is kept: {task.storage.glance(kept)}", f"kept at {section.threshold:g}"
+            pictures.append(Picture(drawing(task, kept, None), size, text, caption))
+        text = f"Confidence, {confidence.mean():.2f} on average"
+        pictures.append(Picture(shades(confidence), size, text, "confidence"))
     if truth is not None:
         truth = resize_label(truth, shape)
         pictures.append(Picture(drawing(task, truth, None), size, f"Truth: {task.storage.glance(truth)}", "truth"))
