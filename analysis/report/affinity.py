@@ -26,6 +26,11 @@ class Cell:
     def answer(self) -> str:
         return {True: "helps", False: "harms" if self.sign < 0 else "does not help", None: "undetermined"}[self.helps]
 
+    @property
+    def style(self) -> str:
+        """The class of its colour, which follows from the verdict, as all pairs are tested together."""
+        return self.answer if self.answer in ("helps", "harms") else "open"
+
 
 @dataclass(frozen=True)
 class Matrix:
