@@ -84,6 +84,19 @@ def test_what_waits_for_a_cancelled_job_is_submitted_anew(pipeline_site: Site):
     assert list(submitted(pipeline_site)) == ["teacher", "label", "student", "evaluate"]
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_run_with_other_settings_is_told_before_anything_is_submitted(pipeline_site: Site, options: list[str]):
+    """Here that of the teacher; its jobs and the student's would all fail."""
+    reason = "train.lr: holds a run with 0.1, not 0.5"
+    rows = (pipeline_site.folder / "rows").read_text().splitlines()
+    rows[1:3] = [row.replace("pending", "other settings").replace("\t-\t", f"\t{reason}\t") for row in rows[1:3]]
+    (pipeline_site.folder / "rows").write_text("\n".join(rows))
+    process = pipeline_site.run("slurm/pipeline.sh", CONFIG, "seed=1", *options)
+    assert process.returncode == 1 and not pipeline_site.calls("sbatch")
+    assert process.stderr.count(f"tutelage: runs/mmmt-d/seed-1: {reason}\n") == 1 and not process.stdout
+    assert "nothing is submitted: give another run.root" in process.stderr
+
+
 def test_a_dry_run_can_be_typed(pipeline_site: Site):
     output = pipeline_site.run("slurm/pipeline.sh", CONFIG, "labels={semseg: 8}", "--dry-run").stdout
     srun = next(shlex.split(line) for line in output.splitlines() if line.strip().startswith("srun"))
