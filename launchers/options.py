@@ -65,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs")
     compare = "also show the difference of two experiments, seed by seed; may be repeated"
     table.add_argument("--compare", metavar="A,B", action="append", default=[], help=compare)
+    metric = "also show this metric of a task (depth=mae), and compare it in ΔMTL; may be repeated for other tasks"
+    table.add_argument("--metric", metavar="TASK=NAME", action="append", default=[], help=metric)
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
     toy = add(commands, "toy", "launchers.toy:toy", "the paper's toy example: do pseudo-labels bring knowledge?")
     toy.add_argument(

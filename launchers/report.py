@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.results.groups import collect
 from analysis.results.paper import Paper
@@ -23,20 +23,27 @@ def table(options: argparse.Namespace) -> None:
             hint = f"name two, such as {names[0]},{names[-1]}; there are {', '.join(names)}"
             raise UserError(f"{text} is not a pair of experiments", key="--compare", hint=hint)
         pairs.append((first, second))
-    show_results(results, options.format, pairs)
+    metrics = {task: metric for task, _, metric in (text.partition("=") for text in options.metric)}
+    show_results(results, options.format, pairs, metrics)
 
 
-def show_results(results: list[Result], style: str = "text", pairs: Sequence[tuple[str, str]] = ()) -> None:
+def show_results(
+    results: list[Result],
+    style: str = "text",
+    pairs: Sequence[tuple[str, str]] = (),
+    metrics: Mapping[str, str] | None = None,
+) -> None:
     """Print the table of some results beside the paper's figures, and the possible comparisons.
 
     Args:
         style: ``text``, ``md`` or ``csv``.
         pairs: experiments to compare in addition to the paper's comparisons, the first minus the second.
+        metrics: by task, a metric that is shown too, and that ΔMTL compares.
     """
     from analysis.results.comparison import not_compared, tables  # scipy takes a second to import
 
     paper = Paper.load()
-    for number, table in enumerate(tables(results, paper, pairs)):
+    for number, table in enumerate(tables(results, paper, pairs, metrics)):
         if style == "text":
             print_table(as_rich(table))
             for note in table.notes:

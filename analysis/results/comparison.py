@@ -6,7 +6,7 @@ verdicts of a table are tested together (Holm), and only on each task's headline
 the others power.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -79,16 +79,22 @@ def compare(results: Sequence[Result], paper: Paper) -> Results:
     )
 
 
-def tables(results: Sequence[Result], paper: Paper, requested: Iterable[tuple[str, str]] = ()) -> list[Results]:
+def tables(
+    results: Sequence[Result],
+    paper: Paper,
+    requested: Iterable[tuple[str, str]] = (),
+    metrics: Mapping[str, str] | None = None,
+) -> list[Results]:
     """Return the table of all runs and, if there is any, that of the possible comparisons; else its notes stand in the
     first.
 
     Args:
         requested: pairs to compare in addition to the paper's; a note says why one is not compared.
+        metrics: by task, a metric as in :func:`analysis.results.table.tabulate`; comparisons do not depend on it.
     """
     pairs = list(requested)
     paper = replace(paper, comparisons=tuple(dict.fromkeys([*paper.comparisons, *pairs])))
-    table, compared = tabulate(results, paper), compare(results, paper)
+    table, compared = tabulate(results, paper, metrics), compare(results, paper)
     compared.notes = list(dict.fromkeys([*compared.notes, *not_compared(results, paper, pairs)]))
     if compared.rows:
         return [table, compared]

@@ -2,19 +2,19 @@
 
 Vandenhende et al., "Multi-Task Learning for Dense Prediction Tasks: A Survey" (PAMI 2022), equation 10:
 Δ = 1/T · Σ (−1)^l (M_multi − M_single) / M_single, where l is 1 for a metric that is better when smaller. Here M is
-each task's headline metric, and Δ is taken within a seed before it is averaged.
+each task's headline metric, or the one that is asked for, and Δ is taken within a seed before it is averaged.
 
 A single-task network is identified by its settings, not by its name: one output, RGB as the only input, ground truth
 only, and otherwise the settings of the row. All tasks of a row are compared with networks of one decoder: the row's
 own, or else plain heads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from analysis.results.groups import Group, differing_settings, same_frames
-from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed
+from analysis.results.headlines import JUDGED, METRICS, SMALLER_IS_BETTER, signed
 from analysis.results.interval import LEVEL, Interval, interval
 from trainer.definition import MTINET
 from trainer.option import is_in
@@ -30,19 +30,25 @@ class Delta:
     Args:
         change: relative change over seeds, as a fraction.
         singles: by task, the row of the single-task network.
+        metrics: by task, the metric that is compared.
     """
 
     change: Interval
     singles: dict[str, Group]
+    metrics: dict[str, str]
 
 
-def deltas(groups: Sequence[Group]) -> list[Delta | None]:
+def deltas(groups: Sequence[Group], metrics: Mapping[str, str] | None = None) -> list[Delta | None]:
     """Return the ΔMTL of each group; None for networks of one task, for those that see an output as an input, and for
-    those whose single-task networks are not complete."""
-    return [_delta(group, groups) for group in groups]
+    those whose single-task networks are not complete, or lack a metric.
+
+    Args:
+        metrics: by task, the metric to compare, where it is not the headline metric.
+    """
+    return [_delta(group, groups, metrics or {}) for group in groups]
 
 
-def _delta(group: Group, groups: Sequence[Group]) -> Delta | None:
+def _delta(group: Group, groups: Sequence[Group], metrics: Mapping[str, str]) -> Delta | None:
     tasks = group.first.tasks
     if len(tasks) < 2 or {*tasks} & {*group.first.inputs}:
         return None
@@ -51,8 +57,9 @@ def _delta(group: Group, groups: Sequence[Group]) -> Delta | None:
     for decoder in decoders:
         nearest = {task: _nearest(group, task, [s for s in candidates if _decoder(s) == decoder]) for task in tasks}
         singles = {task: single for task, single in nearest.items() if single}
-        if len(singles) == len(tasks) and (changes := _changes(group, singles)):
-            return Delta(interval(changes), singles)
+        by_task = {task: metrics.get(task) or _headline(group, task) for task in singles}
+        if len(singles) == len(tasks) and (changes := _changes(group, singles, by_task)):
+            return Delta(interval(changes), singles, by_task)
     return None
 
 
@@ -83,11 +90,15 @@ def _frames(group: Group, task: str) -> int:
     return group.first.labels.get(task, 0)
 
 
-def _changes(group: Group, singles: dict[str, Group]) -> list[float]:
+def _headline(group: Group, task: str) -> str:
+    return next((name for name in JUDGED if name in group.first.metrics.get(task, {})), "")
+
+
+def _changes(group: Group, singles: dict[str, Group], metrics: Mapping[str, str]) -> list[float]:
     """Return Δ of every seed for which all metrics are known."""
     by_task = []
     for task, single in singles.items():
-        metric = next((name for name in JUDGED if name in group.first.metrics.get(task, {})), "")
+        metric = metrics[task]
         multi_values, single_values = group.values(task, metric), single.values(task, metric)
         sign = -1 if metric in SMALLER_IS_BETTER else 1
         seeds = [seed for seed in multi_values if single_values.get(seed)]
@@ -110,8 +121,8 @@ def explain_deltas(groups: Sequence[Group], changes: Sequence[Delta | None]) -> 
     """Return notes on ΔMTL and its reference rows, where these saw other labels or have another decoder."""
     if not any(changes):
         return []
-    metrics = dict.fromkeys(metric for delta in changes if delta for metric in _metrics(delta))
-    title = " and ".join(HEADLINES[metric][0] for metric in metrics)
+    metrics = dict.fromkeys(metric for delta in changes if delta for metric in delta.metrics.values())
+    title = " and ".join(METRICS[metric].title for metric in metrics)
     notes = [
         f"ΔMTL %: mean over tasks of the relative change of {title} against single-task networks, seed by seed, with "
         f"its {LEVEL:.0%} interval (Vandenhende et al., survey, eq. 10)"
@@ -128,8 +139,3 @@ def explain_deltas(groups: Sequence[Group], changes: Sequence[Delta | None]) -> 
     for reference, rows in rows_by_reference.items():
         notes.append(f"ΔMTL of {', '.join(dict.fromkeys(rows))}: against {reference}")
     return notes
-
-
-def _metrics(delta: Delta) -> list[str]:
-    measured = [single.first.metrics[task] for task, single in delta.singles.items()]
-    return [next(name for name in JUDGED if name in metrics) for metrics in measured]

@@ -1,12 +1,12 @@
 """Finished runs, read from their folders and grouped with those that differ only in their seeds."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.results.headlines import HEADLINES
+from analysis.results.headlines import HEADLINES, METRICS
 from analysis.results.paper import Paper
 from shards.errors import UserError
 from trainer.option import is_in
@@ -146,7 +146,26 @@ def tasks_of(results: Sequence[Result]) -> list[str]:
     return sorted(names, key=lambda name: (name != "semseg", name != "depth"))
 
 
-def metrics_of(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """Return task and name of each headline metric that some result has, in the order of a table."""
-    measured = {(task, name) for result in results for task, metrics in result.metrics.items() for name in metrics}
-    return [(task, metric) for task in tasks_of(results) for metric in HEADLINES if (task, metric) in measured]
+def metrics_of(results: Sequence[Result], chosen: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """Return task and name of each metric that a table of the results has a column for, in its order.
+
+    Args:
+        chosen: by task, a metric beside those that all tables show.
+
+    Raises:
+        UserError: when no result has a chosen metric.
+    """
+    measured = {
+        task: {name: None for result in results for name in result.metrics.get(task, {}) if name in METRICS}
+        for task in tasks_of(results)
+    }
+    for task, metric in (chosen or {}).items():
+        if metric not in measured.get(task, {}):
+            names = ", ".join(f"{task}={name}" for task, names in measured.items() for name in names)
+            raise UserError(f"no run has {task}={metric}", key="--metric", hint=f"give one of {names}")
+    return [
+        (task, metric)
+        for task, names in measured.items()
+        for metric in METRICS
+        if metric in names and (metric in HEADLINES or metric == (chosen or {}).get(task))
+    ]

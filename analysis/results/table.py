@@ -3,7 +3,7 @@ beside them."""
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich import box
@@ -28,25 +28,34 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
 
-def tabulate(results: Iterable[Result], paper: Paper | None = None) -> Results:
+def tabulate(
+    results: Iterable[Result], paper: Paper | None = None, metrics: Mapping[str, str] | None = None
+) -> Results:
     """Return a row for each group of runs. |A| and |B| count the frames with depth and segmentation, ground truth +
     pseudo-labels, and v those measured on; f1 and f2 are the tasks as defined by :func:`roles`; an output that was also
-    an input is in brackets. ΔMTL is shown if there are single-task rows (:mod:`analysis.results.delta`)."""
+    an input is in brackets. ΔMTL is shown if there are single-task rows (:mod:`analysis.results.delta`).
+
+    Args:
+        metrics: by task, a further metric that is shown, and that ΔMTL compares in place of the headline metric.
+
+    Raises:
+        UserError: when no result has such a metric.
+    """
     from analysis.results.delta import deltas, explain_deltas, format_delta  # scipy takes a second to import
 
     paper = paper or Paper()
     groups = group_results(results, paper)
     all_results = [result for group in groups for result in group.results]
-    metrics = metrics_of(all_results)
+    columns = metrics_of(all_results, metrics)
     printed = [
-        pair for pair in metrics if any(paper.figure(group.dataset, group.experiment, *pair) for group in groups)
+        pair for pair in columns if any(paper.figure(group.dataset, group.experiment, *pair) for group in groups)
     ]
     settings = [key for key in varying_settings(groups) if key not in _OWN_COLUMNS]
     several = len({group.dataset for group in groups}) > 1
     titles = ["data"] * several + ["experiment", "inputs", "outputs", "losses"]
     titles += [*(f"|{letter}|" for letter, _ in _letters(all_results)), "v", "f1", "f2", *settings]
-    for task, metric in metrics:
-        name = title_of(task, metric, metrics)
+    for task, metric in columns:
+        name = title_of(task, metric, columns)
         titles += [name, f"paper {name}"] if (task, metric) in printed else [name]
     rows, other_frames = [], _rows_on_other_frames(groups)
     for group in groups:
@@ -59,13 +68,13 @@ def tabulate(results: Iterable[Result], paper: Paper | None = None) -> Results:
         ]
         row += ["+".join(map(short, part)) or "–" for part in roles(first)]
         row += [format_value(group.setting.get(key)) for key in settings]
-        for task, metric in metrics:
+        for task, metric in columns:
             values = [result.metric(task, metric) for result in group.results]
             row.append(_bracket_inputs(format_values(values, metric), task, first))
             if (task, metric) in printed:
                 row.append(_paper_cell(group, task, metric, paper))
         rows.append(row)
-    changes = deltas(groups)
+    changes = deltas(groups, metrics)
     if any(changes):
         titles.append("ΔMTL %")
         for row, change in zip(rows, changes, strict=True):

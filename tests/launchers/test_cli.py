@@ -266,6 +266,13 @@ def test_table_says_why_a_pair_is_not_compared(done, capsys):
     assert f"tutelage: {note}" in capsys.readouterr().err
 
 
+def test_table_shows_a_metric_that_is_asked_for(done, capsys):
+    assert main(["table", "runs", "--format", "csv", "--metric", "depth=mae"]) == 0
+    assert "rmse,rmse_log,mae" in capsys.readouterr().out
+    assert main(["table", "runs", "--metric", "depth"]) == 1
+    assert "--metric: no run has depth=; give one of" in capsys.readouterr().err
+
+
 def test_report_writes_a_page_and_says_where(done, capsys):
     assert main(["report", "runs", "--out", "pages/report.html", "--frames", "1"]) == 0
     assert "wrote pages/report.html" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from analysis.results.groups import group_results
 from analysis.results.headlines import JUDGED, headline_of
 from analysis.results.paper import Paper
 from analysis.results.table import tabulate
+from shards.errors import UserError
 from shards.tasks import Task, palette
 from trainer.metrics import Metrics
 from trainer.runs.result import Result
@@ -139,3 +140,27 @@ def test_headline_metrics_are_the_trainers():
     metrics = Metrics(tasks).compute()
     assert [headline_of(task) for task in tasks] == list(JUDGED) == ["miou", "rmse", "mean", "mask_iou"]
     assert all(headline_of(task) in metrics[task.name] for task in tasks)
+
+
+def test_another_metric_is_shown_and_compared_on_request():
+    """Published values of depth may be of the mean absolute error; here it halves, and rmse falls by a quarter."""
+    results = [S, D, BOTH]
+    for number, mae in ((1, 0.6), (2, 0.3)):
+        metrics = {**results[number].metrics, "depth": {**results[number].metrics["depth"], "mae": mae}}
+        results[number] = replace(results[number], metrics=metrics)
+    table = tabulate(results, metrics={"depth": "mae"})
+    line = dict(zip(table.titles, next(line for line in table.rows if line[0] == "ummt"), strict=True))
+    assert (line["rmse"], line["mae"], line["ΔMTL %"]) == ("0.600", "0.300", "+30.00"), "+10 % and +50 %"
+    assert "mIoU and mae" in table.notes[0]
+    assert cell(results, "ummt") == "+17.50" and "mae" not in tabulate(results).titles
+    with pytest.raises(
+        UserError, match="--metric: no run has depth=abs; give one of semseg=miou, depth=rmse, depth=mae"
+    ):
+        tabulate(results, metrics={"depth": "abs"})
+
+
+def test_a_row_without_the_requested_metric_has_no_delta():
+    """As those of versions that did not measure it."""
+    single = replace(D, metrics={"depth": {"rmse": 0.8, "mae": 0.6}})
+    table = tabulate([S, single, BOTH], metrics={"depth": "mae"})
+    assert "ΔMTL %" not in table.titles
