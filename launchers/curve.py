@@ -1,6 +1,7 @@
 """``tutelage curve CONFIG``: the labels saved by pseudo-labels, measured in this process or as jobs of a cluster."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -9,7 +10,7 @@ from rich.table import Table
 from analysis.grid import samples, state
 from analysis.results.table import as_rich
 from launchers.console import print_line, print_table
-from launchers.grid import note_unequal_samples, raise_failures, submit
+from launchers.grid import SITE, note_unequal_samples, raise_failures, storage_of_site, submit
 from shards.errors import UserError
 from shards.extras import need
 from trainer.ranks import rank
@@ -34,11 +35,28 @@ def curve(options: argparse.Namespace) -> None:
         out=options.out,
     )
     study.check_budgets()
+    if options.sbatch and not options.runs:
+        _check_root(study)
     _show_plan(study)
     if options.sbatch:
         submit(study, dry=options.dry_run)
     elif not options.dry_run:
         _run(study)
+
+
+def _check_root(study: "Study") -> None:
+    """Make sure that the site's jobs put a curve's runs where this command will look for them.
+
+    Raises:
+        UserError: when the site has a folder of its own for runs, and this command was not given one.
+    """
+    storage = storage_of_site()
+    if not storage or any(override.startswith("run.root=") for override in study.overrides):
+        return
+    if not Path(study.config.run.root).absolute().is_relative_to(storage):
+        message = f"puts runs and data of jobs under {storage}, where this command does not look"
+        places = f"run.root={storage}/runs 'data.path={storage}/data/${{data.name}}'"
+        raise UserError(message, file=SITE, key="STORAGE", hint=f"add {places}, also without --sbatch")
 
 
 def _run(study: "Study") -> None:

@@ -16,7 +16,7 @@ from launchers.report import show_results
 from shards.errors import UserError
 from trainer.runs.status import FINISHED
 
-PIPELINE = Path("slurm/pipeline.sh")
+PIPELINE, SITE = Path("slurm/pipeline.sh"), Path("slurm/site.env")
 
 
 def grid(options: argparse.Namespace) -> None:
@@ -99,3 +99,9 @@ def submit(plan: Cells, *, dry: bool) -> None:
             failed.append(plan.name(cell))
     if failed:
         raise UserError(f"not submitted: {'; '.join(failed)}", hint="see above why, and start the same command again")
+
+
+def storage_of_site() -> str:
+    """Return ``STORAGE`` of ``slurm/site.env``, which is shell: where jobs put runs and data; empty if not set."""
+    script = f'[ ! -f {SITE} ] || . {SITE} >/dev/null; printf %s "${{STORAGE:-}}"'
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False).stdout

@@ -1,6 +1,7 @@
 """``tutelage curve``: its dry run, its output and files, and the jobs that it submits to a cluster."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,19 @@ def test_a_cluster_gets_each_student_and_baseline(workdir, capsys):
         for count in (4, 6)
         for extra in (baseline, "")
     ]
+
+
+def test_a_site_with_a_folder_for_runs_is_not_given_another(workdir, capsys):
+    """Its jobs would find the data under STORAGE, and put the curve's runs elsewhere."""
+    Path("slurm").mkdir()
+    Path("slurm/pipeline.sh").touch()
+    Path("slurm/site.env").write_text("echo loading\nNAME=me\nSTORAGE=/scratch/$NAME/tutelage\n")
+    call = [*CALL, "--sbatch", "--dry-run"]
+    assert main(call) == 1
+    error = capsys.readouterr().err
+    assert "slurm/site.env: STORAGE: puts runs and data of jobs under /scratch/me/tutelage, where this command" in error
+    places = "run.root=/scratch/me/tutelage/runs 'data.path=/scratch/me/tutelage/data/${data.name}'"
+    assert f"add {places}, also without --sbatch" in error
+    assert main([*call, *shlex.split(places)]) == 0
+    assert "'run.root=\"/scratch/me/tutelage/runs/scenes/curve/semseg-4\"'" in capsys.readouterr().out
+    assert main([*call, "run.root=runs"]) == 0, "it is where the user wants them"
