@@ -14,7 +14,7 @@ from analysis.results.table import Results
 PValues = Mapping[tuple[str, str, int], float]
 """By task, metric and number of labels."""
 _SEEDS_MARK = re.compile(r"\(\d+ seeds?\)$")
-_SEEDS_NOTE = "(n seeds): of so many seeds, where its row compares the seeds that student and baseline both have"
+_SEEDS_NOTE = "(n seeds): of n seeds, while the row compares the seeds that student and baseline both have"
 
 
 def tabulate(curve: LabelCurve) -> list[Results]:
