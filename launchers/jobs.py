@@ -34,10 +34,10 @@ def begin(options: argparse.Namespace) -> None:
     Raises:
         UserError: for an error that restarts cannot fix, or after too many restarts without progress.
     """
-    from trainer.runs.folder import claim
+    from trainer.runs.folder import verify
 
     stage = _stage(options)
-    claim(stage.experiment)
+    verify(stage.experiment)
     if stage.finished():
         print(FINISHED)
         return
@@ -52,6 +52,7 @@ def begin(options: argparse.Namespace) -> None:
         raise UserError(message, file=stage.experiment.folder, key=stage.name, hint=hint)
     last_status = status.read(stage.experiment.folder)
     entry = last_status.to_json() if last_status else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"progress": progress, "without": fruitless_starts, "status": entry})
     print(START)
 

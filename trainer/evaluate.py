@@ -20,7 +20,7 @@ from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
 from trainer.runs.result import NAME, Conditions, Metrics, Result
 from trainer.runs.status import mark_finished, new_launch, record_stage
-from trainer.runtime import accelerator, broadcast, report_lost_ranks
+from trainer.runtime import accelerator, broadcast, inference_precision, report_lost_ranks
 
 
 @name_options()
@@ -39,18 +39,18 @@ def evaluate(experiment: Experiment) -> Result:
         hint = "train it (`tutelage train CONFIG`)" + ("" if selected == "last" else " with evaluate.every set")
         raise UserError(f"there is no {selected} checkpoint", file=experiment.checkpoints, hint=hint)
     claim(experiment)
-    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    process = accelerator(inference_precision(experiment.config.train.precision), experiment.config.train.timeout)
     result: Result | None = broadcast(process, existing_result(experiment))
     if result is not None:
         mark_finished(experiment.folder, "evaluate")
         return result
     with record_stage(experiment.folder, "evaluate", broadcast(process, new_launch())), report_lost_ranks():
-        metrics = {}
+        frames, metrics = _frames_of_training(experiment), {}
         for name in hashes:
             network, _ = checkpoint.load_exported(experiment.checkpoints / name, experiment.config.model.name)
             network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             metrics[name] = evaluate_network(experiment, network, process)
-        result = _result(experiment, exports, metrics, conditions_of(experiment, hashes))
+        result = _result(experiment, exports, metrics, conditions_of(experiment, hashes), frames)
         if process.is_main_process:
             write_json(experiment.folder / NAME, result.to_json())
         process.wait_for_everyone()
@@ -75,17 +75,40 @@ def evaluate_network(
     )
 
 
+def _frames_of_training(experiment: Experiment) -> dict[str, Any]:
+    """Return the entries of ``result.json`` about the frames that the network was trained on; those of an earlier
+    result if a teacher's labels have been deleted since.
+
+    Raises:
+        UserError: when they have, and there is no earlier result.
+    """
+    config, path = experiment.config, experiment.folder / NAME
+    try:
+        frames = experiment.training_frames()
+    except UserError:
+        if not path.exists():
+            raise
+        earlier = Result.read(path)
+        return {name: getattr(earlier, name) for name in ("frames", "labels", "pseudo_labels")}
+    mask = frames.to_train(config.inputs, config.tasks)
+    inputs = (task.name for task in experiment.manifest.tasks if task.name in config.inputs)
+    return {
+        "frames": int(mask.sum()),
+        "labels": frames.counts(mask, list(dict.fromkeys([*inputs, *config.tasks]))),
+        "pseudo_labels": {task: int((labelled & mask).sum()) for task, labelled in frames.pseudo.items()},
+    }
+
+
 def _result(
-    experiment: Experiment, exports: dict[str, Any], metrics: dict[str, Metrics], conditions: Conditions
+    experiment: Experiment,
+    exports: dict[str, Any],
+    metrics: dict[str, Metrics],
+    conditions: Conditions,
+    frames: dict[str, Any],
 ) -> Result:
     config = experiment.config
-    frames = experiment.training_frames()
-    mask = frames.to_train(config.inputs, config.tasks)
     measured = experiment.evaluation_frames().with_inputs(config.inputs)  # differs between inputs
     facts = exports[config.evaluate.checkpoint]
-    names = list(
-        dict.fromkeys([*(t.name for t in experiment.manifest.tasks if t.name in config.inputs), *config.tasks])
-    )
     return Result(
         experiment=config.experiment,
         dataset=config.data.name,
@@ -94,9 +117,7 @@ def _result(
         tasks=list(config.tasks),
         budget=dict(config.labels),
         assignment=assignment(experiment),
-        frames=int(mask.sum()),
-        labels=frames.counts(mask, names),
-        pseudo_labels={task: int((labelled & mask).sum()) for task, labelled in frames.pseudo.items()},
+        **frames,
         normalise=config.loss.normalise,
         backbone=config.model.backbone,
         pretrained=pretrained(experiment),

@@ -90,6 +90,22 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     return process
 
 
+def check_process(process: Accelerator, precision: str) -> None:
+    """Check that an accelerator divides no gradient and has the precision of a training.
+
+    Raises:
+        UserError: naming the option to give to the trainer instead.
+    """
+    if process.distributed_type == DistributedType.DEEPSPEED:  # it has settings of its own, which its engine checks
+        return
+    if process.gradient_accumulation_steps != 1:
+        message, hint = f"accumulates {process.gradient_accumulation_steps} steps", "gradient_accumulation_steps"
+        raise UserError(message, key="process", hint=f"create it without, and give the trainer {hint}")
+    if process.mixed_precision != ("fp16" if precision == "fp16" else "no"):
+        message = f"computes in {process.mixed_precision}, where precision is {precision}"
+        raise UserError(message, key="process", hint="leave process out, and give the trainer precision")
+
+
 @contextmanager
 def inference_process(process: Accelerator | None) -> Iterator[Accelerator]:
     """Context with accelerate's view of this rank for evaluation and labelling: the given one, or a new one, which
@@ -112,16 +128,26 @@ def inference_process(process: Accelerator | None) -> Iterator[Accelerator]:
                 state.update(values)
 
 
+def inference_precision(trained: str) -> str:
+    """Return the precision of a process that evaluates and labels with a network that was trained in another: it has no
+    effect on their fp32, and fp16 needs a GPU."""
+    return "fp32" if trained == "fp16" and not _computes_on_gpu() else trained
+
+
 def check_precision(precision: str) -> bool:
     """Check that a precision is available, and return whether this process computes on a GPU.
 
     Raises:
         UserError: when the precision needs a GPU and there is none.
     """
-    cuda = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
+    cuda = _computes_on_gpu()
     if precision == "fp16" and not cuda:
         raise UserError("fp16 needs a GPU", key="precision", hint="use precision=bf16 or fp32")
     return cuda
+
+
+def _computes_on_gpu() -> bool:
+    return torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
 
 
 def _refuse_flags(precision: str) -> None:

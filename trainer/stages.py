@@ -15,7 +15,7 @@ from trainer.pseudolabels.stage import label
 from trainer.pseudolabels.stored import check_store
 from trainer.recommendation import read_recommendations, reasons
 from trainer.runs import artifacts
-from trainer.runs.folder import claim
+from trainer.runs.folder import verify
 from trainer.runs.result import Result
 from trainer.trainstage import train
 
@@ -44,7 +44,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
     """
     if experiment.folder in students:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", hint="break the circle")
-    claim(experiment)
+    verify(experiment)
     check_pseudo(experiment)
     if experiment.config.pseudo:  # pseudo-labels may be all that it learns from
         experiment.training_frames(pseudo=False)

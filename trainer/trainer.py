@@ -22,14 +22,14 @@ from trainer.components import check_kind, check_trainable, check_weighting
 from trainer.losses import MultiTaskLoss
 from trainer.model.checked import check_tasks
 from trainer.model.network import architecture_of
-from trainer.model.size import size_of
+from trainer.model.size import describe_size
 from trainer.optim import check_options, learning_rate
 from trainer.progress import progress
 from trainer.runs import artifacts, checkpoint, settings
 from trainer.runs.records import Records
 from trainer.runs.running import RunHold, hold_run
 from trainer.runs.status import Interrupted
-from trainer.runtime import accelerator, broadcast
+from trainer.runtime import accelerator, broadcast, check_process
 from trainer.sections import Checkpoint, Train
 from trainer.steplog import StepLog
 from trainer.stopping import StopRequest
@@ -131,6 +131,8 @@ class Trainer:
         if weighting is not None:
             model.weighting = weighting
         self.data = data
+        if process is not None:
+            check_process(process, self.options.precision)
         self.process = process or accelerator(self.options.precision, self.options.timeout)
         self.main = self.process.is_main_process
         self.batches = Batches(
@@ -197,8 +199,9 @@ class Trainer:
         self.request, self.checkpointer.lease = hold
         try:
             self.step = self.checkpointer.resume()
-            if self.main and not self.step and self.architecture:
-                logger.info(f"{self.name}: {size_of(self.architecture, self.data.frame or _FRAME)}")
+            begins = self.main and not self.step and self.architecture
+            if begins and (size := describe_size(begins, self.data.frame or _FRAME)):
+                logger.info(f"{self.name}: {size}")
             for _ in self.iterate():
                 pass
             self.checkpointer.export("last", self.step)

@@ -24,7 +24,7 @@ from trainer.runs.result import Metrics
 from trainer.runs.running import hold_run
 from trainer.runs.start import match_start_normalisation, start_from
 from trainer.runs.status import mark_finished
-from trainer.runtime import accelerator, broadcast
+from trainer.runtime import accelerator, broadcast, inference_precision
 from trainer.trainer import Trainer
 from trainer.trainingdata import TrainingData
 from trainer.validation import Validation
@@ -44,7 +44,8 @@ def train(experiment: Experiment) -> Path:
         LostRank: when another rank has ended.
     """
     last = experiment.checkpoints / "last"
-    process = accelerator(experiment.config.train.precision, experiment.config.train.timeout)
+    options, finished = experiment.config.train, artifacts.read_exported(last) is not None
+    process = accelerator(inference_precision(options.precision) if finished else options.precision, options.timeout)
     if broadcast(process, artifacts.read_exported(last)):
         claim(experiment)
         note_code(experiment)

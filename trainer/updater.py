@@ -154,8 +154,9 @@ class Updater:
             check_gradients(self.engine)
             self.gradients_checked = True
         if not self.engine.step():
-            # fp16 finds its loss scale by skipping steps
-            return self.skip(raised, count=self.options.precision != "fp16")
+            # fp16 finds its loss scale by skipping steps, but not one below 1
+            scaler = self.process.scaler
+            return self.skip(raised, count=scaler is None or scaler.get_scale() < 1)
         self.statistics.average(self.process)
         if self.weighting:
             self.observe(total[0], number // self.steps_per_epoch)

@@ -147,6 +147,28 @@ def test_the_weighting_of_an_earlier_trainer_is_not_used_unasked(train, tmp_path
     assert trainer_of(model, train, tmp_path / "next").updater.weighting is None
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"gradient_accumulation_steps": 4},
+            r"^process: accumulates 4 steps; create it without, and give the trainer ",
+        ),
+        ({"mixed_precision": "bf16"}, r"^process: computes in bf16, where precision is fp32; leave process out"),
+    ],
+)
+def test_an_accelerator_of_other_settings_is_refused(train, tmp_path, options, message):
+    states = (AcceleratorState, GradientState, PartialState)
+    for state in states:
+        state._reset_state()
+    try:
+        with pytest.raises(tt.UserError, match=message):
+            trainer_of(network(train), train, tmp_path, process=Accelerator(cpu=True, **options))
+    finally:
+        for state in states:
+            state._reset_state()
+
+
 def test_values_out_of_range_are_refused_as_in_a_configuration(train):
     for options, message in (
         ({"grey": 20}, r"^grey: 20 is not a share; give 0 to 1"),

@@ -1,6 +1,7 @@
 """Evaluation: metrics against plain arithmetic, the result's row, and when evaluation is repeated."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from trainer.augment import to_tensors
 from trainer.conditions import evaluation_facts
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
+from trainer.pseudolabels.stage import label
 from trainer.runs import artifacts, checkpoint
 from trainer.runtime import accelerator
 from trainer.trainstage import train
@@ -133,6 +135,27 @@ def test_it_is_evaluated_again_only_when_something_changed(finished, evaluations
     checkpoint.export(experiment.checkpoints / "last", network.state_dict(), network.architecture, 5)
     assert evaluate(experiment).steps == 5
     assert len(evaluations) == 3
+
+
+def test_the_teachers_labels_are_not_needed_to_measure_a_student_again(finished):
+    before = evaluate(finished("student"))
+    shutil.rmtree(finished("teacher").labels)
+    again = evaluate(finished("student", "evaluate.resolution=label"))
+    assert (again.frames, again.labels, again.pseudo_labels) == (before.frames, before.labels, before.pseudo_labels)
+    (finished("student").folder / "result.json").unlink()
+    with pytest.raises(UserError, match="has not labelled"):
+        evaluate(finished("student"))
+
+
+def test_a_network_that_was_trained_in_fp16_is_evaluated_and_labels_without_a_gpu(finished, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    for name in ("teacher", "student"):
+        path = finished(name).folder / "config.yaml"
+        path.write_text(path.read_text().replace("precision: fp32", "precision: fp16"))
+    assert evaluate(finished("student", "train.precision=fp16", "evaluate.resolution=label")).metrics["semseg"]
+    assert train(finished("student", "train.precision=fp16")).name == "last", "a finished run needs none, either"
+    shutil.rmtree(finished("teacher").labels)
+    assert label(finished("teacher", "train.precision=fp16"))["semseg"]["frames"] == 8
 
 
 def test_every_seed_is_measured_on_the_same_validation_frames(make):

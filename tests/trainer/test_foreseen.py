@@ -116,3 +116,33 @@ def test_zoom_and_jitter_are_checked_when_they_are_read(configs: Path):
 def test_a_task_that_no_training_frame_shows(make, no_training):
     with pytest.raises(UserError, match=r"tasks: no training frame shows semseg, so it would be learnt from nothing"):
         train(make("plain", "labels.semseg=0"))
+
+
+NETWORK = """
+import torch
+from trainer.model.base import to_full_size
+from trainer.model.pyramid import PyramidNetwork
+
+class Net(PyramidNetwork):
+    def __init__(self, architecture):
+        super().__init__(architecture)
+        self.rates = [rate.item() for rate in torch.linspace(0, 0.1, 4)]
+        heads = {task.name: torch.nn.Conv2d(self.widths[0], task.channels, 1) for task in architecture.tasks}
+        self.heads = torch.nn.ModuleDict(heads)
+
+    def forward(self, inputs):
+        finest = self.features(inputs)[0]
+        finest = finest + torch.linspace(-1, 1, finest.shape[-1], device="cpu")
+        size = self.size(inputs)
+        return self.predictions({task: to_full_size(head(finest), size) for task, head in self.heads.items()})
+"""
+
+
+def test_a_network_of_ones_own_may_compute_with_values(make, tmp_path, monkeypatch):
+    """Which tensors on the device that sizes are counted on do not have."""
+    (tmp_path / "value_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = make("plain", "model.name=value_network:Net", "train.steps=1")
+    check(run)
+    assert (train(run) / "model.json").exists()

@@ -63,6 +63,16 @@ def size_of(architecture: Architecture, frame: tuple[int, int]) -> Size:
     return _cache[key]
 
 
+def describe_size(architecture: Architecture, frame: tuple[int, int]) -> str | None:
+    """Return the size of a network in words; None where a user's own network cannot compute on ``meta``."""
+    try:
+        return str(size_of(architecture, frame))
+    except Exception:
+        if ":" not in architecture.name:
+            raise
+        return None
+
+
 def _is_backbone(name: str) -> bool:
     parts = name.split(".")
     return len(parts) == 3 and parts[1] == "backbones"  # the first part is the network's class

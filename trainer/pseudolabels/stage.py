@@ -13,7 +13,7 @@ from trainer.pseudolabels.stored import store_labels
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.status import mark_finished, new_launch, record_stage
-from trainer.runtime import accelerator, broadcast
+from trainer.runtime import accelerator, broadcast, inference_precision
 
 
 @name_options()
@@ -35,7 +35,7 @@ def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, An
     config, stored = experiment.config, plan.stored
     exported = None if plan.made else checkpoint.load_exported(experiment.exported, config.model.name)
     claim(experiment)
-    process = accelerator(config.train.precision, config.train.timeout)
+    process = accelerator(inference_precision(config.train.precision), config.train.timeout)
     launch = broadcast(process, new_launch())
     began = False
 

@@ -34,15 +34,29 @@ from trainer.setting import decisive, options_of
 _HINT = "set run.root (or run.path, or seed) to start another run, or delete this one"
 
 
-def claim(experiment: Experiment) -> None:
-    """Create the run's folder, or check that the run in it has the same configuration and data.
+def verify(experiment: Experiment) -> None:
+    """Check that the run in the folder, if it has any checkpoint, has the same configuration and data. Nothing is
+    written, so that it may be called while another process trains in the folder.
 
     Raises:
         UserError: when it holds a run of another configuration or on other data, naming the difference.
     """
+    check_configuration(experiment)
+    _check_data(experiment)
+
+
+def claim(experiment: Experiment) -> None:
+    """Create the run's folder, or check that the run in it has the same configuration and data; called by a process
+    that holds it, or of a finished run.
+
+    Raises:
+        UserError: as for :func:`verify`.
+    """
     experiment.folder.mkdir(parents=True, exist_ok=True)
     check_configuration(experiment)
-    _claim_data(experiment, _is_trained(experiment))
+    stored, hashes = data_hashes(experiment.folder), _check_data(experiment)
+    if hashes != stored:
+        _data_note(experiment.folder).write(hashes)
     path = experiment.folder / "config.yaml"
     text = to_yaml(experiment.config)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -120,9 +134,9 @@ def assignment(experiment: Experiment) -> str:
     return f"{Path(rule).name} {data_hashes(experiment.folder).get('assignment', '')[:8]}".strip()
 
 
-def _claim_data(experiment: Experiment, trained: bool) -> None:
-    """Store the hashes of the run's data and initial weights, or check that they are the same."""
-    stored = data_hashes(experiment.folder)
+def _check_data(experiment: Experiment) -> dict[str, str]:
+    """Check that the run's data and initial weights are those it was trained with, and return their hashes."""
+    stored, trained = data_hashes(experiment.folder), _is_trained(experiment)
     current = {key: (manifest.folder, manifest.sha256) for key, manifest in experiment.data().items()}
     model = experiment.config.model
     if isinstance(model.pretrained, str):
@@ -140,10 +154,7 @@ def _claim_data(experiment: Experiment, trained: bool) -> None:
             message = f"holds a run on other data than {place} holds now"
             raise UserError(message, file=experiment.folder, key=key, hint=_HINT)
     hashes = {key: sha256 for key, (_, sha256) in current.items()}
-    if trained:
-        hashes = stored | hashes  # data that were deleted since still belong to the run
-    if hashes != stored:
-        _data_note(experiment.folder).write(hashes)
+    return stored | hashes if trained else hashes  # data that were deleted since still belong to the run
 
 
 def environment() -> dict[str, Any]:

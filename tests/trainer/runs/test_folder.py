@@ -19,6 +19,7 @@ from trainer.model import packages
 from trainer.renamed import RENAMED
 from trainer.runs import folder
 from trainer.runs.folder import claim, commit, environment, pretrained
+from trainer.stages import check
 
 
 @pytest.fixture
@@ -197,6 +198,15 @@ def test_a_start_that_failed_claims_nothing(make):
     claim(make("plain", "labels.semseg=1000"))
     claim(make("plain", "labels.semseg=8"))
     assert load(make("plain").folder / "config.yaml").labels.semseg == 8
+
+
+def test_a_start_that_is_refused_changes_nothing_of_a_run_in_training(make):
+    """Before the first checkpoint, nothing but what a run has stored tells its settings."""
+    run = make("plain", "train.lr=0.001")
+    claim(run)
+    before = {path: path.read_bytes() for path in run.folder.iterdir()}
+    check(make("plain", "train.lr=0.5"))
+    assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
 def test_a_teacher_is_the_same_from_every_working_directory(configs, make, monkeypatch):
