@@ -7,6 +7,7 @@ import numpy as np
 
 from shards.errors import UserError
 from shards.keep import ALL
+from shards.log import logger
 from shards.read import check_files
 from shards.stream import Batches
 from trainer.conditions import measurement_of
@@ -25,6 +26,7 @@ from trainer.trainingdata import frames_of_share
 from trainer.validation import not_measured, scalars
 from trainer.weighting import weighting_of
 
+_REACH = "a student's file does not reach its teacher: set it in a file that both inherit, or on the command line"
 _built: set[str] = set()
 
 
@@ -51,6 +53,43 @@ def check_training(experiment: Experiment) -> None:
     if config.model.start is not None:
         match_start_normalisation(experiment.architecture, config.model.start)
     _check_network(experiment)
+
+
+def check_teacher(experiment: Experiment, teacher: Experiment) -> None:
+    """Check that a teacher labels its student's data, and note where it knows more labels of them: what a student's
+    file sets does not reach its teacher.
+
+    Raises:
+        UserError: naming the teacher's file, for other data.
+    """
+    theirs, own = teacher.config, experiment.config
+    if theirs.data.path != own.data.path and not _same_data(experiment, teacher):
+        message = f"is {theirs.data.path}, where its student {experiment.spelling} has {own.data.path}"
+        raise UserError(message, file=teacher.path, key="data.path", hint=_REACH)
+    notes = []
+    for task in own.pseudo:
+        shown, hidden = theirs.labels.get(task), own.labels.get(task)
+        more = hidden is not None and (shown is None or shown > hidden)
+        if more and experiment.teachers[task].folder == teacher.folder:
+            number = "all" if shown is None else shown
+            notes.append(f"learns from {number} labels of {task}, its student from {hidden}")
+    notes += [
+        f"has {key} {value}, its student {other}, so that they know the labels of other frames"
+        for key, value, other in (
+            ("seed", theirs.seed, own.seed),
+            ("assignment", theirs.assignment, own.assignment),
+        )
+        if value != other
+    ]
+    for text in notes:
+        logger.warning(f"note: {teacher.spelling} {text}; {_REACH}")
+
+
+def _same_data(experiment: Experiment, teacher: Experiment) -> bool:
+    try:
+        return teacher.manifest.sha256 == experiment.manifest.sha256
+    except UserError:
+        return False
 
 
 def check_best(experiment: Experiment) -> None:

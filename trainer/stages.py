@@ -8,7 +8,7 @@ from shards.errors import UserError
 from shards.log import logger
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
-from trainer.foreseen import check_pseudo, check_result, check_training
+from trainer.foreseen import check_pseudo, check_result, check_teacher, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
 from trainer.pseudolabels.plan import LabelPlan
 from trainer.pseudolabels.stage import label
@@ -44,6 +44,8 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
     """
     if experiment.folder in students:
         raise UserError("is its own teacher", file=experiment.path, key="pseudo", hint="break the circle")
+    for teacher in teachers_of(experiment):
+        check_teacher(experiment, teacher)
     verify(experiment)
     check_pseudo(experiment)
     if experiment.config.pseudo:  # pseudo-labels may be all that it learns from

@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from shards.errors import UserError
+from shards.pack import pack
+from shards.sources.scenes import Scenes
 from trainer import stages
 from trainer.experiment import Experiment
 from trainer.pipeline import teachers_of
 from trainer.runs.result import Result
-from trainer.stages import describe_kept, run
+from trainer.stages import check, describe_kept, run
 
 
 def test_stages_come_in_their_order(make, monkeypatch):
@@ -57,6 +59,30 @@ def test_experiments_that_teach_each_other_are_refused(configs, tmp_path):
         (tmp_path / f"{name}.yaml").write_text(text)
     with pytest.raises(UserError, match=r"one\.yaml: pseudo: is its own teacher; break the circle"):
         run(Experiment(tmp_path / "one.yaml", [f"run.root={tmp_path}"]))
+
+
+def test_a_student_whose_file_sets_what_its_teacher_does_not_know(configs, make, tmp_path, caplog):
+    """Its values on the command line reach the teacher, those of its file do not."""
+    check(make("student"))
+    check(make("student", "labels.semseg=4", "seed=3"))
+    assert "note: " not in caplog.text
+
+    def student(text):
+        path = tmp_path / "mine.yaml"
+        path.write_text(f"inherits: {configs / 'student.yaml'}\n{text}\n")
+        return Experiment(path, [f"run.root={tmp_path / 'runs'}"])
+
+    check(student("labels: {semseg: 4}\nseed: 3"))
+    assert "teacher.yaml learns from 8 labels of semseg, its student from 4; a student's file does not" in caplog.text
+    assert "teacher.yaml has seed 0, its student 3, so that they know the labels of other frames" in caplog.text
+    other = tmp_path / "elsewhere"
+    shutil.copytree(make("student").manifest.folder, other)
+    check(student(f"data: {{path: {other}}}"))
+    pack(Scenes(12, 4, (32, 64), seed=9), tmp_path / "others", size=(32, 64), samples_per_shard=8)
+    with pytest.raises(
+        UserError, match=r"teacher\.yaml: data\.path: is .*, where its student .*mine\.yaml has .*others; "
+    ):
+        check(student(f"data: {{path: {tmp_path / 'others'}}}"))
 
 
 def test_a_teacher_must_predict_what_it_is_to_label(make):
