@@ -20,7 +20,7 @@ from trainer.optionerrors import name_options
 from trainer.parsing import parse_size
 from trainer.ranks import ranks
 from trainer.runs import artifacts
-from trainer.runs.start import match_start_normalisation
+from trainer.runs.start import continued, match_start_normalisation
 from trainer.runtime import check_precision
 from trainer.trainingdata import frames_of_share
 from trainer.validation import not_measured, scalars
@@ -46,11 +46,12 @@ def check_training(experiment: Experiment) -> None:
         experiment.evaluation_frames()
     _check_frames(experiment)
     _check_files(experiment)
+    starts = continued(experiment.folder, experiment.architecture) is None
     weights = config.model.pretrained
-    if isinstance(weights, str) and weights != packages.PACKAGE and not Path(weights).is_file():
+    if starts and isinstance(weights, str) and weights != packages.PACKAGE and not Path(weights).is_file():
         raise UserError("does not exist", file=weights, key="model.pretrained", hint="correct the path")
     weighting_of(config.loss.weighting, len(experiment.tasks))
-    if config.model.start is not None:
+    if starts and config.model.start is not None:
         match_start_normalisation(experiment.architecture, config.model.start)
     _check_network(experiment)
 

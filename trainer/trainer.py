@@ -28,6 +28,7 @@ from trainer.progress import progress
 from trainer.runs import artifacts, checkpoint, settings
 from trainer.runs.records import Records
 from trainer.runs.running import RunHold, hold_run
+from trainer.runs.start import store_normalisation
 from trainer.runs.status import Interrupted
 from trainer.runtime import accelerator, broadcast, check_process
 from trainer.sections import Checkpoint, Train
@@ -199,9 +200,10 @@ class Trainer:
         self.request, self.checkpointer.lease = hold
         try:
             self.step = self.checkpointer.resume()
-            begins = self.main and not self.step and self.architecture
-            if begins and (size := describe_size(begins, self.data.frame or _FRAME)):
-                logger.info(f"{self.name}: {size}")
+            if self.main and not self.step and self.architecture:
+                store_normalisation(self.out, self.architecture)
+                size = describe_size(self.architecture, self.data.frame or _FRAME)
+                logger.info(f"{self.name}: {size or 'its size is not known'}")
             for _ in self.iterate():
                 pass
             self.checkpointer.export("last", self.step)

@@ -22,7 +22,7 @@ from trainer.runs.code import note_code
 from trainer.runs.folder import claim
 from trainer.runs.result import Metrics
 from trainer.runs.running import hold_run
-from trainer.runs.start import match_start_normalisation, start_from
+from trainer.runs.start import continued, match_start_normalisation, start_from
 from trainer.runs.status import mark_finished
 from trainer.runtime import accelerator, broadcast, inference_precision
 from trainer.trainer import Trainer
@@ -93,8 +93,11 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
 
 
 def network_of(experiment: Experiment) -> Network:
-    """Return the network of an experiment before its first step, with random values from torch's global generator."""
+    """Return the network of an experiment before its first step, with random values from torch's global generator; for
+    a run that continues, without the weights that it started from."""
     model = experiment.config.model
+    if architecture := continued(experiment.folder, experiment.architecture):
+        return build(architecture)
     if model.start is None:
         return build(experiment.architecture, model.pretrained, model.pretrained_inputs)
     network = build(match_start_normalisation(experiment.architecture, model.start))

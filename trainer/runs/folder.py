@@ -4,6 +4,7 @@ runs/DATASET/EXPERIMENT/seed-K/
   config.yaml      the resolved configuration
   data.json        hashes of the manifests of its data, and of the files that determine which labels frames show and
                    which weights it starts from
+  normalisation.json  how the network normalises its inputs (trainer/runs/start.py)
   code.json        hashes of the user's own modules that it uses, if any
   metrics.jsonl    metrics of training and validation, by step
   tensorboard/     the same for TensorBoard
@@ -75,7 +76,7 @@ def check_configuration(experiment: Experiment) -> None:
         return
     old = options_of(experiment.folder, "delete it, if this run was started with this configuration")
     new = decisive(to_dict(experiment.config))
-    keys = sorted(differing_keys(old, new))
+    keys = sorted(key for key in differing_keys(old, new) if not _same_weights(experiment, key))
     if not keys:
         return
     key, hint = keys[0], _HINT
@@ -90,6 +91,25 @@ def check_configuration(experiment: Experiment) -> None:
         )
     message = f"holds a run with {old.get(key)!r}, not {new.get(key)!r}"
     raise UserError(message, file=experiment.folder, key=key, hint=hint)
+
+
+def _same_weights(experiment: Experiment, key: str) -> bool:
+    """Whether an option of the initial weights names the file that the run started from, at another path."""
+    path = _initial_weights(experiment, trained=True).get(key)
+    return path is not None and data_hashes(experiment.folder).get(key) == sha256_of(path)
+
+
+def _initial_weights(experiment: Experiment, trained: bool) -> dict[str, Path]:
+    """Return the existing files that ``model.pretrained`` and ``model.start`` name, by option."""
+    model = experiment.config.model
+    paths: dict[str, Path | None] = {}
+    if isinstance(model.pretrained, str):
+        paths["model.pretrained"] = Path(model.pretrained)
+        if model.pretrained == packages.PACKAGE:
+            paths["model.pretrained"] = packages.find(model.backbone) if trained else packages.locate(model.backbone)
+    if model.start is not None:
+        paths["model.start"] = Path(model.start) / "model.safetensors"
+    return {key: path for key, path in paths.items() if path and path.is_file()}
 
 
 def other_settings(experiment: Experiment) -> str | None:
@@ -138,15 +158,7 @@ def _check_data(experiment: Experiment) -> dict[str, str]:
     """Check that the run's data and initial weights are those it was trained with, and return their hashes."""
     stored, trained = data_hashes(experiment.folder), _is_trained(experiment)
     current = {key: (manifest.folder, manifest.sha256) for key, manifest in experiment.data().items()}
-    model = experiment.config.model
-    if isinstance(model.pretrained, str):
-        weights: Path | None = Path(model.pretrained)
-        if model.pretrained == packages.PACKAGE:
-            weights = packages.find(model.backbone) if trained else packages.locate(model.backbone)
-        if weights and weights.is_file():
-            current["model.pretrained"] = weights, sha256_of(weights)
-    if model.start is not None and (start := Path(model.start) / "model.safetensors").is_file():
-        current["model.start"] = start, sha256_of(start)
+    current |= {key: (path, sha256_of(path)) for key, path in _initial_weights(experiment, trained).items()}
     if experiment.config.assignment not in RULES and Path(experiment.config.assignment).is_file():
         current["assignment"] = Path(experiment.config.assignment), sha256_of(Path(experiment.config.assignment))
     for key, (place, sha256) in current.items() if trained else ():

@@ -8,14 +8,39 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from shards.atomic import write_json
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.model.architecture import Architecture
 from trainer.model.network import Network
 from trainer.runs import artifacts, checkpoint
 
+NORMALISATION = "normalisation.json"
 _KEY = "model.start"
 _BACKBONES = "backbones."
+
+
+def store_normalisation(folder: Path, architecture: Architecture) -> None:
+    """Store how a run normalises its inputs, which may follow from weights that are gone when the run continues."""
+    entry = architecture.to_json()
+    write_json(folder / NORMALISATION, {key: entry[key] for key in ("rgb_mean", "rgb_std", "statistics")})
+
+
+def continued(folder: Path, architecture: Architecture) -> Architecture | None:
+    """Return the architecture of a run that continues from a checkpoint, which needs no weights to start from; None for
+    a run without a checkpoint, or of a version that did not store its normalisation.
+
+    Args:
+        folder: of the run.
+        architecture: as the configuration describes it.
+    """
+    path = folder / NORMALISATION
+    if artifacts.newest(folder / "checkpoints") is None or not path.exists():
+        return None
+    stored = artifacts.read_entry(path, {"rgb_mean", "rgb_std", "statistics"}, "delete it, and keep the first weights")
+    statistics = {name: (values[0], values[1]) for name, values in stored["statistics"].items()}
+    rgb_mean, rgb_std = tuple(stored["rgb_mean"]), tuple(stored["rgb_std"])
+    return replace(architecture, rgb_mean=rgb_mean, rgb_std=rgb_std, statistics=statistics)
 
 
 def match_start_normalisation(architecture: Architecture, start: str | Path) -> Architecture:

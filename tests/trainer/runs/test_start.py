@@ -109,3 +109,30 @@ def test_a_run_goes_on_training_in_another_folder_and_knows_its_start(make, last
 def test_the_error_for_a_longer_run_says_how_to_go_on(finished):
     with pytest.raises(UserError, match=r"to train on from what this one has learnt, model\.start=\S+checkpoints/last"):
         check(finished("student", "train.steps=50"))
+
+
+@pytest.mark.parametrize("option", ["model.start", "model.pretrained"])
+def test_a_run_continues_without_the_weights_that_it_started_from(make, finished, last, tmp_path, option):
+    """Be they moved or deleted; with others it is another run."""
+    suffix = "" if option == "model.start" else "/model.safetensors"
+
+    def run(start):
+        options = (f"{option}={start}{suffix}", f"run.root={tmp_path / 'further'}", "train.steps=4")
+        return make("plain", *options, "checkpoint.every=2")
+
+    normalisation = {"rgb_mean": [0.5, 0.5, 0.5], "rgb_std": [0.25, 0.25, 0.25]}
+    start = change_export(last, tmp_path / "start", lambda architecture: architecture.update(normalisation))
+    train(run(start))
+    export, moved = run(start).checkpoints / "last", tmp_path / "moved"
+    expected = (export / "model.safetensors").read_bytes()
+    start.rename(moved)
+    for step in ("move", "delete"):
+        shutil.rmtree(export)
+        if step == "delete":
+            shutil.rmtree(moved)
+        check(run(moved))
+        train(run(moved))
+        assert (export / "model.safetensors").read_bytes() == expected
+        assert artifacts.read_exported(export)["architecture"]["rgb_mean"] == [0.5, 0.5, 0.5]
+    with pytest.raises(UserError, match=rf"{option}: holds a run with "):
+        check(run(finished("teacher").checkpoints / "last"))
