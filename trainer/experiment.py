@@ -264,8 +264,18 @@ class Experiment:
     def architecture(self) -> Architecture:
         """The network, with the statistics of the training split, which normalise its inputs and initialise its
         predictions. Where RGB's backbone starts from pretrained weights, :func:`trainer.model.network.build` replaces
-        the normalisation of RGB by theirs."""
+        the normalisation of RGB by theirs.
+
+        Raises:
+            UserError: when ``model.pretrained_inputs`` names none of the inputs, so that nothing would be pretrained.
+        """
         config = self.config
+        names = config.model.pretrained_inputs
+        starts = config.model.pretrained and config.model.start is None
+        if starts and names is not None and not {*names} & {*config.inputs}:
+            message = f"{' and '.join(names)} is not an input of this network, so no backbone would be pretrained"
+            hint = f"name some of its inputs ({', '.join(config.inputs)}), or set model.pretrained=false"
+            raise UserError(message, file=self.path, key="model.pretrained_inputs", hint=hint)
         inputs = tuple(self.manifest.task(name) for name in config.inputs if name != "rgb")
         totals = self.manifest.statistics[TRAIN]
         labelled = {t.name for t in self.tasks if totals[t.name]["pixels"]} | {t.name for t in inputs}

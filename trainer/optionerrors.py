@@ -24,6 +24,7 @@ _OPTIONS = {
     "normalise": "loss.normalise",
     "precision": "train.precision",
     "pretrained": "model.pretrained",
+    "pretrained_inputs": "model.pretrained_inputs",
     "pseudo_share": "train.pseudo_share",
     "size": "data.size",
     "weighting": "loss.weighting",

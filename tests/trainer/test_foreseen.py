@@ -88,6 +88,15 @@ def test_options_that_cannot_be_served(override, message, make, no_training):
         train(make("plain", override))
 
 
+def test_pretrained_inputs_that_are_no_inputs_of_the_network(make, reference, no_training):
+    weights = f"model.pretrained={reference.checkpoints / 'last/model.safetensors'}"
+    message = r"plain\.yaml: model\.pretrained_inputs: depth is not an input of this network, .*\(rgb\), or set"
+    for name in ("plain", "student"):  # the student's teacher sees depth
+        with pytest.raises(UserError, match=message.replace("plain", name)):
+            check(make(name, weights, "model.pretrained_inputs=[depth]"))
+    check(make("plain", "model.pretrained_inputs=[depth]"))  # from scratch, as configured
+
+
 @pytest.mark.parametrize("file", ["train-000002.tar", "train-000001.index.json"])
 def test_a_shard_that_is_missing(file, make_on_copy, tmp_path, no_training):
     (tmp_path / "own" / file).unlink()

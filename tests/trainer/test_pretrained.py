@@ -116,6 +116,12 @@ def test_rgb_is_normalised_as_the_run_did_that_the_weights_are_of(tmp_path):
         build(lite, pretrained=moved)
 
 
+def test_weights_that_no_backbone_would_start_from(file):
+    message = r"pretrained_inputs: no backbone of mtinet reads semseg; name .*\(rgb, depth\)"
+    with pytest.raises(UserError, match=message):
+        build(TEACHER, pretrained=file, pretrained_inputs=["semseg"])
+
+
 def test_names_that_timm_joins_otherwise_are_found(tmp_path):
     published = timm.create_model("resnet10t").state_dict()  # stem conv1.0
     save_file(published, tmp_path / "model.safetensors")

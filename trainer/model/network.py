@@ -108,13 +108,17 @@ def build(
         pretrained_inputs: the inputs whose backbones start from pretrained weights; None for all.
 
     Raises:
-        UserError: see :func:`network_of`; or when weights cannot be loaded, or the network has no backbone for them.
+        UserError: see :func:`network_of`; or when weights cannot be loaded, or no backbone would start from them.
     """
     branches = class_of(architecture).branches(architecture)
     architecture = match_normalisation(architecture, pretrained, pretrained_inputs, branches)
     network = network_of(architecture)
     if pretrained:
         names = pretrained_branches(branches, pretrained_inputs)
+        if not names and pretrained_inputs is not None:
+            message = f"no backbone of {architecture.name} reads {' or '.join(pretrained_inputs)}"
+            hint = f"name some of its inputs ({', '.join(architecture.inputs)}), or set pretrained=false"
+            raise UserError(message, key="pretrained_inputs", hint=hint)
         if not network.backbones.keys() >= {*names}:
             message = f"{architecture.name} has no backbone for {' and '.join(names)} that could start from weights"
             raise UserError(message, key="pretrained", hint="set it to false")
