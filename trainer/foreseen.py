@@ -106,7 +106,8 @@ def check_best(experiment: Experiment) -> None:
         return
     metrics = list(scalars(Metrics(experiment.tasks).compute()))
     if best not in metrics:
-        raise not_measured(best, metrics)
+        error = not_measured(best, metrics)
+        raise UserError(error.what, file=experiment.path, key="evaluate.best", hint=error.hint)
     frames = experiment.evaluation_frames()
     mask = check_evaluation(experiment)
     labelled_tasks = [task.name for task in experiment.tasks if (frames.visible[task.name] & mask).any()]

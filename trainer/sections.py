@@ -202,7 +202,7 @@ class Evaluate:
 
     every: int = option(0, least=0)
     """Epochs between evaluations during training, of which the best checkpoint is kept; 0 for none."""
-    best: str = "semseg.miou"
+    best: str = option("semseg.miou", inherited=False)
     """TASK.METRIC by which the best checkpoint is chosen."""
     checkpoint: str = option("last", choices=("last", "best"))
     """last or best: the one that the table shows, and that is used for labelling."""

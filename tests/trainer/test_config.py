@@ -185,6 +185,7 @@ def test_shared_overrides_reach_the_teacher_and_the_students_own_do_not(tmp_path
     shared = ["seed=3", "run.root=r", "data.path=p", "labels.semseg=9", "train.lr=0.5", "val=2", "model.backbone=x"]
     student_only = ["experiment=e", "inputs=[rgb]", "tasks=[semseg]", "pseudo.semseg.keep=0.5", "run.path=x"]
     student_only += ["loss.normalise=all", "loss={normalise: all}", "model.fusion=early", "evaluate.split=dev"]
+    student_only += ["evaluate.best=depth.rmse"]
     assert shared_overrides([*shared, *student_only]) == shared
     teacher = load(*teacher_call(config, "semseg", [*shared, *student_only]))
     assert (teacher.seed, teacher.train.lr, teacher.run.path) == (3, 0.5, "r/data/t/seed-3")

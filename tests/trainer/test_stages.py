@@ -122,8 +122,16 @@ def test_a_teacher_that_would_have_nothing_to_label_is_refused_before_it_is_trai
 
 
 def test_a_metric_that_no_task_has_is_refused_before_any_training(make, untrained):
-    with pytest.raises(UserError, match=r"evaluate\.best: 'normals\.mean' is not measured; use one of semseg\.miou"):
+    message = r"student\.yaml: evaluate\.best: 'normals\.mean' is not measured; use one of semseg\.miou"
+    with pytest.raises(UserError, match=message):
         run(make("student", "evaluate.every=1", "evaluate.best=normals.mean"))
+
+
+def test_the_metric_of_a_student_is_not_asked_of_its_teacher(configs, tmp_path):
+    (tmp_path / "teacher.yaml").write_text(f"inherits: {configs / 'teacher.yaml'}\ntasks: [semseg]\n")
+    student = f"inherits: {configs / 'plain.yaml'}\npseudo: {{semseg: {{teacher: teacher.yaml, keep: 0.4}}}}\n"
+    (tmp_path / "student.yaml").write_text(student)
+    check(Experiment(tmp_path / "student.yaml", ["evaluate.every=1", "evaluate.best=depth.rmse"]))
 
 
 def test_a_data_set_that_was_prepared_anew_mixes_with_no_finished_run(finished, scenes_dataset, tmp_path, untrained):
