@@ -24,6 +24,7 @@ from trainer.configtext import expand_home, expand_user, parse_override, restore
 from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import version_1_options
 from trainer.option import is_in, names
+from trainer.origins import Origins
 from trainer.parsing import parse_keep
 from trainer.recommendation import AUTO, affinity_folder, pseudo_labels
 from trainer.renamed import new_spelling, rename_old_options
@@ -94,7 +95,7 @@ def _resolve(
     Args:
         chain: the contents, of which later ones win, with their files.
         overrides: ``key=value``.
-        path: the file that errors name.
+        path: the file that errors name where no file wrote the value.
         name: of the experiment, if none of them names it.
 
     Raises:
@@ -108,7 +109,7 @@ def _resolve(
             rename_old_options(content)
             content.setdefault("val_seed", None)
             content.model.setdefault("version", 1)
-    written = {key for _, content in layers for key in flatten(OmegaConf.to_container(content))}
+    origins = Origins([(file, flatten(OmegaConf.to_container(content))) for file, content in layers], path)
     labels = [(file, content.pop("pseudo", {})) for file, content in layers]
     for file, content in layers:
         _merge(config, content, file)
@@ -118,16 +119,17 @@ def _resolve(
         config.experiment = name
     if config.model.version == 1:
         for key, value in version_1_defaults(config.tasks).items():
-            if key not in written:
+            if key not in origins:
                 OmegaConf.update(config, key, value)
     try:
         _merge_pseudo(config, labels, path)
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         hint = "correct the interpolation ${...}"
-        raise UserError(first_line(error), file=path, key=error.full_key, hint=hint) from error
-    expand_home(config, path)
-    check(config, path, overrides)
+        file = origins.file(error.full_key or "")
+        raise UserError(first_line(error), file=file, key=error.full_key, hint=hint) from error
+    expand_home(config, origins.file)
+    check(config, origins)
     for task, entry in config.pseudo.items():
         entry.keep = parse_keep(entry.keep, f"pseudo.{task}.keep")
     OmegaConf.set_readonly(config, True)

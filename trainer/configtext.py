@@ -5,6 +5,7 @@ Where the type of an option (:mod:`trainer.config`) is text, the value is a name
 """
 
 import types
+from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -68,15 +69,19 @@ def parse_override(key: str, written: str) -> DictConfig:
     return content
 
 
-def expand_home(config: Any, path: str | Path) -> None:
+def expand_home(config: Any, file_of: Callable[[str], str | Path]) -> None:
     """Replace ``~`` at the beginning of every path in a resolved configuration by the home folder.
+
+    Args:
+        config: the ``DictConfig``.
+        file_of: returns the file that an option's value comes from, for errors.
 
     Raises:
         UserError: for ``~NAME`` of a user that does not exist.
     """
     for key, value, facts in [*values(Config, config)]:
         if facts.path and isinstance(value, str) and value.startswith("~"):
-            OmegaConf.update(config, key, expand_user(value, path, key))
+            OmegaConf.update(config, key, expand_user(value, file_of(key), key))
 
 
 def expand_user(value: str, file: str | Path | None = None, key: str | None = None) -> str:

@@ -1,7 +1,5 @@
 """Checks of a configuration's values beyond their types: of each as declared, and of all in combination."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -11,26 +9,25 @@ from trainer.config import Config
 from trainer.configdocs import meaning
 from trainer.definition import MTINET, find_unsupported_option
 from trainer.option import values
+from trainer.origins import Origins
 
 COMMAND_LINE = "command line"
 """Stands for the file in errors of an override."""
 
 
-def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
+def check(config: Any, origins: Origins) -> None:
     """Check the values of a merged configuration, and that none is missing.
 
     Args:
         config: the ``DictConfig``.
-        path: the file it comes from, which an error names unless the key is one of the overrides.
-        overrides: ``key=value``.
+        origins: the files that its values come from, which errors name.
 
     Raises:
         UserError: naming the first wrong key, and the valid values.
     """
-    overridden = {override.partition("=")[0] for override in overrides}
 
     def error_at(key: str, message: str, hint: str) -> UserError:
-        return UserError(message, file=COMMAND_LINE if key in overridden else path, key=key, hint=hint)
+        return UserError(message, file=origins.file(key), key=key, hint=hint)
 
     for key in sorted(OmegaConf.missing_keys(config)):
         raise error_at(key, "is not set", meaning(key))
@@ -43,8 +40,13 @@ def check(config: Any, path: Path, overrides: Sequence[str]) -> None:
                 facts.check(value, key)
         except UserError as error:
             raise error_at(key, error.what, str(error.hint)) from None
-    if "train.epochs" in overridden and config.train.steps is not None:
-        raise error_at("train.epochs", f"train.steps={config.train.steps} decides", "set train.steps=null too")
+    epochs, steps = "train.epochs", "train.steps"
+    if config.train.steps is not None:  # which decides; an option that was written in vain is a mistake
+        if origins.file(epochs) == COMMAND_LINE:
+            raise error_at(epochs, f"{steps}={config.train.steps} decides", f"set {steps}=null too")
+        if origins.is_later(epochs, steps):
+            message = f"{steps}={config.train.steps} of {origins.file(steps)} decides"
+            raise error_at(epochs, message, "write steps: null next to it")
     if unsupported := find_unsupported_option(config.model.name, config.model):
         key, message = unsupported
         raise error_at(f"model.{key}", message, f"leave it out, or set model.name={MTINET}")

@@ -219,6 +219,31 @@ def test_a_mistake_in_an_inherited_file_names_that_file(tmp_path):
     assert error_of(write(tmp_path, "inherits: base.yaml")).startswith(f"{base}: sed: ")
 
 
+INHERITED = {
+    "train: {lr: -1}": "train.lr: -1.0 is less than 0",
+    "train: {precision: fp8}": "train.precision: 'fp8' is unknown",
+    "data: {size: 12}": "data.size: '12' is not a size",
+    "data: {cache: '~nobody-at-all/c'}": "data.cache: ~nobody-at-all/c names a home folder that does not exist",
+    "data: {name: '${nowhere}'}": "data.name: Interpolation key 'nowhere'",
+    "pseudo: {depth: {teacher: t.yaml, keep: 1}}": "pseudo.depth.keep: 1.0 is not a threshold",
+    "pseudo: {normals: {teacher: t.yaml}}": "pseudo.normals: pseudo-labels of normals, which is none of the tasks",
+    "model: {name: fpn, decoder: heads}": "model.decoder: is an option of mtinet alone",
+}
+
+
+@pytest.mark.parametrize(("text", "problem"), INHERITED.items())
+def test_a_wrong_value_in_an_inherited_file_names_the_last_file_that_wrote_it(tmp_path, text, problem):
+    write(tmp_path, "train: {lr: 1}\nmodel: {decoder: mti}\ndata: {path: d, size: 4x4}", "oldest.yaml")
+    base = write(tmp_path, f"inherits: oldest.yaml\n{text}", "base.yaml")
+    leaf = write(tmp_path, "inherits: base.yaml\nseed: 1\ntrain: {epochs: 3}\nmodel: {norm: batch}")
+    assert error_of(leaf).startswith(f"{base}: {problem}")
+
+
+def test_a_wrong_value_in_a_section_of_the_command_line(tmp_path):
+    message = error_of(write(tmp_path, DATA), "train={lr: -1}", "seed=2")
+    assert message.startswith("command line: train.lr: -1.0 is less than 0")
+
+
 def test_a_mistyped_override_names_the_command_line(tmp_path):
     message = error_of(write(tmp_path, DATA), "train.epoch=3")
     assert message == "command line: train.epoch: is not an option; did you mean train.epochs?"
@@ -324,6 +349,18 @@ def test_epochs_that_steps_would_overrule_are_refused(tmp_path):
     message = error_of(path, "train.epochs=3")
     assert message == "command line: train.epochs: train.steps=9 decides; set train.steps=null too"
     assert load(path, ["train.epochs=3", "train.steps=null"]).train.epochs == 3
+
+
+def test_epochs_that_inherited_steps_would_overrule_are_refused(tmp_path):
+    base = write(tmp_path, DATA + "train: {steps: 9, epochs: 2}", "base.yaml")
+    assert load(base).train.epochs == 2, "a file may write both, such as a run's own"
+    path = write(tmp_path, "inherits: base.yaml\ntrain: {epochs: 3}")
+    assert error_of(path) == f"{path}: train.epochs: train.steps=9 of {base} decides; write steps: null next to it"
+    leaf = write(tmp_path, "inherits: c.yaml\nseed: 1", "leaf.yaml")
+    assert error_of(leaf).startswith(f"{path}: train.epochs: "), "the file that wrote it"
+    assert load(path, ["train.steps=null"]).train.epochs == 3 and load(path, ["train.steps=4"]).train.steps == 4
+    assert load(write(tmp_path, "inherits: base.yaml\ntrain: {epochs: 3, steps: null}")).train.epochs == 3
+    assert load(write(tmp_path, "inherits: base.yaml\ntrain: {steps: 5}")).train.steps == 5
 
 
 def test_a_missing_file_names_a_near_one(tmp_path):
