@@ -131,7 +131,8 @@ def test_the_metric_of_a_student_is_not_asked_of_its_teacher(configs, tmp_path):
     (tmp_path / "teacher.yaml").write_text(f"inherits: {configs / 'teacher.yaml'}\ntasks: [semseg]\n")
     student = f"inherits: {configs / 'plain.yaml'}\npseudo: {{semseg: {{teacher: teacher.yaml, keep: 0.4}}}}\n"
     (tmp_path / "student.yaml").write_text(student)
-    check(Experiment(tmp_path / "student.yaml", ["evaluate.every=1", "evaluate.best=depth.rmse"]))
+    overrides = [f"run.root={tmp_path}", "evaluate.every=1", "evaluate.best=depth.rmse"]
+    check(Experiment(tmp_path / "student.yaml", overrides))
 
 
 def test_a_data_set_that_was_prepared_anew_mixes_with_no_finished_run(finished, scenes_dataset, tmp_path, untrained):
