@@ -22,7 +22,7 @@ from trainer.configdocs import meaning
 from trainer.configerrors import first_line, in_plain_words, replaced_section, suggest
 from trainer.configtext import expand_home, expand_user, parse_override, restore_text
 from trainer.configvalues import COMMAND_LINE, check
-from trainer.definition import version_1_options
+from trainer.definition import unused_options, version_1_options
 from trainer.option import is_in, names
 from trainer.origins import Origins
 from trainer.parsing import parse_keep
@@ -121,6 +121,9 @@ def _resolve(
         for key, value in version_1_defaults(config.tasks).items():
             if key not in origins:
                 OmegaConf.update(config, key, value)
+    for name, value in unused_options(config.model.name).items():
+        if origins.is_later("model.name", f"model.{name}"):  # it was written for the network that this one replaces
+            config.model[name] = value
     try:
         _merge_pseudo(config, labels, path)
         OmegaConf.resolve(config)

@@ -48,8 +48,9 @@ def check(config: Any, origins: Origins) -> None:
             message = f"{steps}={config.train.steps} of {origins.file(steps)} decides"
             raise error_at(epochs, message, "write steps: null next to it")
     if unsupported := find_unsupported_option(config.model.name, config.model):
-        key, message = unsupported
-        raise error_at(f"model.{key}", message, f"leave it out, or set model.name={MTINET}")
+        key, message, neutral = unsupported
+        value = list(neutral) if isinstance(neutral, tuple) else neutral
+        raise error_at(f"model.{key}", message, f"set model.{key}={value}, its neutral value, or model.name={MTINET}")
     for task in config.pseudo:
         if task not in config.tasks:
             message = f"pseudo-labels of {task}, which is none of the tasks {list(config.tasks)}"

@@ -15,13 +15,13 @@ features of each task (:mod:`trainer.model.propagation`)."""
 HRNET_W18_WIDTHS = (18, 36, 72, 144)
 """Channels of HRNet-w18's four scales, finest first: the widths that MTI-Net's modules were designed for."""
 
-_MTINET_ONLY = {"decoder": "mti", "widths": HRNET_W18_WIDTHS, "version": VERSION}
-"""Options that only MTI-Net has, each with its neutral value."""
+_MTINET_ONLY = {"version": VERSION, "decoder": "mti", "widths": HRNET_W18_WIDTHS}
+"""Options that only MTI-Net has, each with its neutral value; first the version, on which other defaults depend."""
 
 
-def find_unsupported_option(name: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the first option of ``model`` that this network does not support, and why; None if there is none. A user's
-    own network checks its options itself.
+def find_unsupported_option(name: str, options: Mapping[str, Any]) -> tuple[str, str, Any] | None:
+    """Return the first option of ``model`` that this network does not support, why, and its neutral value; None if
+    there is none. A user's own network checks its options itself.
 
     Args:
         name: of the network.
@@ -32,10 +32,16 @@ def find_unsupported_option(name: str, options: Mapping[str, Any]) -> tuple[str,
     for key, neutral in _MTINET_ONLY.items():
         value = options[key]
         if (tuple(value) if key == "widths" and value is not None else value) != neutral:
-            return key, f"is an option of mtinet alone, and the network is {name}"
+            return key, f"is an option of mtinet alone, and the network is {name}", neutral
     if name == DPT and options["fusion"] != "add":
-        return "fusion", "dpt adds the tokens of its inputs, and has no other fusion"
+        return "fusion", "dpt adds the tokens of its inputs, and has no other fusion", "add"
     return None
+
+
+def unused_options(name: str) -> dict[str, Any]:
+    """Return the neutral values of the options of ``model`` that shape MTI-Net's decoder, for another network of
+    Tutelage's; none for MTI-Net and for a user's own network."""
+    return {"decoder": "mti", "widths": list(HRNET_W18_WIDTHS)} if name in (FPN, DPT) else {}
 
 
 def version_1_options(tasks: int) -> dict[str, Any]:

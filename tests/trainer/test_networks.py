@@ -240,10 +240,16 @@ def test_it_compiles_to_the_same(name):
             "model.decoder: is an option of mtinet alone, and the network is fpn",
         ),
         (["model.name=fpn", "model.widths=[8, 8, 8, 8]"], "model.widths: is an option of mtinet alone"),
-        (["model.name=fpn", "model.widths=null"], "model.widths: is an option of mtinet alone"),
-        (["model.name=fpn", "model.version=1"], "model.(decoder|widths|version): is an option of mtinet alone"),
+        (
+            ["model.name=fpn", "model.widths=null"],
+            r"model.widths: .* mtinet alone.*; set model.widths=\[18, 36, 72, 144\]",
+        ),
+        (["model.name=fpn", "model.version=1"], "model.version: is an option of mtinet alone.*; set model.version=2"),
         (["model.name=dpt", "model.decoder=heads"], "model.decoder: .* of mtinet alone, and the network is dpt"),
-        (["model.name=dpt", "model.fusion=early"], "model.fusion: dpt adds the tokens of its inputs"),
+        (
+            ["model.name=dpt", "model.fusion=early"],
+            "model.fusion: dpt adds the tokens of its inputs.*; set model.fusion=add",
+        ),
     ],
 )
 def test_options_that_a_network_does_not_have(configs, overrides, message):
@@ -253,6 +259,19 @@ def test_options_that_a_network_does_not_have(configs, overrides, message):
     if settings.get("decoder"):
         with pytest.raises(UserError, match="decoder: is an option of mtinet alone"):
             description(settings["name"], decoder=settings["decoder"])
+
+
+@pytest.mark.parametrize("name", ["fpn", "dpt"])
+def test_options_of_the_network_that_another_one_replaces_do_not_count(name, tmp_path):
+    base, leaf = tmp_path / "base.yaml", tmp_path / "leaf.yaml"
+    base.write_text("data: {path: d}\nmodel: {decoder: heads, widths: null}\n")
+    leaf.write_text(f"inherits: base.yaml\nmodel: {{name: {name}}}\n")
+    for config in (load(base, [f"model.name={name}"]), load(leaf), load("folder/ummt-d", [f"model.name={name}"])):
+        assert (config.model.decoder, config.model.widths) == ("mti", [18, 36, 72, 144])
+    assert load(leaf, ["model.name=mtinet"]).model.decoder == "heads"
+    leaf.write_text(f"inherits: base.yaml\nmodel: {{name: {name}, decoder: heads}}\n")
+    with pytest.raises(UserError, match=rf"leaf\.yaml: model\.decoder: .* is {name}; set model\.decoder=mti"):
+        load(leaf)
 
 
 def test_weights_need_a_backbone(monkeypatch):
