@@ -2,18 +2,13 @@
 
 import argparse
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from launchers.console import print_line
 from launchers.inspect import summary
-from shards.atomic import disk_errors
 from shards.errors import UserError
 from shards.extras import need
 from shards.form import a_type
-from shards.manifest import NAME, Manifest
 from shards.members import need_profile
 from shards.origin import Origin
 from shards.pack import pack
@@ -23,7 +18,7 @@ from shards.store import on_disk
 from trainer.extension import import_name
 from trainer.parsing import parse_size
 from trainer.progress import progress
-from trainer.runs.lease import hold_lease
+from trainer.runs.exclusive import exclusive
 
 
 def scenes(options: argparse.Namespace) -> None:
@@ -120,7 +115,7 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
     unreadable: list[str] = []
     frames = sum(len(keys) for keys in source.splits.values())
     out = on_disk(options.out, "OUT")
-    with _exclusive(out), progress(f"prepare {source.name}", frames) as report:
+    with exclusive(out, print_line), progress(f"prepare {source.name}", frames) as report:
         manifest = pack(
             source,
             out,
@@ -140,20 +135,6 @@ def _pack(source: Source, options: argparse.Namespace, size: tuple[int, int] | N
         raise UserError(
             f"{len(unreadable)} of {frames} frames could not be read and are left out", file=options.out, hint=hint
         )
-
-
-@contextmanager
-def _exclusive(out: Path) -> Iterator[None]:
-    """Wait while another process, such as another job, makes or repairs the same data set, which is then finished."""
-    finished = (out / NAME).exists() and Manifest.load(out).complete()
-    if finished or out.is_file():  # perhaps read-only, or an error that pack raises
-        yield
-        return
-    leases = out / ".prepare"
-    with disk_errors(out):
-        leases.mkdir(parents=True, exist_ok=True)
-    with hold_lease(leases, "prepare", log=print_line):
-        yield
 
 
 def _parse_classes(text: str | None) -> int | list[str] | None:

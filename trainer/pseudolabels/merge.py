@@ -17,12 +17,14 @@ from shards.statistics import merge_samples
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
 from trainer.experiment import TRAIN, Experiment
 from trainer.pseudolabels.kept import CONFIDENCE
+from trainer.runs.exclusive import exclusive
 
 
 def merge(experiment: Experiment, out: Path) -> Manifest:
     """Write full shards of the training split: every frame with the ground truth that is visible, and elsewhere the
     teacher's labels above ``label.threshold``. Other splits are linked (or copied) unchanged. An interrupted call is
-    continued; after a finished one nothing is written.
+    continued; after a finished one nothing is written. Of several calls at once, such as those of all ranks, one writes
+    and the others wait for it.
 
     Raises:
         UserError: when ``out`` already holds something else, or the disk is full.
@@ -40,9 +42,12 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
         "labels": labels.sha256,
         "threshold": experiment.config.label.threshold,
     }
-    existing = claim(out, job)
-    if existing:
-        return existing
+    with exclusive(out):
+        return claim(out, job) or _write(frames, out, job)
+
+
+def _write(frames: Frames, out: Path, job: dict[str, Any]) -> Manifest:
+    source = frames.manifest
     indexes = []
     try:
         for number, shard in enumerate(frames.readers.shards):

@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from trainer.pseudolabels.labeller import Labeller
 from trainer.pseudolabels.merge import merge
 from trainer.pseudolabels.stage import label
 from trainer.runs import artifacts, checkpoint
+from trainer.runs.lease import hold_lease
 from trainer.trainstage import train
 
 
@@ -345,7 +348,7 @@ def test_merging_refuses_a_folder_that_holds_something(finished, tmp_path):
 
 def test_a_merge_is_continued_and_not_done_twice(finished, merged, monkeypatch):
     teacher = finished("teacher", "label.threshold=0.4")
-    files = {path.name: path.read_bytes() for path in merged.folder.iterdir()}
+    files = {path.name: path.read_bytes() for path in merged.folder.iterdir() if path.is_file()}
     times = {path: path.stat().st_mtime_ns for path in merged.folder.iterdir()}
     assert merge(teacher, merged.folder) == merged
     assert times == {path: path.stat().st_mtime_ns for path in merged.folder.iterdir()}
@@ -360,7 +363,22 @@ def test_a_merge_is_continued_and_not_done_twice(finished, merged, monkeypatch):
     )
     merge(teacher, merged.folder)
     assert written == ["train-000002.tar"]
-    assert {path.name: path.read_bytes() for path in merged.folder.iterdir()} == files
+    assert {path.name: path.read_bytes() for path in merged.folder.iterdir() if path.is_file()} == files
+
+
+def test_merges_of_several_processes_wait_for_each_other(finished, tmp_path):
+    """For example those of all ranks of ``tutelage label --merge``."""
+    out, teacher = tmp_path / "merged", finished("teacher")
+    (out / ".prepare").mkdir(parents=True)
+    unfinished = out / ".train-000000.tar.other.tmp"
+    unfinished.touch()
+    with ThreadPoolExecutor(2) as threads:
+        with hold_lease(out / ".prepare", "prepare"):
+            merges = [threads.submit(merge, teacher, out) for _ in range(2)]
+            time.sleep(0.5)
+            assert unfinished.exists() and len([*out.iterdir()]) == 2
+        first, second = (future.result() for future in merges)
+    assert first == second and verify(first) == 30 and not unfinished.exists()
 
 
 def test_a_merge_of_other_options_is_refused(finished, merged):
@@ -370,8 +388,12 @@ def test_a_merge_of_other_options_is_refused(finished, merged):
 
 @pytest.mark.parametrize("linked", [True, False])
 def test_other_splits_are_linked_where_they_can_be(finished, tmp_path, scenes_dataset, monkeypatch, linked):
+    link = os.link
+
     def refuse(source, target):
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+        if source.parent == scenes_dataset.folder:  # leases of the target's folder are linked within it
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        link(source, target)
 
     if not linked:
         monkeypatch.setattr(os, "link", refuse)
