@@ -2,6 +2,7 @@
 table."""
 
 import json
+import re
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -78,7 +79,10 @@ def setting(result: Result) -> dict[str, Any]:
     settings |= {"evaluate.resolution": conditions.resolution, "evaluate.range": ranges or None}
     settings["evaluate.crop"] = conditions.crop
     settings["manifest"] = conditions.manifest[:8] or None
-    return settings | {key: value for key, value in options.items() if not is_in(key, _NAMED)}
+    settings |= {key: value for key, value in options.items() if not is_in(key, _NAMED)}
+    if start := options.get("model.start"):
+        settings["model.start"] = _start(start)
+    return settings
 
 
 def same(a: Any, b: Any) -> bool:
@@ -93,6 +97,12 @@ def format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "x".join(map(str, value))
     return {"True": "yes", "False": "no", "None": "–"}.get(str(value), str(value))
+
+
+def _start(exported: str) -> str:
+    """Return the network that a run started from. One of another run is that of its experiment, since runs may start
+    from that of their own seed."""
+    return re.sub(r"(^|/)seed-\d+(/checkpoints/[^/]+)$", r"\1seed-*\2", Path(exported).as_posix())
 
 
 def _pretrained(recorded: Any, option: Any) -> Any:

@@ -68,6 +68,20 @@ def test_where_the_first_weights_came_from():
     ]
 
 
+def test_runs_that_start_from_one_of_their_own_seed_are_of_one_row():
+    def start(path: str | None) -> object:
+        return setting(row({"model.start": path}))["model.start"]
+
+    own = {start(f"runs/d/pre/seed-{seed}/checkpoints/last") for seed in (0, 1, 12)}
+    assert own == {"runs/d/pre/seed-*/checkpoints/last"}
+    for other in ("pre/seed-0/checkpoints/best", "e/seed-0/checkpoints/last"):
+        assert start(f"runs/d/{other}") not in own
+    assert start("seed-3/checkpoints/last") == "seed-*/checkpoints/last"
+    for path in ("exported", "nets/seed-0", "a/b/c/d", None):
+        assert start(path) == path
+    assert "model.start" not in setting(row())
+
+
 def test_the_order_of_keys_is_no_difference():
     assert same({"a": 1, "b": [2]}, {"b": [2], "a": 1}) and not same({"a": 1}, {"a": 2})
     assert [format_value(value) for value in ({}, {"semseg": 8}, [96, 128], None, True, 0.9)] == [
