@@ -7,7 +7,7 @@ from launchers.console import console, print_line, print_table
 from shards.errors import UserError
 from shards.extras import EXTRAS, need
 from shards.store import on_disk
-from trainer.configfile import load, to_yaml
+from trainer.configfile import load, to_file
 from trainer.runs.result import NAME
 from trainer.shipped import find, names
 
@@ -87,7 +87,7 @@ def config(options: argparse.Namespace) -> None:
     if options.path:
         print(find(options.config))
         return
-    print(to_yaml(load(options.config, options.overrides)), end="")
+    print(to_file(load(options.config, options.overrides)), end="")
 
 
 def _experiment(options: argparse.Namespace) -> "Experiment":

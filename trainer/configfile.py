@@ -176,6 +176,17 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(config, resolve=True)
 
 
+def to_file(config: Config) -> str:
+    """Return the resolved configuration as the YAML of a file to start from. It is that of :func:`to_yaml`, but a
+    ``run.path`` that is the default stays the default, and follows a seed or name that is changed later."""
+    content: Any = OmegaConf.create(to_dict(config))
+    default = flatten(OmegaConf.to_container(defaults()))["run.path"]
+    content.run.path = default
+    if content.run.path != config.run.path:
+        return to_yaml(config)
+    return OmegaConf.to_yaml(content).replace(default, f"{default}  # {config.run.path}")
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """Return the resolved configuration as JSON values."""
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]

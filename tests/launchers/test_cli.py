@@ -15,6 +15,7 @@ from analysis.results.groups import collect
 from launchers import cli
 from launchers.cli import main
 from shards.manifest import Manifest
+from trainer.configfile import load
 from trainer.runs.lease import hold_lease
 
 COMMANDS = ["init", "prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
@@ -196,9 +197,13 @@ def test_inspect_shows_verifies_and_draws(dataset, tmp_path, capsys):
 def test_config_prints_the_resolved_whole(workdir, capsys):
     assert main(["config", "student.yaml", "seed=3", "train.lr=0.25"]) == 0
     text = capsys.readouterr().out
-    assert "lr: 0.25" in text and "path: runs/scenes/student/seed-3" in text
+    assert "lr: 0.25" in text and "  # runs/scenes/student/seed-3\n" in text
     Path("printed.yaml").write_text(text)
     assert main(["config", "printed.yaml"]) == 0, "what is printed is a configuration"
+    assert capsys.readouterr().out == text
+    assert load("printed.yaml", ["seed=4", "run.root=r"]).run.path == "r/scenes/student/seed-4", "no frozen folder"
+    assert main(["config", "student.yaml", "run.path=mine"]) == 0
+    assert "  path: mine\n" in capsys.readouterr().out
 
 
 def test_config_explains_every_key_and_needs_no_file(capsys):
