@@ -1,6 +1,7 @@
 """A stop that a signal requests of one rank, and so of all of them."""
 
 import signal
+import threading
 import time
 from contextlib import ExitStack
 from typing import Any
@@ -19,6 +20,8 @@ class StopRequest:
     """A stop requested by a signal: the first SIGINT, SIGTERM or SIGUSR1 requests a stop after the present step; a
     second SIGINT stops at once.
 
+    Python handles signals in its main thread alone, so in another thread none requests a stop.
+
     The data that the step waits for may never arrive, so waits for data end a few seconds after the signal
     (:mod:`shards.threads`); with several ranks later, so that all can still agree on a stop.
     """
@@ -31,7 +34,8 @@ class StopRequest:
         self._waits = ExitStack()
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) if in_main_thread else ():
             self._old_handlers[number] = signal.signal(number, self._request)
         self._waits.enter_context(interruptible(self.overdue))
         return self

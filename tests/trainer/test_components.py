@@ -1,6 +1,7 @@
 """Arguments of the components: what is not one of the expected kind is an error of one line that names it."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -64,6 +65,14 @@ def test_a_predictor_is_not_a_network_and_has_one(parts, tmp_path):
         with pytest.raises(tt.UserError, match=r"^model: is a Predictor; give its network: predictor\.network"):
             call(predictor, parts["val"])
     assert tt.evaluate(predictor.network, parts["val"]) == tt.evaluate(parts["model"], parts["val"])
+
+
+def test_training_in_a_thread(parts, tmp_path):
+    """As in a notebook's or a server's; only the main thread handles signals."""
+    loss = tt.MultiTaskLoss(parts["train"].tasks)
+    trainer = tt.Trainer(parts["model"], loss, parts["train"], out=tmp_path, global_batch_size=2, steps=1)
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(trainer.fit).result() == tmp_path / "checkpoints/last"
 
 
 def test_what_training_does_not_take(parts, tmp_path):
