@@ -12,7 +12,18 @@ from trainer.config import Config
 from trainer.configdocs import documentation
 
 
-def suggest(mistyped: str) -> list[str]:
+def meant_instead(unknown: str) -> str:
+    """Return the hint of an error for an option that is unknown, or that is written as one key: ``train.lr: 1`` in a
+    file."""
+    suggestions = _suggest(unknown)
+    if unknown in suggestions:
+        *sections, name = unknown.split(".")
+        opening = "".join(f"{section}: {{" for section in sections)
+        return f"write it nested, {opening}{name}: ...{'}' * len(sections)}"
+    return f"did you mean {suggestions[0]}?" if suggestions else "see `tutelage config --keys`"
+
+
+def _suggest(mistyped: str) -> list[str]:
     """Return the option that was probably meant: one with a similar dotted name, or with this name in any section."""
     keys, last = _known_keys(mistyped), mistyped.rpartition(".")[2]
     by_end = {key.rpartition(".")[2]: key for key in keys}

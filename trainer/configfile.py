@@ -19,7 +19,7 @@ from shards.errors import UserError
 from trainer.affinity import affinity_file
 from trainer.config import Config
 from trainer.configdocs import meaning
-from trainer.configerrors import first_line, in_plain_words, replaced_section, suggest
+from trainer.configerrors import first_line, in_plain_words, meant_instead, replaced_section
 from trainer.configtext import expand_home, expand_user, parse_override, restore_text
 from trainer.configvalues import COMMAND_LINE, check
 from trainer.definition import unused_options, version_1_options
@@ -197,7 +197,7 @@ def read_yaml(path: Path, hint: str) -> Any:
 
     Raises:
         FileNotFoundError: when it does not exist.
-        UserError: when it is not valid YAML, with the given hint.
+        UserError: when it is not valid YAML, with the given hint; or for a number with a leading zero.
     """
     try:
         value = OmegaConf.to_container(OmegaConf.load(path))
@@ -205,6 +205,8 @@ def read_yaml(path: Path, hint: str) -> Any:
             return restore_text(value, yaml.load(file, _TEXT))
     except FileNotFoundError:
         raise
+    except UserError as error:
+        raise UserError(error.what, file=path, key=error.key, hint=error.hint) from None
     except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
         raise UserError(f"is not a configuration ({first_line(error)})", file=path, hint=hint) from error
 
@@ -248,6 +250,8 @@ def _parse(override: str) -> DictConfig:
         raise UserError(f"{override!r} is not an override", file=COMMAND_LINE, hint="write key=value")
     try:
         return parse_override(key, written)
+    except UserError as error:
+        raise UserError(error.what, file=COMMAND_LINE, key=error.key, hint=error.hint) from None
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         hint = "write a YAML value, quoted if need be"
         raise UserError(first_line(error), file=COMMAND_LINE, key=key, hint=hint) from error
@@ -265,9 +269,7 @@ def _merge(config: Any, content: DictConfig, file: str | Path) -> None:
         config.merge_with(content)
     except ConfigKeyError as error:
         name = str(error.full_key or error.key)
-        suggestions = suggest(name)
-        hint = f"did you mean {suggestions[0]}?" if suggestions else "see `tutelage config --keys`"
-        hint = new_spelling(name, content, "=" if file == COMMAND_LINE else ": ") or hint
+        hint = new_spelling(name, content, "=" if file == COMMAND_LINE else ": ") or meant_instead(name)
         raise UserError("is not an option", file=file, key=name, hint=hint) from None
     except (OmegaConfBaseException, TypeError) as error:  # a TypeError where a list stands in place of a mapping
         key = getattr(error, "full_key", None) or replaced_section(content)

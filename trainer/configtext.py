@@ -4,6 +4,7 @@ YAML reads ``007``, ``1e-4``, ``no``, ``12:30`` and ``2024_01_05`` as numbers an
 Where the type of an option (:mod:`trainer.config`) is text, the value is a name or a path and stays as it was written.
 """
 
+import re
 import types
 from collections.abc import Callable
 from dataclasses import is_dataclass
@@ -18,30 +19,39 @@ from trainer.config import Config
 from trainer.option import values
 
 _NULL = ("", "~", "null", "Null", "NULL")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
+"""Integers that YAML 1.1 reads as octal, or, with an 8 or a 9, as text."""
 
 
-def restore_text(value: Any, text: Any, kind: Any = Config) -> Any:
+def restore_text(value: Any, text: Any, kind: Any = Config, key: str = "") -> Any:
     """Return YAML values in which those of type text are as they were written; keys are always text.
 
     Args:
         value: as YAML reads it.
         text: the same document with all scalars as text (``yaml.BaseLoader``).
         kind: the type of the value, a dataclass or any annotation.
+        key: the dotted key of the value, for errors.
+
+    Raises:
+        UserError: for a number with a leading zero, such as 010, which YAML would read as 8.
     """
     kinds = _alternatives(kind)
     if isinstance(value, dict) and isinstance(text, dict):
         names = list(text) if len(text) == len(value) and "<<" not in text else [str(name) for name in value]
         return {
-            name: restore_text(item, text.get(name), _inside(kinds, name))
+            name: restore_text(item, text.get(name), _inside(kinds, name), f"{key}.{name}" if key else name)
             for name, item in zip(names, value.values(), strict=True)
         }
     if isinstance(value, list) and isinstance(text, list):
         inner = next((get_args(alternative)[0] for alternative in kinds if get_origin(alternative) is list), None)
-        return [restore_text(item, item_text, inner) for item, item_text in zip(value, text, strict=True)]
+        return [restore_text(item, item_text, inner, key) for item, item_text in zip(value, text, strict=True)]
     if isinstance(text, str) and not isinstance(value, str) and value is not None:
         any_text = Any in kinds and not isinstance(value, bool)
         if any_text or (str in kinds and not isinstance(value, tuple(k for k in kinds if isinstance(k, type)))):
             return text
+    if isinstance(text, str) and _LEADING_ZERO.fullmatch(text) and not {int, float}.isdisjoint(kinds):
+        hint = "write it without the zero, with which YAML reads it as octal"
+        raise UserError(f"{text} is a number with a leading zero", key=key, hint=hint)
     return value
 
 
@@ -50,6 +60,7 @@ def parse_override(key: str, written: str) -> DictConfig:
 
     Raises:
         yaml.YAMLError, omegaconf.errors.OmegaConfBaseException: when it is not YAML, for options that are not text.
+        UserError: see :func:`restore_text`.
     """
     kind: Any = Config
     for name in key.replace("[", ".").replace("]", "").split("."):
@@ -63,7 +74,7 @@ def parse_override(key: str, written: str) -> DictConfig:
     value = OmegaConf.to_container(content)
     for name in _parts(value, key):
         value = value[name]  # type: ignore[index]
-    typed = restore_text(value, yaml.load(written, yaml.BaseLoader), kind)
+    typed = restore_text(value, yaml.load(written, yaml.BaseLoader), kind, key)
     if typed != value or type(typed) is not type(value):
         OmegaConf.update(content, key, typed, merge=False)
     return content

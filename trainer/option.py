@@ -69,6 +69,8 @@ class Facts:
             return f"{value} {self.wrong or 'is out of range'}", f"give {self.range_in_words}"
         if not value >= self.least:
             return f"{value} is less than {self.least:g}", f"give {self.least:g} or more"
+        if math.isinf(value):
+            return f"{value} is not a finite number", f"give {self.range_in_words}"
         largest = f"less than {_format_number(self.below)}" if math.isinf(self.most) else f"{self.most:g} or less"
         return f"{value} is too large", f"give {largest}"
 
