@@ -10,16 +10,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from trainer.config import Config
 from trainer.configdocs import documentation
+from trainer.option import matches
 
 
 def meant_instead(unknown: str) -> str:
     """Return the hint of an error for an option that is unknown, or that is written as one key: ``train.lr: 1`` in a
     file."""
-    suggestions = _suggest(unknown)
-    if unknown in suggestions:
+    if any(matches(unknown, key) for key in documentation()):
         *sections, name = unknown.split(".")
         opening = "".join(f"{section}: {{" for section in sections)
         return f"write it nested, {opening}{name}: ...{'}' * len(sections)}"
+    suggestions = _suggest(unknown)
     return f"did you mean {suggestions[0]}?" if suggestions else "see `tutelage config --keys`"
 
 

@@ -267,6 +267,7 @@ WRONG = {
     "negative workers": ("data: {path: d, num_workers: -1}", "data.num_workers: -1", "give 0 or more"),
     "infinite": (DATA + "train: {lr: .inf}", "train.lr: inf is not a finite number", "give 0 or more"),
     "dotted": (DATA + "train.lr: 1e-3", "train.lr: is not an option", "write it nested, train: {lr: ...}"),
+    "dotted with a task": (DATA + "labels.x: 1", "labels.x: is not an option", "write it nested, labels: {x: ...}"),
     "octal": (DATA + "seed: 010", "seed: 010 is a number with a leading zero", "write it without the zero"),
     "octal in a section": (DATA + "labels: {depth: 08}", "labels.depth: 08 is a number with a", "write it without"),
     "octal in a list": (DATA + "model: {widths: [9, 010, 9, 9]}", "model.widths: 010 is a number", "write it without"),
