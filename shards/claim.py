@@ -66,7 +66,7 @@ def source_edited(stored: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
 
 def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = None) -> Manifest | None:
     """Claim a folder for a job. Of an unfinished job, discard the shards whose raw files have changed, or all shards
-    where the source's file has changed.
+    where the source's file has changed. A job that has made no shard yet is replaced by one with other options.
 
     Args:
         out: the folder; made if necessary.
@@ -101,7 +101,8 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
             message = "lacks shards, and the code that made the others has changed since"
             raise UserError(message, file=out, key=CODE, hint=f"{_HINT}, or restore the code")
     elif stored:
-        _compare(out, "an unfinished data set", stored["job"], job)
+        if is_occupied(out):  # without a shard nothing is lost, and an error in the first one may ask for other options
+            _compare(out, "an unfinished data set", stored["job"], job)
         edited = source_edited(stored["job"], job)
         outdated = out.glob(index_name("*")) if edited else [out / index_name(shard) for shard in changed]
         for index in outdated:

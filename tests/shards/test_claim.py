@@ -31,7 +31,16 @@ def test_a_folder_is_occupied_by_what_can_be_seen(tmp_path):
 
 def test_an_unfinished_job_goes_on_and_another_is_refused(tmp_path):
     out = tmp_path / "out"
-    assert claim(out, {"classes": 3}) is None and claim(out, {"classes": 3}) is None
+    assert claim(out, {"classes": 3}) is None
+    (out / "train-000000.tar").touch()
+    assert claim(out, {"classes": 3}) is None
     assert Note(out / JOB, "").read() == {"job": {"classes": 3}, "files": {}}
     with pytest.raises(UserError, match="out: classes: holds an unfinished data set of other options"):
         claim(out, {"classes": 4})
+    assert (out / "train-000000.tar").exists() and Note(out / JOB, "").read()["job"] == {"classes": 3}
+
+
+def test_a_job_without_a_shard_is_replaced_by_one_with_other_options(tmp_path):
+    out = tmp_path / "out"
+    assert claim(out, {"classes": 3}) is None and claim(out, {"classes": 4}) is None
+    assert Note(out / JOB, "").read() == {"job": {"classes": 4}, "files": {}}
