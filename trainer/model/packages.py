@@ -59,7 +59,8 @@ def package_of(name: str) -> Package:
     """
     model, _, _ = name.partition(".")
     if model not in PACKAGES:
-        hint = f"use backbone={' or '.join(PACKAGES)}, {KEY}=true (the hub), or a .safetensors file"
+        others = f"{KEY}=true (the hub), {KEY}=false (from scratch), or a .safetensors file"
+        hint = f"use backbone={' or '.join(PACKAGES)}, or {others}"
         raise UserError(f"no package of weights is known for {name}", key=KEY, hint=hint)
     return PACKAGES[model]
 

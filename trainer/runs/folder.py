@@ -30,6 +30,7 @@ from shards.write import sha256_of
 from trainer.configfile import read_yaml, to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.model import packages
+from trainer.optionerrors import name_options
 from trainer.setting import decisive, options_of
 
 _HINT = "set run.root (or run.path, or seed) to start another run, or delete this one"
@@ -99,6 +100,7 @@ def _same_weights(experiment: Experiment, key: str) -> bool:
     return path is not None and data_hashes(experiment.folder).get(key) == sha256_of(path)
 
 
+@name_options()
 def _initial_weights(experiment: Experiment, trained: bool) -> dict[str, Path]:
     """Return the existing files that ``model.pretrained`` and ``model.start`` name, by option."""
     model = experiment.config.model

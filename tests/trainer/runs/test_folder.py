@@ -55,6 +55,14 @@ def test_another_configuration_is_refused_by_its_key(make, trained, override, ke
     assert load(trained.folder / "config.yaml").train.lr == 0.001, "it was written over"
 
 
+def test_weights_that_no_package_has_are_an_error_that_names_the_options(make):
+    with pytest.raises(UserError) as error:
+        claim(make("plain", "model.backbone=hrnet_w18", "model.pretrained=package"))
+    message = str(error.value)
+    assert message.startswith("model.pretrained: no package of weights is known for hrnet_w18; use model.backbone=tf_")
+    assert "model.pretrained=true (the hub), model.pretrained=false (from scratch), or" in message
+
+
 NEWER = {"model": ("version", "decoder", "widths"), "loss": ("deep", "deep_cells")}
 """Options that runs lack which are older than the versions of networks."""
 
