@@ -13,9 +13,10 @@ import yaml
 from shards import kinds
 from shards.codec import key_of
 from shards.errors import UserError
+from shards.images import RGB_SUFFIXES
 from shards.kinds.text import is_number
 from shards.notes import member_context
-from shards.sources.layout import Pattern
+from shards.sources.layout import Files, Pattern
 from shards.tasks import Task
 
 FILE = "dataset.yaml"
@@ -47,6 +48,25 @@ class LabelFormat:
     def pattern(self) -> Pattern:
         return self.files or Pattern(f"{self.task.name}/{{name}}")
 
+    def find(self, root: Path) -> Files:
+        """Find the label files under a data set's folder.
+
+        Raises:
+            UserError: when there is no folder for them, it holds no file, or two files belong to one frame.
+        """
+        folder = root / self.task.name
+        hint = f"put labels there, or, in {FILE}, say where they lie (files: 'labels/{{name}}') or take the task out"
+        if self.files is None and not folder.is_dir():
+            raise UserError("is not a folder", file=folder, hint=hint)
+        files = self.pattern.find(root, self.task.storage.suffixes)
+        if self.files is None and not files.by_stem and not files.unread:
+            raise UserError("holds no label", file=folder, hint=hint)
+        if self.files is not None and not files.by_stem:
+            message, key = f"{self.files.text} matches no file", f"tasks.{self.task.name}.files"
+            hint = f"correct the pattern; labels end in {', '.join(sorted(self.task.storage.suffixes))}"
+            raise UserError(message, file=root / FILE, key=key, hint=hint)
+        return files
+
     def read(self, path: Path) -> np.ndarray:
         """Read the label array of a file.
 
@@ -68,6 +88,25 @@ class Declaration:
     images: Pattern = IMAGES
     group_by: str | None = None
     label_orientation: str | None = None
+
+    def find_images(self, root: Path) -> Files:
+        """Find the images under the data set's folder.
+
+        Raises:
+            UserError: when there is no folder for them, it holds no image, or two images have the same stem.
+        """
+        folder = root / "rgb"
+        hint = f"say in {FILE} where images lie, such as images: 'color/{{name}}'"
+        if self.images == IMAGES and not folder.is_dir():
+            raise UserError("is not a folder", file=folder, hint=f"make it, or {hint}")
+        images = self.images.find(root, RGB_SUFFIXES)
+        suffixes = ", ".join(sorted(RGB_SUFFIXES))
+        if self.images == IMAGES and not images.by_stem:
+            raise UserError("holds no image", file=folder, hint=f"put some there, ending in {suffixes}, or {hint}")
+        if not images.by_stem:
+            hint = f"correct the pattern; images end in {suffixes}"
+            raise UserError(f"{self.images.text} matches no image", file=root / FILE, key="images", hint=hint)
+        return images
 
 
 def declare(root: Path, overrides: Mapping[str, Any]) -> Declaration:
@@ -133,13 +172,15 @@ def declaration_of(tasks: Iterable[Task]) -> str:
 
 def _label_format(where: Path, name: str, entry: Any) -> LabelFormat:
     key = f"tasks.{name}"
-    kind_name = str(entry.get("kind")) if isinstance(entry, Mapping) else ""
+    if not isinstance(entry, Mapping) or "kind" not in entry:
+        raise UserError("has no kind", file=where, key=key, hint=f"give kind: {', '.join(kinds.kind_names())}")
+    kind_name = str(entry["kind"])
     kind = kinds.storage_of(kind_name)
     if kind is None:
-        hint = f"give kind: {', '.join(kinds.kind_names())}"
-        if kind_name in kinds.FORMER:
-            hint = f"did you mean {kinds.FORMER[kind_name]}?"
-        raise UserError("has no kind", file=where, key=key, hint=hint)
+        names = kinds.kind_names()
+        closest = difflib.get_close_matches(kind_name, [*names, *kinds.FORMER], n=1)
+        guess = f"did you mean {kinds.FORMER.get(closest[0], closest[0])}? " if closest else ""
+        raise UserError(f"{kind_name!r} is not a kind", file=where, key=key, hint=f"{guess}known: {', '.join(names)}")
     _check_keys(where, key, entry, ("kind", "files", *kind.options))
     files = _pattern(where, f"{key}.files", entry["files"]) if "files" in entry else None
     try:

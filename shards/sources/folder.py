@@ -59,7 +59,7 @@ import numpy as np
 
 from shards.codec import key_of
 from shards.errors import UserError
-from shards.images import RGB_SUFFIXES, read_picture
+from shards.images import read_picture
 from shards.notes import member_context, note
 from shards.orientation import align_label
 from shards.sources.base import Frame
@@ -118,11 +118,8 @@ class Folder:
         declared = declare(self.root, overrides)
         self.name, self._formats = declared.name, declared.formats
         self.tasks = tuple(fmt.task for fmt in self._formats)
-        if declared.images == IMAGES and not (self.root / "rgb").is_dir():
-            hint = f"make it, or say in {FILE} where images lie, such as images: 'color/{{name}}'"
-            raise UserError("is not a folder", file=self.root / "rgb", hint=hint)
-        pictures = declared.images.find(self.root, RGB_SUFFIXES)
-        label_files = {fmt.task.name: fmt.pattern.find(self.root, fmt.task.storage.suffixes) for fmt in self._formats}
+        pictures = declared.find_images(self.root)
+        label_files = {fmt.task.name: fmt.find(self.root) for fmt in self._formats}
         images = self._images(declared.images, pictures, label_files.values())
         has_patterns = declared.images != IMAGES or any(fmt.files for fmt in self._formats)
         folders = {path.name for path in self.root.iterdir() if path.is_dir() and path.name[0] != "."}
@@ -201,9 +198,9 @@ class Folder:
         unread = [file for file in pictures.unread if pictures.folder / file not in label_paths]
         self.unmatched = {"rgb": unread} if unread else {}
         self._folders = {"rgb": pictures.folder}
-        if not images and pattern != IMAGES:
-            hint = f"correct the pattern; images end in {', '.join(sorted(RGB_SUFFIXES))}"
-            raise UserError(f"{pattern.text} matches no image", file=self.root / FILE, key="images", hint=hint)
+        if not images:
+            hint = "correct the patterns: images and files"
+            raise UserError(f"{pattern.text} matches only labels", file=self.root / FILE, key="images", hint=hint)
         return images
 
     def _match(self, fmt: LabelFormat, labels: Files, images: dict[str, str], used: set[str]) -> dict[str, str]:
@@ -211,10 +208,6 @@ class Folder:
         task = fmt.task
         folder, files = labels.folder, labels.by_stem
         self._folders[task.name] = folder
-        if fmt.files and not files:
-            message, key = f"{fmt.files.text} matches no file", f"tasks.{task.name}.files"
-            hint = f"correct the pattern; labels end in {', '.join(sorted(task.storage.suffixes))}"
-            raise UserError(message, file=self.root / FILE, key=key, hint=hint)
         unmatched = labels.unread + [file for stem, file in files.items() if stem not in images]
         if unmatched:
             self.unmatched[task.name] = sorted(unmatched)
@@ -223,8 +216,6 @@ class Folder:
             message = f"none of its {len(unmatched)} files is the label of an image, the first is {unmatched[0]}"
             hint = f"name each after its image in rgb, ending in {suffixes}"
             raise UserError(message, file=folder, hint=hint)
-        if not files:
-            raise UserError("holds no label", file=folder, hint=f"put some there, or take the task out of {FILE}")
         if not files.keys() & used:
             message = f"none of its {len(files)} labels is of a frame that trains or validates"
             raise UserError(message, file=folder, hint="list frames that have labels in train.txt and val.txt")

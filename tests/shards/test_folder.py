@@ -213,7 +213,8 @@ def test_a_zoom_is_declared_and_written_back(root):
 
 
 def test_missing_folders_are_errors(root):
-    with pytest.raises(UserError, match=r"normals: is not a folder"):
+    hint = r"put labels there, or, in dataset.yaml, say where they lie \(files: 'labels/\{name\}'\)"
+    with pytest.raises(UserError, match=f"normals: is not a folder; {hint}"):
         declare(root, "tasks: {normals: {kind: unit_vector}}")
         Folder(root)
     for options in ({}, {"classes": 3}):
@@ -224,6 +225,9 @@ def test_missing_folders_are_errors(root):
     (root / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty/rgb: is not a folder"):
         Folder(root / "empty", classes=3)
+    (root / "empty/rgb").mkdir()
+    with pytest.raises(UserError, match=r"empty/rgb: holds no image; put some there, ending in .*, or say in dataset"):
+        Folder(root / "empty", classes=3, val_fraction=0.5)
 
 
 # dataset.yaml
@@ -240,8 +244,10 @@ def test_missing_folders_are_errors(root):
         ("tasks: {semseg: {kind: classes, classes: 3, colors: []}}", r"semseg.colors: .* did you mean colours\?"),
         ("tasks: {depth: {kind: scalar, classes: 3}}", r"tasks.depth.classes: is not a key"),
         ("tasks: {depth: {scale: 1}}", r"tasks.depth: has no kind; give kind: classes, scalar, unit_vector"),
-        ("tasks: {depth: {kind: metrik}}", r"tasks.depth: has no kind"),
-        ("tasks: {depth: {kind: [scalar]}}", r"tasks.depth: has no kind"),
+        ("tasks: {depth: {kind: metrik}}", r"tasks.depth: 'metrik' is not a kind; did you mean scalar\? known:"),
+        ("tasks: {semseg: {kind: class}}", r"tasks.semseg: 'class' is not a kind; did you mean classes\? known: "),
+        ("tasks: {depth: {kind: [scalar]}}", r"tasks.depth: .* is not a kind; did you mean scalar"),
+        ("tasks: {depth: {kind: 7}}", r"tasks.depth: '7' is not a kind; known: classes, scalar"),
         ("tasks: {depth: {kind: scalar}}", r"tasks.depth: scale is not a number; give the value of one stored step"),
         ("tasks: {depth: {kind: scalar, scale: -1}}", r"tasks.depth: scale -1.0 is not positive; "),
         ("tasks: {depth: {kind: scalar, scale: 1, zoom: up}}", r"tasks.depth: zoom 'up' is none of divide, multiply"),

@@ -133,7 +133,7 @@ def test_a_folder_of_labels_that_no_frame_uses_is_an_error(root):
         declare(root, text)
     for number in (3, 4, 5):
         (root / f"depth/{number}.png").unlink()
-    with pytest.raises(UserError, match=r"depth: holds no label; put some there, or take the task out of dataset.yaml"):
+    with pytest.raises(UserError, match=r"depth: holds no label; put labels there, or, in dataset.yaml, say where"):
         declare(root, text)
 
 
