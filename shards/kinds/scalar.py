@@ -21,6 +21,7 @@ from shards.statistics import mean_and_deviation
 RATIO = 1.25
 """The factor of δ1: two values whose ratio is larger count as different."""
 _SMALL, _LARGE = 0.01, 1000  # metres: a mean length outside of this range is remarked on
+_ODD = 200  # metres above which values that were declared in metres may be millimetres
 _ANGLES = frozenset({"deg", "°", "rad"})
 _COARSE = 0.02  # mean relative change by rounding above which it is noted
 
@@ -123,6 +124,8 @@ class ScalarStorage(Storage):
             limit = MAX_STEPS * scale
             message = f"holds {largest:g} {unit}, over the {limit:g} {unit} that 16 bits hold in steps of {scale:g}"
             fits = f"floats fit with scale: {self._fine_scale(largest):g}, or " if np.isfinite(largest) else ""
+            if self.task.unit == "m" and not self.task.declared_unit and _ODD <= largest <= MAX_STEPS:
+                fits = f"if the values are millimetres: unit: mm, scale: 1; else {fits}"
             hint = f"{fits}declare range: [0, {limit / self._declared_length:g}] if larger values are not measurements"
             hint += f", in {self.task.declared_unit} as declared" if self.task.declared_unit else ""
             hint += f" (a source of your own: give values in {unit or 'the unit'}, 0 where there is none)"

@@ -104,7 +104,8 @@ def test_negative_numbers_are_counted(prepare):
             "scale: 0.001",
             r"raw/depth/[ab].npy: [ab]: depth holds 200 m, .*fit with scale: 0.005",
         ),
-        (filled(np.float32, 5000), "scale: 0.001", r"depth holds 5000 m, over the 65.535 m that 16 bits hold"),
+        (filled(np.float32, 5000), "scale: 0.001", r"5000 m, .*; if the values are millimetres: unit: mm, scale: 1; "),
+        (filled(np.float32, 150), "scale: 0.001", r"holds 150 m, .* steps of 0.001; floats fit with scale: 0.005, or"),
         (filled(np.int32, 70000), "scale: 0.001", r"depth holds 70 m, .* declare range: \[0, 65.535\]"),
         (filled(np.float64, 1e300), "scale: 0.001", r"depth holds inf m, over"),
         (
