@@ -22,7 +22,7 @@ from trainer.augment import to_tensors
 from trainer.kinds import learning
 from trainer.model.architecture import RGB
 from trainer.resize import resize_output
-from trainer.runs import checkpoint
+from trainer.runs import artifacts, checkpoint
 
 
 class Predictor(nn.Module):
@@ -53,8 +53,7 @@ class Predictor(nn.Module):
         folder = folder.parent if folder.is_file() else folder
         self.folder = folder
         if not (folder / "model.json").exists():
-            hint = "give a run's checkpoints/last, or the model.safetensors in it"
-            raise UserError("holds no trained network", file=model, hint=hint)
+            raise artifacts.missing_network(Path(model))
         self.network, self.facts = checkpoint.load_exported(folder, network)
         architecture = self.network.architecture
         self.inputs, self.tasks, self.labels = architecture.inputs, architecture.tasks, architecture.input_tasks

@@ -79,7 +79,7 @@ def test_a_data_set_that_does_not_exist(fails, workdir):
 
 def test_what_predict_and_export_cannot_do(fails, workdir):
     (Path("photos") / "more").mkdir(parents=True)
-    fails("predict nowhere photos --out p", "nowhere: holds no trained network; give a run's checkpoints/last")
+    fails("predict nowhere photos --out p", "nowhere: does not exist; correct the path, or give a run's checkpoints")
     fails("predict nowhere photos --out p --frames 0", "--frames: 0 frames; give 1 or more")
     fails("predict nowhere photos --out p --picture q.jpg", "--picture: q.jpg does not end in .png; name a .png file")
     fails(

@@ -152,9 +152,18 @@ def test_what_a_sensor_did_not_measure(finished, scenes_dataset):
 
 def test_models_that_are_none(finished, tmp_path):
     last = finished("student").checkpoints / "last"
-    for wrong in (last.parent, tmp_path / "nowhere"):
-        with pytest.raises(UserError, match=r"holds no trained network; give a run's checkpoints/last, or the model\."):
+    with pytest.raises(UserError, match=r"holds no trained network; give a run's checkpoints/last, or the model\."):
+        Predictor(last.parent)
+    for wrong in (tmp_path / "nowhere", last.parent.parent / "checkpoint/last", tmp_path / "checkpoints/last"):
+        with pytest.raises(UserError, match=r"does not exist; correct the path, or give a run's checkpoints/last"):
             Predictor(wrong)
+    with pytest.raises(UserError, match=r"best: does not exist: the run has not .* give checkpoints/last; a run has"):
+        Predictor(last.parent / "best")
+    last.rename(last.parent / "moved")
+    for unfinished in (last, last / "model.safetensors"):
+        with pytest.raises(UserError, match=r"does not exist: the run has not exported .*; start the run again to fin"):
+            Predictor(unfinished)
+    (last.parent / "moved").rename(last)
     facts = json.loads((last / "model.json").read_text())
     size = facts.pop("size")
     (last / "model.json").write_text(json.dumps(facts))

@@ -32,6 +32,20 @@ def read_exported(path: Path) -> dict[str, Any] | None:
     return read_entry(path / "model.json", {"step", "architecture", "sha256"}, AGAIN)
 
 
+def missing_network(path: Path) -> UserError:
+    """Return the error for a path that is not an exported network: mistyped, of an unfinished run, or anything else."""
+    folder = path.parent if path.suffix == ".safetensors" else path
+    if path.exists():
+        hint = "give a run's checkpoints/last, or the model.safetensors in it"
+        return UserError("holds no trained network", file=path, hint=hint)
+    if folder.parent.name != "checkpoints" or not (folder.parent.parent / "config.yaml").exists():
+        return UserError("does not exist", file=path, hint="correct the path, or give a run's checkpoints/last")
+    hint = "start the run again to finish it"
+    if (folder.parent / "last").exists():
+        hint = "give checkpoints/last; a run has another network only as its options say (evaluate.every)"
+    return UserError("does not exist: the run has not exported this network", file=path, hint=hint)
+
+
 def read_entry(path: Path, keys: set[str], hint: str) -> dict[str, Any]:
     """Return the content of a JSON file with all of ``keys``.
 
