@@ -67,7 +67,8 @@ def _chart(axes: Any, curve: LabelCurve, metric_curve: MetricCurve) -> None:
     axes.grid(color=_INK, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
-    axes.legend(frameon=False, fontsize=9)
+    if axes.containers:  # else there is nothing to name
+        axes.legend(frameon=False, fontsize=9)
 
 
 def _bars(metric_curve: MetricCurve) -> str:

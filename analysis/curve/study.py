@@ -14,6 +14,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.curve.frames import check_largest, check_measured, check_smallest
 from analysis.curve.labelcurve import FILE, LabelCurve, as_csv
 from analysis.curve.picture import draw
 from analysis.curve.values import Networks, measured_before, metric_curves, note_gone
@@ -98,23 +99,22 @@ class Study(Cells):
         _check_measured(self.cells, self.networks[self.labels[0], self.seeds[0]].student)
 
     def check_budgets(self) -> None:
-        """Make sure that enough frames carry the label for the largest budget, if the data set is prepared.
+        """Make sure that the data set, if it is prepared, has enough frames with the label for the largest budget,
+        frames for a batch with the smallest, and validation frames with the label.
 
         Raises:
-            UserError: when they do not.
+            UserError: when it does not.
         """
-        students = [self.networks[self.labels[-1], seed].student for seed in self.seeds]
-        for student in students[:1] if students[0].config.assignment == NESTED else students:
-            try:
-                _ = student.manifest
-            except UserError:
-                return
-            try:
-                student.training_frames(pseudo=False)
-            except UserError as error:
-                if error.key != f"labels.{self.task}":
-                    raise
-                raise UserError(error.what, file=error.file, key="--labels", hint="leave larger numbers out") from error
+        try:
+            _ = self.networks[self.labels[0], self.seeds[0]].student.manifest
+        except UserError:
+            return
+        # the numbers of nested budgets are those of every seed
+        for seed in self.seeds[:1] if self.config.assignment == NESTED else self.seeds:
+            check_largest(self.networks[self.labels[-1], seed].student, self.task)
+            smallest = self.networks[self.labels[0], seed]
+            check_smallest([*self.teachers(smallest.student), *smallest.compared])
+            check_measured(smallest.student, self.task)
 
     def name(self, cell: Experiment) -> str:
         return f"{self.task} {self.budget(cell)}: {super().name(cell)}"

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import trainer.stages
 from launchers.cli import main
+from shards.errors import UserError
+from shards.pack import pack
+from shards.sources.scenes import Scenes
 from trainer.runs.status import Interrupted
 
 CALL = ["curve", "student.yaml", "--labels", "4,6", "--seeds", "1"]
@@ -85,11 +89,43 @@ def test_failures_are_told_at_the_end(workdir, capsys, monkeypatch):
     assert not list(workdir.rglob("curve.*")), "of nothing"
 
 
-def test_a_curve_of_what_did_not_fail_is_written(workdir, capsys):
-    """Two frames do not fill the batch of four."""
-    assert main(["curve", "student.yaml", "--labels", "2,4", "--seeds", "1", "model.decoder=heads"]) == 1
+@pytest.mark.parametrize("options", [["--dry-run"], []])
+def test_fewer_labels_than_a_batch_has_frames_are_refused_at_once(workdir, capsys, options):
+    assert main(["curve", "student.yaml", "--labels", "2,4", "--seeds", "1", *options]) == 1
     captured = capsys.readouterr()
-    assert captured.err.splitlines()[-1].startswith("tutelage: 2 of 6 runs failed: semseg 2: teacher, seed 0; ")
+    message = "--labels: teacher has 2 frames to train on, fewer than a batch of 4; leave smaller numbers out, or make"
+    assert message in captured.err and captured.out == "" and not Path("runs").exists()
+
+
+class Unlabelled(Scenes):
+    """Validation frames without semseg."""
+
+    def load(self, split, position):
+        frame = super().load(split, position)
+        if split == "val":
+            del frame.labels["semseg"]
+        return frame
+
+
+def test_a_scarce_task_that_cannot_be_measured_is_refused_at_once(workdir, capsys):
+    pack(Unlabelled(8, 4, (32, 64)), Path("unmeasured"), size=(32, 64))
+    assert main([*CALL, "data.path=unmeasured"]) == 1
+    error = capsys.readouterr().err
+    assert "semseg: no frame of val shows semseg, so it cannot be measured; prepare such frames" in error
+
+
+def test_a_curve_of_what_did_not_fail_is_written(workdir, capsys, monkeypatch):
+    run = trainer.stages.run
+
+    def fail(cell):
+        if "semseg-6" in str(cell.folder) and cell.config.experiment == "teacher":
+            raise UserError("broken")
+        run(cell)
+
+    monkeypatch.setattr("trainer.stages.run", fail)
+    assert main([*CALL, "model.decoder=heads"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith("tutelage: 2 of 6 runs failed: semseg 6: teacher, seed 0; ")
     assert "written: runs/scenes/curve/semseg/student/curve.json" in captured.out
 
 
