@@ -105,7 +105,10 @@ class Experiment:
             for name in entries:
                 if name not in (RGB, *tasks):
                     message = f"{name!r} is not a task of {address(manifest.folder)}"
-                    raise UserError(message, file=self.path, key=key, hint=f"use one of its tasks: {', '.join(tasks)}")
+                    hint = f"use one of its tasks: {', '.join(tasks)}"
+                    if key == "tasks":  # perhaps those of a shipped configuration
+                        hint += f"; or call one {name} in dataset.yaml, whatever its folder (files:), and prepare again"
+                    raise UserError(message, file=self.path, key=key, hint=hint)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:

@@ -55,6 +55,7 @@ def test_a_project_goes_from_raw_frames_to_predictions_as_its_readme_says(tmp_pa
         assert main([*words[1:], *SMALL.get(words[1], [])]) == 0, command
         executed_commands.add(words[1])
     assert executed_commands == {"prepare", "inspect", "run", "table", "report", "predict"}
+    assert "student − baseline" in capsys.readouterr().out
     manifest = Manifest.load("data/warehouse")
     assert manifest.name == "warehouse" and manifest.task("semseg").classes == ("floor", "wall", "no")
     assert {path.name for path in Path("runs/warehouse").iterdir()} == {"teacher", "student", "baseline"}

@@ -181,5 +181,7 @@ def test_a_task_or_backbone_that_does_not_exist(make):
     ):
         with pytest.raises(UserError, match=rf"plain\.yaml: {key}: '{name}' is not a task of {tasks}"):
             train(make("plain", option))
+    with pytest.raises(UserError, match=r"depth; or call one normals in dataset\.yaml, whatever its folder \(files:\)"):
+        train(make("plain", "tasks=[normals]"))
     with pytest.raises(UserError, match=r"model\.backbone: timm has no model 'hrnet_w19'; did you mean"):
         train(make("plain", "model.backbone=hrnet_w19"))
