@@ -93,17 +93,24 @@ def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
 
 
 def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int = 8) -> None:
-    """Save a picture of frames spread evenly over a split: RGB, then every task in the data set's colours."""
+    """Save a picture of frames spread evenly over a split: RGB, then every task in the data set's colours, with the
+    values of each label, such as the range of a depth map, and the names of the colours."""
     if frames < 1:
         raise UserError(f"{frames} frames", key="--frames", hint="give 1 or more")
     readers = Readers(manifest, split)  # a data set would read the index of every shard for its masks of labels
     order = Order([shard.samples for shard in readers.shards], seed=0, shuffle=False)
     rows: list[list[np.ndarray | None]] = []
+    texts: list[list[str]] = []
+    labels: dict[str, list[np.ndarray]] = {task.name: [] for task in manifest.tasks}
     for place in np.linspace(0, order.samples - 1, min(frames, order.samples)):
         number, position = order.locate(0, round(place))
         arrays = readers[number].decode(position)
         rows.append([arrays.get("rgb")])
+        texts.append([readers[number].key(position)])
         for task in manifest.tasks:
             label = arrays.get(task.name)
             rows[-1].append(None if label is None else task.storage.colourise(label))
-    save(sheet(rows, ["rgb", *(task.name for task in manifest.tasks)]), path)
+            texts[-1].append("" if label is None else task.storage.glance(label))
+            labels[task.name] += [] if label is None else [label]
+    keys = [[], *(task.storage.occurring(labels[task.name]) for task in manifest.tasks)]
+    save(sheet(rows, ["rgb", *labels], texts=texts, keys=keys), path)

@@ -1,6 +1,7 @@
 """Verification, statistics and contact sheets of a data set."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,17 +94,33 @@ def test_the_contact_sheet_is_a_png_of_rgb_and_every_task(tiny_dataset, tmp_path
     contact_sheet(tiny_dataset, "val", path, frames)
     with Image.open(path) as image:
         assert image.format == "PNG"
-        assert image.size == (3 * (320 + 6) + 6, rows * (160 + 6) + 6 + 20)
+        classes = (image.height - (rows * (160 + 6 + 20) + 6 + 20)) / 20
+        assert image.width == 3 * (320 + 6) + 6 and classes in range(1, 1 + len(SEMSEG.classes))
     assert [entry.name for entry in tmp_path.iterdir()] == ["sheet.png"]
 
 
 def test_the_contact_sheet_shows_the_first_and_the_last_frame(tiny_dataset, tmp_path):
     contact_sheet(tiny_dataset, "train", tmp_path / "sheet.png", 2)
     pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
-    first, last = (pixels[top : top + 160, 332 : 332 + 320] for top in (26, 26 + 166))  # the column of semseg
+    first, last = (pixels[top : top + 160, 332 : 332 + 320] for top in (26, 26 + 186))  # the column of semseg
     semseg = Tiny().load("train", 0).labels["semseg"]
     np.testing.assert_array_equal(first[::5, ::5], SEMSEG.storage.colourise(semseg))  # 32×64 enlarged to 160×320
     assert (last == 0xEE).all(-1).mean() > 0.9  # frame 11 has no label
+
+
+@pytest.mark.parametrize("change", [{"scale": 0.01}, {"classes": tuple(reversed(SEMSEG.classes))}])
+def test_another_scale_or_order_of_classes_changes_the_contact_sheet(tiny_dataset, tmp_path, change):
+    name = "depth" if "scale" in change else "semseg"
+    tasks = [replace(task, **change) if task.name == name else task for task in tiny_dataset.tasks]
+    contact_sheet(tiny_dataset, "train", tmp_path / "right.png")
+    contact_sheet(replace(tiny_dataset, tasks=tuple(tasks)), "train", tmp_path / "wrong.png")
+    assert (tmp_path / "right.png").read_bytes() != (tmp_path / "wrong.png").read_bytes()
+
+
+def test_a_text_is_cut_to_its_cell():
+    picture = np.zeros((50, 100, 3), np.uint8)
+    drawn = [sheet([[picture]], [""], texts=[[text]], keys=[[(text, (9, 9, 9))]]) for text in ("m" * 50, "m" * 60)]
+    assert drawn[0].tobytes() == drawn[1].tobytes() and drawn[0].height == 160 + 6 + 20 + 6 + 20 + 20
 
 
 def test_what_cannot_be_drawn_is_refused(tiny_dataset, tmp_path):
