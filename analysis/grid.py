@@ -16,18 +16,15 @@ from trainer.experiment import Experiment
 from trainer.pipeline import networks, teachers_of
 from trainer.ranks import ranks
 from trainer.runs import artifacts
-from trainer.runs.folder import data_hashes, other_settings
+from trainer.runs.folder import other_data, other_settings
 from trainer.runs.result import NAME
-from trainer.runs.status import FINISHED, INTERRUPTED, OTHER, PENDING, Interrupted, LostRank
+from trainer.runs.status import FINISHED, INTERRUPTED, OTHER, OTHER_DATA, PENDING, Interrupted, LostRank
 from trainer.setting import decisive
 from trainer.shipped import folders, shipped
 
 NO_ROWS = ("base", "pretrain")
 """Names of configurations that are not rows: these, and names that begin with one of them and a hyphen, like
 ``base-l``. A ``baseline`` is a row."""
-
-OTHER_DATA = "other data"
-"""State of a cell whose folder holds a run on other data than there are now."""
 
 
 class Cells:
@@ -171,17 +168,9 @@ def state(cell: Experiment) -> str:
     started = artifacts.newest(cell.checkpoints) or artifacts.read_exported(cell.checkpoints / "last")
     if not (finished or started):
         return PENDING
-    if _has_other_data(cell):
+    if other_data(cell):
         return OTHER_DATA
     return FINISHED if finished else INTERRUPTED
-
-
-def _has_other_data(cell: Experiment) -> bool:
-    try:
-        sha256 = cell.manifest.sha256
-    except UserError:
-        return False
-    return data_hashes(cell.folder).get("data.path", sha256) != sha256
 
 
 def samples(cell: Experiment) -> str:

@@ -10,7 +10,7 @@ from trainer.experiment import Experiment
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, Job, jobs
 from trainer.pseudolabels.plan import is_labelled
 from trainer.runs import artifacts, status
-from trainer.runs.folder import other_settings
+from trainer.runs.folder import other_data, other_settings
 from trainer.runs.result import NAME as RESULT
 
 
@@ -82,6 +82,8 @@ def job_states(experiment: Experiment) -> list[tuple[Job, str, str]]:
             state, reason = (status.FINISHED if is_prepared else status.PENDING), experiment.config.data.name
         elif difference := other_settings(job.experiment):
             state, reason = status.OTHER, difference
+        elif difference := other_data(job.experiment):
+            state, reason = status.OTHER_DATA, difference
         else:
             states = [Stage(name, job.experiment).state(is_prepared) for name in job.stages]
             state, reason = next((pair for pair in states if pair[0] != status.FINISHED), states[-1])

@@ -4,7 +4,7 @@
 #   slurm/pipeline.sh CONFIG [key=value ...] [--dry-run]
 #
 # Run it again at any time: what is finished, or in the queue, is not submitted. If a job fails for good, those that
-# wait for it are cancelled. If a folder holds a run with other settings, nothing is submitted. docs/cluster.md says more.
+# wait for it are cancelled. If a folder holds a run with other settings or data, nothing is submitted. docs/cluster.md says more.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dry='' words=()
@@ -19,7 +19,7 @@ done
 call=("${words[0]}" "${site[@]}" "${words[@]:1}")
 
 rows=$(tutelage status --tsv "${call[@]}")
-others=$(awk -F '\t' '$2 == "other settings" && !seen[$3]++ { print "tutelage: " $3 ": " $4 }' <<<"$rows")
+others=$(awk -F '\t' '$2 ~ /^other (settings|data)$/ && !seen[$3]++ { print "tutelage: " $3 ": " $4 }' <<<"$rows")
 [ -z "$others" ] || { echo "$others" >&2 && fail 'nothing is submitted: give another run.root, run.path or seed, or delete the runs'; }
 declare -A queued=() id=() depth=() new=()
 if [ -z "$dry" ]; then

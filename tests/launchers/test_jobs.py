@@ -113,6 +113,20 @@ def test_status_shows_what_is_finished(done, capsys):
     assert [line[0] for line in lines(capsys) if line[1] != "finished"] == ["label"]
 
 
+def test_status_shows_runs_on_other_data(done, capsys):
+    for name in ("teacher", "student"):
+        path = done / f"runs/scenes/{name}/seed-0/data.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"data.path": "another hash"}))
+    assert main(["status", "--tsv", "student.yaml"]) == 0
+    rows = lines(capsys)
+    assert {line[0]: line[1] for line in rows} == {"prepare": "finished"} | dict.fromkeys(
+        ("teacher", "label", "student", "evaluate"), "other data"
+    )
+    assert all(line[3].startswith("data.path: holds a run on other data than ") for line in rows[1:])
+    assert main(["status", "--tsv", "student.yaml", "data.path=nowhere"]) == 0
+    assert {line[1] for line in lines(capsys)} == {"pending", "finished"}
+
+
 def test_status_shows_a_run_of_other_settings_and_what_failed_without_data(done, capsys):
     assert main(["status", "--tsv", "student.yaml", "train.lr=0.5"]) == 0
     states = {line[0]: (line[1], line[3]) for line in lines(capsys)}

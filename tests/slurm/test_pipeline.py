@@ -84,12 +84,15 @@ def test_what_waits_for_a_cancelled_job_is_submitted_anew(pipeline_site: Site):
     assert list(submitted(pipeline_site)) == ["teacher", "label", "student", "evaluate"]
 
 
+@pytest.mark.parametrize("state", ["other settings", "other data"])
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
-def test_a_run_with_other_settings_is_told_before_anything_is_submitted(pipeline_site: Site, options: list[str]):
+def test_a_run_with_other_settings_is_told_before_anything_is_submitted(
+    pipeline_site: Site, options: list[str], state: str
+):
     """Here that of the teacher; its jobs and the student's would all fail."""
     reason = "train.lr: holds a run with 0.1, not 0.5"
     rows = (pipeline_site.folder / "rows").read_text().splitlines()
-    rows[1:3] = [row.replace("pending", "other settings").replace("\t-\t", f"\t{reason}\t") for row in rows[1:3]]
+    rows[1:3] = [row.replace("pending", state).replace("\t-\t", f"\t{reason}\t") for row in rows[1:3]]
     (pipeline_site.folder / "rows").write_text("\n".join(rows))
     process = pipeline_site.run("slurm/pipeline.sh", CONFIG, "seed=1", *options)
     assert process.returncode == 1 and not pipeline_site.calls("sbatch")

@@ -31,6 +31,7 @@ from trainer.configfile import read_yaml, to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.model import packages
 from trainer.optionerrors import name_options
+from trainer.runs.result import NAME as RESULT
 from trainer.setting import decisive, options_of
 
 _HINT = "set run.root (or run.path, or seed) to start another run, or delete this one"
@@ -123,6 +124,24 @@ def other_settings(experiment: Experiment) -> str | None:
     return None
 
 
+def other_data(experiment: Experiment) -> str | None:
+    """Return that the folder's run is of another data set than there is now, with its key; None where it is not, where
+    nothing was trained, or without the data set."""
+    if not (_is_trained(experiment) or (experiment.folder / RESULT).exists()):
+        return None
+    try:
+        manifest = experiment.manifest
+    except UserError:
+        return None
+    if data_hashes(experiment.folder).get("data.path", manifest.sha256) == manifest.sha256:
+        return None
+    return f"data.path: {_other_data(manifest.folder)}"
+
+
+def _other_data(place: object) -> str:
+    return f"holds a run on other data than {place} holds now"
+
+
 def _is_trained(experiment: Experiment) -> bool:
     return any(experiment.checkpoints.glob("[!.]*"))  # a failed start leaves nothing to protect
 
@@ -165,8 +184,7 @@ def _check_data(experiment: Experiment) -> dict[str, str]:
         current["assignment"] = Path(experiment.config.assignment), sha256_of(Path(experiment.config.assignment))
     for key, (place, sha256) in current.items() if trained else ():
         if stored.get(key, sha256) != sha256:
-            message = f"holds a run on other data than {place} holds now"
-            raise UserError(message, file=experiment.folder, key=key, hint=_HINT)
+            raise UserError(_other_data(place), file=experiment.folder, key=key, hint=_HINT)
     hashes = {key: sha256 for key, (_, sha256) in current.items()}
     return stored | hashes if trained else hashes  # data that were deleted since still belong to the run
 

@@ -28,9 +28,9 @@ from trainer.ranks import rank, ranks
 
 NAME = "status.json"
 RUNNING, FINISHED, INTERRUPTED, FAILED, CRASHED = "running", "finished", "interrupted", "failed", "crashed"
-PENDING, OTHER = "pending", "other settings"
+PENDING, OTHER, OTHER_DATA = "pending", "other settings", "other data"
 """States of which there is no file: a stage that was never started, and one whose folder holds a run with another
-configuration."""
+configuration, or on another data set than there is now."""
 
 _HINT = "delete it"
 
