@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from omegaconf import OmegaConf
 
+from shards.errors import UserError
 from shards.log import logger
 from trainer.adjustment import logit_offsets
 from trainer.conditions import evaluation_facts, measurement_of
@@ -56,8 +57,23 @@ def train(experiment: Experiment) -> Path:
         note_code(experiment)
         if not broadcast(process, artifacts.read_exported(last)):  # not by the process that held it until now
             check_training(experiment)
+            note_unmeasured(experiment)
             trainer_of(experiment, process).run(hold)
     return last
+
+
+def note_unmeasured(experiment: Experiment) -> None:
+    """Note the tasks that no frame of ``evaluate.split`` shows, whose metrics will be missing; a split without any
+    frame is an error of the evaluation."""
+    try:
+        frames = experiment.evaluation_frames()
+    except UserError:
+        return
+    measured = frames.with_inputs(experiment.config.inputs)
+    for task in experiment.tasks:
+        if not (frames.visible[task.name] & measured).any():
+            split = experiment.config.evaluate.split
+            logger.warning(f"note: {task.name}: no frame of {split} shows it, so it will not be measured")
 
 
 @name_options()

@@ -51,6 +51,25 @@ def test_the_best_of_a_task_that_no_validation_frame_shows(make, tmp_path, no_tr
         train(experiment)
 
 
+def test_a_task_that_no_validation_frame_shows_is_noted_before_training(make, tmp_path, monkeypatch, caplog):
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    monkeypatch.setattr(trainstage, "trainer_of", stop)
+    pack(Unlabelled(8, 4, (32, 64)), tmp_path / "d", size=(32, 64))
+    with pytest.raises(Stop):
+        train(make("plain", f"data.path={tmp_path / 'd'}", "labels.semseg=null", "labels.depth=null"))
+    assert "note: semseg: no frame of val shows it, so it will not be measured" in caplog.text
+    assert "depth: no frame" not in caplog.text
+    pack(Scenes(8, 0, (32, 64)), tmp_path / "without-val", size=(32, 64))
+    with pytest.raises(Stop):  # a split without frames is another matter
+        train(make("plain", f"data.path={tmp_path / 'without-val'}", "labels.semseg=null", "labels.depth=null"))
+    assert caplog.text.count("no frame of val") == 1
+
+
 @pytest.mark.parametrize(("share", "count"), [(0.1, 0), (0.95, 4)])
 def test_a_share_of_pseudo_labels_that_a_batch_cannot_have(make, share, count, no_training):
     experiment = make("student", f"train.pseudo_share={share}")
