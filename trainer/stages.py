@@ -1,15 +1,16 @@
 """Runs all jobs of an experiment (:mod:`trainer.pipeline`) one after another. Finished jobs are skipped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from shards.errors import UserError
+from shards.keep import ALL
 from shards.log import logger
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.foreseen import check_pseudo, check_result, check_teacher, check_training
-from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, teachers_of
+from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, networks, teachers_of
 from trainer.pseudolabels.plan import LabelPlan
 from trainer.pseudolabels.stage import label
 from trainer.pseudolabels.stored import check_store
@@ -63,9 +64,13 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
 
 def _run(experiment: Experiment) -> Result:
     result: Result | None = None
+    trained = networks(experiment)
     for job in jobs(experiment):
         for stage in job.stages:
-            result = _STAGES[stage](job.experiment)
+            if stage == LABEL:
+                _label(job.experiment, trained)
+            else:
+                result = _STAGES[stage](job.experiment)
     assert result is not None, "the last stage evaluates"
     return result
 
@@ -76,11 +81,11 @@ def _train(experiment: Experiment) -> None:
     train(experiment)
 
 
-def _label(experiment: Experiment) -> None:
+def _label(experiment: Experiment, trained: Sequence[Experiment]) -> None:
     plan = LabelPlan(experiment)
     logger.info(f"labels of {experiment.config.experiment}: {experiment.labels}{_FINISHED * plan.finished}")
     summary = label(experiment, plan)
-    for line in describe_kept(summary):
+    for line in describe_kept(summary, [task for task in summary if _all_kept(experiment, task, trained)]):
         logger.info(f"  {line}")
 
 
@@ -91,13 +96,25 @@ def _evaluate(experiment: Experiment) -> Result:
     return result
 
 
-_STAGES: dict[str, Callable[[Experiment], Result | None]] = {TRAIN: _train, LABEL: _label, EVALUATE: _evaluate}
+_STAGES: dict[str, Callable[[Experiment], Result | None]] = {TRAIN: _train, EVALUATE: _evaluate}
 
 
-def describe_kept(summary: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each task with the labels that a labelling pass kept."""
+def _all_kept(teacher: Experiment, task: str, trained: Sequence[Experiment]) -> bool:
+    """Whether all students of a teacher, among the networks that are trained, keep all of its labels of a task."""
+    students = [other for other in trained if task in other.teachers and other.teachers[task].folder == teacher.folder]
+    return bool(students) and all(student.keep(task).value == ALL for student in students)
+
+
+def describe_kept(summary: dict[str, Any], all_kept: Collection[str] = ()) -> Iterator[str]:
+    """Yield a line for each task with the labels that a labelling pass kept.
+
+    Args:
+        summary: by task, what :func:`trainer.pseudolabels.stage.label` returns.
+        all_kept: the tasks of which the students learn from every pixel, whatever its confidence.
+    """
     for task, entry in summary.items():
         line = f"{task}: {entry['frames']} frames"
         if "kept" in entry:
             line += f", {entry['kept']:.1%} of the pixels above {entry['threshold']} (label.threshold)"
+            line += "; the student learns from every pixel (keep: all)" if task in all_kept else ""
         yield line

@@ -96,6 +96,22 @@ def test_what_was_kept_in_words():
     semseg, depth = describe_kept(kept)
     assert semseg == "semseg: 8 frames, 25.6% of the pixels above 0.9 (label.threshold)"
     assert depth == "depth: 3 frames"
+    semseg, depth = describe_kept(kept, ["semseg", "depth"])
+    assert semseg.endswith(" above 0.9 (label.threshold); the student learns from every pixel (keep: all)")
+    assert depth == "depth: 3 frames"
+
+
+@pytest.mark.parametrize("keep", ["all", "0.5"])
+def test_a_run_tells_where_the_student_keeps_all_labels(make, monkeypatch, caplog, keep):
+    kept = {"semseg": {"frames": 8, "pixels": 10, "kept": 0.0, "threshold": 0.9}}
+    row = {"experiment": "student", "dataset": "d", "seed": 0, "inputs": [], "tasks": [], "labels": {}}
+    evaluated = Result.from_json(row | {"pseudo_labels": {}, "normalise": "all", "metrics": {}})
+    for name, result in {"train": None, "label": kept, "evaluate": evaluated}.items():
+        monkeypatch.setattr(stages, name, lambda *_, result=result: result)
+    with caplog.at_level("INFO"):
+        run(make("student", f"pseudo.semseg.keep={keep}"))
+    assert "semseg: 8 frames, 0.0% of the pixels above 0.9 (label.threshold)" in caplog.text
+    assert ("the student learns from every pixel" in caplog.text) == (keep == "all")
 
 
 # What is found out before any training
