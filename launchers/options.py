@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     report = add(commands, "report", "launchers.report:report", "runs as one HTML page: tables, curves, pictures")
     report.add_argument("runs", metavar="RUNS", nargs="+", help="runs, or folders of runs; affinity.json, curve.json")
     report.add_argument("--out", required=True, metavar="FILE.html")
+    report.add_argument("--compare", metavar="A,B", action="append", default=[], help=compare)
     report.add_argument("--frames", type=int, default=4, help="validation frames to draw (default: 4)")
     report.add_argument(
         "--data", metavar="DATASET", action="append", default=[], help="present folder of a data set that was moved"

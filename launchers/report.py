@@ -14,15 +14,10 @@ from trainer.runs.result import Result
 
 
 def table(options: argparse.Namespace) -> None:
+    from analysis.results.comparison import parse_pairs  # scipy takes a second to import
+
     results = collect(options.runs)
-    names = sorted({result.experiment for result in results})
-    pairs = []
-    for text in options.compare:
-        first, _, second = text.partition(",")
-        if first not in names or second not in names:
-            hint = f"name two, such as {names[0]},{names[-1]}; there are {', '.join(names)}"
-            raise UserError(f"{text} is not a pair of experiments", key="--compare", hint=hint)
-        pairs.append((first, second))
+    pairs = parse_pairs(options.compare, results)
     metrics = {task: metric for task, _, metric in (text.partition("=") for text in options.metric)}
     show_results(results, options.format, pairs, metrics)
 
@@ -72,5 +67,5 @@ def report(options: argparse.Namespace) -> None:
     need("report", "contourpy", "jinja2", "markupsafe", "matplotlib")
     from analysis.report.page import write
 
-    write(options.runs, options.out, frames=options.frames, data=options.data)
+    write(options.runs, options.out, frames=options.frames, data=options.data, compare=options.compare)
     console.print(f"wrote {options.out}", soft_wrap=True)

@@ -18,7 +18,7 @@ from analysis.report.predictions import Panels, panels
 from analysis.report.provenance import Source, data_facts, environments, sources
 from analysis.report.pseudolabels import PseudoLabelSection, pseudo_labels
 from analysis.report.svg import percent
-from analysis.results.comparison import tables
+from analysis.results.comparison import parse_pairs, tables
 from analysis.results.paper import Paper
 from shards.atomic import atomic_file, disk_errors
 from shards.errors import UserError
@@ -42,7 +42,14 @@ class Section:
     notes: dict[str, str]
 
 
-def write(paths: Sequence[str | Path], out: str | Path, *, frames: int = 4, data: Sequence[str | Path] = ()) -> None:
+def write(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    frames: int = 4,
+    data: Sequence[str | Path] = (),
+    compare: Sequence[str] = (),
+) -> None:
     """Write the report of some runs.
 
     Args:
@@ -50,22 +57,24 @@ def write(paths: Sequence[str | Path], out: str | Path, *, frames: int = 4, data
         out: the HTML file.
         frames: number of validation frames to show with every network's predictions.
         data: present folders of data sets that were moved.
+        compare: ``A,B``, names of experiments to compare in addition to the paper's pairs, the first minus the second.
 
     Raises:
-        UserError: when a path holds nothing to report, a result is damaged, or the file cannot be written.
+        UserError: when a path holds nothing to report, a name is not that of an experiment, a result is damaged, or the
+            file cannot be written.
     """
     if frames < 1:
         raise UserError(f"{frames} frames", key="--frames", hint="give 1 or more")
     if Path(out).is_dir():
         raise UserError("is a folder", file=out, key="--out", hint="name a file in it, such as report.html")
-    text = render(collect(paths, data), frames)
+    text = render(collect(paths, data), frames, compare)
     with disk_errors(Path(out)):
         Path(out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(out) as file:
         file.write(text.encode())
 
 
-def render(contents: ReportContents, frames: int) -> str:
+def render(contents: ReportContents, frames: int, compare: Sequence[str] = ()) -> str:
     """Return the HTML of the page, which is a function of the runs and their data."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     page = jinja2.Environment(
@@ -73,12 +82,13 @@ def render(contents: ReportContents, frames: int) -> str:
     )
     page.filters |= {"percent": percent, "is_number": is_number}
     results = [run.result for run in contents.runs]
+    pairs = parse_pairs(compare, results)
     style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     return page.get_template("page.html").render(
         style=Markup(style),  # trusted: no user text, and nothing that ends the style element
         datasets=[part.name for part in contents.parts],
         results=results,
-        tables=tables(results, Paper.load()) if results else [],
+        tables=tables(results, Paper.load(), pairs) if results else [],
         groups=[group for part in contents.parts for group in part.groups],
         sections=[_section(part, frames) for part in contents.parts],
         affinities=contents.affinities,

@@ -32,6 +32,7 @@ from analysis.results.interval import (
 )
 from analysis.results.paper import Paper
 from analysis.results.table import Results, tabulate
+from shards.errors import UserError
 from trainer.option import is_in
 from trainer.runs.result import Result
 from trainer.setting import format_value
@@ -100,6 +101,24 @@ def tables(
         return [table, compared]
     table.notes += compared.notes
     return [table]
+
+
+def parse_pairs(texts: Iterable[str], results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Return the pairs of experiments that ``--compare A,B`` names.
+
+    Raises:
+        UserError: for a text that does not name two experiments of the results.
+    """
+    names = sorted({result.experiment for result in results})
+    pairs = []
+    for text in texts:
+        first, _, second = text.partition(",")
+        if first not in names or second not in names:
+            known = f"name two, such as {names[0]},{names[-1]}; there are {', '.join(names)}" if names else ""
+            hint = known or "leave it out, as there is no result of an experiment"
+            raise UserError(f"{text} is not a pair of experiments", key="--compare", hint=hint)
+        pairs.append((first, second))
+    return pairs
 
 
 def not_compared(results: Sequence[Result], paper: Paper, pairs: Iterable[tuple[str, str]]) -> list[str]:

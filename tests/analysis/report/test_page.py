@@ -90,6 +90,14 @@ def test_every_section_is_there(runs, tmp_path):
     assert "kept, and" in page.text and "of those are right" in page.text
 
 
+def test_a_pair_of_experiments_is_compared_if_asked_for(runs, tmp_path):
+    contents = collect([runs])
+    assert "student − teacher" not in Elements(render(contents, 1)).text
+    assert "student − teacher" in Elements(render(contents, 1, ["student,teacher"])).text
+    with pytest.raises(UserError, match="--compare: student,nobody is not a pair of experiments; name two, such as"):
+        write([runs], tmp_path / "r.html", compare=["student,nobody"])
+
+
 def test_it_asks_for_nothing_and_holds_no_script(runs):
     text = render(collect([runs]), 2)
     page = Elements(text)
