@@ -81,7 +81,7 @@ def test_nothing_of_the_clone_or_of_an_extra_is_there(tutelage):
 
 def test_shipped_configurations_are_found_by_name(output_of, fails, tutelage):
     text = output_of("config", "nyudv2/ummt-ps")
-    assert "path: runs/nyudv2/ummt-ps/seed-0" in text and "path: data/nyudv2" in text
+    assert "# runs/nyudv2/ummt-ps/seed-0" in text and "path: data/nyudv2" in text
     assert f"teacher: {tutelage.folder}/configs/nyudv2/mmmt-d.yaml" in text
     assert output_of("config", "configs/nyudv2/ummt-ps.yaml") == text, "as a clone's pages spell it"
     assert output_of("config", "--list").split() == shipped.names()

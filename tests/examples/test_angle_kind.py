@@ -52,7 +52,7 @@ def test_a_kind_from_outside_goes_all_the_way(tmp_path, installed):
     output = tutelage(
         "prepare", "folder", root, tmp_path / "data", env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}, status=1
     )
-    assert "give kind: classes, scalar, unit_vector, binary" in " ".join(output.split())
+    assert "'angle' is not a kind; known: classes, scalar, unit_vector, binary" in " ".join(output.split())
     tutelage("prepare", "folder", root, tmp_path / "data", env=installed)
     (tmp_path / "teacher.yaml").write_text(f"""
         data: {{name: grasps, path: {tmp_path / "data"}, num_workers: 0}}

@@ -12,6 +12,7 @@ from trainer.affinity import Recommendation
 from trainer.configfile import NO_PSEUDO, load, shared_overrides, teacher_call, to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.recommendation import affinity_folder, read_recommendations, reasons
+from trainer.runs.folder import claim
 from trainer.stages import run
 
 NONE = {"inputs": None, "keep": "all", "why": "no frame lacks it and shows another task"}
@@ -178,6 +179,7 @@ def test_another_recommendation_does_not_continue_the_same_run(make, affinity, m
     student = make("plain", "pseudo=auto", "train.steps=2")
     monkeypatch.setattr(stages, "_run", lambda experiment: None)
     run(student)
+    claim(student)
     (student.checkpoints / "last").mkdir(parents=True)
     affinity.write_text(json.dumps({"split": "dev", "recommended": {"semseg": NONE, "depth": NONE}}))
     with pytest.raises(UserError, match=r"plain/seed-0: pseudo\.semseg\.holes: holds a run with False, not None"):
