@@ -70,7 +70,7 @@ def sheet(
 
 def _cut(text: str, font: Any, width: int) -> str:
     """Return as much of a text as fits into ``width`` pixels."""
-    text = kept = text.replace("\u202f", " ")  # the narrow space before %, which the font lacks
+    text = kept = text.replace("\N{NO-BREAK SPACE}", " ")  # which the font lacks
     while kept and font.getlength(kept if kept == text else f"{kept}...") > width:
         kept = kept[:-1]
     return text if kept == text else f"{kept}..."

@@ -159,3 +159,9 @@ def test_pictures_of_another_shape_are_fitted_into_their_place_undistorted():
 def test_a_picture_makes_its_folder(tiny_dataset, tmp_path):
     contact_sheet(tiny_dataset, "val", tmp_path / "of" / "mine" / "sheet.png")
     assert (tmp_path / "of/mine/sheet.png").is_file()
+
+
+def test_percentages_are_drawn_with_a_space_that_the_font_has():
+    picture = np.zeros((20, 60, 3), np.uint8)
+    drawn = [np.asarray(sheet([[picture]], [""], texts=[[text]])) for text in ("39\N{NO-BREAK SPACE}%", "39 %")]
+    assert np.array_equal(*drawn)
