@@ -9,9 +9,8 @@ import threading
 import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -208,19 +207,18 @@ class ShardReader:
             UserError: when a member does not decode, or has another size than its image.
         """
         arrays: dict[str, np.ndarray] = {}
-        part: Window | None = None
         members = self.read(position, wanted)
-        for extension in sorted(members, key=lambda name: not name.startswith("rgb.")):  # rgb first: it has the size
+        names = sorted(members, key=lambda name: not name.startswith("rgb."))  # rgb first: it has the size
+        part: Window | None = None
+        if window is not None and names and names[0].startswith("rgb."):
+            part = window(self._picture_size(position, names[0], members[names[0]]))
+        for extension in names:
             if extension == "json":
                 continue
-            data = members[extension]
-            name = extension.rpartition(".")[0]
-            if name == "rgb" and window is not None:
-                with self._errors_of(position, extension):
-                    size = picture_size(data, extension.rpartition(".")[2])
-                part = window(size)
-            with self._errors_of(position, extension):
-                arrays[name] = self._decode(extension, data, part)
+            try:
+                arrays[extension.rpartition(".")[0]] = self._decode(extension, members[extension], part)
+            except UserError as error:
+                raise self._in_member(error, position, extension) from error
         sizes = {array.shape[:2] for name, array in arrays.items() if not name.endswith(f".{SOFT}")}
         if len(sizes) > 1:
             shapes = ", ".join(f"{name} {array.shape[0]}x{array.shape[1]}" for name, array in arrays.items())
@@ -228,14 +226,15 @@ class ShardReader:
             raise UserError(message, file=self.path, key=self.key(position), hint="prepare the data set again")
         return arrays
 
-    @contextmanager
-    def _errors_of(self, position: int, extension: str) -> Iterator[None]:
-        """Context whose errors name the shard and a sample's member."""
+    def _picture_size(self, position: int, extension: str, data: bytes) -> tuple[int, int]:
         try:
-            yield
+            return picture_size(data, extension.rpartition(".")[2])
         except UserError as error:
-            key = f"{self.key(position)}.{extension}"
-            raise UserError(error.what, file=self.path, key=key, hint=error.hint) from error
+            raise self._in_member(error, position, extension) from error
+
+    def _in_member(self, error: UserError, position: int, extension: str) -> UserError:
+        """Return an error with the shard and a sample's member."""
+        return UserError(error.what, file=self.path, key=f"{self.key(position)}.{extension}", hint=error.hint)
 
     def _decode(self, extension: str, data: bytes, window: Window | None) -> np.ndarray:
         name, _, kind = extension.rpartition(".")

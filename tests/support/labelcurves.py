@@ -3,6 +3,19 @@
 from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point
 
 LABELS = (25, 50, 100)
+CONFIGS = {
+    "base": """
+        data: {name: scenes, path: DATASET, num_workers: 0}
+        labels: {depth: 24}
+        model: {backbone: test_efficientnet, decoder: heads}
+        train: {global_batch_size: 4, steps: 2}
+        run: {root: RUNS}
+    """,
+    "umst-s": "inherits: base.yaml\ntasks: [semseg]",
+    "mmst": "inherits: base.yaml\ninputs: [rgb, depth]\ntasks: [semseg]",
+    "umst-ps": "inherits: umst-s.yaml\npseudo: {semseg: {teacher: mmst.yaml, keep: all, target: soft}}",
+}
+"""Configurations of a study of one student, by name; DATASET and RUNS stand for folders."""
 
 
 def label_curve(student: str = "umst-ps", **facts) -> LabelCurve:

@@ -72,11 +72,16 @@ def check_tasks(tasks: Sequence[Task], available: Sequence[Task], file: object) 
         if candidate is None:
             hint = f"it has {', '.join(by_name) or 'none'}"
             raise UserError("no such task in the data set", file=str(file), key=task.name, hint=hint)
-        for part in ("kind", "classes", "unit"):
+        if part := difference(task, candidate):
             expected, actual = getattr(task, part), getattr(candidate, part)
-            if expected != actual:
-                message = f"has the {part} {_abbreviate(actual)}, where the network knows {_abbreviate(expected)}"
-                raise UserError(message, file=str(file), key=task.name, hint="give data of the same tasks")
+            message = f"has the {part} {_abbreviate(actual)}, where the network knows {_abbreviate(expected)}"
+            raise UserError(message, file=str(file), key=task.name, hint="give data of the same tasks")
+
+
+def difference(one: Task, other: Task) -> str | None:
+    """Return the first of kind, classes and unit in which two tasks of a name differ, so that a network for one cannot
+    be used for the other; None where it can."""
+    return next((part for part in ("kind", "classes", "unit") if getattr(one, part) != getattr(other, part)), None)
 
 
 def _abbreviate(value: object) -> str:

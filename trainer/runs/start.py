@@ -10,8 +10,8 @@ from torch import Tensor
 
 from shards.atomic import write_json
 from shards.errors import UserError
-from shards.tasks import Task
 from trainer.model.architecture import Architecture
+from trainer.model.checked import difference
 from trainer.model.network import Network
 from trainer.runs import artifacts, checkpoint
 
@@ -58,7 +58,12 @@ def match_start_normalisation(architecture: Architecture, start: str | Path) -> 
     statistics = dict(architecture.statistics)
     for name, task in architecture.labels.items():
         before = exported.labels.get(name)
-        if name in exported.inputs and before is not None and not _differ(task, before) and name in exported.statistics:
+        if (
+            name in exported.inputs
+            and before is not None
+            and not difference(task, before)
+            and name in exported.statistics
+        ):
             statistics[name] = exported.statistics[name]
     return replace(architecture, rgb_mean=exported.rgb_mean, rgb_std=exported.rgb_std, statistics=statistics)
 
@@ -102,14 +107,12 @@ def _layers_of_other_tasks(network: Network, start: Path) -> set[str]:
     facts = artifacts.read_exported(start)
     assert facts
     before = {task.name: task for task in Architecture.from_json(facts["architecture"]).tasks}
-    others = [task for task in network.architecture.tasks if task.name in before and _differ(task, before[task.name])]
+    others = [
+        task for task in network.architecture.tasks if task.name in before and difference(task, before[task.name])
+    ]
     layers = chain.from_iterable(network.last_layers(task.name) for task in others)
     weights = {id(weight) for layer in layers for weight in layer.parameters()}
     return {name for name, weight in network.named_parameters() if id(weight) in weights}
-
-
-def _differ(one: Task, other: Task) -> bool:
-    return (one.kind, one.classes, one.unit) != (other.kind, other.classes, other.unit)
 
 
 def _difference(name: str, state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

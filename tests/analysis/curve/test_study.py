@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import labelcurves
 import pytest
 
 from analysis.curve.labelcurve import read
@@ -18,17 +19,7 @@ from trainer.stages import run
 
 pytestmark = pytest.mark.slow
 
-CONFIGS = {
-    "base": """
-        data: {name: scenes, path: DATASET, num_workers: 0}
-        labels: {depth: 24}
-        model: {backbone: test_efficientnet, decoder: heads}
-        train: {global_batch_size: 4, steps: 2}
-        run: {root: RUNS}
-    """,
-    "umst-s": "inherits: base.yaml\ntasks: [semseg]",
-    "mmst": "inherits: base.yaml\ninputs: [rgb, depth]\ntasks: [semseg]",
-    "umst-ps": "inherits: umst-s.yaml\npseudo: {semseg: {teacher: mmst.yaml, keep: all, target: soft}}",
+CONFIGS = labelcurves.CONFIGS | {
     "ummt-ps": "inherits: base.yaml\npseudo: {semseg: {teacher: mmst.yaml, keep: all}}",
 }
 NYUDV2 = Path(__file__).parents[3] / "configs" / "nyudv2-labels"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labelcurves import CONFIGS
 
 from analysis.curve.labelcurve import read
 from analysis.curve.study import Study
@@ -15,18 +16,6 @@ from trainer.experiment import Experiment
 from trainer.runs.folder import claim
 from trainer.runs.result import NAME, Result
 
-CONFIGS = {
-    "base": """
-        data: {name: scenes, path: DATASET}
-        labels: {depth: 24}
-        model: {backbone: test_efficientnet, decoder: heads}
-        train: {global_batch_size: 4, steps: 2}
-        run: {root: RUNS}
-    """,
-    "umst-s": "inherits: base.yaml\ntasks: [semseg]",
-    "mmst": "inherits: base.yaml\ninputs: [rgb, depth]\ntasks: [semseg]",
-    "umst-ps": "inherits: umst-s.yaml\npseudo: {semseg: {teacher: mmst.yaml, keep: all, target: soft}}",
-}
 MIOU = {"umst-s": 0.1, "mmst": 0.3, "umst-ps": 0.2}
 MakeStudy = Callable[..., Study]
 
