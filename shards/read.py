@@ -155,23 +155,23 @@ class ShardReader:
         """
         sample = self._samples[position]
         try:
-            return self._members(sample, self._bytes(sample), wanted)
+            return self._members(sample, wanted)
         except _ChecksumMismatch as mismatch:
             if self._item is None:
                 raise mismatch.error from None
         self._cache.discard(self._item)  # the file was right when it arrived, so the cache's disk has changed it
         try:
-            return self._members(sample, self._bytes(sample), wanted)
+            return self._members(sample, wanted)
         except _ChecksumMismatch as mismatch:
             raise mismatch.error from None
 
-    def _bytes(self, sample: Mapping[str, Any]) -> bytes:
-        """Read all bytes of a sample."""
+    def _bytes(self, sample: Mapping[str, Any], start: int, stop: int) -> bytes:
+        """Read bytes of a sample, counted from its beginning."""
         try:
             if self._item is None:
-                return os.pread(self._file, sample["length"], sample["offset"])
+                return os.pread(self._file, stop - start, sample["offset"] + start)
             with self._cache.open(self._item) as file:
-                return os.pread(file.fileno(), sample["length"], sample["offset"])
+                return os.pread(file.fileno(), stop - start, sample["offset"] + start)
         except UserError as error:
             raise UserError(error.what, file=error.file, key=error.key or sample["key"], hint=error.hint) from error
         except OSError as error:
@@ -179,16 +179,21 @@ class ShardReader:
             message, hint = f"cannot be read ({error.strerror})", f"check {disk}, then start the same command again"
             raise UserError(message, file=self.path, key=sample["key"], hint=hint) from error
 
-    def _members(self, sample: Mapping[str, Any], data: bytes, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    def _members(self, sample: Mapping[str, Any], wanted: Callable[[str], bool]) -> dict[str, bytes]:
+        entries = {extension: entry for extension, entry in sample["members"].items() if wanted(extension)}
+        if not entries:
+            return {}
+        # in one read from the first member to the last: what lies before and behind is not wanted
+        start = min(offset for offset, _, _ in entries.values())
+        data = self._bytes(sample, start, max(offset + size for offset, size, _ in entries.values()))
         members = {}
-        for extension, (offset, size, checksum) in sample["members"].items():
-            if wanted(extension):
-                member = data[offset : offset + size]
-                if len(member) != size or zlib.crc32(member) != checksum:
-                    key = f"{sample['key']}.{extension}"
-                    message = "bytes differ from those that were written"
-                    raise _ChecksumMismatch(UserError(message, file=self.path, key=key, hint=HINT))
-                members[extension] = member
+        for extension, (offset, size, checksum) in entries.items():
+            member = data[offset - start : offset - start + size]
+            if len(member) != size or zlib.crc32(member) != checksum:
+                key = f"{sample['key']}.{extension}"
+                message = "bytes differ from those that were written"
+                raise _ChecksumMismatch(UserError(message, file=self.path, key=key, hint=HINT))
+            members[extension] = member
         return members
 
     def decode(

@@ -1,6 +1,7 @@
 """Reading samples by position, and only the members that the manifest declares."""
 
 import gc
+import os
 import pickle
 from pathlib import Path
 
@@ -53,6 +54,15 @@ def test_members_are_decoded_by_name(reader):
 def test_an_absent_label_is_an_absent_array(reader):
     assert list(reader.decode(0)) == ["rgb", "semseg"]
     assert list(reader.decode(2)) == ["rgb", "depth"]
+
+
+def test_only_the_bytes_from_the_first_wanted_member_to_the_last_are_read(reader, monkeypatch):
+    members, reads, pread = reader.read(1), [], os.pread
+    monkeypatch.setattr(os, "pread", lambda file, size, offset: reads.append(size) or pread(file, size, offset))
+    for name, data in members.items():
+        assert reader.read(1, name.__eq__) == {name: data}
+    assert reads == [len(data) for data in members.values()]
+    assert reader.read(1, lambda name: False) == {} and len(reads) == len(members)
 
 
 def test_only_what_is_wanted_is_decoded(reader, monkeypatch):
