@@ -80,11 +80,10 @@ def save(folder: Path, state: State, keep: int, check: Callable[[], None] = lamb
     moments = {f"{kind}:{name}": tensor for name, entry in state.moments.items() for kind, tensor in entry.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:
-        _write(state.weights, temporary / "model.safetensors")
-        _write(moments | {"loss": state.loss}, temporary / "training.safetensors")
+        contents = {"model.safetensors": state.weights, "training.safetensors": moments | {"loss": state.loss}}
         if state.average is not None:
-            _write(state.average, temporary / "average.safetensors")
-        hashes = {file.name: sha256_of(file) for file in temporary.glob("*.safetensors")}
+            contents["average.safetensors"] = state.average
+        hashes = {name: _write(tensors, temporary / name) for name, tensors in contents.items()}
         entry = {"step": state.step, "counters": state.counters, "scaler": state.scaler, "best": state.best}
         entry["sha256"] = hashes
         write_json(temporary / "state.json", entry)
@@ -137,9 +136,8 @@ def export(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(path) as temporary:
-        _write(weights, temporary / "model.safetensors")
         entry = {"step": step, "architecture": architecture and architecture.to_json(), **facts}
-        entry["sha256"] = sha256_of(temporary / "model.safetensors")
+        entry["sha256"] = _write(weights, temporary / "model.safetensors")
         write_json(temporary / "model.json", entry)
         check()
 
@@ -198,8 +196,11 @@ def sha256_of_weights(weights: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(_serialise(copies)).hexdigest()
 
 
-def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
-    path.write_bytes(_serialise(tensors))  # safetensors' own writer does not report a full disk
+def _write(tensors: Mapping[str, Tensor], path: Path) -> str:
+    """Write tensors, and return the sha256 of what the file should hold."""
+    data = _serialise(tensors)
+    path.write_bytes(data)  # safetensors' own writer does not report a full disk
+    return hashlib.sha256(data).hexdigest()
 
 
 def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
