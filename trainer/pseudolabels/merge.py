@@ -12,6 +12,7 @@ from shards.frames import Frames
 from shards.holes import FILL, fill_holes
 from shards.labels import LabelShards
 from shards.manifest import Manifest, ShardInfo, statistics_of
+from shards.members import picture_size
 from shards.resize import resize_label
 from shards.statistics import merge_samples
 from shards.write import EncodedSample, shard_info, whole_index, write_shard
@@ -87,23 +88,26 @@ def _write(frames: Frames, out: Path, job: dict[str, Any]) -> Manifest:
 def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
     reader = frames.readers[number]
     row, key = frames.starts[number] + position, reader.key(position)
-    members = reader.read(position, lambda extension: extension.startswith("rgb.") or extension == "json")
+    label_format, tasks = frames.manifest.label_format, frames.manifest.tasks
+    shown = {frames.manifest.label_member(task.name): task.name for task in tasks if frames.visible[task.name][row]}
+    members = reader.read(position, lambda name: name in shown or name == "json" or name.startswith("rgb."))
+    truth = reader.decode(position, shown.__contains__)
     statistics = {}
-    for task in frames.manifest.tasks:
+    for task in tasks:
         member = frames.manifest.label_member(task.name)
-        if frames.visible[task.name][row]:
-            members |= reader.read(position, lambda extension, member=member: extension == member)  # type: ignore[misc]
-            label = reader.decode(position, lambda extension, member=member: extension == member)[task.name]  # type: ignore[misc]
+        if member in shown:
+            label = truth[task.name]
             if task.name in frames.holes and frames.holes[task.name][row]:
                 pseudo = resize_label(frames.sources[task.name].read(number, key), label.shape[:2])
                 label = fill_holes({task.name: label, f"{task.name}.{FILL}": pseudo}, [task])[task.name]
-                members[member] = task.storage.encode(label, frames.manifest.label_format)
+                members[member] = task.storage.encode(label, label_format)
         elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
-            rgb = reader.decode(position, lambda extension: extension.startswith("rgb."))["rgb"]
-            label = resize_label(frames.sources[task.name].read(number, key), rgb.shape[:2])  # data.size may differ
+            rgb = next(name for name in members if name.startswith("rgb."))
+            size = picture_size(members[rgb], rgb.rpartition(".")[2])  # data.size may differ
+            label = resize_label(frames.sources[task.name].read(number, key), size)
             if not task.storage.labelled(label).any():
                 continue
-            members[member] = task.storage.encode(label, frames.manifest.label_format)
+            members[member] = task.storage.encode(label, label_format)
         else:
             continue
         statistics[task.name] = task.storage.statistics(label)
