@@ -40,13 +40,13 @@ class ComparisonFrames:
         if len(splits) > 1:
             hint = f"set evaluate.split={min(splits)} for all"
             raise UserError("the experiments are evaluated on different splits", key="evaluate.split", hint=hint)
-        masks = [experiment.evaluation_frames().with_inputs(experiment.config.inputs) for experiment in experiments]
+        masks = [experiment.evaluation_frames.with_inputs(experiment.config.inputs) for experiment in experiments]
         mask = np.logical_and.reduce(masks)
         if not mask.any():
             hint = "draw the networks with other inputs by themselves"
             raise UserError("no validation frame carries the inputs of all networks", key="inputs", hint=hint)
         self.experiments = experiments
-        samples = ShardDataset.of(first.evaluation_frames().restrict(mask))
+        samples = ShardDataset.of(first.evaluation_frames.restrict(mask))
         indices = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
         self.samples = samples.select(indices)
 

@@ -28,7 +28,7 @@ def main() -> None:
     for run in options.runs:
         experiment = Experiment.of_run(run)
         task = next(task for task in experiment.targets if task.storage.distribution)
-        frames = experiment.evaluation_frames()
+        frames = experiment.evaluation_frames
         outputs = list(outputs_on(experiment, task, frames, frames.with_inputs(experiment.config.inputs)))
         prior = torch.cat([output.softmax(1).mean((2, 3)) for output, _ in outputs]).mean(0)
         for strength in map(float, options.strengths.split(",")):

@@ -34,7 +34,7 @@ def validation_loss(experiment: Experiment) -> dict[str, float]:
     config, tasks = experiment.config, experiment.tasks
     network, _ = checkpoint.load_exported(experiment.exported, config.model.name)
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data = ShardDataset.of(experiment.evaluation_frames())
+    data = ShardDataset.of(experiment.evaluation_frames)
     samples = data.with_inputs(config.inputs, config.tasks, experiment.size)
     loader, collate = FrameLoader(samples), Collate(samples.tasks)
     sums, counts = torch.zeros(len(tasks), dtype=torch.float64), torch.zeros(len(tasks), dtype=torch.int64)

@@ -64,7 +64,7 @@ def evaluate_network(
     config = experiment.config
     return evaluate_on(
         network,
-        ShardDataset.of(experiment.evaluation_frames()),
+        ShardDataset.of(experiment.evaluation_frames),
         inputs=config.inputs,
         tasks=experiment.tasks,
         size=experiment.size,
@@ -107,7 +107,7 @@ def _result(
     frames: dict[str, Any],
 ) -> Result:
     config = experiment.config
-    measured = experiment.evaluation_frames().with_inputs(config.inputs)  # differs between inputs
+    measured = experiment.evaluation_frames.with_inputs(config.inputs)  # differs between inputs
     facts = exports[config.evaluate.checkpoint]
     return Result(
         experiment=config.experiment,

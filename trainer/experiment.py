@@ -182,6 +182,20 @@ class Experiment:
             keep = find_callable(keep, f"pseudo.{task}.keep")
         return Keep.of(keep, soft=entry.target == "soft", weighted=entry.weight == "confidence")
 
+    @cached_property
+    def _frames(self) -> Frames:
+        """The training split without pseudo-labels: a run asks for it many times, and its indexes are parsed once."""
+        config = self.config
+        return Frames(
+            self.manifest,
+            TRAIN,
+            seed=config.seed,
+            budgets=config.labels,
+            assignment=config.assignment,
+            dev=config.dev,
+            only=config.frames,
+        )
+
     def training_frames(self, *, pseudo: bool = True) -> Frames:
         """Return the training split under this experiment's budgets, with its pseudo-labels.
 
@@ -191,18 +205,9 @@ class Experiment:
         Raises:
             UserError: when a budget is larger than the data, or a teacher has not labelled.
         """
-        config = self.config
-        frames = Frames(
-            self.manifest,
-            TRAIN,
-            seed=config.seed,
-            budgets=config.labels,
-            assignment=config.assignment,
-            dev=config.dev,
-            only=config.frames,
-        )
+        frames = self._frames.without_pseudo()
         for task, teacher in self.teachers.items() if pseudo else ():
-            entry = config.pseudo[task]
+            entry = self.config.pseudo[task]
             if (labels := teacher.find_labels()) is None:
                 label_first = "" if entry.inputs else f"label with it (`tutelage label {teacher.spelling}`), or "
                 hint = f"{label_first}let `tutelage run {self.spelling}` do it all"
@@ -252,8 +257,9 @@ class Experiment:
             raise UserError(message, file=self.path, key="labels", hint=hint)
         return frames, mask
 
+    @cached_property
     def evaluation_frames(self) -> Frames:
-        """Return the frames of ``evaluate.split``: the drawn validation frames, or the training frames set aside."""
+        """The frames of ``evaluate.split``: the drawn validation frames, or the training frames set aside."""
         config = self.config
         if config.evaluate.split == "dev":
             if not config.dev:

@@ -43,7 +43,7 @@ def check_training(experiment: Experiment) -> None:
     Batches(config.train.global_batch_size, config.train.gradient_accumulation_steps, 0, ranks())
     check_best(experiment)
     if config.val is not None:
-        experiment.evaluation_frames()
+        experiment.evaluation_frames
     _check_frames(experiment)
     _check_files(experiment)
     starts = continued(experiment.folder, experiment.architecture) is None
@@ -108,7 +108,7 @@ def check_best(experiment: Experiment) -> None:
     if best not in metrics:
         error = not_measured(best, metrics)
         raise UserError(error.what, file=experiment.path, key="evaluate.best", hint=error.hint)
-    frames = experiment.evaluation_frames()
+    frames = experiment.evaluation_frames
     mask = check_evaluation(experiment)
     labelled_tasks = [task.name for task in experiment.tasks if (frames.visible[task.name] & mask).any()]
     if (task := best.partition(".")[0]) not in labelled_tasks:
@@ -124,7 +124,7 @@ def check_evaluation(experiment: Experiment) -> np.ndarray:
     Raises:
         UserError: when there are none.
     """
-    frames = experiment.evaluation_frames()
+    frames = experiment.evaluation_frames
     mask = frames.with_inputs(experiment.config.inputs)
     if not mask.any():
         inputs = " and ".join(experiment.config.inputs)

@@ -66,7 +66,7 @@ def note_unmeasured(experiment: Experiment) -> None:
     """Note the tasks that no frame of ``evaluate.split`` shows, whose metrics will be missing; a split without any
     frame is an error of the evaluation."""
     try:
-        frames = experiment.evaluation_frames()
+        frames = experiment.evaluation_frames
     except UserError:
         return
     measured = frames.with_inputs(experiment.config.inputs)

@@ -150,7 +150,7 @@ class Study:
         """Return the number of validation frames with all labels, which come first in their order."""
         if self.split == "dev":
             return self.config.val  # frames set aside carry every label
-        return _complete(self._override().evaluation_frames(), self.base.tasks)
+        return _complete(self._override().evaluation_frames, self.base.tasks)
 
     def experiment(self, source: str | None, seed: int) -> Experiment:
         """Return the experiment whose network sees RGB and the label of a source, or RGB alone.
@@ -173,7 +173,7 @@ class Study:
         except UserError as error:
             hint = "give another folder (--out), or delete this one"
             raise UserError(error.what, file=error.file, key=error.key, hint=hint) from None
-        training, evaluation = experiment.training_frames(), experiment.evaluation_frames()
+        training, evaluation = experiment.training_frames(), experiment.evaluation_frames
         for frames, expected, key in (
             (training, self.samples, "--samples"),
             (evaluation, int(evaluation.chosen.sum()), self.split),

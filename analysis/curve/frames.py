@@ -42,7 +42,7 @@ def check_measured(student: Experiment, task: str) -> None:
     Raises:
         UserError: when no frame on which the student is measured shows it.
     """
-    frames = student.evaluation_frames()
+    frames = student.evaluation_frames
     if not (frames.visible[task] & frames.with_inputs(student.config.inputs)).any():
         message = f"no frame of {student.config.evaluate.split} shows {task}, so it cannot be measured"
         raise UserError(message, file=student.manifest.path, key=task, hint="prepare such frames with its labels")

@@ -61,5 +61,5 @@ def test_all_networks_are_shown_the_same_frames(make, tiny_dataset):
     experiments = [make(name, *settings) for name in ("plain", "teacher")]
     frames = ComparisonFrames(experiments, 5)
     keys = [[frames.loader(experiment)[index][0] for index in range(len(frames.samples))] for experiment in experiments]
-    has_depth = experiments[1].evaluation_frames().visible["depth"]
-    assert keys[0] == keys[1] and len(keys[0]) == has_depth.sum() < experiments[0].evaluation_frames().count
+    has_depth = experiments[1].evaluation_frames.visible["depth"]
+    assert keys[0] == keys[1] and len(keys[0]) == has_depth.sum() < experiments[0].evaluation_frames.count

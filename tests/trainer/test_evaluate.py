@@ -104,7 +104,7 @@ def test_a_run_is_found_again_where_it_is_now(finished, tmp_path, scenes_dataset
     experiment = Experiment.of_run(folder, tmp_path / "data")
     assert (experiment.folder, experiment.config.data.path) == (folder, str(tmp_path / "data"))
     assert Experiment.of_run(folder).manifest.sha256 == scenes_dataset.sha256
-    assert Experiment.of_run(folder).evaluation_frames().count == 6
+    assert Experiment.of_run(folder).evaluation_frames.count == 6
 
 
 def test_last_and_best_are_both_measured_and_one_is_chosen(finished):
@@ -162,7 +162,7 @@ def test_every_seed_is_measured_on_the_same_validation_frames(make):
     """``val`` frames are drawn, so a deviation over seeds must not come from the frames."""
 
     def drawn_frames(*overrides: str) -> list[int]:
-        return np.flatnonzero(make("plain", "val=3", *overrides).evaluation_frames().chosen).tolist()
+        return np.flatnonzero(make("plain", "val=3", *overrides).evaluation_frames.chosen).tolist()
 
     seeds = range(6)
     assert len({str(drawn_frames(f"seed={seed}")) for seed in seeds}) == 1
@@ -217,7 +217,7 @@ def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny
     ]
     experiment = make("teacher", *overrides, "train.steps=1", "evaluate.every=0")
     train(experiment)
-    frames = experiment.evaluation_frames()
+    frames = experiment.evaluation_frames
     carried = int(frames.visible["depth"].sum())
     assert 0 < carried < frames.count
     assert evaluate(experiment).metrics["depth"]["pixels"] == sum(

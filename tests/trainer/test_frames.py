@@ -52,6 +52,16 @@ def test_every_experiment_of_a_seed_sees_the_same_frames(make):
     assert shown(other, "depth") != shown(experiments[0], "depth")
 
 
+def test_an_experiment_reads_its_indexes_once_and_shares_no_pseudo_labels(make, finished):
+    experiment = make("student")
+    frames = experiment.training_frames()
+    assert frames.pseudo
+    plain = experiment.training_frames(pseudo=False)
+    assert not plain.pseudo and not plain.sources
+    assert plain.readers is frames.readers
+    assert experiment.evaluation_frames.readers is experiment.evaluation_frames.readers
+
+
 def test_no_budget_shows_every_label(scenes_dataset):
     frames = frames_of(scenes_dataset, budgets={"semseg": 3})
     assert len(shown(frames, "semseg")) == 3 and len(shown(frames, "depth")) == 24

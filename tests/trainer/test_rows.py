@@ -117,7 +117,7 @@ def test_a_row_is_the_tables(data, name, row, small, scenes_dataset, tmp_path, w
     )
     assert mask.sum() == max(counts[number] for number in truth.values())
     if data == "nyudv2":
-        assert experiment.evaluation_frames().chosen.sum() == 4
+        assert experiment.evaluation_frames.chosen.sum() == 4
 
     network = build(experiment.architecture)
     assert bool(network.initial) == (row not in HEADS)

@@ -247,7 +247,7 @@ def test_frames_that_lack_a_label_are_not_trained_on(tiny_dataset, configs, monk
             f"it's {split}"
         }
         for experiment in experiments:
-            frames, judges = experiment.training_frames(), experiment.evaluation_frames()
+            frames, judges = experiment.training_frames(), experiment.evaluation_frames
             mask = frames.to_train(experiment.config.inputs, experiment.config.tasks)
             assert (
                 mask.sum() == trained and frames.visible["semseg"][mask].all() and frames.visible["depth"][mask].all()
