@@ -43,7 +43,7 @@ def check_training(experiment: Experiment) -> None:
     Batches(config.train.global_batch_size, config.train.gradient_accumulation_steps, 0, ranks())
     check_best(experiment)
     if config.val is not None:
-        experiment.evaluation_frames
+        _ = experiment.evaluation_frames  # raises where there are fewer frames
     _check_frames(experiment)
     _check_files(experiment)
     starts = continued(experiment.folder, experiment.architecture) is None
