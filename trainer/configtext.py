@@ -67,16 +67,12 @@ def parse_override(key: str, written: str) -> DictConfig:
         kind = _inside(_alternatives(kind), name)
     kinds = _alternatives(kind)
     if written.strip()[:1] not in ("'", '"') and str in kinds and set(kinds) <= {str, type(None)}:
-        content = OmegaConf.create()
-        OmegaConf.update(content, key, None if written.strip() in _NULL else written.strip())
-        return content
-    content = OmegaConf.from_dotlist([f"{key}={written}"])
-    value = OmegaConf.to_container(content)
-    for name in _parts(value, key):
-        value = value[name]  # type: ignore[index]
-    typed = restore_text(value, yaml.load(written, yaml.BaseLoader), kind, key)
-    if typed != value or type(typed) is not type(value):
-        OmegaConf.update(content, key, typed, merge=False)
+        value = None if written.strip() in _NULL else written.strip()
+    else:
+        parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={written}"]))
+        value = restore_text(parsed["value"], yaml.load(written, yaml.BaseLoader), kind, key)
+    content = OmegaConf.create()
+    OmegaConf.update(content, key, value)
     return content
 
 
@@ -121,15 +117,3 @@ def _inside(kinds: tuple[Any, ...], name: str) -> Any:
         if get_origin(kind) is dict:
             return get_args(kind)[1]
     return None
-
-
-def _parts(value: Any, key: str) -> list[Any]:
-    """Return the keys that lead to an override's value in the nested mapping that holds nothing else."""
-    parts = []
-    for _ in key.replace("[", ".").replace("]", "").split("."):
-        if not isinstance(value, dict) or len(value) != 1:
-            break
-        (name,) = value
-        parts.append(name)
-        value = value[name]
-    return parts
