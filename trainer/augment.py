@@ -33,10 +33,10 @@ from shards.labels import absent_value
 from shards.tasks import Task
 from shards.window import Window
 from trainer.kinds import learning
+from trainer.sections import Augment
 from trainer.vision import transforms as v2
 
 Member = np.ndarray | Tensor
-ZOOM_WINDOWS = ("random", "centre")
 
 
 def _views(sample: Mapping[str, Member], tasks: Sequence[Task], window: Window | None = None) -> dict[str, Tensor]:
@@ -77,53 +77,28 @@ def to_tensors(sample: Mapping[str, Member], tasks: Sequence[Task]) -> dict[str,
 
 
 @dataclass(frozen=True)
-class Augment:
-    """Random augmentation of a sample, a pure function of the sample and a seed.
+class Augmentation:
+    """Random changes of a sample, a pure function of the sample and a seed.
 
     One window of the frame, ``crop / z`` large, is resized to ``crop`` and perhaps flipped, for every member alike:
-    rgb bilinearly, labels by nearest neighbour. The reference recipe for NYUDv2 flips, and zooms about the centre;
-    windows at random places and jitter are additions. A missing member does not change how the others are augmented,
-    so a frame is augmented in the same way with and without pseudo-labels.
+    rgb bilinearly, labels by nearest neighbour. A missing member does not change how the others are augmented, so a
+    frame is augmented in the same way with and without pseudo-labels.
 
     - *Zoom* by z makes things look z times nearer, so depth is divided by z (the reference recipe for NYUDv2), and
       *flip* mirrors directions. How each changes values is defined by the kind
       (:meth:`trainer.kinds.base.Learning.augmented`).
-    - *Grey* removes the colour of a share of the frames, *blur* smooths a share with a Gaussian of 0.1 to 2 pixels.
     - *Jitter* scales brightness, contrast and saturation, in random order, by factors in [1 - jitter, 1 + jitter].
       Hue is left alone: it would cost more than all the rest together.
 
     Args:
         tasks: the tasks whose labels are wanted, as targets or as inputs; other members are dropped.
         crop: height and width of the result; None keeps the frame's.
-        flip: whether to mirror every other sample.
-        zoom: the factors to choose from, each at least 1; ``(1.0,)`` for no zoom.
-        zoom_window: ``random``: the window lies anywhere in the frame. ``centre``: it lies at the centre of a randomly
-            placed crop, and so at the centre of the frame where nothing is cropped.
-        jitter: strength of the colour jitter, 0 (none) to 1.
-        grey, blur: shares of frames, 0 to 1.
-
-    Raises:
-        UserError: for a zoom below 1, an unknown zoom window, a jitter outside 0 to 1, or a frame smaller than the
-            crop.
+        options: what is changed, and how far; ``cutmix`` is that of :class:`trainer.cutmix.CutMix`.
     """
 
     tasks: tuple[Task, ...]
-    crop: tuple[int, int] | None = None
-    flip: bool = True
-    zoom: tuple[float, ...] = (1.0, 1.2, 1.5)
-    jitter: float = 0.0
-    zoom_window: str = "random"
-    grey: float = 0.0
-    blur: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.zoom or min(self.zoom) < 1:
-            raise UserError(f"{list(self.zoom)} has no factor, or one below 1", key="zoom", hint="use [1.0] for none")
-        if self.zoom_window not in ZOOM_WINDOWS:
-            hint = f"use one of {', '.join(ZOOM_WINDOWS)}"
-            raise UserError(f"{self.zoom_window!r} is unknown", key="zoom_window", hint=hint)
-        if not 0 <= self.jitter <= 1:
-            raise UserError(f"{self.jitter} is outside 0 to 1", key="jitter", hint="use 0 for none")
+    crop: tuple[int, int] | None
+    options: Augment
 
     def window(self, frame: tuple[int, int], seed: int) -> Window:
         """Return the part of a frame of this height and width that :meth:`__call__` uses with this seed.
@@ -138,15 +113,16 @@ class Augment:
         # Python's generator is fast to seed, has no global state, and its random() is guaranteed never to change.
         # All draws are made whatever is switched on, so that an option does not shift the draws of another.
         rng = random.Random(seed)
-        mirrored = rng.random() < 0.5 and self.flip
-        zoom = self.zoom[int(rng.random() * len(self.zoom))]
+        mirrored = rng.random() < 0.5 and self.options.flip
+        factors = self.options.zoom
+        zoom = factors[int(rng.random() * len(factors))]
         down, across = rng.random(), rng.random()
         size = self.crop or frame
         if size[0] > frame[0] or size[1] > frame[1]:
             message = f"{size[0]}×{size[1]} is larger than the frame's {frame[0]}×{frame[1]}"
             raise UserError(message, key="crop", hint="crop no more than the frame has")
         height, width = (max(1, round(side / zoom)) for side in size)
-        outer = (height, width) if self.zoom_window == "random" else size
+        outer = (height, width) if self.options.zoom_window == "random" else size
         top, left = int(down * (frame[0] - outer[0] + 1)), int(across * (frame[1] - outer[1] + 1))
         top, left = top + (outer[0] - height) // 2, left + (outer[1] - width) // 2
         return rng, Window(top, left, height, width, frame), zoom, mirrored
@@ -186,9 +162,9 @@ class Augment:
         for task in self.tasks:
             if task.name in tensors:
                 tensors[task.name] = learning(task).augmented(tensors[task.name], zoom, mirrored)
-        if self.jitter:
+        if self.options.jitter:
             tensors["rgb"] = self._jitter(tensors["rgb"], rng)
-        if self.grey or self.blur:
+        if self.options.grey or self.options.blur:
             # a stream of its own, since the number of draws that jitter makes varies
             tensors["rgb"] = self._degrade(tensors["rgb"], random.Random(~seed))
         return tensors
@@ -196,13 +172,14 @@ class Augment:
     def _jitter(self, rgb: Tensor, rng: random.Random) -> Tensor:
         functional = v2.functional
         steps = [functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation]
-        factors = [1 + self.jitter * (2 * rng.random() - 1) for _ in steps]
+        factors = [1 + self.options.jitter * (2 * rng.random() - 1) for _ in steps]
         for index in sorted(range(len(steps)), key=lambda _: rng.random()):
             rgb = steps[index](rgb, factors[index])
         return rgb
 
     def _degrade(self, rgb: Tensor, rng: random.Random) -> Tensor:
-        grey, blur, deviation = rng.random() < self.grey, rng.random() < self.blur, 0.1 + 1.9 * rng.random()
+        grey, blur = rng.random() < self.options.grey, rng.random() < self.options.blur
+        deviation = 0.1 + 1.9 * rng.random()
         if grey:
             rgb = v2.functional.rgb_to_grayscale(rgb, num_output_channels=3)
         if blur:

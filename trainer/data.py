@@ -12,7 +12,7 @@ from shards.holes import fill_holes
 from shards.order import mix
 from shards.stream import Position
 from shards.window import LazyWindow
-from trainer.augment import Augment, to_tensors
+from trainer.augment import Augmentation, to_tensors
 from trainer.batch import Batch, Collate
 
 _T = TypeVar("_T")
@@ -35,7 +35,7 @@ class FrameLoader:
         data: ShardDataset,
         *,
         indices: Sequence[Sequence[int] | np.ndarray] | None = None,
-        augment: Augment | None = None,
+        augment: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         self.data, self.indices, self.augment, self.seed = data, indices, augment, seed
@@ -80,7 +80,7 @@ class FrameLoader:
             file, key = self.data.file(index), self.data.key(index)
             raise UserError(error.what, file=file, key=key, hint=error.hint) from error
 
-    def _augmented(self, index: int, augment: Augment, seed: int) -> tuple[str, dict[str, torch.Tensor]]:
+    def _augmented(self, index: int, augment: Augmentation, seed: int) -> tuple[str, dict[str, torch.Tensor]]:
         data = self.data
         if data.size is not None or not (augment.crop or data.manifest.tiled):
             key, arrays = data.stored(index)

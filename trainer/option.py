@@ -142,12 +142,15 @@ def check_values(schema: type, values: Mapping[str, Any]) -> None:
     """Check values that are passed to a function under the names of a section's options.
 
     Raises:
-        UserError: naming the first that is not a valid choice or out of range.
+        UserError: naming the first that is not valid by its choices, its range or its check.
     """
     declared = facts(schema)
     for name, value in values.items():
-        if problem := declared[name].problem(value):
+        entry = declared[name]
+        if problem := entry.problem(value):
             raise UserError(problem[0], key=name, hint=problem[1])
+        if entry.check:
+            entry.check(value, name)
 
 
 def names(schema: type, condition: Callable[[Facts], object]) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ _OPTIONS = {
     "crop": "data.crop",
     "ema": "train.ema",
     "global_batch_size": "train.global_batch_size",
-    "jitter": "augment.jitter",
     "model": "model.name",
     "name": "model.name",
     "norm": "model.norm",
@@ -29,8 +28,6 @@ _OPTIONS = {
     "size": "data.size",
     "weighting": "loss.weighting",
     "weights": "loss.weights",
-    "zoom": "augment.zoom",
-    "zoom_window": "augment.zoom_window",
 }
 """The options by the names of the components' arguments."""
 _OWN_FILE = re.compile(r"\.(py(:\d+)?|bin|ckpt|pth?|safetensors)$")

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Generator, Sequence
 from copy import copy
-from dataclasses import fields
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
@@ -16,14 +16,14 @@ from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
 from shards.stream import Batches, OrderedSource, Position, pipeline
 from shards.tasks import Task
-from trainer.augment import Augment
+from trainer.augment import Augmentation
 from trainer.batch import Batch, Collate
 from trainer.config import Config
 from trainer.cutmix import CutMix
 from trainer.data import FrameLoader
 from trainer.option import check_values
 from trainer.parsing import parse_size
-from trainer.sections import Augment as AugmentOptions
+from trainer.sections import Augment
 
 
 class TrainingData:
@@ -62,7 +62,7 @@ class TrainingData:
         tasks: Sequence[str],
         *,
         seed: int | None = None,
-        augment: AugmentOptions | None = None,
+        augment: Augment | None = None,
         size: tuple[int, int] | None = None,
         crop: tuple[int, int] | None = None,
         pseudo_share: float | None = None,
@@ -73,9 +73,8 @@ class TrainingData:
         self.inputs = list(inputs)
         self.seed, self.own_seed = seed or 0, seed is not None
         self.pseudo_share, self.num_workers, self.shuffle_window = pseudo_share, num_workers, shuffle_window
-        self.augment = augment or AugmentOptions()
-        options = [field.name for field in fields(AugmentOptions)]
-        check_values(AugmentOptions, {name: getattr(self.augment, name) for name in options})
+        self.augment = augment or Augment()
+        check_values(Augment, vars(self.augment))
         for name in (*inputs, *tasks):
             if name != "rgb":
                 data.manifest.task(name)
@@ -94,7 +93,7 @@ class TrainingData:
             config.inputs,
             config.tasks,
             seed=config.seed,
-            augment=config.augment,
+            augment=OmegaConf.to_object(config.augment),  # type: ignore[arg-type]
             size=parse_size(data.size, "data.size"),
             crop=parse_size(data.crop, "data.crop"),
             pseudo_share=config.train.pseudo_share,
@@ -176,19 +175,9 @@ class TrainingData:
         batches = partial(pipeline, source, load, collate, self.num_workers)
         yield from prefetch_batches(batches, sources_of(self.frames), order, cut, start, stop)
 
-    def augmentation(self) -> Augment:
+    def augmentation(self) -> Augmentation:
         """Return the augmentation of training samples."""
-        config = self.augment
-        return Augment(
-            self.tasks,
-            crop=self.crop,
-            flip=config.flip,
-            zoom=tuple(config.zoom),
-            jitter=config.jitter,
-            zoom_window=config.zoom_window,
-            grey=config.grey,
-            blur=config.blur,
-        )
+        return Augmentation(self.tasks, self.crop, self.augment)
 
 
 def frames_of_share(share: float, global_batch_size: int) -> int:

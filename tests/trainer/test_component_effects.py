@@ -174,6 +174,10 @@ def test_values_out_of_range_are_refused_as_in_a_configuration(train):
         ({"grey": 20}, r"^grey: 20 is not a share; give 0 to 1"),
         ({"cutmix": 30}, r"^cutmix: 30 is not a share"),
         ({"blur": -0.1}, r"^blur: -0\.1 is not a share"),
+        ({"jitter": 1.5}, r"^jitter: 1\.5 is not a share"),
+        ({"zoom_window": "center"}, r"^zoom_window: 'center' is unknown; use one of random, centre"),
+        ({"zoom": [0.5, 1]}, r"^zoom: \[0\.5, 1\] has no factor, or one below 1"),
+        ({"zoom": []}, r"^zoom: \[\] has no factor, or one below 1"),
     ):
         with pytest.raises(tt.UserError, match=message):
             tt.TrainingData(train, ["rgb"], NAMES, augment=tt.Augment(**options))

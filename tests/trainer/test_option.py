@@ -9,7 +9,6 @@ import pytest
 from omegaconf import OmegaConf
 
 from shards.errors import UserError
-from trainer.augment import ZOOM_WINDOWS
 from trainer.config import Config
 from trainer.configdocs import documentation, values_in_words
 from trainer.configfile import shared_overrides
@@ -104,7 +103,6 @@ def test_choices_are_those_that_there_are():
     declared = facts(Config)
     assert {*declared["model.name"].choices} == {*NETWORKS}
     assert {*declared["loss.weighting"].choices} == {FIXED, *WEIGHTINGS}
-    assert declared["augment.zoom_window"].choices == ZOOM_WINDOWS
 
 
 def test_what_decides_and_what_is_inherited_follows_from_the_declarations():

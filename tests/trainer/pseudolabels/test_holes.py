@@ -12,10 +12,11 @@ from shards.sources.base import Frame
 from shards.sources.scenes import Scenes
 from shards.stream import Position
 from trainer.adjustment import soft_frequencies
-from trainer.augment import Augment
+from trainer.augment import Augmentation
 from trainer.data import FrameLoader
 from trainer.experiment import Experiment
 from trainer.pseudolabels.merge import merge
+from trainer.sections import Augment
 from trainer.stages import run
 
 pytestmark = pytest.mark.slow
@@ -95,7 +96,7 @@ def test_crops_of_tiles_hold_what_crops_of_whole_frames_hold(configs, tmp_path, 
     student = Experiment(configs / "student.yaml", [*overrides, "train.steps=1"])
     run(student)
     frames, _ = student.frames_to_train()
-    augment = Augment(student.tasks, crop=(20, 40), jitter=0.2)
+    augment = Augmentation(student.tasks, (20, 40), Augment())
     samples = ShardDataset.of(frames, student.config.tasks)
     loader = FrameLoader(samples, augment=augment, seed=4)
     whole = FrameLoader(ShardDataset.of(frames, student.config.tasks, SIZE), augment=augment, seed=4)
