@@ -11,6 +11,7 @@ from shards.extras import need
 from shards.form import a_type
 from shards.members import need_profile
 from shards.origin import Origin
+from shards.owncode import name_errors, own_code
 from shards.pack import pack
 from shards.sources.base import Source
 from shards.sources.checked import check_source
@@ -73,7 +74,8 @@ def own(options: argparse.Namespace) -> None:
         message, hint = f"is {a_type(source_class)}, which cannot be called", "name a class: my.module:Source"
         raise UserError(message, file=origin.file, key=name, hint=hint)
     _check_arguments(source_class, options, origin)
-    with origin.wrap_errors("its constructor", name, "correct the arguments after OUT, or the constructor"):
+    hint = "correct the arguments after OUT, or the constructor"
+    with name_errors(origin, name), own_code(origin, name, call="its constructor", hint=hint, shipped=True):
         source = source_class(*options.arguments)
     _pack(source, options)
 

@@ -1,17 +1,14 @@
-"""Where a user's own code is defined, so that an exception in it becomes a one-line error that names the place."""
+"""Where a user's own code is defined: its file, module and name, its hash, and its lines in a traceback."""
 
 import hashlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from shards.errors import UserError
 
 _SHIPPED = frozenset({"tutelage", "launchers", "analysis", "trainer", "shards"})
 
@@ -93,40 +90,6 @@ class Origin:
         if own is None or not hashes:
             return own
         return hashlib.sha256("".join([own, *hashes]).encode()).hexdigest()
-
-    @contextmanager
-    def name_errors(self, key: str) -> Iterator[None]:
-        """Add this file and the key to errors inside the block that name no file."""
-        try:
-            yield
-        except UserError as error:
-            if error.file is not None:
-                raise
-            inner = error.key
-            if inner is not None and inner != key and not key.endswith(f"/{inner}"):
-                key = f"{key}: {inner}"
-            raise type(error)(error.what, file=self.place(error), key=key, hint=error.hint) from error
-
-    @contextmanager
-    def wrap_errors(self, call: str, key: str, hint: str, kind: type[UserError] = UserError) -> Iterator[None]:
-        """Do as :meth:`name_errors`, and turn any other exception inside the block into an error of one line: what was
-        called, the exception's type and message, and the line of the file.
-
-        Args:
-            call: what is called, as the subject of a sentence.
-            key: the sample, option or class that it is called for.
-            hint: what to do about it.
-            kind: class of the error that is raised.
-        """
-        with self.name_errors(key):
-            try:
-                yield
-            except (UserError, MemoryError):
-                raise
-            except Exception as error:
-                reason = " ".join(str(error).split())
-                message = f"{call} raised {type(error).__name__}" + (f": {reason}" if reason else "")
-                raise kind(message, file=self.place(error), key=key, hint=hint) from error
 
     def place(self, error: BaseException) -> str:
         """Return the file and the innermost of its lines in an error's traceback."""

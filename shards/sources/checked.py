@@ -8,8 +8,8 @@ raises becomes a :class:`shards.errors.BadFile`: this frame cannot be read, and 
 import difflib
 import inspect
 import pickle
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from shards.form import a_type, check_array, check_json
 from shards.images import CONVERTED
 from shards.notes import member_context, note
 from shards.origin import Origin
+from shards.owncode import name_errors, own_code
 from shards.sources.base import Frame, FromFiles, Source, WithNotices
 from shards.sources.parts import check_load, splits_of, tasks_of
 from shards.tasks import Task
@@ -46,7 +47,7 @@ class CheckedSource:
     def __init__(self, source: Source) -> None:
         self.source, self.origin = source, Origin.of_source(source)
         self._outside = not type(source).__module__.startswith("shards.")
-        with self.origin.name_errors(self.origin.name):
+        with name_errors(self.origin, self.origin.name):
             parts = {name: self._part(name) for name in _PARTS}
             missing = [name for name, part in parts.items() if part is _ABSENT]
             if missing:
@@ -75,7 +76,7 @@ class CheckedSource:
         if self._outside:  # shipped sources declare their tasks, or report what they assume themselves
             notices = [f"{task.name}: {line}" for task in self.tasks for line in _assumptions(task)] + notices
         if isinstance(self.source, WithNotices):
-            with self.origin.wrap_errors("notices", self.origin.name, _CORRECT):
+            with self._called("notices", self.origin.name):
                 lines = self.source.notices()
                 notices = [*([lines] if isinstance(lines, str) else map(str, lines)), *notices]
         return list(dict.fromkeys(notices))
@@ -89,12 +90,12 @@ class CheckedSource:
         """Return the raw files of a frame, by role; empty where the source does not provide them."""
         if not isinstance(self.source, FromFiles):
             return {}
-        with self.origin.wrap_errors("files", f"{split}/{self.splits[split][position]}", _CORRECT):
+        with self._called("files", f"{split}/{self.splits[split][position]}"):
             return {role: Path(path) for role, path in self.source.files(split, position).items()}
 
     def name_errors(self, split: str, position: int) -> AbstractContextManager[None]:
         """Add the source's file, the split and the key to errors inside the block that name no file."""
-        return self.origin.name_errors(f"{split}/{self.splits[split][position]}")
+        return name_errors(self.origin, f"{split}/{self.splits[split][position]}")
 
     def load(self, split: str, position: int) -> Frame:
         """Return the frame of ``splits[split][position]``, with labels in the form of their kinds.
@@ -104,7 +105,7 @@ class CheckedSource:
         """
         key = self.splits[split][position]
         hint = "correct load, or restore what the frame is read from"
-        with self.origin.wrap_errors("load", f"{split}/{key}", hint, BadFile):
+        with self._called("load", f"{split}/{key}", hint, BadFile):
             frame = self.source.load(split, position)
         with self.name_errors(split, position):
             if not isinstance(frame, Frame):
@@ -129,11 +130,17 @@ class CheckedSource:
             message = "is in no file that worker processes could import"
             raise UserError(message, file=self.origin.name, hint="write it into a module, or give jobs=1")
         hint = "open files in load and not in the constructor, or give --jobs 1"
-        with self.origin.wrap_errors("pickling it for worker processes", self.origin.name, hint):
+        with self._called("pickling it for worker processes", self.origin.name, hint):
             pickle.dumps(self.source)
 
+    @contextmanager
+    def _called(self, call: str, key: str, hint: str = _CORRECT, kind: type[UserError] = UserError) -> Iterator[None]:
+        """Name the source's file and the key in errors inside the block, and turn other exceptions into such errors."""
+        with name_errors(self.origin, key), own_code(self.origin, key, call=call, hint=hint, kind=kind, shipped=True):
+            yield
+
     def _part(self, name: str) -> Any:
-        with self.origin.wrap_errors(name, self.origin.name, _CORRECT):
+        with self._called(name, self.origin.name):
             if inspect.getattr_static(self.source, name, _ABSENT) is _ABSENT and not hasattr(self.source, name):
                 return _ABSENT
             part = getattr(self.source, name)
