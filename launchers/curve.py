@@ -70,7 +70,7 @@ def _run(study: "Study") -> None:
 
     failed = study.run()
     result = study.curve(failed)
-    if result.metrics and rank() == 0:  # there are no metrics to draw until a student is finished
+    if result.curves and rank() == 0:  # there are no metrics to draw until a student is finished
         for table in tabulate(result):
             print_table(as_rich(table))
             for note in table.notes:

@@ -49,7 +49,8 @@ def from_json(schema: type[T], entry: Any, message: str, file: str | PathLike[st
 
     Args:
         schema: a dataclass whose fields are annotated with types of JSON values, ``Any``, unions, ``Literal``,
-            ``list[...]``, ``tuple[...]``, ``Mapping[str, ...]`` and further dataclasses.
+            ``list[...]``, ``tuple[...]``, ``Mapping[str, ...]``, ``Mapping[int, ...]`` (from 0 up) and further
+            dataclasses.
         entry: the JSON values.
         message: text of the error for values that do not match the schema, such as "is not a result of a run".
         file, hint: the file and hint of the error.
@@ -84,7 +85,9 @@ def _read(kind: Any, value: Any, key: str) -> Any:
         return _read_list(origin, inner, value, key)
     if origin is not None:
         entries = value if isinstance(value, Mapping) else _refuse(value, "a mapping", key)
-        return {name: _read(inner[1], entry, _join(key, name)) for name, entry in entries.items()}
+        return {
+            _read_key(inner[0], name, key): _read(inner[1], entry, _join(key, name)) for name, entry in entries.items()
+        }
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return value
     return value if type(value) is kind else _refuse(value, _NAMES[kind], key)
@@ -114,6 +117,13 @@ def _read_list(kind: Any, inner: tuple[Any, ...], value: Any, key: str) -> Any:
     return tuple(
         _read(part, entry, _join(key, number)) for number, (part, entry) in enumerate(zip(inner, value, strict=True))
     )
+
+
+def _read_key(kind: Any, name: str, key: str) -> Any:
+    """Convert a key of a mapping, which JSON has as text."""
+    if kind is int:
+        return int(name) if name.isdecimal() else _refuse(name, _NAMES[int], key)
+    return name
 
 
 def _read_one_of(kinds: tuple[Any, ...], value: Any, key: str) -> Any:

@@ -18,7 +18,6 @@ interrupted one continues.
 """
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +26,7 @@ import numpy as np
 from analysis.affinity.gains import LEAST, Gain, Scores, adjust_p_values, gain, recommend, verdicts
 from analysis.affinity.matrix import draw
 from analysis.results.headlines import SMALLER_IS_BETTER, headline_of
-from analysis.results.interval import LEVEL, Interval
+from analysis.results.interval import LEVEL, bounds
 from shards.assignment import NESTED
 from shards.atomic import write_json
 from shards.errors import UserError
@@ -35,7 +34,7 @@ from shards.frames import Frames
 from shards.log import logger
 from shards.store import redact
 from shards.tasks import Task
-from trainer.affinity import NAME, Affinity, Bounds, Effect, MeasuredTask, Score, affinity_file
+from trainer.affinity import NAME, Affinity, Effect, MeasuredTask, Score, affinity_file
 from trainer.configfile import NO_PSEUDO
 from trainer.configvalues import COMMAND_LINE
 from trainer.experiment import TRAIN, Experiment
@@ -257,10 +256,6 @@ def _complete(frames: Frames, tasks: Sequence[Task]) -> int:
 
 
 def _effect(gain: Gain) -> Effect:
-    def bounds(interval: Interval) -> Bounds:
-        low, high = (value if math.isfinite(value) else None for value in (interval.low, interval.high))
-        return Bounds(interval.mean, low, high, interval.deviation, interval.count)
-
     return Effect(
         source=gain.source,
         target=gain.target,

@@ -1,26 +1,27 @@
 """The values of a label curve, by budget and seed, and derived figures: ``curve.json`` and ``curve.csv``.
 
-``curve.json`` holds the measured values and, for readers, the derived figures; :meth:`LabelCurve.from_json` reads only
-the former and computes the latter again.
+``curve.json`` holds the measured values and, for readers, the derived figures; :func:`read` reads only the former and
+computes the latter again.
 """
 
 import csv
 import io
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.curve.saved import Equivalent, LabelSavings, label_savings
 from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER
-from analysis.results.interval import LEVEL, Interval, holm, interval, p_two_sided, paired_interval
+from analysis.results.interval import LEVEL, Interval, bounds, holm, interval, p_two_sided, paired_interval
 from shards.atomic import read_json
 from shards.errors import UserError
+from shards.schema import from_json, not_stored, to_json
 
 FILE = "curve.json"
 ROLES = ("baseline", "student", "teacher")
 _BEYOND = {1: "more", -1: "fewer", 0: None}
+_OTHER = "holds no label curve"
 _CURE = "make it again: `tutelage curve CONFIG` keeps all runs that are finished"
 
 BySeed = Mapping[int, float]
@@ -100,7 +101,7 @@ class LabelCurve:
     Args:
         dataset: its name.
         task: the task whose labels are scarce and counted.
-        metrics: a curve for each headline metric of each of the student's tasks.
+        curves: one for each headline metric of each of the student's tasks.
         notes: sentences on values that are left out.
         facts: further facts on the runs: configuration, overrides, folders, environment.
     """
@@ -110,16 +111,16 @@ class LabelCurve:
     student: str
     labels: tuple[int, ...]
     seeds: tuple[int, ...]
-    metrics: tuple[MetricCurve, ...]
+    curves: tuple[MetricCurve, ...]
     notes: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = not_stored(default_factory=dict)
 
     def p_values(self) -> dict[tuple[str, str, int], float]:
         """Return the p values of the verdicts, by task, metric and number of labels: two-sided, of each difference in a
         headline metric over two seeds or more, adjusted for all of them together (:func:`holm`)."""
         differences = {
             (curve.task, curve.metric, point.labels): difference
-            for curve in self.metrics
+            for curve in self.curves
             for point in curve.points
             if curve.metric in JUDGED and (difference := point.difference) and difference.count > 1
         }
@@ -127,49 +128,29 @@ class LabelCurve:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``curve.json``."""
-        return {
-            "dataset": self.dataset,
-            "task": self.task,
-            "student": self.student,
-            "labels": list(self.labels),
-            "seeds": list(self.seeds),
-            "level": LEVEL,
-            "curves": [_curve_as_json(curve) for curve in self.metrics],
-            "notes": list(self.notes),
-            **self.facts,
-        }
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> "LabelCurve":
-        """Rebuild a curve from the output of :meth:`to_json`, without metrics that no network has, as old files hold.
-
-        Raises:
-            LookupError, TypeError, ValueError, AttributeError: when the entry has another form.
-        """
-        known_keys = ("dataset", "task", "student", "labels", "seeds", "level", "curves", "notes")
-        return cls(
-            str(entry["dataset"]),
-            str(entry["task"]),
-            str(entry["student"]),
-            tuple(int(count) for count in entry["labels"]),
-            tuple(int(seed) for seed in entry["seeds"]),
-            tuple(curve for curve in map(_curve_from_json, entry["curves"]) if curve.is_measured),
-            tuple(str(note) for note in entry.get("notes", ())),
-            {key: value for key, value in entry.items() if key not in known_keys},
-        )
+        entry = to_json(self) | {"level": LEVEL, **self.facts}
+        for curve, curve_entry in zip(self.curves, entry["curves"], strict=True):
+            curve_entry["better"] = "lower" if curve.smaller_is_better else "higher"
+            for point, point_entry in zip(curve.points, curve_entry["points"], strict=True):
+                point_entry |= _derived_as_json(curve, point)
+        return entry
 
 
 def read(file: str | Path) -> LabelCurve:
-    """Read the curves in a ``curve.json``.
+    """Read the curves in a ``curve.json``, without metrics that no network has, as old files hold.
 
     Raises:
         UserError: when it is missing, damaged, or not a label curve.
     """
     entry = read_json(file, _CURE)
-    try:
-        return LabelCurve.from_json(entry)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError("holds no label curve", file=file, hint=_CURE) from error
+    curve = from_json(LabelCurve, entry, _OTHER, file, _CURE)
+    for number, metric_curve in enumerate(curve.curves):
+        if metric_curve.metric not in HEADLINES:
+            message = f"{_OTHER}: {metric_curve.metric!r} is not a metric of one"
+            raise UserError(message, file=file, key=f"curves.{number}.metric", hint=_CURE)
+    stored = {"level", *(field.name for field in fields(LabelCurve))}
+    facts = {key: value for key, value in entry.items() if key not in stored}
+    return replace(curve, curves=tuple(curve for curve in curve.curves if curve.is_measured), facts=facts)
 
 
 def as_csv(curve: LabelCurve) -> str:
@@ -182,7 +163,7 @@ def as_csv(curve: LabelCurve) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, titles, lineterminator="\n")
     writer.writeheader()
-    for metric_curve in curve.metrics:
+    for metric_curve in curve.curves:
         for point in metric_curve.points:
             line: dict[str, Any] = {"dataset": curve.dataset, "task": metric_curve.task, "metric": metric_curve.metric}
             line["labels"] = point.labels
@@ -192,9 +173,9 @@ def as_csv(curve: LabelCurve) -> str:
                 if values:
                     mean_interval = interval(values)
                     line |= {f"{role}_mean": mean_interval.mean, f"{role}_deviation": mean_interval.deviation}
-            if lead := point.difference:
-                line |= {"difference": lead.mean, "difference_low": _finite(lead.low)}
-                line["difference_high"] = _finite(lead.high)
+            if point.difference:
+                lead = bounds(point.difference)
+                line |= {"difference": lead.mean, "difference_low": lead.low, "difference_high": lead.high}
             line["gap_closed"] = metric_curve.gap_closed(point)
             if savings := metric_curve.savings(point):
                 line |= {"baseline_labels": savings.mean.labels, "beyond": _BEYOND[savings.mean.beyond]}
@@ -206,40 +187,12 @@ def as_csv(curve: LabelCurve) -> str:
     return buffer.getvalue()
 
 
-def _curve_as_json(curve: MetricCurve) -> dict[str, Any]:
-    points = []
-    for point in curve.points:
-        savings = curve.savings(point)
-        values = {role: {str(seed): value for seed, value in getattr(point, role).items()} for role in ROLES}
-        derived = {
-            "difference": _interval_as_json(point.difference),
-            "gap": _interval_as_json(point.gap),
-            "gap_closed": curve.gap_closed(point),
-            "saved": _savings_as_json(savings) if savings else None,
-        }
-        points.append({"labels": point.labels, **values, **derived})
-    better = "lower" if curve.smaller_is_better else "higher"
-    names = {"task": curve.task, "metric": curve.metric, "better": better}
-    return names | {role: getattr(curve, role) for role in ROLES} | {"points": points}
-
-
-def _curve_from_json(entry: Mapping[str, Any]) -> MetricCurve:
-    points = tuple(
-        Point(
-            int(point["labels"]), *({int(seed): float(value) for seed, value in point[role].items()} for role in ROLES)
-        )
-        for point in entry["points"]
-    )
-    metric, student = str(entry["metric"]), str(entry["student"])
-    if metric not in HEADLINES:
-        raise ValueError(metric)
-    baseline, teacher = (None if entry[role] is None else str(entry[role]) for role in ("baseline", "teacher"))
-    return MetricCurve(str(entry["task"]), metric, student, baseline, teacher, points)
-
-
-def _interval_as_json(interval: Interval | None) -> dict[str, Any] | None:
-    """Return an interval with null for the infinite bounds of a single seed, which JSON cannot express."""
-    return {name: _finite(value) for name, value in asdict(interval).items()} if interval else None
+def _derived_as_json(curve: MetricCurve, point: Point) -> dict[str, Any]:
+    """Return the figures that follow from a point's values."""
+    differences = {"difference": point.difference, "gap": point.gap}
+    entry = {name: value and to_json(bounds(value)) for name, value in differences.items()}
+    savings = curve.savings(point)
+    return entry | {"gap_closed": curve.gap_closed(point), "saved": savings and _savings_as_json(savings)}
 
 
 def _savings_as_json(savings: LabelSavings) -> dict[str, Any]:
@@ -247,12 +200,8 @@ def _savings_as_json(savings: LabelSavings) -> dict[str, Any]:
         return {"labels": equivalent.labels, "beyond": _BEYOND[equivalent.beyond]}
 
     seeds = {str(seed): equivalent_as_json(equivalent) for seed, equivalent in savings.seeds.items()}
-    bounds: dict[str, Any] = {}
+    ends: dict[str, Any] = {}
     for name, bound in (("low", savings.low), ("high", savings.high)):
-        bounds[name] = bound and bound.labels
-        bounds[f"{name}_beyond"] = bound and _BEYOND[bound.beyond]
-    return {"factor": savings.factor, "baseline": equivalent_as_json(savings.mean), **bounds, "seeds": seeds}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        ends[name] = bound and bound.labels
+        ends[f"{name}_beyond"] = bound and _BEYOND[bound.beyond]
+    return {"factor": savings.factor, "baseline": equivalent_as_json(savings.mean), **ends, "seeds": seeds}

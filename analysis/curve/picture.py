@@ -29,15 +29,15 @@ def draw(curve: LabelCurve, path: str | Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if not curve.metrics:
+    if not curve.curves:
         raise ValueError("a curve without metrics")
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
     kind = Path(path).suffix[1:]
     with mpl.rc_context({**ink, "svg.hashsalt": "tutelage"}):  # makes the file reproducible
-        figure = Figure(figsize=(0.4 + 4.4 * len(curve.metrics), 3.9), dpi=150, layout="constrained")
+        figure = Figure(figsize=(0.4 + 4.4 * len(curve.curves), 3.9), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
-        for number, metric_curve in enumerate(curve.metrics, 1):
-            _chart(figure.add_subplot(1, len(curve.metrics), number), curve, metric_curve)
+        for number, metric_curve in enumerate(curve.curves, 1):
+            _chart(figure.add_subplot(1, len(curve.curves), number), curve, metric_curve)
         with atomic_file(path) as file:
             metadata = {"Date": None} if kind == "svg" else None
             figure.savefig(file, format=kind, transparent=True, metadata=metadata)

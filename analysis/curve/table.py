@@ -22,7 +22,7 @@ def tabulate(curve: LabelCurve) -> list[Results]:
     them are corrected together (:meth:`LabelCurve.p_values`)."""
     return [
         _table(curve, metric_curve, title, words)
-        for metric_curve, title, words in zip(curve.metrics, titles(curve), sentences(curve), strict=True)
+        for metric_curve, title, words in zip(curve.curves, titles(curve), sentences(curve), strict=True)
     ]
 
 

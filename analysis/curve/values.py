@@ -56,7 +56,7 @@ def measured_before(file: Path, dataset: str, task: str, student: str) -> set[tu
         return set()
     if (curve.dataset, curve.task, curve.student) != (dataset, task, student):
         return set()
-    points = [point for metric_curve in curve.metrics for point in metric_curve.points]
+    points = [point for metric_curve in curve.curves for point in metric_curve.points]
     return {(point.labels, seed) for point in points for role in ROLES for seed in getattr(point, role)}
 
 

@@ -11,7 +11,7 @@ from analysis.results.interval import LEVEL, p_two_sided
 
 def titles(curve: LabelCurve) -> list[str]:
     """Return the title of each metric."""
-    metrics = [(metric_curve.task, metric_curve.metric) for metric_curve in curve.metrics]
+    metrics = [(metric_curve.task, metric_curve.metric) for metric_curve in curve.curves]
     return [title_of(task, metric, metrics) for task, metric in metrics]
 
 
@@ -19,7 +19,7 @@ def sentences(curve: LabelCurve) -> list[str]:
     """Return a sentence for each metric."""
     p_values = curve.p_values()
     texts = []
-    for metric_curve, title in zip(curve.metrics, titles(curve), strict=True):
+    for metric_curve, title in zip(curve.curves, titles(curve), strict=True):
         key = metric_curve.task, metric_curve.metric
         p_by_labels = {labels: p for (*other, labels), p in p_values.items() if tuple(other) == key}
         texts.append(sentence(metric_curve, title, p_by_labels))

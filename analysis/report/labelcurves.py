@@ -45,7 +45,7 @@ def read_section(file: Path) -> LabelCurveSection:
     curve = read(file)
     charts = [
         (title, label_chart(title, curve, metric_curve))
-        for metric_curve in curve.metrics
+        for metric_curve in curve.curves
         if (title := _title(metric_curve))
     ]
     runs = curve.facts.get("runs")

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 from scipy.stats import nct, t
 
+from trainer.affinity import Bounds
+
 LEVEL = 0.95
 """Confidence of an interval, and of all verdicts of a table together."""
 POWER = 0.8
@@ -45,6 +47,12 @@ class Interval:
     def sign(self) -> int:
         """1 or -1 if the whole interval lies on one side of zero, else 0: undetermined."""
         return (self.low > 0) - (self.high < 0)
+
+
+def bounds(interval: Interval) -> Bounds:
+    """Return an interval as files hold it: with None for infinite bounds, which JSON cannot express."""
+    low, high = (value if math.isfinite(value) else None for value in (interval.low, interval.high))
+    return Bounds(interval.mean, low, high, interval.deviation, interval.count)
 
 
 def interval(values: Sequence[float], level: float = LEVEL) -> Interval:

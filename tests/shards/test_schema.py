@@ -23,18 +23,28 @@ class Whole:
     origin: str | bool | None = None
     parts: list[Part] = field(default_factory=list)
     values: Mapping[str, float] = field(default_factory=dict)
+    by_number: Mapping[int, float] = field(default_factory=dict)
     anything: Any = None
     rare: int | None = omit_default(None)
     folder: str = not_stored(default="")
 
 
-WHOLE = Whole(name="a", size=(3, 4), origin=False, parts=[Part(None), Part(1, "down")], values={"x": 0.5}, folder="f")
+WHOLE = Whole(
+    name="a",
+    size=(3, 4),
+    origin=False,
+    parts=[Part(None), Part(1, "down")],
+    values={"x": 0.5},
+    by_number={3: 1},
+    folder="f",
+)
 JSON = {
     "name": "a",
     "size": [3, 4],
     "origin": False,
     "parts": [{"low": None, "way": "up"}, {"low": 1, "way": "down"}],
     "values": {"x": 0.5},
+    "by_number": {"3": 1},
     "anything": None,
 }
 
@@ -69,6 +79,7 @@ def test_it_is_read_back_and_what_is_missing_or_more_does_no_harm():
             {"parts": [{"low": 1, "way": "on"}]},
             "w.json: parts.0.way: is not a whole: 'on' is not up or down; make it again",
         ),
+        ({"by_number": {"-1": 1}}, "w.json: by_number: is not a whole: '-1' is not an integer; make it again"),
         ({"values": {"x": "1"}}, "w.json: values.x: is not a whole: '1' is not a number; make it again"),
         (
             {"values": [0] * 99},

@@ -11,6 +11,9 @@ from labelcurves import label_curve
 from analysis.curve.labelcurve import MetricCurve, Point, as_csv, read
 from shards.errors import UserError
 
+METRIC = {"task": "depth", "metric": "rmse", "student": "s", "baseline": None, "teacher": None, "points": []}
+POINT = {"labels": 25, "student": {"a": 1}}
+
 
 def test_a_round_trip_through_json(tmp_path):
     curve = label_curve(config="a.yaml", runs=[{"folder": "x"}])
@@ -54,13 +57,13 @@ def _curve_of(*points: Point, metric: str = "miou"):
 )
 def test_the_part_of_the_gap_that_is_closed(metric, baseline, student, teacher, closed):
     point = Point(5, {0: baseline}, {0: student}, {0: teacher})
-    fraction = _curve_of(point, metric=metric).metrics[0].gap_closed(point)
+    fraction = _curve_of(point, metric=metric).curves[0].gap_closed(point)
     assert fraction is None if closed is None else fraction == pytest.approx(closed)
 
 
 def test_the_gap_is_that_of_the_seeds_that_all_have():
     point = Point(5, {0: 0.1, 1: 0.9}, {0: 0.2}, {0: 0.3, 2: 0.9})
-    assert _curve_of(point).metrics[0].gap_closed(point) == pytest.approx(0.5)
+    assert _curve_of(point).curves[0].gap_closed(point) == pytest.approx(0.5)
 
 
 def test_csv_has_a_line_for_each_metric_and_budget():
@@ -75,9 +78,29 @@ def test_csv_has_a_line_for_each_metric_and_budget():
 
 
 @pytest.mark.parametrize(
-    "change", [{"curves": 3}, {"labels": None}, {"curves": [{}]}, {"seeds": ["a"]}], ids=lambda change: str(change)
+    ("change", "said"),
+    [
+        ({"curves": 3}, "curves: holds no label curve: 3 is not a list"),
+        ({"labels": None}, "labels: holds no label curve: None is not a list"),
+        ({"curves": [{}]}, "curves.0.task: holds no label curve: it is missing"),
+        ({"seeds": ["a"]}, "seeds.0: holds no label curve: 'a' is not an integer"),
+        ({"curves": [METRIC | {"metric": "x"}]}, "curves.0.metric: holds no label curve: 'x' is not a metric of one"),
+        ({"curves": [METRIC | {"points": [POINT]}]}, "curves.0.points.0.student: holds no label curve: 'a' is not an"),
+    ],
 )
-def test_a_damaged_file_is_refused(tmp_path, change):
+def test_a_damaged_file_is_refused_by_its_key(tmp_path, change, said):
     (tmp_path / "curve.json").write_text(json.dumps(label_curve().to_json() | change))
-    with pytest.raises(UserError, match=r"curve\.json: holds no label curve; make it again"):
+    with pytest.raises(UserError) as error:
         read(tmp_path / "curve.json")
+    assert str(error.value).startswith(f"{tmp_path / 'curve.json'}: {said}")
+    assert error.value.hint == "make it again: `tutelage curve CONFIG` keeps all runs that are finished"
+
+
+def test_a_file_of_another_version_is_read(tmp_path):
+    """An old one has metrics without values and no notes; a later one may have keys that are new."""
+    empty = {"labels": 25, "baseline": {}, "student": {}, "teacher": {}, "new": 1}
+    entry = label_curve(config="a.yaml").to_json()
+    entry["curves"].append(METRIC | {"points": [empty]})
+    del entry["notes"]
+    (tmp_path / "curve.json").write_text(json.dumps(entry))
+    assert read(tmp_path / "curve.json") == label_curve(config="a.yaml")

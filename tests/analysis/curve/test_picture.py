@@ -55,7 +55,7 @@ def test_the_axis_says_how_many_seeds_there_are(tmp_path):
 def test_the_values_decide_what_is_drawn(tmp_path):
     draw(label_curve(), tmp_path / "a.svg")
     curve = label_curve()
-    fewer = LabelCurve(curve.dataset, curve.task, curve.student, curve.labels, curve.seeds, curve.metrics[:1])
+    fewer = LabelCurve(curve.dataset, curve.task, curve.student, curve.labels, curve.seeds, curve.curves[:1])
     draw(fewer, tmp_path / "b.svg")
     texts = [(tmp_path / name).read_text() for name in ("a.svg", "b.svg")]
     assert [text.count('id="axes_') for text in texts] == [2, 1]

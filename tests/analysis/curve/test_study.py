@@ -220,7 +220,7 @@ def test_a_second_call_trains_nothing(measured, monkeypatch):
 
 def test_its_figures_are_those_of_the_runs(measured):
     curve, study = measured["curve"], measured["study"]
-    (miou,) = curve.metrics
+    (miou,) = curve.curves
     assert (miou.task, miou.metric, miou.baseline, miou.teacher) == ("semseg", "miou", "umst-s", "mmst")
     for point in miou.points:
         for role, name in {"baseline": "umst-s", "student": "umst-ps", "teacher": "mmst"}.items():
@@ -251,6 +251,6 @@ def test_what_is_not_finished_is_left_out_and_counted(measured):
     larger_study = Study(measured["study"].path, [4, 8, 12], 3)
     curve = larger_study.curve()
     assert curve.facts["missing"] == 3 * 3 * 3 - 12
-    (miou,) = curve.metrics
+    (miou,) = curve.curves
     assert [len(point.student) for point in miou.points] == [2, 2, 0]
     assert miou.points[2].difference is None and miou.savings(miou.points[2]) is None

@@ -58,15 +58,15 @@ def finish_all(study: Study) -> None:
 def test_runs_on_other_data_and_failed_ones_do_not_count(make_study):
     study = make_study([4, 8])
     finish_all(study)
-    (miou,) = study.curve().metrics
+    (miou,) = study.curve().curves
     assert [point.student for point in miou.points] == [{0: 0.2}, {0: 0.2}]
     student = study.networks[4, 0].student
     write_json(student.folder / "data.json", {"data.path": "another hash"})
     assert [state(cell) for cell in study.cells].count(FINISHED) == 5 and state(student) == OTHER_DATA
-    (miou,) = study.curve().metrics
+    (miou,) = study.curve().curves
     assert [point.student for point in miou.points] == [{}, {0: 0.2}]
     curve = study.curve({study.networks[8, 0].student.folder})
-    assert not curve.metrics and curve.facts["missing"] == 2
+    assert not curve.curves and curve.facts["missing"] == 2
 
 
 def test_a_result_that_was_measured_otherwise_does_not_count(make_study):
@@ -74,7 +74,7 @@ def test_a_result_that_was_measured_otherwise_does_not_count(make_study):
     finish_all(study)
     finish(study.cells[0], asked=conditions_of(study.cells[0], {"last": "another network"}))
     curve = study.curve()
-    assert curve.facts["missing"] == 1 and not curve.metrics[0].points[0].baseline
+    assert curve.facts["missing"] == 1 and not curve.curves[0].points[0].baseline
 
 
 def test_without_the_data_set_a_plan_still_knows_what_is_finished(make_study, tmp_path):
@@ -92,7 +92,7 @@ def test_a_network_that_was_measured_on_other_frames_is_left_out_with_a_note(mak
         teacher = cell.config.experiment == "mmst"
         finish(cell, **({"validation_set": "with depth", "validation_frames": 4} if teacher else {}))
     curve = study.curve()
-    (miou,) = curve.metrics
+    (miou,) = curve.curves
     assert [(point.baseline, point.teacher) for point in miou.points] == [({0: 0.1, 1: 0.11}, {})] * 2
     assert miou.teacher == "mmst" and miou.gap_closed(miou.points[0]) is None
     assert curve.notes == tuple(
@@ -106,7 +106,7 @@ def test_frames_may_differ_between_seeds(make_study):
     for cell in study.cells:
         finish(cell, validation_set=f"drawn by seed {cell.config.seed}")
     curve = study.curve()
-    assert curve.metrics[0].points[0].teacher == {0: 0.3, 1: 0.31} and not curve.notes
+    assert curve.curves[0].points[0].teacher == {0: 0.3, 1: 0.31} and not curve.notes
 
 
 def test_without_its_student_a_network_is_compared_with_the_student_of_another_budget(make_study):
@@ -115,7 +115,7 @@ def test_without_its_student_a_network_is_compared_with_the_student_of_another_b
     (study.networks[8, 0].student.folder / NAME).unlink()
     baseline = study.networks[8, 0].baselines[0]
     finish(baseline, validation_set="other frames")
-    assert [len(point.baseline) for point in study.curve().metrics[0].points] == [1, 0]
+    assert [len(point.baseline) for point in study.curve().curves[0].points] == [1, 0]
 
 
 def test_a_metric_that_no_network_has_is_none_of_the_curve(make_study):
@@ -124,7 +124,7 @@ def test_a_metric_that_no_network_has_is_none_of_the_curve(make_study):
     for cell in study.cells:
         finish(cell, {"miou": 0.1, "pixel_accuracy": None, "mean_accuracy": None})
     curve = study.curve()
-    assert [metric_curve.metric for metric_curve in curve.metrics] == ["miou"]
+    assert [metric_curve.metric for metric_curve in curve.curves] == ["miou"]
     study.write(curve)
     assert read(study.folder / "curve.json") == curve
 
@@ -135,12 +135,12 @@ def test_budgets_and_seeds_of_an_earlier_curve_are_kept(make_study):
     larger.write(larger.curve())
     smaller = make_study([8], 1)
     curve = smaller.curve()
-    assert curve.metrics == larger.curve().metrics and (curve.labels, curve.seeds) == ((4, 8), (0, 1))
+    assert curve.curves == larger.curve().curves and (curve.labels, curve.seeds) == ((4, 8), (0, 1))
     assert len(curve.facts["runs"]) == 12 and curve.facts["missing"] == 0 and not curve.notes
     smaller.write(curve)
     more_seeds = make_study([8], 3)
     curve = more_seeds.curve()
-    assert [len(point.student) for point in curve.metrics[0].points] == [2, 2]
+    assert [len(point.student) for point in curve.curves[0].points] == [2, 2]
     assert curve.labels == (4, 8) and curve.facts["missing"] == 3, "of the budget that was asked for"
 
 

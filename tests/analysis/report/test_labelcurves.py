@@ -57,7 +57,7 @@ def test_the_runs_behind_a_curve_are_its_own(finished, tmp_path):
 
 
 def test_its_chart_is_over_the_logarithm_of_the_labels():
-    svg = str(label_chart("t", label_curve(), label_curve().metrics[0]))
+    svg = str(label_chart("t", label_curve(), label_curve().curves[0]))
     ElementTree.fromstring(svg)
     positions = [float(x) for x in re.findall(r'<g class="k1"><path d="M([\d.]+)[^L]*L([\d.]+)[^L]*L([\d.]+)', svg)[0]]
     assert positions[1] - positions[0] == pytest.approx(positions[2] - positions[1], abs=0.2), (
@@ -78,7 +78,7 @@ def test_a_metric_without_a_value_is_not_shown(tmp_path):
     """Files of earlier versions hold such metrics, of tasks that no validation frame shows."""
     empty = MetricCurve("depth", "rmse", "umst-ps", None, None, (Point(25), Point(50)))
     curve = label_curve()
-    write(tmp_path, replace(curve, metrics=(curve.metrics[0], empty)))
+    write(tmp_path, replace(curve, curves=(curve.curves[0], empty)))
     page = render(collect([tmp_path]), 1)
     assert "mIoU" in page and "depth: rmse" not in page
 
@@ -91,5 +91,5 @@ def test_what_stands_in_it_is_escaped(tmp_path):
 
 def test_a_damaged_curve_is_refused(tmp_path):
     (tmp_path / "curve.json").write_text("{}")
-    with pytest.raises(UserError, match=r"curve\.json: holds no label curve"):
+    with pytest.raises(UserError, match=r"curve\.json: dataset: holds no label curve: it is missing"):
         collect([tmp_path])
