@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -9,12 +10,13 @@ from PIL import Image, TiffImagePlugin
 from shards.codec import RGB_FORMATS, open_image, rgb_extension
 from shards.errors import BadFile, UserError
 from shards.notes import note
-from shards.orientation import Turn, apply_turn, turn_of
+from shards.orientation import Turn, apply_turn, turn_of, undo_turn
 
 RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 _OTHER_FORMATS = {".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM"}  # read, and stored as JPEG
 _GREY = 0  # PNG colour type
-_BITS_PER_SAMPLE = 258  # TIFF tag
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
+_WHITE_IS_ZERO = 0  # photometric interpretation
 _MAX_16_BITS = 65535
 _DARK = 64  # an image that fills only 14 of its 16 bits stays below this after conversion to 8 bits
 CONVERTED = {
@@ -103,7 +105,7 @@ def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
         UserError: as for :func:`read_rgb`, and when the image has several channels without ``coloured``, or is partly
             transparent.
     """
-    data, image = _open(path, "PNG")
+    data, image = _open_label(path, "PNG")
     if coloured and image.mode in ("RGB", "RGBA") and _png_header(data)[0] == 8:
         pixels = np.asarray(image)
         if image.mode == "RGBA" and (pixels[..., 3] != 255).any():
@@ -123,7 +125,7 @@ def read_values(path: Path, palette: bool = True) -> np.ndarray:
     Raises:
         UserError: as for :func:`read_mask`.
     """
-    data, image = _open(path, "PNG")
+    data, image = _open_label(path, "PNG")
     if image.mode == "P" and not palette:
         hint = "store the values themselves: a 16-bit PNG, TIFF or .npy"
         raise UserError("is a palette picture, whose indices are not measurements", file=path, hint=hint)
@@ -145,15 +147,21 @@ def _stored_values(path: Path, data: bytes, image: Image.Image) -> np.ndarray:
 def read_tiff(path: Path) -> np.ndarray:
     """Read the stored values of a TIFF of one page and one channel, ``(H, W)``: uint8, uint16, int32 or float32.
 
+    Its own orientation is not applied, and noted; whether white or black is 0 makes no difference.
+
     Raises:
         UserError: as for :func:`read_values`.
     """
-    _, image = _open(path, "TIFF")
+    data, image = _open_label(path, "TIFF")
     pages = getattr(image, "n_frames", 1)
     if image.mode not in ("L", "I", "I;16", "I;16B", "F") or pages != 1:
         message = f"is a {image.mode} TIFF of {pages} page(s), where one channel and page are due"
         raise UserError(message, file=path, hint="store one number per pixel: 16-bit or float TIFF, or .npy")
     values = np.asarray(image)
+    if image.mode == "L" and _tag(image, _PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO:
+        values = 255 - values  # Pillow inverts these, and only those of 8 bits
+    turn = _turn_of_file(data, image)
+    values = values if turn is None else undo_turn(values, turn)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
@@ -163,7 +171,7 @@ def read_channels(path: Path) -> np.ndarray:
     Raises:
         UserError: as for :func:`read_rgb`, and when the image is not 8-bit RGB.
     """
-    data, image = _open(path, "PNG")
+    data, image = _open_label(path, "PNG")
     if image.mode != "RGB" or _png_header(data)[0] != 8:
         raise UserError("is not 8-bit RGB", file=path, hint="store it as an RGB PNG of 8 bits per channel")
     return np.asarray(image)
@@ -183,6 +191,14 @@ def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Ima
         return data, open_image(data, image_format)
     except UserError as error:
         raise type(error)(error.what, file=path, hint=error.hint) from error
+
+
+def _open_label(path: Path, image_format: str) -> tuple[bytes, Image.Image]:
+    """Open a label as :func:`_open` does. An orientation of its own, which is not applied, is noted."""
+    data, image = _open(path, image_format)
+    if _turn_of_file(data, image) is not None:
+        note("its own EXIF orientation is not applied; where its image is turned, label_orientation: sensor turns it")
+    return data, image
 
 
 def _turn_of_file(data: bytes, image: Image.Image) -> Turn | None:
@@ -207,8 +223,13 @@ def _bits(data: bytes, image: Image.Image) -> int:
     """Return the bits per channel that an opened file stores; 8 for formats that have no others."""
     if image.format == "PNG":
         return _png_header(data)[0]
-    bits = image.tag_v2.get(_BITS_PER_SAMPLE, 1) if isinstance(image, TiffImagePlugin.TiffImageFile) else 8
+    bits = _tag(image, _BITS_PER_SAMPLE, 1) if image.format == "TIFF" else 8
     return max(bits) if isinstance(bits, tuple) else int(bits)
+
+
+def _tag(image: Image.Image, tag: int, default: Any) -> Any:
+    """Return a tag of an opened TIFF; the default where it is absent, or the image is of another format."""
+    return image.tag_v2.get(tag, default) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
 
 
 def _png_header(data: bytes) -> tuple[int, int]:

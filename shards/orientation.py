@@ -16,6 +16,7 @@ _UPRIGHT = {  # by EXIF orientation (Exif 2.32, 4.6.4 A); 1 is upright, and unde
     7: Turn.TRANSVERSE,
     8: Turn.ROTATE_90,
 }
+_INVERSE = {Turn.ROTATE_90: Turn.ROTATE_270, Turn.ROTATE_270: Turn.ROTATE_90}  # the others are their own
 _SWAPS = (Turn.TRANSPOSE, Turn.ROTATE_270, Turn.TRANSVERSE, Turn.ROTATE_90)
 
 
@@ -37,6 +38,11 @@ def apply_turn(array: np.ndarray, turn: Turn) -> np.ndarray:
         result = array if turn == Turn.TRANSPOSE else array[::-1, ::-1]
         result = result if turn == Turn.ROTATE_180 else result.swapaxes(0, 1)
     return np.ascontiguousarray(result)
+
+
+def undo_turn(array: np.ndarray, turn: Turn) -> np.ndarray:
+    """Turn an array back that :func:`apply_turn` has turned."""
+    return apply_turn(array, _INVERSE.get(turn, turn))
 
 
 def align_label(

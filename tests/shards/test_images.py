@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from shards.errors import UserError
-from shards.images import read_pixels, read_rgb
+from shards.images import read_pixels, read_rgb, read_tiff
 from shards.notes import collect_notes
 
 RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -99,3 +99,16 @@ def test_floats_are_no_colours(tmp_path):
         read_rgb(tmp_path / "a.tif")
     with pytest.raises(UserError, match=r"a\.tif: holds floats"):
         read_pixels(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate", "tiff_lzw", "packbits"])
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_numbers_are_read_as_stored_whether_white_is_zero_or_black(tmp_path, compression, photometric, dtype):
+    values = np.array([[0, 1, 7], [100, 254, 255]], dtype)
+    # Pillow inverts what it writes with this tag, too
+    drawn = 255 - values if photometric == 0 and dtype == np.uint8 else values
+    Image.fromarray(drawn).save(tmp_path / "a.tif", compression=compression, tiffinfo={262: photometric})
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.tag_v2[262] == photometric
+    assert read_tiff(tmp_path / "a.tif").tolist() == values.tolist()

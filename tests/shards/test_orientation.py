@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from shards.errors import UserError
 from shards.inspect import remarks
-from shards.orientation import Turn, apply_turn
+from shards.orientation import Turn, apply_turn, undo_turn
 from shards.pack import pack
 from shards.read import ShardReader
 from shards.sources.folder import Folder
@@ -24,13 +24,15 @@ def prepare(tmp_path):
         declared="tasks: {depth: {kind: scalar, scale: 0.001}}",
         task="depth",
         suffix="png",
+        label_file=None,
         **options,
     ):
         for name in ("x", "y"):
             for folder in ("rgb", task):
                 (tmp_path / "raw" / folder).mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(tmp_path / f"raw/rgb/{name}.{suffix}", **options)
-            Image.fromarray(label).save(tmp_path / f"raw/{task}/{name}.png")
+            file, tags = label_file or ("{name}.png", {})
+            Image.fromarray(label).save(tmp_path / f"raw/{task}" / file.format(name=name), **tags)
         (tmp_path / "raw/dataset.yaml").write_text(f"val_fraction: 0.5\n{declared}\n")
         manifest = pack(Folder(tmp_path / "raw"), tmp_path / "out")
         return manifest, ShardReader(manifest, manifest.shards("train")[0]).decode(0)
@@ -63,6 +65,28 @@ def test_a_label_on_the_sensors_grid_is_turned_with_its_image(prepare, orientati
     text = "\n".join(remarks(manifest))
     assert "rgb: turned upright by its EXIF orientation (1 frame" in text
     assert "depth: lies on the sensor's grid: turned upright with its image (1 frame" in text
+
+
+@pytest.mark.parametrize("turn", list(Turn))
+def test_a_turn_is_undone(turn):
+    np.testing.assert_array_equal(undo_turn(apply_turn(rgb(), turn), turn), rgb())
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_of_a_labels_own_is_not_applied_and_told(prepare, orientation, suffix):
+    manifest, frame = prepare(rgb(), label_file=(f"{{name}}.{suffix}", {"exif": make_exif(orientation)}))
+    np.testing.assert_allclose(frame["depth"], DEPTH / 1000, rtol=1e-6)
+    told = any("depth: its own EXIF orientation is not applied; where" in line for line in remarks(manifest))
+    assert told == (orientation > 1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_label_with_its_images_orientation_is_turned_once(prepare, suffix):
+    declared = "label_orientation: sensor\ntasks: {depth: {kind: scalar, scale: 0.001}}"
+    label_file = f"{{name}}.{suffix}", {"exif": make_exif(3)}
+    _, frame = prepare(rgb(), declared=declared, label_file=label_file, exif=make_exif(3))
+    np.testing.assert_allclose(frame["depth"], DEPTH[::-1, ::-1] / 1000, rtol=1e-6)
 
 
 def test_a_label_that_is_upright_stays(prepare):
