@@ -16,7 +16,7 @@ def check_array(value: Any, template: np.ndarray, exact: bool = False) -> None:
 
     Args:
         value: anything; an array may have :data:`shards.codec.MAX_PIXELS` at most.
-        template: an array of no pixels, such as uint8 ``(0, 0, 3)``.
+        template: an array of one pixel without a value, such as uint8 ``(1, 1, 3)`` zeros.
         exact: whether the type itself has to be the same.
 
     Raises:
@@ -26,6 +26,9 @@ def check_array(value: Any, template: np.ndarray, exact: bool = False) -> None:
     if not isinstance(value, np.ndarray):
         message = f"is {a_type(value)}, where an array is due, {expected}"
         raise UserError(message, hint=f"give numpy.asarray(array, numpy.{template.dtype})")
+    if isinstance(value, np.ma.MaskedArray):  # its numbers under the mask would be stored
+        hint = f"give array.filled({template.flat[0]:g}), or what else it has to be where it is masked"
+        raise UserError("is a masked array, of which the mask is not stored", hint=hint)
     message = f"is {value.dtype} {value.shape}, where {expected} is due"
     if value.ndim != template.ndim or value.shape[2:] != template.shape[2:]:
         raise UserError(message, hint=_reshape_hint(value.shape, template.shape))

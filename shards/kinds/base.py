@@ -104,7 +104,7 @@ class Storage(ABC):
         Raises:
             UserError: when it is not. The values themselves are checked when they are stored.
         """
-        check_array(label, self.empty(0, 0))
+        check_array(label, self.empty(1, 1))
 
     def check_size(self, label: tuple[int, int], image: tuple[int, int]) -> None:
         """Check a label whose height and width differ from those of its image, to which it would be resized.

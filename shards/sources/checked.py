@@ -28,7 +28,7 @@ from shards.tasks import Task
 _PARTS = ("name", "tasks", "splits", "options", "load")
 _USES = {"train": "learnt from", "val": "measured on"}
 _CORRECT = "correct it; --debug shows where it was called"
-_RGB = np.empty((0, 0, 3), np.uint8)
+_RGB = np.zeros((1, 1, 3), np.uint8)
 _ABSENT = object()
 
 
@@ -173,7 +173,7 @@ def _rgb(rgb: Any) -> np.ndarray | bytes:
     """Check the RGB of a frame, and convert grey ``(H, W)`` to three equal channels."""
     if isinstance(rgb, bytes):
         return rgb
-    if isinstance(rgb, np.ndarray) and rgb.ndim == 2 and rgb.dtype == np.uint8:
+    if isinstance(rgb, np.ndarray) and rgb.ndim == 2 and rgb.dtype == np.uint8 and not np.ma.isMaskedArray(rgb):
         note(CONVERTED["L"], detail="L")
         rgb = np.repeat(rgb[..., None], 3, -1)
     check_array(rgb, _RGB, exact=True)

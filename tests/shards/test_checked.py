@@ -61,6 +61,13 @@ LONG = np.zeros((*SHAPE, 1), np.float32)
             r"normals is float32 \(8, 10\), where float32 \(H, W, 3\) is due; give 3 values for each",
         ),
         (make_frame(normals=np.zeros((3, 8, 10), np.float32)), r"normals .*; give array.transpose\(1, 2, 0\)"),
+        (
+            make_frame(np.ma.array(RGB)),
+            r"rgb is a masked array, of which the mask is not stored; give array.filled\(0\),",
+        ),
+        (make_frame(np.ma.array(RGB[..., 0])), "rgb is a masked array"),
+        (make_frame(depth=np.ma.masked_less(METRES, 2)), r"depth is a masked array, .*; give array.filled\(0\), or"),
+        (make_frame(semseg=np.ma.masked_equal(CLASSES, 0)), r"semseg is a masked .*; give array.filled\(255\), or"),
         (make_frame(ground=CLASSES > 0), r"ground is a bool array.*; give 1 \+ the sum"),
         (make_frame(semsec=CLASSES), r"has a label 'semsec', which is not one of its tasks; did you mean semseg\?"),
         (
