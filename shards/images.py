@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from shards.codec import RGB_FORMATS, open_image, rgb_extension
+from shards.codec import RGB_FORMATS, check_pixels, open_image, rgb_extension
 from shards.errors import BadFile, UserError
 from shards.notes import note
 from shards.orientation import Turn, apply_turn, turn_of, undo_turn
@@ -62,6 +62,28 @@ def read_pixels(path: Path) -> np.ndarray:
     data, image = _open(path)
     rgb, _ = _upright_rgb(path, data, image)
     return rgb if isinstance(rgb, np.ndarray) else np.asarray(image)
+
+
+def check_bytes(data: bytes) -> None:
+    """Check that the bytes of a JPEG, PNG or WebP can be stored as they are: upright, and of 8 bits per channel.
+
+    Raises:
+        UserError: when EXIF turns the image, or a PNG has 16 bits per channel. What does not open raises nothing here.
+    """
+    extension = rgb_extension(data)
+    if extension is None:
+        return
+    try:
+        image = Image.open(io.BytesIO(data), formats=(RGB_FORMATS[extension],))
+        check_pixels(image)
+    except Exception:  # of nearly any type for damaged files, which do not decode later either
+        return
+    if _bits(data, image) == 16:
+        hint = "give shards.images.read_rgb(path), or pixels of 8 bits"
+        raise UserError("has 16 bits per channel, where 8 are due", hint=hint)
+    if turn_of(image) is not None:
+        hint = "give shards.images.read_rgb(path), or its upright pixels, with labels of the same view"
+        raise UserError("is turned by its EXIF orientation, and would be stored unturned", hint=hint)
 
 
 def _upright_rgb(path: Path, data: bytes, image: Image.Image) -> tuple[np.ndarray | bytes, Turn | None]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from shards.errors import BadFile, UserError
 from shards.form import a_type, check_array, check_json
-from shards.images import CONVERTED
+from shards.images import CONVERTED, check_bytes
 from shards.notes import member_context, note
 from shards.origin import Origin
 from shards.owncode import name_errors, own_code
@@ -117,6 +117,8 @@ class CheckedSource:
             check_json(frame.meta, "meta")
             with member_context("rgb", frame.files.get("rgb"), key):
                 rgb = _rgb(frame.rgb)
+                if self._outside and isinstance(rgb, bytes):  # those of shipped sources come from read_rgb
+                    check_bytes(rgb)
             labels = {name: self._label(frame, name, key) for name in frame.labels if frame.labels[name] is not None}
             return Frame(rgb, labels, dict(frame.meta), dict(frame.files))
 

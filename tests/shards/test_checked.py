@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import io
 import logging
 import re
 import sys
@@ -10,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ownsource import CLASSES, GOOD, METRES, RGB, SHAPE, Own, make_frame
+from PIL import Image
 from tiny import DEPTH, Tiny, png
+from warehouse import save_bits
 
 from shards.errors import BadFile, UserError
+from shards.images import read_rgb
 from shards.pack import pack
 from shards.read import ShardReader
 from shards.sources.base import Frame
@@ -92,6 +96,42 @@ def test_a_frame_that_is_none_names_split_key_and_label(gives, what):
 def test_a_raw_file_is_named_where_it_is_known(label):
     frame = make_frame(files={label: Path("raw/7.png")}, **{label: CLASSES[..., None] / 2})
     assert message_of(Own(frame)).startswith(f"raw/7.png: a: {label} is float64 (8, 10, 1), where")
+
+
+def encode_turned(image_format, orientation):
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RGB).save(buffer, image_format, exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+def test_bytes_of_an_image_that_exif_turns_are_refused(image_format):
+    upright = encode_turned(image_format, 1)
+    assert check_source(Own(make_frame(upright))).load("train", 0).rgb is upright
+    what = r"rgb is turned by its EXIF orientation, and would be stored unturned; give shards\.images\.read_rgb\(path\)"
+    assert re.match(rf"{HERE}: train/a: {what}", message_of(Own(make_frame(encode_turned(image_format, 3)))))
+
+
+def test_bytes_of_sixteen_bits_are_refused(tmp_path):
+    data = save_bits(tmp_path / "x.png", 16, 2, 1, bytes(6)).read_bytes()
+    what = r"rgb has 16 bits per channel, where 8 are due; give shards\.images\.read_rgb\(path\)"
+    assert re.match(rf"{HERE}: train/a: {what}", message_of(Own(make_frame(data))))
+
+
+def test_the_hints_for_bytes_are_right(tmp_path):
+    paths = [save_bits(tmp_path / "x.png", 16, 2, 1, bytes(6)), tmp_path / "x.jpg"]
+    paths[1].write_bytes(encode_turned("JPEG", 3))
+    for path in paths:
+        frame = check_source(Own(make_frame(read_rgb(path)))).load("train", 0)
+        assert isinstance(frame.rgb, np.ndarray)
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF89a", b"\xff\xd8\xff broken", b"\x89PNG\r\n\x1a\n", b"RIFF????WEBP"])
+def test_bytes_that_do_not_open_are_an_error_when_they_are_stored(tmp_path, data):
+    check_source(Own(make_frame(data))).load("train", 0)
+    with pytest.raises(UserError, match=r"rgb is (not a (JPEG|PNG|WEBP) image that|neither JPEG, PNG nor WebP)"):
+        pack(Own(make_frame(data)), tmp_path / "out")
 
 
 SOURCE = """
