@@ -15,7 +15,9 @@ from shards.orientation import Turn, apply_turn, turn_of, undo_turn
 RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 _OTHER_FORMATS = {".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM"}  # read, and stored as JPEG
 _GREY = 0  # PNG colour type
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
+_NUMBERS = {1: "unsigned integers", 2: "integers", 3: "floats"}  # by sample format (TIFF 6.0, section 19)
+_BIG_TIFF = 43  # its version; 42 of others
 _WHITE_IS_ZERO = 0  # photometric interpretation
 _MAX_16_BITS = 65535
 _DARK = 64  # an image that fills only 14 of its 16 bits stays below this after conversion to 8 bits
@@ -178,7 +180,7 @@ def read_tiff(path: Path) -> np.ndarray:
     pages = getattr(image, "n_frames", 1)
     if image.mode not in ("L", "I", "I;16", "I;16B", "F") or pages != 1:
         message = f"is a {image.mode} TIFF of {pages} page(s), where one channel and page are due"
-        raise UserError(message, file=path, hint="store one number per pixel: 16-bit or float TIFF, or .npy")
+        raise UserError(message, file=path, hint="store one number per pixel: 16-bit or 32-bit float TIFF, or .npy")
     values = np.asarray(image)
     if image.mode == "L" and _tag(image, _PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO:
         values = 255 - values  # Pillow inverts these, and only those of 8 bits
@@ -200,18 +202,23 @@ def read_channels(path: Path) -> np.ndarray:
 
 
 def _open(path: Path, image_format: str | None = None) -> tuple[bytes, Image.Image]:
-    """Return the bytes of a file and its decoded image, in the given format or else in any RGB format."""
+    """Return the bytes of a file and its decoded image, in the given format of a label or else in any RGB format."""
     try:
         data = path.read_bytes()
     except OSError as error:
         hint = "restore the file, or its permissions"
         raise BadFile(f"cannot be read ({error.strerror})", file=path, hint=hint) from error
-    image_format = image_format or RGB_FORMATS.get(rgb_extension(data) or "") or _OTHER_FORMATS.get(path.suffix.lower())
-    if image_format is None:
+    stored_as = image_format or RGB_FORMATS.get(rgb_extension(data) or "") or _OTHER_FORMATS.get(path.suffix.lower())
+    if stored_as is None:
         raise BadFile("is neither JPEG, PNG nor WebP", file=path, hint="convert it, or take it out of the data")
     try:
-        return data, open_image(data, image_format)
+        return data, open_image(data, stored_as)
     except UserError as error:
+        if stored_as == "TIFF" and (numbers := _unread_numbers(data)):
+            narrower = "float32" if "floats" in numbers else "int32"
+            label_hint = f"write array.astype('{narrower}'), or a .npy file"
+            hint = label_hint if image_format else "write 8 bits per channel"
+            raise UserError(f"holds {numbers}, which are not read from a TIFF", file=path, hint=hint) from error
         raise type(error)(error.what, file=path, hint=error.hint) from error
 
 
@@ -229,6 +236,19 @@ def _turn_of_file(data: bytes, image: Image.Image) -> Turn | None:
         return turn_of(image)
     # Pillow turns a TIFF while it decodes it, and then drops its orientation
     return turn_of(Image.open(io.BytesIO(data), formats=("TIFF",)))
+
+
+def _unread_numbers(data: bytes) -> str | None:
+    """Return the type of a TIFF's numbers, such as ``64-bit floats``, where Pillow has none for it; else None."""
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if _BIG_TIFF in data[2:4] else 8])
+        with io.BytesIO(data) as file:
+            file.seek(tags.next)
+            tags.load(file)
+        bits, number = max(tags.get(_BITS_PER_SAMPLE, (1,))), _NUMBERS[max(tags.get(_SAMPLE_FORMAT, (1,)))]
+    except Exception:  # of nearly any type for damaged files, and KeyError for other sample formats
+        return None
+    return f"{bits}-bit {number}" if bits == 64 or (number == "floats" and bits != 32) else None
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

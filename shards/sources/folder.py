@@ -40,8 +40,8 @@ kind         label file
 ===========  ======================================================================================================
 classes      PNG of 8 or 16 bits with one channel, or a palette PNG, of which the indices are read; or RGB, in the
              declared ``colours``
-scalar       PNG of 8 or 16 bits, TIFF, or ``.npy``, with one channel: floats in ``unit``, whole numbers in steps of
-             ``scale``; 0, NaN, infinite, negative, ``invalid``, outside ``range`` = no measurement
+scalar       PNG of 8 or 16 bits, TIFF of up to 32 bits, or ``.npy``, with one channel: floats in ``unit``, whole
+             numbers in steps of ``scale``; 0, NaN, infinite, negative, ``invalid``, outside ``range`` = no measurement
 unit_vector  RGB PNG of 8 bits, component = value / 127.5 - 1; vectors far from length 1 (black, grey) are no label
 binary       PNG of 8 or 16 bits with one channel: bit k is set where mask k holds; for a single mask, 0 means no and
              any other number yes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from shards.errors import UserError
+from shards.errors import BadFile, UserError
 from shards.images import read_pixels, read_rgb, read_tiff
 from shards.notes import collect_notes
 
@@ -99,6 +99,36 @@ def test_floats_are_no_colours(tmp_path):
         read_rgb(tmp_path / "a.tif")
     with pytest.raises(UserError, match=r"a\.tif: holds floats"):
         read_pixels(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "numbers", "narrower"),
+    [
+        (np.float64, 3, "64-bit floats", "float32"),
+        (np.float16, 3, "16-bit floats", "float32"),
+        (np.int64, 2, "64-bit integers", "int32"),
+        (np.uint64, 1, "64-bit unsigned integers", "int32"),
+    ],
+)
+def test_numbers_that_are_not_read_from_a_tiff_are_named(tmp_path, dtype, sample_format, numbers, narrower):
+    write_tiff(tmp_path / "a.tif", np.ones((4, 6, 1), dtype), sample_format)
+    message = rf"a\.tif: holds {numbers}, which are not read from a TIFF"
+    with pytest.raises(UserError, match=rf"{message}; write array\.astype\('{narrower}'\), or a \.npy file$") as caught:
+        read_tiff(tmp_path / "a.tif")
+    assert not isinstance(caught.value, BadFile), "every other file is of this type too"
+    with pytest.raises(UserError, match=f"{message}; write 8 bits per channel"):
+        read_rgb(tmp_path / "a.tif")
+    Image.fromarray(np.ones((4, 6), narrower)).save(tmp_path / "a.tif")
+    assert (read_tiff(tmp_path / "a.tif") == 1).all(), "the hint is right"
+
+
+@pytest.mark.parametrize("damage", [4, 8, 100, 130])
+def test_a_damaged_tiff_is_called_one(tmp_path, damage):
+    write_tiff(tmp_path / "a.tif", np.ones((4, 6, 1), np.float64), 3)
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[:damage])
+    with pytest.raises(BadFile, match=r"a\.tif: is not a TIFF image that can be decoded"):
+        read_tiff(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate", "tiff_lzw", "packbits"])
