@@ -8,7 +8,7 @@ import io
 import re
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from shards.errors import BadFile, UserError
 from shards.fastdecode import fast_jpeg, fast_png
@@ -49,12 +49,18 @@ def check_pixels(image: Image.Image, limit: int | None = None) -> None:
     """Check, by the header of an opened image, that it has at most ``limit`` pixels, by default :data:`MAX_PIXELS`.
 
     Raises:
-        UserError: when it has more.
+        BadFile: when it has more.
     """
     limit = MAX_PIXELS if limit is None else limit
     if image.width * image.height > limit:
         message = f"{image.width}x{image.height} pixels are over the limit of {limit}"
-        raise UserError(message, hint="resize the image")
+        raise BadFile(message, hint="resize the image")
+
+
+def reason_of(error: Exception) -> str:
+    """Return the text of an exception that Pillow raised for an image, as a suffix in parentheses; empty where it has
+    none but the address of an object."""
+    return "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
 
 
 def open_image(data: bytes, image_format: str, limit: int | None = None) -> Image.Image:
@@ -71,7 +77,7 @@ def open_image(data: bytes, image_format: str, limit: int | None = None) -> Imag
         raise
     except Exception as error:  # Pillow raises nearly any type for damaged files
         raise BadFile(
-            f"is not a {image_format} image that can be decoded ({error})",
+            f"is not a {image_format} image that can be decoded{reason_of(error)}",
             hint="replace the file or make it again",
         ) from error
     return image

@@ -34,7 +34,7 @@ def read_exr(path: Path, channel: str | None = None) -> np.ndarray:
         raise BadFile("is not an EXR file that can be read", file=path, hint="render or copy it again") from error
     if height * width > MAX_PIXELS:
         message = f"{height * width} pixels are over the limit of {MAX_PIXELS}"
-        raise UserError(message, file=path, hint="resize the frame before it is packed")
+        raise BadFile(message, file=path, hint="resize the frame before it is packed")
     try:
         file = OpenEXR.File(str(path), separate_channels=True, num_threads=0)
         # raises where pixels are damaged

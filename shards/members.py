@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from shards.codec import RGB_FORMATS, check_pixels, decode_png, decode_rgb, encode_png, encode_rgb
+from shards.codec import RGB_FORMATS, check_pixels, decode_png, decode_rgb, encode_png, encode_rgb, reason_of
 from shards.errors import UserError
 from shards.extras import EXTRAS, need
 from shards.restarts import cut_jpeg, encode_restarts
@@ -120,6 +120,6 @@ def picture_size(data: bytes, extension: str) -> tuple[int, int]:
     try:
         image = Image.open(io.BytesIO(data), formats=(name,))
     except Exception as error:  # Pillow raises nearly any type for damaged files
-        raise UserError(f"is not a {name} image ({error})", hint="make it again") from error
+        raise UserError(f"is not a {name} image{reason_of(error)}", hint="make it again") from error
     check_pixels(image)
     return image.height, image.width

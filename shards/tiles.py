@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from shards.codec import MODES, check_pixels
+from shards.codec import MODES, check_pixels, reason_of
 from shards.errors import BadFile, UserError
 from shards.fastdecode import has_imagecodecs
 from shards.window import Window, cut_window
@@ -64,7 +64,7 @@ def decode_tiles(data: bytes, mode: str, window: Window | None = None) -> np.nda
     except UserError:
         raise
     except Exception as error:  # Pillow raises nearly any exception for damaged files
-        raise BadFile(f"is not a TIFF image that can be decoded ({error})", hint=_BROKEN) from error
+        raise BadFile(f"is not a TIFF image that can be decoded{reason_of(error)}", hint=_BROKEN) from error
     if image.mode != mode:
         raise UserError(f"is a {image.mode} image, where {mode} is due", hint="prepare the data set again")
     if window is not None:
@@ -74,7 +74,7 @@ def decode_tiles(data: bytes, mode: str, window: Window | None = None) -> np.nda
             return header.window(data, mode, window)
         image.load()
     except Exception as error:
-        raise BadFile(f"is not a TIFF image that can be decoded ({error})", hint=_BROKEN) from error
+        raise BadFile(f"is not a TIFF image that can be decoded{reason_of(error)}", hint=_BROKEN) from error
     return cut_window(np.asarray(image), window)
 
 

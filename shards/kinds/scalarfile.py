@@ -170,5 +170,5 @@ def _load_npy(path: Path) -> np.ndarray:
         raise UserError("is not a (height, width) array of numbers", file=path, hint="save one number per pixel")
     if array.size > MAX_PIXELS:
         message = f"{array.size} pixels are over the limit of {MAX_PIXELS}"
-        raise UserError(message, file=path, hint="resize the frame before it is packed")
+        raise BadFile(message, file=path, hint="resize the frame before it is packed")
     return array

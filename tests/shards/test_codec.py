@@ -191,6 +191,13 @@ def test_damaged_bytes_decode_or_raise_the_one_error(image_format, data):
         assert error.hint and "\n" not in str(error)
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_the_error_for_bytes_that_are_no_image_has_no_address(image_format):
+    expected = f"is not a {image_format} image that can be decoded; replace the file or make it again"
+    with pytest.raises(UserError, match=f"^{expected}$"):
+        open_image(b"none", image_format)
+
+
 @given(st.text())
 def test_keys_hold_no_dot(stem):
     key = key_of(stem)

@@ -53,7 +53,7 @@ FILES = {name: Path(f"raw/{name}.png") for name in ("rgb", "semseg", "depth", "n
     ("rgb", "labels", "member", "what"),
     [
         (b"GIF89a", {}, "rgb", "rgb is neither JPEG, PNG nor WebP; convert"),
-        (png(RGB)[:40], {}, "rgb", "rgb is not a PNG image that can be decoded .*; replace"),
+        (png(RGB)[:40], {}, "rgb", "rgb is not a PNG image that can be decoded; replace"),
         (png(RGB[..., 0]), {}, "rgb", "rgb is a L image, not 8-bit RGB; convert"),
         (RGB, {"semseg": np.zeros((6, 4), np.uint8)}, "semseg", "semseg is 6x4, its image 4x6; give every label"),
         (RGB, {"depth": np.ones((4, 5), np.float32)}, "depth", "depth is 4x5, its image 4x6; register it"),

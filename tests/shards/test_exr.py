@@ -4,6 +4,7 @@ import numpy as np
 import OpenEXR
 import pytest
 
+import shards.exr
 from shards import extras
 from shards.errors import BadFile, UserError
 from shards.exr import read_exr
@@ -69,6 +70,12 @@ def test_a_damaged_file(write, keep):
         BadFile, match=r"z\.exr: is not an EXR file that can be (read|decoded); render or copy it again"
     ):
         read_exr(path)
+
+
+def test_a_file_over_the_pixel_limit(write, monkeypatch):
+    monkeypatch.setattr(shards.exr, "MAX_PIXELS", 23)
+    with pytest.raises(BadFile, match=r"z\.exr: 24 pixels are over the limit of 23; resize"):
+        read_exr(write({"Z": Z}))
 
 
 def test_the_extra_is_named(write, monkeypatch):

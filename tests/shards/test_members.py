@@ -402,3 +402,11 @@ def test_every_kind_decodes_a_window(task):
         data = task.storage.encode(label, extension)
         for window in windows(shape):
             assert np.array_equal(task.storage.decode(data, extension, window), window.cut(whole))
+
+
+@pytest.mark.parametrize(
+    "decode", [lambda data: decode_label(data, "L", "tif"), lambda data: picture_size(data, "png")]
+)
+def test_the_error_for_bytes_that_are_no_image_has_no_address(decode):
+    with pytest.raises(UserError, match=r"^is not a (TIFF|PNG) image( that can be decoded)?; "):
+        decode(b"none")

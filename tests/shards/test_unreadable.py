@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tiny
 from tiny import Tiny, png
-from warehouse import warehouse
+from warehouse import HEIGHT, WIDTH, filled, picture, save, warehouse
 
+import shards.codec
+import shards.kinds.scalarfile
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.pack import pack
@@ -65,6 +67,25 @@ def test_a_dangling_link_is_left_out_and_named(root, tmp_path, caplog):
     assert manifest.samples("train") == 1
     assert pack(warehouse(root, depth_scale=0.001), tmp_path / "d", strict=False) == manifest
     assert caplog.messages[-1].startswith("already prepared: nothing to do; 2 frames were left out")
+
+
+@pytest.mark.parametrize(("name", "array"), [("rgb/0000.png", picture()), ("depth/0000.png", filled(1, np.uint16))])
+def test_an_image_over_the_pixel_limit_is_left_out_and_named(root, tmp_path, monkeypatch, name, array):
+    monkeypatch.setattr(shards.codec, "MAX_PIXELS", HEIGHT * WIDTH)
+    save(root / name, array.repeat(2, 0))
+    messages: list[str] = []
+    manifest = pack(warehouse(root, depth_scale=0.001), tmp_path / "d", strict=False, set_aside=messages.append)
+    assert messages == [f"{root}/{name}: {WIDTH}x{2 * HEIGHT} pixels are over the limit of 24; resize the image"]
+    assert manifest.samples("train") == 2
+
+
+def test_a_depth_array_over_the_pixel_limit_is_left_out_and_named(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards.kinds.scalarfile, "MAX_PIXELS", HEIGHT * WIDTH)
+    (root / "depth/0000.png").unlink()
+    np.save(root / "depth/0000.npy", np.ones((2 * HEIGHT, WIDTH), np.float32))
+    messages: list[str] = []
+    pack(warehouse(root, depth_scale=0.001), tmp_path / "d", strict=False, set_aside=messages.append)
+    assert len(messages) == 1 and messages[0].startswith(f"{root}/depth/0000.npy: 48 pixels are over the limit of 24;")
 
 
 def test_a_strict_call_ends_at_the_first(tmp_path):
