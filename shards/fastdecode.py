@@ -14,8 +14,10 @@ import numpy as np
 from shards.png import decode_rows
 from shards.window import Window
 
-_PNG, _PNG_MODES = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", {"L": (8, 0), "I;16": (16, 0), "RGB": (8, 2)}
-"""The first bytes of a PNG, and the bit depth and colour type (PNG specification, 11.2.1) of Pillow's modes."""
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+"""The first bytes of a PNG."""
+_PNG_MODES = {"L": b"\x08\0\0\0\0", "I;16": b"\x10\0\0\0\0", "RGB": b"\x08\2\0\0\0"}
+"""Bit depth, colour type, compression, filter and interlace methods (PNG specification, 11.2.1), by Pillow's mode."""
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _SMALL = 16_384
 """Bytes of pixels up to which libpng alone is faster than :func:`shards.png.decode_rows`."""
@@ -39,8 +41,8 @@ def has_imagecodecs() -> bool:
 def fast_png(data: bytes, mode: str, max_pixels: int, window: Window | None = None) -> np.ndarray | None:
     """Decode a PNG of a mode of :data:`shards.codec.MODES`, or a window of it, to ``(H, W)`` or ``(H, W, 3)``; None
     leaves it to Pillow."""
-    if not has_imagecodecs() or data[: len(_PNG)] != _PNG or (data[24], data[25]) != _PNG_MODES[mode]:
-        return None
+    if not has_imagecodecs() or data[: len(_PNG)] != _PNG or data[24:29] != _PNG_MODES[mode]:
+        return None  # of an interlaced one, imagecodecs logs a warning of libpng
     height, width = int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
     if not 0 < height * width <= max_pixels or (window is not None and not window.fits((height, width))):
         return None
@@ -48,7 +50,7 @@ def fast_png(data: bytes, mode: str, max_pixels: int, window: Window | None = No
 
     rows, decode = height, imagecodecs.png_decode
     row_bytes = width * data[24] // 8 * (3 if mode == "RGB" else 1)
-    if not data[28] and height * row_bytes > _SMALL:  # not interlaced
+    if height * row_bytes > _SMALL:
         rows = height if window is None else window.top + window.height
         decode = partial(decode_rows, rows=rows, height=height, row_bytes=row_bytes)
     shape = (rows, width, 3) if mode == "RGB" else (rows, width)

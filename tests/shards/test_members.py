@@ -140,14 +140,41 @@ def png_of(image: np.ndarray, filter_type: int) -> bytes:
     paeth = np.choose(distances.argmin(axis=0), [left, up, corner])
     predicted = [np.zeros_like(left), left, up, (left + up) // 2, paeth][filter_type]
     rows = ((image - predicted) % 256).astype(np.uint8).reshape(height, -1)
-    stream = zlib.compress(np.insert(rows, 0, filter_type, axis=1).tobytes(), 0 if filter_type == 0 else 6)
-    size = struct.pack(">II5B", width, height, 8, 2, 0, 0, 0)
+    return png_of_rows(np.insert(rows, 0, filter_type, axis=1).tobytes(), width, height, compress=filter_type > 0)
+
+
+def interlaced_png(image: np.ndarray) -> bytes:
+    """A PNG of seven passes without filters (PNG specification, 8.2)."""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    parts = [image[top::down, left::right] for top, left, down, right in passes]
+    rows = [np.insert(part.reshape(len(part), -1), 0, 0, axis=1).tobytes() for part in parts if part.size]
+    return png_of_rows(b"".join(rows), image.shape[1], image.shape[0], interlaced=True)
+
+
+def png_of_rows(rows: bytes, width: int, height: int, compress: bool = True, interlaced: bool = False) -> bytes:
+    stream = zlib.compress(rows, 6 if compress else 0)
+    size = struct.pack(">II5B", width, height, 8, 2, 0, 0, interlaced)
     pieces = [(b"IDAT", stream[start : start + 5000]) for start in range(0, len(stream), 5000)]
     chunks = [(b"IHDR", size), (b"gAMA", struct.pack(">I", 45455)), *pieces, (b"tEXt", b"Title\0noise"), (b"IEND", b"")]
     parts = [
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("shape", [(37, 53), (207, 311)])
+def test_an_interlaced_png_decodes_without_a_warning(shape, caplog):
+    image = noise(shape)
+    data, window = interlaced_png(image), Window(5, 6, 7, 8)
+    assert np.array_equal(decode_rgb(data, "png"), image)
+    assert np.array_equal(decode_rgb(data, "png", window), window.cut(image))
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("length", range(8, 34))
+def test_a_png_that_ends_in_its_header_is_an_error(length):
+    with pytest.raises(UserError, match="is not a PNG image that can be decoded"):
+        decode_png(encode_png(noise((32, 48)))[:length], "RGB")
 
 
 def test_what_is_not_surely_right_is_pillows_to_judge():
