@@ -15,6 +15,7 @@ from typing import Any
 
 from shards.atomic import sweep
 from shards.claim import CODE, claim, source_edited
+from shards.codec import MAX_PIXELS
 from shards.encode import encode
 from shards.errors import BadFile, UserError
 from shards.log import logger
@@ -100,6 +101,9 @@ def pack(
     need_profile(profile)
     if samples_per_shard < 1:
         raise UserError(f"{samples_per_shard} samples per shard", key="--samples-per-shard", hint="give 1 or more")
+    if size and size[0] * size[1] > MAX_PIXELS:
+        message = f"{size[0]}x{size[1]} pixels are over the limit of {MAX_PIXELS}, above which no image is read"
+        raise UserError(message, key="--size", hint="give a smaller size")
     if jobs > 1:
         source.need_pickling()
     plans = plan(source, samples_per_shard)

@@ -126,6 +126,7 @@ def test_sources_that_are_not_there(fails, workdir):
 
 def test_options_of_prepare_out_of_range(fails, workdir):
     fails("prepare scenes out --size big", "--size: 'big' is not a size; write HEIGHTxWIDTH")
+    fails("prepare scenes out --size 8001x8000", "--size: 8001x8000 pixels are over the limit of 64000000")
     fails("prepare scenes out --jobs 0", "--jobs: 0 processes; give 1 or more")
     fails("prepare scenes out --window 5", "--window: applies only to normals; give --normals too")
     fails("prepare scenes out --normals --window 4", "--window: 4 pixels; give an odd number from 3 up")

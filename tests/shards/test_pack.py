@@ -337,6 +337,14 @@ def test_a_shard_holds_a_sample_at_least(tmp_path):
         pack(SMALL, tmp_path, samples_per_shard=0)
 
 
+def test_a_size_that_could_not_be_read_is_refused(tmp_path):
+    with pytest.raises(
+        UserError, match="--size: 8001x8000 pixels are over the limit of 64000000, above which no image"
+    ):
+        pack(SMALL, tmp_path / "out", size=(8001, 8000))
+    assert not (tmp_path / "out").exists()
+
+
 def test_splits_are_cut_before_anything_is_read():
     shards = [(shard.file, shard.start, shard.count) for shard in plan(Tiny(), 5)]
     assert shards == [
