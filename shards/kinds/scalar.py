@@ -3,6 +3,7 @@
 In a shard 16-bit PNG, in steps of ``scale``; in memory float32 ``(H, W)`` in the unit; 0 for no label.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ class ScalarStorage(Storage):
     difference = f"differ by a factor of more than {RATIO}"
 
     def problem(self) -> str | None:
-        if not self.task.scale > 0:
-            return f"scale {self.task.scale} is not positive"
+        if not 0 < self.task.scale < math.inf:
+            return f"scale {self.task.scale} is not a positive, finite number"
         return None if self.task.zoom in ZOOMS else f"zoom {self.task.zoom!r} is none of {', '.join(ZOOMS)}"
 
     def to_json(self) -> dict[str, Any]:
@@ -171,7 +172,7 @@ class ScalarStorage(Storage):
     @classmethod
     def declared(cls, entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if not is_number(entry.get("scale")):
-            raise UserError("scale is not a number", hint="give the value of one stored step: 0.001 for mm in m")
+            raise UserError("scale is not a finite number", hint="give the value of one stored step: 0.001 for mm in m")
         unit = str(entry.get("unit", "m"))
         metres = LENGTHS.get(unit, 1.0)  # losses, limits of metrics and task weights assume metres
         fields: dict[str, Any] = {"scale": float(entry["scale"]) * metres, "unit": "m" if unit in LENGTHS else unit}

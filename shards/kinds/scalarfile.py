@@ -32,20 +32,22 @@ def reading_options(entry: Mapping[str, Any], unit: str = "m") -> dict[str, Any]
     Limits are converted to metres, and ``unit`` is present for a unit of length other than the metre.
 
     Raises:
-        UserError: when they are not numbers, the range is empty, or the channel is not a name.
+        UserError: when they are not finite numbers, the range is empty, or the channel is not a name.
     """
     how: dict[str, Any] = {}
     if "invalid" in entry:
         invalid = entry["invalid"] if is_list(entry["invalid"]) else [entry["invalid"]]
         if not all(map(is_number, invalid)):
             message = f"invalid {entry['invalid']!r} is not a list of numbers"
-            raise UserError(message, hint="give the numbers in the files that mean no measurement: [65535]")
+            hint = "give the numbers in the files that mean no measurement: [65535]; NaN and infinity always do"
+            raise UserError(message, hint=hint)
         how["invalid"] = list(invalid)
     if "range" in entry:
         limits = entry["range"]
         if not is_list(limits) or len(limits) != 2 or not all(map(is_number, limits)) or not limits[0] < limits[1]:
             message = f"range {limits!r} is not [smallest, largest]"
-            raise UserError(message, hint="give two numbers in the unit: [0.1, 80]")
+            hint = "give two numbers in the unit: [0.1, 80]; where there is no limit, 0 or a large number"
+            raise UserError(message, hint=hint)
         how["range"] = [float(limit) * LENGTHS.get(unit, 1.0) for limit in limits]
     if LENGTHS.get(unit, 1.0) != 1:
         how["unit"] = unit

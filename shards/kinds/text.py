@@ -1,5 +1,6 @@
 """Sizes, shares and YAML numbers of the kinds' messages and declarations."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,5 +26,5 @@ def is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of YAML is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value of YAML is a number, neither infinite nor NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -1,7 +1,6 @@
 """The declaration of a folder of images, ``dataset.yaml`` (for its format, see :mod:`shards.sources.folder`)."""
 
 import difflib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,4 +238,4 @@ def _check_keys(where: Path, parent: str, entry: Mapping[Any, Any], valid: Seque
 
 def _is_camera(value: Any) -> bool:
     numbers = isinstance(value, Mapping) and value.keys() == set(_INTRINSICS) and all(map(is_number, value.values()))
-    return numbers and all(map(math.isfinite, value.values())) and min(value["fx"], value["fy"]) > 0
+    return numbers and min(value["fx"], value["fy"]) > 0

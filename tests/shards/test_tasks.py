@@ -31,8 +31,9 @@ def test_a_name_that_cannot_be_a_members(name):
         ({"kind": "classes"}, "0 classes, where 1 to 255 can be stored"),
         ({"kind": "classes", "classes": ("c",) * 256, "colours": palette(256)}, "256 classes, where 1 to 255"),
         ({"kind": "classes", "classes": ("a", "b"), "colours": palette(1)}, "1 colours for 2 classes"),
-        ({"kind": "scalar"}, "scale 0.0 is not positive"),
-        ({"kind": "scalar", "scale": float("nan")}, "scale nan is not positive"),
+        ({"kind": "scalar"}, "scale 0.0 is not a positive, finite number"),
+        ({"kind": "scalar", "scale": float("nan")}, "scale nan is not a positive, finite number"),
+        ({"kind": "scalar", "scale": float("inf")}, "scale inf is not a positive, finite number"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(options, what):
