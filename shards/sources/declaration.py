@@ -1,6 +1,7 @@
 """The declaration of a folder of images, ``dataset.yaml`` (for its format, see :mod:`shards.sources.folder`)."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ FILE = "dataset.yaml"
 _KEYS = ("name", "images", "val_fraction", "tasks", "intrinsics", "group_by", "label_orientation")
 IMAGES = Pattern("rgb/{name}")
 ORIENTATIONS = ("upright", "sensor")
+_MERGE = "tag:yaml.org,2002:merge"
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+"""Numbers that YAML 1.2 and people read as such, and YAML 1.1 as text: 1e-3, 1.5e10."""
 _INTRINSICS = ("fx", "fy", "cx", "cy")
 
 
@@ -199,14 +203,18 @@ def _pattern(where: Path, key: str, text: Any) -> Pattern:
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses duplicate keys, of which YAML silently keeps the last."""
+    """A loader that refuses duplicate keys, of which YAML silently keeps the last, and reads ``1e-3`` as a number."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # before merge keys are resolved
+        node = super().compose_mapping_node(anchor)
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
         duplicate = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
         if duplicate is not None:
             raise yaml.constructor.ConstructorError(None, None, f"{duplicate!r} occurs twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+        return node
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 def _load(path: Path) -> Mapping[str, Any]:
