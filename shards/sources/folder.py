@@ -237,7 +237,11 @@ class Folder:
                 raise UserError(f"conflicts with {listed[0].name}", file=self.root / FILE, key="images", hint=hint)
             splits = split_by_folder(images)
         elif val_fraction is not None:
-            splits = split_by_hash(images, val_fraction, declared.group_by)
+            try:
+                splits = split_by_hash(images, val_fraction, declared.group_by)
+            except UserError as error:
+                where = self.root / FILE if (self.root / FILE).exists() else self.root
+                raise UserError(error.what, file=where, key=error.key, hint=error.hint) from error
         elif len(listed) == 2:
             splits = {split: self._read_list(path, images) for split, path in lists.items()}
         else:

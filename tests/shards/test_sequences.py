@@ -148,3 +148,13 @@ def test_group_by_goes_with_val_fraction(root):
     assert not any("val_fraction" in line for line in source.notices())
     source = declare(root, text.replace("[0-2]|[3-5]", "(5)?") + "val_fraction: 0.5\n", lists=False)
     assert any(re.match("val_fraction: val has [15] of 6 frames", line) for line in source.notices())
+
+
+@pytest.mark.parametrize("group_by", ["(", "x", "()"])
+def test_a_pattern_that_cannot_group_is_an_error_that_names_the_file(root, group_by):
+    with pytest.raises(UserError, match="group_by") as caught:
+        Folder(root, depth_scale=0.001, val_fraction=0.5, group_by=group_by)
+    assert caught.value.file == root and caught.value.hint
+    text = f"tasks: {{depth: {{kind: scalar, scale: 0.001}}}}\nval_fraction: 0.5\ngroup_by: '{group_by}'\n"
+    with pytest.raises(UserError, match=r"dataset\.yaml: .*group_by"):
+        declare(root, text, lists=False)
