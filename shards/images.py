@@ -15,6 +15,9 @@ from shards.orientation import Turn, apply_turn, turn_of, undo_turn
 RGB_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 _OTHER_FORMATS = {".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM"}  # read, and stored as JPEG
 _GREY = 0  # PNG colour type
+_SEVERAL_CHANNELS = {2: "RGB", 4: "grey-and-alpha", 6: "RGBA"}  # PNG colour types
+_MASK_HINT = "store one number per pixel: an 8-bit, 16-bit or palette PNG; classes may declare their colours instead"
+_VALUES_HINT = "store the values themselves, one per pixel: a 16-bit PNG with one channel, TIFF or .npy"
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _NUMBERS = {1: "unsigned integers", 2: "integers", 3: "floats"}  # by sample format (TIFF 6.0, section 19)
 _BIG_TIFF = 43  # its version; 42 of others
@@ -136,7 +139,7 @@ def read_mask(path: Path, coloured: bool = False) -> np.ndarray:
             message = "is partly transparent, so that its colours are not what is seen"
             raise UserError(message, file=path, hint="store it as RGB without alpha")
         return pixels[..., :3]
-    return _stored_values(path, data, image)
+    return _stored_values(path, data, image, _MASK_HINT)
 
 
 def read_values(path: Path, palette: bool = True) -> np.ndarray:
@@ -151,18 +154,17 @@ def read_values(path: Path, palette: bool = True) -> np.ndarray:
     """
     data, image = _open_label(path, "PNG")
     if image.mode == "P" and not palette:
-        hint = "store the values themselves: a 16-bit PNG, TIFF or .npy"
-        raise UserError("is a palette picture, whose indices are not measurements", file=path, hint=hint)
-    return _stored_values(path, data, image)
+        raise UserError("is a palette picture, whose indices are not measurements", file=path, hint=_VALUES_HINT)
+    return _stored_values(path, data, image, _MASK_HINT if palette else _VALUES_HINT)
 
 
-def _stored_values(path: Path, data: bytes, image: Image.Image) -> np.ndarray:
+def _stored_values(path: Path, data: bytes, image: Image.Image, hint: str) -> np.ndarray:
     """Return the stored values of an opened one-channel PNG, ``(H, W)`` uint8 or uint16."""
-    if image.mode not in ("1", "L", "P", "I", "I;16"):
-        hint = "store one number per pixel: an 8-bit, 16-bit or palette PNG; classes may declare their colours instead"
-        raise UserError(f"is a {image.mode} picture, where one channel is due", file=path, hint=hint)
-    values = np.asarray(image)
     bits, colour_type = _png_header(data)
+    if colour_type in _SEVERAL_CHANNELS:
+        message = f"is a {_SEVERAL_CHANNELS[colour_type]} picture, where one channel is due"
+        raise UserError(message, file=path, hint=hint)
+    values = np.asarray(image)
     if colour_type == _GREY and bits in (2, 4):  # Pillow stretches these to 0..255
         values = values // (255 // (2**bits - 1))
     return values.astype(np.uint16 if bits == 16 else np.uint8, copy=False)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from warehouse import save_bits
 
 from shards.errors import UserError
 from shards.inspect import remarks
@@ -146,6 +147,23 @@ def test_a_palette_picture_of_depth_is_an_error(tmp_path):
     palette_image.save(tmp_path / "x.png")
     with pytest.raises(UserError, match=r"x.png: is a palette picture, whose indices are not measurements; store"):
         Task("depth", "scalar", scale=1, unit="m").storage.read_file(tmp_path / "x.png", {})
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour_type", "channels", "name"),
+    [
+        (8, 2, 3, "RGB"),
+        (16, 2, 3, "RGB"),
+        (8, 4, 2, "grey-and-alpha"),
+        (16, 4, 2, "grey-and-alpha"),
+        (16, 6, 4, "RGBA"),
+    ],
+)
+def test_depth_of_several_channels_is_an_error(tmp_path, bits, colour_type, channels, name):
+    path = save_bits(tmp_path / "x.png", bits, colour_type, 1, bytes(channels * bits // 8))
+    message = f"x.png: is a {name} picture, where one channel is due; store the values themselves, one per pixel: "
+    with pytest.raises(UserError, match=message + "a 16-bit PNG with one channel, TIFF or .npy$"):
+        Task("depth", "scalar", scale=1, unit="m").storage.read_file(path, {})
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int32])
