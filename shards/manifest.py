@@ -30,9 +30,10 @@ from typing import Any
 from shards.atomic import parse_json, read_json, write_json
 from shards.cache import Cache, Item
 from shards.errors import UserError
+from shards.manifestfile import identity_of, read_remote
 from shards.members import LABEL_FORMATS
 from shards.statistics import merge
-from shards.store import Missing, Place, Remote, place
+from shards.store import Place, Remote, place
 from shards.tasks import Task
 
 FORMAT = 1
@@ -94,6 +95,11 @@ class Manifest:
     def sha256(self) -> str:
         """Hash of the manifest's file, which determines every byte of the data set."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash by which runs know their data (:func:`shards.manifestfile.identity_of`)."""
+        return identity_of(self.path.read_bytes())
 
     def task(self, name: str) -> Task:
         """Return the task of that name.
@@ -199,8 +205,8 @@ class Manifest:
         """
         folder = place(folder)
         path = folder / NAME
-        data = _read(path) if isinstance(path, Remote) else b""
         hint = _LABEL if kind == "labels" else _PREPARE
+        data = read_remote(path, hint) if isinstance(path, Remote) else b""
         entry = parse_json(data, path, hint) if isinstance(path, Remote) else read_json(path, hint)
         try:
             if entry["format"] > FORMAT:
@@ -226,20 +232,13 @@ class Manifest:
                 entry.get("label_format", "png"),
             ).validate()
             if data:  # hash the bytes that were read, since the store may change
-                manifest.__dict__["sha256"] = hashlib.sha256(data).hexdigest()
+                manifest.__dict__.update(sha256=hashlib.sha256(data).hexdigest(), identity=identity_of(data))
             return manifest
         except UserError as error:
             raise UserError(error.what, file=path, key=error.key, hint=error.hint or _PREPARE) from error
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             message = f"is not a manifest of format {FORMAT} ({type(error).__name__}: {error})"
             raise UserError(message, file=path, hint=_PREPARE) from error
-
-
-def _read(path: Remote) -> bytes:
-    try:
-        return path.read_bytes()
-    except Missing:
-        raise UserError("does not exist", file=path, hint=_PREPARE) from None
 
 
 def _shard(entry: Mapping[str, Any]) -> ShardInfo:

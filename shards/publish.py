@@ -5,6 +5,7 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.manifest import NAME
+from shards.manifestfile import identity_of
 from shards.store import Missing, Remote
 
 THREADS = 8
@@ -29,7 +30,7 @@ def publish(folder: Path, to: Remote, files: list[str], hint: str) -> bool:
     to.check_writable()
     manifest = published(to)
     if manifest is not None:
-        if manifest != (folder / NAME).read_bytes():
+        if identity_of(manifest) != identity_of((folder / NAME).read_bytes()):
             raise UserError("holds other shards", file=to, hint=hint)
         return False
     with ThreadPoolExecutor(THREADS) as pool:

@@ -123,7 +123,7 @@ def _teachers(part: Part, group: Group) -> list[Experiment]:
 
 def _selections(part: Part, task: str, labels: Sequence[Manifest]) -> tuple[list[float], list[str]]:
     """Return the thresholds of the students of these labels, 0 if one keeps all, and in words what the others keep."""
-    hashes = {manifest.sha256 for manifest in labels}
+    hashes = {sha256 for manifest in labels for sha256 in (manifest.identity, manifest.sha256)}  # sha256: of older runs
     thresholds: set[float] = set()
     selections: set[str] = set()
     for run in (run for group in part.groups for run in group.runs if run.result.pseudo_labels.get(task)):

@@ -51,6 +51,21 @@ def test_it_names_every_byte(tiny_dataset):
     )
 
 
+def test_labels_are_known_by_their_shards_and_not_by_the_notes_on_their_teacher(tiny_dataset, folder):
+    def hashes() -> tuple[str, str]:
+        manifest = Manifest.load(folder, kind="labels")
+        return manifest.sha256, manifest.identity
+
+    assert tiny_dataset.identity == tiny_dataset.sha256
+    teacher = {"checkpoint_sha256": "5e1f", "config": {"run": {"root": "runs"}}}
+    edit(folder, lambda entry: entry.update(kind="labels", source={"manifest_sha256": "1", "teacher": teacher}))
+    sha256, identity = hashes()
+    edit(folder, lambda entry: entry["source"]["teacher"]["config"].update(run={"root": "moved"}))
+    assert hashes()[0] != sha256 and hashes()[1] == identity
+    edit(folder, lambda entry: entry["splits"]["train"][0].update(sha256="0" * 64))
+    assert hashes()[1] != identity
+
+
 @pytest.mark.parametrize("size", [None, SIZE])
 def test_it_survives_its_file(tiny_dataset, tmp_path, size):
     tasks = (*tiny_dataset.tasks, Task("normals", "unit_vector"))

@@ -122,6 +122,17 @@ def test_labels_are_in_the_store_whole_or_not_at_all(s3, finished, monkeypatch):
     assert s3.client.head_object(Bucket="bucket", Key="whole/train-000000.tar")["LastModified"] == before
 
 
+def test_the_same_labels_made_again_are_those_of_the_store(s3, finished, make):
+    teacher: Experiment = finished("teacher", "label.store=s3://bucket/same")
+    label(teacher)
+    shutil.rmtree(teacher.labels)
+    again: Experiment = make("teacher", "label.store=s3://bucket/same", "label.threshold=0.8")
+    label(make("teacher", "label.threshold=0.8"))
+    assert (again.labels / "MANIFEST.json").read_bytes() != s3.files("same/")["MANIFEST.json"]
+    label(again)
+    assert is_labelled(again)
+
+
 def test_other_labels_are_not_replaced(s3, finished, make, tmp_path):
     teacher: Experiment = finished("teacher", "label.store=s3://bucket/taken")
     label(teacher)

@@ -4,6 +4,7 @@ from typing import Any
 
 from shards.errors import UserError
 from shards.manifest import NAME, Manifest
+from shards.manifestfile import identity_of
 from shards.publish import publish, published
 from shards.store import redact
 from trainer.configfile import to_dict
@@ -27,7 +28,7 @@ def check_store(experiment: Experiment) -> bool:
         return True
     store.check_writable()
     manifest, path = published(store), experiment.labels / NAME
-    if manifest is not None and not (path.exists() and path.read_bytes() == manifest):
+    if manifest is not None and not (path.exists() and identity_of(path.read_bytes()) == identity_of(manifest)):
         raise UserError("holds other labels", file=store, key="label.store", hint=_HINT)
     return manifest is not None
 
@@ -50,7 +51,10 @@ def store_labels(experiment: Experiment) -> None:
 def is_stored(experiment: Experiment) -> bool:
     """Whether ``label.store`` has the finished labels, or is not set."""
     store = experiment.label_store
-    return store is None or published(store) == (experiment.labels / NAME).read_bytes()
+    if store is None:
+        return True
+    manifest = published(store)
+    return manifest is not None and identity_of(manifest) == identity_of((experiment.labels / NAME).read_bytes())
 
 
 def redacted_config(experiment: Experiment) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from shards.assignment import RULES
 from shards.atomic import atomic_file
 from shards.claim import Note, differing_keys
 from shards.errors import UserError
+from shards.store import Place
 from shards.write import sha256_of
 from trainer.configfile import read_yaml, to_dict, to_yaml
 from trainer.experiment import Experiment
@@ -178,15 +179,22 @@ def assignment(experiment: Experiment) -> str:
 def _check_data(experiment: Experiment) -> dict[str, str]:
     """Check that the run's data and initial weights are those it was trained with, and return their hashes."""
     stored, trained = data_hashes(experiment.folder), _is_trained(experiment)
-    current = {key: (manifest.folder, manifest.sha256) for key, manifest in experiment.data().items()}
-    current |= {key: (path, sha256_of(path)) for key, path in _initial_weights(experiment, trained).items()}
-    if experiment.config.assignment not in RULES and Path(experiment.config.assignment).is_file():
-        current["assignment"] = Path(experiment.config.assignment), sha256_of(Path(experiment.config.assignment))
-    for key, (place, sha256) in current.items() if trained else ():
-        if stored.get(key, sha256) != sha256:
+    current = _current_data(experiment, trained)
+    for key, (place, hashes) in current.items() if trained else ():
+        if stored.get(key, hashes[0]) not in hashes:
             raise UserError(_other_data(place), file=experiment.folder, key=key, hint=_HINT)
-    hashes = {key: sha256 for key, (_, sha256) in current.items()}
-    return stored | hashes if trained else hashes  # data that were deleted since still belong to the run
+    new = {key: hashes[0] for key, (_, hashes) in current.items()}
+    return stored | new if trained else new  # data that were deleted since still belong to the run
+
+
+def _current_data(experiment: Experiment, trained: bool) -> dict[str, tuple[Place, list[str]]]:
+    """Return the places of a run's data and initial weights by option, with the hash that is stored for each, and that
+    of earlier versions if it differs."""
+    current = {key: (data.folder, [data.identity, data.sha256]) for key, data in experiment.data().items()}
+    files = _initial_weights(experiment, trained)
+    if experiment.config.assignment not in RULES and Path(experiment.config.assignment).is_file():
+        files["assignment"] = Path(experiment.config.assignment)
+    return current | {key: (path, [sha256_of(path)]) for key, path in files.items()}
 
 
 def environment() -> dict[str, Any]:

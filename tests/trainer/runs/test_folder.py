@@ -16,6 +16,7 @@ from shards.write import sha256_of
 from trainer.configfile import load, to_dict
 from trainer.experiment import Experiment
 from trainer.model import packages
+from trainer.pseudolabels.stage import label
 from trainer.renamed import RENAMED
 from trainer.runs import folder
 from trainer.runs.folder import claim, commit, environment, pretrained
@@ -154,6 +155,24 @@ def test_other_labels_of_the_teacher_are_refused(make, scenes_dataset, write_lab
     shutil.rmtree(teacher.labels)
     claim(student)
     assert "pseudo.semseg" in json.loads((student.folder / "data.json").read_text()), "deleted, and not forgotten"
+
+
+def test_the_same_labels_made_again_with_other_paths_are_the_same_data(finished, tmp_path):
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    teacher, student = (
+        finished(name, f"run.root={tmp_path / 'moved'}", "label.threshold=0.8") for name in ("teacher", "student")
+    )
+    before, note = Manifest.load(teacher.labels, kind="labels"), student.folder / "data.json"
+    facts = json.loads(note.read_text())
+    assert facts["pseudo.semseg"] == before.identity != before.sha256
+    note.write_text(json.dumps(facts | {"pseudo.semseg": before.sha256}))
+    claim(student)  # a run of an earlier version
+    assert json.loads(note.read_text()) == facts
+    shutil.rmtree(teacher.labels)
+    label(teacher)
+    after = Manifest.load(teacher.labels, kind="labels")
+    assert after.sha256 != before.sha256 and after.identity == before.identity
+    claim(student)
 
 
 def test_other_weights_to_start_from_are_refused(make, tmp_path):
