@@ -36,7 +36,8 @@ def label(options: argparse.Namespace) -> None:
     for task, entry in statistics.items():
         for name, fraction in entry.get("kept_by_class", {}).items():
             print_line(f"  {task} {name}: " + ("never predicted" if fraction is None else f"{fraction:.1%}"))
-    print_line(f"labels: {experiment.labels}" + (f", and {experiment.label_store}" if experiment.label_store else ""))
+    places = [experiment.labels] * experiment.labels.exists() + [experiment.label_store] * bool(experiment.label_store)
+    print_line(f"labels: {', and '.join(map(str, places))}")
     if merged:
         print_line(f"merged: {merge(experiment, merged).folder}")
 

@@ -13,7 +13,6 @@ from trainer.foreseen import check_pseudo, check_result, check_teacher, check_tr
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, networks, teachers_of
 from trainer.pseudolabels.plan import LabelPlan
 from trainer.pseudolabels.stage import label
-from trainer.pseudolabels.stored import check_store
 from trainer.recommendation import read_recommendations, reasons
 from trainer.runs import artifacts
 from trainer.runs.folder import verify
@@ -58,8 +57,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
         check_training(experiment)
     for teacher in teachers_of(experiment):
         check(teacher, (*students, experiment.folder))
-        teacher.frames_to_label()
-        check_store(teacher)
+        LabelPlan(teacher).check_store()
 
 
 def _run(experiment: Experiment) -> Result:

@@ -17,12 +17,16 @@ from shards import store
 from shards.cache import Cache
 from shards.dataset import PseudoLabels, ShardDataset
 from shards.errors import UserError
+from shards.inspect import verify
 from shards.manifest import Manifest
 from shards.publish import publish
 from shards.store import Remote
 from trainer.experiment import Experiment
+from trainer.pseudolabels.merge import merge
 from trainer.pseudolabels.plan import is_labelled
 from trainer.pseudolabels.stage import label
+from trainer.runs import status
+from trainer.stages import check
 from trainer.trainstage import train
 
 for module in ("s3fs", "moto", "boto3"):
@@ -109,6 +113,7 @@ def test_labels_are_in_the_store_whole_or_not_at_all(s3, finished, monkeypatch):
         patched.setattr(Remote, "put", failing)
         with pytest.raises(UserError, match=r"train-000002.tar: cannot be written"):
             label(teacher)
+    assert status.read(teacher.folder).state == status.FAILED, "although the labels are finished on the disk"
     assert "MANIFEST.json" not in s3.files("whole/") and not is_labelled(teacher)
     with pytest.raises(UserError, match=r"s3://bucket/whole/MANIFEST.json: does not exist"):
         Manifest.load("s3://bucket/whole", kind="labels")
@@ -133,6 +138,34 @@ def test_the_same_labels_made_again_are_those_of_the_store(s3, finished, make):
     assert is_labelled(again)
 
 
+def test_labels_that_only_the_store_has_are_finished(s3, finished, make, tmp_path):
+    overrides = ["label.store=s3://bucket/only", f"data.cache={tmp_path / 'cache'}"]
+    teacher: Experiment = finished("teacher", *overrides)
+    kept = label(teacher)
+    shutil.rmtree(teacher.labels)
+    assert is_labelled(teacher)
+    check(make("student", *overrides))
+    assert label(teacher) == kept and not teacher.labels.exists()
+    assert verify(merge(teacher, tmp_path / "merged")) == 30
+
+    entry = json.loads(s3.files("only/")["MANIFEST.json"])
+    del entry["source"]["teacher"][
+        "job"
+    ]  # as earlier versions wrote it: whose labels they are, only the same labels tell
+    s3.client.put_object(Bucket="bucket", Key="only/MANIFEST.json", Body=json.dumps(entry).encode())
+    assert not is_labelled(teacher)
+    check(make("student", *overrides))
+    assert label(teacher) == kept and is_labelled(teacher) and teacher.labels.exists()
+
+
+def test_other_labels_in_the_store_are_known_before_a_teacher_is_trained(s3, finished, make, tmp_path):
+    label(finished("teacher", "label.store=s3://bucket/before"))
+    overrides = ["label.store=s3://bucket/before", f"run.root={tmp_path / 'untrained'}"]
+    check(make("student", *overrides))
+    with pytest.raises(UserError, match=r"label.store: holds other labels; set another label.store$"):
+        check(make("student", *overrides, "seed=1"))
+
+
 def test_other_labels_are_not_replaced(s3, finished, make, tmp_path):
     teacher: Experiment = finished("teacher", "label.store=s3://bucket/taken")
     label(teacher)
@@ -140,9 +173,13 @@ def test_other_labels_are_not_replaced(s3, finished, make, tmp_path):
         "teacher", "label.store=s3://bucket/taken", f"run.root={tmp_path / 'other'}", "train.steps=2", "seed=1"
     )
     train(other)
-    with pytest.raises(UserError, match=r"s3://bucket/taken: label.store: holds other labels; delete what is there"):
+    with pytest.raises(UserError, match=r"bucket/taken: label.store: holds other labels; set another label.store$"):
         label(other)
     assert not list(other.labels.glob("*.tar")), "it is known before anything is labelled"
+    assert status.read(other.folder).state == status.FAILED
+    label(make("teacher", f"run.root={tmp_path / 'other'}", "train.steps=2", "seed=1"))
+    with pytest.raises(UserError, match=r"holds other labels; delete what is there, or set another label.store$"):
+        label(other)
     with pytest.raises(UserError, match="holds other shards"):
         publish(teacher.manifest.folder, Remote("s3://bucket/taken"), [], "give another")
 

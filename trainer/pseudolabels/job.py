@@ -21,13 +21,13 @@ class Teacher:
     """What identifies the network of a labelling pass.
 
     Args:
-        sha256: hash of its weights, that of ``model.safetensors`` in an exported network.
+        sha256: hash of its weights, that of ``model.safetensors`` in an exported network; None before it is trained.
         config: what the labels' manifest records of the network, as JSON values.
         step: the optimizer step of the weights, where it is known.
         job: entries that the job has for it besides the hash, where no configuration of a run fixes them.
     """
 
-    sha256: str
+    sha256: str | None
     config: Mapping[str, Any]
     step: int | None = None
     job: Mapping[str, Any] = field(default_factory=dict)

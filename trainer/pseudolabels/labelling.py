@@ -5,7 +5,6 @@ that join or die at any time. A shard that is whole is not labelled again.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,6 @@ def label(
     threshold: float = 0.9,
     teacher: Teacher | None = None,
     replace: bool = False,
-    during: AbstractContextManager[None] | None = None,
     process: Accelerator | None = None,
     title: str | None = None,
 ) -> dict[str, Any]:
@@ -85,7 +83,6 @@ def label(
         teacher: what identifies the network; None for the hash of its weights, its class and its ``architecture``.
         replace: whether labels of another network or of other options in ``out`` are deleted; otherwise they are an
             error.
-        during: context that is entered while samples are labelled, and not where the labels are finished.
         process: accelerate's view of this rank; None creates one for this launch.
         title: title of a progress bar; None shows none.
 
@@ -131,8 +128,7 @@ def label(
     if not is_finished(folder, job):
         with inference_process(process) as process:
             made = claim_folder(folder, job, device_name(process.device), replace)
-            during = during or nullcontext()
-            with during, use_threads(made["threads"]), ready_to_infer(model, process.device) as network:
+            with use_threads(made["threads"]), ready_to_infer(model, process.device) as network:
                 soft_labels = soft_labels_of(targets, soft, soft_scale)
                 labeller = Labeller(
                     network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
@@ -148,6 +144,7 @@ def label(
                     "checkpoint_sha256": teacher.sha256,
                     "step": teacher.step,
                     "threads": made["threads"],
+                    "job": job,
                     "config": dict(teacher.config),
                 }
                 names = [shard.file for shard in data.frames.readers.shards]

@@ -32,11 +32,12 @@ def merge(experiment: Experiment, out: Path) -> Manifest:
     """
     source = experiment.manifest
     frames = experiment.training_frames(pseudo=False)
-    labels = Manifest.load(experiment.labels, kind="labels")
+    place = experiment.find_labels() or experiment.labels  # in label.store alone, where the folder's are gone
+    labels = Manifest.load(place, kind="labels", cache=source.cache)
     for task in experiment.targets:
         confident = task.storage.confident and CONFIDENCE in labels.statistics[TRAIN][task.name]
         threshold = experiment.config.label.threshold if confident else None  # a threshold of a probability
-        labelled = LabelShards(experiment.labels, source, TRAIN, task, threshold)
+        labelled = LabelShards(place, source, TRAIN, task, threshold)
         frames.add_pseudo(labelled, holes=experiment.config.label.frames == "all")
     job: dict[str, Any] = {
         "merged_from": source.sha256,

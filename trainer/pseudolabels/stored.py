@@ -2,35 +2,38 @@
 
 from typing import Any
 
-from shards.errors import UserError
-from shards.manifest import NAME, Manifest
-from shards.manifestfile import identity_of
+from shards.manifest import Manifest
 from shards.publish import publish, published
 from shards.store import redact
 from trainer.configfile import to_dict
 from trainer.experiment import TRAIN, Experiment
+from trainer.pseudolabels.job import is_job
 from trainer.runs.lease import hold_lease
 
-_HINT = "delete what is there, or set another label.store"
+HINT = "delete what is there, or set another label.store"
 
 
-def check_store(experiment: Experiment) -> bool:
-    """Check, before there are labels, that ``label.store`` can take them.
-
-    Returns:
-        Whether it has the labels that the run's folder holds, or is not set.
+def stored_labels(experiment: Experiment) -> Manifest | None:
+    """Return the manifest of the labels in ``label.store``; None where there are none yet, or it is not set.
 
     Raises:
-        UserError: when it cannot be read, is of a kind that is never written, or holds other labels.
+        UserError: when the store cannot be read.
     """
     store = experiment.label_store
-    if store is None:
-        return True
-    store.check_writable()
-    manifest, path = published(store), experiment.labels / NAME
-    if manifest is not None and not (path.exists() and identity_of(path.read_bytes()) == identity_of(manifest)):
-        raise UserError("holds other labels", file=store, key="label.store", hint=_HINT)
-    return manifest is not None
+    return None if store is None or published(store) is None else Manifest.load(store, kind="labels")
+
+
+def is_of_job(manifest: Manifest, job: dict[str, Any]) -> bool | None:
+    """Whether stored labels are those of a job (:func:`trainer.pseudolabels.job.job_of`), which has no ``checkpoint``
+    before the network is trained. None where nothing differs, as far as can be known without making the labels."""
+    teacher, trained = manifest.source.get("teacher", {}), job["checkpoint"] is not None
+    recorded, known = teacher.get("job"), trained
+    if recorded is None:  # labels of an earlier version
+        hashes = {"checkpoint": teacher.get("checkpoint_sha256"), "manifest": manifest.source.get("manifest_sha256")}
+        recorded, known = job | hashes, False
+    if not trained:
+        recorded = recorded | {"checkpoint": None}
+    return (known or None) if is_job({"job": recorded}, job) else False
 
 
 def store_labels(experiment: Experiment) -> None:
@@ -45,16 +48,7 @@ def store_labels(experiment: Experiment) -> None:
     with hold_lease(folder.parent, "store"):
         shards = Manifest.load(folder, kind="labels").splits[TRAIN]
         files = [file for shard in shards for file in (shard.file, shard.index_file)]
-        publish(folder, store, files, _HINT)
-
-
-def is_stored(experiment: Experiment) -> bool:
-    """Whether ``label.store`` has the finished labels, or is not set."""
-    store = experiment.label_store
-    if store is None:
-        return True
-    manifest = published(store)
-    return manifest is not None and identity_of(manifest) == identity_of((experiment.labels / NAME).read_bytes())
+        publish(folder, store, files, HINT)
 
 
 def redacted_config(experiment: Experiment) -> dict[str, Any]:
