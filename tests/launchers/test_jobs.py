@@ -9,7 +9,9 @@ import pytest
 from ranks import start
 
 from launchers.cli import main
+from trainer.experiment import Experiment
 from trainer.runs import status
+from trainer.runs.folder import claim
 
 RUN = Path("runs/scenes/teacher/seed-0")
 
@@ -71,7 +73,8 @@ def test_what_would_fail_for_ever_is_not_started(ask, capsys):
     assert ask("begin", "evaluate") == ("", 1)
 
 
-def test_restarts_that_come_no_further_are_given_up(ask, monkeypatch):
+def test_restarts_that_come_no_further_are_given_up(ask, workdir, monkeypatch):
+    claim(Experiment(workdir / "teacher.yaml"))
     monkeypatch.setenv("RESTARTS", "2")
     for _ in range(3):
         assert ask("begin", "train") == ("start", 0)
@@ -125,6 +128,19 @@ def test_status_shows_runs_on_other_data(done, capsys):
     assert all(line[3].startswith("data.path: holds a run on other data than ") for line in rows[1:])
     assert main(["status", "--tsv", "student.yaml", "data.path=nowhere"]) == 0
     assert {line[1] for line in lines(capsys)} == {"pending", "finished"}
+
+
+def test_status_shows_a_student_of_other_labels(done, capsys):
+    path = done / "runs/scenes/student/seed-0/data.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pseudo.semseg": "another hash"}))
+    assert main(["status", "--tsv", "student.yaml"]) == 0
+    rows = {line[0]: (line[1], line[3]) for line in lines(capsys)}
+    assert rows["teacher"][0] == rows["label"][0] == "finished"
+    for job in ("student", "evaluate"):
+        assert rows[job][0] == "other data" and rows[job][1].startswith(
+            "pseudo.semseg: holds a run on other data than "
+        )
+    assert main(["run", "student.yaml"]) == 1
 
 
 def test_status_shows_a_run_of_other_settings_and_what_failed_without_data(done, capsys):

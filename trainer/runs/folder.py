@@ -35,7 +35,10 @@ from trainer.optionerrors import name_options
 from trainer.runs.result import NAME as RESULT
 from trainer.setting import decisive, options_of
 
+_CONFIG, _DATA = "config.yaml", "data.json"
 _HINT = "set run.root (or run.path, or seed) to start another run, or delete this one"
+_WITHOUT = "holds checkpoints, but no {}, which tells what they are of"
+_RESTORE = "copy it from where the run was made, or delete the run"
 
 
 def verify(experiment: Experiment) -> None:
@@ -61,7 +64,7 @@ def claim(experiment: Experiment) -> None:
     stored, hashes = data_hashes(experiment.folder), _check_data(experiment)
     if hashes != stored:
         _data_note(experiment.folder).write(hashes)
-    path = experiment.folder / "config.yaml"
+    path = experiment.folder / _CONFIG
     text = to_yaml(experiment.config)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         with atomic_file(path) as file:
@@ -72,12 +75,14 @@ def check_configuration(experiment: Experiment) -> None:
     """Check that the run in the folder, if it has any checkpoint, has the same configuration.
 
     Raises:
-        UserError: when it has another, naming the difference.
+        UserError: when it has another, naming the difference, or an unknown one.
     """
-    path = experiment.folder / "config.yaml"
-    if not (_is_trained(experiment) and path.exists()):
+    path = experiment.folder / _CONFIG
+    if not _is_trained(experiment):
         return
-    old = options_of(experiment.folder, "delete it, if this run was started with this configuration")
+    if not path.exists():
+        raise UserError(_WITHOUT.format(_CONFIG), file=experiment.folder, hint=_RESTORE)
+    old = options_of(experiment.folder, _RESTORE)
     new = decisive(to_dict(experiment.config))
     keys = sorted(key for key in differing_keys(old, new) if not _same_weights(experiment, key))
     if not keys:
@@ -121,26 +126,28 @@ def other_settings(experiment: Experiment) -> str | None:
     try:
         check_configuration(experiment)
     except UserError as error:
-        return f"{error.key}: {error.what}"
+        return _in_words(error)
     return None
 
 
 def other_data(experiment: Experiment) -> str | None:
-    """Return that the folder's run is of another data set than there is now, with its key; None where it is not, where
-    nothing was trained, or without the data set."""
+    """Return that the folder's run is of other data, or started from other weights, than there are now, with the
+    option's key; None where it is not, where nothing was trained, or without the data."""
     if not (_is_trained(experiment) or (experiment.folder / RESULT).exists()):
         return None
     try:
-        manifest = experiment.manifest
+        current = _current_data(experiment, trained=True)
     except UserError:
         return None
-    if data_hashes(experiment.folder).get("data.path", manifest.sha256) == manifest.sha256:
-        return None
-    return f"data.path: {_other_data(manifest.folder)}"
+    try:
+        _compare_data(experiment, current)
+    except UserError as error:
+        return _in_words(error)
+    return None
 
 
-def _other_data(place: object) -> str:
-    return f"holds a run on other data than {place} holds now"
+def _in_words(error: UserError) -> str:
+    return f"{error.key}: {error.what}" if error.key else error.what
 
 
 def _is_trained(experiment: Experiment) -> bool:
@@ -153,7 +160,7 @@ def data_hashes(folder: Path) -> dict[str, str]:
 
 
 def _data_note(folder: Path) -> Note:
-    return Note(folder / "data.json", "delete it, if the data are what this run was trained on")
+    return Note(folder / _DATA, _RESTORE)
 
 
 def pretrained(experiment: Experiment) -> str | bool:
@@ -178,13 +185,24 @@ def assignment(experiment: Experiment) -> str:
 
 def _check_data(experiment: Experiment) -> dict[str, str]:
     """Check that the run's data and initial weights are those it was trained with, and return their hashes."""
-    stored, trained = data_hashes(experiment.folder), _is_trained(experiment)
+    trained = _is_trained(experiment)
     current = _current_data(experiment, trained)
-    for key, (place, hashes) in current.items() if trained else ():
-        if stored.get(key, hashes[0]) not in hashes:
-            raise UserError(_other_data(place), file=experiment.folder, key=key, hint=_HINT)
     new = {key: hashes[0] for key, (_, hashes) in current.items()}
-    return stored | new if trained else new  # data that were deleted since still belong to the run
+    if not trained:
+        return new
+    _compare_data(experiment, current)
+    return data_hashes(experiment.folder) | new  # data that were deleted since still belong to the run
+
+
+def _compare_data(experiment: Experiment, current: dict[str, tuple[Place, list[str]]]) -> None:
+    """Raise a UserError where a run, which is not empty, had other data than the current ones."""
+    if _is_trained(experiment) and not (experiment.folder / _DATA).exists():
+        raise UserError(_WITHOUT.format(_DATA), file=experiment.folder, hint=_RESTORE)
+    stored = data_hashes(experiment.folder)
+    for key, (place, hashes) in current.items():
+        if stored.get(key, hashes[0]) not in hashes:
+            message = f"holds a run on other data than {place} holds now"
+            raise UserError(message, file=experiment.folder, key=key, hint=_HINT)
 
 
 def _current_data(experiment: Experiment, trained: bool) -> dict[str, tuple[Place, list[str]]]:

@@ -19,7 +19,7 @@ from trainer.model import packages
 from trainer.pseudolabels.stage import label
 from trainer.renamed import RENAMED
 from trainer.runs import folder
-from trainer.runs.folder import claim, commit, environment, pretrained
+from trainer.runs.folder import claim, commit, environment, other_data, other_settings, pretrained, verify
 from trainer.stages import check
 
 
@@ -216,8 +216,23 @@ def test_weights_of_a_package_are_told_apart_from_the_hubs_and_from_files(make, 
 
 def test_a_configuration_that_cannot_be_read_is_named(make, trained):
     (trained.folder / "config.yaml").write_bytes(b"\xff\x00garbage")
-    with pytest.raises(UserError, match=r"seed-0/config\.yaml: is not a configuration .*; delete it, if this run was"):
+    with pytest.raises(UserError, match=r"seed-0/config\.yaml: is not a configuration .*; copy it from where the run"):
         claim(make("plain"))
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "data.json"])
+def test_a_run_copied_in_part_is_not_taken_for_one_of_any_configuration(make, trained, name):
+    (trained.folder / name).unlink()
+    experiment = make("plain")
+    message = f"seed-0: holds checkpoints, but no {name}, which tells what they are of; copy it from where the run"
+    for check_or_claim in (verify, claim):
+        with pytest.raises(UserError, match=message):
+            check_or_claim(experiment)
+    assert not (trained.folder / name).exists()
+    difference = other_settings(experiment) or other_data(experiment)
+    assert difference == f"holds checkpoints, but no {name}, which tells what they are of"
+    shutil.rmtree(trained.checkpoints)
+    claim(experiment)
 
 
 def test_a_start_that_failed_claims_nothing(make):
