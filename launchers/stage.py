@@ -13,6 +13,8 @@ from trainer.runs import artifacts, status
 from trainer.runs.folder import other_data, other_settings
 from trainer.runs.result import NAME as RESULT
 
+_DONE = {TRAIN: "trained", LABEL: "labelled", EVALUATE: "evaluated"}
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -85,7 +87,19 @@ def job_states(experiment: Experiment) -> list[tuple[Job, str, str]]:
         elif difference := other_data(job.experiment):
             state, reason = status.OTHER_DATA, difference
         else:
-            states = [Stage(name, job.experiment).state(is_prepared) for name in job.stages]
-            state, reason = next((pair for pair in states if pair[0] != status.FINISHED), states[-1])
+            state, reason = _state_of(job, is_prepared)
         states_of_jobs.append((job, state, reason))
     return states_of_jobs
+
+
+def _state_of(job: Job, is_prepared: bool) -> tuple[str, str]:
+    """Return the state of the first of a job's stages that is not finished, and its reason."""
+    finished: list[str] = []
+    for name in job.stages:
+        state, reason = Stage(name, job.experiment).state(is_prepared)
+        if state == status.PENDING and finished:
+            reason = f"{_DONE[finished[-1]]}, not {_DONE[name]}"
+        if state != status.FINISHED:
+            break
+        finished.append(name)
+    return state, reason

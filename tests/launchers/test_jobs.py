@@ -116,6 +116,13 @@ def test_status_shows_what_is_finished(done, capsys):
     assert [line[0] for line in lines(capsys) if line[1] != "finished"] == ["label"]
 
 
+def test_status_says_which_part_of_a_job_is_pending(done, capsys):
+    (done / "runs/scenes/teacher/seed-0/result.json").unlink()
+    assert main(["status", "--tsv", "student.yaml"]) == 0
+    states = {line[0]: (line[1], line[3]) for line in lines(capsys)}
+    assert states["teacher"] == ("pending", "trained, not evaluated") and states["label"][0] == "finished"
+
+
 def test_status_shows_runs_on_other_data(done, capsys):
     for name in ("teacher", "student"):
         path = done / f"runs/scenes/{name}/seed-0/data.json"
