@@ -9,12 +9,23 @@ ACCESS = (
 
 
 class Damaged(Exception):
-    """The bytes that arrived are not those that the manifest names."""
+    """The bytes that arrived are not those that are expected. Another try may bring them.
+
+    Args:
+        what: what is wrong with them.
+        hint: what the user should do if it stays so; None for what helps with any server.
+    """
+
+    def __init__(self, what: str, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.hint = hint
 
 
 def diagnose(error: BaseException) -> tuple[bool, str | None]:
     """Return whether an error means that a file is missing, and a hint where another try would not help."""
     status, kind = status_of(error), type(error).__name__
+    if _code_of(error) == "NoSuchBucket":  # with the status of a missing file
+        return False, "make the bucket, or correct the URL"
     if isinstance(error, FileNotFoundError):
         cause = error.__cause__  # some stores raise FileNotFoundError whatever went wrong
         misreported = cause is not None and not isinstance(cause, FileNotFoundError) and status not in (404, 410)
@@ -54,5 +65,14 @@ def status_of(error: BaseException | None) -> int | None:
             return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if isinstance(status := getattr(error, "status", None), int):
             return status
+        error = error.__cause__
+    return None
+
+
+def _code_of(error: BaseException | None) -> str | None:
+    """Return the code with which an S3 server explains an error or its cause; None where there is none."""
+    while error is not None:
+        if isinstance(response := getattr(error, "response", None), dict):
+            return response.get("Error", {}).get("Code")
         error = error.__cause__
     return None

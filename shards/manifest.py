@@ -206,7 +206,9 @@ class Manifest:
         folder = place(folder)
         path = folder / NAME
         hint = _LABEL if kind == "labels" else _PREPARE
-        data = read_remote(path, hint) if isinstance(path, Remote) else b""
+        data = read_remote(path) if isinstance(path, Remote) else b""
+        if data is None:
+            raise UserError("does not exist", file=path, hint=hint)
         entry = parse_json(data, path, hint) if isinstance(path, Remote) else read_json(path, hint)
         try:
             if entry["format"] > FORMAT:

@@ -1,22 +1,34 @@
-"""The bytes of a ``MANIFEST.json``: the hash by which a run knows its data."""
+"""The bytes of a ``MANIFEST.json``: read from a store, and the hash by which a run knows its data."""
 
 import hashlib
 import json
 
-from shards.errors import UserError
+from shards.faults import Damaged
 from shards.store import Missing, Remote
 
 
-def read_remote(path: Remote, hint: str) -> bytes:
-    """Read a manifest in a store.
+def read_remote(path: Remote) -> bytes | None:
+    """Return the bytes of a manifest in a store; None where there is none.
 
     Raises:
-        UserError: when there is none, with the hint, or it cannot be read.
+        UserError: when it cannot be read, or the server answers with anything else, such as a page for people.
     """
     try:
-        return path.read_bytes()
+        return path.read_bytes(_check)
     except Missing:
-        raise UserError("does not exist", file=path, hint=hint) from None
+        return None
+
+
+def _check(data: bytes) -> None:
+    """Raise :class:`shards.faults.Damaged` for what is not JSON."""
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        start = data[:40].decode(errors="replace")
+        if data.lstrip()[:1] == b"{":
+            raise Damaged(f"the manifest arrives truncated or damaged, {len(data)} bytes of it") from None
+        message = f"the server answers with something other than a manifest: {start!r}"
+        raise Damaged(message, hint="correct the URL, or give the credentials that this store needs") from None
 
 
 def identity_of(data: bytes) -> str:

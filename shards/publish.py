@@ -5,8 +5,8 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.manifest import NAME
-from shards.manifestfile import identity_of
-from shards.store import Missing, Remote
+from shards.manifestfile import identity_of, read_remote
+from shards.store import Remote
 
 THREADS = 8
 """Threads that copy files; they wait for the network most of the time."""
@@ -28,7 +28,7 @@ def publish(folder: Path, to: Remote, files: list[str], hint: str) -> bool:
         UserError: when the folder in the store holds other shards, or cannot be written.
     """
     to.check_writable()
-    manifest = published(to)
+    manifest = read_remote(to / NAME)
     if manifest is not None:
         if identity_of(manifest) != identity_of((folder / NAME).read_bytes()):
             raise UserError("holds other shards", file=to, hint=hint)
@@ -37,15 +37,3 @@ def publish(folder: Path, to: Remote, files: list[str], hint: str) -> bool:
         list(pool.map(lambda name: (to / name).put(folder / name), files))
     (to / NAME).put(folder / NAME)
     return True
-
-
-def published(to: Remote) -> bytes | None:
-    """Return the manifest of a folder in a store; None where there is none yet.
-
-    Raises:
-        UserError: when the store cannot be read.
-    """
-    try:
-        return (to / NAME).read_bytes()
-    except Missing:
-        return None

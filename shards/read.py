@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from shards.cache import Item
 from shards.codec import decode_confidence
 from shards.errors import UserError
 from shards.index import HINT, read_index
@@ -25,7 +26,6 @@ from shards.manifest import Manifest, ShardInfo
 from shards.members import PICTURES, decode_picture, picture_size
 from shards.soft import MEMBER as SOFT
 from shards.soft import decode_soft
-from shards.store import Place
 from shards.tasks import Task
 from shards.window import Window
 
@@ -48,7 +48,7 @@ def soft_classes(manifest: Manifest) -> dict[str, int]:
 
 def check_files(manifest: Manifest, split: str) -> None:
     """Check that all shards of a split exist with their indexes and have the right size; of shards in a store, check 64
-    that are evenly spread.
+    that are evenly spread, and download the first for which it reports another size.
 
     Raises:
         UserError: naming the first that fails.
@@ -57,7 +57,9 @@ def check_files(manifest: Manifest, split: str) -> None:
     if manifest.remote:
         checked = [shards[len(shards) * part // 64] for part in range(64)] if len(shards) > 64 else shards
         with ThreadPoolExecutor(16) as pool:
-            list(pool.map(lambda shard: _check_remote(manifest, shard), checked))
+            items = [item for item in pool.map(lambda shard: _other_size(manifest, shard), checked) if item]
+        if items:  # not every server tells sizes rightly: the bytes themselves are checked when they arrive
+            manifest.cache.open(items[0]).close()
         return
     assert isinstance(manifest.folder, Path)
     for shard in shards:
@@ -67,14 +69,17 @@ def check_files(manifest: Manifest, split: str) -> None:
         _check_size(manifest.folder / shard.file, (manifest.folder / shard.file).stat().st_size, shard)
 
 
-def _check_remote(manifest: Manifest, shard: ShardInfo) -> None:
+def _other_size(manifest: Manifest, shard: ShardInfo) -> Item | None:
+    """Return a shard of which a store reports another size than the manifest; None for others, and for those that the
+    cache has. Raises a UserError where the shard or its index is missing."""
     index, tar = manifest.items(shard)
-    index.remote.size()
-    _check_size(tar.remote, tar.remote.size(), shard)
+    if not manifest.cache.has(index):
+        index.remote.size()
+    return tar if not manifest.cache.has(tar) and tar.remote.size() not in (None, shard.bytes) else None
 
 
-def _check_size(path: Place, size: int | None, shard: ShardInfo) -> None:
-    if size not in (None, shard.bytes):
+def _check_size(path: Path, size: int, shard: ShardInfo) -> None:
+    if size != shard.bytes:
         message = f"has {size} bytes, where the manifest says {shard.bytes}: it is truncated or was replaced"
         raise UserError(message, file=path, hint=HINT)
 

@@ -28,6 +28,8 @@ PAUSES = [0.5, 1.0, 2.0, 4.0, 8.0]
 """Seconds between attempts, each shortened by a random part so that ranks do not retry at the same time."""
 STALL = 30.0
 """Seconds without a byte after which a connection is abandoned."""
+UNSIZED = 1 << 30
+"""Bytes that a file has at most whose size is not known in advance: an index."""
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 _WEB = ("http", "https")
 _MODULES = {"http": ("aiohttp",), "https": ("aiohttp",), "s3": ("s3fs",), "s3a": ("s3fs",)}
@@ -37,6 +39,7 @@ _OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oss", "oci", "tos", 
 _REFUSED = ("reference",)
 """Protocols that are refused: fsspec evaluates templates that their files hold."""
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_COPY = "copy it to the store again"
 _SERVER = "look at the store, and start the same command again"
 
 
@@ -70,14 +73,23 @@ class Remote:
     def protocol(self) -> str:
         return self._protocols[0]
 
-    def read_bytes(self) -> bytes:
+    def read_bytes(self, check: Callable[[bytes], None] = lambda data: None) -> bytes:
         """Read a small file.
+
+        Args:
+            check: raises :class:`shards.faults.Damaged` for bytes that are not those of the file.
 
         Raises:
             Missing: when it does not exist.
-            UserError: when it cannot be read.
+            UserError: when it cannot be read, or does not pass the check each time.
         """
-        return self._retry(lambda files, name: files.cat_file(name))
+
+        def read(files: Any, name: str) -> bytes:
+            data: bytes = files.cat_file(name)
+            check(data)
+            return data
+
+        return self._retry(read)
 
     def exists(self) -> bool:
         """Whether a small file exists. It is read to find out, since not every web server answers other requests.
@@ -109,14 +121,22 @@ class Remote:
             OSError: when the disk of the path is full or cannot be written.
         """
 
+        def stop(total: int | None, arrived: int, **_: Any) -> None:
+            if size is None and arrived > UNSIZED:
+                raise Damaged(f"more than {UNSIZED} bytes arrive", _COPY)
+            if size is not None and arrived > size:  # the cache has reserved no more room
+                raise Damaged(f"more bytes arrive than the {size} that the manifest says", _COPY)
+
         def get(files: Any, name: str) -> None:
-            files.get_file(name, str(path))
+            from fsspec.callbacks import Callback
+
+            files.get_file(name, str(path), callback=Callback(hooks={"stop": stop}))
             arrived = path.stat().st_size
             if size is not None and arrived != size:
-                raise Damaged(f"{arrived} bytes arrived, where the manifest says {size}")
+                raise Damaged(f"{arrived} bytes arrived, where the manifest says {size}", _COPY)
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                    raise Damaged("the bytes that arrive differ from the sha256 that the manifest names")
+                    raise Damaged("the bytes that arrive differ from the sha256 that the manifest names", _COPY)
 
         self._retry(get)
 
@@ -168,10 +188,11 @@ class Remote:
                 if missing or hint:
                     kind, message = (Missing, "is missing") if missing else (UserError, f"cannot be {done}")
                     reason = "" if missing else f" ({self._reason(error)})"
-                    raise kind(message + reason, file=str(self), hint=hint or "copy it to the store again") from error
+                    raise kind(message + reason, file=str(self), hint=hint or _COPY) from error
                 if pause is None:
                     message = f"cannot be {done}, {len(PAUSES) + 1} times in a row ({self._reason(error)})"
-                    raise UserError(message, file=str(self), hint=_SERVER) from error
+                    hint = error.hint if isinstance(error, Damaged) else None
+                    raise UserError(message, file=str(self), hint=hint or _SERVER) from error
                 time.sleep(pause * (0.5 + random.random() / 2))
         raise AssertionError("unreachable")
 

@@ -16,6 +16,7 @@ from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.manifest import Manifest
+from shards.read import check_files
 from shards.store import Missing, Remote, address, is_url, on_disk, place, redact
 
 pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
@@ -36,6 +37,7 @@ def cache(tmp_path):
 def short_pauses(monkeypatch):
     monkeypatch.setattr(store, "PAUSES", [0.02] * 5)
     monkeypatch.setattr(store, "STALL", 1.0)
+    monkeypatch.setattr(store, "UNSIZED", 1 << 20)
 
 
 def assert_same(first: ShardDataset, second: ShardDataset) -> None:
@@ -86,15 +88,15 @@ def test_every_byte_is_verified(web, cache, tiny_dataset):
     assert verify(Manifest.load(web.url, cache=cache)) == 17
 
 
-FAULTS = ["503", "429", "short", "corrupt", "stall"]
+FAULTS = ["503", "429", "short", "corrupt", "stall", "page", "long"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_passes_is_tried_again(fault, web, cache, tiny_dataset):
     files = [name for shard in tiny_dataset.shards("train") for name in (shard.file, shard.index_file)]
     manifest_fault = (
-        fault if fault in ("503", "429", "short") else ""
-    )  # the manifest has no hash, so that damage is not found
+        fault if fault in ("503", "429", "short", "page") else ""
+    )  # it has no hash: other damage is not found
     web.configure(
         faults={name: [fault, fault] for name in files} | {"MANIFEST.json": [manifest_fault] if manifest_fault else []}
     )
@@ -108,7 +110,12 @@ def test_what_passes_is_tried_again(fault, web, cache, tiny_dataset):
     [
         ("503", "6 times in a row (HTTP status 503)"),
         ("short", "6 times in a row ("),
-        ("corrupt", "the bytes that arrive differ from the sha256 that the manifest names"),
+        (
+            "corrupt",
+            "the bytes that arrive differ from the sha256 that the manifest names); copy it to the store again",
+        ),
+        ("page", "(37 bytes arrived, where the manifest says "),
+        ("long", "6 times in a row (more bytes arrive than the "),
         ("404", "is missing"),
         ("403", "(HTTP status 403); give this store's usual credentials"),
     ],
@@ -126,6 +133,41 @@ def test_what_stays_is_one_line_that_names_shard_and_sample(fault, what, web, ca
     web.configure()
     assert dataset[4]["rgb"].shape == (32, 64, 3), "and it goes on where the server recovers"
     assert not list(cache.folder.glob(".*.part")) and not list(cache.folder.glob(".*.lock"))
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (
+            b"<!DOCTYPE html><title>Sign in</title>",
+            r"other than a manifest: '<!DOCTYPE .*'\); correct the URL",
+        ),
+        (b'{"format": 1, "ki', r"the manifest arrives truncated or damaged, 17 bytes of it\); look at the store"),
+    ],
+)
+def test_what_is_not_a_manifest_is_one_line(content, what, tmp_path):
+    (tmp_path / "MANIFEST.json").write_bytes(content)
+    with Web(tmp_path, tmp_path / "control.json") as web:
+        with pytest.raises(UserError, match=rf"MANIFEST.json: cannot be read, 6 times in a row \(.*{what}"):
+            Manifest.load(web.url)
+        assert web.requests()["MANIFEST.json whole"] == 6
+
+
+def test_sizes_that_a_server_reports_are_not_trusted(web, cache, tiny_dataset):
+    remote = Manifest.load(web.url, cache=cache)
+    web.configure(head=0)
+    check_files(remote, "train")
+    assert [name for name in web.requests() if ".tar" in name] == ["train-000000.tar whole"], "one is downloaded"
+    shutil.rmtree(cache.folder)
+    web.configure(head=1, faults={"train-000000.tar": ["page!"]})
+    with pytest.raises(UserError, match=r"train-000000.tar: cannot be read, 6 .* \(37 bytes.*; copy it to the store"):
+        check_files(remote, "train")
+    web.configure()
+    for shard in remote.shards("train"):
+        for item in remote.items(shard):
+            cache.open(item).close()
+    web.end()
+    check_files(remote, "train")  # what the cache has is not asked for
 
 
 def test_a_server_that_disappears_is_one_line(web, cache):

@@ -2,11 +2,12 @@
 
     webserver.py FOLDER CONTROL
 
-Prints its port. ``CONTROL`` is a JSON file that is read for every request: ``{"faults": {NAME: [FAULT, ...]},
-"delay": SECONDS, "user": "name:password"}``. The faults of a name are used up one after another, ``"*"`` is any name; a
-fault that ends in ``!`` stays. ``503``, ``404`` and other numbers: that status. ``short``: the connection ends in the
-middle of the body. ``corrupt``: one byte is changed. ``stall``: nothing is sent after the middle. ``slow``: a pause of
-half a second in the middle. Every request is a line of ``CONTROL.log``: the name, and the fault or ``whole``.
+Prints its port. ``CONTROL`` is a JSON file that is read for every request: ``{"faults": {NAME: [FAULT, ...]}, "delay":
+SECONDS, "user": "name:password", "head": BYTES}``. The faults of a name are used up one after another, ``"*"`` is any
+name; a fault that ends in ``!`` stays. ``503``, ``404`` and other numbers: that status. ``short``: the connection ends
+in the middle of the body. ``corrupt``: one byte is changed. ``stall``: nothing is sent after the middle. ``slow``: a
+pause of half a second in the middle. ``page``: a page for people. ``long``: bytes without end. ``head`` is the size
+that HEAD requests report of shards. Every request is a line of ``CONTROL.log``: the name, and the fault or ``whole``.
 """
 
 import base64
@@ -19,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+PAGE = b"<!DOCTYPE html><title>Sign in</title>"
 _positions: dict[str, int] = {}
 _lock = threading.Lock()
 
@@ -56,9 +58,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        data = bytearray(file.read_bytes())
+        data = bytearray(PAGE if fault == "page" else file.read_bytes())
+        size = len(data) if body or not name.endswith(".tar") else behaviour.get("head", len(data))
         self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(10**12 if fault == "long" else size))
         self.end_headers()
         if not body:
             return
@@ -75,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.wfile.write(data[half:])
+        while fault == "long":  # until the client closes the connection
+            self.wfile.write(bytes(1 << 20))
 
     def fault(self, faults: dict[str, list[str]], name: str) -> str:
         key = name if name in faults else "*"

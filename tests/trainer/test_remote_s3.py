@@ -208,8 +208,10 @@ def test_wrong_credentials_are_one_line(server, configs, tmp_path, monkeypatch, 
 
 
 def test_a_store_that_is_not_there(s3, make):
-    with pytest.raises(UserError, match=r"s3://none/x/f: cannot be written .*; make the bucket or folder"):
+    with pytest.raises(UserError, match=r"s3://none/x/f: cannot be written .*; make the bucket, or correct the URL"):
         Remote("s3://none/x/f").put(Path(__file__))
+    with pytest.raises(UserError, match=r"s3://none/x/MANIFEST.json: cannot be read .*; make the bucket, or correct"):
+        check(make("student", "label.store=s3://none/x"))  # before the teacher is trained
     with pytest.raises(UserError, match=r"label.store: 'labels' is not a URL; write one such as s3"):
         make("teacher", "label.store=labels")
     s3.client.put_object(Bucket="bucket", Key="other/MANIFEST.json", Body=b"{}")
