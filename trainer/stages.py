@@ -81,7 +81,8 @@ def _train(experiment: Experiment) -> None:
 
 def _label(experiment: Experiment, trained: Sequence[Experiment]) -> None:
     plan = LabelPlan(experiment)
-    logger.info(f"labels of {experiment.config.experiment}: {experiment.labels}{_FINISHED * plan.finished}")
+    place = (experiment.find_labels() if plan.finished else None) or experiment.labels
+    logger.info(f"labels of {experiment.config.experiment}: {place}{_FINISHED * plan.finished}")
     summary = label(experiment, plan)
     for line in describe_kept(summary, [task for task in summary if _all_kept(experiment, task, trained)]):
         logger.info(f"  {line}")

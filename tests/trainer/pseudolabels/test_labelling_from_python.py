@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,29 @@ def test_a_network_with_a_loss_weighting_is_identified_by_what_is_exported(train
     first = fit_and_label()
     monkeypatch.setattr(Labeller, "label_shard", lambda *_: pytest.fail("the labels exist"))
     assert fit_and_label() == first, "the finished run has a new weighting"
+
+
+def test_a_student_continues_on_the_same_labels_made_elsewhere(teacher, scenes_dataset, tmp_path):
+    folder, out = tmp_path / "labels", tmp_path / "student"
+    shutil.copytree(teacher / "labels/train", folder)
+
+    def fit() -> None:
+        pseudo = {"semseg": tt.PseudoLabels(folder, keep="all")}
+        data = tt.ShardDataset(scenes_dataset, "train", labels=BUDGETS, pseudo=pseudo)
+        model = tt.create_model("fpn", backbone="test_efficientnet", tasks=data.tasks)
+        options = {"global_batch_size": 4, "steps": 1, "channels_last": False}
+        tt.Trainer(model, tt.MultiTaskLoss(data.tasks), data, out=out, **options).fit()
+
+    fit()
+    entry = json.loads((folder / "MANIFEST.json").read_text())
+    entry["source"]["teacher"]["config"]["run"]["root"] = "moved"
+    (folder / "MANIFEST.json").write_text(json.dumps(entry))
+    fit()
+    settings = json.loads((out / "settings.json").read_text())
+    settings["label_shards"] = {"semseg": Manifest.load(folder, kind="labels").sha256}  # as earlier versions stored it
+    (out / "settings.json").write_text(json.dumps(settings))
+    fit()
+    settings["label_shards"] = {"semseg": "another hash"}
+    (out / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(tt.UserError, match="label_shards: was begun with other pseudo-labels"):
+        fit()
