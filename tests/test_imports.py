@@ -1,4 +1,4 @@
-"""Every module can be the first that is imported: there are no circular imports."""
+"""What modules import: no circle, so that each can be the first, and timm only where a network is built."""
 
 import ast
 import subprocess
@@ -78,6 +78,57 @@ def test_a_circle_is_found(tmp_path):
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from trainer.parts import x\n"
     )
     TopologicalSorter(imports(tmp_path)).prepare()
+
+
+def closure(graph: dict[str, set[str]], name: str) -> set[str]:
+    """The modules that importing one loads, itself included."""
+    found, waiting = {name}, [name]
+    while waiting:
+        new = graph[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
+
+
+def test_timm_is_imported_in_one_place_which_losses_and_kinds_do_not_load():
+    """timm takes longer to import than torch, and imports torchvision, which may need its repair first."""
+    paths, graph = modules(ROOT), imports(ROOT)
+    external = {"timm": set(), "torchvision": set()}
+    for module, path in paths.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)]
+                for package in {name.partition(".")[0] for name in names} & external.keys():
+                    external[package].add(module)
+    assert external == {"timm": {"trainer.model.repaired"}, "torchvision": {"trainer.vision"}}
+    light = ["trainer.losses", "trainer.kinds", "trainer.metrics", "trainer.weighting", "trainer.experiment"]
+    light += [name for name in paths if name.startswith(("shards", "analysis.results", "analysis.curve"))]
+    for name in light:
+        assert not {"trainer.model.repaired", "trainer.vision"} & closure(graph, name), name
+    assert "trainer.model.repaired" in closure(graph, "trainer.model.network")
+
+
+EFFECTS = {"os.getenv", "atexit.register", "threads_per_rank", "rank", "ranks", "ranks_here"}
+
+
+def loaded(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a module that are evaluated when it is loaded."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            for part in (*child.decorator_list, child.args):
+                yield from loaded(part)
+        elif not isinstance(child, ast.Lambda):
+            yield from loaded(child)
+
+
+def test_importing_reads_no_environment_and_registers_nothing_at_exit():
+    """A program may set its environment after the import, and decides itself what happens when it ends."""
+    for module, path in modules(ROOT).items():
+        if not module.endswith("__main__"):
+            nodes = list(loaded(ast.parse(path.read_text(encoding="utf-8"))))
+            assert not EFFECTS & {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}, module
+            assert "os.environ" not in {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}, module
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Names, version and widths that define networks, without importing torch.
+"""Names, strides, version and widths that define networks, without importing torch.
 
 Old runs lack options that were added later. Where the default of such an option differs from what those runs did,
 ``model.version`` tells the two apart: the meaning of version 1 is defined here, for all code that reads old runs.
@@ -12,6 +12,8 @@ MTINET, FPN, DPT = "mtinet", "fpn", "dpt"
 VERSION = 2
 """Version of the definition of networks. In version 1, feature propagation masked the shared feature rather than the
 features of each task (:mod:`trainer.model.propagation`)."""
+STRIDES = (4, 8, 16, 32)
+"""The four scales, finest first. Encoders pad frames to a multiple of the last."""
 HRNET_W18_WIDTHS = (18, 36, 72, 144)
 """Channels of HRNet-w18's four scales, finest first: the widths that MTI-Net's modules were designed for."""
 

@@ -24,8 +24,6 @@ from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
 from trainer.runtime import inference_process
 
-_THREADS = threads_per_rank()
-
 
 @torch.no_grad()
 def evaluate(
@@ -89,7 +87,8 @@ def evaluate(
             progress(title or "", len(batch_numbers), show=show) as report,
         ):
             ahead.advance(order, 0, 0, (1, 0))
-            batches = map_ahead(load, batch_numbers, _THREADS, _THREADS + 2)
+            threads = threads_per_rank()
+            batches = map_ahead(load, batch_numbers, threads, threads + 2)
             for number, loaded in zip(batch_numbers, batches, strict=True):
                 ahead.advance(order, 0, number * batch_size, (1, 0))
                 for batch, truths in loaded:

@@ -1,7 +1,6 @@
 """The process a network runs in: device, precision, ranks, and the loss of other ranks."""
 
 import atexit
-import gc
 import multiprocessing
 import os
 import sys
@@ -36,8 +35,6 @@ _KNOWN_WARNINGS = (
     r"`torch\.distributed\.\w+` is deprecated",  # DeepSpeed and accelerate call them, in every step
     "FSDP2-wrapped module .* returned a view tensor",  # which is never changed in place
 )
-
-atexit.register(gc.freeze)  # skips the last garbage collection over torch's objects, which takes seconds
 
 
 def accelerator(precision: str, timeout: float = 600) -> Accelerator:

@@ -17,11 +17,11 @@ from shards.owncode import name_of, own_code
 from shards.tasks import Task
 from trainer.agreement import check_gradients
 from trainer.batch import Batch
+from trainer.definition import STRIDES
 from trainer.ema import AveragedWeights
 from trainer.engine import choose
 from trainer.kinds import learning
 from trainer.losses import MultiTaskLoss
-from trainer.model.backbone import STRIDES
 from trainer.model.checked import predictions_of
 from trainer.model.network import Predictions
 from trainer.model.norm import Statistics, prepare_norm, train_mode

@@ -1,6 +1,7 @@
 """The commands as a user types them: their arguments, effects and output."""
 
 import argparse
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,13 @@ from trainer.runs.lease import hold_lease
 COMMANDS = ["init", "prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
 COMMANDS += ["affinity", "predict", "export", "table", "toy", "picture", "report"]
 SOURCES = ["scenes", "nyudv2", "cityscapes", "own", "folder"]
+
+
+def test_a_process_ends_without_a_last_garbage_collection():
+    with pytest.raises(SystemExit) as caught:
+        cli.exit_process(3)
+    assert caught.value.code == 3 and gc.get_freeze_count() > 1000
+    gc.unfreeze()
 
 
 # Every command explains itself

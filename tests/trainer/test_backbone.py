@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from shards.errors import UserError
-from trainer.model.backbone import STRIDES, create, widths
+from trainer.definition import STRIDES
+from trainer.model.backbone import create, widths
 from trainer.model.meta import on_meta
 
 NOT_FROM_ZERO = ["dla34", "dla46x_c", "tresnet_m"]

@@ -78,10 +78,20 @@ def test_an_environment_is_repaired_only_where_that_is_needed_and_helps(tmp_path
 
 
 def test_the_real_one_works_with_timm_and_transforms():
-    code = "import trainer.model, timm, torch; from trainer.vision import transforms as t, tv_tensors as v; "
+    code = "import torch; from trainer.model.repaired import timm; "
+    code += "from trainer.vision import transforms as t, tv_tensors as v; "
     code += "print(t.functional.hflip(v.Mask(torch.eye(2, dtype=torch.uint8))).tolist())"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (process.stdout, process.stderr) == ("[[0, 1], [1, 0]]\n", "")
+
+
+def test_what_needs_neither_changes_nothing_in_the_process():
+    """Finders that other packages insert, such as setuptools', are not ours."""
+    code = "import sys; import trainer.experiment, trainer.losses; from trainer.torchvision_repair import _Finder; "
+    code += "print([m for m in ('timm', 'torchvision') if m in sys.modules], "
+    code += "[finder for finder in sys.meta_path if isinstance(finder, _Finder)])"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "[] []\n"
 
 
 def test_the_package_itself_is_light():

@@ -4,15 +4,14 @@ import difflib
 from functools import cache
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
 from shards.errors import UserError
+from trainer.definition import STRIDES
 from trainer.model.meta import on_meta
+from trainer.model.repaired import timm
 
-STRIDES = (4, 8, 16, 32)
-"""The four scales, finest first. Height and width of an input must be multiples of the last."""
 _PROBE = (96, 160)
 """Height and width of the input that probes the strides of a backbone's features: neither a native size nor square."""
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from trainer.definition import STRIDES
 from trainer.model.architecture import Architecture
-from trainer.model.backbone import STRIDES
 from trainer.model.blocks import upsample
 from trainer.model.modality import encoder
 

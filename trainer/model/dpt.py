@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from trainer.definition import STRIDES
 from trainer.model import transformer
 from trainer.model.architecture import RGB, Architecture
-from trainer.model.backbone import STRIDES
 from trainer.model.base import Network, Predictions, to_full_size
 from trainer.model.blocks import upsample
 

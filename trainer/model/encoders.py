@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainer.model.backbone import STRIDES
+from trainer.definition import STRIDES
 
 
 class Encoder(nn.Module):

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from timm.layers import convert_sync_batchnorm
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from shards.errors import UserError
+from trainer.model.repaired import timm
 
 
 def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> torch.nn.Module:
@@ -21,7 +21,7 @@ def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> t
     if process.device.type == "cpu":
         hint = "use norm=batch or frozen, or train on GPUs"
         raise UserError("torch synchronises batch norm on GPUs only", key="norm", hint=hint)
-    return convert_sync_batchnorm(network)
+    return timm.layers.convert_sync_batchnorm(network)
 
 
 def train_mode(network: torch.nn.Module, kind: str) -> None:

@@ -9,13 +9,13 @@ from its predictions for a photograph.
 from collections.abc import Mapping
 from pathlib import Path
 
-import timm
 import torch
 
 from shards.errors import UserError
 from shards.write import sha256_of
 from trainer.model.meta import on_meta
 from trainer.model.packages import KEY, locate, package_of
+from trainer.model.repaired import timm
 
 _COUNTER = "num_batches_tracked"
 """Batch norm's counter, on which nothing here depends, and which some files lack."""

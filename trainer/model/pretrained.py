@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from timm.models import adapt_input_conv
 from torch import nn
 
 from shards.atomic import read_json
@@ -24,6 +22,7 @@ from trainer.model import packages, packageweights
 from trainer.model.architecture import IMAGENET_MEAN, IMAGENET_STD, RGB, Architecture
 from trainer.model.meta import on_meta
 from trainer.model.packages import PACKAGE
+from trainer.model.repaired import timm
 
 OWN_PREFIX = "backbones.rgb."
 """The prefix in checkpoints of this project of the weights that another network can start from."""
@@ -216,7 +215,7 @@ def _load(backbone: nn.Module, weights: Mapping[str, torch.Tensor], name: str, p
 def _adapt_first_convolution(weight: torch.Tensor, channels: int, rgb: slice | None) -> torch.Tensor:
     """Turn the weight of a first convolution for RGB, ``(C, 3, h, w)``, into one for ``channels``."""
     if rgb is None:
-        return adapt_input_conv(channels, weight)
+        return timm.models.adapt_input_conv(channels, weight)
     adapted = weight.new_zeros(weight.shape[0], channels, *weight.shape[2:])
     adapted[:, rgb] = weight
     return adapted

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import torch
 
+from trainer.definition import STRIDES
 from trainer.model.architecture import Architecture
-from trainer.model.backbone import STRIDES, create, widths
+from trainer.model.backbone import create, widths
 from trainer.model.base import Network
 from trainer.model.fusion import fuse
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainer.definition import STRIDES
 from trainer.kinds import learning
 from trainer.model.architecture import RGB, Architecture
-from trainer.model.backbone import STRIDES
 from trainer.model.checked import predictions_of
 from trainer.model.meta import on_meta
 from trainer.model.network import network_of

@@ -3,11 +3,11 @@
 from types import MethodType
 from typing import Any
 
-import timm
 import torch
 
 from shards.errors import UserError
 from trainer.model.backbone import check_name
+from trainer.model.repaired import timm
 
 LEVELS = 4
 """The number of blocks whose tokens are read."""

@@ -31,7 +31,6 @@ from trainer.pseudolabels.kept import CONFIDENCE, confidence_counts
 from trainer.pseudolabels.sharing import POLL, SharedShards
 from trainer.runs.lease import Lease
 
-_THREADS = threads_per_rank()
 _AHEAD = 2
 """Shards of a store that are fetched while one is labelled; other processes may label them."""
 
@@ -66,6 +65,7 @@ class Labeller:
         self.inputs, self.tasks = inputs, tasks
         self.batch_size, self.flip, self.soft = batch_size, flip, soft
         self.loader, self.collate = FrameLoader(samples), Collate(samples.tasks)
+        self.threads = threads_per_rank()
 
     def run(self, shared: SharedShards, title: str, *, show: bool) -> None:
         """Label the shards that no other process labels, until all exist.
@@ -95,7 +95,7 @@ class Labeller:
                     samples = []
                     labelled = self.label_shard(numbers[name])
                     # bounded, since a frame's arrays are many times larger than its encoded labels
-                    for sample in map_ahead(self.encode, labelled, _THREADS, 2 * self.batch_size):
+                    for sample in map_ahead(self.encode, labelled, self.threads, 2 * self.batch_size):
                         samples.append(sample)
                         if new:
                             report(1)
@@ -126,7 +126,7 @@ class Labeller:
         indices = self.samples.shard(number)
         batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
         load = partial(load_batches, self.loader, self.collate)
-        for batch in chain.from_iterable(map_ahead(load, batches, _THREADS, _THREADS + 1)):
+        for batch in chain.from_iterable(map_ahead(load, batches, self.threads, self.threads + 1)):
             batch = batch.to(self.device)
             inputs = batch.inputs(self.inputs, torch.channels_last)
             yield batch.keys, *outputs_of(self.final, inputs, self.tasks, self.samples.tasks, flip=self.flip)
