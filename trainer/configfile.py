@@ -22,19 +22,18 @@ from trainer.configdocs import meaning
 from trainer.configerrors import first_line, in_plain_words, meant_instead, replaced_section
 from trainer.configtext import expand_home, expand_user, parse_override, restore_text
 from trainer.configvalues import COMMAND_LINE, check
-from trainer.definition import unused_options, version_1_options
+from trainer.definition import unused_options
 from trainer.option import is_in, names
 from trainer.origins import Origins
 from trainer.parsing import parse_keep
 from trainer.recommendation import AUTO, affinity_folder, pseudo_labels
-from trainer.renamed import new_spelling, rename_old_options
+from trainer.renamed import new_spelling, remove_version, rename_old_options
 from trainer.shipped import find, resolve
 
 _STUDENT_ONLY = names(Config, lambda facts: not facts.inherited)
 """Options that a teacher does not take over from its student's command."""
 _RESOLVED = {"experiment", "seed", "model", "frames", "val", "dev", "evaluate", "checkpoint", "run"}
-"""Keys by which a run's resolved ``config.yaml``, which names all options of its time, is recognised. Without
-``val_seed``, the run's own seed drew its validation frames; without ``model.version``, its network is of version 1."""
+"""Keys by which a run's resolved ``config.yaml``, which names all options of its time, is recognised."""
 IN_PYTHON = "Config"
 """Stands for the file in errors of a configuration that was made in Python."""
 _TEXT = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -104,11 +103,9 @@ def _resolve(
     config = copy.deepcopy(defaults())
     layers: list[tuple[str | Path, DictConfig]] = [*chain]
     layers += [(COMMAND_LINE, _parse(override)) for override in overrides]
-    for _, content in layers:
+    for file, content in layers:
         if content.keys() >= _RESOLVED:
-            rename_old_options(content)
-            content.setdefault("val_seed", None)
-            content.model.setdefault("version", 1)
+            remove_version(rename_old_options(content), file)
     origins = Origins([(file, flatten(OmegaConf.to_container(content))) for file, content in layers], path)
     labels = [(file, content.pop("pseudo", {})) for file, content in layers]
     for file, content in layers:
@@ -117,10 +114,6 @@ def _resolve(
         if name is None:
             raise UserError("is not set", file=path, key="experiment", hint=meaning("experiment"))
         config.experiment = name
-    if config.model.version == 1:
-        for key, value in version_1_defaults(config.tasks).items():
-            if key not in origins:
-                OmegaConf.update(config, key, value)
     for name, value in unused_options(config.model.name).items():
         if origins.is_later("model.name", f"model.{name}"):  # it was written for the network that this one replaces
             config.model[name] = value
@@ -137,11 +130,6 @@ def _resolve(
         entry.keep = parse_keep(entry.keep, f"pseudo.{task}.keep")
     OmegaConf.set_readonly(config, True)
     return config  # a DictConfig, which looks like the dataclass
-
-
-def version_1_defaults(tasks: Sequence[str]) -> dict[str, Any]:
-    """Return, by dotted key, what runs of networks of version 1 did where the default of a later option differs."""
-    return {"loss.deep_cells": 1} | flatten({"model": version_1_options(len(tasks))})
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,24 +1,39 @@
-"""Names, strides, version and widths that define networks, without importing torch.
-
-Old runs lack options that were added later. Where the default of such an option differs from what those runs did,
-``model.version`` tells the two apart: the meaning of version 1 is defined here, for all code that reads old runs.
-"""
+"""Names, strides, version and widths that define networks, without importing torch."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from shards.errors import UserError
 
 MTINET, FPN, DPT = "mtinet", "fpn", "dpt"
 """The networks that come with Tutelage (:mod:`trainer.model.network`)."""
 VERSION = 2
-"""Version of the definition of networks. In version 1, feature propagation masked the shared feature rather than the
-features of each task (:mod:`trainer.model.propagation`)."""
+"""Version of the definition of networks, in ``model.json``. Networks of another version compute something else."""
 STRIDES = (4, 8, 16, 32)
 """The four scales, finest first. Encoders pad frames to a multiple of the last."""
 HRNET_W18_WIDTHS = (18, 36, 72, 144)
 """Channels of HRNet-w18's four scales, finest first: the widths that MTI-Net's modules were designed for."""
 
-_MTINET_ONLY = {"version": VERSION, "decoder": "mti", "widths": HRNET_W18_WIDTHS}
-"""Options that only MTI-Net has, each with its neutral value; first the version, on which other defaults depend."""
+_MTINET_ONLY = {"decoder": "mti", "widths": HRNET_W18_WIDTHS}
+"""Options that only MTI-Net has, each with its neutral value."""
+
+
+def check_version(version: Any, file: str | Path | None, key: str) -> None:
+    """Check that a stored network is of the version that is built here.
+
+    Args:
+        version: of the definition of networks.
+        file: the file that contains it, for errors.
+        key: its place in the file, likewise.
+
+    Raises:
+        UserError: for another version.
+    """
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        hint = "use a newer Tutelage" if newer else "train it again under another run.root, or leave it out"
+        raise UserError(f"is of a network of version {version}, not {VERSION}", file=file, key=key, hint=hint)
 
 
 def find_unsupported_option(name: str, options: Mapping[str, Any]) -> tuple[str, str, Any] | None:
@@ -27,7 +42,7 @@ def find_unsupported_option(name: str, options: Mapping[str, Any]) -> tuple[str,
 
     Args:
         name: of the network.
-        options: ``decoder``, ``widths``, ``version`` and ``fusion``.
+        options: ``decoder``, ``widths`` and ``fusion``.
     """
     if name not in (FPN, DPT):
         return None
@@ -44,12 +59,3 @@ def unused_options(name: str) -> dict[str, Any]:
     """Return the neutral values of the options of ``model`` that shape MTI-Net's decoder, for another network of
     Tutelage's; none for MTI-Net and for a user's own network."""
     return {"decoder": "mti", "widths": list(HRNET_W18_WIDTHS)} if name in (FPN, DPT) else {}
-
-
-def version_1_options(tasks: int) -> dict[str, Any]:
-    """Return the values of those options of ``model`` that runs of version 1 did not have, as their networks were.
-
-    Args:
-        tasks: number of tasks that the network predicts.
-    """
-    return {"version": 1, "decoder": "mti" if tasks > 1 else "heads", "widths": None}

@@ -302,6 +302,5 @@ class Experiment:
             statistics=statistics,
             decoder=config.model.decoder,  # type: ignore[arg-type]
             widths=None if config.model.widths is None else tuple(config.model.widths),
-            version=config.model.version,
             name=config.model.name,
         )

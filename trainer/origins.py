@@ -20,10 +20,6 @@ class Origins:
         self._written = [(file, key) for file, keys in layers for key in keys]
         self._default = default
 
-    def __contains__(self, key: str) -> bool:
-        """Whether a layer writes this option."""
-        return any(written == key for _, written in self._written)
-
     def file(self, key: str) -> str | Path:
         """Return the file that wrote an option, an entry of it or the section that it is in last."""
         return next((file for file, written in reversed(self._written) if _overlap(written, key)), self._default)

@@ -4,10 +4,12 @@ In a user's configuration, an old name is an error that gives the new one.
 """
 
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from shards.keep import Keep
 from trainer.config import Config
+from trainer.definition import VERSION, check_version
 from trainer.option import facts as facts_by_name
 from trainer.sections import Pseudo
 
@@ -35,6 +37,23 @@ def rename_old_options(options: _Options) -> _Options:
         if any(name in entry for name in _BEFORE_KEEP):
             threshold, quantile = (entry.pop(name, None) for name in _BEFORE_KEEP)
             entry["keep"] = Keep(threshold, quantile).value
+    return options
+
+
+def remove_version(options: _Options, file: str | Path) -> _Options:
+    """Remove the version of a run's network from its options, in place; returns the same mapping.
+
+    Args:
+        options: of a run.
+        file: the file that they are from, for errors.
+
+    Raises:
+        UserError: for another version than that of all networks now. Runs of the first have no options of a decoder.
+    """
+    model = options.get("model")
+    if isinstance(model, MutableMapping) and model:
+        first = "version" not in model and not model.keys() & {"decoder", "widths"}
+        check_version(model.pop("version", 1 if first else VERSION), file, "model.version")
     return options
 
 

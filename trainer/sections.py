@@ -7,7 +7,7 @@ A section's option is declared here, as :mod:`trainer.config` describes, and now
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.definition import DPT, FPN, HRNET_W18_WIDTHS, MTINET, VERSION
+from trainer.definition import DPT, FPN, HRNET_W18_WIDTHS, MTINET
 from trainer.option import option
 from trainer.parsing import (
     check_limits,
@@ -98,8 +98,6 @@ class Model:
     widths: list[int] | None = option(factory=lambda: list(HRNET_W18_WIDTHS), check=check_widths)
     """Of mtinet. Channels of the decoder at strides 4, 8, 16 and 32, by default HRNet-w18's; features of other widths
     are projected. null keeps the backbone's own, to which the decoder's size is quadratic."""
-    version: int = option(VERSION, choices=tuple(range(1, VERSION + 1)))
-    """Version of the definition of networks; 1 is that of runs without this option."""
     fusion: str = option("add", choices=("add", "early"), inherited=False, row=True)
     """add: a backbone for each input, features added at each scale (FFM). early: RGB-D as four channels into one."""
 

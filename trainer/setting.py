@@ -11,10 +11,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from trainer.config import Config
-from trainer.configfile import defaults, flatten, read_yaml, version_1_defaults
+from trainer.configfile import defaults, flatten, read_yaml
 from trainer.option import facts as facts_by_name
 from trainer.option import is_in, matches, names
-from trainer.renamed import rename_old_options
+from trainer.renamed import remove_version, rename_old_options
 from trainer.runs.result import Result
 from trainer.sections import Pseudo
 
@@ -39,20 +39,19 @@ def decisive(config: Any) -> dict[str, Any]:
 
 def options_of(folder: Path, hint: str = "restore it, or delete it") -> dict[str, Any]:
     """Return the decisive options of the run in a folder; none where its ``config.yaml`` is missing. Options that are
-    newer than the run have the value that describes what the run did, or else their default.
+    newer than the run have their default.
 
     Raises:
-        UserError: when the file is not a configuration.
+        UserError: when the file is not a configuration, or that of a network of another version.
     """
     path = folder / "config.yaml"
     if not path.exists():
         return {}
-    options = decisive(rename_old_options(read_yaml(path, hint)))
+    options = decisive(remove_version(rename_old_options(read_yaml(path, hint)), path))
     for task in {key.split(".")[1] for key in options if key.startswith("pseudo.")}:
         entry = {field.name: field.default for field in fields(Pseudo) if field.name != "teacher"}
         options = {f"pseudo.{task}.{name}": value for name, value in entry.items()} | options
-    old_defaults = {} if "model.version" in options else version_1_defaults(options.get("tasks", ()))
-    return _defaults() | old_defaults | options
+    return _defaults() | options
 
 
 @cache

@@ -146,7 +146,6 @@ def networks() -> dict[str, str]:
             "fusion": model.fusion,
             "decoder": model.decoder,
             "widths": None if model.widths is None else tuple(model.widths),
-            "version": model.version,
         }
         row = f"{path.parent.name}/{path.stem}"
         if repr(description) not in by_description:

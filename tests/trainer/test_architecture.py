@@ -41,7 +41,6 @@ def test_description_survives_json(architecture):
         ("rgb_std", {"rgb_std": (0.5, 0.0, 0.5)}),
         ("decoder", {"decoder": "deeplab"}),
         ("widths", {"widths": (18, 36)}),
-        ("version", {"version": 3}),
         ("keys", {"tasks": (SEMSEG, Task("keys", "unit_vector"))}),
     ],
 )
@@ -51,13 +50,15 @@ def test_contradictions_are_named(key, change):
     assert error.value.key == key
 
 
-@pytest.mark.parametrize(("tasks", "decoder"), [((SEMSEG,), "heads"), ((SEMSEG, DEPTH), "mti")])
-def test_description_without_a_version_is_of_the_first(tasks, decoder):
-    entry = dataclasses.replace(STUDENT, tasks=tasks).to_json()
-    for newer in ("decoder", "widths", "version"):
-        del entry[newer]
-    expected = dataclasses.replace(STUDENT, tasks=tasks, decoder=decoder, widths=None, version=1)
-    assert Architecture.from_json(entry) == expected
+def test_a_network_of_another_version_is_refused(tmp_path):
+    entry, file = STUDENT.to_json(), tmp_path / "model.json"
+    assert entry.pop("version") == 2
+    with pytest.raises(UserError, match=r"model\.json: version: is of a network of version 1, not 2; train it again"):
+        Architecture.from_json(entry, file)
+    with pytest.raises(UserError, match=r"model\.json: version: .* of version 3, not 2; use a newer Tutelage"):
+        Architecture.from_json(entry | {"version": 3}, file)
+    with pytest.raises(UserError, match=r"model\.json: fusion: is missing from the description"):
+        Architecture.from_json({key: value for key, value in STUDENT.to_json().items() if key != "fusion"}, file)
 
 
 def test_a_description_of_before_normalisation_was_noted_has_imagenets():
@@ -65,13 +66,6 @@ def test_a_description_of_before_normalisation_was_noted_has_imagenets():
     del entry["rgb_mean"], entry["rgb_std"]
     old = Architecture.from_json(entry)
     assert (old.rgb_mean, old.rgb_std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) and old == STUDENT
-
-
-def test_incomplete_description_is_named():
-    entry = STUDENT.to_json()
-    del entry["fusion"]
-    with pytest.raises(UserError, match="fusion"):
-        Architecture.from_json(entry)
 
 
 @pytest.mark.parametrize(

@@ -131,13 +131,18 @@ def test_of_several_inherited_files_later_ones_win(tmp_path):
     assert (config.seed, config.val) == (2, 5)
 
 
-def test_a_resolved_configuration_of_before_val_seed_means_what_it_did(tmp_path):
-    """At that time each run's own seed drew its validation frames. A hand-written file has the default."""
-    path = write(tmp_path, DATA + "val: 5\nseed: 3")
-    assert load(path).val_seed == 0
-    old = write(tmp_path, to_yaml(load(path)).replace("val_seed: 0\n", ""), "config.yaml")
-    assert load(old).val_seed is None and load(old, ["val_seed=2"]).val_seed == 2
-    assert load(write(tmp_path, to_yaml(load(path)), "new.yaml")).val_seed == 0
+def test_the_version_in_a_resolved_configuration_is_that_of_all_networks(tmp_path):
+    """It used to be an option, and runs of the first version have none of a decoder."""
+    text = to_yaml(load(write(tmp_path, DATA)))
+    stored = write(tmp_path, text.replace("model:\n", "model:\n  version: 2\n"), "config.yaml")
+    assert to_yaml(load(stored)) == text
+    before = "".join(line for line in text.splitlines(True) if not line.startswith(("  decoder", "  widths", "  - ")))
+    for old in (text.replace("model:\n", "model:\n  version: 1\n"), before):
+        message = r"config\.yaml: model\.version: is of a network of version 1, not 2; train it again under"
+        with pytest.raises(UserError, match=message):
+            load(write(tmp_path, old, "config.yaml"))
+    with pytest.raises(UserError, match=r"mine\.yaml: model\.version: is not an option"):
+        load(write(tmp_path, DATA + "model: {version: 2}", "mine.yaml"))
 
 
 def test_overrides_win_and_are_yaml(tmp_path):

@@ -20,9 +20,9 @@ def test_attention_is_a_softmax_over_tasks_at_every_channel_and_pixel():
     torch.testing.assert_close(masks[1], logits.view(2, 3, 4, 5, 6).softmax(1)[:, 1])
 
 
-def propagation(tasks: str, channels: int = 32, version: int = 2) -> tuple[Any, dict[str, torch.Tensor]]:
+def propagation(tasks: str, channels: int = 32) -> tuple[Any, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
-    module = FeaturePropagation(tasks, channels, version).eval()
+    module = FeaturePropagation(tasks, channels).eval()
     return module, {task: torch.randn(2, channels, 4, 4) for task in sorted(tasks)}
 
 
@@ -50,15 +50,6 @@ def test_a_single_task_receives_its_own_feature_reduced():
     module, features = propagation("a")
     expected = features["a"] + module.excitation["a"](module.shared(features["a"]))
     torch.testing.assert_close(module(features)["a"], expected)
-
-
-def test_propagation_of_version_1_shares_the_shared_feature_out():
-    module, features = propagation("abc", version=1)
-    for task in "abc":
-        module.excitation[task] = nn.Identity()
-    received = module(features)
-    gained = sum(received[task] - features[task] for task in "abc")
-    torch.testing.assert_close(gained, module.shared(torch.cat([features[task] for task in "abc"], 1)))
 
 
 def test_propagation_does_not_depend_on_the_order_of_tasks():

@@ -61,10 +61,9 @@ def test_teacher_and_larger_backbone_counts():
     assert millions(large.backbones) == pytest.approx(9.56, rel=0.01)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_feature_propagation_keeps_its_parameter_counts(version):
+def test_feature_propagation_keeps_its_parameter_counts():
     with on_meta():
-        network = MTINet(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2", version=version))
+        network = MTINet(student(classes(40), DEPTH, backbone="hrnet_w18_small_v2"))
     counts = {scale: sum(p.numel() for p in part.parameters()) for scale, part in network.propagation.items()}
     assert counts == {"stride8": 61_420, "stride16": 244_592, "stride32": 976_770}
 

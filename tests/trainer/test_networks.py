@@ -244,7 +244,6 @@ def test_it_compiles_to_the_same(name):
             ["model.name=fpn", "model.widths=null"],
             r"model.widths: .* mtinet alone.*; set model.widths=\[18, 36, 72, 144\]",
         ),
-        (["model.name=fpn", "model.version=1"], "model.version: is an option of mtinet alone.*; set model.version=2"),
         (["model.name=dpt", "model.decoder=heads"], "model.decoder: .* of mtinet alone, and the network is dpt"),
         (
             ["model.name=dpt", "model.fusion=early"],

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shards.errors import UserError
 from trainer.runs.result import Result
 from trainer.setting import decisive, format_value, options_of, same, setting
 
@@ -29,14 +30,19 @@ def test_options_that_are_newer_than_a_run_have_their_defaults(tmp_path):
     assert options["train.lr"] == 0.5 and options["train.warmup_steps"] == 0 and "run.root" not in options
 
 
-@pytest.mark.parametrize(("tasks", "decoder"), [("[semseg]", "heads"), ("[semseg, depth]", "mti")])
-def test_runs_of_before_networks_had_versions_are_told_from_later_ones(tmp_path, tasks, decoder):
-    (tmp_path / "config.yaml").write_text(f"tasks: {tasks}\n")
-    old = options_of(tmp_path)
-    assert (old["model.version"], old["model.decoder"], old["model.widths"]) == (1, decoder, None)
-    assert old["loss.deep_cells"] == 1
-    (tmp_path / "config.yaml").write_text(f"tasks: {tasks}\nmodel: {{version: 2}}\n")
-    assert options_of(tmp_path)["model.decoder"] == "mti" and options_of(tmp_path)["loss.deep_cells"] == 8
+def test_runs_of_another_version_of_networks_are_refused(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("model: {version: 2, decoder: heads}\n")
+    options = options_of(tmp_path)
+    assert options["model.decoder"] == "heads" and "model.version" not in options
+    hints = {1: "train it again under another run.root, or leave it out", 3: "use a newer Tutelage"}
+    for version, hint in hints.items():
+        file.write_text(f"model: {{version: {version}, decoder: heads}}\n")
+        with pytest.raises(UserError, match=rf"config\.yaml: model\.version: .* version {version}, not 2; {hint}"):
+            options_of(tmp_path)
+    file.write_text("model: {backbone: hrnet_w18}\n")
+    with pytest.raises(UserError, match=r"of a network of version 1, not 2"):
+        options_of(tmp_path)
 
 
 def test_epochs_count_where_they_decide_the_steps():

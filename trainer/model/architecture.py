@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from shards.errors import UserError
 from shards.tasks import Task
-from trainer.definition import HRNET_W18_WIDTHS, MTINET, VERSION, find_unsupported_option, version_1_options
+from trainer.definition import HRNET_W18_WIDTHS, MTINET, VERSION, check_version, find_unsupported_option
 
 Fusion = Literal["add", "early"]
 Decoder = Literal["mti", "heads"]
@@ -33,7 +34,6 @@ class Architecture:
             every scale, then a head for each task. ``heads`` has the heads alone, on the backbone's features.
         widths: for ``mtinet`` only: channels of the decoder's four scales, finest first. Backbone features of another
             width are projected by a 1×1 convolution. None keeps the backbone's widths.
-        version: of the definition of networks, see :data:`trainer.definition.VERSION`.
         rgb_mean: the mean of each channel that is subtracted from RGB in [0, 1]: that of the weights which the network
             started from (:func:`trainer.model.pretrained.match_normalisation`), or ImageNet's.
         rgb_std: the standard deviation by which RGB is then divided, likewise.
@@ -51,7 +51,6 @@ class Architecture:
     statistics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     decoder: Decoder = "mti"
     widths: tuple[int, ...] | None = HRNET_W18_WIDTHS
-    version: int = VERSION
     rgb_mean: tuple[float, ...] = IMAGENET_MEAN
     rgb_std: tuple[float, ...] = IMAGENET_STD
     name: str = MTINET
@@ -83,14 +82,8 @@ class Architecture:
         for key, triple in (("rgb_mean", self.rgb_mean), ("rgb_std", self.rgb_std)):
             if len(triple) != 3 or (key == "rgb_std" and min(triple) <= 0):
                 raise UserError(f"{list(triple)} is not a {key[4:]} of RGB", key=key, hint="give three numbers")
-        if not 1 <= self.version <= VERSION:
-            hint = f"use 1 to {VERSION}, or a newer Tutelage"
-            raise UserError(f"{self.version} is not a known version of networks", key="version", hint=hint)
         if problem := find_unsupported_option(self.name, vars(self)):
             raise UserError(problem[1], key=problem[0], hint="leave it out")
-        if self.version == 1 and self.decoder == "mti" and len(self.tasks) == 1:
-            hint = "use decoder heads, or version 2"
-            raise UserError("networks of version 1 have no MTI decoder for one task", key="decoder", hint=hint)
 
     @property
     def labels(self) -> dict[str, Task]:
@@ -116,21 +109,24 @@ class Architecture:
             "statistics": {name: list(values) for name, values in self.statistics.items()},
             "decoder": self.decoder,
             "widths": self.widths and list(self.widths),
-            "version": self.version,
+            "version": VERSION,
             "rgb_mean": list(self.rgb_mean),
             "rgb_std": list(self.rgb_std),
         }
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> "Architecture":
-        """Return the description that :meth:`to_json` stored. The default version is 1, the default ``rgb_mean`` and
-        ``rgb_std`` are ImageNet's, and the default name is ``mtinet``.
+    def from_json(cls, entry: Mapping[str, Any], file: Path | None = None) -> "Architecture":
+        """Return the description that :meth:`to_json` stored. The default ``rgb_mean`` and ``rgb_std`` are ImageNet's,
+        and the default name is ``mtinet``.
+
+        Args:
+            entry: the JSON values.
+            file: the file that they are from, for errors.
 
         Raises:
-            UserError: a value is missing or contradicts another.
+            UserError: a value is missing or contradicts another, or the network is of another version.
         """
-        if "version" not in entry:
-            entry = {**entry, **version_1_options(len(entry["tasks"]))}
+        check_version(entry.get("version", 1), file, "version")
         try:
             return cls(
                 backbone=entry["backbone"],
@@ -141,10 +137,10 @@ class Architecture:
                 statistics={name: (float(mean), float(std)) for name, (mean, std) in entry["statistics"].items()},
                 decoder=entry["decoder"],
                 widths=entry["widths"] and tuple(entry["widths"]),
-                version=entry["version"],
                 rgb_mean=tuple(entry.get("rgb_mean", IMAGENET_MEAN)),
                 rgb_std=tuple(entry.get("rgb_std", IMAGENET_STD)),
                 name=entry.get("name", MTINET),
             )
         except KeyError as error:
-            raise UserError("is missing from the description of a network", key=str(error.args[0])) from error
+            message = "is missing from the description of a network"
+            raise UserError(message, file=file, key=str(error.args[0])) from error

@@ -51,7 +51,7 @@ class MTINet(PyramidNetwork):
                 )
                 self.distillation[scale] = MultiModalDistillation(list(tasks), width)
                 if scale != SCALES[0]:  # nothing is finer than the finest
-                    self.propagation[scale] = FeaturePropagation(list(tasks), width, architecture.version)
+                    self.propagation[scale] = FeaturePropagation(list(tasks), width)
         self.heads = nn.ModuleDict({name: AggregationHead(channels, outputs) for name, outputs in tasks.items()})
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> Predictions:

@@ -77,7 +77,7 @@ def match_normalisation(
     """Return an architecture with the RGB normalisation that the weights of its RGB backbone were trained with.
 
     It is timm's for the backbone's weights, or that of the run whose ``model.safetensors`` is used. The architecture is
-    unchanged where the backbone starts from scratch, and for version 1, which always had ImageNet's.
+    unchanged where the backbone starts from scratch.
 
     Args:
         architecture: the description, whose ``rgb_mean`` and ``rgb_std`` are ignored.
@@ -90,7 +90,7 @@ def match_normalisation(
     """
     branches = architecture.branches if branches is None else branches
     starting = {name for branch in pretrained_branches(branches, inputs) for name in branches[branch]}
-    if not source or RGB not in starting or architecture.version == 1:
+    if not source or RGB not in starting:
         return architecture
     config = _timm_config(architecture.backbone)
     mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
@@ -172,7 +172,7 @@ def _read_normalisation(path: Path, published: tuple[Any, Any]) -> tuple[Any, An
     if description.exists():
         entry = read_json(description, "copy it again")
         if isinstance(entry, dict) and entry.get("sha256") == sha256_of(path):
-            architecture = Architecture.from_json(entry["architecture"])
+            architecture = Architecture.from_json(entry["architecture"], description)
             return architecture.rgb_mean, architecture.rgb_std
     if tuple(map(tuple, published)) == (IMAGENET_MEAN, IMAGENET_STD):
         return published

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from trainer.definition import VERSION
 from trainer.model.blocks import BasicBlock, SqueezeExcitation
 
 
@@ -20,19 +19,15 @@ class FeaturePropagation(nn.Module):
         S = shared([M_1 ⊙ F_1 ... M_N ⊙ F_N])
         F'_k = F_k + SE_k(S)
 
-    In version 1 the masks were applied to the shared feature instead, so that tasks competed for it:
-    ``S = shared([F_1 ... F_N])``, ``F'_k = F_k + SE_k(M_k ⊙ S)``. Networks of that version still compute this. With a
-    single task there is no attention.
+    With a single task there is no attention.
 
     Args:
         tasks: the tasks' names, in the order in which their features are concatenated.
         channels: the scale's width C.
-        version: the network's version (:data:`trainer.definition.VERSION`).
     """
 
-    def __init__(self, tasks: Sequence[str], channels: int, version: int = VERSION) -> None:
+    def __init__(self, tasks: Sequence[str], channels: int) -> None:
         super().__init__()
-        self.version = version
         joined = len(tasks) * channels
         squeezed = max(1, joined // 4)
         self.attention = (
@@ -46,23 +41,12 @@ class FeaturePropagation(nn.Module):
     def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Task features ``(B, C, h, w)`` of one scale to those that the next finer scale receives, same shape."""
         joined = torch.cat([features[task] for task in self.excitation], 1)
-        if self.version == 1:
-            return self._version_1(features, joined)
         if self.attention is not None:
             # A task's channels are contiguous in the features as in the logits.
             masks = torch.cat(attend(self.attention(joined), len(self.excitation)), 1)
             joined = masks.to(joined.dtype) * joined  # autocast's softmax gives float32
         shared = self.shared(joined)
         return {task: features[task] + excite(shared) for task, excite in self.excitation.items()}
-
-    def _version_1(self, features: dict[str, torch.Tensor], joined: torch.Tensor) -> dict[str, torch.Tensor]:
-        assert self.attention is not None, "networks of version 1 propagate between several tasks only"
-        shared = self.shared(joined)
-        masks = attend(self.attention(joined), len(self.excitation))
-        return {
-            task: features[task] + excite(mask.to(shared.dtype) * shared)
-            for (task, excite), mask in zip(self.excitation.items(), masks, strict=True)
-        }
 
 
 def attend(logits: torch.Tensor, tasks: int) -> tuple[torch.Tensor, ...]:

@@ -160,7 +160,7 @@ def load_exported(path: Path, name: str | None = None) -> tuple[Network, dict[st
     if facts["architecture"] is None:
         hint = "build the network yourself, and load the weights beside this file"
         raise UserError("does not say which network it is of", file=path / "model.json", hint=hint)
-    architecture = Architecture.from_json(facts["architecture"])
+    architecture = Architecture.from_json(facts["architecture"], path / "model.json")
     check_trusted(architecture, name)
     network = build(architecture)
     weights = _check_weights(path, facts)

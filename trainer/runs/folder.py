@@ -28,7 +28,7 @@ from shards.claim import Note, differing_keys
 from shards.errors import UserError
 from shards.store import Place
 from shards.write import sha256_of
-from trainer.configfile import read_yaml, to_dict, to_yaml
+from trainer.configfile import to_dict, to_yaml
 from trainer.experiment import Experiment
 from trainer.model import packages
 from trainer.optionerrors import name_options
@@ -88,11 +88,7 @@ def check_configuration(experiment: Experiment) -> None:
     if not keys:
         return
     key, hint = keys[0], _HINT
-    if old["model.version"] != new["model.version"]:  # an older version, with fewer options
-        drawn = "" if "val_seed" in read_yaml(path, _HINT) else " val_seed=null"
-        overrides = f"model.version={old['model.version']}{drawn}"  # the other differences follow from these
-        key, hint = "model.version", f"add {overrides} to go on with it as it was, or {_HINT}"
-    elif {*keys} <= {"train.steps", "train.epochs"}:
+    if {*keys} <= {"train.steps", "train.epochs"}:
         hint = (
             "a run keeps its length, since its learning rates follow from it: give another run.root (or run.path), "
             f"and to train on from what this one has learnt, model.start={experiment.checkpoints / 'last'}"

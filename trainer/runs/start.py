@@ -54,7 +54,7 @@ def match_start_normalisation(architecture: Architecture, start: str | Path) -> 
     if facts is None:
         hint = "give the checkpoints/last of a run that has finished, or the folder of an exported network"
         raise UserError("holds no exported network", file=start, key=_KEY, hint=hint)
-    exported = Architecture.from_json(facts["architecture"])
+    exported = Architecture.from_json(facts["architecture"], Path(start) / "model.json")
     statistics = dict(architecture.statistics)
     for name, task in architecture.labels.items():
         before = exported.labels.get(name)
@@ -106,7 +106,7 @@ def _layers_of_other_tasks(network: Network, start: Path) -> set[str]:
     another kind, classes or unit."""
     facts = artifacts.read_exported(start)
     assert facts
-    before = {task.name: task for task in Architecture.from_json(facts["architecture"]).tasks}
+    before = {task.name: task for task in Architecture.from_json(facts["architecture"], start / "model.json").tasks}
     others = [
         task for task in network.architecture.tasks if task.name in before and difference(task, before[task.name])
     ]

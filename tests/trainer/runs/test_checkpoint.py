@@ -1,7 +1,6 @@
 """Checkpoints: complete or absent, and refused for another network."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from shards.tasks import Task
 from trainer.engine.plain import Plain
 from trainer.model.network import Architecture, build
 from trainer.runs import artifacts, checkpoint
+from trainer.runs.start import match_start_normalisation
 from trainer.runtime import accelerator
 
 DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
@@ -164,22 +164,15 @@ def test_an_exported_network_is_rebuilt_from_its_folder_alone(tmp_path, architec
     assert artifacts.read_exported(tmp_path / "best") is None
 
 
-def test_an_export_of_the_first_networks_is_what_it_was(tmp_path):
-    architecture = Architecture("test_efficientnet", ("rgb",), (DEPTH, NORMALS), widths=None, version=1)
-    torch.manual_seed(0)
-    network = build(architecture).eval()
-    checkpoint.export(tmp_path / "last", network.state_dict(), architecture, 7)
+def test_an_export_of_another_version_is_refused_by_its_file(tmp_path, architecture):
+    checkpoint.export(tmp_path / "last", build(architecture).state_dict(), architecture, 7)
     facts = json.loads((tmp_path / "last/model.json").read_text())
-    for key in ("decoder", "widths", "version"):
-        del facts["architecture"][key]
+    facts["architecture"]["version"] = 1
     (tmp_path / "last/model.json").write_text(json.dumps(facts))
-    loaded, _ = checkpoint.load_exported(tmp_path / "last")
-    second = build(replace(architecture, version=2)).eval()
-    second.load_state_dict(network.state_dict())
-    inputs = {"rgb": torch.rand(1, 3, 32, 64)}
-    with torch.no_grad():
-        expected, received, other = (model.eval()(inputs).final["depth"] for model in (network, loaded, second))
-    assert torch.equal(received, expected) and not torch.equal(other, expected)
+    message = r"last/model\.json: version: is of a network of version 1, not 2; train it again"
+    for read in (checkpoint.load_exported, lambda path: match_start_normalisation(architecture, path)):
+        with pytest.raises(UserError, match=message):
+            read(tmp_path / "last")
 
 
 def test_an_export_replaces_the_one_before(tmp_path, architecture):

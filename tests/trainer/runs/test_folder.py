@@ -64,50 +64,30 @@ def test_weights_that_no_package_has_are_an_error_that_names_the_options(make):
     assert "model.pretrained=true (the hub), model.pretrained=false (from scratch), or" in message
 
 
-NEWER = {"model": ("version", "decoder", "widths"), "loss": ("deep", "deep_cells")}
-"""Options that runs lack which are older than the versions of networks."""
-
-
-@pytest.fixture
-def old_run(trained):
-    """``trained`` as version 0.1 left it."""
-    path = trained.folder / "config.yaml"
+def edit(run: Experiment, **model: int) -> None:
+    """Write options as an earlier Tutelage left them: under their old names, and with a version of the network."""
+    path = run.folder / "config.yaml"
     config = yaml.safe_load(path.read_text())
-    for section, names in NEWER.items():
-        for name in names:
-            del config[section][name]
+    config["model"] |= model
     for old, new in RENAMED.items():
         section, _, name = old.rpartition(".")
         owner = config[section] if section else config
-        owner[name] = owner.pop(new.rpartition(".")[2])
+        if new.rpartition(".")[2] in owner:
+            owner[name] = owner.pop(new.rpartition(".")[2])
     path.write_text(yaml.safe_dump(config))
-    return trained
 
 
-def test_a_run_of_the_first_networks_goes_on_only_as_what_it_was(make, old_run):
-    override = "model.version=1"
-    with pytest.raises(UserError, match=rf"model\.version: holds a run with 1, not 2; add {override} to go on"):
-        claim(make("base", "experiment=plain"))
-    claim(make("base", "experiment=plain", *override.split()))
-
-
-def test_a_students_hint_reaches_its_teacher_too(make, configs, tmp_path):
-    path = tmp_path / "student.yaml"
-    path.write_text(
-        f"inherits: {configs}/base.yaml\npseudo: {{semseg: {{teacher: {configs}/teacher.yaml, keep: 0.4}}}}"
-    )
-    student = Experiment(path, [f"run.root={tmp_path / 'runs'}", "model.version=1"])
-    for experiment in (student, student.teacher("semseg")):
-        config = experiment.config
-        assert (config.model.decoder, config.model.widths, config.loss.deep_cells) == ("mti", None, 1)
-    assert make("plain", "model.version=1", "tasks=[semseg]").config.model.decoder == "heads"
-    assert make("plain", "model.version=1", "loss.deep_cells=5").config.loss.deep_cells == 5
-
-
-def test_an_old_runs_own_configuration_is_of_version_1(old_run):
-    config = Experiment.of_run(old_run.folder).config
-    assert (config.model.version, config.model.widths, config.loss.deep_cells) == (1, None, 1)
-    assert config.train.global_batch_size == old_run.config.train.global_batch_size
+def test_an_old_run_goes_on_if_its_network_is_of_the_version_of_today(make, trained):
+    edit(trained, version=2)
+    config = Experiment.of_run(trained.folder).config
+    assert config.train.global_batch_size == trained.config.train.global_batch_size
+    claim(make("plain"))
+    edit(trained, version=1)
+    message = r"seed-0/config\.yaml: model\.version: is of a network of version 1, not 2; train it again under"
+    with pytest.raises(UserError, match=message):
+        claim(make("plain"))
+    with pytest.raises(UserError, match=message):
+        Experiment.of_run(trained.folder)
 
 
 def test_what_decides_no_result_may_change(make, trained, tmp_path, scenes_dataset):
