@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainer.model.blocks import SqueezeExcitation
-from trainer.model.distillation import MultiModalDistillation
-from trainer.model.fusion import fuse
-from trainer.model.propagation import FeaturePropagation, attend
+from trainer.model.mtinet import FeaturePropagation, MultiModalDistillation, attend
+from trainer.model.pyramid import fuse
 
 
 def test_attention_is_a_softmax_over_tasks_at_every_channel_and_pixel():

@@ -17,7 +17,7 @@ from torch import nn
 from shards.errors import UserError
 from shards.tasks import Task
 from trainer.model import packages, packageweights
-from trainer.model.modality import encoder
+from trainer.model.base import encoder
 from trainer.model.network import Architecture, Network, build
 from trainer.model.packages import PACKAGE, PACKAGES
 from trainer.model.pretrained import match_normalisation

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from trainer.definition import STRIDES
-from trainer.model.architecture import Architecture
+from trainer.kinds import learning
+from trainer.model.architecture import RGB, Architecture
 from trainer.model.blocks import upsample
-from trainer.model.modality import encoder
+from trainer.model.encoders import Encoder, RGBEncoder
 
 TaskTensors = dict[str, torch.Tensor]
 
@@ -77,8 +78,8 @@ class Network(nn.Module, ABC):
         """Predict all tasks.
 
         Args:
-            inputs: by modality, a batch as the encoders of :mod:`trainer.model.modality` take it, of any size, ``rgb``
-                as ``(B, 3, H, W)`` in 0..1; further entries are ignored.
+            inputs: by modality, a batch as its :func:`encoder` takes it, of any size, ``rgb`` as ``(B, 3, H, W)`` in
+                0..1; further entries are ignored.
 
         Returns:
             The result of :meth:`predictions` for the tasks' outputs at the size of the inputs.
@@ -130,3 +131,11 @@ def to_full_size(x: torch.Tensor, size: tuple[int, int] | torch.Size, multiple: 
     encoded = [side + -side % STRIDES[-1] for side in (height, width)]
     rows, columns = (side + -side % multiple for side in encoded)
     return upsample(x, (rows, columns))[..., :height, :width]
+
+
+def encoder(name: str, architecture: Architecture) -> Encoder:
+    """Return the encoder of one of the architecture's inputs."""
+    if name == RGB:
+        return RGBEncoder(architecture.rgb_mean, architecture.rgb_std)
+    validity = architecture.fusion != "early"
+    return learning(architecture.labels[name]).encoder(architecture.statistics.get(name), validity)

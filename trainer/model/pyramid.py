@@ -1,6 +1,7 @@
 """Networks that read the features of convolutional backbones at four scales: a backbone for each input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 
@@ -8,7 +9,6 @@ from trainer.definition import STRIDES
 from trainer.model.architecture import Architecture
 from trainer.model.backbone import create, widths
 from trainer.model.base import Network
-from trainer.model.fusion import fuse
 
 SCALES = tuple(f"stride{stride}" for stride in STRIDES)
 
@@ -37,3 +37,12 @@ class PyramidNetwork(Network):
                 for branch, names in self.branches(self.architecture).items()
             ]
         )
+
+
+def fuse(pyramids: Sequence[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
+    """Add the modalities' features at every scale (FFM); a single modality passes unchanged.
+
+    Args:
+        pyramids: for each modality, its backbone's features ``(B, C_s, h_s, w_s)``, one for each scale s.
+    """
+    return [reduce(torch.add, scale) for scale in zip(*pyramids, strict=True)]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from shards.tasks import IGNORE, Task, palette
-from trainer.model.modality import encoder
+from trainer.model.base import encoder
 from trainer.model.network import Architecture
 
 SEMSEG = Task("semseg", "classes", tuple("abcde"), palette(5))
