@@ -10,9 +10,12 @@ import pytest
 import torch
 from tiny import DEPTH, NORMALS, SEMSEG
 
+from shards.errors import UserError
 from shards.kinds import kind_names, storage_of
 from shards.tasks import IGNORE, Task, palette
-from trainer.kindmetrics import kinds, metrics, metrics_of
+from trainer import kindmetrics
+from trainer.kindmetrics import Metric, kinds, metrics, metrics_of, register, smaller_is_better
+from trainer.kindmetrics.scalar import ScalarMetrics
 from trainer.kinds import learning
 
 REPOSITORY = Path(__file__).parents[2]
@@ -92,6 +95,28 @@ def test_metrics_of_all_kinds_have_names_of_their_own():
     names = [metric.name for metric in metrics()]
     assert len(set(names)) == len(names)
     assert all(kind.metrics[0].shown for kind in kinds()), "networks are compared by what tables show"
+
+
+def test_a_metric_of_one_name_is_the_same_for_all_kinds(monkeypatch):
+    """Titles, units and the better direction are found by name: the best of a score `mean` would be the smallest."""
+    monkeypatch.setattr(kindmetrics, "_KINDS", kindmetrics._KINDS.copy())
+
+    class Heat(ScalarMetrics):
+        kind = "heat"
+        metrics = (Metric("mean", "mean K"), *ScalarMetrics.metrics)
+
+    with pytest.raises(UserError) as error:
+        register(Heat)
+    assert str(error.value) == (
+        f"mean: {__name__}:{Heat.__qualname__} and kind unit_vector have different metrics of this name; "
+        "give it another name, such as heat_mean"
+    )
+    assert smaller_is_better("mean") and Heat not in kinds()
+    Heat.metrics = ScalarMetrics.metrics
+    register(Heat)  # what it shares with scalar has the same facts
+    Heat.metrics = (Metric("heat_mean", "mean K"),)
+    register(Heat)  # in place of itself
+    assert Heat in kinds() and not smaller_is_better("heat_mean")
 
 
 def test_metrics_are_computed_without_torch():

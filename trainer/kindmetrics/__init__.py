@@ -26,11 +26,18 @@ def register(kind: type[KindMetrics]) -> None:
     """Register a kind under its name, for this process, in place of what was registered.
 
     Raises:
-        UserError: when it declares no metrics.
+        UserError: when it declares no metrics, or one of the same name as another kind's but with other facts: titles,
+            units and the better direction are found by a metric's name.
     """
     if not getattr(kind, "metrics", None):
         hint = "set `metrics`, a tuple of trainer.kindmetrics.Metric, on its learning class"
         raise UserError(f"{kind.__module__}:{kind.__qualname__} has no metrics", key=kind.kind, hint=hint)
+    known = {metric.name: other for other in _KINDS.values() if other.kind != kind.kind for metric in other.metrics}
+    for metric in kind.metrics:
+        if (other := known.get(metric.name)) and metric not in other.metrics:
+            hint = f"give it another name, such as {kind.kind}_{metric.name}"
+            message = f"{kind.__module__}:{kind.__qualname__} and kind {other.kind} have different metrics of this name"
+            raise UserError(message, key=metric.name, hint=hint)
     _KINDS[kind.kind] = kind
 
 
