@@ -14,7 +14,7 @@ from analysis.curve.labelcurve import LabelCurve, MetricCurve, Point
 from analysis.curve.picture import draw
 from analysis.curve.table import tabulate
 from analysis.curve.words import remarks
-from analysis.results.headlines import HEADLINES
+from analysis.results.headlines import SHOWN
 from analysis.results.table import as_rich
 from launchers.console import print_line, print_table
 
@@ -52,7 +52,7 @@ def curve_of(path: Path, roles: list[str], task: str) -> LabelCurve:
         points = tuple(Point(count, *(values(role, count) for role in roles)) for count in budgets)
         return MetricCurve(task, metric, student, baseline, teacher, points)
 
-    metrics = tuple(metric_curve(metric) for metric in HEADLINES if f"{task} {metric}" in rows[0])
+    metrics = tuple(metric_curve(metric) for metric in SHOWN if f"{task} {metric}" in rows[0])
     seeds = tuple(sorted({int(row["seed"]) for row in rows}))
     return LabelCurve(rows[0]["dataset"], task, student, tuple(budgets), seeds, metrics)
 

@@ -3,7 +3,7 @@
 import argparse
 
 from analysis.affinity.words import caveats, verdict_lines
-from analysis.results.headlines import HEADLINES, signed
+from analysis.results.headlines import SHOWN, signed
 from analysis.results.table import Results, as_rich
 from launchers.console import print_line, print_table
 from shards.extras import need
@@ -41,7 +41,7 @@ def tabulate(affinity: Affinity) -> Results:
     rows = []
     for effect in affinity.gains:
         source, target, relative = effect.source, effect.target, effect.relative
-        title, factor, digits = HEADLINES[affinity.tasks[target].metric]
+        title, factor, digits = SHOWN[affinity.tasks[target].metric]
         figures = [scores[inputs, target] for inputs in (("rgb",), ("rgb", source))]
         means = [f"{factor * sum(values) / len(values):.{digits}f}" for values in figures]
         bounds = ["–" if bound is None else signed(100 * bound, 1) for bound in (relative.low, relative.high)]

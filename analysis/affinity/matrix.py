@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from analysis.results.headlines import HEADLINES, signed
+from analysis.results.headlines import SHOWN, signed
 from shards.atomic import atomic_file
 from trainer.affinity import Affinity, Effect
 
@@ -64,7 +64,7 @@ def _cell_text(effect: Effect) -> str:
 
 def _baseline_text(affinity: Affinity, task: str) -> str:
     """Return the mean metric of the networks that see RGB alone, formatted as in a table."""
-    title, factor, digits = HEADLINES[affinity.tasks[task].metric]
+    title, factor, digits = SHOWN[affinity.tasks[task].metric]
     scores = next(score.seeds for score in affinity.scores if score.task == task and len(score.inputs) == 1)
     mean = factor * sum(scores.values()) / len(scores)
     return f"RGB alone:\n{title} {mean:.{digits}f}"

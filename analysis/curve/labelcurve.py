@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.curve.saved import Equivalent, LabelSavings, label_savings
-from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER
+from analysis.results.headlines import HEADLINE, SHOWN, SMALLER_IS_BETTER
 from analysis.results.interval import LEVEL, Interval, bounds, holm, interval, p_two_sided, paired_interval
 from shards.atomic import read_json
 from shards.errors import UserError
@@ -101,7 +101,7 @@ class LabelCurve:
     Args:
         dataset: its name.
         task: the task whose labels are scarce and counted.
-        curves: one for each headline metric of each of the student's tasks.
+        curves: one for each of the student's tasks and each metric that tables show.
         notes: sentences on values that are left out.
         facts: further facts on the runs: configuration, overrides, folders, environment.
     """
@@ -122,7 +122,7 @@ class LabelCurve:
             (curve.task, curve.metric, point.labels): difference
             for curve in self.curves
             for point in curve.points
-            if curve.metric in JUDGED and (difference := point.difference) and difference.count > 1
+            if curve.metric in HEADLINE and (difference := point.difference) and difference.count > 1
         }
         return dict(zip(differences, holm([*map(p_two_sided, differences.values())]), strict=True))
 
@@ -145,7 +145,7 @@ def read(file: str | Path) -> LabelCurve:
     entry = read_json(file, _CURE)
     curve = from_json(LabelCurve, entry, _OTHER, file, _CURE)
     for number, metric_curve in enumerate(curve.curves):
-        if metric_curve.metric not in HEADLINES:
+        if metric_curve.metric not in SHOWN:
             message = f"{_OTHER}: {metric_curve.metric!r} is not a metric of one"
             raise UserError(message, file=file, key=f"curves.{number}.metric", hint=_CURE)
     stored = {"level", *(field.name for field in fields(LabelCurve))}

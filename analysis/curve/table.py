@@ -7,7 +7,7 @@ from analysis.curve.labelcurve import ROLES, LabelCurve, MetricCurve, Point
 from analysis.curve.saved import LabelSavings
 from analysis.curve.words import sentences, spell_labels, spell_uncertainty, titles
 from analysis.results.comparison import verdict
-from analysis.results.headlines import HEADLINES, JUDGED, format_values, signed
+from analysis.results.headlines import HEADLINE, SHOWN, format_values, signed
 from analysis.results.interval import LEVEL, Interval
 from analysis.results.table import Results
 
@@ -59,11 +59,11 @@ def _mark_seeds(count: int, seeds: int) -> str:
 
 def _comparison(curve: MetricCurve, point: Point, difference: Interval, p_values: PValues) -> list[str]:
     """Return the cells that compare student and baseline."""
-    _, factor, digits = HEADLINES[curve.metric]
+    _, factor, digits = SHOWN[curve.metric]
     closed = curve.gap_closed(point)
     mean, low, high = (signed(factor * value, digits) for value in (difference.mean, difference.low, difference.high))
     answer, gap = "–", "–"
-    if curve.metric in JUDGED:
+    if curve.metric in HEADLINE:
         p = p_values.get((curve.task, curve.metric, point.labels))
         answer = verdict(difference, smaller_is_better=curve.smaller_is_better, p=p, tests=len(p_values))
     if closed is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.curve.labelcurve import ROLES, MetricCurve, Point, read
 from analysis.results.groups import measured_on_same_frames
-from analysis.results.headlines import HEADLINES
+from analysis.results.headlines import SHOWN
 from shards.errors import UserError
 from trainer.experiment import Experiment
 from trainer.runs.result import Result
@@ -73,7 +73,7 @@ def note_gone(keys: Iterable[tuple[int, int]]) -> list[str]:
 
 
 def metric_curves(networks: ByBudget, results: Results) -> tuple[list[MetricCurve], list[str]]:
-    """Return a curve for each headline metric that a student has, of all networks that were measured on the frames of
+    """Return a curve for each metric of tables that a student has, of all networks that were measured on the frames of
     their seed's student, and notes on the networks that were not, whose values are left out."""
     first = next(iter(networks.values())).student.config
     notes: dict[str, None] = {}
@@ -82,7 +82,7 @@ def metric_curves(networks: ByBudget, results: Results) -> tuple[list[MetricCurv
         by_role = {role: _comparable_results(role, task, networks, results, notes) for role in ROLES}
         students = by_role["student"].values()
         # of a task that no validation frame shows, every metric is None
-        measured = [name for name in HEADLINES if any(result.metric(task, name) is not None for result in students)]
+        measured = [name for name in SHOWN if any(result.metric(task, name) is not None for result in students)]
         curves += [_metric_curve(task, name, networks, by_role) for name in measured]
     return curves, list(notes)
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from analysis.report.charts import Dots, Line, dot_chart, line_chart
 from analysis.report.collect import Group, Part, Run
-from analysis.results.headlines import HEADLINES, METRICS
+from analysis.results.headlines import METRICS, SHOWN
 
 X_TITLE = "step"
 _OTHER_KEYS = ("step", "epoch", "lr", "loss", "weighed", "speed", "skipped")
@@ -42,8 +42,8 @@ def curves(part: Part) -> Curves:
     for title, path in [("Loss, all tasks", ("loss", "total")), *((f"Loss, {t}", ("loss", t)) for t in part.tasks)]:
         charts.losses += _chart(title, part.groups, path)
     for split in _splits(part):
-        for task, metric in _headlines(part):
-            name, factor, _ = HEADLINES[metric]
+        for task, metric in _shown(part):
+            name, factor, _ = SHOWN[metric]
             title = _title(part, task, metric, f"{name} on {split} frames")
             charts.validation += _chart(title, part.groups, (split, task, metric), factor)
     charts.schedule += _chart("Learning rate", part.groups, ("lr",))
@@ -54,8 +54,8 @@ def curves(part: Part) -> Curves:
 
 
 def _results(part: Part) -> Iterator[tuple[str, Markup]]:
-    for task, metric in _headlines(part):
-        name, factor, digits = HEADLINES[metric]
+    for task, metric in _shown(part):
+        name, factor, digits = SHOWN[metric]
         rows = [
             Dots(group.name, group.number, group.scores(task, metric), task in group.result.inputs)
             for group in part.groups
@@ -65,12 +65,12 @@ def _results(part: Part) -> Iterator[tuple[str, Markup]]:
         yield title, dot_chart(title, rows, factor, digits)
 
 
-def _headlines(part: Part) -> list[tuple[str, str]]:
+def _shown(part: Part) -> list[tuple[str, str]]:
     """Return tasks and metrics of the table that some run has."""
     return [
         (task, metric)
         for task in part.tasks
-        for metric in HEADLINES
+        for metric in SHOWN
         if any(group.scores(task, metric) for group in part.groups)
     ]
 

@@ -12,7 +12,7 @@ from analysis.curve.table import tabulate
 from analysis.curve.words import remarks
 from analysis.report.charts import BOTTOM, TOP, draw_axes, draw_name, widest
 from analysis.report.svg import WIDTH, Axis, Canvas, span, spread_apart
-from analysis.results.headlines import HEADLINES, METRICS
+from analysis.results.headlines import METRICS, SHOWN
 from analysis.results.table import Results
 
 _COLOURS = {"baseline": 1, "student": 0, "teacher": 7}
@@ -56,7 +56,7 @@ def read_section(file: Path) -> LabelCurveSection:
 
 def label_chart(title: str, curve: LabelCurve, metric_curve: MetricCurve) -> Markup:
     """Draw a metric over the logarithm of the number of labels: mean ± standard deviation over seeds."""
-    _, factor, digits = HEADLINES[metric_curve.metric]
+    _, factor, digits = SHOWN[metric_curve.metric]
     lines = {
         role: _line(metric_curve.points, role, factor)
         for role in _COLOURS

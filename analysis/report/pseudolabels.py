@@ -12,7 +12,7 @@ from analysis.report.collect import Group, Part
 from analysis.report.confidence import Frame, LabelQuality, from_statistics, measure_quality, pool
 from analysis.report.pictures import Picture, class_key, drawing, photo, shades
 from analysis.report.svg import percent
-from analysis.results.headlines import HEADLINES, format_values
+from analysis.results.headlines import SHOWN, format_values
 from shards.dataset import ShardDataset
 from shards.keep import Keep
 from shards.labels import LabelShards
@@ -141,9 +141,9 @@ def _selections(part: Part, task: str, labels: Sequence[Manifest]) -> tuple[list
 def _add_charts(section: PseudoLabelSection, thresholds: list[float]) -> None:
     quality, task, number = section.quality, section.task, section.group.number
     if quality.counts is None:
-        names = [name for name in HEADLINES if any(name in metrics for metrics in quality.metrics)]
+        names = [name for name in SHOWN if any(name in metrics for metrics in quality.metrics)]
         section.metrics = [
-            (HEADLINES[name][0], format_values([metrics[name] for metrics in quality.metrics], name)) for name in names
+            (SHOWN[name][0], format_values([metrics[name] for metrics in quality.metrics], name)) for name in names
         ]
         return
     counts = quality.counts

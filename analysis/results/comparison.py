@@ -19,7 +19,7 @@ from analysis.results.groups import (
     tasks_of,
     varying_settings,
 )
-from analysis.results.headlines import HEADLINES, JUDGED, SMALLER_IS_BETTER, signed, title_of
+from analysis.results.headlines import HEADLINE, SHOWN, SMALLER_IS_BETTER, signed, title_of
 from analysis.results.interval import (
     FIXED_SEEDS_NOTE,
     LEVEL,
@@ -60,7 +60,7 @@ def compare(results: Sequence[Result], paper: Paper) -> Results:
         for task, metric in _metrics(network, reference, tasks)
         if (values := network.values(task, metric)).keys() & (reference_values := reference.values(task, metric)).keys()
     }
-    tested = [key for key, difference in differences.items() if key[-1] in JUDGED and difference.count > 1]
+    tested = [key for key, difference in differences.items() if key[-1] in HEADLINE and difference.count > 1]
     p_values = dict(zip(tested, holm([p_two_sided(differences[key]) for key in tested]), strict=True))
     rows = []
     for (network, reference, task, metric), difference in differences.items():
@@ -69,7 +69,7 @@ def compare(results: Sequence[Result], paper: Paper) -> Results:
         row += [title_of(task, metric, titled), *_interval_cells(difference, metric), str(difference.count)]
         p = p_values.get((network, reference, task, metric))
         smaller = metric in SMALLER_IS_BETTER
-        answer = verdict(difference, smaller_is_better=smaller, p=p, tests=len(tested)) if metric in JUDGED else "–"
+        answer = verdict(difference, smaller_is_better=smaller, p=p, tests=len(tested)) if metric in HEADLINE else "–"
         row += ["–" if p is None else f"{p:.2g}", _paper_difference(network, reference, task, metric, paper), answer]
         rows.append(row)
     first_title, *other_titles = _TITLES
@@ -229,12 +229,12 @@ def _metrics(network: Group, reference: Group, tasks: Iterable[str]) -> list[tup
         for task in tasks
         if task not in inputs and all(task in group.first.metrics for group in (network, reference))
     ]
-    return [(task, metric) for task in common for metric in HEADLINES if metric in network.first.metrics[task]]
+    return [(task, metric) for task in common for metric in SHOWN if metric in network.first.metrics[task]]
 
 
 def _interval_cells(difference: Interval, metric: str) -> tuple[str, str]:
     """Return the mean and the interval as text."""
-    _, factor, digits = HEADLINES[metric]
+    _, factor, digits = SHOWN[metric]
     mean, low, high = (signed(factor * value, digits) for value in (difference.mean, difference.low, difference.high))
     return mean, f"{low} … {high}" if difference.count > 1 else "–"
 

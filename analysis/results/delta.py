@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from analysis.results.groups import Group, differing_settings, same_frames
-from analysis.results.headlines import JUDGED, METRICS, SMALLER_IS_BETTER, signed
+from analysis.results.headlines import HEADLINE, METRICS, SMALLER_IS_BETTER, signed
 from analysis.results.interval import LEVEL, Interval, interval
 from trainer.definition import MTINET
 from trainer.option import is_in
@@ -91,7 +91,7 @@ def _frames(group: Group, task: str) -> int:
 
 
 def _headline(group: Group, task: str) -> str:
-    return next((name for name in JUDGED if name in group.first.metrics.get(task, {})), "")
+    return next((name for name in HEADLINE if name in group.first.metrics.get(task, {})), "")
 
 
 def _changes(group: Group, singles: dict[str, Group], metrics: Mapping[str, str]) -> list[float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.results.headlines import HEADLINES, METRICS
+from analysis.results.headlines import METRICS, SHOWN
 from analysis.results.paper import Paper
 from shards.errors import UserError
 from trainer.option import is_in
@@ -167,5 +167,5 @@ def metrics_of(results: Sequence[Result], chosen: Mapping[str, str] | None = Non
         (task, metric)
         for task, names in measured.items()
         for metric in METRICS
-        if metric in names and (metric in HEADLINES or metric == (chosen or {}).get(task))
+        if metric in names and (metric in SHOWN or metric == (chosen or {}).get(task))
     ]

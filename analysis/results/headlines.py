@@ -8,9 +8,9 @@ from trainer.kindmetrics import kinds, metrics, metrics_of
 
 METRICS = {metric.name: metric for metric in metrics()}
 """All scalar metrics of ``result.json`` by name, those of tables first."""
-HEADLINES = {metric.name: (metric.title, metric.factor, metric.digits) for metric in METRICS.values() if metric.shown}
+SHOWN = {metric.name: (metric.title, metric.factor, metric.digits) for metric in METRICS.values() if metric.shown}
 """Metrics that a table shows: title, factor that they are multiplied by, and decimals."""
-JUDGED = tuple(kind.metrics[0].name for kind in kinds())
+HEADLINE = tuple(kind.metrics[0].name for kind in kinds())
 """The headline metric of each kind, which verdicts and ΔMTL are based on."""
 SMALLER_IS_BETTER = tuple(metric.name for metric in METRICS.values() if metric.smaller_is_better)
 

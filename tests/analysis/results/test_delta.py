@@ -9,7 +9,7 @@ import pytest
 
 from analysis.results.delta import deltas
 from analysis.results.groups import group_results
-from analysis.results.headlines import JUDGED, headline_of
+from analysis.results.headlines import HEADLINE, headline_of
 from analysis.results.paper import Paper
 from analysis.results.table import tabulate
 from shards.errors import UserError
@@ -138,7 +138,7 @@ def test_headline_metrics_are_the_trainers():
     kinds["binary"] = kinds["classes"]
     tasks = [Task(f"of_{kind}", kind, **options) for kind, options in kinds.items()]  # type: ignore[arg-type]
     metrics = Metrics(tasks).compute()
-    assert [headline_of(task) for task in tasks] == list(JUDGED) == ["miou", "rmse", "mean", "mask_iou"]
+    assert [headline_of(task) for task in tasks] == list(HEADLINE) == ["miou", "rmse", "mean", "mask_iou"]
     assert all(headline_of(task) in metrics[task.name] for task in tasks)
 
 
