@@ -8,7 +8,7 @@ from shards.errors import UserError
 from shards.extras import EXTRAS, need
 from shards.store import on_disk
 from trainer.configfile import load, to_file
-from trainer.runs.result import NAME
+from trainer.runs.result import NAME, describe_frames
 from trainer.shipped import find, names
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def evaluate(options: argparse.Namespace) -> None:
         print_line(f"{experiment.config.experiment}, {name} checkpoint:")
         for line in describe(metrics):
             print_line(f"  {line}")
+    for line in describe_frames(result):
+        print_line(line)
     for task in experiment.tasks:
         class_ious = result.metrics[task.name].get("iou")
         if class_ious:

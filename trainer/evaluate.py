@@ -107,7 +107,8 @@ def _result(
     frames: dict[str, Any],
 ) -> Result:
     config = experiment.config
-    measured = experiment.evaluation_frames.with_inputs(config.inputs)  # differs between inputs
+    validation = experiment.evaluation_frames
+    measured = validation.with_inputs(config.inputs)  # differs between inputs
     facts = exports[config.evaluate.checkpoint]
     return Result(
         experiment=config.experiment,
@@ -127,6 +128,7 @@ def _result(
         samples_seen=facts["step"] * config.train.global_batch_size,
         validation_frames=int(measured.sum()),
         validation_set=hashlib.sha256(np.packbits(measured).tobytes()).hexdigest()[:16],
+        validation_labels=validation.counts(measured, config.tasks),
         metrics=metrics[config.evaluate.checkpoint],
         checkpoints=metrics,
         command=experiment.command,

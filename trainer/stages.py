@@ -16,7 +16,7 @@ from trainer.pseudolabels.stage import label
 from trainer.recommendation import read_recommendations, reasons
 from trainer.runs import artifacts
 from trainer.runs.folder import verify
-from trainer.runs.result import Result
+from trainer.runs.result import Result, describe_frames
 from trainer.trainstage import train
 
 _FINISHED = " (finished)"
@@ -90,7 +90,7 @@ def _label(experiment: Experiment, trained: Sequence[Experiment]) -> None:
 
 def _evaluate(experiment: Experiment) -> Result:
     result = evaluate(experiment)
-    for line in describe(result.metrics):
+    for line in (*describe(result.metrics), *describe_frames(result)):
         logger.info(f"  {line}")
     return result
 

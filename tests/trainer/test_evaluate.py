@@ -19,6 +19,7 @@ from trainer.experiment import Experiment
 from trainer.pseudolabels.stage import label
 from trainer.runs import artifacts, checkpoint
 from trainer.runtime import accelerator
+from trainer.stages import run
 from trainer.trainstage import train
 
 
@@ -78,6 +79,7 @@ def test_the_row_says_what_was_trained_on_what(finished):
         "steps": 4,
         "samples_seen": 16,
         "validation_frames": 6,
+        "validation_labels": {"semseg": 6, "depth": 6},
     }
     assert {key: row[key] for key in expected} == expected
     assert row["checkpoints"] == {"last": row["metrics"]}
@@ -208,7 +210,7 @@ def test_frames_that_are_set_aside_can_be_evaluated_on(make):
     assert '"dev": {' in lines and '"val": {' not in lines
 
 
-def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny_dataset):
+def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny_dataset, caplog):
     overrides = [
         f"data.path={tiny_dataset.folder}",
         "labels.semseg=null",
@@ -216,15 +218,18 @@ def test_a_network_with_inputs_is_evaluated_on_frames_that_carry_them(make, tiny
         "train.global_batch_size=2",
     ]
     experiment = make("teacher", *overrides, "train.steps=1", "evaluate.every=0")
-    train(experiment)
+    with caplog.at_level("INFO"):
+        result = run(experiment)
     frames = experiment.evaluation_frames
     carried = int(frames.visible["depth"].sum())
     assert 0 < carried < frames.count
-    assert evaluate(experiment).metrics["depth"]["pixels"] == sum(
+    assert result.metrics["depth"]["pixels"] == sum(
         int((Readers(tiny_dataset, "val")[n].decode(i).get("depth", np.zeros(1)) > 0).sum())
         for n, count in enumerate((3, 2))
         for i in range(count)
     )
+    assert (result.validation_frames, result.validation_labels) == (4, {"semseg": 3, "depth": 4})
+    assert "  3 of 4 frames have semseg" in caplog.messages and "frames have depth" not in caplog.text
 
 
 def test_frames_of_several_sizes_are_evaluated_whole_where_training_crops(make, tmp_path):

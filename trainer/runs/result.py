@@ -4,7 +4,7 @@
  "metrics": {"semseg": {"miou": 0.31, "iou": [0.7, 0.2]}}, "asked": {"split": "val"}}
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +62,7 @@ class Result:
         size, crop: height and width of the network's input, and of its training windows.
         samples_seen: steps × frames of a step.
         validation_frames, validation_set: the number of frames that were measured, and a hash of the selection.
+        validation_labels: how many of them have the label of each task.
         metrics: those of the network of ``asked.checkpoint``.
         checkpoints: the metrics of the last and, if there is one, the best network.
         command: the command that reproduces the run.
@@ -89,6 +90,7 @@ class Result:
     samples_seen: int | None = None
     validation_frames: int | None = None
     validation_set: str | None = None
+    validation_labels: Mapping[str, int] | None = None
     metrics: Metrics
     checkpoints: Mapping[str, Metrics] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
@@ -120,9 +122,21 @@ class Result:
         """
         return cls.from_json(read_json(file, _HINT), file)
 
+    @property
+    def partly_labelled(self) -> dict[str, int]:
+        """The tasks that only some of the measured frames have a label of, with the number of those frames."""
+        labels = self.validation_labels or {}
+        return {task: count for task, count in labels.items() if count != self.validation_frames}
+
     def metric(self, task: str, name: str) -> Any:
         """Return a metric, or None where it was not measured."""
         return self.metrics.get(task, {}).get(name)
+
+
+def describe_frames(result: Result) -> Iterator[str]:
+    """Yield a line for each task whose label some of the measured frames lack."""
+    for task, count in result.partly_labelled.items():
+        yield f"{count} of {result.validation_frames} frames have {task}"
 
 
 def _sides(size: Any) -> Any:
