@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.report.collect import Group, Part, Run
+from trainer.runs.result import describe_frames
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def _source(group: Group, run: Run) -> Source:
         ("network", f"{result.backbone}, {_origin(group)}"),
         ("budget", _words(result.budget)),
         ("steps", f"{result.steps} ({result.samples_seen} samples seen)"),
-        ("validation frames", str(result.validation_frames)),
+        ("validation frames", "; ".join([str(result.validation_frames), *describe_frames(result)])),
         ("checkpoint sha256", _words(result.asked.checkpoints or None)),
     ]
     command = shlex.join(result.command) if result.command else None

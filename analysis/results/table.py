@@ -32,8 +32,9 @@ def tabulate(
     results: Iterable[Result], paper: Paper | None = None, metrics: Mapping[str, str] | None = None
 ) -> Results:
     """Return a row for each group of runs. |A| and |B| count the frames with depth and segmentation, ground truth +
-    pseudo-labels, and v those measured on; f1 and f2 are the tasks as defined by :func:`roles`; an output that was also
-    an input is in brackets. ΔMTL is shown if there are single-task rows (:mod:`analysis.results.delta`).
+    pseudo-labels, and v those measured on, with the number of those that have a task's label if not all have it; f1 and
+    f2 are the tasks as defined by :func:`roles`; an output that was also an input is in brackets. ΔMTL is shown if
+    there are single-task rows (:mod:`analysis.results.delta`).
 
     Args:
         metrics: by task, a further metric that is shown, and that ΔMTL compares in place of the headline metric.
@@ -64,7 +65,7 @@ def tabulate(
         row += ["+".join(map(short, first.inputs)), "+".join(map(short, first.tasks)), _losses(first)]
         row += [
             *(_frames(first, task) for _, task in _letters(all_results)),
-            format_value(first.validation_frames) + "*" * (group in other_frames),
+            _validation_frames(first) + "*" * (group in other_frames),
         ]
         row += ["+".join(map(short, part)) or "–" for part in roles(first)]
         row += [format_value(group.setting.get(key)) for key in settings]
@@ -191,6 +192,11 @@ def _losses(result: Result) -> str:
     terms = [f"GT-{short(task)}" for task in result.tasks if result.labels.get(task)]
     terms += [f"P-{short(task)}" for task, frames in result.pseudo_labels.items() if frames]
     return " + ".join(terms) + (" (all pixels)" if result.normalise == "all" else "")
+
+
+def _validation_frames(result: Result) -> str:
+    labels = ", ".join(f"{short(task)} {count}" for task, count in result.partly_labelled.items())
+    return format_value(result.validation_frames) + (f" ({labels})" if labels else "")
 
 
 def _frames(result: Result, task: str) -> str:

@@ -62,6 +62,15 @@ def test_a_row_says_what_the_papers_does():
     assert cells(table, "mmmt-d")["inputs"] == "RGB+D"
 
 
+def test_v_says_how_many_of_the_measured_frames_have_labels():
+    part = row("part", validation_frames=12, validation_set="a", validation_labels={"semseg": 4, "depth": 12})
+    whole = row("whole", validation_frames=12, validation_set="a", validation_labels={"semseg": 12, "depth": 12})
+    old = row("old", validation_frames=12, validation_set="a")
+    table = tabulate([part, whole, old, row("few", validation_frames=9, validation_set="b")])
+    column = table.titles.index("v")
+    assert [cells[column] for cells in table.rows] == ["12 (S 4)", "12", "12", "9*"]
+
+
 PRINTED = {
     "mmst": ("S", "S"),
     "mmmt-d": ("D", "S"),
