@@ -117,5 +117,18 @@ def claim(out: Path, job: Mapping[str, Any], files: Mapping[str, str] | None = N
 
 def _compare(out: Path, content: str, stored: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     """Raise a :class:`UserError` for the folder of another job, naming the options that differ."""
-    if keys := [key for key in differing_keys(stored, job) if key != CODE]:
+    keys = [key for key in differing_keys(stored, job) if key != CODE]
+    if keys == ["splits"]:
+        message = f"holds {content} of another list of frames: {_changed_splits(stored['splits'], job['splits'])}"
+        raise UserError(message, file=out, key="splits", hint=_HINT)
+    if keys:
         raise UserError(f"holds {content} of other options", file=out, key=", ".join(keys), hint=_HINT)
+
+
+def _changed_splits(stored: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
+    """Return the splits whose frames differ, with their numbers of frames before and now."""
+    changed = []
+    for split in differing_keys(stored, splits):
+        before, now = (entry.get(split, {"samples": 0})["samples"] for entry in (stored, splits))
+        changed.append(f"{split} {before} → {now}" if before != now else f"{split} {now} (other frames)")
+    return ", ".join(changed)

@@ -267,25 +267,30 @@ def test_an_unfinished_job_makes_shards_of_changed_raw_files_again(raw, tmp_path
 
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize(
-    ("source", "options", "key"),
+    ("source", "options", "key", "difference"),
     [
-        (SMALL, {"samples_per_shard": 1}, "samples_per_shard"),
-        (SMALL, {"size": (16, 32)}, "size"),
-        (dataclasses.replace(SMALL, name="other"), {"size": (16, 32)}, "name, size"),
-        (dataclasses.replace(SMALL, train=3), {}, "splits"),
-        (dataclasses.replace(SMALL, tasks=(SEMSEG,)), {}, "tasks"),
-        (dataclasses.replace(SMALL, options={"seed": 1}), {}, "seed"),
-        (type("Renamed", (Tiny,), {"splits": {"train": list("abcd"), "val": ["e"]}})(train=4, val=1), {}, "splits"),
+        (SMALL, {"samples_per_shard": 1}, "samples_per_shard", "other options"),
+        (SMALL, {"size": (16, 32)}, "size", "other options"),
+        (dataclasses.replace(SMALL, name="other"), {"size": (16, 32)}, "name, size", "other options"),
+        (dataclasses.replace(SMALL, train=3), {}, "splits", "another list of frames: train 4 → 3"),
+        (dataclasses.replace(SMALL, tasks=(SEMSEG,)), {}, "tasks", "other options"),
+        (dataclasses.replace(SMALL, options={"seed": 1}), {}, "seed", "other options"),
+        (
+            type("Renamed", (Tiny,), {"splits": {"train": list("abcd"), "val": []}})(train=4, val=1),
+            {},
+            "splits",
+            "another list of frames: train 4 \\(other frames\\), val 1 → 0",
+        ),
     ],
     ids=["samples_per_shard", "size", "name", "count", "tasks", "options", "keys"],
 )
-def test_a_folder_of_other_options_is_refused_and_not_touched(tmp_path, source, options, key, finished):
+def test_a_folder_of_other_options_is_refused_and_not_touched(tmp_path, source, options, key, difference, finished):
     pack(SMALL, tmp_path, samples_per_shard=2)
     if not finished:
         (tmp_path / NAME).unlink()
     before = contents(tmp_path)
     what = "a data set" if finished else "an unfinished data set"
-    with pytest.raises(UserError, match=f"{key}: holds {what} of other options; give another folder, or") as caught:
+    with pytest.raises(UserError, match=f"{key}: holds {what} of {difference}; give another folder, or") as caught:
         pack(source, tmp_path, **({"samples_per_shard": 2} | options))
     assert caught.value.file == tmp_path
     assert contents(tmp_path) == before
