@@ -97,7 +97,7 @@ def _show_plan(study: "Study") -> None:
     for (budget, _), row in sorted(rows.items(), key=lambda item: item[0][0]):
         table.add_row(*row, roots[budget])
     print_table(table)
-    note_unequal_samples(row[3] for row in rows.values())
+    note_unequal_samples([row[3] for row in rows.values()])
 
 
 def _parse_numbers(text: str) -> list[int]:

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -67,16 +67,16 @@ def _show_plan(plan: Grid) -> None:
     for row in rows.values():
         table.add_row(*row)
     print_table(table)
-    note_unequal_samples(row[2] for row in rows.values())
+    note_unequal_samples([row[2] for row in rows.values()])
 
 
-def note_unequal_samples(samples: Iterable[str]) -> None:
-    """Print a note if networks may see different numbers of samples."""
-    distinct = {*samples}
-    if len(distinct) > 1 or any("epochs" in text for text in distinct):
-        print_line(
-            "rows differ in the samples that their networks see: compare only rows with equal numbers of samples"
-        )
+def note_unequal_samples(rows: Sequence[str]) -> None:
+    """Print a note if rows may differ in what :func:`analysis.grid.samples` returns of them."""
+    advice = "compare only rows with equal numbers of samples"
+    if len(rows) > 1 and any("epochs" in samples for samples in rows):
+        print_line(f"in equal epochs, rows with more frames see more samples: {advice} (train.steps)")
+    elif len(set(rows)) > 1:
+        print_line(f"rows differ in the samples that their networks see: {advice}")
 
 
 def submit(plan: Cells, *, dry: bool) -> None:

@@ -71,6 +71,11 @@ def test_rows_that_see_other_numbers_of_samples_are_told(workdir, capsys):
     assert "rows differ in the samples" in capsys.readouterr().out
     assert main(["grid", ".", "--dry-run", "--rows", "student"]) == 0
     assert "rows differ in the samples" not in capsys.readouterr().out
+    epochs = ["train.steps=null", "train.epochs=5"]
+    assert main(["grid", ".", "--dry-run", "--rows", "student,teacher", *epochs]) == 0
+    assert "in equal epochs, rows with more frames see more samples" in capsys.readouterr().out
+    assert main(["grid", ".", "--dry-run", "--rows", "teacher", *epochs]) == 0
+    assert "samples" not in re.sub("teacher +samples", "", capsys.readouterr().out), "it has nothing to differ from"
 
 
 def test_a_cluster_gets_each_row_that_teaches_no_other(workdir, capsys):
