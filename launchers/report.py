@@ -14,12 +14,19 @@ from trainer.runs.result import Result
 
 
 def table(options: argparse.Namespace) -> None:
-    from analysis.results.comparison import parse_pairs  # scipy takes a second to import
+    from analysis.behind import own_result_files  # scipy takes a second to import
+    from analysis.results.comparison import parse_pairs
 
-    results = collect(options.runs)
+    files, notes = own_result_files(options.runs)
+    results = collect(files)
     pairs = parse_pairs(options.compare, results)
     metrics = {task: metric for task, _, metric in (text.partition("=") for text in options.metric)}
     show_results(results, options.format, pairs, metrics)
+    for note in notes:
+        if options.format == "text":
+            print_line(note)
+        else:
+            print(f"tutelage: {note}", file=sys.stderr)
 
 
 def show_results(

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analysis.curve.labelcurve import FILE as CURVE
+from analysis.behind import affinity_files, curve_files, folders_behind
 from analysis.report import affinity, labelcurves
 from analysis.results.groups import Group as Rows
 from analysis.results.groups import group_results, read_result, result_files, varying_settings
@@ -16,8 +16,6 @@ from shards.manifest import NAME as MANIFEST
 from shards.manifest import Manifest
 from shards.store import place
 from shards.tasks import Task
-from trainer.affinity import NAME as AFFINITY
-from trainer.affinity import OLD_NAME, affinity_file
 from trainer.experiment import Experiment
 from trainer.model.architecture import Architecture
 from trainer.runs import artifacts, records, status
@@ -138,31 +136,17 @@ def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Rep
     files: dict[Path, None] = {}
     started: dict[Path, None] = {}
     for path in map(Path, paths):
-        affinity_files, curve_files = _affinities(path), _files_named(path, CURVE)
-        matrices |= {file.resolve(): affinity.read(file) for file in affinity_files}
-        curve_sections = [labelcurves.read_section(file) for file in curve_files]
-        curves |= {section.file.resolve(): section for section in curve_sections}
-        if not (affinity_files or curve_files) or any(path.rglob(NAME)):
+        matrices |= (path_matrices := {file.resolve(): affinity.read(file) for file in affinity_files(path)})
+        curves |= (path_curves := {file.resolve(): labelcurves.read_section(file) for file in curve_files(path)})
+        if not (path_matrices or path_curves) or any(path.rglob(NAME)):
             # the runs behind an affinity or curve are shown by it alone, unless their folder is given
-            inner = [file.resolve().parent for file in affinity_files if file.parent != path]
-            inner += [folder for section in curve_sections for folder in section.folders]
+            inner = [folder for folders in folders_behind(path).values() for folder in folders]
             files |= {file: None for file in result_files([path]) if not any(map(file.is_relative_to, inner))}
             status_files = (file.resolve() for file in sorted(path.rglob(status.NAME)))
             started |= {file.parent: None for file in status_files if not any(map(file.is_relative_to, inner))}
     runs = [Run(file.parent, read_result(file)) for file in files]
     unfinished = [_describe_unfinished(folder) for folder in started if not (folder / NAME).exists()]
     return ReportContents(runs, _parts(runs, manifests), list(matrices.values()), list(curves.values()), unfinished)
-
-
-def _affinities(path: Path) -> list[Path]:
-    """Return the files of task affinities under a path, the newer one of each folder, or the path if it is one."""
-    files = [*_files_named(path, AFFINITY), *_files_named(path, OLD_NAME)]
-    return files if path in files else [file for file in files if file == affinity_file(file.parent)]
-
-
-def _files_named(path: Path, name: str) -> list[Path]:
-    """Return the files with a name under a path, or the path if it is one."""
-    return [path] if path.name == name else sorted(path.rglob(name))
 
 
 def _describe_unfinished(folder: Path) -> str:

@@ -25,7 +25,6 @@ class LabelCurveSection:
 
     Args:
         remarks: sentences on the curve as a whole.
-        folders: folders of the runs that they were measured with.
     """
 
     file: Path
@@ -33,7 +32,6 @@ class LabelCurveSection:
     charts: list[tuple[str, Markup]]
     tables: list[Results]
     remarks: list[str]
-    folders: list[Path]
 
 
 def read_section(file: Path) -> LabelCurveSection:
@@ -48,10 +46,7 @@ def read_section(file: Path) -> LabelCurveSection:
         for metric_curve in curve.curves
         if (title := _title(metric_curve))
     ]
-    runs = curve.facts.get("runs")
-    run_folders = [run["folder"] for run in runs if "folder" in run] if isinstance(runs, list) else []
-    folders = [(file.parent / str(folder)).resolve() for folder in run_folders]
-    return LabelCurveSection(file, curve, charts, tabulate(curve), remarks(curve), folders)
+    return LabelCurveSection(file, curve, charts, tabulate(curve), remarks(curve))
 
 
 def label_chart(title: str, curve: LabelCurve, metric_curve: MetricCurve) -> Markup:
