@@ -16,7 +16,7 @@ def panel(experiments: Sequence[Experiment], path: str | Path, frames: int = 4) 
     Args:
         experiments: of the same data set, each trained.
         path: of the PNG.
-        frames: number of frames, spread evenly over the validation frames.
+        frames: number of frames, chosen by :class:`analysis.shown.ComparisonFrames`.
 
     Raises:
         UserError: when they belong to different data sets, or one is not trained.

@@ -20,7 +20,8 @@ Labels = dict[str, np.ndarray]
 
 
 class ComparisonFrames:
-    """A few validation frames, spread evenly over those that carry the inputs of all networks.
+    """A few validation frames with the inputs of all networks, spread evenly over those that have the labels of all their
+    tasks; over the others too where these are fewer.
 
     Args:
         experiments: of the same data set, each trained.
@@ -47,8 +48,8 @@ class ComparisonFrames:
             raise UserError("no validation frame carries the inputs of all networks", key="inputs", hint=hint)
         self.experiments = experiments
         samples = ShardDataset.of(first.evaluation_frames.restrict(mask))
-        indices = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-        self.samples = samples.select(indices)
+        visible = [samples.frames.visible[task.name][samples.frames.chosen] for task in self.tasks]
+        self.samples = samples.select(_spread(np.logical_and.reduce(visible), count))
 
     @property
     def tasks(self) -> list[Task]:
@@ -86,6 +87,16 @@ class ComparisonFrames:
             labels = {task.name: learning(task).decide(final[task.name])[0].numpy() for task in experiment.tasks}
             predictions.append(labels)
         return predictions
+
+
+def _spread(preferred: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of up to ``count`` samples: spread evenly over the preferred ones, bool ``(samples,)``, or all
+    of these and some that are spread evenly over the others."""
+    chosen: list[int] = []
+    for indices in (np.flatnonzero(preferred), np.flatnonzero(~preferred)):
+        places = np.linspace(0, len(indices) - 1, min(count - len(chosen), len(indices))).round().astype(int)
+        chosen += indices[places].tolist()
+    return np.array(chosen)
 
 
 def limits(task: Task, labels: Sequence[Labels]) -> tuple[float, float] | None:

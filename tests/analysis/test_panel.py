@@ -63,3 +63,17 @@ def test_all_networks_are_shown_the_same_frames(make, tiny_dataset):
     keys = [[frames.loader(experiment)[index][0] for index in range(len(frames.samples))] for experiment in experiments]
     has_depth = experiments[1].evaluation_frames.visible["depth"]
     assert keys[0] == keys[1] and len(keys[0]) == has_depth.sum() < experiments[0].evaluation_frames.count
+
+
+def test_frames_with_the_labels_of_all_tasks_are_shown_first(make, tiny_dataset):
+    """Of its five validation frames, the third lacks semseg and the fourth depth."""
+    settings = (f"data.path={tiny_dataset.folder}", "labels.semseg=null", "labels.depth=null")
+
+    def keys(count: int, *overrides: str) -> list[str]:
+        samples = ComparisonFrames([make("plain", *settings, *overrides)], count).samples
+        return [samples.key(index) for index in range(len(samples))]
+
+    assert keys(2) == ["val-000", "val-004"] and keys(3) == ["val-000", "val-001", "val-004"]
+    assert keys(4) == ["val-000", "val-001", "val-002", "val-004"], "one more where these are too few"
+    assert keys(4, "tasks=[depth]") == ["val-000", "val-001", "val-002", "val-004"]
+    assert keys(5) == [f"val-{number:03d}" for number in range(5)]
