@@ -1,17 +1,18 @@
 """A picture of predictions: RGB, truth, and each network's output side by side, for a few frames."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from analysis.shown import ComparisonFrames, limits
-from shards.picture import save, sheet
+from shards.picture import Colours, save, sheet
 from trainer.experiment import Experiment
 
 
 def panel(experiments: Sequence[Experiment], path: str | Path, frames: int = 4) -> None:
-    """Draw validation frames with every experiment's predictions.
+    """Draw validation frames with every experiment's predictions, and the meaning of the colours.
 
     Args:
         experiments: of the same data set, each trained.
@@ -24,19 +25,22 @@ def panel(experiments: Sequence[Experiment], path: str | Path, frames: int = 4) 
     comparison = ComparisonFrames(experiments, frames)
     truths = [truth for _, truth in comparison.truths()]
     predictions = [comparison.predictions(experiment) for experiment in experiments]
-    ranges = {task.name: limits(task, truths) for task in comparison.tasks}
-    rows = []
     captions = ["rgb"]
+    columns: list[list[np.ndarray | None]] = [[truth["rgb"] for truth in truths]]
+    keys: list[Colours] = [[]]
     for task in comparison.tasks:
-        captions.append(f"{task.name}: truth")
-        captions += [f"{experiment.config.experiment}" for experiment in experiments if task in experiment.tasks]
-    for row, truth in enumerate(truths):
-        pictures: list[np.ndarray | None] = [truth["rgb"]]
-        for task in comparison.tasks:
-            label = truth.get(task.name)
-            pictures.append(None if label is None else task.storage.colourise(label, ranges[task.name]))
-            for experiment, prediction in zip(experiments, predictions, strict=True):
-                if task in experiment.tasks:
-                    pictures.append(task.storage.colourise(prediction[row][task.name], ranges[task.name]))
-        rows.append(pictures)
-    save(sheet(rows, captions), path)
+        named = [(f"{task.name}: truth", [truth.get(task.name) for truth in truths])]
+        named += [
+            (experiment.config.experiment, [labels[task.name] for labels in network_predictions])
+            for experiment, network_predictions in zip(experiments, predictions, strict=True)
+            if task in experiment.tasks
+        ]
+        scale = limits(task, truths)
+        captions += [caption for caption, _ in named]
+        columns += [
+            [None if label is None else task.storage.colourise(label, scale) for label in labels] for _, labels in named
+        ]
+        key = task.storage.key([label for _, labels in named for label in labels if label is not None], scale)
+        height = max(2, math.ceil(len(key) / len(named)))
+        keys += [key[column * height : (column + 1) * height] for column in range(len(named))]
+    save(sheet(list(zip(*columns, strict=True)), captions, keys=keys), path)

@@ -20,8 +20,8 @@ Labels = dict[str, np.ndarray]
 
 
 class ComparisonFrames:
-    """A few validation frames with the inputs of all networks, spread evenly over those that have the labels of all their
-    tasks; over the others too where these are fewer.
+    """A few validation frames with the inputs of all networks, spread evenly over those that have the labels of all
+    their tasks; over the others too where these are fewer.
 
     Args:
         experiments: of the same data set, each trained.

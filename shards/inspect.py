@@ -94,7 +94,7 @@ def _verify_members(manifest: Manifest, reader: ShardReader) -> None:
 
 def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int = 8) -> None:
     """Save a picture of frames spread evenly over a split: RGB, then every task in the data set's colours, with the
-    values of each label, such as the range of a depth map, and the names of the colours."""
+    values of each label, such as the range of a depth map, and the meaning of the colours."""
     if frames < 1:
         raise UserError(f"{frames} frames", key="--frames", hint="give 1 or more")
     readers = Readers(manifest, split)  # a data set would read the index of every shard for its masks of labels
@@ -112,5 +112,5 @@ def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int 
             rows[-1].append(None if label is None else task.storage.colourise(label))
             texts[-1].append("" if label is None else task.storage.glance(label))
             labels[task.name] += [] if label is None else [label]
-    keys = [[], *(task.storage.occurring(labels[task.name]) for task in manifest.tasks)]
+    keys = [[], *(task.storage.key(labels[task.name]) for task in manifest.tasks)]
     save(sheet(rows, ["rgb", *labels], texts=texts, keys=keys), path)

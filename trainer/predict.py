@@ -22,7 +22,7 @@ from shards.claim import Note, differing_keys, is_occupied
 from shards.errors import UserError
 from shards.images import RGB_SUFFIXES, read_pixels
 from shards.notes import collect_notes
-from shards.picture import save, sheet
+from shards.picture import Colours, save, sheet
 from shards.resize import resize_frame
 from shards.sources.declaration import FILE, declaration_of
 from shards.sources.listing import files_by_stem
@@ -152,17 +152,25 @@ def _read(path: Path) -> tuple[np.ndarray, list[str]] | UserError:
 
 
 def draw(predictor: Predictor, files: dict[str, Path], path: str | Path, count: int) -> None:
-    """Save a picture of RGB and predictions side by side, for ``count`` files spread evenly over all."""
+    """Save a picture of RGB and predictions side by side, for ``count`` files spread evenly over all, with the
+    meaning of the colours."""
     names = list(files)
     numbers = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
-    rows = []
+    frames = []
     for number in numbers:
         rgb = read_pixels(files[names[number]])
         height, width = rgb.shape[:2]
         size = (_MAX_ROWS, max(1, round(width * _MAX_ROWS / height))) if height > _MAX_ROWS else (height, width)
-        small = resize_frame({RGB: rgb, **predictor.predict({RGB: rgb}, sure=False)}, size)
-        rows.append([small[RGB], *(task.storage.colourise(small[task.name]) for task in predictor.tasks)])
-    save(sheet(rows, [RGB, *(task.name for task in predictor.tasks)]), path)
+        frames.append(resize_frame({RGB: rgb, **predictor.predict({RGB: rgb}, sure=False)}, size))
+    columns: list[list[np.ndarray]] = [[frame[RGB] for frame in frames]]
+    keys: list[Colours] = [[]]
+    for task in predictor.tasks:
+        labels = [frame[task.name] for frame in frames]
+        limits = task.storage.limits(labels)
+        columns.append([task.storage.colourise(label, limits) for label in labels])
+        keys.append(task.storage.key(labels, limits))
+    rows = list(zip(*columns, strict=True))
+    save(sheet(rows, [RGB, *(task.name for task in predictor.tasks)], keys=keys), path)
 
 
 def _check(out: Path, note: dict[str, object]) -> None:

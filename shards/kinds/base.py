@@ -269,6 +269,17 @@ class Storage(ABC):
         """Return names and colours of the parts that occur in label arrays, for kinds whose colours have names."""
         return []
 
+    def key(
+        self, labels: Iterable[np.ndarray], limits: tuple[float, float] | None = None
+    ) -> list[tuple[str, tuple[int, int, int]]]:
+        """Return texts and colours that explain pictures of label arrays: the parts that occur, or the ends of a colour
+        map.
+
+        Args:
+            limits: those that all pictures were drawn with; None where each has its own.
+        """
+        return self.occurring(labels)
+
     # Text
 
     @abstractmethod

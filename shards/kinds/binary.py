@@ -125,13 +125,13 @@ class BinaryStorage(NamedStorage):
         """Draw the mean of the colours of the masks that hold; light grey where none does."""
         masks = self.masks(label)
         count = masks.sum(-1, keepdims=True)
-        colours = masks @ np.asarray(self.task.colours, np.float64) / np.maximum(count, 1)
+        colours = masks @ np.asarray(self.colours, np.float64) / np.maximum(count, 1)
         colours = np.where(count > 0, np.rint(colours), _NONE)
         return np.where(self.labelled(label)[..., None], colours, MISSING).astype(np.uint8)
 
     def occurring(self, labels: Iterable[np.ndarray]) -> list[tuple[str, tuple[int, int, int]]]:
         holds = np.any([self.masks(label).any((0, 1)) for label in labels], axis=0)
-        return [(self.task.classes[index], self.task.colours[index]) for index in np.flatnonzero(holds)]
+        return [(self.task.classes[index], self.colours[index]) for index in np.flatnonzero(holds)]
 
     def glance(self, label: np.ndarray) -> str:
         labelled = self.labelled(label)

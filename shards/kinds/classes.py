@@ -90,12 +90,12 @@ class ClassStorage(NamedStorage):
 
     def colourise(self, label: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
         table = np.full((IGNORE + 1, 3), MISSING, np.uint8)
-        table[: self.channels] = self.task.colours
+        table[: self.channels] = self.colours
         return table[label]
 
     def occurring(self, labels: Iterable[np.ndarray]) -> list[tuple[str, tuple[int, int, int]]]:
         indices = sorted({int(index) for label in labels for index in np.unique(label)} - {IGNORE})
-        return [(self.task.classes[index], self.task.colours[index]) for index in indices]
+        return [(self.task.classes[index], self.colours[index]) for index in indices]
 
     def glance(self, label: np.ndarray) -> str:
         """Return the most frequent classes."""

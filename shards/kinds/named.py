@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from shards.errors import UserError
 from shards.kinds.base import Storage
+from shards.kinds.distinct import distinct_colours
 from shards.kinds.text import is_whole
 
 
@@ -31,6 +32,12 @@ class NamedStorage(Storage):
     def channels(self) -> int:
         return len(self.task.classes)
 
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """The colours of pictures: those of the task, unless they are only the default ones."""
+        default = self.task.colours == palette(self.channels)
+        return distinct_colours(self.channels) if default else self.task.colours
+
     def to_json(self) -> dict[str, Any]:
         return {self.parts: list(self.task.classes), "colours": [list(colour) for colour in self.task.colours]}
 
@@ -53,7 +60,8 @@ def declared_colours(entry: Mapping[str, Any], count: int) -> tuple[tuple[int, .
 
 
 def palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Return ``count`` distinct colours for a data set that declares none (the bit-reversal scheme of PASCAL VOC)."""
+    """Return ``count`` colours for a data set that declares none (the bit-reversal scheme of PASCAL VOC). Some of them
+    look alike, so that pictures have :func:`shards.kinds.distinct.distinct_colours` in their place."""
     colours = []
     for index in range(1, count + 1):
         rgb, value = [0, 0, 0], index

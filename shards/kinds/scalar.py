@@ -212,6 +212,18 @@ class ScalarStorage(Storage):
         colours = colormaps["viridis"](near_is_bright)[..., :3]
         return np.where(measured[..., None], np.rint(colours * 255), MISSING).astype(np.uint8)
 
+    def key(
+        self, labels: Iterable[np.ndarray], limits: tuple[float, float] | None = None
+    ) -> list[tuple[str, tuple[int, int, int]]]:
+        """Return the smallest value, which is bright, and the largest."""
+        if self.limits(labels) is None:
+            return []
+        texts = ["smallest value of each", "largest value of each"]
+        if limits is not None:
+            texts = [f"{value:.3g} {self.task.unit}".rstrip() for value in limits]
+        (small, large), *_ = self.colourise(np.array([[1, 2]], np.float32), (1, 2)).tolist()
+        return [(texts[0], tuple(small)), (texts[1], tuple(large))]
+
     def glance(self, label: np.ndarray) -> str:
         """Return the range of values."""
         values = label[self.labelled(label)]

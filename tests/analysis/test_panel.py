@@ -23,7 +23,11 @@ def test_a_column_for_truth_and_for_each_network(finished, tmp_path, scenes_data
     path = tmp_path / "p.png"
     panel([finished("teacher"), finished("student")], path, frames=2)
     image = Image.open(path)
-    assert image.size == (7 * (WIDTH + GAP) + GAP, 2 * (HEIGHT + GAP) + GAP + CAPTION)
+    key = image.height - (2 * (HEIGHT + GAP) + GAP + CAPTION)
+    assert image.width == 7 * (WIDTH + GAP) + GAP and key % CAPTION == 0 < key
+    colours = [np.asarray(image)[-key + 6, GAP + column * (WIDTH + GAP) + 6].tolist() for column in (1, 4)]
+    assert colours[0] in [list(colour) for colour in scenes_dataset.task("semseg").colours], "a class of the truth"
+    assert colours[1] == [253, 231, 37], "viridis: the smallest depth is yellow"
     reader, task = Readers(scenes_dataset, "val")[0], scenes_dataset.task("semseg")
     for row, position in enumerate((0, 5)):
         arrays = reader.decode(position)
@@ -42,7 +46,8 @@ def test_a_task_that_a_network_lacks_has_no_column(make, finished, tmp_path):
 
 def test_no_more_rows_than_frames(finished, tmp_path):
     panel([finished("student", "val=2")], tmp_path / "p.png", frames=50)
-    assert Image.open(tmp_path / "p.png").height == 2 * (HEIGHT + GAP) + GAP + CAPTION
+    key = Image.open(tmp_path / "p.png").height - (2 * (HEIGHT + GAP) + GAP + CAPTION)
+    assert key % CAPTION == 0 < key, "below two rows"
 
 
 def test_refusals(make, finished, tiny_dataset, tmp_path):

@@ -134,7 +134,7 @@ def test_what_cannot_be_drawn_is_refused(tiny_dataset, tmp_path):
 def test_labels_are_coloured_by_kind():
     classes = SEMSEG.storage.colourise(np.array([[0, 3, IGNORE]], np.uint8))
     assert classes.dtype == np.uint8
-    assert classes.tolist() == [[list(SEMSEG.colours[0]), list(SEMSEG.colours[3]), [32, 32, 32]]]
+    assert classes.tolist() == [[*map(list, np.take(SEMSEG.storage.colours, (0, 3), 0)), [32, 32, 32]]]
     near, far, missing = DEPTH.storage.colourise(np.array([[1, 5, 0]], np.float32))[0]
     assert missing.tolist() == [32, 32, 32]
     assert near.sum() > far.sum()  # near is bright

@@ -145,4 +145,7 @@ def test_the_same_place_twice_and_files_of_other_kinds(photos):
 def test_a_drawing_has_a_row_for_each_picture(student, photos, tmp_path):
     draw(student, pictures([photos]).files, tmp_path / "p.png", 2)
     image = np.asarray(Image.open(tmp_path / "p.png"))
-    assert image.shape == (20 + 6 + 2 * 166, 6 + 3 * 326, 3)
+    top = 20 + 6 + 2 * 166
+    assert image.shape[1] == 6 + 3 * 326 and image.shape[0] >= top + 2 * 20, "a line for each end of the depths"
+    swatches = image[[top + 6, top + 26], 6 + 2 * 326 + 6].tolist()
+    assert swatches == [[253, 231, 37], [68, 1, 84]], "viridis: near is yellow"
