@@ -20,7 +20,7 @@ from launchers.cli import main, parse
 from shards.pack import pack
 from shards.sources.scenes import Scenes
 from trainer.configfile import load
-from trainer.shipped import names
+from trainer.shipped import find, names
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")])
@@ -146,7 +146,10 @@ def skip_reason(page: Path, command: str) -> str | None:
 
 
 def execute(command: str) -> None:
-    words = shlex.split(command, comments=True)
+    words = [
+        str(find(match[1])) if (match := re.fullmatch(r"\$\(tutelage config --path (\S+)\)", word)) else word
+        for word in shlex.split(command, comments=True)
+    ]
     if words[0] in ("accelerate", "python"):
         if words[0] == "accelerate":  # launcher and ranks are forked
             index = words.index("-m")

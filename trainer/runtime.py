@@ -185,7 +185,8 @@ def _refuse_single_process() -> None:
     except OSError:
         return
     if not any(variable.startswith(b"MASTER_ADDR=") for variable in launcher):
-        hint = "give --multi_gpu too (and no --cpu), which also starts processes on CPUs, or a file of configs/engine"
+        hint = "give --multi_gpu too (and no --cpu), which also starts processes on CPUs, or a file of Tutelage's: "
+        hint += '--config_file "$(tutelage config --path engine/ddp)"'
         raise UserError("accelerate started one process", key="accelerate launch --num_processes", hint=hint)
 
 

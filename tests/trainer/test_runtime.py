@@ -61,7 +61,7 @@ except UserError as error:
             {},
             "accelerate launch --num_processes: accelerate started one process; give --multi_gpu",
         ),
-        ("--cpu --num_processes=2", {}, "accelerate launch --num_processes: accelerate started one process"),
+        ("--cpu --num_processes=2", {}, '--config_file "$(tutelage config --path engine/ddp)"'),
         ("--num_processes 1", {}, "processes: 1"),
         ("--num_processes 1", {"MASTER_ADDR": "127.0.0.1"}, "processes: 1"),
     ],
