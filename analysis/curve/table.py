@@ -76,4 +76,5 @@ def _savings_cells(savings: LabelSavings | None) -> tuple[str, str]:
     if savings is None:
         return "–", "–"
     sign = {1: "> ", -1: "< ", 0: ""}[savings.mean.beyond]
-    return f"{spell_labels(savings.mean)} ({spell_uncertainty(savings)})", f"{sign}{savings.factor:.2f}"
+    uncertainty = spell_uncertainty(savings)
+    return spell_labels(savings.mean) + f" ({uncertainty})" * bool(uncertainty), f"{sign}{savings.factor:.2f}"

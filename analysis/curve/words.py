@@ -58,17 +58,21 @@ def spell_labels(number: Equivalent) -> str:
 
 
 def spell_uncertainty(savings: LabelSavings) -> str:
-    """Return the uncertainty of a number of labels in words."""
+    """Return the uncertainty of a number of labels in words; empty where it has no interval and all seeds agree."""
     if savings.low is not None and savings.high is not None:
         return f"{LEVEL:.0%} interval {spell_labels(savings.low)} to {spell_labels(savings.high)}"
     if len(savings.seeds) == 1:
         return "one seed"
-    return "by seed: " + ", ".join(spell_labels(number) for number in savings.seeds.values())
+    by_seed = [spell_labels(number) for number in savings.seeds.values()]
+    return f"by seed: {', '.join(by_seed)}" if len(set(by_seed)) > 1 else ""
 
 
 def _spell_point(curve: MetricCurve, savings: LabelSavings, *, first: bool) -> str:
     """Return the words on one number of labels; the first part also names the networks."""
     student, baseline = (f" {curve.student} is", f" {curve.baseline}") if first else ("", "")
+    if savings.mean.beyond and savings.mean.labels == savings.labels:
+        position = f"ahead{f' of{baseline}' if first else ''}" if savings.mean.beyond > 0 else f"behind{baseline}"
+        return f"with {savings.labels} labels{student} {position} ({_spell_edge(savings)})"
     if _is_ahead(savings):
         return f"with {savings.labels} labels{student} as good as{baseline} with {_spell_savings(savings)}"
     compared = f" of{baseline}" if first else ""
@@ -77,11 +81,23 @@ def _spell_point(curve: MetricCurve, savings: LabelSavings, *, first: bool) -> s
 
 def _spell_savings(savings: LabelSavings) -> str:
     times = f"{'more than ' * (savings.mean.beyond > 0)}{savings.factor:.1f} × the labels"
-    return f"{spell_labels(savings.mean)} ({times}; {spell_uncertainty(savings)})"
+    return f"{spell_labels(savings.mean)} ({_joined(times, spell_uncertainty(savings))})"
 
 
 def _spell_deficit(savings: LabelSavings) -> str:
-    return f"as good as with {spell_labels(savings.mean)}; {spell_uncertainty(savings)}"
+    return _joined(f"as good as with {spell_labels(savings.mean)}", spell_uncertainty(savings))
+
+
+def _spell_edge(savings: LabelSavings) -> str:
+    """Return the words on a lead at the largest measured number of labels, or a deficit at the smallest."""
+    extreme = "largest" if savings.mean.beyond > 0 else "smallest"
+    agreement = "one seed" if len(savings.seeds) == 1 else "seeds disagree" * (spell_uncertainty(savings) != "")
+    text = f"by how many labels cannot be read off: {savings.labels} is the {extreme} number measured"
+    return _joined(text, agreement)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
 
 
 def _is_ahead(savings: LabelSavings) -> bool:

@@ -22,8 +22,7 @@ def test_with_how_many_labels_the_baseline_is_as_good():
         "mIoU: with 25 labels umst-ps is not ahead of umst-s (as good as with 25; 95% interval 25 to 25), undetermined"
         "; "
         "with 50 labels as good as with 71 (1.4 × the labels; 95% interval 71 to 71); "
-        "with 100 labels as good as with more than 100 "
-        "(more than 1.0 × the labels; by seed: more than 100, more than 100)"
+        "with 100 labels ahead (by how many labels cannot be read off: 100 is the largest number measured)"
     )
     assert texts[1] == "rmse: no baseline predicts depth; --baseline CONFIG names one that does"
 
@@ -31,8 +30,23 @@ def test_with_how_many_labels_the_baseline_is_as_good():
 @pytest.mark.parametrize(
     ("points", "said"),
     [
-        ([point(10, (0.1,), (0.2,))], "is as good as umst-s with more than 10 (more than 1.0 × the labels; one seed)"),
-        ([point(10, (0.2,), (0.1,))], "is not ahead of umst-s (as good as with fewer than 10; one seed)"),
+        (
+            [point(10, (0.1,), (0.2,))],
+            "umst-ps is ahead of umst-s (by how many labels cannot be read off: 10 is the largest number measured; one",
+        ),
+        (
+            [point(10, (0.2,), (0.1,))],
+            "umst-ps is behind umst-s (by how many labels cannot be read off: 10 is the smallest number measured; one",
+        ),
+        (
+            [point(4, (0.2, 0.2), (0.1, 0.25)), point(8, (0.21, 0.21), (0.1, 0.1))],
+            "is behind umst-s (by how many labels cannot be read off: 4 is the smallest number measured; seeds disagree"
+            "), undetermined; with 8 labels not ahead (as good as with fewer than 4)",
+        ),
+        (
+            [point(4, (0.1, 0.1), (0.3, 0.35)), point(8, (0.2, 0.2), ())],
+            "with 4 labels umst-ps is as good as umst-s with more than 8 (more than 2.0 × the labels)",
+        ),
         (
             [point(10, (0.1,), (0.2,)), point(40, (0.3,), (0.2,))],
             "is as good as umst-s with 20 (2.0 × the labels; one seed); "
