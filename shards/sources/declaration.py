@@ -141,7 +141,7 @@ def declare(root: Path, overrides: Mapping[str, Any]) -> Declaration:
         raise UserError(f"{intrinsics!r}", file=where, key="intrinsics", hint=hint)
     tasks = spec.get("tasks", {})
     if not isinstance(tasks, Mapping) or not tasks:
-        hint = f"name them in {FILE}, or give the classes of semseg or the scale of depth"
+        hint = f"name them in {FILE}, or give the classes of semseg (--classes) or the scale of depth (--depth-scale)"
         raise UserError("no tasks are declared", file=where, key="tasks", hint=hint)
     formats = tuple(_label_format(where, str(task), tasks[task]) for task in tasks)
     group_by, orientation = spec.get("group_by"), spec.get("label_orientation")

@@ -245,7 +245,7 @@ class Folder:
         elif len(listed) == 2:
             splits = {split: self._read_list(path, images) for split, path in lists.items()}
         else:
-            hint = f"write train.txt and val.txt with one stem per line, or set val_fraction in {FILE}"
+            hint = f"write train.txt and val.txt with one stem per line, or set val_fraction in {FILE} (--val-fraction)"
             raise UserError("does not define which frames train and which validate", file=self.root, hint=hint)
         empty = next((split for split, stems in splits.items() if not stems), None)
         if empty:

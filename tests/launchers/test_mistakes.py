@@ -142,6 +142,15 @@ def test_a_data_set_of_other_options_is_not_overwritten(fails, dataset, scenes):
     fails(f"prepare scenes {dataset} {' '.join(scenes)} --seed 1", "seed: holds a data set of other options; give")
 
 
+def test_a_folder_without_dataset_yaml_names_the_options_in_its_place(fails, workdir):
+    Path("raw/rgb").mkdir(parents=True)
+    Path("raw/semseg").mkdir()
+    Image.new("RGB", (8, 8)).save("raw/rgb/0.png")
+    Image.new("L", (8, 8)).save("raw/semseg/0.png")
+    fails("prepare folder raw out", "give the classes of semseg (--classes) or the scale of depth (--depth-scale)")
+    fails("prepare folder raw out --classes 2", "or set val_fraction in dataset.yaml (--val-fraction)")
+
+
 @pytest.fixture
 def prepare_command(workdir):
     """The command that prepares four frames with labels of two classes, in a folder with files that are not frames."""
