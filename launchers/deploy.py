@@ -12,6 +12,7 @@ from shards.images import RGB_SUFFIXES
 from trainer.memory import keep_freed_memory
 from trainer.parsing import parse_size
 from trainer.progress import progress
+from trainer.runs.artifacts import missing_network
 
 if TYPE_CHECKING:
     from trainer.predictor import Predictor
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 def predict(options: argparse.Namespace) -> None:
     if options.picture:
         need("predict --picture", "matplotlib")
-    import torch
-
-    from trainer.predict import draw, pictures, predict
-
     if options.frames < 1:
         raise UserError(f"{options.frames} frames", key="--frames", hint="give 1 or more")
     _check_suffix("--picture", options.picture, ".png")
@@ -31,6 +28,14 @@ def predict(options: argparse.Namespace) -> None:
         if Path(options.picture).resolve().is_relative_to(Path(source).resolve()):
             hint = "choose a path outside of the pictures that are read"
             raise UserError(f"{options.picture} would be one of the pictures in {source}", key="--picture", hint=hint)
+    _check_model(options)
+    for source in options.pictures:
+        if not Path(source).exists():
+            raise UserError("does not exist", file=source, hint="correct the path")
+    import torch  # which takes seconds
+
+    from trainer.predict import draw, pictures, predict
+
     predictor, out = _predictor(options), Path(options.out)
     inputs = pictures(options.pictures, [out / task.name for task in predictor.tasks])
     if inputs.others:
@@ -66,11 +71,20 @@ def predict(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     _check_suffix("--out", options.out, ".pt2")
+    _check_model(options)
     predictor = _predictor(options)
     predictor.export(options.out)
     assert predictor.size, "export raises without one"
     height, width = predictor.size
     print_line(f"wrote {options.out}: takes {' and '.join(predictor.inputs)} of {height}x{width}")
+
+
+def _check_model(options: argparse.Namespace) -> None:
+    """Check the size, and that there is a network at the path, before torch is imported."""
+    parse_size(options.size, "--size")
+    path = Path(options.model)
+    if not ((path.parent if path.is_file() else path) / "model.json").exists():
+        raise missing_network(path)
 
 
 def _predictor(options: argparse.Namespace) -> "Predictor":

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from analysis.results.groups import collect
+from analysis.results.groups import check_exist, collect
 from analysis.results.paper import Paper
 from analysis.results.table import as_csv, as_markdown, as_rich
 from launchers.console import console, print_line, print_table
@@ -59,19 +59,22 @@ def show_results(
 
 def picture(options: argparse.Namespace) -> None:
     need("picture", "matplotlib")
-    from analysis.panel import panel
     from trainer.experiment import Experiment
 
     overrides = [argument for argument in options.configs if "=" in argument] + options.overrides
     configs = [argument for argument in options.configs if "=" not in argument]
     if not configs:
         raise UserError("no configuration was given", key="CONFIG", hint="name one or more trained experiments")
-    panel([Experiment(config, overrides) for config in configs], options.out, options.frames)
+    experiments = [Experiment(config, overrides) for config in configs]
+    from analysis.panel import panel  # which imports torch, unlike what finds mistakes in the configurations
+
+    panel(experiments, options.out, options.frames)
     console.print(f"wrote {options.out}", soft_wrap=True)
 
 
 def report(options: argparse.Namespace) -> None:
     need("report", "contourpy", "jinja2", "markupsafe", "matplotlib")
+    check_exist(options.runs)  # before torch is imported, which takes seconds
     from analysis.report.page import write
 
     write(options.runs, options.out, frames=options.frames, data=options.data, compare=options.compare)

@@ -13,6 +13,8 @@ from trainer.option import is_in
 from trainer.runs.result import NAME, Result
 from trainer.setting import ROW_SETTINGS, options_of, same, setting
 
+_RUN = "run the experiment: `tutelage run CONFIG`"
+
 
 @dataclass(eq=False)  # groups are compared by identity
 class Group:
@@ -57,13 +59,24 @@ def result_files(paths: Sequence[str | Path]) -> list[Path]:
         UserError: when a path holds none.
     """
     files: dict[Path, None] = {}
+    check_exist(paths)
     for path in map(Path, paths):
         result_paths = [path] if path.name == NAME else sorted(path.rglob(NAME))
         if not result_paths:
-            message = f"holds no {NAME}" if path.exists() else "does not exist"
-            raise UserError(message, file=path, hint="run the experiment: `tutelage run CONFIG`")
+            raise UserError(f"holds no {NAME}", file=path, hint=_RUN)
         files |= dict.fromkeys(file.resolve() for file in result_paths)
     return list(files)
+
+
+def check_exist(paths: Sequence[str | Path]) -> None:
+    """Check that some paths to runs exist.
+
+    Raises:
+        UserError: for the first that does not.
+    """
+    for path in paths:
+        if not Path(path).exists():
+            raise UserError("does not exist", file=path, hint=_RUN)
 
 
 def read_result(file: Path) -> Result:

@@ -83,6 +83,25 @@ def test_commands_without_a_network_start_without_torch(command, workdir, datase
     assert python("-c", code).stdout.splitlines()[-1] == "False 0"
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("predict nowhere . --out p", "nowhere: does not exist"),
+        ("predict model nowhere --out p", "nowhere: does not exist"),
+        ("export . --out p.pt2", ".: holds no trained network"),
+        ("report . nowhere --out r.html", "nowhere: does not exist"),
+        ("picture nowhere.yaml --out p.png", "nowhere.yaml: does not exist"),
+    ],
+)
+def test_wrong_paths_are_told_without_torch(command, message, workdir, python):
+    Path("model").mkdir()
+    Path("model/model.json").touch()
+    words = command.split()
+    code = f"import sys; from launchers.cli import main; s = main({words!r}); print('torch' in sys.modules, s)"
+    process = python("-c", code)
+    assert process.stdout.splitlines()[-1] == "False 1" and f"tutelage: {message}" in process.stderr
+
+
 @pytest.mark.parametrize("command", ["status student.yaml", "grid . --rows student --seeds 1 --dry-run"])
 def test_the_state_of_finished_runs_is_told_without_torch(command, done, python):
     code = (
