@@ -50,6 +50,11 @@ print(", ".join(["python " + platform.python_version(), *(f"{name} {found[name]}
   echo "  $answer"
 }
 
+need_slurm() { # CONFIG [key=value ...]
+  command -v squeue >/dev/null ||
+    fail "squeue: not found: submit on a host with Slurm, give --dry-run, or run it here: tutelage run $(quoted "$@")"
+}
+
 quoted() { # WORD ...: as one would type them
   local word words=()
   for word in "$@"; do

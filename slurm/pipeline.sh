@@ -22,7 +22,7 @@ rows=$(tutelage status --tsv "${call[@]}")
 others=$(awk -F '\t' '$2 ~ /^other (settings|data)$/ && !seen[$3]++ { print "tutelage: " $3 ": " $4 }' <<<"$rows")
 [ -z "$others" ] || { echo "$others" >&2 && fail 'nothing is submitted: give another run.root, run.path or seed, or delete the runs'; }
 declare -A queued=() id=() depth=() new=()
-if [ -z "$dry" ]; then
+if [ -z "$dry" ] && need_slurm "${words[@]}"; then
   jobs=$(squeue --me --noheader --states=PENDING,RUNNING,SUSPENDED --format='%F %k')
   while read -r job comment; do [ -z "$job" ] || queued[$comment]=$job; done <<<"$jobs"
 fi

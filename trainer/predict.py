@@ -110,7 +110,8 @@ def predict(
     """
     if predictor.inputs != (RGB,):
         hint = "prepare frames with their labels, and use `tutelage label`; or Predictor, from Python"
-        raise UserError(f"the network sees {' and '.join(predictor.inputs)}, not RGB alone", key="MODEL", hint=hint)
+        message = f"the network sees {' and '.join(predictor.inputs)}, not RGB alone"
+        raise UserError(message, file=predictor.folder, hint=hint)
     note = {"network": predictor.facts["sha256"], "size": list(predictor.size) if predictor.size else None}
     _check(out, note)
     missing = {name: [t for t in predictor.tasks if not _label_path(out, t, name).exists()] for name in files}

@@ -1,6 +1,7 @@
 """The jobs that pipeline.sh submits, and those that it does not."""
 
 import shlex
+import shutil
 
 import pytest
 from fakeslurm import Site
@@ -22,6 +23,18 @@ def pipeline_site(site: Site) -> Site:
     (site.folder / "rows").write_text("\n".join(rows))
     site.answer("tutelage", f'[ "$4" != status ] || cat {site.folder}/rows')
     return site
+
+
+def test_a_machine_without_slurm_is_told_what_to_do(pipeline_site: Site):
+    for name in ("squeue", "sbatch"):
+        (pipeline_site.folder / "bin" / name).unlink()
+    for name in ("bash", "dirname", "awk", "sed", "cut", "cat"):  # this machine may have Slurm among them
+        (pipeline_site.folder / "bin" / name).symlink_to(str(shutil.which(name)))
+    process = pipeline_site.run("slurm/pipeline.sh", CONFIG, "seed=1", PATH=f"{pipeline_site.folder}/bin")
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("tutelage: squeue: not found: ") and line.endswith(f"tutelage run {CONFIG} seed=1")
+    assert pipeline_site.run("slurm/pipeline.sh", CONFIG, "seed=1", "--dry-run").returncode == 0
 
 
 def submitted(site: Site) -> dict[str, list[str]]:

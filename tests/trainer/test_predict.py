@@ -96,7 +96,7 @@ def test_refusals(finished, photos, tmp_path):
     with pytest.raises(UserError, match=r"hall/a\.png: has the name of .*rgb/a\.png, and so would its labels"):
         pictures([photos / "a.png", photos / "hall" / "a.png"])
     teacher = Predictor(finished("teacher").checkpoints / "last")
-    with pytest.raises(UserError, match="MODEL: the network sees rgb and depth, not RGB alone; prepare frames"):
+    with pytest.raises(UserError, match="last: the network sees rgb and depth, not RGB alone; prepare frames"):
         predict(teacher, pictures([photos]).files, out, lambda advance: None)
     assert not out.exists()
 
