@@ -31,6 +31,11 @@ class Validation:
         every: epochs between evaluations.
         split: name of the metrics in ``metrics.jsonl``.
         facts: JSON values; two values of ``best`` can be compared if these are equal.
+        smaller_is_better: whether smaller values of ``best`` are better; None for what its kind declares, which is
+            necessary for a metric of your own.
+
+    Raises:
+        UserError: when ``smaller_is_better`` is None and no kind declares the metric.
     """
 
     measure: Callable[[nn.Module], Metrics]
@@ -38,6 +43,15 @@ class Validation:
     every: int = 1
     split: str = "val"
     facts: Mapping[str, Any] = field(default_factory=dict)
+    smaller_is_better: bool | None = None
+
+    def __post_init__(self) -> None:
+        name = self.best.partition(".")[2]
+        if self.smaller_is_better is None:
+            object.__setattr__(self, "smaller_is_better", smaller_is_better(name))
+        if self.smaller_is_better is None:
+            hint = "say whether smaller values are better: smaller_is_better=True or False"
+            raise UserError(f"{self.best!r} is not a metric of any kind", key="best", hint=hint)
 
     @classmethod
     def on(cls, data: ShardDataset, trainer: "Trainer") -> "Validation":
@@ -84,7 +98,8 @@ def validate(trainer: "Trainer", validation: Validation, records: Records | None
         records.write_metrics(trainer.step, {validation.split: metrics})
     checkpointer = trainer.checkpointer
     try:
-        value, improved = compare_with_best(metrics, validation.best, checkpointer.best)
+        smaller = bool(validation.smaller_is_better)
+        value, improved = compare_with_best(metrics, validation.best, checkpointer.best, smaller)
     except UserError:  # with another evaluate.best, the run can continue from here
         trainer.save(records)
         raise
@@ -93,8 +108,8 @@ def validate(trainer: "Trainer", validation: Validation, records: Records | None
         checkpointer.export("best", trainer.step, value=value, **validation.facts)
 
 
-def compare_with_best(metrics: Metrics, name: str, best: float | None) -> tuple[float, bool]:
-    """Return the value of ``TASK.METRIC``, and whether it is better than the best so far.
+def compare_with_best(metrics: Metrics, name: str, best: float | None, smaller: bool) -> tuple[float, bool]:
+    """Return the value of ``TASK.METRIC``, and whether it is better than the best so far, that is smaller or larger.
 
     Raises:
         UserError: when the tasks have no such metric.
@@ -104,7 +119,7 @@ def compare_with_best(metrics: Metrics, name: str, best: float | None) -> tuple[
         raise not_measured(name, [metric for metric, value in scalars(metrics).items() if value is not None])
     if best is None:
         return value, True
-    return value, value < best if smaller_is_better(name.partition(".")[2]) else value > best
+    return value, value < best if smaller else value > best
 
 
 def scalars(metrics: Metrics) -> dict[str, float | None]:

@@ -1,5 +1,6 @@
 """Components from Python: none changes another's state, and no argument is without effect."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,18 @@ def test_validation_is_at_the_size_of_training(train, val, tmp_path):
     assert trainer.validation.facts["size"] == [64, 128]
     own = tt.ShardDataset(val.manifest, "val", tasks=NAMES, size=(32, 32))
     assert "size" not in Validation.on(own, trainer).facts, "the data set's own size wins, as before"
+
+
+def test_a_metric_of_ones_own_says_which_values_are_better(train, tmp_path):
+    with pytest.raises(tt.UserError, match=r"^best: 'depth\.loss' is not a metric of any kind; say .* smaller"):
+        tt.Validation(dict, "depth.loss")
+    model, values = network(train), iter([0.5, 0.7])
+    val = tt.Validation(lambda _: {"depth": {"loss": next(values)}}, "depth.loss", smaller_is_better=True)
+    trainer_of(model, train, tmp_path, val=val, steps=None, epochs=2).fit()
+    best = json.loads((tmp_path / "checkpoints/best/model.json").read_text())
+    assert (best["value"], best["step"]) == (0.5, 2)
+    assert tt.Validation(dict, "depth.rmse").smaller_is_better
+    assert not tt.Validation(dict, "semseg.miou").smaller_is_better
 
 
 def test_data_for_other_inputs_are_refused(train, tmp_path):

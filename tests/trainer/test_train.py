@@ -16,7 +16,7 @@ from trainer.experiment import Experiment
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.trainstage import train, trainer_of
-from trainer.validation import compare_with_best
+from trainer.validation import Validation, compare_with_best
 
 
 def losses(experiment: Experiment) -> list[float]:
@@ -124,8 +124,9 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(make, monkeypatch, n
 )
 def test_better_is_larger_for_shares_and_smaller_for_errors(name, best, better):
     metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "abs_rel": None}}
-    assert compare_with_best(metrics, name, best)[1] is better
-    assert compare_with_best(metrics, name, None)[1] is True
+    smaller = Validation(dict, name).smaller_is_better
+    assert compare_with_best(metrics, name, best, smaller)[1] is better
+    assert compare_with_best(metrics, name, None, smaller)[1] is True
 
 
 @pytest.mark.parametrize("changed", ["evaluate.best=depth.rmse", "val=3", "evaluate.resolution=label", None])
@@ -167,7 +168,7 @@ def test_a_metric_that_is_not_measured_is_an_error(name):
     metrics = {"s": {"miou": 0.6, "iou": [0.6]}, "d": {"rmse": 2.0, "abs_rel": None}}
     metrics["s"]["pixels"] = 7
     with pytest.raises(UserError, match=rf"^best: '{name}' is not measured; use one of s\.miou, d\.rmse$"):
-        compare_with_best(metrics, name, None)
+        compare_with_best(metrics, name, None, False)
 
 
 def test_a_metric_of_no_task_is_found_before_the_first_step(make):

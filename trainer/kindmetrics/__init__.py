@@ -73,9 +73,9 @@ def metrics_of(task: Task) -> tuple[Metric, ...]:
     return kind_of(task).metrics
 
 
-def smaller_is_better(name: str) -> bool:
-    """Whether smaller values of a metric are better."""
-    return any(metric.name == name and metric.smaller_is_better for metric in metrics())
+def smaller_is_better(name: str) -> bool | None:
+    """Whether smaller values of a metric are better; None for one that no kind declares."""
+    return next((metric.smaller_is_better for metric in metrics() if metric.name == name), None)
 
 
 for _kind in (ClassMetrics, ScalarMetrics, UnitVectorMetrics, BinaryMetrics):
