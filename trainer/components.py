@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from types import NoneType
 
+import torch
 from torch import nn
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.owncode import name_of
 from shards.tasks import Task, check_are_tasks, check_is_list
+from trainer.config import Config
 from trainer.model.network import architecture_of
+from trainer.option import check_values
 from trainer.predictor import Predictor
+from trainer.sections import Checkpoint, Model, Train
 from trainer.weighting import LossWeighting
 
 
@@ -26,15 +30,33 @@ def check_kind(name: str, value: object, *kinds: type) -> None:
         raise UserError(f"is {value!r}, a {type(value).__name__}", key=name, hint=f"give {article} {expected}")
 
 
-def check_trainable(model: nn.Module) -> None:
-    """Make sure that a network has something to train: that of a ``Predictor`` is frozen.
+def check_training(
+    model: nn.Module,
+    *,
+    optimizer: object,
+    weighting: object,
+    train: object,
+    checkpoint: object,
+    norm: object,
+    seed: object,
+) -> None:
+    """Check the arguments of a :class:`trainer.trainer.Trainer` that it does not check together with others.
 
     Raises:
-        UserError: when no parameter requires a gradient.
+        UserError: naming the first that is of another kind or has a value that it cannot have; for a network without a
+            parameter to train, such as that of a ``Predictor``, which is frozen.
     """
+    check_kind("model", model, nn.Module)
+    check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
+    check_kind("train", train, Train, NoneType)
+    check_kind("checkpoint", checkpoint, Checkpoint, NoneType)
+    check_values(Checkpoint, vars(checkpoint or Checkpoint()), "checkpoint.")
+    check_values(Model, {"norm": norm})
+    check_values(Config, {"seed": seed})
     if not any(parameter.requires_grad for parameter in model.parameters()):
         hint = "call model.requires_grad_() first"
         raise UserError("has no parameter that requires a gradient", key="model", hint=hint)
+    check_weighting(model, weighting)
 
 
 def check_weighting(model: nn.Module, weighting: object) -> None:

@@ -5,8 +5,9 @@ decides a result (:mod:`trainer.setting`), what a teacher takes over (:mod:`trai
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
@@ -138,19 +139,44 @@ def facts(schema: type, prefix: str = "", section: Facts = Facts(decides=True, i
     return by_name
 
 
-def check_values(schema: type, values: Mapping[str, Any]) -> None:
-    """Check values that are passed to a function under the names of a section's options.
+def check_values(schema: type, values: Mapping[str, Any], prefix: str = "") -> None:
+    """Check values that are passed to a function under the names of a section's options, after a prefix.
 
     Raises:
-        UserError: naming the first that is not valid by its choices, its range or its check.
+        UserError: naming the first that is of another type, or not valid by its choices, its range or its check.
     """
-    declared = facts(schema)
+    declared, hints = facts(schema), get_type_hints(schema)
     for name, value in values.items():
+        key = prefix + name
+        if not _is_a(value, hints[name]):
+            raise UserError(f"is {value!r}", key=key, hint=f"give {_type_in_words(hints[name])}")
         entry = declared[name]
         if problem := entry.problem(value):
-            raise UserError(problem[0], key=name, hint=problem[1])
+            raise UserError(problem[0], key=key, hint=problem[1])
         if entry.check:
-            entry.check(value, name)
+            entry.check(value, key)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value has a declared type; an integer is also a number, and a tuple a list."""
+    parts = get_args(kind)
+    if get_origin(kind) is list:
+        is_list = isinstance(value, Sequence) and not isinstance(value, str)
+        return is_list and all(_is_a(part, parts[0]) for part in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, Mapping) and all(_is_a(part, parts[1]) for part in value.values())
+    if parts:
+        return any(_is_a(value, part) for part in parts)
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return kind is Any or isinstance(value, kind)
+
+
+def _type_in_words(kind: Any) -> str:
+    parts = get_args(kind)
+    if get_origin(kind) in (list, dict):
+        return f"a list of {parts[0].__name__}" if get_origin(kind) is list else f"{parts[1].__name__} by name"
+    return " or ".join("None" if part is NoneType else part.__name__ for part in parts or (kind,))
 
 
 def names(schema: type, condition: Callable[[Facts], object]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from shards.threads import Stopped
 from trainer.agreement import check_ranks
 from trainer.batch import Batch
 from trainer.checkpointing import Checkpointer
-from trainer.components import check_kind, check_trainable, check_weighting
+from trainer.components import check_kind, check_training
 from trainer.losses import MultiTaskLoss
 from trainer.model.checked import check_tasks
 from trainer.model.network import architecture_of
@@ -100,19 +100,23 @@ class Trainer:
         optimizer: torch.optim.Optimizer | None = None,
         **options: Any,
     ) -> None:
+        check_kind("data", data, ShardDataset, TrainingData)
+        check_kind("val", val, ShardDataset, Validation, NoneType)
+        check_training(
+            model,
+            optimizer=optimizer,
+            weighting=weighting,
+            train=train,
+            checkpoint=checkpoint,
+            norm=norm,
+            seed=seed,
+        )
         self.out, self.seed, self.name = Path(out), seed, name or Path(out).name
         self.architecture = architecture_of(model)
         if inputs is None and self.architecture is None:
             raise UserError("does not name its inputs", key="model", hint='give the names: inputs=["rgb"]')
         self.inputs = list(self.architecture.inputs if inputs is None and self.architecture else inputs or ())
         self.tasks = [task.name for task in loss.tasks]
-        check_kind("data", data, ShardDataset, TrainingData)
-        check_kind("val", val, ShardDataset, Validation, NoneType)
-        check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
-        check_trainable(model)
-        check_weighting(model, weighting)
-        check_kind("train", train, Train, NoneType)
-        check_kind("checkpoint", checkpoint, Checkpoint, NoneType)
         self.options = settings.with_options(train or Train(), options)
         if optimizer is not None:
             check_options(optimizer, self.options, options)

@@ -12,7 +12,7 @@ from torch import nn
 
 import tutelage as tt
 from shards.manifest import Manifest
-from trainer.sections import Train
+from trainer.sections import Checkpoint, Train
 from trainer.validation import Validation
 from trainer.weighting import Uncertainty
 
@@ -182,6 +182,30 @@ def test_an_accelerator_of_other_settings_is_refused(train, tmp_path, options, m
             state._reset_state()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": Train(max_grad_norm=-1.0)}, r"^max_grad_norm: -1\.0 is not a norm; give more than 0"),
+        ({"train": Train(ema=2.0)}, r"^ema: 2\.0 is not a decay"),
+        ({"train": Train(schedule="bad")}, r"^schedule: 'bad' is unknown; use one of polynomial, "),
+        ({"train": Train(optimizer="sgd")}, r"^optimizer: 'sgd' is unknown"),
+        ({"train": Train(lr=-1)}, r"^lr: -1 is less than 0"),
+        ({"train": Train(log_every=2.5)}, r"^log_every: is 2\.5; give int"),
+        ({"train": Train(compile=1)}, r"^compile: is 1; give bool"),
+        ({"checkpoint": Checkpoint(keep=-1)}, r"^checkpoint\.keep: -1 is less than 1; give 1 or more"),
+        ({"checkpoint": Checkpoint(every="often")}, r"^checkpoint\.every: 'often' is not an interval"),
+        ({"norm": "forzen"}, r"^norm: 'forzen' is unknown; use one of batch, sync, frozen"),
+        ({"seed": "a"}, r"^seed: is 'a'; give int"),
+        ({"seed": 1.5}, r"^seed: is 1\.5; give int"),
+        ({"epochs": 3}, r"^epochs: steps=2 decides; leave epochs out, or give steps=None"),
+    ],
+)
+def test_every_value_of_an_option_is_checked(train, tmp_path, options, message):
+    with pytest.raises(tt.UserError, match=message):
+        trainer_of(network(train), train, tmp_path, **options)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_values_out_of_range_are_refused_as_in_a_configuration(train):
     for options, message in (
         ({"grey": 20}, r"^grey: 20 is not a share; give 0 to 1"),
@@ -191,6 +215,7 @@ def test_values_out_of_range_are_refused_as_in_a_configuration(train):
         ({"zoom_window": "center"}, r"^zoom_window: 'center' is unknown; use one of random, centre"),
         ({"zoom": [0.5, 1]}, r"^zoom: \[0\.5, 1\] has no factor, or one below 1"),
         ({"zoom": []}, r"^zoom: \[\] has no factor, or one below 1"),
+        ({"zoom": "1.2"}, r"^zoom: is '1\.2'; give a list of float"),
     ):
         with pytest.raises(tt.UserError, match=message):
             tt.TrainingData(train, ["rgb"], NAMES, augment=tt.Augment(**options))
