@@ -11,7 +11,7 @@ from shards.errors import UserError
 from shards.owncode import name_of
 from shards.tasks import Task, check_are_tasks, check_is_list
 from trainer.config import Config
-from trainer.model.network import architecture_of
+from trainer.model.network import Architecture, architecture_of
 from trainer.option import check_values
 from trainer.predictor import Predictor
 from trainer.sections import Checkpoint, Model, Train
@@ -43,10 +43,12 @@ def check_training(
     """Check the arguments of a :class:`trainer.trainer.Trainer` that it does not check together with others.
 
     Raises:
-        UserError: naming the first that is of another kind or has a value that it cannot have; for a network without a
-            parameter to train, such as that of a ``Predictor``, which is frozen.
+        UserError: naming the first that is of another kind or has a value that it cannot have; for a network from
+            ``torch.compile``; for one without a parameter to train, such as that of a ``Predictor``, which is frozen.
     """
     check_kind("model", model, nn.Module)
+    if hasattr(model, "_orig_mod"):
+        raise UserError("is compiled", key="model", hint="give the network itself, and compile=True")
     check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
     check_kind("train", train, Train, NoneType)
     check_kind("checkpoint", checkpoint, Checkpoint, NoneType)
@@ -72,6 +74,25 @@ def check_weighting(model: nn.Module, weighting: object) -> None:
         raise UserError(f"is not given, but the model has {name_of(present)}", key="weighting", hint=hint)
 
 
+def inputs_of(architecture: Architecture | None, inputs: Sequence[str] | None) -> list[str]:
+    """Return the names of a network's inputs: those that are given, else those of its ``architecture``.
+
+    Raises:
+        UserError: when neither names any, or the given ones are not those that the network takes.
+    """
+    check_is_list("inputs", inputs)
+    names = list(architecture.inputs if inputs is None and architecture else inputs or ())
+    taken = architecture.inputs if architecture else names
+    if lacking := [name for name in taken if name not in names]:
+        raise UserError(f"lacks {', '.join(lacking)}, which the network takes", key="inputs", hint="leave inputs out")
+    if unused := [name for name in names if name not in taken]:
+        message = f"has {', '.join(unused)}, which the network does not take"
+        raise UserError(message, key="inputs", hint="leave inputs out")
+    if not names:
+        raise UserError("names no input", key="inputs", hint='give the names: inputs=["rgb"]')
+    return names
+
+
 def inputs_and_tasks(
     model: object, data: object, inputs: Sequence[str] | None, tasks: Sequence[Task] | None
 ) -> tuple[list[str], tuple[Task, ...]]:
@@ -79,7 +100,7 @@ def inputs_and_tasks(
 
     Raises:
         UserError: when ``model`` is not a network, ``data`` not a data set, the network does not name its inputs and
-            tasks and neither do the arguments, or these are of other kinds or leave out an input.
+            tasks and neither do the arguments, or these are of other kinds or are not the network's inputs.
     """
     check_kind("model", model, nn.Module)
     if isinstance(model, Predictor):
@@ -89,9 +110,5 @@ def inputs_and_tasks(
     if architecture is None and (inputs is None or tasks is None):
         hint = 'give them: inputs=["rgb"], tasks=train.tasks'
         raise UserError("does not name its inputs and tasks", key="model", hint=hint)
-    check_is_list("inputs", inputs)
     check_are_tasks(tasks or ())
-    names = list(architecture.inputs if inputs is None and architecture else inputs or ())
-    if lacking := [name for name in (architecture.inputs if architecture else ()) if name not in names]:
-        raise UserError(f"lacks {', '.join(lacking)}, which the network takes", key="inputs", hint="leave inputs out")
-    return names, tuple(architecture.tasks if tasks is None and architecture else tasks or ())
+    return inputs_of(architecture, inputs), tuple(architecture.tasks if tasks is None and architecture else tasks or ())

@@ -18,7 +18,7 @@ from shards.threads import Stopped
 from trainer.agreement import check_ranks
 from trainer.batch import Batch
 from trainer.checkpointing import Checkpointer
-from trainer.components import check_kind, check_training
+from trainer.components import check_kind, check_training, inputs_of
 from trainer.losses import MultiTaskLoss
 from trainer.model.checked import check_tasks
 from trainer.model.network import architecture_of
@@ -115,7 +115,7 @@ class Trainer:
         self.architecture = architecture_of(model)
         if inputs is None and self.architecture is None:
             raise UserError("does not name its inputs", key="model", hint='give the names: inputs=["rgb"]')
-        self.inputs = list(self.architecture.inputs if inputs is None and self.architecture else inputs or ())
+        self.inputs = inputs_of(self.architecture, inputs)
         self.tasks = [task.name for task in loss.tasks]
         self.options = settings.with_options(train or Train(), options)
         if optimizer is not None:

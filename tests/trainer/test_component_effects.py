@@ -82,6 +82,14 @@ def test_a_compiled_network_is_evaluated_as_the_network_itself(train, val):
     assert tt.evaluate(torch.compile(model), val) == tt.evaluate(model, val)
 
 
+def test_a_compiled_network_is_not_trained_and_stays_what_it_is(train, tmp_path):
+    compiled = torch.compile(network(train))
+    forward = compiled.forward
+    with pytest.raises(tt.UserError, match=r"^model: is compiled; give the network itself, and compile=True"):
+        trainer_of(compiled, train, tmp_path)
+    assert compiled.forward == forward
+
+
 def test_a_frozen_network_is_not_trained_without_a_word(train, tmp_path):
     predictor = tt.Predictor(trainer_of(network(train), train, tmp_path / "first").fit())
     with pytest.raises(tt.UserError, match=r"^model: has no parameter that .*; call model.requires_grad_\(\) first"):

@@ -29,6 +29,8 @@ def parts(tiny_dataset: Manifest) -> dict[str, Any]:
         ({"data": "data/rooms"}, r"^data: is 'data/rooms', a str; give a ShardDataset"),
         ({"inputs": "rgb"}, r"^inputs: is 'rgb'; give a list of names: inputs=\['rgb'\]"),
         ({"inputs": ["depth"]}, r"^inputs: lacks rgb, which the network takes"),
+        ({"inputs": []}, r"^inputs: lacks rgb, which the network takes"),
+        ({"inputs": ["rgb", "depth"]}, r"^inputs: has depth, which the network does not take; leave inputs out"),
         ({"tasks": ["semseg"]}, r"^tasks: holds 'semseg', a str; give tasks as a data set has them"),
         ({"batch_size": 0}, r"^batch_size: 0 is less than 1; give 1 or more"),
         (
@@ -88,6 +90,14 @@ def test_what_training_does_not_take(parts, tmp_path):
         tt.Trainer(parts["model"], loss, train, out=tmp_path, optimizer="sgd")  # type: ignore[arg-type]
     with pytest.raises(tt.UserError, match=r"^data: .*; give a ShardDataset or TrainingData"):
         tt.Trainer(parts["model"], loss, "data", out=tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("inputs", ["rgb", [], ["depth"], ["rgb", "depth"]])
+def test_training_on_other_inputs_than_the_networks_is_refused(parts, tmp_path, inputs):
+    """More inputs than it takes would leave out the frames without them."""
+    train = parts["train"]
+    with pytest.raises(tt.UserError, match=r"^inputs: (is 'rgb'|lacks rgb, which|has depth, which)"):
+        tt.Trainer(parts["model"], tt.MultiTaskLoss(train.tasks), train, out=tmp_path, inputs=inputs)
 
 
 def test_a_trainers_seed_is_that_of_its_data_unless_they_have_their_own(parts, tmp_path):
