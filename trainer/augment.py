@@ -50,7 +50,7 @@ def _views(sample: Mapping[str, Member], tasks: Sequence[Task], window: Window |
             continue
         array = np.asarray(sample[name])
         array = array if window is None else window.cut(array)
-        if not array.flags.writeable:  # a decoder's array may be read-only, which torch does not support
+        if not array.flags.writeable or min(array.strides) < 0:  # which torch does not support
             array = array.copy()
         view = torch.from_numpy(array)
         views[name] = learning(by_name[name]).view(view) if name in by_name else view.permute(2, 0, 1)

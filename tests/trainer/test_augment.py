@@ -80,9 +80,13 @@ def test_to_tensors_keeps_every_value():
 
 
 @pytest.mark.filterwarnings("error")
-def test_read_only_arrays_and_tensors_are_taken_too():
+def test_arrays_that_torch_does_not_take_and_tensors_are_taken_too():
     sample = photo()
     expected = to_tensors(sample, TASKS)
+    reversed_twice = {name: array[:, ::-1].copy()[:, ::-1] for name, array in sample.items()}
+    reversed_twice["rgb"] = sample["rgb"][..., ::-1].copy()[..., ::-1]  # as OpenCV's BGR is converted
+    assert same(to_tensors(reversed_twice, TASKS), expected)
+    assert same(Augment(TASKS)(reversed_twice, 5), Augment(TASKS)(photo(), 5))
     tensors = {name: torch.from_numpy(array) for name, array in photo().items()}
     for array in sample.values():
         array.setflags(write=False)

@@ -60,6 +60,15 @@ def test_a_picture_of_another_size_is_seen_at_the_trained_one(finished, monkeypa
     assert unresized.keys() == {"semseg", "depth"} and not np.array_equal(unresized["depth"], prediction["depth"])
 
 
+def test_a_picture_may_be_a_reversed_view(finished, scenes_dataset):
+    """``bgr[..., ::-1]`` converts OpenCV's pictures; torch takes no array with negative strides."""
+    predictor = Predictor(finished("student").checkpoints / "last")
+    rgb = frame_of(scenes_dataset)["rgb"]
+    assert rgb.shape[:2] == predictor.size
+    depths = [predictor.predict({"rgb": picture})["depth"] for picture in (rgb, rgb[..., ::-1].copy()[..., ::-1])]
+    assert np.array_equal(*depths)
+
+
 def test_rgb_is_normalised_as_the_network_notes(finished, scenes_dataset, tmp_path):
     """In a prediction and in an archive; older networks, which note none, had ImageNet's normalisation."""
     last = finished("student").checkpoints / "last"
