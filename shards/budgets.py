@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shards.arguments import check_count
 from shards.assignment import NESTED, RULES, assign_by_rule, assign_from_file, check_tasks
 from shards.errors import UserError
 from shards.order import mix, mix_range
@@ -33,7 +34,7 @@ class Queue:
     """
 
     def __init__(self, labelled: Mapping[str, np.ndarray], seed: int, split: str, file: Place, dev: int = 0) -> None:
-        _check_count(dev, "dev")
+        check_count("dev", dev, 0)
         self.labelled, self.seed, self.split, self.file = labelled, seed, split, file
         labels = np.sum([mask.astype(np.int8) for mask in labelled.values()], axis=0)
         self.count = len(labels)
@@ -55,7 +56,7 @@ class Queue:
         """
         chosen = ~self.dev
         if only is not None:
-            _check_count(only, "val" if self.split == "val" else "frames")
+            check_count("val" if self.split == "val" else "frames", only, 0)
             others = self.frames[chosen[self.frames]]
             if only > len(others):
                 key = "val" if self.split == "val" else "frames"
@@ -84,7 +85,7 @@ class Queue:
             UserError: when a budget is negative or larger than the data, or an assignment does not fit them.
         """
         for name, budget in budgets.items():
-            _check_count(budget, f"labels.{name}")
+            check_count(f"labels.{name}", budget, 0)
         return {
             name: self._take(budgets[name], mask & chosen, name, assignment) if name in budgets else mask & chosen
             for name, mask in self._assign(budgets, assignment, positions).items()
@@ -116,9 +117,3 @@ class Queue:
         mask = np.zeros(self.count, bool)
         mask[queue[:budget]] = True
         return mask
-
-
-def _check_count(count: int, key: str) -> None:
-    """Refuse a negative number of frames, which a slice would count from the end."""
-    if count < 0:
-        raise UserError(f"{count} frames", key=key, hint="give 0 or more")

@@ -6,19 +6,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from types import NoneType
 from typing import Any, overload
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from shards.ahead import load_ahead
+from shards.arguments import check_count, check_kind, check_size
 from shards.cache import Cache
+from shards.collate import collate
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.holes import fill_holes
 from shards.keep import Filter, Keep
-from shards.labels import LabelShards, absent_value
+from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
@@ -98,10 +100,10 @@ class ShardDataset(Dataset[Sample]):
     ) -> None:
         manifest = data if isinstance(data, Manifest) else Manifest.load(data, cache=cache)
         check_is_list("tasks", tasks)
-        if size is not None and not (
-            isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) for n in size)
-        ):
-            raise UserError(f"is {size!r}", key="size", hint="give size=(height, width)")
+        check_size("size", size)
+        check_count("seed", seed, 0)
+        for name, mapping in (("labels", labels), ("pseudo", pseudo)):
+            check_kind(name, mapping, Mapping, NoneType)
         names = [task.name for task in manifest.tasks] if tasks is None else list(tasks)
         chosen_tasks = tuple(manifest.task(name) for name in names)
         frames = Frames(manifest, split, seed=seed, budgets=labels)
@@ -189,6 +191,24 @@ class ShardDataset(Dataset[Sample]):
         names = dict.fromkeys(name for name in (*inputs, *tasks) if name != "rgb")
         return ShardDataset.of(self.frames.restrict(self.frames.with_inputs(inputs)), names, size or self.size)
 
+    def with_targets(
+        self,
+        tasks: Sequence[str] | None = None,
+        inputs: Sequence[str] = ("rgb",),
+        size: tuple[int, int] | None = None,
+    ) -> "ShardDataset":
+        """Return a data set of the samples that a network is trained on: those whose inputs can all be seen, and which
+        show a label or pseudo-label of what it predicts (:meth:`shards.frames.Frames.to_train`).
+
+        Args:
+            tasks: names of the predicted tasks; None for those of this data set.
+            inputs: names of the network's inputs, as for :meth:`with_inputs`.
+            size: height and width that samples are resized to; None for that of this data set.
+        """
+        tasks = [task.name for task in self.tasks] if tasks is None else tasks
+        shown = ShardDataset.of(self.frames.restrict(self.frames.to_train(inputs, tasks)), size=size or self.size)
+        return shown.with_inputs(inputs, tasks)
+
     def place(self, index: int) -> tuple[int, int]:
         """Return the number of a sample's shard, and its position in the shard.
 
@@ -206,8 +226,12 @@ class ShardDataset(Dataset[Sample]):
         """Return the indices of the samples in a shard of the split.
 
         Args:
-            number: of the shard, from 0.
+            number: of the shard, from 0; a negative one counts from the end.
+
+        Raises:
+            IndexError: when there is no such shard.
         """
+        number = range(len(self.counts))[number]
         return range(int(self._starts[number]), int(self._starts[number + 1]))
 
     def key(self, index: int) -> str:
@@ -270,7 +294,8 @@ class ShardDataset(Dataset[Sample]):
         """Yield batches in the order of training: the same global batches for any number of ranks, from any step on.
 
         An epoch holds every sample once, except those of a last incomplete batch; epochs follow each other without end
-        unless ``steps`` is given.
+        unless ``steps`` is given. A trainer leaves out samples without a target, and so yields these batches for the
+        data set that :meth:`with_targets` returns.
 
         Args:
             global_batch_size: samples of a step over all ranks; a multiple of ``world_size``.
@@ -288,8 +313,12 @@ class ShardDataset(Dataset[Sample]):
             full weight and no soft label where a sample has none; and ``key``, a list.
 
         Raises:
-            UserError: for a batch that cannot be divided, or is larger than an epoch; or as for a single sample.
+            UserError: for a batch that cannot be divided, or is larger than an epoch, and for negative steps; or as
+                for a single sample.
         """
+        check_count("seed", seed, 0)
+        check_count("start_step", start_step, 0)
+        check_count("steps", 0 if steps is None else steps, 0)
         batches = Batches(global_batch_size, 1, rank, world_size)
         order = Order(self.counts, seed, window=shuffle_window)
         stop = sys.maxsize if steps is None else steps
@@ -304,18 +333,4 @@ class ShardDataset(Dataset[Sample]):
         return key, self.resize(arrays)
 
     def _collate(self, samples: list[tuple[str, Sample]]) -> dict[str, Any]:
-        keys, arrays = zip(*samples, strict=True)
-        height, width = arrays[0]["rgb"].shape[:2]
-        batch: dict[str, Any] = {"key": list(keys)}
-        empty = {task.name: task.storage.empty(height, width) for task in self.tasks}
-        for name, channels in self.frames.planes.items():
-            empty[name] = np.full((height, width, channels), absent_value(name), np.uint8)
-        for name in ("rgb", *empty):
-            try:
-                stacked = np.stack([sample.get(name, empty.get(name)) for sample in arrays])
-            except ValueError:
-                sizes = sorted({sample["rgb"].shape[:2] for sample in arrays})
-                message = "samples differ in size: " + ", ".join(f"{h}x{w}" for h, w in sizes)
-                raise UserError(message, file=self.manifest.path, hint="give size=(height, width)") from None
-            batch[name] = torch.from_numpy(stacked)
-        return batch
+        return collate(samples, self.tasks, self.frames.planes, self.manifest.path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shards.ahead import load_ahead
+from shards.arguments import check_count
 from shards.errors import UserError
 from shards.mixture import Mixture
 from shards.order import Order
@@ -29,7 +30,7 @@ class Batches:
         rank, world_size: index of this process, and the number of processes.
 
     Raises:
-        UserError: when a batch cannot be divided, or there is no such rank.
+        UserError: when a number is not one from 1 up, a batch cannot be divided, or there is no such rank.
     """
 
     global_batch_size: int
@@ -39,9 +40,8 @@ class Batches:
 
     def __post_init__(self) -> None:
         size, steps, ranks = self.global_batch_size, self.gradient_accumulation_steps, self.world_size
-        for key, number in (("gradient_accumulation_steps", steps), ("world_size", ranks)):
-            if number < 1:
-                raise UserError(f"{number}", key=key, hint="give 1 or more")
+        for key in ("global_batch_size", "gradient_accumulation_steps", "world_size"):
+            check_count(key, getattr(self, key))
         if not 0 <= self.rank < ranks:
             message = f"{self.rank}, where world_size is {ranks}"
             hint = f"give 0 to {ranks - 1}, or the number of processes as world_size"

@@ -6,6 +6,7 @@ from types import NoneType
 import torch
 from torch import nn
 
+from shards.arguments import check_kind
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.owncode import name_of
@@ -16,18 +17,6 @@ from trainer.option import check_values
 from trainer.predictor import Predictor
 from trainer.sections import Checkpoint, Model, Train
 from trainer.weighting import LossWeighting
-
-
-def check_kind(name: str, value: object, *kinds: type) -> None:
-    """Make sure that an argument is a component, not its name or path.
-
-    Raises:
-        UserError: naming the argument.
-    """
-    if not isinstance(value, kinds):
-        expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-        article = "an" if expected[0] in "AEIO" else "a"
-        raise UserError(f"is {value!r}, a {type(value).__name__}", key=name, hint=f"give {article} {expected}")
 
 
 def check_training(

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from shards.arguments import check_kind
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.log import logger
@@ -18,7 +19,7 @@ from shards.threads import Stopped
 from trainer.agreement import check_ranks
 from trainer.batch import Batch
 from trainer.checkpointing import Checkpointer
-from trainer.components import check_kind, check_training, inputs_of
+from trainer.components import check_training, inputs_of
 from trainer.losses import MultiTaskLoss
 from trainer.model.checked import check_tasks
 from trainer.model.network import architecture_of

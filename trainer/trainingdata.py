@@ -81,8 +81,7 @@ class TrainingData:
         self.mask = data.frames.to_train(inputs, tasks)
         if not self.mask.any():
             raise UserError(data.frames.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
-        names = [name for name in dict.fromkeys([*inputs, *tasks]) if name != "rgb"]
-        self.dataset = ShardDataset.of(data.frames.restrict(self.mask), names, self.size)
+        self.dataset = data.with_targets(tasks, inputs, self.size)
 
     @classmethod
     def of(cls, config: Config, frames: Frames) -> "TrainingData":

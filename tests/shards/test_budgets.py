@@ -9,9 +9,9 @@ from shards.frames import Frames
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budgets": {"depth": -1}}, "labels.depth: -1 frames; give 0 or more"),
-        ({"budgets": {"depth": None}, "only": -2}, "frames: -2 frames; give 0 or more"),
-        ({"dev": -1}, "dev: -1 frames; give 0 or more"),
+        ({"budgets": {"depth": -1}}, "labels.depth: is -1; give a whole number from 0 up"),
+        ({"budgets": {"depth": None}, "only": -2}, "frames: is -2; give a whole number from 0 up"),
+        ({"dev": -1}, "dev: is -1; give a whole number from 0 up"),
     ],
 )
 def test_a_negative_number_of_frames_is_refused(tiny_dataset, options, message):

@@ -137,6 +137,28 @@ def test_too_large_a_batch_is_refused(tiny_dataset):
         next(ShardDataset(tiny_dataset).loader(3, world_size=2))
     with pytest.raises(UserError, match="num_workers: -1 threads; give 0 or more"):
         next(ShardDataset(tiny_dataset).loader(4, num_workers=-1))
+    for options in ({"start_step": -1}, {"steps": -1}, {"seed": -1}, {"steps": 2.5}):
+        ((name, value),) = options.items()
+        with pytest.raises(UserError, match=f"^{name}: is {value}; give a whole number from 0 up"):
+            next(ShardDataset(tiny_dataset).loader(4, **options))
+
+
+def test_frames_that_are_trained_on_can_be_chosen(tiny_dataset):
+    """Whose loader has the order of training where some frames show no target."""
+    train = ShardDataset(tiny_dataset, tasks=["semseg", "depth"], labels={"semseg": 5})
+    shown = [number for number in range(len(train)) if "semseg" in train[number]]
+    chosen = train.with_targets(["semseg"], size=(16, 32))
+    assert [chosen.key(number) for number in range(len(chosen))] == [train.key(number) for number in shown]
+    assert chosen[0].keys() == {"rgb", "semseg"} and chosen[0]["rgb"].shape == (16, 32, 3)
+    assert train.with_targets(["semseg"], ["rgb", "depth"])[0].keys() == {"rgb", "semseg", "depth"}
+    assert len(train.with_targets()) == sum({*train[number]} > {"rgb"} for number in range(len(train)))
+
+
+def test_shards_are_numbered_like_a_list(tiny_dataset):
+    train = ShardDataset(tiny_dataset)
+    assert (train.shard(0), train.shard(-1)) == (range(3), range(9, 12))
+    with pytest.raises(IndexError):
+        train.shard(4)
 
 
 def test_selected_samples_are_those_and_no_others(tiny_dataset):

@@ -60,8 +60,8 @@ def expected():
     [
         ({"rank": 1}, "rank: 1, where world_size is 1; give 0 to 0"),
         ({"rank": -1, "world_size": 2}, "rank: -1, where world_size is 2; give 0 to 1, or the number of processes"),
-        ({"world_size": 0}, "world_size: 0; give 1 or more"),
-        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps: 0; give 1 or more"),
+        ({"world_size": 0}, "world_size: is 0; give a whole number from 1 up"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps: is 0; give a whole number from 1 up"),
     ],
 )
 def test_a_rank_that_does_not_exist_is_refused(arguments, message):
@@ -211,6 +211,9 @@ def test_a_batch_that_cannot_be_cut_says_what_can():
         Batches(12, gradient_accumulation_steps=1, rank=0, world_size=5)
     assert caught.value.key == "global_batch_size"
     assert "one of 1, 2, 3, 4, 6, 12, or the batch a multiple of 5" in str(caught.value)
+    for size in (0, "4", 2.5):
+        with pytest.raises(UserError, match=f"^global_batch_size: is {size!r}; give a whole number from 1 up$"):
+            Batches(size)
     with pytest.raises(UserError, match="4 samples cannot be cut into 2 ranks × 4 accumulation steps"):
         Batches(4, gradient_accumulation_steps=4, rank=0, world_size=2)
 

@@ -132,6 +132,16 @@ def test_a_metric_of_ones_own_says_which_values_are_better(train, tmp_path):
     assert not tt.Validation(dict, "semseg.miou").smaller_is_better
 
 
+def test_the_loader_of_frames_with_targets_has_the_order_of_training(train, tmp_path):
+    few = tt.ShardDataset(train.manifest, "train", labels={"semseg": 5})
+    model = tt.create_model("fpn", backbone="test_efficientnet", tasks=few.tasks[:1])
+    options = {"global_batch_size": 2, "steps": 5, "seed": 3, "trace": True}
+    tt.Trainer(model, tt.MultiTaskLoss(few.tasks[:1]), few, out=tmp_path, **options).fit()
+    trained = [json.loads(line)["keys"] for line in (tmp_path / "order.jsonl").read_text().splitlines()]
+    assert [batch["key"] for batch in few.with_targets(["semseg"]).loader(2, seed=3, steps=5)] == trained
+    assert [batch["key"] for batch in few.loader(2, seed=3, steps=5)] != trained
+
+
 def test_data_for_other_inputs_are_refused(train, tmp_path):
     model = network(train, "mtinet", inputs=["rgb", "depth"], statistics=train.statistics)
     data = tt.TrainingData(train, ["rgb"], NAMES)

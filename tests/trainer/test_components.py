@@ -165,6 +165,12 @@ def test_what_a_data_set_does_not_take(tiny_dataset):
     for options, message in (
         ({"tasks": "semseg"}, r"^tasks: is 'semseg'; give a list of names"),
         ({"size": "24x32"}, r"^size: is '24x32'; give size=\(height, width\)"),
+        ({"size": (0, 24)}, r"^size: is \(0, 24\); give size=\(height, width\)"),
+        ({"labels": {"semseg": 5.5}}, r"^labels\.semseg: is 5\.5; give a whole number from 0 up"),
+        ({"labels": {"semseg": "5"}}, r"^labels\.semseg: is '5'; give a whole number"),
+        ({"labels": ["semseg"]}, r"^labels: is \['semseg'\], a list; give a Mapping or None"),
+        ({"pseudo": tt.PseudoLabels("x")}, r"^pseudo: is PseudoLabels\(.*; give a Mapping or None"),
+        ({"seed": "a"}, r"^seed: is 'a'; give a whole number from 0 up"),
         ({"pseudo": {"semseg": "labels"}}, r"^pseudo\['semseg'\]: is a str; give PseudoLabels\(folder\)"),
         ({"pseudo": {"semseg": tt.PseudoLabels("nowhere")}}, r"nowhere/MANIFEST\.json: does not exist; label with"),
     ):
