@@ -122,16 +122,22 @@ def check_is_list(key: str, names: object) -> None:
         raise UserError(f"is {names!r}", key=key, hint=f"give a list of names: {key}=[{names!r}]")
 
 
-def check_are_tasks(tasks: Iterable[object]) -> None:
-    """Check that tasks are given, not their names.
+def check_are_tasks(tasks: Iterable[object]) -> "tuple[Task, ...]":
+    """Return the given tasks, which may come from an iterator.
 
     Raises:
-        UserError: naming the first that is none.
+        UserError: naming the first that is none, but a name for example.
     """
+    if isinstance(tasks, str) or not isinstance(tasks, Iterable):
+        hint = "give a list of tasks: ShardDataset(...).tasks"
+        raise UserError(f"is {tasks!r}, a {type(tasks).__name__}", key="tasks", hint=hint)
+    checked = []
     for task in tasks:
         if not isinstance(task, Task):
             hint = "give tasks as a data set has them: ShardDataset(...).tasks"
             raise UserError(f"holds {task!r}, a {type(task).__name__}", key="tasks", hint=hint)
+        checked.append(task)
+    return tuple(checked)
 
 
 def _normalised_fields(task: Task) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def inputs_of(architecture: Architecture | None, inputs: Sequence[str] | None) -
         UserError: when neither names any, or the given ones are not those that the network takes.
     """
     check_is_list("inputs", inputs)
+    inputs = None if inputs is None else list(inputs)
     names = list(architecture.inputs if inputs is None and architecture else inputs or ())
     taken = architecture.inputs if architecture else names
     if lacking := [name for name in taken if name not in names]:
@@ -99,5 +100,5 @@ def inputs_and_tasks(
     if architecture is None and (inputs is None or tasks is None):
         hint = 'give them: inputs=["rgb"], tasks=train.tasks'
         raise UserError("does not name its inputs and tasks", key="model", hint=hint)
-    check_are_tasks(tasks or ())
-    return inputs_of(architecture, inputs), tuple(architecture.tasks if tasks is None and architecture else tasks or ())
+    names = inputs_of(architecture, inputs)
+    return names, tuple(architecture.tasks) if tasks is None and architecture else check_are_tasks(tasks or ())

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from shards.arguments import check_count, check_kind, check_size
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.order import Order
@@ -62,8 +63,9 @@ def evaluate(
         UserError: when no sample has the inputs, a sample cannot be read, or an argument is of another kind.
     """
     inputs, tasks = inputs_and_tasks(model, data, inputs, tasks)
-    if batch_size < 1:
-        raise UserError(f"{batch_size} is less than 1", key="batch_size", hint="give 1 or more")
+    check_count("batch_size", batch_size)
+    check_size("size", size)
+    check_kind("measurement", measurement, Measurement)
     measurement.check(tasks)
     check_tasks(tasks, data.manifest.tasks, data.manifest.path)
     own_labels = ShardDataset.of(data.frames.without_pseudo(), size=data.size)

@@ -151,8 +151,7 @@ class MultiTaskLoss:
         deep_cells: int = DEEP_CELLS,
         offsets: Mapping[str, Tensor] | None = None,
     ) -> None:
-        check_are_tasks(tasks)
-        self.tasks, self.normalise = tuple(tasks), normalise
+        self.tasks, self.normalise = check_are_tasks(tasks), normalise
         self.offsets = dict(offsets or {})
         self.deep, self.deep_cells = deep, deep_cells
         weights = weights or {}

@@ -6,7 +6,7 @@
     labels = predictor.predict({"rgb": picture})  # {"semseg": (H, W) uint8, "depth": (H, W) float32 in metres, ...}
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shards.arguments import check_kind, check_size
 from shards.atomic import atomic_file
 from shards.errors import UserError
 from shards.resize import resize_frame
@@ -44,11 +45,13 @@ class Predictor(nn.Module):
         facts: content of ``model.json``.
 
     Raises:
-        UserError: when there is no network, it is damaged, or the size is neither given nor recorded.
+        UserError: when there is no network, it is damaged, or the size is neither given nor recorded, or is
+            not a height and a width.
     """
 
     def __init__(self, model: str | Path, size: tuple[int, int] | None = None, network: str | None = None) -> None:
         super().__init__()
+        check_size("size", size)
         folder = Path(model)
         folder = folder.parent if folder.is_file() else folder
         self.folder = folder
@@ -81,8 +84,12 @@ class Predictor(nn.Module):
             ``TASK.confidence``.
 
         Raises:
-            UserError: when ``rgb`` is not uint8.
+            UserError: when an input is missing or not a tensor, or ``rgb`` is not uint8.
         """
+        for name in self.inputs:
+            if name not in inputs:
+                raise _missing(name, self.inputs)
+            check_kind(name, inputs[name], Tensor)
         if RGB in self.inputs and inputs[RGB].dtype != torch.uint8:
             raise UserError(f"is {inputs[RGB].dtype}, not uint8", key=RGB, hint="give bytes, 0 to 255")
         final = self.network({n: inputs[n].float() / 255 if n == RGB else inputs[n] for n in self.inputs}).final
@@ -113,7 +120,7 @@ class Predictor(nn.Module):
         arrays = {}
         for name in self.inputs:
             if name not in frame:
-                raise UserError("is missing", key=name, hint=f"give {' and '.join(self.inputs)}")
+                raise _missing(name, self.inputs)
             arrays[name] = _check_input(name, labels.get(name), np.asarray(frame[name]))
         shapes = {array.shape[:2] for array in arrays.values()}
         if len(shapes) > 1:
@@ -152,6 +159,10 @@ def _trained_size(folder: Path, facts: Mapping[str, Any]) -> tuple[int, int] | N
     ):
         raise UserError(f"size {size!r} is not [height, width]", file=folder / "model.json", hint="copy it again")
     return tuple(size) if size else None
+
+
+def _missing(name: str, inputs: Sequence[str]) -> UserError:
+    return UserError("is missing", key=name, hint=f"give {' and '.join(inputs)}")
 
 
 def _check_input(name: str, task: Task | None, array: np.ndarray) -> np.ndarray:

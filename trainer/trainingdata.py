@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from shards.arguments import check_kind, check_size
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.frames import Frames
@@ -23,7 +24,7 @@ from trainer.cutmix import CutMix
 from trainer.data import FrameLoader
 from trainer.option import check_values
 from trainer.parsing import parse_size
-from trainer.sections import Augment
+from trainer.sections import Augment, Data, Train
 
 
 class TrainingData:
@@ -51,8 +52,8 @@ class TrainingData:
         own_seed: whether the seed was given here.
 
     Raises:
-        UserError: when no frame can be used for training, the data set lacks a task, or an option of ``augment`` is out
-            of its range.
+        UserError: when no frame can be used for training, the data set lacks a task, or an argument or an option of
+            ``augment`` is of another type or out of its range.
     """
 
     def __init__(
@@ -69,6 +70,12 @@ class TrainingData:
         num_workers: int = 1,
         shuffle_window: int = 32,
     ) -> None:
+        check_kind("data", data, ShardDataset)
+        check_size("size", size)
+        check_size("crop", crop)
+        check_values(Train, {"pseudo_share": pseudo_share})
+        check_values(Data, {"num_workers": num_workers, "shuffle_window": shuffle_window})
+        check_values(Config, {} if seed is None else {"seed": seed})
         self.frames, self.size, self.crop = data.frames, size or data.size, crop
         self.inputs = list(inputs)
         self.seed, self.own_seed = seed or 0, seed is not None

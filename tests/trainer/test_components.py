@@ -32,7 +32,10 @@ def parts(tiny_dataset: Manifest) -> dict[str, Any]:
         ({"inputs": []}, r"^inputs: lacks rgb, which the network takes"),
         ({"inputs": ["rgb", "depth"]}, r"^inputs: has depth, which the network does not take; leave inputs out"),
         ({"tasks": ["semseg"]}, r"^tasks: holds 'semseg', a str; give tasks as a data set has them"),
-        ({"batch_size": 0}, r"^batch_size: 0 is less than 1; give 1 or more"),
+        ({"tasks": "semseg"}, r"^tasks: is 'semseg', a str; give a list of tasks"),
+        ({"batch_size": 0}, r"^batch_size: is 0; give a whole number from 1 up"),
+        ({"size": (24,)}, r"^size: is \(24,\); give size=\(height, width\)"),
+        ({"measurement": "label"}, r"^measurement: is 'label', a str; give a Measurement"),
         (
             {"measurement": tt.Measurement(ranges={"depht": (0, 2)})},
             r"^ranges\['depht'\]: no such task is measured; name",
@@ -45,6 +48,27 @@ def test_what_evaluate_does_not_take(parts, options, message):
     with pytest.raises(tt.UserError, match=message) as error:
         tt.evaluate(arguments.pop("model"), arguments.pop("data"), **arguments)
     assert "\n" not in str(error.value)
+
+
+def test_iterators_of_tasks_and_inputs_are_as_good_as_lists(parts, tmp_path):
+    model, val, tasks = parts["model"], parts["val"], parts["train"].tasks
+    expected = tt.evaluate(model, val)
+    assert tt.evaluate(model, val, tasks=(task for task in tasks), inputs=iter(["rgb"])) == expected
+    assert tt.MultiTaskLoss(task for task in tasks).tasks == tasks
+    tt.label(model, val, tmp_path, tasks=(task for task in tasks), frames="all")
+    assert sorted(task.name for task in Manifest.load(tmp_path, kind="labels").tasks) == ["depth", "semseg"]
+    network = tt.create_model("fpn", backbone="test_efficientnet", tasks=(task for task in tasks))
+    assert network.architecture.tasks == tasks
+
+
+def test_what_labelling_does_not_take(parts, tmp_path):
+    for data, options, message in (
+        ("data/raw", {}, r"^data: is 'data/raw', a str; give a ShardDataset"),
+        (parts["train"], {"size": "16x24"}, r"^size: is '16x24'; give size="),
+        (parts["train"], {"batch_size": 2.5}, r"^batch_size: is 2\.5; give int"),
+    ):
+        with pytest.raises(tt.UserError, match=message):
+            tt.label(parts["model"], data, tmp_path, **options)
 
 
 @pytest.mark.parametrize("options", [{"resolution": "lable"}, {"crop": "eign"}])
@@ -63,6 +87,14 @@ def test_a_predictor_is_not_a_network_and_has_one(parts, tmp_path):
         steps=1,
     )
     predictor = tt.Predictor(trainer.fit())
+    for size in ((0, 3), 16, "16x24"):
+        with pytest.raises(tt.UserError, match=r"^size: is .*; give size=\(height, width\)"):
+            tt.Predictor(predictor.folder, size=size)
+    rgb = parts["val"][0]["rgb"].transpose(2, 0, 1)[None]
+    with pytest.raises(tt.UserError, match=r"^rgb: is array\(.*, a ndarray; give a Tensor"):
+        predictor.forward({"rgb": rgb})
+    with pytest.raises(tt.UserError, match=r"^rgb: is missing; give rgb"):
+        predictor.forward({})
     for call in (tt.evaluate, lambda model, data: tt.label(model, data, tmp_path / "labels", frames="all")):
         with pytest.raises(tt.UserError, match=r"^model: is a Predictor; give its network: predictor\.network"):
             call(predictor, parts["val"])
@@ -98,6 +130,25 @@ def test_training_on_other_inputs_than_the_networks_is_refused(parts, tmp_path, 
     train = parts["train"]
     with pytest.raises(tt.UserError, match=r"^inputs: (is 'rgb'|lacks rgb, which|has depth, which)"):
         tt.Trainer(parts["model"], tt.MultiTaskLoss(train.tasks), train, out=tmp_path, inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "data/raw"}, r"^data: is 'data/raw', a str; give a ShardDataset"),
+        ({"pseudo_share": 2}, r"^pseudo_share: 2 is not a share; give 0 to 1, or null"),
+        ({"pseudo_share": "x"}, r"^pseudo_share: is 'x'; give float or None"),
+        ({"crop": (0, 0)}, r"^crop: is \(0, 0\); give crop=\(height, width\)"),
+        ({"crop": "16x16"}, r"^crop: is '16x16'; give crop=\(height, width\)"),
+        ({"size": "16x24"}, r"^size: is '16x24'; give size=\(height, width\)"),
+        ({"num_workers": -1}, r"^num_workers: -1 is less than 0"),
+        ({"shuffle_window": 0}, r"^shuffle_window: 0 is less than 1"),
+        ({"seed": 1.5}, r"^seed: is 1\.5; give int"),
+    ],
+)
+def test_what_training_data_do_not_take(parts, options, message):
+    with pytest.raises(tt.UserError, match=message):
+        tt.TrainingData(**({"data": parts["train"], "inputs": ["rgb"], "tasks": ["semseg"]} | options))
 
 
 def test_a_trainers_seed_is_that_of_its_data_unless_they_have_their_own(parts, tmp_path):

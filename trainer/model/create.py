@@ -47,7 +47,7 @@ def create_model(
     Raises:
         UserError: for an unknown name, values that contradict each other, or weights that cannot be loaded.
     """
-    check_are_tasks((*tasks, *input_tasks))
+    tasks, input_tasks = check_are_tasks(tasks), check_are_tasks(input_tasks)
     check_is_list("inputs", inputs)
     names = {field.name for field in fields(Architecture)}
     for option in options.keys() - names:

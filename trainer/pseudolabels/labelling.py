@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from shards.arguments import check_size
 from shards.atomic import read_json, sweep
 from shards.dataset import ShardDataset
 from shards.errors import UserError
@@ -104,8 +105,9 @@ def label(
         "threshold": threshold,
     }
     check_values(Label, options)
-    size = size or data.size
+    check_size("size", size)
     inputs, targets = _described(model, data, inputs, tasks)
+    size = size or data.size
     mask = data.frames.to_label(inputs, [task.name for task in targets], shown=frames == "all")
     if not mask.any():
         message, hint = "no sample to label", "give samples that carry the inputs"
@@ -166,7 +168,7 @@ def _described(
 ) -> tuple[list[str], tuple[Task, ...]]:
     """Return the names of a network's inputs, and the tasks to label as the data set stores them."""
     names, known = inputs_and_tasks(model, data, inputs, tasks)
-    tasks = [task for task in known if task.name not in names] if tasks is None else tasks
+    tasks = [task for task in known if task.name not in names] if tasks is None else known
     if not tasks:
         hint = "give a network with a task that is not an input"
         raise UserError("predicts nothing but its own inputs, so it can label nothing", key="model", hint=hint)
