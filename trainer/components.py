@@ -12,6 +12,7 @@ from shards.errors import UserError
 from shards.owncode import name_of
 from shards.tasks import Task, check_are_tasks, check_is_list
 from trainer.config import Config
+from trainer.losses import MultiTaskLoss
 from trainer.model.network import Architecture, architecture_of
 from trainer.option import check_values
 from trainer.predictor import Predictor
@@ -21,6 +22,7 @@ from trainer.weighting import LossWeighting
 
 def check_training(
     model: nn.Module,
+    loss: object,
     *,
     optimizer: object,
     weighting: object,
@@ -38,6 +40,7 @@ def check_training(
     check_kind("model", model, nn.Module)
     if hasattr(model, "_orig_mod"):
         raise UserError("is compiled", key="model", hint="give the network itself, and compile=True")
+    check_kind("loss", loss, MultiTaskLoss)
     check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
     check_kind("train", train, Train, NoneType)
     check_kind("checkpoint", checkpoint, Checkpoint, NoneType)

@@ -30,18 +30,25 @@ backbone, for instance at 96×128, where stride 32 has 3×4 cells. Such scales a
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from numbers import Real
+from types import NoneType
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from shards.arguments import check_kind
 from shards.errors import UserError
 from shards.labels import WEIGHT
+from shards.owncode import name_of, own_code
 from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS
 from shards.tasks import Task, check_are_tasks
 from trainer.earlygradient import with_gradients
 from trainer.kinds import learning
+from trainer.option import check_values
+from trainer.parsing import check_unique
+from trainer.sections import Loss
 
 if TYPE_CHECKING:
     from trainer.model.network import Predictions
@@ -126,6 +133,9 @@ class MultiTaskLoss:
     predictions (deep supervision) each give a summed loss; with ``deep`` 1 and four scales, these are MTI-Net's five
     equal terms.
 
+    A loss of your own is a subclass with other :meth:`terms`, and :meth:`counts` where its denominators differ.
+    Training calls these two, and not the object itself.
+
     Args:
         tasks: the tasks that the network predicts.
         weights: the weight of each task, by default 1.
@@ -138,8 +148,8 @@ class MultiTaskLoss:
             soft ones (:mod:`trainer.adjustment`).
 
     Raises:
-        UserError: for names in place of tasks, a negative weight, the weight of an unknown task, or an unknown
-            ``normalise``.
+        UserError: for no tasks, one twice or names in their place, a weight or offset of an unknown task, and values
+            of another type, out of range or of another shape.
     """
 
     def __init__(
@@ -152,20 +162,26 @@ class MultiTaskLoss:
         offsets: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.tasks, self.normalise = check_are_tasks(tasks), normalise
-        self.offsets = dict(offsets or {})
+        check_kind("weights", weights, Mapping, NoneType)
+        check_kind("offsets", offsets, Mapping, NoneType)
+        check_values(Loss, {"normalise": normalise, "deep": deep, "deep_cells": deep_cells})
+        weights, self.offsets = weights or {}, dict(offsets or {})
         self.deep, self.deep_cells = deep, deep_cells
-        weights = weights or {}
-        names = [task.name for task in self.tasks]
+        by_name = {task.name: task for task in self.tasks}
+        check_unique([task.name for task in self.tasks], "tasks")
+        for key, mapping in (("weights", weights), ("offsets", self.offsets)):
+            if unknown := [name for name in mapping if name not in by_name]:
+                raise UserError("no such task is trained", key=f"{key}.{unknown[0]}", hint=f"use {', '.join(by_name)}")
         for name, weight in weights.items():
-            if name not in names:
-                raise UserError("no such task is trained", key=f"weights.{name}", hint=f"use {', '.join(names)}")
-            if not (weight >= 0 and math.isfinite(weight)):
-                raise UserError(f"{weight} is not a weight", key=f"weights.{name}", hint="use a number from 0 up")
-        if normalise not in get_args(Normalise):
-            hint = f"use {' or '.join(get_args(Normalise))}"
-            raise UserError(f"{normalise!r} is unknown", key="normalise", hint=hint)
-        self.weights = tuple(float(weights.get(name, 1.0)) for name in names)
-        if self.tasks and not any(self.weights):
+            if not (isinstance(weight, Real) and weight >= 0 and math.isfinite(weight)):
+                raise UserError(f"{weight!r} is not a weight", key=f"weights.{name}", hint="use a number from 0 up")
+        for name, offset in self.offsets.items():
+            check_kind(f"offsets.{name}", offset, Tensor)
+            if offset.shape != (due := (2, by_name[name].channels)):
+                message = f"has the shape {tuple(offset.shape)}, where {due} is due"
+                raise UserError(message, key=f"offsets.{name}", hint="give one row for hard and one for soft labels")
+        self.weights = tuple(float(weights.get(name, 1.0)) for name in by_name)
+        if not any(self.weights):
             raise UserError("gives every task weight 0", key="weights", hint="give one of them a weight over 0")
 
     def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
@@ -209,3 +225,20 @@ class MultiTaskLoss:
     def __call__(self, predictions: "Predictions", targets: Mapping[str, Tensor], denominators: Tensor) -> Tensor:
         """Return the micro-batch's part of the global loss: the sum of :meth:`terms`."""
         return self.terms(predictions, targets, denominators).sum()
+
+
+def terms_of(
+    loss: MultiTaskLoss, predictions: "Predictions", targets: Mapping[str, Tensor], denominators: Tensor
+) -> Tensor:
+    """Return :meth:`MultiTaskLoss.terms` of a loss, which may be a user's own.
+
+    Raises:
+        UserError: when it raises an exception, or does not return one number per task.
+    """
+    with own_code(loss, "loss", within=True):
+        terms = loss.terms(predictions, targets, denominators)
+    if not isinstance(terms, Tensor) or terms.shape != (len(loss.tasks),):
+        result = f"shape {tuple(terms.shape)}" if isinstance(terms, Tensor) else f"a {type(terms).__name__}"
+        message = f"terms of {name_of(loss)} returned {result}, where a tensor of shape ({len(loss.tasks)},) is due"
+        raise UserError(message, key="loss", hint="return one value per task")
+    return terms

@@ -105,6 +105,7 @@ class Trainer:
         check_kind("val", val, ShardDataset, Validation, NoneType)
         check_training(
             model,
+            loss,
             optimizer=optimizer,
             weighting=weighting,
             train=train,

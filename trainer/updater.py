@@ -21,7 +21,7 @@ from trainer.definition import STRIDES
 from trainer.ema import AveragedWeights
 from trainer.engine import choose
 from trainer.kinds import learning
-from trainer.losses import MultiTaskLoss
+from trainer.losses import MultiTaskLoss, terms_of
 from trainer.model.checked import predictions_of
 from trainer.model.network import Predictions
 from trainer.model.norm import Statistics, prepare_norm, train_mode
@@ -136,7 +136,7 @@ class Updater:
             torch.manual_seed(mix(self.seed, _NOISE, number, index * self.process.num_processes + self.rank))
             with self.engine.micro_batch(last=index == len(micro) - 1):
                 predictions = self.predict(batch)
-                terms = self.criterion.terms(predictions, batch.labels, denominators)
+                terms = terms_of(self.criterion, predictions, batch.labels, denominators)
                 share = (denominators > 0) / (len(micro) * self.process.num_processes)
                 weighted = self.weigh(terms, predictions, share)
                 parts = [terms.detach(), weighted.detach()] if self.weighting else [terms.detach()]
@@ -293,6 +293,6 @@ class Updater:
             with self.engine.micro_batch(last=True):
                 predictions = self.predict(batch)
                 ones = torch.ones(len(self.criterion.tasks), device=self.process.device)
-                terms = self.criterion.terms(predictions, batch.labels, ones)
+                terms = terms_of(self.criterion, predictions, batch.labels, ones)
                 self.engine.backward(self.weigh(terms, predictions, ones).sum())
             self.engine.discard()

@@ -327,11 +327,22 @@ def test_a_gradient_reaches_half_precision_predictions():
         ({"weights": {"semsge": 1.0}}, "weights.semsge"),
         ({"weights": {"depth": -1.0}}, "weights.depth"),
         ({"weights": {"depth": math.nan}}, "weights.depth"),
+        ({"weights": {"depth": "1"}}, "weights.depth"),
+        ({"weights": [1.0]}, "weights"),
         ({"normalise": "mean"}, "normalise"),
+        ({"deep": -1}, "deep"),
+        ({"deep": math.nan}, "deep"),
+        ({"deep": "a"}, "deep"),
+        ({"deep_cells": 0}, "deep_cells"),
+        ({"offsets": {"semsge": torch.zeros(2, 4)}}, "offsets.semsge"),
+        ({"offsets": {"semseg": torch.zeros(4)}}, "offsets.semseg"),
+        ({"offsets": {"semseg": [0.0]}}, "offsets.semseg"),
+        ({"tasks": []}, "tasks"),
+        ({"tasks": [TASKS[0], TASKS[0]]}, "tasks"),
     ],
 )
 def test_a_wrong_option_is_a_user_error_that_names_it(options, key):
     with pytest.raises(UserError) as error:
-        MultiTaskLoss(TASKS, **options)
+        MultiTaskLoss(**({"tasks": TASKS} | options))
     assert error.value.key == key
     assert error.value.hint

@@ -12,6 +12,7 @@ import numpy as np
 
 from shards.claim import Note, differing_keys
 from shards.errors import UserError
+from shards.origin import Origin
 from shards.owncode import name_of
 from trainer.option import check_values, names
 from trainer.sections import Train
@@ -30,7 +31,8 @@ _HASHED = {
 """What to say where the values are hashes."""
 _ADDED = (
     *("labels", "label_shards", "model", "weighting"),
-    *("holes", "shuffle_window", "data_seed", "norm", "loss_cells", "loss_offsets", "optimizer_group"),
+    *("holes", "shuffle_window", "data_seed", "norm", "loss_cells", "loss_offsets", "loss_class"),
+    "optimizer_group",
 )
 """Settings that runs of earlier versions did not store; whatever they are, such a run continues."""
 
@@ -91,6 +93,7 @@ def _settings(trainer: "Trainer") -> dict[str, Any]:
         "model": name_of(updater.engine.plain),
         "weighting": name_of(updater.weighting) if updater.weighting else None,
         "loss": {"weights": list(loss.weights), "normalise": loss.normalise, "deep": loss.deep},
+        "loss_class": None if Origin.of_object(loss).shipped else name_of(loss),
         "manifest": data.frames.manifest.sha256,
         "frames": hashlib.sha256(data.mask.tobytes()).hexdigest(),
         "labels": hashlib.sha256(b"".join(visible)).hexdigest(),
