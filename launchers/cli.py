@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from launchers.options import parser
 from launchers.output import safe_output
-from shards.errors import UserError
+from shards.errors import OwnCodeError, UserError
 from trainer.configtext import expand_user
 from trainer.ranks import ranks
 from trainer.runs.status import Interrupted, LostRank
@@ -44,7 +44,8 @@ def _main(options: argparse.Namespace) -> int:
         _destroy_process_group()
         return 0
     except UserError as error:
-        return _fail(str(error), debug)
+        hidden = isinstance(error, OwnCodeError) and error.hint is None and not debug
+        return _fail(f"{error}; tutelage --debug shows where" if hidden else str(error), debug)
     except KeyboardInterrupt:
         return _fail("interrupted; start the same command again to continue", debug, 130)
     except OSError as error:

@@ -40,5 +40,9 @@ class BadFile(UserError):
     """A file that cannot be read or decoded, while the others may be intact."""
 
 
+class OwnCodeError(UserError):
+    """An exception in a user's own code, which is the cause of this one."""
+
+
 def _rebuild(kind: type[UserError], what: str, file: Any, key: str | None, hint: str | None) -> UserError:
     return kind(what, file=file, key=key, hint=hint)

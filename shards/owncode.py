@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from shards.errors import UserError
+from shards.errors import OwnCodeError, UserError
 from shards.origin import Origin
 
 
@@ -14,8 +14,8 @@ def own_code(
     key: str | None = None,
     *,
     call: str = "",
-    hint: str = "tutelage --debug shows where",
-    kind: type[UserError] = UserError,
+    hint: str | None = None,
+    kind: type[UserError] = OwnCodeError,
     shipped: bool = False,
     within: bool = False,
     foreign: Callable[[Exception], bool] = lambda error: False,
@@ -27,7 +27,7 @@ def own_code(
         thing: the class, the function, or an object of the class, that is called inside; or its origin.
         key: the option or sample that the error names.
         call: what is called, as the subject of a sentence; by default ``my.module:Name``.
-        hint: what to do about the error.
+        hint: what to do about the error; by default the commands add how to see where it was raised.
         kind: class of the error that is raised.
         shipped: whether exceptions of a class or function of Tutelage are converted as well.
         within: whether other code is called inside as well, so that only exceptions that passed through the thing's

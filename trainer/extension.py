@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shards.errors import UserError
+from shards.errors import OwnCodeError, UserError
 from shards.origin import Origin
 
 _T = TypeVar("_T")
@@ -83,8 +83,8 @@ def import_name(name: str, key: str) -> Any:
         raise UserError(message, file=_place(module, error), key=key, hint=hint) from error
     except Exception as error:  # whatever a user's file does when it is loaded
         text = " ".join(str(error).split())
-        message, hint = f"{module} cannot be imported ({type(error).__name__}: {text})", "tutelage --debug shows where"
-        raise UserError(message, file=_place(module, error), key=key, hint=hint) from error
+        message = f"{module} cannot be imported ({type(error).__name__}: {text})"
+        raise OwnCodeError(message, file=_place(module, error), key=key) from error
     if not hasattr(imported, attribute):
         matches = difflib.get_close_matches(attribute, vars(imported), 1, cutoff=0.7)
         hint = f"did you mean {matches[0]}?" if matches else "if that is another file, give yours another name"

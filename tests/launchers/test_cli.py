@@ -15,9 +15,11 @@ from PIL import Image
 from analysis.results.groups import collect
 from launchers import cli
 from launchers.cli import main
+from shards.errors import OwnCodeError
 from shards.manifest import Manifest
 from trainer.configfile import load
 from trainer.runs.lease import hold_lease
+from trainer.weighting import weighting_of
 
 COMMANDS = ["init", "prepare", "inspect", "train", "label", "evaluate", "run", "config", "grid", "curve", "status"]
 COMMANDS += ["affinity", "predict", "export", "table", "toy", "picture", "report"]
@@ -43,6 +45,21 @@ def test_help(command, capsys):
     assert text.startswith(f"usage: {' '.join(['tutelage', *command])}")
     if not command:
         assert all(f"\n    {name} " in text for name in COMMANDS)
+
+
+def test_an_error_of_ones_own_code_has_a_hint_on_the_command_line(tiny_dataset, tmp_path, monkeypatch, capsys):
+    """From Python the traceback shows it."""
+    (tmp_path / "divides.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    overrides = ["loss.weighting=divides:Mine", f"data.path={tiny_dataset.folder}", "labels={semseg: 2, depth: 2}"]
+    overrides += ["train.global_batch_size=2"]
+    assert main(["train", "scenes/ummt", *overrides]) == 1
+    message = "divides cannot be imported (ZeroDivisionError: division by zero)"
+    assert capsys.readouterr().err.endswith(f"{message}; tutelage --debug shows where\n")
+    assert main(["--debug", "train", "scenes/ummt", *overrides]) == 1
+    assert capsys.readouterr().err.endswith(f"{message}\n")
+    with pytest.raises(OwnCodeError, match=r"cannot be imported \(ZeroDivisionError: division by zero\)$"):
+        weighting_of("divides:Mine", 2)
 
 
 def test_commands_are_functions_that_exist():

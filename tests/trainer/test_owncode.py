@@ -220,7 +220,7 @@ def test_a_lost_rank_is_not_an_error_of_ones_own_network():
     for error in lost:
         with pytest.raises(type(error)):
             predictions_of(Mine(error), samples, [task])
-    with pytest.raises(UserError, match="Mine raised RuntimeError: mine"):
+    with pytest.raises(UserError, match=r"Mine raised RuntimeError: mine$"):
         predictions_of(Mine(RuntimeError("mine")), samples, [task])
 
 
