@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from copy import copy
 from functools import cached_property, partial
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ class TrainingData:
         shuffle_window: int = 32,
     ) -> None:
         check_kind("data", data, ShardDataset)
+        check_kind("augment", augment, Augment, NoneType)
         check_size("size", size)
         check_size("crop", crop)
         check_values(Train, {"pseudo_share": pseudo_share})

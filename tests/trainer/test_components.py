@@ -136,6 +136,7 @@ def test_training_on_other_inputs_than_the_networks_is_refused(parts, tmp_path, 
     ("options", "message"),
     [
         ({"data": "data/raw"}, r"^data: is 'data/raw', a str; give a ShardDataset"),
+        ({"augment": {"flip": True}}, r"^augment: is \{'flip': True\}, a dict; give an Augment or None"),
         ({"pseudo_share": 2}, r"^pseudo_share: 2 is not a share; give 0 to 1, or null"),
         ({"pseudo_share": "x"}, r"^pseudo_share: is 'x'; give float or None"),
         ({"crop": (0, 0)}, r"^crop: is \(0, 0\); give crop=\(height, width\)"),
