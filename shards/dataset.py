@@ -3,7 +3,6 @@
 import operator
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from types import NoneType
@@ -19,11 +18,11 @@ from shards.collate import collate
 from shards.errors import UserError
 from shards.frames import Frames
 from shards.holes import fill_holes
-from shards.keep import Filter, Keep
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
+from shards.pseudolabels import PseudoLabels
 from shards.resize import resize_frame
 from shards.store import Place
 from shards.stream import Batches, OrderedSource, Position
@@ -32,23 +31,6 @@ from shards.window import LazyWindow
 
 Sample = dict[str, np.ndarray]
 """``rgb`` uint8 ``(H, W, 3)`` and the available labels by their task's name, in the forms of :mod:`shards.tasks`."""
-
-
-@dataclass(frozen=True)
-class PseudoLabels:
-    """A teacher's labels of one task, which are used where a sample has no label of its own.
-
-    Args:
-        folder: path or URL of the label shards, such as ``runs/.../labels/train``.
-        keep: which pixels keep their label: a threshold that the confidence has to exceed; None or ``"all"`` for all;
-            ``"50%"`` for the most confident half of each class; a :data:`shards.keep.Filter` of your own; or a
-            :class:`shards.keep.Keep`, which has more options.
-        holes: whether they also fill pixels that a sample's own label leaves unlabelled (:mod:`shards.holes`).
-    """
-
-    folder: str | Place
-    keep: float | str | Filter | Keep | None = None
-    holes: bool = False
 
 
 class ShardDataset(Dataset[Sample]):
@@ -187,8 +169,7 @@ class ShardDataset(Dataset[Sample]):
             tasks: names of the tasks whose labels are read as well; None for those of this data set.
             size: height and width that samples are resized to; None for that of this data set.
         """
-        tasks = [task.name for task in self.tasks] if tasks is None else tasks
-        names = dict.fromkeys(name for name in (*inputs, *tasks) if name != "rgb")
+        names = self._labels(inputs, tasks)
         return ShardDataset.of(self.frames.restrict(self.frames.with_inputs(inputs)), names, size or self.size)
 
     def with_targets(
@@ -205,9 +186,20 @@ class ShardDataset(Dataset[Sample]):
             inputs: names of the network's inputs, as for :meth:`with_inputs`.
             size: height and width that samples are resized to; None for that of this data set.
         """
+        names = self._labels(inputs, tasks)
         tasks = [task.name for task in self.tasks] if tasks is None else tasks
-        shown = ShardDataset.of(self.frames.restrict(self.frames.to_train(inputs, tasks)), size=size or self.size)
-        return shown.with_inputs(inputs, tasks)
+        return ShardDataset.of(self.frames.restrict(self.frames.to_train(inputs, tasks)), names, size or self.size)
+
+    def _labels(self, inputs: Sequence[str], tasks: Sequence[str] | None) -> list[str]:
+        """Return the names of the labels that a network with these inputs and tasks reads.
+
+        Raises:
+            UserError: when the data set lacks one.
+        """
+        check_is_list("inputs", inputs)
+        check_is_list("tasks", tasks)
+        names = [*inputs, *([task.name for task in self.tasks] if tasks is None else tasks)]
+        return [self.manifest.task(name).name for name in dict.fromkeys(names) if name != "rgb"]
 
     def place(self, index: int) -> tuple[int, int]:
         """Return the number of a sample's shard, and its position in the shard.

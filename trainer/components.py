@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from types import NoneType
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from shards.arguments import check_kind
@@ -26,6 +27,7 @@ def check_training(
     *,
     optimizer: object,
     weighting: object,
+    process: object,
     train: object,
     checkpoint: object,
     norm: object,
@@ -42,6 +44,7 @@ def check_training(
         raise UserError("is compiled", key="model", hint="give the network itself, and compile=True")
     check_kind("loss", loss, MultiTaskLoss)
     check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
+    check_kind("process", process, Accelerator, NoneType)
     check_kind("train", train, Train, NoneType)
     check_kind("checkpoint", checkpoint, Checkpoint, NoneType)
     check_values(Checkpoint, vars(checkpoint or Checkpoint()), "checkpoint.")
@@ -72,6 +75,8 @@ def inputs_of(architecture: Architecture | None, inputs: Sequence[str] | None) -
     Raises:
         UserError: when neither names any, or the given ones are not those that the network takes.
     """
+    if inputs is None and architecture is None:
+        raise UserError("does not name its inputs", key="model", hint='give the names: inputs=["rgb"]')
     check_is_list("inputs", inputs)
     inputs = None if inputs is None else list(inputs)
     names = list(architecture.inputs if inputs is None and architecture else inputs or ())

@@ -108,6 +108,7 @@ class Trainer:
             loss,
             optimizer=optimizer,
             weighting=weighting,
+            process=process,
             train=train,
             checkpoint=checkpoint,
             norm=norm,
@@ -115,8 +116,6 @@ class Trainer:
         )
         self.out, self.seed, self.name = Path(out), seed, name or Path(out).name
         self.architecture = architecture_of(model)
-        if inputs is None and self.architecture is None:
-            raise UserError("does not name its inputs", key="model", hint='give the names: inputs=["rgb"]')
         self.inputs = inputs_of(self.architecture, inputs)
         self.tasks = [task.name for task in loss.tasks]
         self.options = settings.with_options(train or Train(), options)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shards.cache import Cache
-    from shards.dataset import PseudoLabels, ShardDataset
+    from shards.dataset import ShardDataset
     from shards.errors import UserError
     from shards.keep import Keep
+    from shards.pseudolabels import PseudoLabels
     from shards.tasks import Task
     from trainer.config import Config
     from trainer.evaluation import evaluate
@@ -43,7 +44,7 @@ _MODULES = {
     "Measurement": "trainer.measurement",
     "MultiTaskLoss": "trainer.losses",
     "Predictor": "trainer.predictor",
-    "PseudoLabels": "shards.dataset",
+    "PseudoLabels": "shards.pseudolabels",
     "ShardDataset": "shards.dataset",
     "Task": "shards.tasks",
     "Trainer": "trainer.trainer",

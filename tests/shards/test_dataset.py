@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from shards.dataset import PseudoLabels, ShardDataset
+from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.order import Order
+from shards.pseudolabels import PseudoLabels
 from shards.read import Readers
 from shards.tasks import IGNORE
 
@@ -152,6 +153,14 @@ def test_frames_that_are_trained_on_can_be_chosen(tiny_dataset):
     assert chosen[0].keys() == {"rgb", "semseg"} and chosen[0]["rgb"].shape == (16, 32, 3)
     assert train.with_targets(["semseg"], ["rgb", "depth"])[0].keys() == {"rgb", "semseg", "depth"}
     assert len(train.with_targets()) == sum({*train[number]} > {"rgb"} for number in range(len(train)))
+
+
+@pytest.mark.parametrize("inputs", ["rgb", ["rgb", "normals"]])
+def test_inputs_are_names_of_tasks(tiny_dataset, inputs):
+    train = ShardDataset(tiny_dataset)
+    for call in (train.with_inputs, lambda names: train.with_targets(inputs=names)):
+        with pytest.raises(UserError, match=r"inputs: is 'rgb'; give a list of names|has no task 'normals'; use"):
+            call(inputs)
 
 
 def test_shards_are_numbered_like_a_list(tiny_dataset):

@@ -212,6 +212,7 @@ def test_an_accelerator_of_other_settings_is_refused(train, tmp_path, options, m
         ({"train": Train(compile=1)}, r"^compile: is 1; give bool"),
         ({"checkpoint": Checkpoint(keep=-1)}, r"^checkpoint\.keep: -1 is less than 1; give 1 or more"),
         ({"checkpoint": Checkpoint(every="often")}, r"^checkpoint\.every: 'often' is not an interval"),
+        ({"process": "cpu"}, r"^process: is 'cpu', a str; give an Accelerator or None"),
         ({"norm": "forzen"}, r"^norm: 'forzen' is unknown; use one of batch, sync, frozen"),
         ({"seed": "a"}, r"^seed: is 'a'; give int"),
         ({"seed": 1.5}, r"^seed: is 1\.5; give int"),

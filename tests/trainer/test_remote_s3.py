@@ -15,10 +15,11 @@ from warm import python
 from launchers.cli import main
 from shards import store
 from shards.cache import Cache
-from shards.dataset import PseudoLabels, ShardDataset
+from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.inspect import verify
 from shards.manifest import Manifest
+from shards.pseudolabels import PseudoLabels
 from shards.publish import publish
 from shards.store import Remote
 from trainer.experiment import Experiment

@@ -57,8 +57,8 @@ def label(
     process: Accelerator | None = None,
     title: str | None = None,
 ) -> dict[str, Any]:
-    """Write a network's predictions as label shards, which :class:`shards.dataset.PseudoLabels` reads; by default for
-    samples that lack a label.
+    """Write a network's predictions as label shards, which :class:`shards.pseudolabels.PseudoLabels` reads; by default
+    for samples that lack a label.
 
     All ranks of a launch may call this function, with whole weights (for a network that its engine shards, pass
     :meth:`trainer.trainer.Trainer.whole`), and so may other launches, at any time and with the same ``out``: they share

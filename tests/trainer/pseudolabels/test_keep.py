@@ -5,10 +5,11 @@ import pytest
 import torch
 import yaml
 
-from shards.dataset import PseudoLabels, ShardDataset
+from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.keep import Keep
 from shards.labels import LabelShards
+from shards.pseudolabels import PseudoLabels
 from shards.stream import Batches
 from trainer.configfile import load
 from trainer.losses import MultiTaskLoss
