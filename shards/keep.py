@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,7 +24,8 @@ Filter = Callable[[Task, np.ndarray, np.ndarray | None, Mapping[str, Any]], np.n
 - ``confidence``: ``(H, W)`` in 0..1, None where the labels have none;
 - ``statistics``: statistics of the labels of the whole data set, as in the manifest: ``frames``, ``pixels`` (by class
   where there are classes), ``missing`` and, where there is a confidence, ``confidence``: the number of pixels by class
-  and hundredth of confidence, flattened.
+  and hundredth of confidence, flattened; ``confidence_near_1`` counts the last hundredth in finer bins
+  (:mod:`shards.quantile`).
 
 It returns a mask, bool ``(H, W)``, or the weight of each pixel in the loss, floats in 0..1 of the same shape."""
 
@@ -36,8 +37,8 @@ class Keep:
     Args:
         threshold: pixels whose confidence is not above it get no label; None keeps all, and is the only choice for
             labels without a confidence.
-        quantile: share of each class to keep, the most confident of all its pixels in the data set (to hundredths of
-            confidence), instead of a threshold; None for no quantile.
+        quantile: share of each class to keep, the most confident of all its pixels in the data set (as finely as
+            :mod:`shards.quantile` counts them), instead of a threshold; None for no quantile.
         soft: whether the teacher's whole distribution is learnt, where it is stored.
         weighted: whether the loss of a pixel is weighted by its confidence.
         filter: selects the pixels to keep, or their weights, instead of threshold and quantile (:data:`Filter`).
@@ -156,19 +157,3 @@ def _check_filter(filter: Any) -> Filter:
 def quantise_weights(weight: np.ndarray) -> np.ndarray:
     """Convert weights in 0..1 to the form that the loss takes: uint8 in steps of 1/255, whose sums are exact."""
     return np.rint(weight * STEPS).astype(np.uint8)
-
-
-def quantile_limits(counts: Sequence[int], quantile: float) -> np.ndarray:
-    """Return the threshold of each class above which at least a share of its pixels lies, to hundredths of confidence.
-
-    Args:
-        counts: number of pixels by class and hundredth of confidence, class × hundredth, flattened.
-        quantile: the share, 0 to 1.
-
-    Returns:
-        ``(classes,)`` float32; a class without a pixel has 0.
-    """
-    by_class = np.asarray(counts, np.int64).reshape(-1, HUNDREDTHS)
-    above = np.cumsum(by_class[:, ::-1], axis=1)[:, ::-1]  # pixels of each hundredth and all higher ones
-    enough = above >= quantile * above[:, :1]
-    return ((enough.sum(1) - 1) / HUNDREDTHS).astype(np.float32)

@@ -20,9 +20,10 @@ import numpy as np
 
 from shards.codec import CONFIDENCE_STEPS, encode_confidence
 from shards.errors import UserError
-from shards.keep import HUNDREDTHS, Filter, Keep, quantile_limits, quantise_weights
+from shards.keep import HUNDREDTHS, Filter, Keep, quantise_weights
 from shards.manifest import Manifest, ShardInfo
 from shards.notes import member_context
+from shards.quantile import COUNTS, quantile_limits
 from shards.read import CONFIDENCE, Readers, soft_classes
 from shards.soft import MEMBER as SOFT
 from shards.soft import STEPS, encode_soft
@@ -32,8 +33,6 @@ from shards.tasks import Task
 from shards.write import EncodedSample, shard_info, write_shard
 
 WEIGHT = "weight"
-COUNTS = "confidence"
-"""Key, in a manifest's statistics of a task, of the number of pixels by class and hundredth of confidence."""
 
 
 def absent_value(plane: str) -> int:
@@ -136,18 +135,20 @@ class LabelShards:
             hint = f"delete it and label again with label.soft over 0, or set pseudo.{task.name}.target=hard"
             raise UserError(f"holds no soft labels of {task.name}", file=manifest.path, hint=hint)
         self._statistics = manifest.statistics[split][task.name]
-        self._limits = None
+        self._limits, self._share_of_quantile = None, None
         if self.keep.quantile is not None:
-            if not (counts := self._statistics.get(COUNTS)):
+            if not self._statistics.get(COUNTS):
                 message = f"has no confidence counts of {task.name}, by which to keep a share"
                 raise UserError(message, file=manifest.path, hint=f"set pseudo.{task.name}.keep=all")
-            self._limits = quantile_limits(counts, self.keep.quantile)
+            self._limits, self._share_of_quantile = quantile_limits(self._statistics, self.keep.quantile)
         self.readers = Readers(manifest, split)
 
     @property
     def kept_share(self) -> float | None:
-        """Share of the labelled pixels whose confidence is above the threshold, to hundredths of confidence; None with
-        a filter, without a threshold, or without counts."""
+        """Share of the labelled pixels whose confidence is above the threshold, to hundredths of confidence, or above
+        the limits of a quantile; None with a filter, without either, or without counts."""
+        if self._limits is not None:
+            return self._share_of_quantile
         counts, limit = self._statistics.get(COUNTS), self.keep.threshold
         if limit is None or not counts or self.keep.filter is not None:
             return None

@@ -13,6 +13,7 @@ from shards.arguments import check_kind, check_size
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.frames import Frames
+from shards.log import logger
 from shards.mixture import Mixture
 from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
@@ -26,6 +27,9 @@ from trainer.data import FrameLoader
 from trainer.option import check_values
 from trainer.parsing import parse_size
 from trainer.sections import Augment, Data, Train
+
+_FAR = 1.25
+"""How many times the share that was asked for may be kept without a note."""
 
 
 class TrainingData:
@@ -91,6 +95,7 @@ class TrainingData:
         if not self.mask.any():
             raise UserError(data.frames.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
         self.dataset = data.with_targets(tasks, inputs, self.size)
+        note_kept(data.frames)
 
     @classmethod
     def of(cls, config: Config, frames: Frames) -> "TrainingData":
@@ -186,6 +191,22 @@ class TrainingData:
     def augmentation(self) -> Augmentation:
         """Return the augmentation of training samples."""
         return Augmentation(self.tasks, self.crop, self.augment)
+
+
+def note_kept(frames: Frames) -> None:
+    """Note pseudo-labels of which nothing is kept, or far more than the share that was asked for."""
+    for name, labels in frames.sources.items():
+        keep, share = labels.keep, labels.kept_share
+        if share == 0:
+            logger.warning(
+                f"note: pseudo.{name}.keep={keep.value} keeps no pixel of the teacher's labels, so nothing is learnt "
+                "from them: lower it, or keep a share of them, such as 50%"
+            )
+        elif keep.quantile is not None and share is not None and share > _FAR * keep.quantile:
+            logger.warning(
+                f"note: pseudo.{name}.keep={keep.value} keeps {share:.0%} of the teacher's labels, since their "
+                "confidences are too close to each other; if an earlier version made the labels, make them again"
+            )
 
 
 def frames_of_share(share: float, global_batch_size: int) -> int:

@@ -82,12 +82,6 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
     config = experiment.config
     process = process or accelerator(config.train.precision, config.train.timeout)
     frames, _ = experiment.frames_to_train()
-    for name, labels in frames.sources.items():
-        if labels.kept_share == 0:
-            logger.warning(
-                f"note: pseudo.{name}.keep={labels.keep.threshold:g} keeps no pixel of the teacher's labels, so "
-                "nothing is learnt from them: lower it, or keep a share of them, such as 50%"
-            )
     offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment, config.loss.soft_adjustment)
     loss = loss_of(experiment, {name: offset.to(process.device) for name, offset in offsets.items()})
     torch.manual_seed(config.seed)

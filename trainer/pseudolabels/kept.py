@@ -8,8 +8,8 @@ import numpy as np
 
 from shards.atomic import read_json, write_json
 from shards.keep import HUNDREDTHS
-from shards.labels import COUNTS as CONFIDENCE
 from shards.manifest import same_json
+from shards.quantile import COUNTS as CONFIDENCE
 from shards.tasks import Task
 
 BINS = HUNDREDTHS

@@ -17,6 +17,7 @@ from shards.dataset import ShardDataset
 from shards.labels import LabelledFrame, encode_frame, write_label_shard
 from shards.manifest import NAME
 from shards.prefetch import Prefetch, sources_of
+from shards.quantile import COUNTS_NEAR_1, counts_near_1
 from shards.tasks import Task
 from shards.write import EncodedSample
 from trainer.averaging import Outputs, outputs_of
@@ -157,8 +158,9 @@ class Labeller:
         sample = encode_frame(frame, self.tasks)
         for task in self.tasks:
             if task.name in frame.confidence:
-                counts = confidence_counts(task, frame.labels[task.name], frame.confidence[task.name])
-                sample.statistics[task.name][CONFIDENCE] = counts
+                arrays = frame.labels[task.name], frame.confidence[task.name]
+                sample.statistics[task.name][CONFIDENCE] = confidence_counts(task, *arrays)
+                sample.statistics[task.name][COUNTS_NEAR_1] = counts_near_1(task, *arrays)
         return sample
 
 
