@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from shards.described import describe
 from shards.errors import UserError
 from shards.owncode import name_of, own_code
 from shards.soft import STEPS
@@ -49,13 +50,16 @@ class Keep:
     soft: bool = False
     weighted: bool = False
     filter: Filter | None = field(default=None, repr=False)
+    _described: str | None = field(default=None, init=False, repr=False, compare=False)
+    """The filter as text, as it was before it was called: it may have a state."""
+
+    def __post_init__(self) -> None:
+        if self.filter is not None:
+            object.__setattr__(self, "_described", describe(self.filter))
 
     def __str__(self) -> str:
         """Return the text that the settings of a run record, which must stay the same for equal settings."""
-        if self.filter is None:
-            return repr(self)
-        named: Any = self.filter if hasattr(self.filter, "__qualname__") else type(self.filter)
-        return f"{self!r} {named.__module__}:{named.__qualname__}"
+        return repr(self) if self.filter is None else f"{self!r} {self._described}"
 
     @classmethod
     def of(cls, value: "float | str | Filter | Keep | None", **more: Any) -> "Keep":

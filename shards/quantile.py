@@ -17,7 +17,7 @@ from shards.tasks import Task
 COUNTS = "confidence"
 """Key, in a manifest's statistics of a task, of the number of pixels by class and hundredth of confidence."""
 COUNTS_NEAR_1 = "confidence_near_1"
-"""Key of the number of pixels of the last hundredth by class and bin of :data:`STEPS_TO_1`, the highest first; labels of
+"""Key of the number of pixels of the last hundredth by class and bin of :data:`STEPS_TO_1`, highest first; labels of
 earlier versions have none."""
 _LAST = CONFIDENCE_STEPS // HUNDREDTHS
 STEPS_TO_1 = np.array(sorted({min(round(2 ** (n / 8)), _LAST) for n in range(73)}))

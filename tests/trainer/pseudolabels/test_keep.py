@@ -1,10 +1,13 @@
 """``pseudo.TASK.keep``: what is written for it, and what a filter's masks and weights do to the loss."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import yaml
 
+import tutelage as tt
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.keep import Keep
@@ -28,6 +31,17 @@ def sure(task, label, confidence, statistics):
 def weights(task, label, confidence, statistics):
     assert statistics["frames"] and len(statistics["pixels"]) == len(task.classes)
     return np.where(label % 2 == 0, confidence, 0.25)
+
+def above(limit, task, label, confidence, statistics):
+    return confidence > limit
+
+class Counting:
+    def __init__(self, limit):
+        self.limit, self.frames = limit, 0
+
+    def __call__(self, task, label, confidence, statistics):
+        self.frames += 1
+        return confidence > self.limit
 
 class Half:
     def __call__(self, task, label, confidence, statistics):
@@ -98,6 +112,30 @@ def test_settings_of_python_runs_note_it_as_before_there_were_filters(filters):
     assert str(Keep(0.9)) == "Keep(threshold=0.9, quantile=None, soft=False, weighted=False)"
     assert str(Keep.of(filters.sure)) == f"{Keep()} keeping:sure"
     assert str(Keep.of(filters.Half)) == str(Keep.of(filters.Half())) == f"{Keep()} keeping:Half"
+
+
+def test_settings_of_python_runs_note_what_a_filter_was_made_with(filters):
+    for make in (lambda limit: partial(filters.above, limit), filters.Counting):
+        assert str(Keep.of(make(0.1))) == str(Keep.of(make(0.1))) != str(Keep.of(make(0.9)))
+    keep = Keep.of(filters.Counting(0.1))
+    before = str(keep)
+    keep.filter(None, None, np.zeros((2, 2)), {})
+    assert keep.filter.frames == 1 and str(keep) == before, "the state that it has later does not matter"
+
+
+def test_a_python_run_with_another_filter_is_refused(filters, scenes_dataset, finished, tmp_path):
+    label(teacher := finished("teacher"))
+
+    def trainer(limit: float) -> tt.Trainer:
+        pseudo = {"semseg": PseudoLabels(teacher.labels, keep=partial(filters.above, limit))}
+        train = ShardDataset(scenes_dataset, "train", tasks=["semseg"], pseudo=pseudo, labels={"semseg": 8})
+        model = tt.create_model("fpn", backbone="test_efficientnet", inputs=["rgb"], tasks=train.tasks)
+        return tt.Trainer(model, MultiTaskLoss(train.tasks), train, out=tmp_path / "own", global_batch_size=8, steps=1)
+
+    trainer(0.1).fit()
+    trainer(0.1).fit()
+    with pytest.raises(UserError, match=r"pseudo_labels: holds a run with .*above, 0\.1\).*, not .*above, 0\.9\)"):
+        trainer(0.9).fit()
 
 
 def test_a_configuration_says_it_in_one_way(make):
