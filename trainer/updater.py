@@ -21,7 +21,7 @@ from trainer.definition import STRIDES
 from trainer.ema import AveragedWeights
 from trainer.engine import choose
 from trainer.kinds import learning
-from trainer.losses import MultiTaskLoss, terms_of
+from trainer.losses import MultiTaskLoss, label_counts, terms_of
 from trainer.model.checked import predictions_of
 from trainer.model.network import Predictions
 from trainer.model.norm import Statistics, prepare_norm, train_mode
@@ -105,6 +105,7 @@ class Updater:
             raise UserError(f"{self.engine.name} does not train a compiled network", key="compile", hint=hint)
         self.average = AveragedWeights(self.engine.local_state(), options.ema) if options.ema is not None else None
         self.loss = torch.zeros(2 if self.weighting else 1, len(loss.tasks), device=process.device)
+        self.weighs = torch.tensor(loss.weights, device=process.device) > 0
         self.summed_steps = self.skipped = 0
         self.gradients_checked = False
         # whether a weighting with unsaved state was reported; shipped ones have none
@@ -126,8 +127,7 @@ class Updater:
             flags: flags that any rank may raise for all of them.
         """
         micro = [batch.to(self.process.device) for batch in micro]
-        counts = torch.stack([self.criterion.counts(batch.labels) for batch in micro]).sum(0)
-        denominators = self.process.reduce(counts, "sum")
+        denominators, labelled = self.count(micro)
         set_learning_rate(self.engine.optimizer, rate)
         self.statistics.snapshot()
         total, raised = torch.zeros_like(self.loss), [False] * len(flags)
@@ -137,7 +137,7 @@ class Updater:
             with self.engine.micro_batch(last=index == len(micro) - 1):
                 predictions = self.predict(batch)
                 terms = terms_of(self.criterion, predictions, batch.labels, denominators)
-                share = (denominators > 0) / (len(micro) * self.process.num_processes)
+                share = labelled / (len(micro) * self.process.num_processes)
                 weighted = self.weigh(terms, predictions, share)
                 parts = [terms.detach(), weighted.detach()] if self.weighting else [terms.detach()]
                 # the sum of all ranks, in which a value that is not finite remains so
@@ -166,6 +166,17 @@ class Updater:
         self.summed_steps += 1
         self.skipped = 0
         return Outcome(True, raised)
+
+    def count(self, micro: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the denominators of a global batch's losses, and which tasks are learnt from it, bool: those with a
+        label and a weight."""
+        criterion = self.criterion
+        counts = torch.stack([criterion.counts(batch.labels) for batch in micro]).sum(0)
+        if self.weighting and criterion.normalise != "labelled":  # all pixels, of which none may have a label
+            labels = torch.stack([label_counts(batch.labels, criterion.tasks) for batch in micro]).sum(0)
+            counts = torch.cat([counts, labels])
+        counts = self.process.reduce(counts, "sum")
+        return counts[: len(criterion.tasks)], (counts[-len(criterion.tasks) :] > 0) & self.weighs
 
     def weigh(self, terms: torch.Tensor, predictions: Predictions, share: torch.Tensor) -> torch.Tensor:
         """Return the weighted terms, or the terms themselves without a weighting.

@@ -48,7 +48,7 @@ class LossWeighting(nn.Module, ABC):
                 batch has exactly 0.
             values: the return value of :meth:`forward`.
             share: this micro-batch's share of terms that do not depend on data, ``(count,)``: 1 / (ranks ×
-                accumulation), and 0 for a task without a label in the global batch.
+                accumulation), and 0 for a task without a label in the global batch, or with weight 0.
         """
 
     def observe(self, losses: Tensor, epoch: int) -> None:
@@ -65,7 +65,7 @@ def without_weighting(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class Uncertainty(LossWeighting):
     """Weights from a learnt uncertainty of each task: Kendall, Gal and Cipolla, "Multi-Task Learning Using Uncertainty
     to Weigh Losses" (CVPR 2018), eq. 7: L / (2σ²) + log σ, with log σ² as the parameter, for all kinds alike. Neither
-    term counts where the global batch has no label of the task."""
+    term counts where the global batch has no label of the task, or its weight is 0."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count)

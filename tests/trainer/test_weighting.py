@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from shards.errors import UserError
 from trainer.runs import artifacts, checkpoint
-from trainer.trainstage import train
+from trainer.trainstage import train, trainer_of
 from trainer.weighting import DynamicAverage, Uncertainty
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -65,6 +65,30 @@ def test_a_task_without_labels_is_not_weighed_by_its_absence():
     assert variances == pytest.approx([2, 2], rel=1e-3), (
         "the minimum of L / (2 s) + log(s) / 2, however rare the labels"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "labelled", "share"),
+    [
+        ((), True, [1, 1]),
+        ((), False, [0, 1]),
+        (("loss.normalise=all",), True, [1, 1]),
+        (("loss.normalise=all",), False, [0, 1]),
+        (("loss.weights={semseg: 0, depth: 1}",), True, [0, 1]),
+    ],
+)
+def test_a_task_counts_if_the_batch_has_labels_of_it_and_it_has_a_weight(make, monkeypatch, options, labelled, share):
+    trainer = trainer_of(make("plain", "loss.weighting=uncertainty", *options))
+    micro = next(trainer.data.batches(trainer.batches, 0, 1))
+    if not labelled:
+        micro.labels["semseg"].fill_(255)
+    seen = []
+    monkeypatch.setattr(
+        Uncertainty, "weigh", lambda self, losses, values, share: seen.append(share.tolist()) or losses + 0 * values
+    )
+    trainer.updater.train_mode()
+    assert trainer.updater.step(0, [micro], 1e-3).done
+    assert seen == [share] and [task.name for task in trainer.updater.criterion.tasks] == ["semseg", "depth"]
 
 
 def log_variance(run) -> torch.Tensor:
