@@ -159,12 +159,6 @@ def check_pseudo(experiment: Experiment) -> None:
     if experiment.config.loss.soft_adjustment and targets == {"hard"}:  # no targets: the baseline of a student
         hint = "set pseudo.TASK.target=soft, or loss.soft_adjustment=0"
         raise UserError("no task has soft labels", file=experiment.path, key="loss.soft_adjustment", hint=hint)
-    share = experiment.config.train.pseudo_share
-    if share is not None and experiment.teachers:
-        try:
-            frames_of_share(share, experiment.config.train.global_batch_size)
-        except UserError as error:
-            raise UserError(error.what, file=experiment.path, key="train.pseudo_share", hint=error.hint) from error
     for name, teacher in experiment.teachers.items():
         entry, key = experiment.config.pseudo[name], f"pseudo.{name}"
         kind, label = experiment.manifest.task(name).storage, teacher.config.label
@@ -183,6 +177,27 @@ def check_pseudo(experiment: Experiment) -> None:
             option, neutral = ("keep", ALL) if filtered else ("weight", "none")
             hint = f"set {key}.{option}={neutral}, or label.flip=true for the teacher"
             raise UserError(f"{name} has no confidence", file=experiment.path, key=f"{key}.{option}", hint=hint)
+
+
+def check_share(experiment: Experiment) -> None:
+    """Make sure that batches can have their share of pseudo-labels, once the teachers have labelled what they can.
+
+    Raises:
+        UserError: for a share that no batch can have, or when all frames have pseudo-labels, or none.
+    """
+    config = experiment.config
+    if config.train.pseudo_share is None or not experiment.teachers:
+        return
+    frames = experiment.training_frames(pseudo=False)
+    for task, teacher in experiment.teachers.items():
+        _, labelled = teacher.frames_to_label()
+        frames.pseudo[task] = labelled & frames.chosen & ~frames.visible[task]
+    mask = frames.to_train(config.inputs, config.tasks)
+    pseudo = int((frames.labelled_by_a_teacher & mask).sum())
+    try:
+        frames_of_share(config.train.pseudo_share, config.train.global_batch_size, int(mask.sum()) - pseudo, pseudo)
+    except UserError as error:
+        raise UserError(error.what, file=experiment.path, key="train.pseudo_share", hint=error.hint) from error
 
 
 def _check_frames(experiment: Experiment) -> None:

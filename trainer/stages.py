@@ -9,7 +9,7 @@ from shards.keep import ALL
 from shards.log import logger
 from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
-from trainer.foreseen import check_pseudo, check_result, check_teacher, check_training
+from trainer.foreseen import check_pseudo, check_result, check_share, check_teacher, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, networks, teachers_of
 from trainer.pseudolabels.plan import LabelPlan
 from trainer.pseudolabels.stage import label
@@ -58,6 +58,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
     for teacher in teachers_of(experiment):
         check(teacher, (*students, experiment.folder))
         LabelPlan(teacher).check_store()
+    check_share(experiment)
 
 
 def _run(experiment: Experiment) -> Result:

@@ -148,7 +148,7 @@ class TrainingData:
         samples in stored order.
 
         Raises:
-            UserError: when a share of pseudo-labels is set, and all frames have them or none.
+            UserError: when a share of pseudo-labels is set that no batch can have, or all frames have them or none.
         """
         samples, share = self.dataset, self.pseudo_share
         if share is None or not self.frames.pseudo:
@@ -159,12 +159,8 @@ class TrainingData:
         first = [samples.shard(number).start for number in range(len(samples.counts))]
         pools = [[start + np.flatnonzero(mask) for start, mask in zip(first, masks, strict=True)] for masks in by_shard]
         counts = [[len(indices) for indices in pool] for pool in pools]
-        size, share_size = global_batch_size, frames_of_share(share, global_batch_size)
-        try:
-            order = Mixture(counts, share_size, size, self.seed, window=self.shuffle_window)
-        except UserError as error:
-            hint = "leave it out: all frames are of one kind"
-            raise UserError(error.what, key="pseudo_share", hint=hint) from error
+        share_size = frames_of_share(share, global_batch_size, *map(sum, counts))
+        order = Mixture(counts, share_size, global_batch_size, self.seed, window=self.shuffle_window)
         return order, [np.concatenate(indices) for indices in zip(*pools, strict=True)]
 
     def batches(self, cut: Batches, start: int, stop: int, *, pin: bool = False) -> Generator[Batch]:
@@ -209,14 +205,24 @@ def note_kept(frames: Frames) -> None:
             )
 
 
-def frames_of_share(share: float, global_batch_size: int) -> int:
+def frames_of_share(share: float, global_batch_size: int, plain: int, pseudo: int) -> int:
     """Return how many frames of a global batch have pseudo-labels.
 
+    Args:
+        share: the share of them.
+        global_batch_size: frames of a batch.
+        plain: number of frames of an epoch that have no pseudo-label.
+        pseudo: number of frames of an epoch that have one.
+
     Raises:
-        UserError: when a share between 0 and 1 would be none of a batch's frames, or all.
+        UserError: when a share between 0 and 1 would be none of a batch's frames, or all; or when there are no frames
+            of a kind that a batch needs.
     """
     count = round(share * global_batch_size)
     if 0 < share < 1 and count in (0, global_batch_size):
         message = f"{share:g} of a batch of {global_batch_size} would be {count} frames"
         raise UserError(message, key="pseudo_share", hint="give a larger batch; or 0, 1 or null")
+    if (count and not pseudo) or (count < global_batch_size and not plain):
+        message = f"all {plain + pseudo} frames have pseudo-labels" if pseudo else f"none of {plain} frames has one"
+        raise UserError(message, key="pseudo_share", hint="leave it out")
     return count

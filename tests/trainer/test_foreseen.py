@@ -78,6 +78,17 @@ def test_a_share_of_pseudo_labels_that_a_batch_cannot_have(make, share, count, n
         check(experiment)
 
 
+def test_a_share_of_pseudo_labels_where_all_frames_have_some(configs, tmp_path, no_training):
+    """No frame shows both tasks, and the teacher labels the other task of each."""
+    budgets = "assignment: one\nlabels: {semseg: null, depth: null}\n"
+    (tmp_path / "t.yaml").write_text(f"inherits: {configs}/plain.yaml\n{budgets}")
+    pseudo = "pseudo: {semseg: {teacher: t.yaml, keep: all}, depth: {teacher: t.yaml, keep: all}}\n"
+    (tmp_path / "s.yaml").write_text(f"inherits: {configs}/plain.yaml\n{budgets}{pseudo}train: {{pseudo_share: 0.5}}\n")
+    with pytest.raises(UserError, match=r"s\.yaml: train\.pseudo_share: all 24 frames have pseudo-labels; leave it out"):
+        check(Experiment(tmp_path / "s.yaml", [f"run.root={tmp_path}"]))
+    check(Experiment(tmp_path / "s.yaml", [f"run.root={tmp_path}", "train.pseudo_share=1"]))
+
+
 def test_no_validation_frame_carries_the_inputs(make, tmp_path):
     pack(Unlabelled(8, 4, (32, 64)), tmp_path / "d", size=(32, 64))
     overrides = ["labels.semseg=null", "labels.depth=null", "inputs=[rgb, semseg]", "tasks=[depth]"]

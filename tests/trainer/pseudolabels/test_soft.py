@@ -23,7 +23,7 @@ from trainer.losses import MultiTaskLoss
 from trainer.pseudolabels.stage import label
 from trainer.runs import checkpoint
 from trainer.stages import run
-from trainer.trainingdata import TrainingData
+from trainer.trainingdata import TrainingData, frames_of_share
 
 
 @pytest.fixture
@@ -184,6 +184,26 @@ def test_a_share_that_a_batch_cannot_have_says_so(finished):
     data = TrainingData.of(student.config, student.training_frames())
     with pytest.raises(UserError, match=r"pseudo_share: 0\.1 of a batch of 4 would be 0 frames; give a larger batch"):
         data.order(4)
+
+
+@pytest.mark.parametrize(
+    ("share", "plain", "pseudo", "outcome"),
+    [
+        (0.5, 9, 9, 2),
+        (0, 9, 0, 0),
+        (1, 0, 9, 4),
+        (0.5, 0, 9, "all 9 frames have pseudo-labels; leave it out"),
+        (0, 0, 9, "all 9 frames have pseudo-labels"),
+        (0.5, 9, 0, "none of 9 frames has one; leave it out"),
+        (1, 9, 0, "none of 9 frames has one"),
+    ],
+)
+def test_a_share_needs_frames_of_each_kind_that_a_batch_has(share, plain, pseudo, outcome):
+    if isinstance(outcome, int):
+        assert frames_of_share(share, 4, plain, pseudo) == outcome
+    else:
+        with pytest.raises(UserError, match=f"pseudo_share: {outcome}"):
+            frames_of_share(share, 4, plain, pseudo)
 
 
 def test_a_share_of_pseudo_labels_changes_nothing_for_who_has_none(make):
