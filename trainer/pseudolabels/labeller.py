@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from shards.dataset import ShardDataset
+from shards.errors import UserError
 from shards.labels import LabelledFrame, encode_frame, write_label_shard
 from shards.manifest import NAME
 from shards.prefetch import Prefetch, sources_of
@@ -133,7 +134,11 @@ class Labeller:
             yield batch.keys, *outputs_of(self.final, inputs, self.tasks, self.samples.tasks, flip=self.flip)
 
     def decide(self, batch: tuple[list[str], Outputs, Outputs]) -> list[LabelledFrame]:
-        """Return the labels of a batch, their confidence and soft labels."""
+        """Return the labels of a batch, their confidence and soft labels.
+
+        Raises:
+            UserError: naming the sample, when a label or a confidence is not finite.
+        """
         keys, outputs, agreement = batch
         labels, confidences, soft = {}, {}, {}
         for task in self.tasks:
@@ -141,6 +146,7 @@ class Labeller:
             labels[task.name] = learning(task).decide(output).cpu().numpy()
             if (confidence := agreement.get(task.name, learning(task).confidence(output))) is not None:
                 confidences[task.name] = confidence.cpu().numpy()
+            self._check_finite(task, keys, labels, confidences)
             if task.name in self.soft:
                 classes, scale = self.soft[task.name]["classes"], self.soft[task.name]["scale"]
                 soft[task.name] = soft_label(output, classes, scale)
@@ -148,6 +154,14 @@ class Labeller:
             LabelledFrame(key, _row(labels, row), _row(confidences, row), _row(soft, row))
             for row, key in enumerate(keys)
         ]
+
+    def _check_finite(self, task: Task, keys: Sequence[str], *arrays_by_task: Mapping[str, np.ndarray]) -> None:
+        for arrays in arrays_by_task:
+            if task.name in arrays and not (finite := np.isfinite(arrays[task.name])).all():
+                key = keys[int(np.argmin(finite.reshape(len(keys), -1).all(1)))]
+                message = f"the network's prediction of {task.name} is not finite"
+                hint = "label with a network whose training did not diverge"
+                raise UserError(message, file=self.samples.frames.file_of(key), key=key, hint=hint)
 
     def final(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the network's predictions by task."""

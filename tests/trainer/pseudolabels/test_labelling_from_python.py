@@ -170,6 +170,42 @@ def test_refusals(network, train, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["mine"]
 
 
+class Spoilt(torch.nn.Module):
+    """Predicts a value at one pixel of the second frame of each batch."""
+
+    def __init__(self, task: tt.Task, value: float) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.task, self.value = task, value
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> Predictions:
+        count, _, height, width = inputs["rgb"].shape
+        output = self.scale * torch.full((count, self.task.channels, height, width), 1.5)
+        output[1, 0, 3, 5] = self.value
+        return Predictions({self.task.name: output}, [])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["semseg", "depth"])
+def test_a_prediction_that_is_not_finite_names_the_sample_and_is_not_stored(
+    scenes_dataset, tmp_path, name, value, flip
+):
+    data, task = tt.ShardDataset(scenes_dataset), scenes_dataset.task(name)
+    options = {"inputs": ["rgb"], "tasks": [task], "frames": "all", "flip": flip}
+    second = "|".join(data.key(data.shard(number)[1]) for number in range(3))  # of any shard
+    match = rf"train-00000\d\.tar: ({second}): the network's prediction of {name} is not finite; label with"
+    with pytest.raises(tt.UserError, match=match):
+        tt.label(Spoilt(task, value), data, tmp_path, **options)
+    assert not list(tmp_path.glob("*.tar"))
+
+
+def test_a_class_that_is_ruled_out_is_finite(scenes_dataset, tmp_path):
+    options = {"inputs": ["rgb"], "tasks": [scenes_dataset.task("semseg")], "frames": "all"}
+    model = Spoilt(scenes_dataset.task("semseg"), float("-inf"))
+    assert tt.label(model, tt.ShardDataset(scenes_dataset), tmp_path, **options)["semseg"]["frames"] == 24
+
+
 def test_an_input_is_not_filled_with_pseudo_labels(network, scenes_dataset, write_labels, tmp_path):
     depth = scenes_dataset.task("depth")
     keys = [tt.ShardDataset(scenes_dataset).key(0)]
