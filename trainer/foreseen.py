@@ -153,7 +153,8 @@ def check_pseudo(experiment: Experiment) -> None:
 
     Raises:
         UserError: for soft labels of a task that is not of classes, or of a teacher that stores none; a confidence
-            that labels will not have; or an adjustment for soft labels where none are learnt.
+            that labels will not have; an adjustment for soft labels where none are learnt; or an input whose holes
+            pseudo-labels would fill.
     """
     targets = {entry.target for entry in experiment.config.pseudo.values()}
     if experiment.config.loss.soft_adjustment and targets == {"hard"}:  # no targets: the baseline of a student
@@ -162,6 +163,9 @@ def check_pseudo(experiment: Experiment) -> None:
     for name, teacher in experiment.teachers.items():
         entry, key = experiment.config.pseudo[name], f"pseudo.{name}"
         kind, label = experiment.manifest.task(name).storage, teacher.config.label
+        if entry.holes and name in experiment.config.inputs:
+            message, hint = "is an input, and pseudo-labels fill its holes", f"set {key}.holes=false"
+            raise UserError(f"{name} {message}", file=experiment.path, key=f"{key}.holes", hint=hint)
         if entry.target == "soft" and not (kind.distribution and label.soft):
             reason = "the teacher stores none" if kind.distribution else f"{name} is not of kind classes"
             hint = "set label.soft to 1 or more" if kind.distribution else f"set {key}.target=hard"

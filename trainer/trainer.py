@@ -57,8 +57,8 @@ class Trainer:
         loss: the loss of the predicted tasks.
         data: the training data.
         out: folder of the run.
-        val: data that is evaluated after every epoch, and whose best network is kept in ``checkpoints/best``; or a
-            :class:`Validation` with other settings.
+        val: data that is evaluated after every epoch, and whose best network is kept in ``checkpoints/best``, by the
+            first metric of the first task that the data show; or a :class:`Validation` with other settings.
         seed: seed of order, augmentation and dropout; a :class:`TrainingData` may have its own of the first two.
         inputs: names of the network's inputs; by default those of its ``architecture``.
         train: options of optimisation.

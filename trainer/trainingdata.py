@@ -57,8 +57,9 @@ class TrainingData:
         own_seed: whether the seed was given here.
 
     Raises:
-        UserError: when no frame can be used for training, the data set lacks a task, or an argument or an option of
-            ``augment`` is of another type or out of its range.
+        UserError: when no frame can be used for training, the data set lacks a task, a target has no label,
+            pseudo-labels fill the holes of an input, or an argument or an option of ``augment`` is of another type or
+            out of its range.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class TrainingData:
         self.mask = data.frames.to_train(inputs, tasks)
         if not self.mask.any():
             raise UserError(data.frames.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
+        _check_labels(data.frames, self.mask, inputs, tasks)
         self.dataset = data.with_targets(tasks, inputs, self.size)
         note_kept(data.frames)
 
@@ -187,6 +189,19 @@ class TrainingData:
     def augmentation(self) -> Augmentation:
         """Return the augmentation of training samples."""
         return Augmentation(self.tasks, self.crop, self.augment)
+
+
+def _check_labels(frames: Frames, mask: np.ndarray, inputs: Sequence[str], tasks: Sequence[str]) -> None:
+    """Check that every target has labels in the frames of an epoch, and that inputs are as the network will get them."""
+    for name in inputs:
+        if name in frames.holes:
+            hint = "give data without them"
+            raise UserError("is an input, and pseudo-labels fill its holes", key=f"pseudo[{name!r}]", hint=hint)
+    for name in tasks:
+        if not ((frames.visible[name] | frames.pseudo.get(name, False)) & mask).any():
+            message = f"no sample shows {name}, so it would be learnt from nothing"
+            hint = "leave it out, or give labels of it, such as a teacher's (pseudo)"
+            raise UserError(message, file=frames.manifest.path, key="tasks", hint=hint)
 
 
 def note_kept(frames: Frames) -> None:

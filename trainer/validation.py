@@ -14,6 +14,7 @@ from shards.tasks import Task
 from trainer.evaluation import evaluate
 from trainer.kindmetrics import metrics_of, smaller_is_better
 from trainer.measurement import DEFAULT
+from trainer.model.checked import check_tasks
 from trainer.runs.records import Records
 from trainer.runs.result import Metrics
 
@@ -55,15 +56,28 @@ class Validation:
 
     @classmethod
     def on(cls, data: ShardDataset, trainer: "Trainer") -> "Validation":
-        """Evaluate on a data set after every epoch, by the first metric of the first task; at the size of the training
-        data, unless the data set has its own."""
+        """Evaluate on a data set after every epoch, by the first metric of the first task that it shows; at the size of
+        the training data, unless the data set has its own.
+
+        Raises:
+            UserError: when it has other tasks, or no sample shows the label of one together with the inputs.
+        """
         tasks = trainer.updater.criterion.tasks
+        check_tasks(tasks, data.manifest.tasks, data.manifest.path)
+        samples, visible = data.frames.with_inputs(trainer.inputs), data.frames.visible
+        measured = next((task for task in tasks if (visible[task.name] & samples).any()), None)
+        if measured is None:
+            message = f"no sample shows {' or '.join(task.name for task in tasks)}"
+            if not samples.any():
+                message = f"no sample carries {' and '.join(trainer.inputs)}"
+            hint = "give other samples, or leave val out"
+            raise UserError(message, file=data.manifest.path, key="val", hint=hint)
         size = data.size or trainer.data.size  # that at which the network is trained
 
         def measure(network: nn.Module) -> Metrics:
             return evaluate(network, data, inputs=trainer.inputs, tasks=tasks, size=size, process=trainer.process)
 
-        best = f"{tasks[0].name}.{metrics_of(tasks[0])[0].name}"
+        best = f"{measured.name}.{metrics_of(measured)[0].name}"
         facts: dict[str, Any] = {
             "metric": best,
             "split": data.split,

@@ -101,6 +101,27 @@ def test_a_predictor_is_not_a_network_and_has_one(parts, tmp_path):
     assert tt.evaluate(predictor.network, parts["val"]) == tt.evaluate(parts["model"], parts["val"])
 
 
+def test_validation_data_that_lack_labels(parts, tiny_dataset, tmp_path):
+    """The best network is chosen by the first task that they show; without one, an error comes before training."""
+
+    def trainer(**labels: int) -> tt.Trainer:
+        val = tt.ShardDataset(tiny_dataset, "val", labels=labels)
+        loss = tt.MultiTaskLoss(parts["train"].tasks)
+        return tt.Trainer(parts["model"], loss, parts["train"], out=tmp_path, val=val, global_batch_size=2, steps=1)
+
+    assert [trainer(**labels).validation.best for labels in ({}, {"semseg": 0})] == ["semseg.miou", "depth.rmse"]
+    with pytest.raises(tt.UserError, match=r"MANIFEST\.json: val: no sample shows semseg or depth; give other samples"):
+        trainer(semseg=0, depth=0)
+    trainer(semseg=0).fit()
+    assert json.loads((tmp_path / "checkpoints/best/model.json").read_text())["metric"] == "depth.rmse"
+
+
+def test_a_task_without_any_label_is_not_trained(parts, tiny_dataset, tmp_path):
+    train = tt.ShardDataset(tiny_dataset, "train", labels={"depth": 0})
+    with pytest.raises(tt.UserError, match=r"MANIFEST\.json: tasks: no sample shows depth, so it would be learnt from"):
+        tt.Trainer(parts["model"], tt.MultiTaskLoss(train.tasks), train, out=tmp_path, global_batch_size=2, steps=1)
+
+
 def test_training_in_a_thread(parts, tmp_path):
     """As in a notebook's or a server's; only the main thread handles signals."""
     loss = tt.MultiTaskLoss(parts["train"].tasks)

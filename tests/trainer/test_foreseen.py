@@ -84,9 +84,20 @@ def test_a_share_of_pseudo_labels_where_all_frames_have_some(configs, tmp_path, 
     (tmp_path / "t.yaml").write_text(f"inherits: {configs}/plain.yaml\n{budgets}")
     pseudo = "pseudo: {semseg: {teacher: t.yaml, keep: all}, depth: {teacher: t.yaml, keep: all}}\n"
     (tmp_path / "s.yaml").write_text(f"inherits: {configs}/plain.yaml\n{budgets}{pseudo}train: {{pseudo_share: 0.5}}\n")
-    with pytest.raises(UserError, match=r"s\.yaml: train\.pseudo_share: all 24 frames have pseudo-labels; leave it out"):
+    with pytest.raises(
+        UserError, match=r"s\.yaml: train\.pseudo_share: all 24 frames have pseudo-labels; leave it out"
+    ):
         check(Experiment(tmp_path / "s.yaml", [f"run.root={tmp_path}"]))
     check(Experiment(tmp_path / "s.yaml", [f"run.root={tmp_path}", "train.pseudo_share=1"]))
+
+
+def test_an_input_whose_holes_pseudo_labels_would_fill(configs, tmp_path, no_training):
+    (tmp_path / "t.yaml").write_text(f"inherits: {configs}/plain.yaml\nlabel: {{frames: all}}\n")
+    pseudo = "pseudo: {depth: {teacher: t.yaml, keep: all, holes: true}}\n"
+    (tmp_path / "s.yaml").write_text(f"inherits: {configs}/plain.yaml\ninputs: [rgb, depth]\n{pseudo}")
+    message = r"s\.yaml: pseudo\.depth\.holes: depth is an input, and pseudo-labels fill its holes; set pseudo"
+    with pytest.raises(UserError, match=message):
+        check(Experiment(tmp_path / "s.yaml", [f"run.root={tmp_path}"]))
 
 
 def test_no_validation_frame_carries_the_inputs(make, tmp_path):

@@ -216,6 +216,8 @@ def test_an_input_is_not_filled_with_pseudo_labels(network, scenes_dataset, writ
     data = tt.ShardDataset(scenes_dataset, labels=BUDGETS, pseudo=pseudo)
     with pytest.raises(tt.UserError, match=r"pseudo\['depth'\]: is an input, and pseudo-labels fill its holes"):
         tt.label(network, data, tmp_path / "labels")
+    with pytest.raises(tt.UserError, match=r"pseudo\['depth'\]: is an input, and pseudo-labels fill its holes"):
+        tt.TrainingData(data, ["rgb", "depth"], ["semseg"])
 
 
 def test_a_network_with_a_loss_weighting_is_identified_by_what_is_exported(train, tmp_path, monkeypatch):
