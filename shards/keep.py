@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,10 @@ class Keep:
         soft: whether the teacher's whole distribution is learnt, where it is stored.
         weighted: whether the loss of a pixel is weighted by its confidence.
         filter: selects the pixels to keep, or their weights, instead of threshold and quantile (:data:`Filter`).
+
+    Raises:
+        UserError: for a number out of range, more than one of threshold, quantile and filter, or a filter that takes
+            other arguments.
     """
 
     threshold: float | None = None
@@ -54,7 +59,18 @@ class Keep:
     """The filter as text, as it was before it was called: it may have a state."""
 
     def __post_init__(self) -> None:
+        choices = {"threshold": self.threshold, "quantile": self.quantile, "filter": self.filter}
+        given = [name for name, value in choices.items() if value is not None]
+        if len(given) > 1:
+            raise UserError(f"is given {' and '.join(given)}", key="keep", hint="give one of them")
+        if not (self.threshold is None or (isinstance(self.threshold, Real) and 0 <= self.threshold < 1)):
+            hint = "give a confidence of at least 0 and less than 1, or all"
+            raise UserError(f"{self.threshold} is not a threshold", key="keep", hint=hint)
+        if not (self.quantile is None or (isinstance(self.quantile, Real) and 0 < self.quantile <= 1)):
+            hint = "give more than 0 and at most 1"
+            raise UserError(f"quantile={self.quantile} is not a share", key="keep", hint=hint)
         if self.filter is not None:
+            _check_filter(self.filter)
             object.__setattr__(self, "_described", describe(self.filter))
 
     def __str__(self) -> str:
@@ -78,7 +94,7 @@ class Keep:
         if callable(value):
             with own_code(value, "keep"):
                 instance = value() if isinstance(value, type) else value
-            return cls(filter=_check_filter(instance), **more)
+            return cls(filter=instance, **more)
         if value is None or value == ALL:
             return cls(**more)
         if isinstance(value, str) and (share := re.fullmatch(r"(\d+(?:\.\d+)?) *%", value.strip())):
@@ -91,9 +107,6 @@ class Keep:
         except ValueError:
             hint = "give a confidence, all, a share such as 50%, or my.module:name for a filter of your own"
             raise UserError(f"{value!r} is unknown", key="keep", hint=hint) from None
-        if not 0 <= threshold < 1:
-            hint = "give a confidence of at least 0 and less than 1, or all"
-            raise UserError(f"{threshold} is not a threshold", key="keep", hint=hint)
         return cls(threshold, **more)
 
     @property
@@ -141,8 +154,8 @@ class Keep:
         return weights.astype(np.float64)
 
 
-def _check_filter(filter: Any) -> Filter:
-    """Check that a filter can be called with the right arguments, before there are labels, and return it.
+def _check_filter(filter: Any) -> None:
+    """Check that a filter can be called with the right arguments, before there are labels.
 
     Raises:
         UserError: when it cannot be called, or takes other arguments.
@@ -155,7 +168,6 @@ def _check_filter(filter: Any) -> Filter:
             inspect.signature(filter).bind(None, None, None, None)
         except TypeError as error:
             raise UserError(f"{message} ({error})", key="keep", hint="take these four arguments") from None
-    return filter
 
 
 def quantise_weights(weight: np.ndarray) -> np.ndarray:

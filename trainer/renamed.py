@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shards.errors import UserError
 from shards.keep import Keep
 from trainer.config import Config
 from trainer.definition import VERSION, check_version
@@ -36,7 +37,7 @@ def rename_old_options(options: _Options) -> _Options:
     for entry in pseudo.values() if isinstance(pseudo, MutableMapping) else ():
         if any(name in entry for name in _BEFORE_KEEP):
             threshold, quantile = (entry.pop(name, None) for name in _BEFORE_KEEP)
-            entry["keep"] = Keep(threshold, quantile).value
+            entry["keep"] = _keep(threshold, quantile)
     return options
 
 
@@ -73,7 +74,12 @@ def new_spelling(key: str, options: Mapping[str, Any], equals: str) -> str | Non
     try:
         entry = options["pseudo"][section.partition(".")[2]]
         threshold, quantile = (None if entry.get(old) is None else float(entry[old]) for old in _BEFORE_KEEP)
-        keep = Keep(threshold, quantile).value
-    except (LookupError, ValueError, TypeError, AttributeError):
+        keep = _keep(threshold, quantile)
+    except (UserError, LookupError, ValueError, TypeError, AttributeError):
         keep = Pseudo.keep
     return f"write {section}.keep{equals}{keep}"
+
+
+def _keep(threshold: float | None, quantile: float | None) -> Any:
+    """Return the value of ``keep`` that selects the same; a quantile came before a threshold."""
+    return Keep(threshold).value if quantile is None else Keep(quantile=quantile).value

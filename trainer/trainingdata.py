@@ -192,7 +192,7 @@ class TrainingData:
 
 
 def _check_labels(frames: Frames, mask: np.ndarray, inputs: Sequence[str], tasks: Sequence[str]) -> None:
-    """Check that every target has labels in the frames of an epoch, and that inputs are as the network will get them."""
+    """Check that every target has labels in the frames of an epoch, and that no input is filled."""
     for name in inputs:
         if name in frames.holes:
             hint = "give data without them"

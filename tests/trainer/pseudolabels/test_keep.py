@@ -108,6 +108,24 @@ def test_another_value_is_refused(value, message):
         Keep.of(value)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantile": 50}, "quantile=50 is not a share; give more than 0 and at most 1"),
+        ({"quantile": float("nan")}, "quantile=nan is not a share"),
+        ({"threshold": 90.0}, "90.0 is not a threshold; give a confidence of at least 0 and less than 1, or all"),
+        ({"threshold": "0.9"}, "0.9 is not a threshold"),
+        ({"threshold": 0.9, "quantile": 0.5}, "is given threshold and quantile; give one of them"),
+        ({"threshold": 0.9, "filter": lambda *_: None}, "is given threshold and filter"),
+        ({"filter": lambda task: None}, r"cannot be called with \(task, label, confidence, statistics\)"),
+        ({"filter": 3}, "cannot be called with"),
+    ],
+)
+def test_a_selection_made_from_python_is_checked(options, message):
+    with pytest.raises(UserError, match=f"^keep: .*{message}"):
+        Keep(**options)
+
+
 def test_settings_of_python_runs_note_it_as_before_there_were_filters(filters):
     assert str(Keep(0.9)) == "Keep(threshold=0.9, quantile=None, soft=False, weighted=False)"
     assert str(Keep.of(filters.sure)) == f"{Keep()} keeping:sure"
@@ -153,7 +171,8 @@ def test_runs_of_before_are_read_and_continued(finished):
     student = finished("student")
     path, options = student.folder / "config.yaml", options_of(student.folder)
     text = path.read_text()
-    for threshold, quantile, keep in ((0.7, None, 0.7), (None, None, "all"), (None, 0.5, "50%"), (0.4, None, 0.4)):
+    both = ((0.7, None, 0.7), (None, None, "all"), (None, 0.5, "50%"), (0.9, 0.5, "50%"), (0.4, None, 0.4))
+    for threshold, quantile, keep in both:
         config = yaml.safe_load(text)
         del config["pseudo"]["semseg"]["keep"]
         config["pseudo"]["semseg"] |= {"threshold": threshold, "quantile": quantile}
