@@ -161,6 +161,21 @@ def test_a_diverged_network_shows_as_a_huge_error(value):
         assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-7, 2**-16, 0.0009, 0.004, 0.02, 1.0, 10.0, 1e6])
+def test_errors_are_right_whatever_the_magnitude(scale):
+    """As those of the same labels in metres, by a factor."""
+    task = Task("pressure", "scalar", scale=scale, unit="Pa", zoom="keep")
+    prediction, truth = [1000.0, 3.0, 60000.0, 1.0], [1400.0, 4.0, 1.0, 65535.0]  # in steps of a stored label
+
+    def measured(task: Task) -> dict:
+        rows = (torch.tensor([number * task.scale for number in row]) for row in (prediction, truth))
+        return measure(task, *(row[None, None, None] for row in rows))
+
+    metres, result = measured(DEPTH), measured(task)
+    for name, value in metres.items():
+        assert result[name] == pytest.approx(value * scale / 0.001 if name in ("rmse", "mae") else value, rel=1e-5)
+
+
 def test_a_sum_of_both_signs_is_exact():
     """Compared with Python's integers, also for so many pixels that the high part alone would overflow."""
     values = torch.tensor(

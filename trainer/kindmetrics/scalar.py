@@ -7,8 +7,8 @@ from trainer.fixedpoint import fixed_point_mean, fixed_point_variance
 from trainer.kindmetrics.base import KindMetrics, Metric
 
 MINIMUM = 1e-3
-"""Predictions are clamped to at least this (in their unit: 1 mm for metres) before a logarithm or a ratio of
-prediction and truth is taken."""
+"""Predictions are clamped to at least this (in their unit: 1 mm for metres), or to the scale of a finer task, before a
+logarithm or a ratio of prediction and truth is taken."""
 QUANTITIES = ("squared", "absolute", "relative", "log_squared", "log_absolute", "log")
 """What is summed in fixed point, in this order, between the pixels and the counts of δ."""
 _POWERS = (1, 2, 3)
@@ -32,6 +32,17 @@ class ScalarMetrics(KindMetrics):
     def sums(self) -> int:
         return 1 + 2 * len(QUANTITIES) + len(_POWERS)
 
+    @property
+    def step(self) -> float:
+        """What errors are multiples of in fixed point: a power of two in the unit, 1 for a scale of 0.001, so that 16
+        bits of any scale neither saturate it nor are lost in its rounding."""
+        return 2.0 ** round(math.log2(self.task.scale / MINIMUM))
+
+    @property
+    def minimum(self) -> float:
+        """What predictions are clamped to for logarithms and ratios: :data:`MINIMUM`, or less where labels may be."""
+        return min(MINIMUM, self.task.scale)
+
     def report(self, sums: list[int]) -> dict[str, Any]:
         """With p the prediction, t the truth, and means over all pixels of the evaluation:
 
@@ -43,7 +54,7 @@ class ScalarMetrics(KindMetrics):
         - ``abs_rel``, mean(|p − t| / t); ``delta1`` to ``delta3``, shares of pixels with max(p/t, t/p) < 1.25^k;
         - ``pixels``.
 
-        For logarithms and δ, predictions are clamped to at least :data:`MINIMUM`.
+        For logarithms and δ, predictions are clamped to at least :attr:`minimum`.
         """
         pixels = sums[0]
         names = ("rmse", "rmse_log", "abs_rel", "delta1", "delta2", "delta3", "mae", "log10", "silog")
@@ -53,6 +64,6 @@ class ScalarMetrics(KindMetrics):
         mean = {name: fixed_point_mean(part, pixels) for name, part in parts.items()}
         shares = [count / pixels for count in sums[1 + 2 * len(QUANTITIES) :]]
         scale_free = fixed_point_variance(parts["log"], parts["log_squared"], pixels) ** 0.5
-        values = (mean["squared"] ** 0.5, mean["log_squared"] ** 0.5, mean["relative"], *shares)
-        values += (mean["absolute"], mean["log_absolute"] / math.log(10), scale_free)
+        values = (mean["squared"] ** 0.5 * self.step, mean["log_squared"] ** 0.5, mean["relative"], *shares)
+        values += (mean["absolute"] * self.step, mean["log_absolute"] / math.log(10), scale_free)
         return dict(zip(names, values, strict=True)) | {"pixels": pixels}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trainer.fixedpoint import fixed_point_sum
-from trainer.kindmetrics.scalar import MINIMUM, ScalarMetrics
+from trainer.kindmetrics.scalar import ScalarMetrics
 from trainer.kinds.base import Learning
 from trainer.model.encoders import Encoder, pad
 
@@ -71,12 +71,13 @@ class ScalarLearning(ScalarMetrics, Learning):
         where = self.labelled(target)
         truth = target.double().where(where, 1)
         error = (decision.double() - truth).abs()
-        clamped = decision.double().clamp(min=MINIMUM)
+        clamped = decision.double().clamp(min=self.minimum)
         ratio = torch.maximum(clamped / truth, truth / clamped)
         log = clamped.log() - truth.log()
         # A value that is not finite counts through its square alone: in the mean as well, it would cancel there.
         signed = log.where(log.isfinite(), 0)
-        quantities = (error.square(), error, error / truth, log.square(), log.abs(), signed)  # as QUANTITIES lists them
+        steps = error / self.step
+        quantities = (steps.square(), steps, error / truth, log.square(), log.abs(), signed)  # as QUANTITIES lists them
         return torch.cat(
             [
                 where.sum()[None],
