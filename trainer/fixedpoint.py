@@ -2,8 +2,8 @@
 
 A quantity, which should be near 1, is taken in double precision and rounded to 2⁻²⁸ (4e-9); the rounding also hides
 that a logarithm's last bit differs between code paths. It saturates at ±2³⁴, and NaN becomes 2³⁴: a network that has
-diverged shows as a huge error, never as a number that cannot be printed. High and low bits are summed separately, which is
-enough for any quantities of nearly 2³² pixels; the low part of a negative quantity is not negative, since integer
+diverged shows as a huge error, never as a number that cannot be printed. High and low bits are summed separately, which
+is enough for any quantities of nearly 2³² pixels; the low part of a negative quantity is not negative, since integer
 shifts round down.
 
 Only the functions that take tensors import torch, so that commands about finished runs start without it.

@@ -81,7 +81,7 @@ class Uncertainty(LossWeighting):
 class DynamicAverage(LossWeighting):
     """Weights from how fast each loss fell over the last two epochs: Liu, Johns and Davison, "End-to-End Multi-Task
     Learning with Attention" (CVPR 2019), eq. 7, with temperature 2. Means are over the steps whose batch has a label of
-    the task; without any in an epoch, the last mean stays."""
+    the task; without any in an epoch, the last mean stays, and the first one is compared with itself."""
 
     TEMPERATURE = 2.0
     sums: Tensor
@@ -92,13 +92,14 @@ class DynamicAverage(LossWeighting):
     def __init__(self, count: int) -> None:
         super().__init__(count)
         self.register_buffer("sums", torch.zeros(count))
-        self.register_buffer("means", torch.ones(2, count))  # of the last epoch and of the one before it
+        self.register_buffer("means", torch.zeros(2, count))  # of the last epoch and of the one before it; 0 for none
         self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
         self.register_buffer("steps", torch.zeros(count, dtype=torch.int64))  # with a label of each task
 
     def forward(self) -> Tensor:
         last, before = self.means
-        return self.count * torch.softmax(last / before.clamp(min=1e-12) / self.TEMPERATURE, 0)
+        ratio = torch.where(before > 0, last / before.clamp(min=1e-12), 1)
+        return self.count * torch.softmax(ratio / self.TEMPERATURE, 0)
 
     def weigh(self, losses: Tensor, values: Tensor, share: Tensor) -> Tensor:
         return losses * values
@@ -106,8 +107,8 @@ class DynamicAverage(LossWeighting):
     def observe(self, losses: Tensor, epoch: int) -> None:
         if epoch > self.epoch and self.steps.any():
             mean = torch.where(self.steps > 0, self.sums / self.steps.clamp(min=1), self.means[0])
-            first = self.epoch == 0  # there is nothing to compare it with yet
-            self.means.copy_(torch.stack([mean, mean if first else self.means[0]]))
+            first = (self.means[0] == 0) | (self.epoch == 0)  # there is nothing to compare it with yet
+            self.means.copy_(torch.stack([mean, torch.where(first, mean, self.means[0])]))
             self.sums.zero_()
             self.steps.zero_()
         self.epoch.fill_(epoch)

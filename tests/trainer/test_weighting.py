@@ -45,6 +45,18 @@ def test_dynamic_average_by_its_equation():
     assert weighting.weigh(torch.tensor([2.0, 3.0]), torch.tensor([0.5, 1.5]), 0.25).tolist() == [1, 4.5]
 
 
+def test_the_first_mean_of_a_task_is_compared_with_nothing():
+    """Whichever epoch has its first label: the second task's is 1, the third's 2."""
+    weighting = DynamicAverage(3)
+    for epoch, losses in enumerate(([2.0, 0, 0], [1.5, 3.0, 0], [1.0, 2.0, 5.0], [0.5, 1.0, 4.0])):
+        if epoch == 3:
+            before = weighting()
+        weighting.observe(torch.tensor(losses), epoch)
+    ratios = torch.tensor([1.0 / 1.5, 2.0 / 3.0, 1.0])
+    assert weighting().tolist() == pytest.approx((3 * torch.softmax(ratios / 2, 0)).tolist())
+    assert before.tolist() == pytest.approx((3 * torch.softmax(torch.tensor([1.5 / 2, 1, 1]) / 2, 0)).tolist())
+
+
 def test_a_task_without_labels_is_not_weighed_by_its_absence():
     """Each formula counts only the batches that have a label of the task."""
     weighting = DynamicAverage(2)
