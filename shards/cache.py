@@ -202,9 +202,9 @@ class Cache:
         plans: Plans,
         needed: int | None,
     ) -> bool:
-        """Remove files so that ``room`` bytes become free, or none if these cannot; return whether they could. They
-        cannot if the file to remove next is a pending one: a complete file that is needed sooner would have to be
-        fetched again."""
+        """Free ``room`` bytes by evicting files, or evict none and return False where that is impossible: when all
+        files together are too small, or the next candidate is still being fetched, since a complete file that is
+        needed sooner would have to be fetched again."""
         never = float("inf")
         candidates = [*files, *((name, size, time.time()) for name, size in pending.items())]
         evicted: list[str] = []

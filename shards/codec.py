@@ -125,7 +125,7 @@ def decode_png(data: bytes, mode: str, window: Window | None = None) -> np.ndarr
         return array
     image = open_image(data, "PNG")
     if image.mode != mode:
-        raise UserError(f"is a {image.mode} image, where {mode} is due", hint="prepare the data set again")
+        raise UserError(f"is a {image.mode} image, expected {mode}", hint="prepare the data set again")
     return cut_window(np.asarray(image), window)
 
 

@@ -24,12 +24,12 @@ def check_array(value: Any, template: np.ndarray, exact: bool = False) -> None:
     """
     expected = f"{template.dtype} ({', '.join(('H', 'W', *map(str, template.shape[2:])))})"
     if not isinstance(value, np.ndarray):
-        message = f"is {a_type(value)}, where an array is due, {expected}"
+        message = f"is {a_type(value)}, expected an array, {expected}"
         raise UserError(message, hint=f"give numpy.asarray(array, numpy.{template.dtype})")
     if isinstance(value, np.ma.MaskedArray):  # its numbers under the mask would be stored
         hint = f"give array.filled({template.flat[0]:g}), or what else it has to be where it is masked"
         raise UserError("is a masked array, of which the mask is not stored", hint=hint)
-    message = f"is {value.dtype} {value.shape}, where {expected} is due"
+    message = f"is {value.dtype} {value.shape}, expected {expected}"
     if value.ndim != template.ndim or value.shape[2:] != template.shape[2:]:
         raise UserError(message, hint=_reshape_hint(value.shape, template.shape))
     integer = template.dtype.kind in "iu"

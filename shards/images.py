@@ -85,7 +85,7 @@ def check_bytes(data: bytes) -> None:
         return
     if _bits(data, image) == 16:
         hint = "give shards.images.read_rgb(path), or pixels of 8 bits"
-        raise UserError("has 16 bits per channel, where 8 are due", hint=hint)
+        raise UserError("has 16 bits per channel, expected 8", hint=hint)
     if turn_of(image) is not None:
         hint = "give shards.images.read_rgb(path), or its upright pixels, with labels of the same view"
         raise UserError("is turned by its EXIF orientation, and would be stored unturned", hint=hint)
@@ -162,7 +162,7 @@ def _stored_values(path: Path, data: bytes, image: Image.Image, hint: str) -> np
     """Return the stored values of an opened one-channel PNG, ``(H, W)`` uint8 or uint16."""
     bits, colour_type = _png_header(data)
     if colour_type in _SEVERAL_CHANNELS:
-        message = f"is a {_SEVERAL_CHANNELS[colour_type]} picture, where one channel is due"
+        message = f"is a {_SEVERAL_CHANNELS[colour_type]} picture, expected one channel"
         raise UserError(message, file=path, hint=hint)
     values = np.asarray(image)
     if colour_type == _GREY and bits in (2, 4):  # Pillow stretches these to 0..255
@@ -181,7 +181,7 @@ def read_tiff(path: Path) -> np.ndarray:
     data, image = _open_label(path, "TIFF")
     pages = getattr(image, "n_frames", 1)
     if image.mode not in ("L", "I", "I;16", "I;16B", "F") or pages != 1:
-        message = f"is a {image.mode} TIFF of {pages} page(s), where one channel and page are due"
+        message = f"is a {image.mode} TIFF of {pages} page(s), expected one channel and page"
         raise UserError(message, file=path, hint="store one number per pixel: 16-bit or 32-bit float TIFF, or .npy")
     values = np.asarray(image)
     if image.mode == "L" and _tag(image, _PHOTOMETRIC, _WHITE_IS_ZERO) == _WHITE_IS_ZERO:

@@ -61,7 +61,7 @@ def read_index(manifest: Manifest, shard: ShardInfo, allowed: Collection[str]) -
             )
             raise UserError(message, file=path, key=key, hint="declare it as a task, or prepare the data again")
         if key in keys:
-            raise UserError("stands twice", file=path, key=key, hint=HINT)
+            raise UserError("occurs twice", file=path, key=key, hint=HINT)
         keys.add(key)
         offset, length = sample["offset"], sample["length"]
         in_sample = all(0 <= start <= start + size <= length for start, size, _ in sample["members"].values())

@@ -141,7 +141,7 @@ class Keep:
             weights = np.asarray(self.filter(task, label, confidence, statistics))
         shape = label.shape[:2]
         if weights.shape != shape:
-            message = f"the filter gives an array of shape {weights.shape}, where {shape} is due"
+            message = f"the filter gives an array of shape {weights.shape}, expected {shape}"
             raise UserError(message, key="keep", hint="give a mask or a weight for each pixel")
         if weights.dtype == bool:
             return weights.astype(np.float64)

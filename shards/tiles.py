@@ -66,7 +66,7 @@ def decode_tiles(data: bytes, mode: str, window: Window | None = None) -> np.nda
     except Exception as error:  # Pillow raises nearly any exception for damaged files
         raise BadFile(f"is not a TIFF image that can be decoded{reason_of(error)}", hint=_BROKEN) from error
     if image.mode != mode:
-        raise UserError(f"is a {image.mode} image, where {mode} is due", hint="prepare the data set again")
+        raise UserError(f"is a {image.mode} image, expected {mode}", hint="prepare the data set again")
     if window is not None:
         window.check((header.height, header.width))
     try:

@@ -166,7 +166,7 @@ def to_yaml(config: Config) -> str:
 
 def to_file(config: Config) -> str:
     """Return the resolved configuration as the YAML of a file to start from. It is that of :func:`to_yaml`, but a
-    ``run.path`` that is the default stays the default, and follows a seed or name that is changed later."""
+    default ``run.path`` is written as its template, so that a later change of seed or name moves the run."""
     content: Any = OmegaConf.create(to_dict(config))
     default = flatten(OmegaConf.to_container(defaults()))["run.path"]
     content.run.path = default
@@ -202,7 +202,7 @@ def read_yaml(path: Path, hint: str) -> Any:
 def _chain(path: Path, descendants: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]:
     """Return a file's ancestors and the file itself, the oldest first."""
     if path.resolve() in descendants:
-        raise UserError("inherits itself", file=path, key="inherits", hint="break the circle")
+        raise UserError("inherits itself", file=path, key="inherits", hint="remove the cycle")
     content = read_yaml(path, "correct it")
     if not isinstance(content, dict):
         raise UserError("holds no keys", file=path, hint="write `key: value` lines")

@@ -51,7 +51,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def copy_to_network(self) -> None:
-        """Replace the network's weights by the average, for good."""
+        """Overwrite the network's weights with the average."""
         for tensor, average in zip(self._tensors, self._averages, strict=True):
             tensor.copy_(average)
 

@@ -85,7 +85,7 @@ def _labels(targets: Mapping[str, Tensor], task: Task) -> Tensor:
     channels = learning(task).blank(1, 1).shape[:-2]
     if labels.ndim - len(channels) not in (2, 3) or labels.shape[labels.ndim - len(channels) - 2 : -2] != channels:
         form = ", ".join(["batch", *map(str, channels), "height", "width"])
-        message = f"its labels have the shape {tuple(labels.shape)}, where ({form}) is due"
+        message = f"its labels have the shape {tuple(labels.shape)}, expected ({form})"
         raise UserError(message, key=task.name, hint="give them as trainer.augment.to_tensors makes them")
     return labels
 
@@ -178,7 +178,7 @@ class MultiTaskLoss:
         for name, offset in self.offsets.items():
             check_kind(f"offsets.{name}", offset, Tensor)
             if offset.shape != (due := (2, by_name[name].channels)):
-                message = f"has the shape {tuple(offset.shape)}, where {due} is due"
+                message = f"has the shape {tuple(offset.shape)}, expected {due}"
                 raise UserError(message, key=f"offsets.{name}", hint="give one row for hard and one for soft labels")
         self.weights = tuple(float(weights.get(name, 1.0)) for name in by_name)
         if not any(self.weights):
@@ -239,6 +239,6 @@ def terms_of(
         terms = loss.terms(predictions, targets, denominators)
     if not isinstance(terms, Tensor) or terms.shape != (len(loss.tasks),):
         result = f"shape {tuple(terms.shape)}" if isinstance(terms, Tensor) else f"a {type(terms).__name__}"
-        message = f"terms of {name_of(loss)} returned {result}, where a tensor of shape ({len(loss.tasks)},) is due"
+        message = f"terms of {name_of(loss)} returned {result}, expected a tensor of shape ({len(loss.tasks)},)"
         raise UserError(message, key="loss", hint="return one value per task")
     return terms

@@ -87,7 +87,7 @@ class Measurement:
         label" outside range and window; labels and truth of other tasks are returned unchanged.
 
         Args:
-            label: ``(..., H, W)``, of any origin.
+            label: ``(..., H, W)``, predicted or a stored pseudo-label.
             truth: ``(..., H, W)``.
         """
         from trainer.kinds import learning  # only here, likewise

@@ -170,7 +170,7 @@ def _check_input(name: str, task: Task | None, array: np.ndarray) -> np.ndarray:
     if task is not None:
         return learning(task).checked(name, array)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        message = f"has the shape {array.shape}, where (height, width, 3) is due"
+        message = f"has the shape {array.shape}, expected (height, width, 3)"
         raise UserError(message, key=name, hint="convert it")
     if array.dtype != np.uint8:
         raise UserError(f"is {array.dtype}, not uint8", key=name, hint="give one byte per number, 0 to 255")

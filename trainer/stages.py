@@ -43,7 +43,7 @@ def check(experiment: Experiment, students: tuple[Path, ...] = ()) -> None:
         students: the folders of the experiments that it is a teacher for.
     """
     if experiment.folder in students:
-        raise UserError("is its own teacher", file=experiment.path, key="pseudo", hint="break the circle")
+        raise UserError("is its own teacher", file=experiment.path, key="pseudo", hint="remove the cycle")
     for teacher in teachers_of(experiment):
         check_teacher(experiment, teacher)
     verify(experiment)

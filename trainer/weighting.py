@@ -161,7 +161,7 @@ def apply_weighting(weighting: LossWeighting, losses: Tensor, values: Tensor, sh
         terms = weighting.weigh(losses, values, share)
     if not isinstance(terms, Tensor) or terms.shape != losses.shape:
         form = f"a tensor of shape {tuple(terms.shape)}" if isinstance(terms, Tensor) else f"a {type(terms).__name__}"
-        message = f"{name_of(weighting)}.weigh gives {form}, where {tuple(losses.shape)} is due"
+        message = f"{name_of(weighting)}.weigh gives {form}, expected {tuple(losses.shape)}"
         raise UserError(message, key=KEY, hint="give one term for each task, in the order of the losses")
     if losses.requires_grad and not terms.requires_grad:
         hint = "multiply the losses themselves, not what .detach() or .item() made of them"

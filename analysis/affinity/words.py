@@ -22,6 +22,6 @@ def caveats(affinity: Affinity) -> Iterator[str]:
     )
     if affinity.looks:
         counts = ", ".join(map(str, affinity.looks))
-        yield f"looked at with {counts} seeds before: verdicts on another number are less sure than they say"
+        yield f"evaluated with {counts} seeds before: repeated looks make these verdicts less reliable than their level"
     if affinity.split == "val":
         yield "judged on validation frames: a student's results on the same frames are then too optimistic"

@@ -36,7 +36,7 @@ class Storage(ABC):
         confident: whether an output contains the probability of its decision.
         smooth: whether a picture of labels may be resized with interpolation.
         directional: whether values are directions in the camera's frame, which turn with the image.
-        difference: when two labels of a pixel count as different, as the end of a sentence about two networks.
+        difference: what networks that disagree do, which ends a caption: "where A and B *say different classes*".
     """
 
     kind: ClassVar[str]

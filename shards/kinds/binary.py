@@ -44,7 +44,7 @@ class BinaryStorage(NamedStorage):
         """Also refuse a boolean mask, in which False would mean "no label" and True "no mask"."""
         if isinstance(label, np.ndarray) and label.dtype == bool:
             hint = "give 1 + the sum of 2^k of the masks k that hold, 0 for no label; of one mask: 1 + mask.astype(int)"
-            raise UserError("is a bool array, where a number for each pixel is due", hint=hint)
+            raise UserError("is a bool array, expected a number for each pixel", hint=hint)
         super().check(label)
 
     def masks(self, label: np.ndarray) -> np.ndarray:

@@ -147,7 +147,7 @@ class CheckedSource:
                 return _ABSENT
             part = getattr(self.source, name)
         if name != "load" and inspect.isroutine(part):
-            raise UserError(f"{name} is a method, where its value is due", hint="write @property over it")
+            raise UserError(f"{name} is a method, expected its value", hint="write @property over it")
         return part
 
     def _label(self, frame: Frame, name: str, key: str) -> np.ndarray:

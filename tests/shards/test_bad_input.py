@@ -248,9 +248,9 @@ def oversized_png():
         ("semseg.png", png(CLASSES)[:45], "is not a PNG image that can be decoded"),
         ("semseg.png", oversized_png(), "8001x8000 pixels are over the limit of 64000000"),
         ("semseg.png", png(CLASSES + 4), "class 4 is out of range (0..3, 255 for none)"),
-        ("semseg.png", png(CLASSES.astype(np.uint16)), "is a I;16 image, where L is due"),
-        ("depth.png", png(CLASSES), "is a L image, where I;16 is due"),
-        ("normals.png", png(CLASSES), "is a L image, where RGB is due"),
+        ("semseg.png", png(CLASSES.astype(np.uint16)), "is a I;16 image, expected L"),
+        ("depth.png", png(CLASSES), "is a L image, expected I;16"),
+        ("normals.png", png(CLASSES), "is a L image, expected RGB"),
     ],
     ids=short_id,
 )

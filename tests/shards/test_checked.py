@@ -43,7 +43,7 @@ LONG = np.zeros((*SHAPE, 1), np.float32)
 @pytest.mark.parametrize(
     ("gives", "what"),
     [
-        (make_frame(RGB / np.float32(255)), r"rgb is float32 \(8, 10, 3\), where uint8 \(H, W, 3\) is due; scale"),
+        (make_frame(RGB / np.float32(255)), r"rgb is float32 \(8, 10, 3\), expected uint8 \(H, W, 3\); scale"),
         (
             make_frame(RGB.astype(np.uint16)),
             r"rgb is uint16 .*; scale its values to 0..255 and give array.astype\(numpy.u",
@@ -51,9 +51,9 @@ LONG = np.zeros((*SHAPE, 1), np.float32)
         (make_frame(RGB.transpose(2, 0, 1)), r"rgb is uint8 \(3, 8, 10\), .*; give array.transpose\(1, 2, 0\)"),
         (make_frame(np.zeros((8, 10, 4), np.uint8)), r"rgb is uint8 \(8, 10, 4\), .*; give array\[..., :3\]"),
         (make_frame(RGB[:0]), r"rgb has no pixels \(0x10\); leave the frame out"),
-        (make_frame(RGB.tolist()), "rgb is a list, where an array is due, uint8"),
-        (make_frame(None), "rgb is None, where an array is due"),
-        (make_frame(depth=LONG), r"depth is float32 \(8, 10, 1\), where float32 \(H, W\) is due; give array\[..., 0\]"),
+        (make_frame(RGB.tolist()), "rgb is a list, expected an array, uint8"),
+        (make_frame(None), "rgb is None, expected an array"),
+        (make_frame(depth=LONG), r"depth is float32 \(8, 10, 1\), expected float32 \(H, W\); give array\[..., 0\]"),
         (make_frame(depth=METRES[None]), r"depth is float32 \(1, 8, 10\), .*; give array\[0\]"),
         (make_frame(depth=METRES > 2), r"depth is bool .*; give array.astype\(numpy.float32\)"),
         (make_frame(depth=METRES.astype(object)), "depth is object"),
@@ -62,7 +62,7 @@ LONG = np.zeros((*SHAPE, 1), np.float32)
         (make_frame(semseg=CLASSES.tolist()), r"semseg is a list, .*; give numpy.asarray\(array, numpy.uint8\)"),
         (
             make_frame(normals=METRES),
-            r"normals is float32 \(8, 10\), where float32 \(H, W, 3\) is due; give 3 values for each",
+            r"normals is float32 \(8, 10\), expected float32 \(H, W, 3\); give 3 values for each",
         ),
         (make_frame(normals=np.zeros((3, 8, 10), np.float32)), r"normals .*; give array.transpose\(1, 2, 0\)"),
         (
@@ -115,7 +115,7 @@ def test_bytes_of_an_image_that_exif_turns_are_refused(image_format):
 
 def test_bytes_of_sixteen_bits_are_refused(tmp_path):
     data = save_bits(tmp_path / "x.png", 16, 2, 1, bytes(6)).read_bytes()
-    what = r"rgb has 16 bits per channel, where 8 are due; give shards\.images\.read_rgb\(path\)"
+    what = r"rgb has 16 bits per channel, expected 8; give shards\.images\.read_rgb\(path\)"
     assert re.match(rf"{HERE}: train/a: {what}", message_of(Own(make_frame(data))))
 
 
@@ -191,7 +191,7 @@ class Typed(Own):
         (Own(splits=["a"]), "splits is a list, not a dict"),
         (Own(splits={1: ["a"]}), "split 1 is not a name; name the splits train and val"),
         (Own(splits={"train": ["a"], "val": ["b", "a"]}), "a: is in both train and val; list each frame in one"),
-        (Own(splits=lambda: {}), "splits is a method, where its value is due; write @property"),
+        (Own(splits=lambda: {}), "splits is a method, expected its value; write @property"),
         (Typed(), "splits raised KeyError: 'none'; correct it"),
         (Own(options=None), "options is None, not a dict; give {}"),
         (Own(options={"root": Path("a")}), r"options\['root'\] is a PosixPath, which JSON does not have"),

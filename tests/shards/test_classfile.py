@@ -88,7 +88,7 @@ def test_a_colour_that_is_no_class_is_an_error(prepare):
 
 
 def test_colours_that_are_not_declared_are_refused(prepare):
-    with pytest.raises(UserError, match=r"is a RGB picture, where one channel is due; .* may declare their colours"):
+    with pytest.raises(UserError, match=r"is a RGB picture, expected one channel; .* may declare their colours"):
         prepare("classes: 2", coloured(RED, GREEN, BLACK, RED), mask(0, 1, 0, 1))
 
 

@@ -161,7 +161,7 @@ def test_labels_of_another_mode_are_refused(task):
     expected_mode = {"semseg": "L", "normals": "RGB"}.get(task.name if task else "", "I;16")
     for mode, array in arrays.items():
         if mode != expected_mode:
-            with pytest.raises(UserError, match=f"is a {mode} image, where {expected_mode} is due; prepare"):
+            with pytest.raises(UserError, match=f"is a {mode} image, expected {expected_mode}; prepare"):
                 task.storage.decode(png(array)) if task else decode_confidence(png(array))
 
 

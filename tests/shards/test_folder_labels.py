@@ -57,7 +57,7 @@ def test_a_class_out_of_range_is_an_error(root):
 
 def test_a_coloured_label_is_an_error(root):
     save(root / "semseg/0000.png", picture())
-    with pytest.raises(UserError, match=r"semseg/0000.png: is a RGB picture, where one channel is due; store"):
+    with pytest.raises(UserError, match=r"semseg/0000.png: is a RGB picture, expected one channel; store"):
         warehouse(root).load("train", 1)
 
 

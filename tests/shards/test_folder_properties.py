@@ -240,7 +240,7 @@ class Reading:
         names = list(dict.fromkeys(numbers.values()))
         if stored.ndim == 3:
             if "colours" not in declared:
-                self.reasons.add("where one channel is due")
+                self.reasons.add("expected one channel")
                 return None
             label = np.full(stored.shape[:2], 255, np.uint8)
             for index, colour in enumerate(declared["colours"]):

@@ -161,7 +161,7 @@ def test_a_palette_picture_of_depth_is_an_error(tmp_path):
 )
 def test_depth_of_several_channels_is_an_error(tmp_path, bits, colour_type, channels, name):
     path = save_bits(tmp_path / "x.png", bits, colour_type, 1, bytes(channels * bits // 8))
-    message = f"x.png: is a {name} picture, where one channel is due; store the values themselves, one per pixel: "
+    message = f"x.png: is a {name} picture, expected one channel; store the values themselves, one per pixel: "
     with pytest.raises(UserError, match=message + "a 16-bit PNG with one channel, TIFF or .npy$"):
         Task("depth", "scalar", scale=1, unit="m").storage.read_file(path, {})
 
@@ -175,7 +175,7 @@ def test_tiff_is_read(prepare, dtype):
 
 
 def test_an_odd_tiff_is_an_error(prepare):
-    with pytest.raises(UserError, match=r"is a RGB TIFF of 1 page\(s\), where one channel and page are due"):
+    with pytest.raises(UserError, match=r"is a RGB TIFF of 1 page\(s\), expected one channel and page"):
         prepare(np.zeros((*SHAPE, 3), np.uint8), "tiff")
 
 

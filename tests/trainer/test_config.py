@@ -316,7 +316,7 @@ WRONG = {
     "number": ("3", "is not a configuration", "correct it"),
     "inherits a number": (DATA + "inherits: 3", "inherits: 3 names no file", "name one file"),
     "inherits nothing": (DATA + "inherits:", "inherits: None names no file", "name one file"),
-    "inherits itself": (DATA + "inherits: c.yaml", "inherits: inherits itself", "break the circle"),
+    "inherits itself": (DATA + "inherits: c.yaml", "inherits: inherits itself", "remove the cycle"),
 }
 
 

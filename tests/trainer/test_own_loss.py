@@ -43,7 +43,7 @@ def test_another_loss_is_another_run(tiny_dataset, tmp_path):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (Summed, r"^loss: terms of \S*test_own_loss:Summed returned shape \(\), where a tensor of shape \(2,\) is due"),
+        (Summed, r"^loss: terms of \S*test_own_loss:Summed returned shape \(\), expected a tensor of shape \(2,\)"),
         (Raising, r"test_own_loss\.py:\d+: loss: \S*test_own_loss:Raising raised KeyError: 'missing'"),
         ("mse", r"^loss: is 'mse', a str; give a MultiTaskLoss"),
     ],

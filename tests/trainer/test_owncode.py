@@ -134,9 +134,9 @@ def modules(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Mapping", "mynet:Mapping gives a dict, where Predictions are due; return self.predictions"),
+        ("Mapping", "mynet:Mapping gives a dict, expected Predictions; return self.predictions"),
         ("Few", "mynet:Few gives nothing for depth, only semseg"),
-        ("Wide", r"mynet:Wide gives semseg as \(\d, 34, 32, 64\), where \(\d, 17, 32, 64\) is due"),
+        ("Wide", r"mynet:Wide gives semseg as \(\d, 34, 32, 64\), expected \(\d, 17, 32, 64\)"),
         ("Flat", r"mynet:Flat gives semseg as \(\d, 32, 64\)"),
         ("Small", r"mynet:Small gives semseg as \(\d, 17, 16, 32\)"),
         ("Broken", "mynet:Broken raised AttributeError: .*nonsense"),
@@ -161,7 +161,7 @@ def test_a_good_one_is_trained_and_evaluated(make):
     ("name", "message"),
     [
         ("Bare", "myweigh:Bare is not initialised; call super"),
-        ("Sum", r"myweigh:Sum.weigh gives a tensor of shape \(\), where \(2,\) is due"),
+        ("Sum", r"myweigh:Sum.weigh gives a tensor of shape \(\), expected \(2,\)"),
         ("Detached", "myweigh:Detached.weigh gives terms without a gradient"),
         ("Nothing", "myweigh:Nothing.forward gives a NoneType"),
         ("Raises", "myweigh:Raises raised AttributeError: .*meen"),

@@ -131,7 +131,7 @@ def test_inputs_that_do_not_fit(finished, scenes_dataset):
         ({"rgb": rgb}, "depth: is missing; give rgb and depth"),
         ({"rgb": rgb, "depth": depth[:16]}, "frame: inputs of 2 sizes; register them to one camera"),
         ({"rgb": rgb / 255, "depth": depth}, "rgb: is float64, not uint8; give one byte per number"),
-        ({"rgb": rgb[..., 0], "depth": depth}, r"rgb: has the shape \(32, 64\), where \(height, width, 3\) is due"),
+        ({"rgb": rgb[..., 0], "depth": depth}, r"rgb: has the shape \(32, 64\), expected \(height, width, 3\)"),
         (
             {"rgb": rgb, "depth": depth[..., None]},
             r"depth: has the shape \(32, 64, 1\), where \(height, width\)",

@@ -57,7 +57,7 @@ def test_experiments_that_teach_each_other_are_refused(configs, tmp_path):
     for name, other in (("one", "two"), ("two", "one")):
         text = f"inherits: {configs / 'base.yaml'}\npseudo: {{semseg: {{teacher: {other}.yaml}}}}"
         (tmp_path / f"{name}.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"one\.yaml: pseudo: is its own teacher; break the circle"):
+    with pytest.raises(UserError, match=r"one\.yaml: pseudo: is its own teacher; remove the cycle"):
         run(Experiment(tmp_path / "one.yaml", [f"run.root={tmp_path}"]))
 
 

@@ -69,7 +69,7 @@ class Learning(KindMetrics):
         expected = self.task.storage.empty(1, 1)
         if array.shape[2:] != expected.shape[2:] or array.ndim != expected.ndim or not array.size:
             form = f"(height, width{''.join(f', {size}' for size in expected.shape[2:])})"
-            raise UserError(f"has the shape {array.shape}, where {form} is due", key=name, hint="convert it")
+            raise UserError(f"has the shape {array.shape}, expected {form}", key=name, hint="convert it")
         if np.issubdtype(expected.dtype, np.integer):
             if array.dtype != expected.dtype:
                 hint = "give one byte per number, 0 to 255" if expected.dtype == np.uint8 else "convert it"
@@ -128,7 +128,7 @@ class Learning(KindMetrics):
         kinds that are measured on whole frames.
 
         Args:
-            label: ``(..., H, W)``, of any origin.
+            label: ``(..., H, W)``, predicted or a stored pseudo-label.
             truth: ``(..., H, W)``.
             limits: the smallest and largest truth that is measured, in the task's unit.
             window: the rows and columns that are measured.

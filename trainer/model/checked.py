@@ -30,7 +30,7 @@ def predictions_of(network: nn.Module, inputs: Mapping[str, torch.Tensor], tasks
     with own_code(plain, KEY, foreign=is_backend_error):
         output: Any = network(inputs)
     if not isinstance(output, Predictions):
-        message = f"{name_of(plain)} gives a {type(output).__name__}, where Predictions are due"
+        message = f"{name_of(plain)} gives a {type(output).__name__}, expected Predictions"
         raise UserError(message, key=KEY, hint="return self.predictions(final) from forward (trainer.model.base)")
     first = next(iter(inputs.values()))
     batch, (height, width) = len(first), first.shape[-2:]
@@ -50,7 +50,7 @@ def _check(network: nn.Module, where: str, outputs: TaskTensors, task: Task, sha
         message = f"{name_of(network)} gives nothing {where}for {task.name}, only {names}"
         raise UserError(message, key=KEY, hint="give an entry for each of architecture.tasks")
     if tuple(tensor.shape) != shape:
-        message = f"{name_of(network)} gives {task.name} {where}as {tuple(tensor.shape)}, where {shape} is due"
+        message = f"{name_of(network)} gives {task.name} {where}as {tuple(tensor.shape)}, expected {shape}"
         hint = "give task.channels channels, at the size of the inputs (trainer.model.base.to_full_size)"
         raise UserError(message, key=KEY, hint=hint)
 

@@ -190,7 +190,7 @@ def test_another_number_of_seeds_is_another_look(measured, monkeypatch, tmp_path
     copy = tmp_path / "again"
     shutil.copytree(folder, copy)
     _, fewer = measure(path, seeds=2, out=copy)
-    assert fewer.looks == [4] and "looked at with 4 seeds before" in "".join(caveats(fewer))
+    assert fewer.looks == [4] and "evaluated with 4 seeds before" in "".join(caveats(fewer))
     assert "fix the number of seeds before you look" in "".join(caveats(affinity))
     assert "looked at" not in "".join(caveats(affinity))
 

@@ -251,7 +251,7 @@ def test_how_verdicts_are_to_be_taken_stands_below_them(tmp_path):
     (tmp_path / "affinity.json").write_text(json.dumps(affinity))
     page = render_page(tmp_path / "affinity.json")
     assert "Holm's method over the 2 pairs" in page.text and "fix the number of seeds before you look" in page.text
-    assert "looked at with 2 seeds before" in page.text and "judged on validation frames" in page.text
+    assert "evaluated with 2 seeds before" in page.text and "judged on validation frames" in page.text
 
 
 def test_runs_behind_an_affinity_are_its_own(runs):

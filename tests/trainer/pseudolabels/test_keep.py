@@ -283,7 +283,7 @@ def test_a_filter_that_there_is_not_is_told_before_the_teacher_is_trained(filter
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("flat", r"\(pseudo\.semseg\.keep\): the filter gives an array of shape \(2048,\), where \(32, 64\) is due"),
+        ("flat", r"\(pseudo\.semseg\.keep\): the filter gives an array of shape \(2048,\), expected \(32, 64\)"),
         ("numbers", r"the filter gives uint8; give a mask \(bool\), or weights \(floats in 0\.\.1\)"),
         ("large", r"the filter gives weights from .* to .*; give finite weights in 0\.\.1"),
     ],
