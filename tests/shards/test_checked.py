@@ -95,7 +95,7 @@ def test_a_frame_that_is_none_names_split_key_and_label(gives, what):
 @pytest.mark.parametrize("label", ["semseg", "depth"])
 def test_a_raw_file_is_named_where_it_is_known(label):
     frame = make_frame(files={label: Path("raw/7.png")}, **{label: CLASSES[..., None] / 2})
-    assert message_of(Own(frame)).startswith(f"raw/7.png: a: {label} is float64 (8, 10, 1), where")
+    assert message_of(Own(frame)).startswith(f"raw/7.png: a: {label} is float64 (8, 10, 1), expected")
 
 
 def encode_turned(image_format, orientation):

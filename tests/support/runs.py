@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainer.experiment import Experiment
 from trainer.runs import artifacts
+from trainer.runs.folder import claim
 
 LONG = ("train.steps=24", "train.log_every=5", "checkpoint.every=6", "evaluate.every=2")
 """Options of a run that tests interrupt: four steps per epoch, three checkpoints, and evaluations."""
@@ -31,7 +32,8 @@ def assert_same_run(first: Path, second: Path) -> None:
 
 
 def copy_checkpoints(reference: Experiment, run: Experiment) -> Path:
-    """Copy the checkpoints of the long run into another run's folder and return the newest."""
+    """Copy the checkpoints of the long run into the folder of another one that was begun, and return the newest."""
+    claim(run)
     shutil.copytree(reference.checkpoints, run.checkpoints, ignore=shutil.ignore_patterns("last", "best"))
     path = artifacts.newest(run.checkpoints)
     assert path is not None

@@ -86,7 +86,7 @@ def test_arrays_that_torch_does_not_take_and_tensors_are_taken_too():
     reversed_twice = {name: array[:, ::-1].copy()[:, ::-1] for name, array in sample.items()}
     reversed_twice["rgb"] = sample["rgb"][..., ::-1].copy()[..., ::-1]  # as OpenCV's BGR is converted
     assert same(to_tensors(reversed_twice, TASKS), expected)
-    assert same(Augment(TASKS)(reversed_twice, 5), Augment(TASKS)(photo(), 5))
+    assert same(augmentation(TASKS)(reversed_twice, 5), augmentation(TASKS)(photo(), 5))
     tensors = {name: torch.from_numpy(array) for name, array in photo().items()}
     for array in sample.values():
         array.setflags(write=False)

@@ -254,7 +254,7 @@ def test_a_loss_takes_labels_in_one_form_only():
     labels = torch.ones(2, 1, 8, 8)
     assert loss.counts({"depth": labels}).tolist() == [128]
     with pytest.raises(
-        UserError, match=r"depth: its labels have the shape \(2, 8, 8\), where \(batch, 1, height, width\)"
+        UserError, match=r"depth: its labels have the shape \(2, 8, 8\), expected \(batch, 1, height, width\)"
     ):
         loss.counts({"depth": labels[:, 0]})
     with pytest.raises(UserError, match="depth: the batch has no labels of it, only semseg"):

@@ -134,7 +134,7 @@ def test_inputs_that_do_not_fit(finished, scenes_dataset):
         ({"rgb": rgb[..., 0], "depth": depth}, r"rgb: has the shape \(32, 64\), expected \(height, width, 3\)"),
         (
             {"rgb": rgb, "depth": depth[..., None]},
-            r"depth: has the shape \(32, 64, 1\), where \(height, width\)",
+            r"depth: has the shape \(32, 64, 1\), expected \(height, width\)",
         ),
         (
             {"rgb": rgb, "depth": (1000 * depth).astype(np.int32)},
