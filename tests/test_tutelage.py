@@ -93,7 +93,8 @@ def test_the_page_trains_evaluates_and_predicts(scenes_small):
         return [line for line in process.stdout.splitlines() if line.startswith(("0.", "(32"))]
 
     first = run()
-    assert 0 < float(first[0]) < 1 and first[1] == "(32, 64)"
+    # a program draws the first weights anew each time, and after four steps those of one have mIoU 0
+    assert 0 <= float(first[0]) < 1 and first[1] == "(32, 64)"
     weights = scenes_small / "runs/mine/checkpoints/last/model.safetensors"
     modified = weights.stat().st_mtime_ns
     assert run() == first and weights.stat().st_mtime_ns == modified, "finished, and loaded"
