@@ -14,7 +14,7 @@ _LONGEST = 200
 
 def describe(value: Any) -> str:
     """Return ``my.module:name`` of a function or a class, followed by what else determines what it does: the arguments
-    of a :class:`functools.partial`, the attributes of an object, the variables that a nested function has captured, and
+    of a ``functools.partial``, the attributes of an object, the variables that a nested function has captured, and
     a hash of the code of one that has no name of its own. Text that would be long is hashed."""
     return _Description().of(value)
 
