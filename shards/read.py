@@ -216,8 +216,16 @@ class ShardReader:
         Raises:
             UserError: when a member does not decode, or has another size than its image.
         """
+        return self.decode_members(position, self.read(position, wanted), window)
+
+    def decode_members(
+        self,
+        position: int,
+        members: Mapping[str, bytes],
+        window: Callable[[tuple[int, int]], Window] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return members of a sample that :meth:`read` has returned as :meth:`decode` does."""
         arrays: dict[str, np.ndarray] = {}
-        members = self.read(position, wanted)
         names = sorted(members, key=lambda name: not name.startswith("rgb."))  # rgb first: it has the size
         part: Window | None = None
         if window is not None and names and names[0].startswith("rgb."):

@@ -92,7 +92,7 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
     label_format, tasks = frames.manifest.label_format, frames.manifest.tasks
     shown = {frames.manifest.label_member(task.name): task.name for task in tasks if frames.visible[task.name][row]}
     members = reader.read(position, lambda name: name in shown or name == "json" or name.startswith("rgb."))
-    truth = reader.decode(position, shown.__contains__)
+    truth = reader.decode_members(position, {name: members[name] for name in shown})
     statistics = {}
     for task in tasks:
         member = frames.manifest.label_member(task.name)
