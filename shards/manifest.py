@@ -209,6 +209,17 @@ class Manifest:
         data = read_remote(path) if isinstance(path, Remote) else b""
         if data is None:
             raise UserError("does not exist", file=path, hint=hint)
+        return cls._parse(folder, data, kind, cache)
+
+    @classmethod
+    def find(cls, folder: Remote, kind: str = "frames", cache: Cache | None = None) -> "Manifest | None":
+        """Do as :meth:`load` for a folder in a store, where it need not exist: then None."""
+        data = read_remote(folder / NAME)
+        return None if data is None else cls._parse(folder, data, kind, cache)
+
+    @classmethod
+    def _parse(cls, folder: Place, data: bytes, kind: str, cache: Cache | None) -> "Manifest":
+        path, hint = folder / NAME, _LABEL if kind == "labels" else _PREPARE
         entry = parse_json(data, path, hint) if isinstance(path, Remote) else read_json(path, hint)
         try:
             if entry["format"] > FORMAT:

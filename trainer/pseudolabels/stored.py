@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from shards.manifest import NAME, Manifest
-from shards.manifestfile import read_remote
+from shards.manifest import Manifest
 from shards.publish import publish
 from shards.store import redact
 from trainer.configfile import to_dict
@@ -21,7 +20,7 @@ def stored_labels(experiment: Experiment) -> Manifest | None:
         UserError: when the store cannot be read.
     """
     store = experiment.label_store
-    return None if store is None or read_remote(store / NAME) is None else Manifest.load(store, kind="labels")
+    return None if store is None else Manifest.find(store, kind="labels")
 
 
 def is_of_job(manifest: Manifest, job: dict[str, Any]) -> bool | None:
