@@ -7,6 +7,7 @@ import torch
 
 from shards.dataset import ShardDataset
 from shards.errors import UserError
+from shards.evenly import evenly_spaced
 from shards.tasks import Task
 from trainer.batch import Collate
 from trainer.data import FrameLoader
@@ -94,8 +95,7 @@ def _spread(preferred: np.ndarray, count: int) -> np.ndarray:
     of these and some that are spread evenly over the others."""
     chosen: list[int] = []
     for indices in (np.flatnonzero(preferred), np.flatnonzero(~preferred)):
-        places = np.linspace(0, len(indices) - 1, min(count - len(chosen), len(indices))).round().astype(int)
-        chosen += indices[places].tolist()
+        chosen += indices[evenly_spaced(len(indices), count - len(chosen))].tolist()
     return np.array(chosen)
 
 

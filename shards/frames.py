@@ -11,6 +11,7 @@ import numpy as np
 from shards.assignment import NESTED
 from shards.budgets import Queue
 from shards.errors import UserError
+from shards.evenly import evenly_spaced
 from shards.holes import FILL
 from shards.labels import LabelShards
 from shards.manifest import Manifest
@@ -234,7 +235,7 @@ class Frames:
         """
         rows = np.flatnonzero(mask)
         sizes = set()
-        for row in rows[np.unique(np.linspace(0, len(rows) - 1, min(max_frames, len(rows))).round().astype(int))]:
+        for row in rows[evenly_spaced(len(rows), max_frames)]:
             shard, position = self.locate(row)
             members = self.readers[shard].read(position, lambda name: name.startswith("rgb."))
             sizes |= {picture_size(data, name.rpartition(".")[2]) for name, data in members.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shards.errors import UserError
+from shards.evenly import evenly_spaced
 from shards.index import HINT
 from shards.manifest import Manifest, ShardInfo
 from shards.notes import format_tally
@@ -102,8 +103,8 @@ def contact_sheet(manifest: Manifest, split: str, path: str | Path, frames: int 
     rows: list[list[np.ndarray | None]] = []
     texts: list[list[str]] = []
     labels: dict[str, list[np.ndarray]] = {task.name: [] for task in manifest.tasks}
-    for place in np.linspace(0, order.samples - 1, min(frames, order.samples)):
-        number, position = order.locate(0, round(place))
+    for place in evenly_spaced(order.samples, frames):
+        number, position = order.locate(0, int(place))
         arrays = readers[number].decode(position)
         rows.append([arrays.get("rgb")])
         texts.append([readers[number].key(position)])

@@ -11,6 +11,7 @@ prevents that.
 import numpy as np
 import torch
 
+from shards.evenly import evenly_spaced
 from shards.frames import Frames
 from shards.holes import FILL, fill_holes
 from shards.labels import WEIGHT
@@ -69,7 +70,7 @@ def _soft_counts(frames: Frames, task: Task, row: int) -> np.ndarray:
 def _select_evenly(mask: np.ndarray, limit: int) -> list[int]:
     """Return at most ``limit`` rows of a mask, evenly spaced."""
     rows = np.flatnonzero(mask)
-    return rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)].tolist()
+    return rows[evenly_spaced(len(rows), limit)].tolist()
 
 
 def _smooth(counts: np.ndarray) -> np.ndarray:

@@ -75,11 +75,12 @@ def inputs_of(architecture: Architecture | None, inputs: Sequence[str] | None) -
     Raises:
         UserError: when neither names any, or the given ones are not those that the network takes.
     """
-    if inputs is None and architecture is None:
-        raise UserError("does not name its inputs", key="model", hint='give the names: inputs=["rgb"]')
+    if inputs is None:
+        if architecture is None:
+            raise UserError("does not name its inputs", key="model", hint='give the names: inputs=["rgb"]')
+        return list(architecture.inputs)
     check_is_list("inputs", inputs)
-    inputs = None if inputs is None else list(inputs)
-    names = list(architecture.inputs if inputs is None and architecture else inputs or ())
+    names = list(inputs)
     taken = architecture.inputs if architecture else names
     if lacking := [name for name in taken if name not in names]:
         raise UserError(f"lacks {', '.join(lacking)}, which the network takes", key="inputs", hint="leave inputs out")

@@ -17,7 +17,7 @@ def existing_result(experiment: Experiment) -> Result | None:
 
 
 def read_exports(experiment: Experiment) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return ``model.json`` of the last and the best network, None for a missing one, and the sha256 of the others."""
+    """Return ``model.json`` of the last and the best network, None if missing, and the sha256 of those that exist."""
     exports = {name: artifacts.read_exported(experiment.checkpoints / name) for name in ("last", "best")}
     return exports, {name: facts["sha256"] for name, facts in exports.items() if facts}
 

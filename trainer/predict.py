@@ -20,6 +20,7 @@ import numpy as np
 from shards.atomic import atomic_file, disk_errors
 from shards.claim import Note, differing_keys, is_occupied
 from shards.errors import UserError
+from shards.evenly import evenly_spaced
 from shards.images import RGB_SUFFIXES, read_pixels
 from shards.notes import collect_notes
 from shards.picture import Colours, save, sheet
@@ -156,7 +157,7 @@ def draw(predictor: Predictor, files: dict[str, Path], path: str | Path, count: 
     """Save a picture of RGB and predictions side by side, for ``count`` files spread evenly over all, with the
     meaning of the colours."""
     names = list(files)
-    numbers = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
+    numbers = evenly_spaced(len(names), count)
     frames = []
     for number in numbers:
         rgb = read_pixels(files[names[number]])

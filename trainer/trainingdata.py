@@ -92,11 +92,11 @@ class TrainingData:
         for name in (*inputs, *tasks):
             if name != "rgb":
                 data.manifest.task(name)
-        self.mask = data.frames.to_train(inputs, tasks)
-        if not self.mask.any():
+        self.dataset = data.with_targets(tasks, inputs, self.size)
+        self.mask = self.dataset.frames.chosen
+        if not len(self.dataset):
             raise UserError(data.frames.why_none_to_train(inputs, tasks), file=data.manifest.path, key="inputs")
         _check_labels(data.frames, self.mask, inputs, tasks)
-        self.dataset = data.with_targets(tasks, inputs, self.size)
         note_kept(data.frames)
 
     @classmethod

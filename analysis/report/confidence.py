@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from shards.dataset import ShardDataset
+from shards.evenly import evenly_spaced
 from shards.labels import LabelShards
 from shards.resize import resize_label
 from shards.tasks import Task
@@ -153,7 +154,7 @@ def measure_quality(teacher: Experiment, task: Task, frames: int = FRAMES) -> La
     labels = LabelShards(teacher.labels, teacher.manifest, TRAIN, task, None)
     data = ShardDataset(teacher.manifest, TRAIN)  # with the labels outside the teacher's budget
     candidates = list(_labelled(data, labels, teacher.training_frames(pseudo=False).visible[task.name]))
-    chosen = [candidates[int(i)] for i in np.linspace(0, len(candidates) - 1, min(frames, len(candidates))).round()]
+    chosen = [candidates[index] for index in evenly_spaced(len(candidates), frames)]
     quality = LabelQuality(task, None, [], len(candidates), len(chosen))
     metrics, measurement = Metrics([task]), measurement_of(teacher)
     for index, key in chosen:
