@@ -5,9 +5,10 @@ files, of which later ones win), relative to itself, or by the name of a shipped
 """
 
 import copy
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -188,15 +189,19 @@ def read_yaml(path: Path, hint: str) -> Any:
         UserError: when it is not valid YAML, with the given hint; or for a number with a leading zero.
     """
     try:
-        value = OmegaConf.to_container(OmegaConf.load(path))
-        with path.open(encoding="utf-8") as file:
-            return restore_text(value, yaml.load(file, _TEXT))
+        return copy.deepcopy(_parse_text(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise
     except UserError as error:
         raise UserError(error.what, file=path, key=error.key, hint=error.hint) from None
     except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
         raise UserError(f"is not a configuration ({first_line(error)})", file=path, hint=hint) from error
+
+
+@lru_cache(maxsize=64)
+def _parse_text(text: str) -> Any:
+    """Return the values of a YAML document. Callers must not change them: the networks of a grid share their files."""
+    return restore_text(OmegaConf.to_container(OmegaConf.load(io.StringIO(text))), yaml.load(text, _TEXT))
 
 
 def _chain(path: Path, descendants: tuple[Path, ...]) -> list[tuple[Path, DictConfig]]:

@@ -8,6 +8,7 @@ import re
 import types
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -113,7 +114,13 @@ def _inside(kinds: tuple[Any, ...], name: str) -> Any:
     """Return the type of the entry of this name in a value of one of these types; None where that is unknown."""
     for kind in kinds:
         if is_dataclass(kind):
-            return get_type_hints(kind).get(name)
+            return _hints(kind).get(name)  # type: ignore[arg-type]
         if get_origin(kind) is dict:
             return get_args(kind)[1]
     return None
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name. Callers must not change the mapping."""
+    return get_type_hints(kind)

@@ -7,9 +7,11 @@ decides a result (:mod:`trainer.setting`), what a teacher takes over (:mod:`trai
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from omegaconf import MISSING as NOT_SET
 from omegaconf import OmegaConf
 
 from shards.errors import UserError
@@ -190,22 +192,27 @@ def names(schema: type, condition: Callable[[Facts], object]) -> tuple[str, ...]
 
 def values(schema: type, config: Any) -> Iterator[tuple[str, Any, Facts]]:
     """Yield the options of a configuration with values and facts; options by task for each task in the configuration.
-    Options that are not set are left out."""
+    Options that are not set are left out. Lists and mappings are plain ones."""
+    plain = OmegaConf.to_container(config)  # its values are found ten times as fast
+    for path, entry in _options(schema):
+        yield from ((key, value, entry) for key, value in _select(plain, path, ()))
+
+
+@cache
+def _options(schema: type) -> list[tuple[tuple[str, ...], Facts]]:
+    """Return the names of all options, in parts, with their facts. Callers must not change the list."""
     by_name = facts(schema)
-    for name, entry in by_name.items():
-        if f"{name}.{TASK}" not in by_name:
-            yield from ((key, value, entry) for key, value in _select(config, name.split("."), ()))
+    return [(tuple(name.split(".")), entry) for name, entry in by_name.items() if f"{name}.{TASK}" not in by_name]
 
 
-def _select(value: Any, path: list[str], prefix: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _select(value: Any, path: tuple[str, ...], prefix: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     if not path:
         yield ".".join(prefix), value
         return
     name, *rest = path
     for key in value if name == TASK else (name,):
-        if OmegaConf.is_missing(value, key):
-            continue
-        yield from _select(value[key], rest, (*prefix, str(key)))
+        if value[key] != NOT_SET:
+            yield from _select(value[key], tuple(rest), (*prefix, str(key)))
 
 
 def is_in(key: str, sections: Iterable[str]) -> bool:

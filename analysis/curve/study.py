@@ -11,6 +11,7 @@ runs of `tutelage run CONFIG labels.TASK=N seed=K run.root=ROOT` are reused::
 import json
 import os
 from collections.abc import Container, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -254,16 +255,17 @@ def _check_measured(cells: Sequence[Experiment], student: Experiment) -> None:
         UserError: when one is not; it names the option that differs.
     """
 
-    def option(cell: Experiment, key: str) -> Any:
-        value: Any = to_dict(cell.config)
-        for part in key.split("."):
-            value = value[part]
-        return value
-
+    asked = _measurement(student)
     for cell in cells:
-        for key in _MEASUREMENT_OPTIONS:
-            value, expected = option(cell, key), option(student, key)
+        for key, value in _measurement(cell).items():
+            expected = asked[key]
             if not same(value, expected):
                 message = f"{value!r}, and {expected!r} in {student.path}: their figures could not be compared"
                 hint = "give both the same, such as on the command line"
                 raise UserError(message, file=cell.path, key=key, hint=hint)
+
+
+def _measurement(cell: Experiment) -> dict[str, Any]:
+    """Return the options that decide on which frames and how a network is measured, by dotted name."""
+    options = to_dict(cell.config)
+    return {key: reduce(dict.__getitem__, key.split("."), options) for key in _MEASUREMENT_OPTIONS}
