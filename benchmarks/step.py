@@ -62,7 +62,7 @@ def main() -> None:
 
 def describe(trainer: Trainer) -> str:
     batch = trainer.options.global_batch_size
-    return f"{torch.get_num_threads()} threads, {trainer.process.device}, batch {batch}"
+    return f"{torch.get_num_threads()} threads, {trainer.accelerator.device}, batch {batch}"
 
 
 def peak_memory() -> str:
@@ -78,15 +78,15 @@ class BareLoop:
         self.trainer, options = trainer, trainer.options
         assert trainer.architecture is not None  # the experiment's own
         network = build(trainer.architecture)
-        self.network = network.to(trainer.process.device, memory_format=trainer.updater.format).train()  # type: ignore[call-overload]
+        self.network = network.to(trainer.accelerator.device, memory_format=trainer.updater.format).train()  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.network, options)
         batches = Batches(options.global_batch_size // options.gradient_accumulation_steps)
         ready = trainer.data.batches(batches, 0, 4)
-        self.ready: list[Batch] = [batch.to(trainer.process.device) for batch in ready]
+        self.ready: list[Batch] = [batch.to(trainer.accelerator.device) for batch in ready]
         self.inputs = [batch.inputs(trainer.inputs, trainer.updater.format) for batch in self.ready]
         self.step = 0
         kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
-        self.mixed = torch.autocast(trainer.process.device.type, kind, enabled=options.precision != "fp32")
+        self.mixed = torch.autocast(trainer.accelerator.device.type, kind, enabled=options.precision != "fp32")
 
     def __call__(self) -> None:
         for _ in range(self.trainer.options.gradient_accumulation_steps):

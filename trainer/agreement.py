@@ -26,19 +26,19 @@ def check_gradients(engine: Engine) -> None:
         raise UserError(message, key="model", hint=hint)
 
 
-def check_ranks(engine: Engine, statistics: Statistics, process: Accelerator) -> None:
+def check_ranks(engine: Engine, statistics: Statistics, accelerator: Accelerator) -> None:
     """Make sure that the ranks are those that were started, and hold the same network: if accelerate misunderstands a
     launch, it trains several independent networks.
 
     Raises:
         UserError: the same on all ranks.
     """
-    rank = process.process_index
+    rank = accelerator.process_index
     parameters = [p.detach() for p in engine.network.parameters() if not engine.sharded]
     bits = [tensor.view(torch.int32).sum(dtype=torch.int64) for tensor in [*parameters, statistics.flat]]
     checksum = torch.stack([torch.full_like(bits[0], rank), torch.stack(bits).sum()])
-    ranks, sums = process.gather(checksum[None]).T.tolist()
-    if ranks != list(range(process.num_processes)) or len(set(sums)) > 1:
+    ranks, sums = accelerator.gather(checksum[None]).T.tolist()
+    if ranks != list(range(accelerator.num_processes)) or len(set(sums)) > 1:
         message = f"after a step, ranks {ranks} hold networks that differ (their bits add up to {sums})"
         hint = "launch with one of configs/engine, one process per device"
         raise UserError(message, key="launch", hint=hint)

@@ -30,7 +30,7 @@ class Checkpointer:
     Args:
         out: the run's folder.
         updater: of the network; checkpoints hold its state.
-        process: this rank among the others.
+        accelerator: this rank among the others.
         options: when checkpoints are written, and how many are kept.
         architecture: of the network, stored with exported networks; None for a network that has none.
         data: the training data; the size of its frames is stored with exported networks.
@@ -46,14 +46,14 @@ class Checkpointer:
         self,
         out: Path,
         updater: Updater,
-        process: Accelerator,
+        accelerator: Accelerator,
         options: Checkpoint,
         *,
         architecture: Architecture | None,
         data: TrainingData,
         validation_facts: Mapping[str, Any] | None,
     ) -> None:
-        self.out, self.updater, self.process, self.keep = out, updater, process, options.keep
+        self.out, self.updater, self.accelerator, self.keep = out, updater, accelerator, options.keep
         self.architecture, self.data, self.validation_facts = architecture, data, validation_facts
         self.every, self.seconds = parse_every(options.every)
         self.best: float | None = None
@@ -76,10 +76,10 @@ class Checkpointer:
         Returns:
             The number of its finished steps, 0 without a checkpoint.
         """
-        main = self.process.is_main_process
+        main = self.accelerator.is_main_process
         if main:
             sweep(self.folder)
-        path = broadcast(self.process, artifacts.newest(self.folder) if main else None)
+        path = broadcast(self.accelerator, artifacts.newest(self.folder) if main else None)
         if path is None:
             return 0
         state = checkpoint.read(path, self.updater.shapes)
@@ -113,11 +113,11 @@ class Checkpointer:
         """Export the network, with its averaged weights if any, as ``checkpoints/NAME``; to be called by all ranks."""
         with self.updater.averaged_weights():
             weights = self.updater.engine.weights()
-        if self.process.is_main_process:
+        if self.accelerator.is_main_process:
             weights = without_weighting(weights)
             facts |= {"size": self.data.whole_frame}
             checkpoint.export(self.folder / name, weights, self.architecture, step, self.check_lease, **facts)
-        self.process.wait_for_everyone()
+        self.accelerator.wait_for_everyone()
 
     def check_lease(self) -> None:
         """Make sure that this process still holds the folder.

@@ -27,7 +27,7 @@ def check_training(
     *,
     optimizer: object,
     weighting: object,
-    process: object,
+    accelerator: object,
     train: object,
     checkpoint: object,
     norm: object,
@@ -44,7 +44,7 @@ def check_training(
         raise UserError("is compiled", key="model", hint="give the network itself, and compile=True")
     check_kind("loss", loss, MultiTaskLoss)
     check_kind("optimizer", optimizer, torch.optim.Optimizer, NoneType)
-    check_kind("process", process, Accelerator, NoneType)
+    check_kind("accelerator", accelerator, Accelerator, NoneType)
     check_kind("train", train, Train, NoneType)
     check_kind("checkpoint", checkpoint, Checkpoint, NoneType)
     check_values(Checkpoint, vars(checkpoint or Checkpoint()), "checkpoint.")

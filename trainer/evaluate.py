@@ -20,7 +20,7 @@ from trainer.runs import checkpoint
 from trainer.runs.folder import assignment, claim, environment, pretrained
 from trainer.runs.result import NAME, Conditions, Metrics, Result
 from trainer.runs.status import mark_finished, new_launch, record_stage
-from trainer.runtime import accelerator, broadcast, inference_precision, report_lost_ranks
+from trainer.runtime import broadcast, inference_precision, make_accelerator, report_lost_ranks
 
 
 @name_options()
@@ -39,26 +39,27 @@ def evaluate(experiment: Experiment) -> Result:
         hint = "train it (`tutelage train CONFIG`)" + ("" if selected == "last" else " with evaluate.every set")
         raise UserError(f"there is no {selected} checkpoint", file=experiment.checkpoints, hint=hint)
     claim(experiment)
-    process = accelerator(inference_precision(experiment.config.train.precision), experiment.config.train.timeout)
-    result: Result | None = broadcast(process, existing_result(experiment))
+    options = experiment.config.train
+    accelerator = make_accelerator(inference_precision(options.precision), options.timeout)
+    result: Result | None = broadcast(accelerator, existing_result(experiment))
     if result is not None:
         mark_finished(experiment.folder, "evaluate")
         return result
-    with record_stage(experiment.folder, "evaluate", broadcast(process, new_launch())), report_lost_ranks():
+    with record_stage(experiment.folder, "evaluate", broadcast(accelerator, new_launch())), report_lost_ranks():
         frames, metrics = _frames_of_training(experiment), {}
         for name in hashes:
             network, _ = checkpoint.load_exported(experiment.checkpoints / name, experiment.config.model.name)
-            network.to(process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            metrics[name] = evaluate_network(experiment, network, process)
+            network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            metrics[name] = evaluate_network(experiment, network, accelerator)
         result = _result(experiment, exports, metrics, conditions_of(experiment, hashes), frames)
-        if process.is_main_process:
+        if accelerator.is_main_process:
             write_json(experiment.folder / NAME, result.to_json())
-        process.wait_for_everyone()
+        accelerator.wait_for_everyone()
     return result
 
 
 def evaluate_network(
-    experiment: Experiment, network: torch.nn.Module, process: Accelerator, *, show: bool = True
+    experiment: Experiment, network: torch.nn.Module, accelerator: Accelerator, *, show: bool = True
 ) -> Metrics:
     """Call :func:`trainer.evaluation.evaluate` as the configuration says, on the frames of ``evaluate.split``."""
     config = experiment.config
@@ -70,7 +71,7 @@ def evaluate_network(
         size=experiment.size,
         measurement=measurement_of(experiment),
         batch_size=config.evaluate.batch_size,
-        process=process,
+        accelerator=accelerator,
         title=f"{config.experiment}: evaluate" if show else None,
     )
 

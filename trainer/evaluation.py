@@ -23,7 +23,7 @@ from trainer.metrics import Metrics
 from trainer.model.checked import check_tasks, predictions_of
 from trainer.overlap import map_ahead, threads_per_rank
 from trainer.progress import progress
-from trainer.runtime import inference_process
+from trainer.runtime import inference_accelerator
 
 
 @torch.no_grad()
@@ -36,14 +36,14 @@ def evaluate(
     size: tuple[int, int] | None = None,
     measurement: Measurement = DEFAULT,
     batch_size: int = 8,
-    process: Accelerator | None = None,
+    accelerator: Accelerator | None = None,
     title: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return a network's metrics by task, pooled over pixels and over all ranks, each of which evaluates a part.
 
-    The network computes in fp32 and in evaluation mode, like an exported network, on the device of the process; it is
-    left there, in the mode that it had. All ranks must call this function, with whole weights: for a network that its
-    engine shards, pass :meth:`trainer.trainer.Trainer.whole`.
+    The network computes in fp32 and in evaluation mode, like an exported network, on the device of the accelerator;
+    it is left there, in the mode that it had. All ranks must call this function, with whole weights: for a network
+    that its engine shards, pass :meth:`trainer.trainer.Trainer.whole`.
 
     Args:
         model: its forward is described at :func:`trainer.model.create.create_model`.
@@ -53,7 +53,7 @@ def evaluate(
         size: height and width that samples are resized to, that of the training data; None for those of ``data``.
         measurement: the size, range and window of the measurement.
         batch_size: samples of a forward pass on each rank.
-        process: accelerate's view of this rank; None creates one for this launch.
+        accelerator: accelerate's view of this rank; None creates one for this launch.
         title: title of a progress bar; None shows none.
 
     Returns:
@@ -73,17 +73,18 @@ def evaluate(
     if not len(samples):
         hint = "give frames that carry the inputs"
         raise UserError("no frame to evaluate on", file=data.manifest.path, key=data.split, hint=hint)
-    with inference_process(process) as process, ready_to_infer(model, process.device) as network:
-        metrics = Metrics(tasks, process.device)
+    with inference_accelerator(accelerator) as accelerator, ready_to_infer(model, accelerator.device) as network:
+        metrics = Metrics(tasks, accelerator.device)
         load_samples = make_loader(FrameLoader(samples), Collate(samples.tasks), measurement.resolution)
         order = Order(samples.counts, 0, window=1, shuffle=False)
-        batch_numbers = range(process.process_index, math.ceil(len(samples) / batch_size), process.num_processes)
+        rank, ranks = accelerator.process_index, accelerator.num_processes
+        batch_numbers = range(rank, math.ceil(len(samples) / batch_size), ranks)
 
         def load(number: int) -> list[MeasuredBatch]:
             first = number * batch_size
             return load_samples(range(first, min(first + batch_size, len(samples))))
 
-        show = title is not None and process.is_main_process
+        show = title is not None and accelerator.is_main_process
         with (
             Prefetch(sources_of(samples.frames)) as ahead,
             progress(title or "", len(batch_numbers), show=show) as report,
@@ -94,13 +95,13 @@ def evaluate(
             for number, loaded in zip(batch_numbers, batches, strict=True):
                 ahead.advance(order, 0, number * batch_size, (1, 0))
                 for batch, truths in loaded:
-                    tensors = batch.to(process.device).inputs(inputs, torch.channels_last)
+                    tensors = batch.to(accelerator.device).inputs(inputs, torch.channels_last)
                     final = predictions_of(network, tensors, tasks).final
                     labels, targets = {}, {}
                     for task in tasks:
-                        truth = truths[task.name].to(process.device)
+                        truth = truths[task.name].to(accelerator.device)
                         labels[task.name], targets[task.name] = measurement(task, final[task.name], truth)
                     metrics.update(labels, targets, final)
                 report(1)
-        total = process.reduce(metrics.state(), "sum")
-        return Metrics(tasks, process.device).merge(total).compute()
+        total = accelerator.reduce(metrics.state(), "sum")
+        return Metrics(tasks, accelerator.device).merge(total).compute()

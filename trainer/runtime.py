@@ -37,7 +37,7 @@ _KNOWN_WARNINGS = (
 )
 
 
-def accelerator(precision: str, timeout: float = 600) -> Accelerator:
+def make_accelerator(precision: str, timeout: float = 600) -> Accelerator:
     """Return accelerate's view of this process among its ranks, with a precision for training.
 
     Args:
@@ -75,49 +75,49 @@ def accelerator(precision: str, timeout: float = 600) -> Accelerator:
     mixed = precision if precision == "fp16" else "no"  # its loss scale; the engines do bf16 (trainer.engine)
     AcceleratorState._reset_state()  # it would insist on the precision of this process's first network
     with report_lost_ranks():
-        process = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
-    joined, kind = process.num_processes, process.distributed_type
+        accelerator = Accelerator(mixed_precision=mixed, kwargs_handlers=handlers, step_scheduler_with_optimizer=False)
+    joined, kind = accelerator.num_processes, accelerator.distributed_type
     if joined != started or (started > 1 and kind == DistributedType.NO):
         message = f"{started} processes were started, but accelerate joins {joined} ({kind})"
         raise UserError(message, key="launch", hint="start them with `accelerate launch --multi_gpu --num_processes N`")
-    if process.device.type == "cuda":  # drop what an earlier network of this process left cached and counted
+    if accelerator.device.type == "cuda":  # drop what an earlier network of this process left cached and counted
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(process.device)
+        torch.cuda.reset_peak_memory_stats(accelerator.device)
     watch_launcher()
-    return process
+    return accelerator
 
 
-def check_process(process: Accelerator, precision: str) -> None:
+def check_accelerator(accelerator: Accelerator, precision: str) -> None:
     """Check that an accelerator divides no gradient and has the precision of a training.
 
     Raises:
         UserError: naming the option to give to the trainer instead.
     """
-    if process.distributed_type == DistributedType.DEEPSPEED:  # it has settings of its own, which its engine checks
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:  # it has settings of its own, which its engine checks
         return
-    if process.gradient_accumulation_steps != 1:
-        message, hint = f"accumulates {process.gradient_accumulation_steps} steps", "gradient_accumulation_steps"
-        raise UserError(message, key="process", hint=f"create it without, and give the trainer {hint}")
-    if process.mixed_precision != ("fp16" if precision == "fp16" else "no"):
-        message = f"computes in {process.mixed_precision}, where precision is {precision}"
-        raise UserError(message, key="process", hint="leave process out, and give the trainer precision")
+    if accelerator.gradient_accumulation_steps != 1:
+        message, hint = f"accumulates {accelerator.gradient_accumulation_steps} steps", "gradient_accumulation_steps"
+        raise UserError(message, key="accelerator", hint=f"create it without, and give the trainer {hint}")
+    if accelerator.mixed_precision != ("fp16" if precision == "fp16" else "no"):
+        message = f"computes in {accelerator.mixed_precision}, where precision is {precision}"
+        raise UserError(message, key="accelerator", hint="leave it out, and give the trainer precision")
 
 
 @contextmanager
-def inference_process(process: Accelerator | None) -> Iterator[Accelerator]:
+def inference_accelerator(accelerator: Accelerator | None) -> Iterator[Accelerator]:
     """Context with accelerate's view of this rank for evaluation and labelling: the given one, or a new one, which
     leaves precision and gradient accumulation of a program's own ``Accelerator`` as they are.
 
     Raises:
-        UserError: as for :func:`accelerator`.
+        UserError: as for :func:`make_accelerator`.
     """
-    if process is not None:
-        yield process
+    if accelerator is not None:
+        yield accelerator
         return
     states = [AcceleratorState._shared_state, GradientState._shared_state]  # of all its objects in this process
     before = [dict(state) for state in states]
     try:
-        yield accelerator("fp32")
+        yield make_accelerator("fp32")
     finally:
         for state, values in zip(states, before, strict=True):
             if values:
@@ -236,9 +236,9 @@ def report_lost_ranks() -> Iterator[None]:
         raise LostRank(f"rank {rank()}: another rank ended or does not answer ({reason}); {hint}") from error
 
 
-def broadcast(process: Accelerator, value: Any) -> Any:
+def broadcast(accelerator: Accelerator, value: Any) -> Any:
     """Return the main process's value on all ranks; if the value is an exception, all ranks raise it."""
-    if process.num_processes > 1:
+    if accelerator.num_processes > 1:
         values = [value]
         with report_lost_ranks():
             broadcast_object_list(values)
@@ -259,9 +259,9 @@ def gather_keys(keys: Sequence[Sequence[str]]) -> list[str]:
     return [key for micro_batch in zip(*by_rank, strict=True) for part in micro_batch for key in part]
 
 
-def broadcast_weights(network: torch.nn.Module, process: Accelerator) -> None:
+def broadcast_weights(network: torch.nn.Module, accelerator: Accelerator) -> None:
     """Copy the main process's weights and buffers to all ranks."""
-    if process.num_processes > 1:
+    if accelerator.num_processes > 1:
         for tensor in network.state_dict().values():
             buffer = tensor.contiguous()
             torch.distributed.broadcast(buffer, 0)

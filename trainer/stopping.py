@@ -60,7 +60,7 @@ class StopRequest:
         """The signal that requested the stop, in words."""
         return self.signal.name if self.signal else "a signal to another rank"
 
-    def on_any_rank(self, process: Accelerator) -> bool:
+    def on_any_rank(self, accelerator: Accelerator) -> bool:
         """Whether a stop was requested of any rank; to be called by all of them."""
-        requests = torch.tensor([self.signal is not None], dtype=torch.int64, device=process.device)
-        return bool(process.reduce(requests, "sum"))
+        requests = torch.tensor([self.signal is not None], dtype=torch.int64, device=accelerator.device)
+        return bool(accelerator.reduce(requests, "sum"))

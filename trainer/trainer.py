@@ -31,7 +31,7 @@ from trainer.runs.records import Records
 from trainer.runs.running import RunHold, hold_run
 from trainer.runs.start import store_normalisation
 from trainer.runs.status import Interrupted
-from trainer.runtime import accelerator, broadcast, check_process
+from trainer.runtime import broadcast, check_accelerator, make_accelerator
 from trainer.sections import Checkpoint, Train
 from trainer.steplog import StepLog
 from trainer.stopping import StopRequest
@@ -65,7 +65,7 @@ class Trainer:
         checkpoint: when checkpoints are written, and how many are kept.
         norm: how batch norm is trained, see ``model.norm`` of :class:`trainer.sections.Model`.
         name: name in progress lines; by default that of ``out``.
-        process: accelerate's view of this rank; None creates one for this launch.
+        accelerator: accelerate's view of this rank; None creates one for this launch.
         weighting: weighting of the losses, for as many tasks; it becomes part of the model.
         optimizer: Adam or AdamW of the model's parameters, in one group; by default that of the options. Its learning
             rate is where the schedule starts, unless the options give another than the default.
@@ -96,7 +96,7 @@ class Trainer:
         checkpoint: Checkpoint | None = None,
         norm: str = "batch",
         name: str | None = None,
-        process: Accelerator | None = None,
+        accelerator: Accelerator | None = None,
         weighting: LossWeighting | None = None,
         optimizer: torch.optim.Optimizer | None = None,
         **options: Any,
@@ -108,7 +108,7 @@ class Trainer:
             loss,
             optimizer=optimizer,
             weighting=weighting,
-            process=process,
+            accelerator=accelerator,
             train=train,
             checkpoint=checkpoint,
             norm=norm,
@@ -137,15 +137,15 @@ class Trainer:
         if weighting is not None:
             model.weighting = weighting
         self.data = data
-        if process is not None:
-            check_process(process, self.options.precision)
-        self.process = process or accelerator(self.options.precision, self.options.timeout)
-        self.main = self.process.is_main_process
+        if accelerator is not None:
+            check_accelerator(accelerator, self.options.precision)
+        self.accelerator = accelerator or make_accelerator(self.options.precision, self.options.timeout)
+        self.main = self.accelerator.is_main_process
         self.batches = Batches(
             self.options.global_batch_size,
             self.options.gradient_accumulation_steps,
-            self.process.process_index,
-            self.process.num_processes,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
         )
         self.steps_per_epoch = max(data.samples // self.options.global_batch_size, 1)
         self.steps = self.options.steps or self.options.epochs * self.steps_per_epoch
@@ -154,7 +154,7 @@ class Trainer:
             loss,
             self.inputs,
             data.tasks,
-            self.process,
+            self.accelerator,
             self.options,
             seed=seed,
             norm=norm,
@@ -166,7 +166,7 @@ class Trainer:
         self.checkpointer = Checkpointer(
             self.out,
             self.updater,
-            self.process,
+            self.accelerator,
             checkpoint or Checkpoint(),
             architecture=self.architecture,
             data=data,
@@ -190,9 +190,9 @@ class Trainer:
             LostRank: when another rank has ended.
         """
         last = self.checkpointer.folder / "last"
-        with hold_run(self.out, self.process) as hold:
+        with hold_run(self.out, self.accelerator) as hold:
             settings.claim(self)
-            if not broadcast(self.process, artifacts.read_exported(last)):
+            if not broadcast(self.accelerator, artifacts.read_exported(last)):
                 self.run(hold)
                 if self.updater.average:
                     self.updater.average.copy_to_network()
@@ -217,7 +217,7 @@ class Trainer:
             raise Interrupted(f"{self.out}: {event}; start the same command again to continue") from None
         finally:
             self.checkpointer.writer.close()
-        if self.request.on_any_rank(self.process):
+        if self.request.on_any_rank(self.accelerator):
             raise Interrupted(f"{self.out}: finished, and stopped by {self.request.name} before anything else")
 
     def whole(self) -> nn.Module:
@@ -227,9 +227,9 @@ class Trainer:
     def iterate(self) -> Generator[int]:
         """Do the remaining steps, and yield the number of each when it is finished, logged and saved."""
         options = self.options
-        pin = self.process.device.type == "cuda"
+        pin = self.accelerator.device.type == "cuda"
         batches = self.data.batches(self.batches, self.step, self.steps, pin=pin)
-        if self.process.num_processes == 1 and self.request.signal:
+        if self.accelerator.num_processes == 1 and self.request.signal:
             raise Interrupted(f"{self.out}: stopped before its first step by {self.request.name}")
         records = Records(self.out, self.step, options.trace, self.checkpointer.check_lease) if self.main else None
         log, first = StepLog(self, records), True
@@ -241,7 +241,7 @@ class Trainer:
                         micro = [next(batches) for _ in range(options.gradient_accumulation_steps)]
                     completed = self.optimise(micro)
                     if first:
-                        check_ranks(self.updater.engine, self.updater.statistics, self.process)
+                        check_ranks(self.updater.engine, self.updater.statistics, self.accelerator)
                         first = False
                     figures = log.step(micro, completed)
                     self.after_step(records)
@@ -249,7 +249,7 @@ class Trainer:
                     yield self.step
                     if self.step < self.steps and self.stopping():
                         self.save(records)
-                        self.process.wait_for_everyone()  # the launcher ends all ranks soon after the first
+                        self.accelerator.wait_for_everyone()  # the launcher ends all ranks soon after the first
                         event = f"{self.out}: stopped at step {self.step} by {self.request.name}"
                         raise Interrupted(f"{event}; start the same command again to continue")
         finally:
@@ -267,7 +267,7 @@ class Trainer:
         try:
             yield
         except Stopped:
-            can_save = self.step > 0 and self.process.num_processes == 1
+            can_save = self.step > 0 and self.accelerator.num_processes == 1
             if can_save:
                 self.save(records)
             event = f"{self.out}: stopped at step {self.step} by {self.request.name} while it waited for data"
@@ -284,7 +284,7 @@ class Trainer:
 
     def stopping(self) -> bool:
         """Whether all ranks stop after this step."""
-        return self.request.signal is not None if self.process.num_processes == 1 else self.asked
+        return self.request.signal is not None if self.accelerator.num_processes == 1 else self.asked
 
     def after_step(self, records: Records | None) -> None:
         """Evaluate and save a checkpoint at the configured intervals."""

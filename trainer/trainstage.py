@@ -25,7 +25,7 @@ from trainer.runs.result import Metrics
 from trainer.runs.running import hold_run
 from trainer.runs.start import continued, match_start_normalisation, start_from
 from trainer.runs.status import mark_finished
-from trainer.runtime import accelerator, broadcast, inference_precision
+from trainer.runtime import broadcast, inference_precision, make_accelerator
 from trainer.trainer import Trainer
 from trainer.trainingdata import TrainingData
 from trainer.validation import Validation
@@ -46,19 +46,20 @@ def train(experiment: Experiment) -> Path:
     """
     last = experiment.checkpoints / "last"
     options, finished = experiment.config.train, artifacts.read_exported(last) is not None
-    process = accelerator(inference_precision(options.precision) if finished else options.precision, options.timeout)
-    if broadcast(process, artifacts.read_exported(last)):
+    precision = inference_precision(options.precision) if finished else options.precision
+    accelerator = make_accelerator(precision, options.timeout)
+    if broadcast(accelerator, artifacts.read_exported(last)):
         claim(experiment)
         note_code(experiment)
         mark_finished(experiment.folder, "train")
         return last
-    with hold_run(experiment.folder, process) as hold:
+    with hold_run(experiment.folder, accelerator) as hold:
         claim(experiment)
         note_code(experiment)
-        if not broadcast(process, artifacts.read_exported(last)):  # not by the process that held it until now
+        if not broadcast(accelerator, artifacts.read_exported(last)):  # not by the process that held it until now
             check_training(experiment)
             note_unmeasured(experiment)
-            trainer_of(experiment, process).run(hold)
+            trainer_of(experiment, accelerator).run(hold)
     return last
 
 
@@ -77,13 +78,13 @@ def note_unmeasured(experiment: Experiment) -> None:
 
 
 @name_options()
-def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Trainer:
+def trainer_of(experiment: Experiment, accelerator: Accelerator | None = None) -> Trainer:
     """Return the trainer of an experiment, with network, loss and data as its configuration describes them."""
     config = experiment.config
-    process = process or accelerator(config.train.precision, config.train.timeout)
+    accelerator = accelerator or make_accelerator(config.train.precision, config.train.timeout)
     frames, _ = experiment.frames_to_train()
     offsets = logit_offsets(frames, experiment.tasks, config.loss.logit_adjustment, config.loss.soft_adjustment)
-    loss = loss_of(experiment, {name: offset.to(process.device) for name, offset in offsets.items()})
+    loss = loss_of(experiment, {name: offset.to(accelerator.device) for name, offset in offsets.items()})
     torch.manual_seed(config.seed)
     network = network_of(experiment)
     return Trainer(
@@ -91,13 +92,13 @@ def trainer_of(experiment: Experiment, process: Accelerator | None = None) -> Tr
         loss,
         TrainingData.of(config, frames),
         out=experiment.folder,
-        val=_validation(experiment, process),
+        val=_validation(experiment, accelerator),
         seed=config.seed,
         train=_to_dataclass(config.train),
         checkpoint=_to_dataclass(config.checkpoint),
         norm=config.model.norm,
         name=config.experiment,
-        process=process,
+        accelerator=accelerator,
         weighting=weighting_of(config.loss.weighting, len(experiment.tasks)),
     )
 
@@ -129,13 +130,13 @@ def loss_of(experiment: Experiment, offsets: dict[str, torch.Tensor] | None = No
     )
 
 
-def _validation(experiment: Experiment, process: Accelerator) -> Validation | None:
+def _validation(experiment: Experiment, accelerator: Accelerator) -> Validation | None:
     options = experiment.config.evaluate
     if not options.every:
         return None
 
     def measure(network: torch.nn.Module) -> Metrics:
-        return evaluate_network(experiment, network, process, show=False)
+        return evaluate_network(experiment, network, accelerator, show=False)
 
     # values can only be compared where all of these are equal
     facts = {"metric": options.best, **evaluation_facts(experiment), **measurement_of(experiment).to_json()}

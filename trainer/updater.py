@@ -47,11 +47,11 @@ class Updater:
     """A network, its loss and its optimizer under an engine.
 
     Args:
-        network: the network, on any device; it is moved to that of the process.
+        network: the network, on any device; it is moved to that of the accelerator.
         loss: the loss of the predicted tasks.
         inputs: names of the network's inputs.
         labels: every task whose labels are in a batch.
-        process: accelerate's view of this rank.
+        accelerator: accelerate's view of this rank.
         options: options of optimisation; the learning rate is set before each step.
         seed: seed of the network's own random numbers, such as dropout's.
         norm: see ``model.norm`` (:class:`trainer.sections.Model`).
@@ -76,7 +76,7 @@ class Updater:
         loss: MultiTaskLoss,
         inputs: Sequence[str],
         labels: Sequence[Task],
-        process: Accelerator,
+        accelerator: Accelerator,
         options: Train,
         *,
         seed: int = 0,
@@ -85,12 +85,13 @@ class Updater:
         optimizer: torch.optim.Optimizer | None = None,
         frame: tuple[int, int] | None = None,
     ) -> None:
-        self.process, self.options, self.criterion, self.inputs, self.labels = process, options, loss, inputs, labels
+        self.accelerator, self.options, self.criterion = accelerator, options, loss
+        self.inputs, self.labels = inputs, labels
         self.seed, self.norm, self.steps_per_epoch, self.frame = seed, norm, steps_per_epoch, frame
         self.format = torch.channels_last if options.channels_last else torch.contiguous_format
         self.weighting: LossWeighting | None = getattr(network, "weighting", None)
-        network = prepare_norm(network, norm, process)
-        broadcast_weights(network.to(process.device), process)
+        network = prepare_norm(network, norm, accelerator)
+        broadcast_weights(network.to(accelerator.device), accelerator)
         network.to(memory_format=self.format)  # type: ignore[call-overload]
         if options.compile:
             network.compile()
@@ -99,13 +100,13 @@ class Updater:
         if optimizer is None:
             optimizer = make_optimizer(network, options)
         check_optimizer(optimizer, network)
-        self.engine = choose(process, network, optimizer, clip=options.max_grad_norm, precision=options.precision)
+        self.engine = choose(accelerator, network, optimizer, clip=options.max_grad_norm, precision=options.precision)
         if options.compile and self.engine.sharded:  # its graph would capture parameters that change in place
             hint = "leave it out, or use ddp, zero1 or zero2"
             raise UserError(f"{self.engine.name} does not train a compiled network", key="compile", hint=hint)
         self.average = AveragedWeights(self.engine.local_state(), options.ema) if options.ema is not None else None
-        self.loss = torch.zeros(2 if self.weighting else 1, len(loss.tasks), device=process.device)
-        self.weighs = torch.tensor(loss.weights, device=process.device) > 0
+        self.loss = torch.zeros(2 if self.weighting else 1, len(loss.tasks), device=accelerator.device)
+        self.weighs = torch.tensor(loss.weights, device=accelerator.device) > 0
         self.summed_steps = self.skipped = 0
         self.gradients_checked = False
         # whether a weighting with unsaved state was reported; shipped ones have none
@@ -126,22 +127,22 @@ class Updater:
             rate: the learning rate.
             flags: flags that any rank may raise for all of them.
         """
-        micro = [batch.to(self.process.device) for batch in micro]
+        micro = [batch.to(self.accelerator.device) for batch in micro]
         denominators, labelled = self.count(micro)
         set_learning_rate(self.engine.optimizer, rate)
         self.statistics.snapshot()
         total, raised = torch.zeros_like(self.loss), [False] * len(flags)
-        flag_values = copy_async(torch.tensor([float(flag) for flag in flags]), self.process.device)
+        flag_values = copy_async(torch.tensor([float(flag) for flag in flags]), self.accelerator.device)
         for index, batch in enumerate(micro):
-            torch.manual_seed(mix(self.seed, _NOISE, number, index * self.process.num_processes + self.rank))
+            torch.manual_seed(mix(self.seed, _NOISE, number, index * self.accelerator.num_processes + self.rank))
             with self.engine.micro_batch(last=index == len(micro) - 1):
                 predictions = self.predict(batch)
                 terms = terms_of(self.criterion, predictions, batch.labels, denominators)
-                share = labelled / (len(micro) * self.process.num_processes)
+                share = labelled / (len(micro) * self.accelerator.num_processes)
                 weighted = self.weigh(terms, predictions, share)
                 parts = [terms.detach(), weighted.detach()] if self.weighting else [terms.detach()]
                 # the sum of all ranks, in which a value that is not finite remains so
-                reduced = self.process.reduce(torch.cat([*parts, flag_values]), "sum")
+                reduced = self.accelerator.reduce(torch.cat([*parts, flag_values]), "sum")
                 loss = reduced[: self.loss.numel()].view_as(self.loss)
                 values = reduced.tolist()  # waits for the device, as does the engine's check of the gradients
                 raised = [before or bool(now) for before, now in zip(raised, values[loss.numel() :], strict=True)]
@@ -155,9 +156,9 @@ class Updater:
             self.gradients_checked = True
         if not self.engine.step():
             # fp16 finds its loss scale by skipping steps, but not one below 1
-            scaler = self.process.scaler
+            scaler = self.accelerator.scaler
             return self.skip(raised, count=scaler is None or scaler.get_scale() < 1)
-        self.statistics.average(self.process)
+        self.statistics.average(self.accelerator)
         if self.weighting:
             self.observe(total[0], number // self.steps_per_epoch)
         if self.average:
@@ -175,7 +176,7 @@ class Updater:
         if self.weighting and criterion.normalise != "labelled":  # all pixels, of which none may have a label
             labels = torch.stack([label_counts(batch.labels, criterion.tasks) for batch in micro]).sum(0)
             counts = torch.cat([counts, labels])
-        counts = self.process.reduce(counts, "sum")
+        counts = self.accelerator.reduce(counts, "sum")
         return counts[: len(criterion.tasks)], (counts[-len(criterion.tasks) :] > 0) & self.weighs
 
     def weigh(self, terms: torch.Tensor, predictions: Predictions, share: torch.Tensor) -> torch.Tensor:
@@ -221,7 +222,7 @@ class Updater:
 
     @property
     def rank(self) -> int:
-        return self.process.process_index
+        return self.accelerator.process_index
 
     @property
     def diverged(self) -> bool:
@@ -260,10 +261,10 @@ class Updater:
         if self.average:
             with self.average.in_network():
                 average = self.engine.weights()
-        if not self.process.is_main_process:
+        if not self.accelerator.is_main_process:
             return None
         counters = {"summed": self.summed_steps, "skipped": self.skipped}
-        scaler: Any = self.process.scaler
+        scaler: Any = self.accelerator.scaler
         loss = self.loss.to("cpu", copy=True)
         scaler_state = scaler.state_dict() if scaler else None
         return checkpoint.State(step, weights, moments, loss, counters, scaler_state, average=average)
@@ -279,8 +280,8 @@ class Updater:
             state.loss = state.loss.expand_as(self.loss).clone()
         self.loss = state.loss.to(self.loss.device)
         self.summed_steps, self.skipped = state.counters["summed"], state.counters["skipped"]
-        if self.process.scaler and state.scaler:
-            self.process.scaler.load_state_dict(state.scaler)
+        if self.accelerator.scaler and state.scaler:
+            self.accelerator.scaler.load_state_dict(state.scaler)
 
     def load_weights(self, weights: dict[str, torch.Tensor]) -> None:
         """Load an exported network's weights; all ranks pass them whole."""
@@ -295,15 +296,15 @@ class Updater:
         a batch of its own size, or it would be compiled once more for any size."""
         count, (height, width) = 2, (2 * max(STRIDES),) * 2
         if self.options.compile and self.frame:
-            ranks = self.process.num_processes * self.options.gradient_accumulation_steps
+            ranks = self.accelerator.num_processes * self.options.gradient_accumulation_steps
             count, (height, width) = self.options.global_batch_size // ranks, self.frame
         labels = {task.name: torch.stack([learning(task).blank(height, width)] * count) for task in self.labels}
         batch = Batch(torch.zeros(count, 3, height, width, dtype=torch.uint8), labels, [""] * count)
-        batch = batch.to(self.process.device)
+        batch = batch.to(self.accelerator.device)
         for _ in range(2):
             with self.engine.micro_batch(last=True):
                 predictions = self.predict(batch)
-                ones = torch.ones(len(self.criterion.tasks), device=self.process.device)
+                ones = torch.ones(len(self.criterion.tasks), device=self.accelerator.device)
                 terms = terms_of(self.criterion, predictions, batch.labels, ones)
                 self.engine.backward(self.weigh(terms, predictions, ones).sum())
             self.engine.discard()

@@ -75,7 +75,9 @@ class Validation:
         size = data.size or trainer.data.size  # that at which the network is trained
 
         def measure(network: nn.Module) -> Metrics:
-            return evaluate(network, data, inputs=trainer.inputs, tasks=tasks, size=size, process=trainer.process)
+            return evaluate(
+                network, data, inputs=trainer.inputs, tasks=tasks, size=size, accelerator=trainer.accelerator
+            )
 
         best = f"{measured.name}.{metrics_of(measured)[0].name}"
         facts: dict[str, Any] = {

@@ -32,7 +32,7 @@ from trainer.metrics import Metrics
 from trainer.model.network import build
 from trainer.model.norm import train_mode
 from trainer.optim import make_optimizer
-from trainer.runtime import accelerator
+from trainer.runtime import make_accelerator
 from trainer.trainingdata import TrainingData
 from trainer.trainstage import trainer_of
 
@@ -45,7 +45,7 @@ STEP = 17
 def check(config: Path, folder: Path, checks: dict[str, Any], *overrides: str) -> None:
     """Run the checks; every rank calls it."""
     folder.mkdir(parents=True, exist_ok=True)
-    process = accelerator("fp32")
+    accelerator = make_accelerator("fp32")
 
     def experiment(*more: str) -> Experiment:
         return Experiment(config, [*overrides, f"run.root={folder / 'runs'}", *more])
@@ -53,24 +53,24 @@ def check(config: Path, folder: Path, checks: dict[str, Any], *overrides: str) -
     results: dict[str, Any] = {"order": {}, "gradients": {}, "evaluate": {}}
     for workers, accumulation in checks.get("order", ()):
         variant = experiment(f"data.num_workers={workers}", f"train.gradient_accumulation_steps={accumulation}")
-        results["order"][f"{workers} workers, accumulation {accumulation}"] = order(variant, process)
+        results["order"][f"{workers} workers, accumulation {accumulation}"] = order(variant, accelerator)
     for accumulation in checks.get("gradients", ()):
         variant = experiment("model.norm=frozen", f"train.gradient_accumulation_steps={accumulation}")
-        results["gradients"][str(accumulation)] = gradients(variant, process, folder)
+        results["gradients"][str(accumulation)] = gradients(variant, accelerator, folder)
     for batch in checks.get("evaluate", ()):
-        results["evaluate"][str(batch)] = sums(experiment(f"evaluate.batch_size={batch}"), process)
+        results["evaluate"][str(batch)] = sums(experiment(f"evaluate.batch_size={batch}"), accelerator)
     for batch in checks.get("at label", ()):
         variant = experiment(f"evaluate.batch_size={batch}", *AT_LABEL)
-        results["evaluate"][f"{batch} at label"] = sums(variant, process)
-    if process.is_main_process:
+        results["evaluate"][f"{batch} at label"] = sums(variant, accelerator)
+    if accelerator.is_main_process:
         (folder / "seen.json").write_text(json.dumps(results))
 
 
-def order(experiment: Experiment, process: Accelerator) -> list[list[tuple[str, str]]]:
+def order(experiment: Experiment, accelerator: Accelerator) -> list[list[tuple[str, str]]]:
     """Return key and hash of the tensors of every sample, by step, in the order of the global batch."""
     rank_samples = [
         [(key, sample_hash(batch, row)) for row, key in enumerate(batch.keys)]
-        for batch in micro_batches(experiment, process, 0, STEPS)
+        for batch in micro_batches(experiment, accelerator, 0, STEPS)
     ]
     samples_by_rank = gather_object([rank_samples])
     samples = [sample for parts in zip(*samples_by_rank, strict=True) for part in parts for sample in part]
@@ -78,11 +78,11 @@ def order(experiment: Experiment, process: Accelerator) -> list[list[tuple[str, 
     return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
-def micro_batches(experiment: Experiment, process: Accelerator, start: int, stop: int) -> Iterator[Batch]:
+def micro_batches(experiment: Experiment, accelerator: Accelerator, start: int, stop: int) -> Iterator[Batch]:
     """Return this rank's micro-batches of the steps from start to stop."""
     config = experiment.config
     size, accumulation = config.train.global_batch_size, config.train.gradient_accumulation_steps
-    batches = Batches(size, accumulation, process.process_index, process.num_processes)
+    batches = Batches(size, accumulation, accelerator.process_index, accelerator.num_processes)
     return TrainingData.of(config, experiment.training_frames()).batches(batches, start, stop)
 
 
@@ -93,21 +93,21 @@ def sample_hash(batch: Batch, row: int) -> str:
     return digest.hexdigest()
 
 
-def gradients(experiment: Experiment, process: Accelerator, folder: Path) -> dict[str, Any]:
+def gradients(experiment: Experiment, accelerator: Accelerator, folder: Path) -> dict[str, Any]:
     """Save the gradient of the trainer's step, and the gradient that averaging the ranks' mean losses would give.
 
     Returns:
         The labelled pixels of each task in each micro-batch of each rank, and each rank's hash of its gradient.
     """
-    batches = list(micro_batches(experiment, process, STEP, STEP + 1))
-    mean_gradient = mean_of_means(experiment, process, batches)
-    trainer = trainer_of(experiment, process)
+    batches = list(micro_batches(experiment, accelerator, STEP, STEP + 1))
+    mean_gradient = mean_of_means(experiment, accelerator, batches)
+    trainer = trainer_of(experiment, accelerator)
     trainer.updater.train_mode()
     step_gradient: dict[str, Tensor] = {}
     with register_optimizer_step_pre_hook(lambda optimizer, *_: step_gradient.update(gradient(optimizer.param_groups))):
         trainer.optimise(batches)
-    if process.is_main_process:
-        name = f"{process.num_processes}-{experiment.config.train.gradient_accumulation_steps}.safetensors"
+    if accelerator.is_main_process:
+        name = f"{accelerator.num_processes}-{experiment.config.train.gradient_accumulation_steps}.safetensors"
         save_file(step_gradient, folder / f"taken-{name}")
         save_file(mean_gradient, folder / f"naive-{name}")
     gradient_hash = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in step_gradient.values())).hexdigest()
@@ -125,7 +125,7 @@ def gradient(groups: list[dict[str, Any]]) -> dict[str, Tensor]:
     }
 
 
-def mean_of_means(experiment: Experiment, process: Accelerator, batches: list[Batch]) -> dict[str, Tensor]:
+def mean_of_means(experiment: Experiment, accelerator: Accelerator, batches: list[Batch]) -> dict[str, Tensor]:
     """Return the gradient where each micro-batch divides by its own label count, averaged over ranks."""
     config, criterion = experiment.config, MultiTaskLoss(experiment.tasks)
     torch.manual_seed(config.seed)
@@ -135,15 +135,15 @@ def mean_of_means(experiment: Experiment, process: Accelerator, batches: list[Ba
         predictions = network(batch.inputs(config.inputs, torch.channels_last))
         (criterion(predictions, batch.labels, criterion.counts(batch.labels)) / len(batches)).backward()
     own_gradient = gradient(make_optimizer(network, config.train).param_groups)
-    return {name: process.reduce(tensor, "mean") for name, tensor in own_gradient.items()}
+    return {name: accelerator.reduce(tensor, "mean") for name, tensor in own_gradient.items()}
 
 
-def sums(experiment: Experiment, process: Accelerator) -> list[int]:
+def sums(experiment: Experiment, accelerator: Accelerator) -> list[int]:
     """Return the integer sums from which the metrics of an evaluation are computed."""
     torch.manual_seed(0)
     network = build(experiment.architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with recorded_merges() as states:
-        evaluate.evaluate_network(experiment, network, process, show=False)
+        evaluate.evaluate_network(experiment, network, accelerator, show=False)
     (state,) = states
     return state.tolist()
 

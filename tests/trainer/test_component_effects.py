@@ -183,9 +183,12 @@ def test_the_weighting_of_an_earlier_trainer_is_not_used_unasked(train, tmp_path
     [
         (
             {"gradient_accumulation_steps": 4},
-            r"^process: accumulates 4 steps; create it without, and give the trainer ",
+            r"^accelerator: accumulates 4 steps; create it without, and give the trainer ",
         ),
-        ({"mixed_precision": "bf16"}, r"^process: computes in bf16, where precision is fp32; leave process out"),
+        (
+            {"mixed_precision": "bf16"},
+            r"^accelerator: computes in bf16, where precision is fp32; leave it out",
+        ),
     ],
 )
 def test_an_accelerator_of_other_settings_is_refused(train, tmp_path, options, message):
@@ -194,7 +197,7 @@ def test_an_accelerator_of_other_settings_is_refused(train, tmp_path, options, m
         state._reset_state()
     try:
         with pytest.raises(tt.UserError, match=message):
-            trainer_of(network(train), train, tmp_path, process=Accelerator(cpu=True, **options))
+            trainer_of(network(train), train, tmp_path, accelerator=Accelerator(cpu=True, **options))
     finally:
         for state in states:
             state._reset_state()
@@ -212,7 +215,7 @@ def test_an_accelerator_of_other_settings_is_refused(train, tmp_path, options, m
         ({"train": Train(compile=1)}, r"^compile: is 1; give bool"),
         ({"checkpoint": Checkpoint(keep=-1)}, r"^checkpoint\.keep: -1 is less than 1; give 1 or more"),
         ({"checkpoint": Checkpoint(every="often")}, r"^checkpoint\.every: 'often' is not an interval"),
-        ({"process": "cpu"}, r"^process: is 'cpu', a str; give an Accelerator or None"),
+        ({"accelerator": "cpu"}, r"^accelerator: is 'cpu', a str; give an Accelerator or None"),
         ({"norm": "forzen"}, r"^norm: 'forzen' is unknown; use one of batch, sync, frozen"),
         ({"seed": "a"}, r"^seed: is 'a'; give int"),
         ({"seed": 1.5}, r"^seed: is 1\.5; give int"),

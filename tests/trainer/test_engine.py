@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from shards.errors import UserError
 from trainer.ema import AveragedWeights
 from trainer.engine import Engine, choose
-from trainer.runtime import accelerator
+from trainer.runtime import make_accelerator
 
 ENGINES = ("ddp", "zero1", "zero2", "zero3", "fsdp2")
 CONFIGS = Path(__file__).parents[2] / "configs" / "engine"
@@ -96,10 +96,10 @@ def loss_part(output: Output, x: Tensor) -> Tensor:
 
 
 def start(seed: int, precision: str = "fp32", clip: float | None = CLIP) -> Engine:
-    process = accelerator(precision)
+    accelerator = make_accelerator(precision)
     plain = network(seed)
     places = [buffer.data_ptr() for buffer in plain.buffers()]
-    engine = choose(process, plain, optimizer(plain), clip=clip, precision=precision)
+    engine = choose(accelerator, plain, optimizer(plain), clip=clip, precision=precision)
     assert [buffer.data_ptr() for buffer in engine.plain.buffers()] == places  # others may have kept views of them
     return engine
 

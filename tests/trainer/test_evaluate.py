@@ -18,7 +18,7 @@ from trainer.evaluate import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.pseudolabels.stage import label
 from trainer.runs import artifacts, checkpoint
-from trainer.runtime import accelerator
+from trainer.runtime import make_accelerator
 from trainer.stages import run
 from trainer.trainstage import train
 
@@ -190,7 +190,7 @@ def test_the_batch_does_not_change_the_figures(finished):
     network, _ = checkpoint.load_exported(experiment.checkpoints / "last")
     rows = [
         module.evaluate_network(
-            finished("student", f"evaluate.batch_size={batch}"), network, accelerator("fp32"), show=False
+            finished("student", f"evaluate.batch_size={batch}"), network, make_accelerator("fp32"), show=False
         )
         for batch in (1, 4, 6)
     ]

@@ -26,7 +26,7 @@ from trainer.predictor import Predictor
 from trainer.pseudolabels.stage import label
 from trainer.runs import checkpoint
 from trainer.runs.result import Result
-from trainer.runtime import accelerator
+from trainer.runtime import make_accelerator
 from trainer.trainstage import train
 
 
@@ -130,7 +130,7 @@ def test_evaluation_while_training_and_after_and_labels_are_of_one_precision(mak
     network.to(memory_format=torch.channels_last)
     forward = torch.autocast("cpu", torch.bfloat16)(type(network).forward)
     network.__class__ = type("Half", (type(network),), {"forward": forward})
-    half = evaluate_network(experiment, network, accelerator("fp32"), show=False)
+    half = evaluate_network(experiment, network, make_accelerator("fp32"), show=False)
     assert half["depth"]["rmse"] != row.metrics["depth"]["rmse"], "or the test could not fail"
 
     label(experiment)
@@ -186,7 +186,7 @@ def test_frames_of_several_sizes_are_measured_at_their_own(make, tmp_path):
     ]
     train(experiments[0])
     network, _ = checkpoint.load_exported(experiments[0].checkpoints / "last")
-    rows = [evaluate_network(experiment, network, accelerator("fp32"), show=False) for experiment in experiments]
+    rows = [evaluate_network(experiment, network, make_accelerator("fp32"), show=False) for experiment in experiments]
     assert rows[0]["depth"]["pixels"] == 2 * 32 * 64 + 64 * 96
     predictor = Predictor(experiments[0].checkpoints / "last")
     frames = val_frames(experiments[0])

@@ -13,7 +13,7 @@ from shards.errors import UserError
 from trainer.engine.plain import Plain
 from trainer.model.norm import prepare_norm
 from trainer.runs.status import LostRank
-from trainer.runtime import accelerator, report_lost_ranks
+from trainer.runtime import make_accelerator, report_lost_ranks
 from trainer.stopping import StopRequest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,21 +32,21 @@ REPOSITORY = Path(__file__).parents[2]
 def test_what_the_launcher_was_told_in_vain_is_an_error(monkeypatch, name, value, hint):
     monkeypatch.setenv(f"ACCELERATE_{name}", value)
     with pytest.raises(UserError, match=rf"accelerate launch --{name.lower()}: {value} is not .*{hint}"):
-        accelerator("fp32")
+        make_accelerator("fp32")
 
 
 def test_what_the_launcher_says_by_default_is_none(monkeypatch):
     for name, value in (("MIXED_PRECISION", "no"), ("DYNAMO_BACKEND", "NO"), ("GRADIENT_ACCUMULATION_STEPS", "1")):
         monkeypatch.setenv(f"ACCELERATE_{name}", value)
-    accelerator("fp32")
+    make_accelerator("fp32")
 
 
 LAUNCHED = """
 from shards.errors import UserError
-from trainer.runtime import accelerator
+from trainer.runtime import make_accelerator
 
 try:
-    print("processes:", accelerator("fp32").num_processes, flush=True)
+    print("processes:", make_accelerator("fp32").num_processes, flush=True)
 except UserError as error:
     print(error, flush=True)
 """
@@ -82,14 +82,14 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(UserError, match="--num_processes: 2 ranks on a machine with 1 GPUs; start 1 on this"):
-        accelerator("fp32")
+        make_accelerator("fp32")
 
 
 def test_a_gpu_that_nobody_wants_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     with pytest.raises(UserError, match=r"^precision: fp16 needs a GPU; use precision=bf16 or fp32"):
-        accelerator("fp16")
+        make_accelerator("fp16")
 
 
 def test_a_lost_rank_is_told_with_the_whole_reason():
@@ -103,11 +103,11 @@ def test_a_lost_rank_is_told_with_the_whole_reason():
 
 def test_a_step_that_fp16_skips_counts_as_none():
     """Also with a fused optimizer, which is called in any case (with a loss scale on the CPU: fp16 needs a GPU)."""
-    process = accelerator("fp32")
-    process.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    accelerator = make_accelerator("fp32")
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     network = torch.nn.Linear(2, 1)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.1, fused=True)
-    engine = Plain(process, network, optimizer, clip=1.0, precision="fp32")
+    engine = Plain(accelerator, network, optimizer, clip=1.0, precision="fp32")
     before = network.weight.detach().clone()
     engine.backward(network(torch.ones(1, 2)).sum() * float("inf"))
     assert not engine.step() and torch.equal(network.weight, before)
@@ -117,9 +117,9 @@ def test_a_step_that_fp16_skips_counts_as_none():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_batch_norm_over_ranks_needs_gpus():
-    process = accelerator("fp32")
+    accelerator = make_accelerator("fp32")
     network = torch.nn.BatchNorm2d(3)
-    assert prepare_norm(network, "sync", process) is network, "one rank is all ranks"
+    assert prepare_norm(network, "sync", accelerator) is network, "one rank is all ranks"
     several = type("Process", (), {"num_processes": 2, "device": torch.device("cpu")})()
     with pytest.raises(UserError, match=r"^norm: torch synchronises batch norm on GPUs only; use"):
         prepare_norm(network, "sync", several)

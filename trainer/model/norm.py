@@ -10,15 +10,15 @@ from shards.errors import UserError
 from trainer.model.repaired import timm
 
 
-def prepare_norm(network: torch.nn.Module, kind: str, process: Accelerator) -> torch.nn.Module:
+def prepare_norm(network: torch.nn.Module, kind: str, accelerator: Accelerator) -> torch.nn.Module:
     """Return the network with the normalisation that the trainer's ``norm`` selects.
 
     Raises:
         UserError: for ``sync`` over ranks without GPUs, which torch does not support.
     """
-    if kind != "sync" or process.num_processes == 1:
+    if kind != "sync" or accelerator.num_processes == 1:
         return network
-    if process.device.type == "cpu":
+    if accelerator.device.type == "cpu":
         hint = "use norm=batch or frozen, or train on GPUs"
         raise UserError("torch synchronises batch norm on GPUs only", key="norm", hint=hint)
     return timm.layers.convert_sync_batchnorm(network)
@@ -61,7 +61,7 @@ class Statistics:
         """Return to the snapshot, so that a skipped step leaves the statistics unchanged."""
         self.flat.copy_(self._snapshot)
 
-    def average(self, process: Accelerator) -> None:
+    def average(self, accelerator: Accelerator) -> None:
         """Replace the statistics by their mean over all ranks."""
-        if process.num_processes > 1:
-            self.flat.copy_(process.reduce(self.flat.clone(), "mean"))
+        if accelerator.num_processes > 1:
+            self.flat.copy_(accelerator.reduce(self.flat.clone(), "mean"))

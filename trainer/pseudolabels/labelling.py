@@ -33,7 +33,7 @@ from trainer.pseudolabels.kept import write_kept
 from trainer.pseudolabels.labeller import Labeller
 from trainer.pseudolabels.sharing import SharedShards, tidy
 from trainer.runs.checkpoint import sha256_of_weights
-from trainer.runtime import device_name, inference_process
+from trainer.runtime import device_name, inference_accelerator
 from trainer.sections import Label
 from trainer.weighting import without_weighting
 
@@ -54,7 +54,7 @@ def label(
     threshold: float = 0.9,
     teacher: Teacher | None = None,
     replace: bool = False,
-    process: Accelerator | None = None,
+    accelerator: Accelerator | None = None,
     title: str | None = None,
 ) -> dict[str, Any]:
     """Write a network's predictions as label shards, which :class:`shards.pseudolabels.PseudoLabels` reads; by default
@@ -64,7 +64,7 @@ def label(
     :meth:`trainer.trainer.Trainer.whole`), and so may other launches, at any time and with the same ``out``: they share
     the shards, and write the bytes that a single process writes. A pass that was interrupted is continued, and finished
     labels are left as they are. The network computes in fp32 and in evaluation mode, like an exported network, on the
-    device of the process; it is left there, in the mode that it had, its weights in ``channels_last`` layout.
+    device of the accelerator; it is left there, in the mode that it had, its weights in ``channels_last`` layout.
 
     Args:
         model: its forward is described at :func:`trainer.model.create.create_model`.
@@ -84,7 +84,7 @@ def label(
         teacher: what identifies the network; None for the hash of its weights, its class and its ``architecture``.
         replace: whether labels of another network or of other options in ``out`` are deleted; otherwise they are an
             error.
-        process: accelerate's view of this rank; None creates one for this launch.
+        accelerator: accelerate's view of this rank; None creates one for this launch.
         title: title of a progress bar; None shows none.
 
     Returns:
@@ -128,13 +128,13 @@ def label(
         soft_scale=soft_scale,
     )
     if not is_finished(folder, job):
-        with inference_process(process) as process:
-            made = claim_folder(folder, job, device_name(process.device), replace)
-            with use_threads(made["threads"]), ready_to_infer(model, process.device) as network:
+        with inference_accelerator(accelerator) as accelerator:
+            made = claim_folder(folder, job, device_name(accelerator.device), replace)
+            with use_threads(made["threads"]), ready_to_infer(model, accelerator.device) as network:
                 soft_labels = soft_labels_of(targets, soft, soft_scale)
                 labeller = Labeller(
                     network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-                    process.device,
+                    accelerator.device,
                     ShardDataset.of(data.frames.restrict(mask), inputs_read, size or data.manifest.size),
                     inputs=inputs,
                     tasks=targets,
@@ -151,7 +151,7 @@ def label(
                 }
                 names = [shard.file for shard in data.frames.readers.shards]
                 with SharedShards(folder, names, partial(check_job, folder, job)) as shared:
-                    labeller.run(shared, title or "", show=title is not None and process.is_main_process)
+                    labeller.run(shared, title or "", show=title is not None and accelerator.is_main_process)
                     finish = partial(_finish, folder, data.frames, targets, origin, soft_labels, threshold)
                     shared.run_once(NAME, lambda: (folder / NAME).exists(), finish)
     return finished(folder, targets, data.split, threshold)

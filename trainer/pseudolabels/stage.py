@@ -15,7 +15,7 @@ from trainer.pseudolabels.stored import store_labels
 from trainer.runs import checkpoint
 from trainer.runs.folder import claim
 from trainer.runs.status import mark_finished, new_launch, record_stage
-from trainer.runtime import accelerator, broadcast, inference_precision
+from trainer.runtime import broadcast, inference_precision, make_accelerator
 
 
 @name_options()
@@ -38,14 +38,14 @@ def label(experiment: Experiment, plan: LabelPlan | None = None) -> dict[str, An
     config, finished = experiment.config, plan.finished
     exported = None if finished or plan.made else checkpoint.load_exported(experiment.exported, config.model.name)
     claim(experiment)
-    process = accelerator(inference_precision(config.train.precision), config.train.timeout)
-    launch = broadcast(process, new_launch())
+    accelerator = make_accelerator(inference_precision(config.train.precision), config.train.timeout)
+    launch = broadcast(accelerator, new_launch())
     if finished:
         mark_finished(experiment.folder, "label")
         return _kept(plan)
     with record_stage(experiment.folder, "label", launch):
         plan.check_store()
-        kept = _kept(plan) if exported is None else _label(plan, *exported, process)
+        kept = _kept(plan) if exported is None else _label(plan, *exported, accelerator)
         store_labels(experiment)
     return kept
 
@@ -60,7 +60,7 @@ def _kept(plan: LabelPlan) -> dict[str, Any]:
     return {task.name: summary(task, statistics[task.name], threshold) for task in experiment.targets}
 
 
-def _label(plan: LabelPlan, network: Network, facts: dict[str, Any], process: Accelerator) -> dict[str, Any]:
+def _label(plan: LabelPlan, network: Network, facts: dict[str, Any], accelerator: Accelerator) -> dict[str, Any]:
     config = plan.experiment.config
     return labelling.label(
         network,
@@ -71,7 +71,7 @@ def _label(plan: LabelPlan, network: Network, facts: dict[str, Any], process: Ac
         threshold=config.label.threshold,
         teacher=plan.teacher(facts),
         replace=True,
-        process=process,
+        accelerator=accelerator,
         title=f"{config.experiment}: label",
         **plan.options,
     )

@@ -23,7 +23,7 @@ class RunHold(NamedTuple):
 
 
 @contextmanager
-def hold_run(folder: Path, process: Accelerator, stage: str = "train") -> Iterator[RunHold]:
+def hold_run(folder: Path, accelerator: Accelerator, stage: str = "train") -> Iterator[RunHold]:
     """Hold a run's folder during a stage; errors are raised on all ranks.
 
     Signals do not end the process inside the context: the stage polls ``request``.
@@ -37,11 +37,11 @@ def hold_run(folder: Path, process: Accelerator, stage: str = "train") -> Iterat
         lease, refusal = None, None
         try:
             try:
-                lease = Lease.take(folder, log=logger.info) if process.is_main_process else None
+                lease = Lease.take(folder, log=logger.info) if accelerator.is_main_process else None
             except UserError as error:
                 refusal = error
-            broadcast(process, refusal)
-            with record_stage(folder, stage, broadcast(process, new_launch())), report_lost_ranks():
+            broadcast(accelerator, refusal)
+            with record_stage(folder, stage, broadcast(accelerator, new_launch())), report_lost_ranks():
                 yield RunHold(request, lease)
         finally:
             if lease:

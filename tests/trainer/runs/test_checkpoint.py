@@ -14,7 +14,7 @@ from trainer.engine.plain import Plain
 from trainer.model.network import Architecture, build
 from trainer.runs import artifacts, checkpoint
 from trainer.runs.start import match_start_normalisation
-from trainer.runtime import accelerator
+from trainer.runtime import make_accelerator
 
 DEPTH = Task("depth", "scalar", scale=0.001, unit="m")
 NORMALS = Task("normals", "unit_vector")
@@ -24,7 +24,7 @@ def small_engine(width: int = 4, steps: int = 1) -> Plain:
     """Return an engine around a small network with buffers, channels_last as in the trainer, after ``steps`` steps."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width)).to(memory_format=torch.channels_last)
-    engine = Plain(accelerator("fp32"), network, torch.optim.Adam(network.parameters(), fused=True), None, "fp32")
+    engine = Plain(make_accelerator("fp32"), network, torch.optim.Adam(network.parameters(), fused=True), None, "fp32")
     for _ in range(steps):
         train_step(engine)
     return engine
