@@ -26,7 +26,7 @@ ENVIRONMENT = {
 BASE = """
 data: {name: scenes, path: data/scenes, num_workers: 0}
 labels: {semseg: 16, depth: 36}
-model: {backbone: test_efficientnet}
+model: {backbone: test_efficientnet, widths: [8, 8, 16, 16]}
 train: {global_batch_size: 12, steps: 8, lr: 1.0e-3, log_every: 2, trace: true}
 evaluate: {batch_size: 2}
 label: {batch_size: 2}
