@@ -5,10 +5,11 @@ so a frame's label does not depend on which process labels which shard.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,17 @@ from trainer.runs.lease import Lease
 
 _AHEAD = 2
 """Shards of a store that are fetched while one is labelled; other processes may label them."""
+_Batch = tuple[list[str], Outputs, Outputs]
+"""Keys, and the network's outputs and their agreement by task."""
+
+
+class _Taken(NamedTuple):
+    """A shard that this process labels: its lease, its number, and whether its frames are not yet counted."""
+
+    name: str
+    lease: Lease
+    number: int
+    new: bool
 
 
 class Labeller:
@@ -83,26 +95,23 @@ class Labeller:
         done, total = sum(frames[name] for name in counted), sum(frames.values())
         writer = Background()
         with Prefetch(sources_of(self.samples.frames)) as ahead, progress(title, total, done=done, show=show) as report:
-            while shared.remaining and not (shared.folder / NAME).exists():
-                idle = True
+
+            def take() -> Iterator[_Taken]:
                 for name, lease in shared.take():
                     new = name not in counted
                     counted.add(name)
-                    if lease is None:
-                        if new:
-                            report(frames[name])
-                        continue
-                    upcoming = [numbers[shard] for shard in (name, *shared.next_after(name, _AHEAD))]
-                    ahead.update(number for number in upcoming if len(self.samples.shard(number)))
-                    samples = []
-                    labelled = self.label_shard(numbers[name])
-                    # bounded, since a frame's arrays are many times larger than its encoded labels
-                    for sample in map_ahead(self.encode, labelled, self.threads, 2 * self.batch_size):
-                        samples.append(sample)
-                        if new:
-                            report(1)
-                    write = partial(self.write, shared.folder / name, samples, lease)
-                    writer.submit(partial(shared.write, name, lease, write))
+                    if lease is not None:
+                        upcoming = [numbers[shard] for shard in (name, *shared.next_after(name, _AHEAD))]
+                        ahead.update(number for number in upcoming if len(self.samples.shard(number)))
+                        yield _Taken(name, lease, numbers[name], new)
+                    elif new:
+                        report(frames[name])
+
+            while shared.remaining and not (shared.folder / NAME).exists():
+                idle = True
+                for shard, samples in self.label(take(), report):
+                    write = partial(self.write, shared.folder / shard.name, samples, shard.lease)
+                    writer.submit(partial(shared.write, shard.name, shard.lease, write))
                     idle = False
                 writer.wait()
                 if idle and shared.remaining:
@@ -118,12 +127,44 @@ class Labeller:
 
         write_label_shard(path.parent, path.name, guarded(), self.tasks)
 
-    def label_shard(self, number: int) -> Iterator[LabelledFrame]:
-        """Label the samples of a source shard; a batch's labels are decided while the network computes the next one."""
-        return chain.from_iterable(map_ahead(self.decide, self.outputs(number), 1, 2))
+    def label(
+        self, shards: Iterable[_Taken], report: Callable[[int], object]
+    ) -> Iterator[tuple[_Taken, list[EncodedSample]]]:
+        """Yield each shard with its encoded labels. Labels are decided and encoded while the network computes the next
+        ones, also those of the next shard, which is taken after the last forward pass of the one before.
+
+        Args:
+            shards: the shards to label.
+            report: called for each frame that is not yet counted.
+        """
+
+        def outputs() -> Iterator[tuple[_Taken, _Batch | None]]:
+            for shard in shards:
+                yield from ((shard, batch) for batch in self.outputs(shard.number))
+                yield shard, None  # the end of the shard, which may hold no frame
+
+        def decide(item: tuple[_Taken, _Batch | None]) -> list[tuple[_Taken, LabelledFrame | None]]:
+            shard, batch = item
+            return [(shard, frame) for frame in (self.decide(batch) if batch else [None])]
+
+        def encode(item: tuple[_Taken, LabelledFrame | None]) -> tuple[_Taken, EncodedSample | None]:
+            shard, frame = item
+            return shard, None if frame is None else self.encode(frame)
+
+        samples: list[EncodedSample] = []
+        labelled = chain.from_iterable(map_ahead(decide, outputs(), 1, 2))
+        # bounded, since a frame's arrays are many times larger than its encoded labels
+        for shard, sample in map_ahead(encode, labelled, self.threads, 2 * self.batch_size):
+            if sample is None:
+                yield shard, samples
+                samples = []
+                continue
+            samples.append(sample)
+            if shard.new:
+                report(1)
 
     @torch.no_grad()
-    def outputs(self, number: int) -> Iterator[tuple[list[str], Outputs, Outputs]]:
+    def outputs(self, number: int) -> Iterator[_Batch]:
         """Yield, for each batch of a source shard, its keys, and the network's outputs and their agreement by task."""
         indices = self.samples.shard(number)
         batches = [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
@@ -133,7 +174,7 @@ class Labeller:
             inputs = batch.inputs(self.inputs, torch.channels_last)
             yield batch.keys, *outputs_of(self.final, inputs, self.tasks, self.samples.tasks, flip=self.flip)
 
-    def decide(self, batch: tuple[list[str], Outputs, Outputs]) -> list[LabelledFrame]:
+    def decide(self, batch: _Batch) -> list[LabelledFrame]:
         """Return the labels of a batch, their confidence and soft labels.
 
         Raises:

@@ -46,13 +46,13 @@ def keys(path: Path) -> list[str]:
 def passes(monkeypatch) -> list[int]:
     """A list that grows: the numbers of the shards that are labelled."""
     numbers: list[int] = []
-    original = Labeller.label_shard
+    original = Labeller.outputs
 
     def record(self, number):
         numbers.append(number)
         return original(self, number)
 
-    monkeypatch.setattr(Labeller, "label_shard", record)
+    monkeypatch.setattr(Labeller, "outputs", record)
     return numbers
 
 
@@ -193,13 +193,13 @@ def test_a_pass_is_continued_with_the_threads_that_it_was_begun_with(finished, m
     (teacher.labels / "MANIFEST.json").unlink()
     (teacher.labels / "train-000001.tar").unlink()
     threads = []
-    original = Labeller.label_shard
+    original = Labeller.outputs
 
     def record(self, number):
         threads.append(torch.get_num_threads())
         return original(self, number)
 
-    monkeypatch.setattr(Labeller, "label_shard", record)
+    monkeypatch.setattr(Labeller, "outputs", record)
     label(teacher)
     assert threads == [2] and torch.get_num_threads() == 1
     assert "labels with 2 threads, as the pass was begun, and not with 1" in caplog.messages

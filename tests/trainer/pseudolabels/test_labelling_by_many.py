@@ -45,9 +45,9 @@ from trainer.runs import lease
 
 lease.BEAT, sharing.POLL = 0.1, 0.05
 log, arguments = Path(sys.argv[1]), sys.argv[2:]
-original, encode = Labeller.label_shard, Labeller.encode
+original, encode = Labeller.outputs, Labeller.encode
 
-def label_shard(self, number):
+def outputs(self, number):
     with log.open("a") as file:
         file.write(f"{os.getpid()} {number}\\n")
     return original(self, number)
@@ -70,7 +70,7 @@ def hit(count, when, name):
         strike("after")
     Path.replace = replace
 
-Labeller.label_shard, Labeller.encode = label_shard, slowly
+Labeller.outputs, Labeller.encode = outputs, slowly
 for command in sys.stdin:
     word, *rest = command.split()
     if word == "wait":

@@ -111,8 +111,8 @@ def test_defaults_are_those_of_the_configuration():
 
 def test_finished_labels_stay_and_those_of_other_weights_are_not_mixed_with_them(network, train, tmp_path, monkeypatch):
     out, passes = tmp_path / "labels", []
-    original = Labeller.label_shard
-    monkeypatch.setattr(Labeller, "label_shard", lambda self, number: passes.append(number) or original(self, number))
+    original = Labeller.outputs
+    monkeypatch.setattr(Labeller, "outputs", lambda self, number: passes.append(number) or original(self, number))
     tt.label(network, train, out)
     assert sorted(passes) == [0, 1, 2]
     times = {path: path.stat().st_mtime_ns for path in out.iterdir()}
@@ -234,7 +234,7 @@ def test_a_network_with_a_loss_weighting_is_identified_by_what_is_exported(train
         return exported["sha256"]
 
     first = fit_and_label()
-    monkeypatch.setattr(Labeller, "label_shard", lambda *_: pytest.fail("the labels exist"))
+    monkeypatch.setattr(Labeller, "outputs", lambda *_: pytest.fail("the labels exist"))
     assert fit_and_label() == first, "the finished run has a new weighting"
 
 
