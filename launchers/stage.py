@@ -68,7 +68,7 @@ class Stage:
         """
         if self.finished() if prepared else self.exists():
             return status.FINISHED, "-"
-        last_status = status.read(self.experiment.folder)
+        last_status = status.current(self.experiment.folder)
         if not last_status or last_status.stage != self.name or last_status.state == status.FINISHED:
             return status.PENDING, "-"
         job = f", job {last_status.job}" if last_status.job else ""

@@ -150,7 +150,7 @@ def collect(paths: Sequence[str | Path], data: Sequence[str | Path] = ()) -> Rep
 
 
 def _describe_unfinished(folder: Path) -> str:
-    last_status = status.read(folder)
+    last_status = status.current(folder)
     return f"{folder} ({last_status.stage}: {last_status.state})" if last_status else str(folder)
 
 

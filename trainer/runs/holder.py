@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ def identity() -> Holder:
     return process | _slurm_job()
 
 
-def describe(holder: Holder | None) -> str:
+def describe(holder: Mapping[str, Any] | None) -> str:
     """Return text such as ``process 4711 on node3``."""
     return f"process {holder['pid']} on {holder['host']}" if holder else "another process"
 
 
-def has_ended(holder: Holder) -> bool:
+def has_ended(holder: Mapping[str, Any]) -> bool:
     """Whether a process is known to have ended, which only processes of the same machine and container can tell."""
     machine = {"host": socket.gethostname(), **_machine()}
     if machine["boot"] is None or any(holder[key] != machine[key] for key in machine):

@@ -5,16 +5,17 @@
     {"stage": "train", "state": "interrupted", "why": "stopped at step 70 by SIGUSR1; ...", "launch": "8f3a...",
      "host": "node3", "process": 4711, "ranks": 2, "job": "123", "began": "2026-01-31T12:00:00+00:00", "ended": "..."}
 
-``state`` is one of ``running`` (or killed while it ran), ``finished``, ``interrupted`` (start the same command
-again), ``failed`` (the same command would fail again: see ``why``), and ``crashed`` (an unexpected error: the same
-command may succeed, for example after a fault of a device or of a network disk).
+``state`` is one of ``running`` (or killed while it ran, which :func:`current` tells on the same machine), ``finished``,
+``interrupted`` (start the same command again), ``failed`` (the same command would fail again: see ``why``), and
+``crashed`` (an unexpected error: the same command may succeed, for example after a fault of a device or of a network
+disk).
 """
 
 import errno
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,8 +24,9 @@ from typing import Any
 
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
-from shards.schema import from_json, to_json
+from shards.schema import from_json, omit_default, to_json
 from trainer.ranks import rank, ranks
+from trainer.runs.holder import describe, has_ended, identity
 
 NAME = "status.json"
 RUNNING, FINISHED, INTERRUPTED, FAILED, CRASHED = "running", "finished", "interrupted", "failed", "crashed"
@@ -47,6 +49,7 @@ class Status:
         host, process, ranks: those of the first rank, or of the rank that failed.
         job: the Slurm job.
         began, ended: ISO 8601, in UTC.
+        holder: the process of a stage that runs (:mod:`trainer.runs.holder`), by which :func:`current` notices a kill.
     """
 
     stage: str
@@ -59,6 +62,7 @@ class Status:
     job: str | None = None
     began: str = ""
     ended: str | None = None
+    holder: Mapping[str, Any] | None = omit_default(None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
@@ -102,7 +106,7 @@ def record_stage(folder: Path, stage: str, launch: str) -> Iterator[None]:
         status = read(folder)
         # a rank that failed has recorded it before the others could notice its loss
         if status and status.launch == launch and status.state == RUNNING:
-            _write(folder, replace(running, state=state, why=why, ended=_now()))
+            _write(folder, replace(running, state=state, why=why, ended=_now(), holder=None))
 
     if first:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +129,7 @@ def record_stage(folder: Path, stage: str, launch: str) -> Iterator[None]:
 def mark_finished(folder: Path, stage: str) -> None:
     """Record that a stage had nothing left to do, however its last start ended."""
     if rank() == 0 and ((status := read(folder)) is None or status.state != FINISHED):
-        _write(folder, replace(_running(stage, new_launch()), state=FINISHED, ended=_now()))
+        _write(folder, replace(_running(stage, new_launch()), state=FINISHED, ended=_now(), holder=None))
 
 
 def _running(stage: str, launch: str) -> Status:
@@ -138,6 +142,7 @@ def _running(stage: str, launch: str) -> Status:
         ranks=ranks(),
         job=os.environ.get("SLURM_JOB_ID"),
         began=_now(),
+        holder=identity(),
     )
 
 
@@ -159,6 +164,19 @@ def read(folder: Path) -> Status | None:
     """
     path = folder / NAME
     return Status.from_json(read_json(path, _HINT), path) if path.exists() else None
+
+
+def current(folder: Path) -> Status | None:
+    """Return what :func:`read` does, but ``interrupted`` in place of ``running`` where the process is known to be gone:
+    it was killed, which only its own machine can tell.
+
+    Raises:
+        UserError: when the file is damaged.
+    """
+    status = read(folder)
+    if status is None or status.state != RUNNING or status.holder is None or not has_ended(status.holder):
+        return status
+    return replace(status, state=INTERRUPTED, why=f"killed: {describe(status.holder)} is gone")
 
 
 def _now() -> str:

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -83,3 +85,20 @@ def test_the_keys_and_their_order_are_those_of_before(tmp_path):
         pass
     keys = ["stage", "state", "why", "launch", "host", "process", "ranks", "job", "began", "ended"]
     assert list(json.loads((tmp_path / status.NAME).read_text())) == keys
+
+
+def test_a_start_that_was_killed_is_interrupted_and_one_that_runs_is_not(tmp_path):
+    code = "import os, sys; from pathlib import Path; from trainer.runs.status import record_stage\n"
+    code += "with record_stage(Path(sys.argv[1]), 'train', 'a'):\n    print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        assert status.current(tmp_path).state == "running"
+        process.kill()
+    assert status.read(tmp_path).state == "running", "nobody could record the end"
+    assert status.current(tmp_path).state == "interrupted"
+    assert status.current(tmp_path).why.startswith(f"killed: process {process.pid} on ")
+    path = tmp_path / status.NAME
+    path.write_text(path.read_text().replace('"boot": "', '"boot": "another'))
+    assert status.current(tmp_path).state == "running", "another machine cannot tell"
