@@ -1,6 +1,7 @@
 """Checks of arguments from Python: what is not of the expected kind is an error of one line that names the argument."""
 
 from numbers import Integral
+from os import PathLike
 from types import NoneType
 from typing import SupportsInt, TypeGuard
 
@@ -15,8 +16,17 @@ def check_kind(name: str, value: object, *kinds: type) -> None:
     """
     if not isinstance(value, kinds):
         expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-        article = "an" if expected[0] in "AEIO" else "a"
-        raise UserError(f"is {_short(value)}, a {type(value).__name__}", key=name, hint=f"give {article} {expected}")
+        raise UserError(f"is {_described(value)}", key=name, hint=f"give {_with_article(expected)}")
+
+
+def check_path(name: str, value: object) -> None:
+    """Make sure that an argument is a path or a URL.
+
+    Raises:
+        UserError: naming the argument.
+    """
+    if not isinstance(value, str | PathLike):
+        raise UserError(f"is {_described(value)}", key=name, hint="give a path")
 
 
 def check_count(name: str, value: object, least: int = 1) -> None:
@@ -42,6 +52,15 @@ def check_size(name: str, value: object) -> None:
 
 def _is_whole(value: object) -> TypeGuard[SupportsInt]:
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _described(value: object) -> str:
+    """Return a value and its type, such as ``3, an int``."""
+    return "None" if value is None else f"{_short(value)}, {_with_article(type(value).__name__)}"
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
 
 
 def _short(value: object) -> str:

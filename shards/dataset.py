@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from shards.ahead import load_ahead
-from shards.arguments import check_count, check_kind, check_size
+from shards.arguments import check_count, check_kind, check_path, check_size
 from shards.cache import Cache
 from shards.collate import collate
 from shards.errors import UserError
@@ -24,7 +24,7 @@ from shards.order import Order
 from shards.prefetch import prefetch_batches, sources_of
 from shards.pseudolabels import PseudoLabels
 from shards.resize import resize_frame
-from shards.store import Place
+from shards.store import Place, Remote
 from shards.stream import Batches, OrderedSource, Position
 from shards.tasks import Task, check_is_list
 from shards.window import LazyWindow
@@ -80,6 +80,8 @@ class ShardDataset(Dataset[Sample]):
         seed: int = 0,
         cache: Cache | None = None,
     ) -> None:
+        if not isinstance(data, Manifest | Remote):
+            check_path("data", data)
         manifest = data if isinstance(data, Manifest) else Manifest.load(data, cache=cache)
         check_is_list("tasks", tasks)
         check_size("size", size)
@@ -145,9 +147,12 @@ class ShardDataset(Dataset[Sample]):
 
         Raises:
             IndexError: when an index is out of range, or a mask has another length.
+            UserError: when these are no indices.
         """
         indices = samples if isinstance(samples, np.ndarray) else np.array([*samples])
         mask = np.zeros(len(self), bool)
+        if indices.ndim != 1 or (len(indices) and indices.dtype.kind not in "biu"):
+            raise UserError("are no indices", key="samples", hint="give whole numbers, or a mask of bool")
         if indices.dtype == bool and len(indices) != len(self):
             raise IndexError(f"mask of {len(indices)} for {len(self)} samples")
         if indices.dtype != bool and len(indices):

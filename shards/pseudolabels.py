@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from shards.arguments import check_path
 from shards.keep import Filter, Keep
-from shards.store import Place
+from shards.store import Place, Remote
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,7 @@ class PseudoLabels:
     folder: str | Place
     keep: float | str | Filter | Keep | None = None
     holes: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.folder, Remote):
+            check_path("folder", self.folder)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
+from shards.arguments import check_path
 from shards.errors import UserError
 from shards.extras import need
 from shards.faults import Damaged, describe, diagnose
@@ -242,8 +243,9 @@ def on_disk(path: str | Path, key: str) -> Path:
     """Return the path of a folder or file that has to be on a disk.
 
     Raises:
-        UserError: for a URL.
+        UserError: for a URL, and for what is no path.
     """
+    check_path(key, path)
     location = place(path)
     if isinstance(location, Remote):
         hint = "give a folder on a disk, and copy it to the store when it is finished"

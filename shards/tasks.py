@@ -119,7 +119,7 @@ def check_is_list(key: str, names: object) -> None:
         UserError: for a string.
     """
     if isinstance(names, str):
-        raise UserError(f"is {names!r}", key=key, hint=f"give a list of names: {key}=[{names!r}]")
+        raise UserError(f"is {names!r}", key=key, hint=f"give a list: {key}=[{names!r}]")
 
 
 def check_are_tasks(tasks: Iterable[object]) -> "tuple[Task, ...]":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
+from shards.arguments import check_path
 from shards.assignment import NESTED
 from shards.cache import Cache, default_folder
 from shards.errors import UserError
@@ -15,7 +16,7 @@ from shards.keep import Keep
 from shards.labels import LabelShards
 from shards.manifest import NAME, Manifest
 from shards.store import Place, Remote, address, place, redact
-from shards.tasks import Task
+from shards.tasks import Task, check_is_list
 from trainer.config import Config
 from trainer.configfile import IN_PYTHON, from_python, load, teacher_call
 from trainer.extension import find_callable
@@ -44,6 +45,9 @@ class Experiment:
         if (path is None) == (config is None) or isinstance(path, Config):
             hint = "give a path, or config=Config(...)"
             raise UserError("takes either a path or a config", key="Experiment", hint=hint)
+        if path is not None:
+            check_path("path", path)
+        check_is_list("overrides", overrides)
         self.in_python = path is None
         self.path = Path(IN_PYTHON) if path is None else find(path)
         self.overrides = list(overrides)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shards.arguments import check_kind, check_size
+from shards.arguments import check_kind, check_path, check_size
 from shards.atomic import atomic_file
 from shards.errors import UserError
 from shards.resize import resize_frame
@@ -51,6 +51,7 @@ class Predictor(nn.Module):
 
     def __init__(self, model: str | Path, size: tuple[int, int] | None = None, network: str | None = None) -> None:
         super().__init__()
+        check_path("model", model)
         check_size("size", size)
         folder = Path(model)
         folder = folder.parent if folder.is_file() else folder

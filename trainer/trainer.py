@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from shards.arguments import check_kind
+from shards.arguments import check_kind, check_path
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.log import logger
@@ -101,6 +101,7 @@ class Trainer:
         optimizer: torch.optim.Optimizer | None = None,
         **options: Any,
     ) -> None:
+        check_path("out", out)
         check_kind("data", data, ShardDataset, TrainingData)
         check_kind("val", val, ShardDataset, Validation, NoneType)
         check_training(

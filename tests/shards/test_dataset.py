@@ -159,8 +159,14 @@ def test_frames_that_are_trained_on_can_be_chosen(tiny_dataset):
 def test_inputs_are_names_of_tasks(tiny_dataset, inputs):
     train = ShardDataset(tiny_dataset)
     for call in (train.with_inputs, lambda names: train.with_targets(inputs=names)):
-        with pytest.raises(UserError, match=r"inputs: is 'rgb'; give a list of names|has no task 'normals'; use"):
+        with pytest.raises(UserError, match=r"inputs: is 'rgb'; give a list|has no task 'normals'; use"):
             call(inputs)
+
+
+@pytest.mark.parametrize("samples", [["train-000"], [0.5], [[0, 1]]])
+def test_only_indices_select(tiny_dataset, samples):
+    with pytest.raises(UserError, match=r"^samples: are no indices; give whole numbers, or a mask of bool"):
+        ShardDataset(tiny_dataset).select(samples)
 
 
 def test_shards_are_numbered_like_a_list(tiny_dataset):

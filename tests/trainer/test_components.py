@@ -27,7 +27,7 @@ def parts(tiny_dataset: Manifest) -> dict[str, Any]:
     [
         ({"model": "runs/mine"}, r"^model: is 'runs/mine', a str; give a Module"),
         ({"data": "data/rooms"}, r"^data: is 'data/rooms', a str; give a ShardDataset"),
-        ({"inputs": "rgb"}, r"^inputs: is 'rgb'; give a list of names: inputs=\['rgb'\]"),
+        ({"inputs": "rgb"}, r"^inputs: is 'rgb'; give a list: inputs=\['rgb'\]"),
         ({"inputs": ["depth"]}, r"^inputs: lacks rgb, which the network takes"),
         ({"inputs": []}, r"^inputs: lacks rgb, which the network takes"),
         ({"inputs": ["rgb", "depth"]}, r"^inputs: has depth, which the network does not take; leave inputs out"),
@@ -48,6 +48,28 @@ def test_what_evaluate_does_not_take(parts, options, message):
     with pytest.raises(tt.UserError, match=message) as error:
         tt.evaluate(arguments.pop("model"), arguments.pop("data"), **arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", [3, None])
+def test_what_is_no_path_is_named(parts, tmp_path, path):
+    model, train = parts["model"], parts["train"]
+    described = r"is None; give a path" if path is None else r"is 3, an int; give a path"
+    calls = {
+        "data": lambda: tt.ShardDataset(path),
+        "folder": lambda: tt.PseudoLabels(path),
+        "model": lambda: tt.Predictor(path),
+        "out": lambda: tt.label(model, train, path),
+    }
+    for key, call in calls.items():
+        with pytest.raises(tt.UserError, match=f"^{key}: {described}"):
+            call()
+    loss = tt.MultiTaskLoss(train.tasks)
+    with pytest.raises(tt.UserError, match=f"^out: {described}"):
+        tt.Trainer(model, loss, train, out=path, global_batch_size=4, steps=1)
+    with pytest.raises(tt.UserError, match=r"^path: is 3, an int|^Experiment: takes either"):
+        tt.Experiment(path)
+    with pytest.raises(tt.UserError, match=r"^overrides: is 'seed=3'; give a list: overrides=\['seed=3'\]"):
+        tt.Experiment("scenes/ummt-d", "seed=3")
 
 
 def test_iterators_of_tasks_and_inputs_are_as_good_as_lists(parts, tmp_path):
@@ -236,7 +258,7 @@ def test_a_teachers_labels_are_no_truth_to_evaluate_on(parts, tiny_dataset, tmp_
 
 def test_what_a_data_set_does_not_take(tiny_dataset):
     for options, message in (
-        ({"tasks": "semseg"}, r"^tasks: is 'semseg'; give a list of names"),
+        ({"tasks": "semseg"}, r"^tasks: is 'semseg'; give a list"),
         ({"size": "24x32"}, r"^size: is '24x32'; give size=\(height, width\)"),
         ({"size": (0, 24)}, r"^size: is \(0, 24\); give size=\(height, width\)"),
         ({"labels": {"semseg": 5.5}}, r"^labels\.semseg: is 5\.5; give a whole number from 0 up"),
