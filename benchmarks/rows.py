@@ -1,29 +1,61 @@
 """Every finished run under some folders as a line of CSV, to keep the results without the runs.
 
     python -m benchmarks.rows RUNS ... > docs/results/NAME.csv
+    python -m benchmarks.rows RUNS ... --into docs/results/NAME.csv     # adds to a file; a run replaces its own line
 
 Columns: the budget of each task, experiment, seed, steps and samples, every scalar metric, and versions.
 """
 
 import argparse
 import csv
+import io
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from analysis.results.groups import collect
+from shards.atomic import atomic_file
 from trainer.runs.result import Result
+
+_VERSIONS = ("commit", "torch")
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("runs", nargs="+", type=Path)
+    arguments.add_argument("--into", type=Path, help="a file that the rows are added to")
     options = arguments.parse_args()
     rows = sorted(map(row, collect(options.runs)), key=lambda entry: [str(value) for value in entry.values()])
-    columns = dict.fromkeys(name for entry in rows for name in entry)
-    writer = csv.DictWriter(sys.stdout, list(columns), lineterminator="\n")
+    if options.into is None:
+        write(rows, sys.stdout)
+        return
+    with options.into.open(newline="", encoding="utf-8") as file:
+        merged = merge(list(csv.DictReader(file)), rows)
+    text = io.StringIO()
+    write(merged, text)
+    with atomic_file(options.into) as file:
+        file.write(text.getvalue().encode())
+
+
+def write(rows: Sequence[Mapping[str, Any]], file: TextIO) -> None:
+    """Write rows as CSV, with the metrics of all, the facts of a run before them, and versions behind."""
+    names = dict.fromkeys(name for entry in rows for name in entry)
+    columns = sorted(names, key=lambda name: (name in _VERSIONS, " " in name and not name.startswith("labels ")))
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+
+
+def merge(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return old and new rows in the order of budgets, experiments and seeds; a new row replaces that of its run."""
+
+    def key(entry: Mapping[str, Any]) -> list[Any]:
+        budgets = [int(entry[name]) for name in entry if name.startswith("labels ") and entry[name]]
+        return [budgets, entry["experiment"], int(entry["seed"]), int(entry["steps"])]
+
+    by_run = {str(key(entry)): entry for entry in [*old, *new]}
+    return sorted(by_run.values(), key=key)
 
 
 def row(result: Result) -> dict[str, Any]:
@@ -38,7 +70,7 @@ def row(result: Result) -> dict[str, Any]:
         for name, value in values.items()
         if isinstance(value, float)
     }
-    return budget | facts | metrics | {key: result.environment.get(key) for key in ("commit", "torch")}
+    return budget | facts | metrics | {key: result.environment.get(key) for key in _VERSIONS}
 
 
 if __name__ == "__main__":
