@@ -43,7 +43,7 @@ def label(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from trainer.evaluate import describe, evaluate
+    from trainer.evaluatestage import describe, evaluate
 
     experiment = _experiment(options)
     result = evaluate(experiment)

@@ -7,7 +7,7 @@ from typing import Any
 from shards.errors import UserError
 from shards.keep import ALL
 from shards.log import logger
-from trainer.evaluate import describe, evaluate
+from trainer.evaluatestage import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.foreseen import check_pseudo, check_result, check_share, check_teacher, check_training
 from trainer.pipeline import EVALUATE, LABEL, TRAIN, jobs, networks, teachers_of

@@ -11,7 +11,7 @@ from shards.errors import UserError
 from shards.log import logger
 from trainer.adjustment import logit_offsets
 from trainer.conditions import evaluation_facts, measurement_of
-from trainer.evaluate import evaluate_network
+from trainer.evaluatestage import evaluate_network
 from trainer.experiment import Experiment
 from trainer.foreseen import check_training
 from trainer.losses import MultiTaskLoss

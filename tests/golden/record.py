@@ -87,7 +87,7 @@ def experiments(folder: Path) -> dict[str, Any]:
     """The recorded behaviour of the three experiments, which are trained in ``folder``."""
     from shards.pack import pack
     from shards.sources.scenes import Scenes
-    from trainer.evaluate import evaluate
+    from trainer.evaluatestage import evaluate
     from trainer.experiment import Experiment
     from trainer.pseudolabels.stage import label
     from trainer.trainstage import train

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from shards.stream import Batches
-from trainer import evaluate
+from trainer import evaluatestage
 from trainer.data import Batch
 from trainer.experiment import Experiment
 from trainer.losses import MultiTaskLoss, label_counts
@@ -143,7 +143,7 @@ def sums(experiment: Experiment, accelerator: Accelerator) -> list[int]:
     torch.manual_seed(0)
     network = build(experiment.architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with recorded_merges() as states:
-        evaluate.evaluate_network(experiment, network, accelerator, show=False)
+        evaluatestage.evaluate_network(experiment, network, accelerator, show=False)
     (state,) = states
     return state.tolist()
 

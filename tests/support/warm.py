@@ -224,7 +224,7 @@ PRELOADED = (
         "matplotlib.pyplot",
     ),
     *("deepspeed", "transformers", "launchers.cli", "launchers.experiment", "launchers.prepare", "launchers.stage"),
-    *("trainer.trainstage", "trainer.evaluate", "trainer.pseudolabels.stage", "trainer.engine.zero"),
+    *("trainer.trainstage", "trainer.evaluatestage", "trainer.pseudolabels.stage", "trainer.engine.zero"),
 )
 """Modules that most processes of tests import. None of them starts a thread."""
 

@@ -19,7 +19,7 @@ from shards.read import Readers
 from shards.resize import resize_rgb
 from shards.sources.scenes import Scenes
 from trainer.conditions import measurement_of
-from trainer.evaluate import evaluate, evaluate_network
+from trainer.evaluatestage import evaluate, evaluate_network
 from trainer.experiment import Experiment
 from trainer.measurement import DEFAULT, Measurement
 from trainer.predictor import Predictor

@@ -38,7 +38,7 @@ def test_a_finished_experiment_is_not_run_again(finished, monkeypatch):
 
     monkeypatch.setattr("trainer.trainstage.Trainer", fail)
     monkeypatch.setattr("trainer.pseudolabels.labelling.Labeller", fail)
-    monkeypatch.setattr("trainer.evaluate.evaluate_network", fail)
+    monkeypatch.setattr("trainer.evaluatestage.evaluate_network", fail)
     student = finished("student")
     files = {path: path.stat().st_mtime_ns for path in student.folder.parent.parent.rglob("*") if path.is_file()}
     row = run(student)

@@ -178,7 +178,7 @@ def test_other_settings_are_refused_with_what_helps_here(measured):
 
 def test_a_second_call_trains_nothing(measured, monkeypatch):
     path, _, affinity = measured
-    for name in ("trainer.trainstage.Trainer", "trainer.evaluate.evaluate_network"):
+    for name in ("trainer.trainstage.Trainer", "trainer.evaluatestage.evaluate_network"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("a finished network was built again"))
     assert measure(path, seeds=4)[1] == affinity
 

@@ -212,7 +212,7 @@ def test_an_interrupted_curve_continues_and_what_is_finished_is_kept(measured):
 
 
 def test_a_second_call_trains_nothing(measured, monkeypatch):
-    for name in ("trainer.trainstage.Trainer", "trainer.evaluate.evaluate_network"):
+    for name in ("trainer.trainstage.Trainer", "trainer.evaluatestage.evaluate_network"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("a finished network was built again"))
     second_study = Study(measured["study"].path, [4, 8], 2)
     assert not second_study.run() and second_study.curve() == measured["curve"]

@@ -11,10 +11,10 @@ from shards.errors import UserError
 from shards.pack import pack
 from shards.read import Readers
 from shards.sources.scenes import Scenes
-from trainer import evaluate as module
+from trainer import evaluatestage as module
 from trainer.augment import to_tensors
 from trainer.conditions import evaluation_facts
-from trainer.evaluate import describe, evaluate
+from trainer.evaluatestage import describe, evaluate
 from trainer.experiment import Experiment
 from trainer.pseudolabels.stage import label
 from trainer.runs import artifacts, checkpoint
