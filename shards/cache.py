@@ -112,7 +112,8 @@ class Cache:
 
         Args:
             item: the file.
-            needed: its place in this process's :class:`shards.cacheplan.Plan`; what is needed before it is not evicted.
+            needed: its place in this process's :class:`shards.cacheplan.FetchPlan`; what is needed before it is not
+                evicted.
 
         Returns:
             False when there is no room for it.

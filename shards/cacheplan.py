@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shards.cache import Cache, Item
 
 
-class Plan:
+class FetchPlan:
     """What this process needs of a cache, soonest first; read by the processes that evict files."""
 
     def __init__(self, cache: "Cache") -> None:

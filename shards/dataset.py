@@ -21,7 +21,7 @@ from shards.holes import fill_holes
 from shards.labels import LabelShards
 from shards.manifest import Manifest
 from shards.order import Order
-from shards.prefetch import prefetch_batches, sources_of
+from shards.prefetch import prefetch_batches, readers_of
 from shards.pseudolabels import PseudoLabels
 from shards.resize import resize_frame
 from shards.store import Place, Remote
@@ -157,7 +157,7 @@ class ShardDataset(Dataset[Sample]):
             raise IndexError(f"mask of {len(indices)} for {len(self)} samples")
         if indices.dtype != bool and len(indices):
             for index in (indices.min(), indices.max()):
-                self.place(index)
+                self.locate(index)
         if len(indices):
             mask[indices] = True
         chosen = self.frames.chosen.copy()
@@ -206,7 +206,7 @@ class ShardDataset(Dataset[Sample]):
         names = [*inputs, *([task.name for task in self.tasks] if tasks is None else tasks)]
         return [self.manifest.task(name).name for name in dict.fromkeys(names) if name != "rgb"]
 
-    def place(self, index: int) -> tuple[int, int]:
+    def locate(self, index: int) -> tuple[int, int]:
         """Return the number of a sample's shard, and its position in the shard.
 
         Raises:
@@ -233,12 +233,12 @@ class ShardDataset(Dataset[Sample]):
 
     def key(self, index: int) -> str:
         """Return the key of a sample, which identifies it in shards, predictions and errors."""
-        shard, position = self.place(index)
+        shard, position = self.locate(index)
         return self.frames.readers[shard].key(position)
 
     def file(self, index: int) -> Place:
         """Return the shard that holds a sample."""
-        return self.frames.readers[self.place(index)[0]].path
+        return self.frames.readers[self.locate(index)[0]].path
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -258,7 +258,7 @@ class ShardDataset(Dataset[Sample]):
 
     def stored(self, index: int, window: LazyWindow | None = None) -> tuple[str, Sample]:
         """Return a sample's key and its arrays at their stored size, or a window of them (:meth:`Frames.read`)."""
-        return self.frames.read(*self.place(index), [task.name for task in self.tasks], window)
+        return self.frames.read(*self.locate(index), [task.name for task in self.tasks], window)
 
     def resize(self, arrays: Sample) -> Sample:
         """Return stored arrays at the size of the data set, with holes filled by pseudo-labels."""
@@ -273,7 +273,7 @@ class ShardDataset(Dataset[Sample]):
             UserError: when the data set has no such task, or bytes differ from those that were written.
         """
         self.manifest.task(task)
-        shard, position = self.place(index)
+        shard, position = self.locate(index)
         return self.frames.truth(shard, position, task)
 
     def loader(
@@ -323,7 +323,7 @@ class ShardDataset(Dataset[Sample]):
         groups = iter(lambda: list(islice(positions, batches.micro)), [])
         load = partial(load_ahead, groups, self._load, self._collate, num_workers)
         self.frames.keep_open(2 * shuffle_window)  # the next window, too
-        yield from prefetch_batches(load, sources_of(self.frames), order, batches, start_step, stop)
+        yield from prefetch_batches(load, readers_of(self.frames), order, batches, start_step, stop)
 
     def _load(self, position: Position) -> tuple[str, Sample]:
         key, arrays = self.stored(self.shard(position.shard)[position.number])

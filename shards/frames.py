@@ -57,7 +57,7 @@ class Frames:
         self.starts = np.cumsum([0] + [shard.samples for shard in self.readers.shards])
         self.count = int(self.starts[-1])
         self.pseudo: dict[str, np.ndarray] = {}
-        self.sources: dict[str, LabelShards] = {}
+        self.label_shards: dict[str, LabelShards] = {}
         self.holes: dict[str, np.ndarray] = {}
         for task in budgets or ():
             manifest.task(task)
@@ -77,7 +77,7 @@ class Frames:
     def restrict(self, mask: np.ndarray) -> "Frames":
         """Return these frames without those outside a mask, bool ``(count,)``. They share open shards."""
         frames = copy(self)
-        frames.sources = dict(self.sources)
+        frames.label_shards = dict(self.label_shards)
         if mask.all():
             frames.visible, frames.pseudo, frames.holes = dict(self.visible), dict(self.pseudo), dict(self.holes)
             return frames  # masks of a whole split take no memory
@@ -89,7 +89,7 @@ class Frames:
     def without_pseudo(self) -> "Frames":
         """Return these frames without a teacher's labels. They share open shards."""
         frames = copy(self)
-        frames.sources, frames.pseudo, frames.holes = {}, {}, {}
+        frames.label_shards, frames.pseudo, frames.holes = {}, {}, {}
         return frames
 
     def add_pseudo(self, labels: LabelShards, holes: bool = False) -> None:
@@ -108,20 +108,20 @@ class Frames:
                 available[[self.starts[number] + positions[key] for key in keys]] = True
         name = labels.task.name
         self.pseudo[name] = available & self.chosen & ~self.visible[name]
-        self.sources[name] = labels
+        self.label_shards[name] = labels
         if holes:
             self.holes[name] = available & self.visible[name]
 
     def keep_open(self, count: int) -> None:
         """Keep at least so many shards open, and of each sidecar of pseudo-labels as many: opening one parses its
         index."""
-        for readers in (self.readers, *(source.readers for source in self.sources.values())):
+        for readers in (self.readers, *(labels.readers for labels in self.label_shards.values())):
             readers.keep = max(readers.keep, count)
 
     @property
     def planes(self) -> dict[str, int]:
         """The channels of each array that accompanies pseudo-labels, by name (:attr:`LabelShards.planes`)."""
-        return {name: channels for source in self.sources.values() for name, channels in source.planes.items()}
+        return {name: channels for labels in self.label_shards.values() for name, channels in labels.planes.items()}
 
     @property
     def labelled_by_a_teacher(self) -> np.ndarray:
@@ -206,7 +206,7 @@ class Frames:
         key = reader.key(position)
         members = {self.manifest.label_member(name) for name in tasks if self.visible[name][row]}
         arrays = reader.decode(position, lambda extension: extension in members or extension.startswith("rgb."), window)
-        for name, source in self.sources.items():
+        for name, source in self.label_shards.items():
             if name not in tasks:
                 continue
             fills = name in self.holes and self.holes[name][row]

@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedShard:
     """One shard to make: ``count`` frames of a split from position ``start`` on."""
 
     split: str
@@ -46,10 +46,10 @@ class Plan:
         return shard_name(self.split, self.number)
 
 
-def plan(source: Source, samples_per_shard: int) -> list[Plan]:
+def plan(source: Source, samples_per_shard: int) -> list[PlannedShard]:
     """Return the shards to make for all splits, in order."""
     return [
-        Plan(split, number, start, min(samples_per_shard, len(keys) - start))
+        PlannedShard(split, number, start, min(samples_per_shard, len(keys) - start))
         for split, keys in source.splits.items()
         for number, start in enumerate(range(0, len(keys), samples_per_shard))
     ]
@@ -177,7 +177,7 @@ def pack_shard(
     source: CheckedSource,
     out: Path,
     size: tuple[int, int] | None,
-    shard: Plan,
+    shard: PlannedShard,
     strict: bool = True,
     profile: Profile = "archive",
 ) -> Packed:
@@ -214,7 +214,7 @@ def _hash(keys: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
-def _hash_files(source: CheckedSource, shard: Plan) -> str:
+def _hash_files(source: CheckedSource, shard: PlannedShard) -> str:
     """Return a hash of the names, sizes and modification times of a shard's raw files."""
     digest = hashlib.sha256()
     for place in range(shard.start, shard.start + shard.count):
@@ -229,7 +229,7 @@ def _hash_files(source: CheckedSource, shard: Plan) -> str:
     return digest.hexdigest()
 
 
-def _in_order(plans: list[Plan], results: Iterator[tuple[Plan, Any]], progress: Progress) -> list[Any]:
+def _in_order(plans: list[PlannedShard], results: Iterator[tuple[PlannedShard, Any]], progress: Progress) -> list[Any]:
     packed = {}
     for shard, result in results:
         packed[shard] = result

@@ -2,8 +2,8 @@
 
 The order is known, so the next shards are as well. Threads of each process fetch them into the node's cache as far as
 there is room; a shard that another process is fetching is left to that process. Each process publishes which shards it
-will need (:class:`shards.cacheplan.Plan`), so that whoever makes room in the cache evicts what is needed last. Data
-sets on a disk need none of this, and start no threads here.
+will need (:class:`shards.cacheplan.FetchPlan`), so that whoever makes room in the cache evicts what is needed last.
+Data sets on a disk need none of this, and start no threads here.
 """
 
 import threading
@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from shards.cache import Item
-from shards.cacheplan import Plan
+from shards.cacheplan import FetchPlan
 from shards.errors import UserError
 from shards.read import Readers
 
@@ -47,24 +47,24 @@ class Prefetch:
     """A context manager that fetches shards ahead of one pass over the data.
 
     Args:
-        sources: the readers of the frames and of all their labels, whose shards have the same numbers.
+        readers: those of the frames and of all their labels, whose shards have the same numbers.
     """
 
-    def __init__(self, sources: Iterable[Readers]) -> None:
-        self._sources = [readers for readers in sources if readers.manifest.remote]
-        self._plans = [Plan(cache) for cache in {readers.manifest.cache for readers in self._sources}]
+    def __init__(self, readers: Iterable[Readers]) -> None:
+        self._remote = [each for each in readers if each.manifest.remote]
+        self._plans = [FetchPlan(cache) for cache in {each.manifest.cache for each in self._remote}]
         self._horizon = 2 * max((plan.cache.limit for plan in self._plans), default=0)
         self._todo: deque[tuple[Readers, Item, int]] = deque()
         self._changed, self._planning = threading.Condition(), threading.Lock()
         self._closed = False
         self._stage: object = None
-        if self._sources:
+        if self._remote:
             for _ in range(THREADS):
                 threading.Thread(target=self._run, name="prefetch", daemon=True).start()
 
     def __bool__(self) -> bool:
         """Whether there is anything to fetch."""
-        return bool(self._sources)
+        return bool(self._remote)
 
     def advance(self, order: PredictableOrder, epoch: int, position: int, end: tuple[int, int] | None = None) -> None:
         """Plan from a position on: everything before it has been read.
@@ -72,7 +72,7 @@ class Prefetch:
         Args:
             end: epoch and position at which the pass ends, exclusive.
         """
-        if self._sources and (stage := order.stage(epoch, position)) != self._stage:
+        if self._remote and (stage := order.stage(epoch, position)) != self._stage:
             self._stage = stage
             places = order.upcoming(epoch, position)
             if end is not None:
@@ -81,7 +81,7 @@ class Prefetch:
 
     def update(self, shards: Iterable[int]) -> None:
         """Set which shards are needed from now on, soonest first."""
-        if not self._sources:
+        if not self._remote:
             return
         todo: list[tuple[Readers, Item, int]] = []
         planned: set[int] = set()
@@ -90,7 +90,7 @@ class Prefetch:
             if number in planned:
                 continue
             planned.add(number)
-            for readers in self._sources:
+            for readers in self._remote:
                 for item in readers.manifest.items(readers.shards[number]):
                     todo.append((readers, item, place))
                     place += item.bytes or 0
@@ -139,21 +139,21 @@ class Prefetch:
                         self._changed.wait(_RETRY_PAUSE)
 
 
-def sources_of(frames: "HasReaders") -> list[Readers]:
+def readers_of(frames: "HasReaders") -> list[Readers]:
     """Return the readers of frames and of their pseudo-labels."""
-    return [frames.readers, *(labels.readers for labels in frames.sources.values())]
+    return [frames.readers, *(labels.readers for labels in frames.label_shards.values())]
 
 
 class HasReaders(Protocol):
     """:class:`shards.frames.Frames`, or an object that is read in the same way."""
 
     readers: Readers
-    sources: dict
+    label_shards: dict
 
 
 def prefetch_batches(
     load: Callable[[Callable[[int], None]], Iterable[Batch]],
-    sources: Sequence[Readers],
+    readers: Sequence[Readers],
     order: PredictableOrder,
     cut: "Batches",
     start: int,
@@ -167,7 +167,7 @@ def prefetch_batches(
             read, and evict those that are needed next.
     """
     steps = order.samples // cut.global_batch_size
-    with Prefetch(sources) as ahead:
+    with Prefetch(readers) as ahead:
 
         def position(step: int) -> tuple[int, int]:
             return step // steps, step % steps * cut.global_batch_size

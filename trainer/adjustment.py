@@ -54,7 +54,7 @@ def soft_frequencies(frames: Frames, task: Task, max_frames: int = FRAMES) -> np
 def _soft_counts(frames: Frames, task: Task, row: int) -> np.ndarray:
     """Return the class counts of one frame's soft labels, ``(C,)``."""
     (shard, position), name = frames.locate(row), task.name
-    arrays = frames.sources[name].read_arrays(shard, frames.readers[shard].key(position))
+    arrays = frames.label_shards[name].read_arrays(shard, frames.readers[shard].key(position))
     if not frames.pseudo[name][row]:
         truth = frames.truth(shard, position, name)
         assert truth is not None, "holes are in visible labels"
@@ -91,7 +91,7 @@ def logit_offsets(
     """
     offsets = {}
     for task in tasks:
-        labels = frames.sources.get(task.name)
+        labels = frames.label_shards.get(task.name)
         soft = soft_strength if labels is not None and labels.keep.soft else 0.0
         if not task.storage.distribution or not (strength or soft):
             continue

@@ -42,17 +42,17 @@ class CutMix:
     ) -> None:
         self.load, self.order, self.share, self.seed, self.tasks = load, order, share, seed, tasks
 
-    def __call__(self, place: Position) -> tuple[str, dict[str, Tensor]]:
-        key, frame = self.load(place)
-        box = draw_box(mix(self.seed, _CUTMIX, place.epoch, place.position), self.share, *frame["rgb"].shape[-2:])
+    def __call__(self, position: Position) -> tuple[str, dict[str, Tensor]]:
+        key, frame = self.load(position)
+        box = draw_box(mix(self.seed, _CUTMIX, position.epoch, position.position), self.share, *frame["rgb"].shape[-2:])
         if box is None:
             return key, frame
-        neighbour = place.position ^ 1
+        neighbour = position.position ^ 1
         try:
-            location = self.order.locate(place.epoch, neighbour)
+            location = self.order.locate(position.epoch, neighbour)
         except IndexError:  # the last position of an epoch of odd length
             return key, frame
-        _, other = self.load(Position(place.epoch, neighbour, *location))
+        _, other = self.load(Position(position.epoch, neighbour, *location))
         if other["rgb"].shape != frame["rgb"].shape:
             return key, frame  # collation reports frames that differ in size
         return key, paste(frame, other, box, self.tasks)

@@ -53,17 +53,18 @@ class FrameLoader:
 
         return self.locate_errors(index, load)
 
-    def __call__(self, place: Position) -> tuple[str, dict[str, torch.Tensor]]:
+    def __call__(self, position: Position) -> tuple[str, dict[str, torch.Tensor]]:
         """Return the key and tensors of the sample at a position of a run.
 
         Raises:
             UserError: with the sample's shard and key.
         """
-        index = int((self.data.shard(place.shard) if self.indices is None else self.indices[place.shard])[place.number])
+        indices = self.data.shard(position.shard) if self.indices is None else self.indices[position.shard]
+        index = int(indices[position.number])
         augment = self.augment
         if augment is None:
             return self[index]
-        seed = mix(self.seed, _AUGMENT, place.epoch, place.position)
+        seed = mix(self.seed, _AUGMENT, position.epoch, position.position)
         return self.locate_errors(index, lambda: self._augmented(index, augment, seed))
 
     def tensors(self, arrays: Sample) -> dict[str, torch.Tensor]:

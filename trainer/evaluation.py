@@ -11,7 +11,7 @@ from shards.arguments import check_count, check_kind, check_size
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.order import Order
-from shards.prefetch import Prefetch, sources_of
+from shards.prefetch import Prefetch, readers_of
 from shards.tasks import Task
 from trainer.batch import Collate
 from trainer.components import inputs_and_tasks
@@ -86,7 +86,7 @@ def evaluate(
 
         show = title is not None and accelerator.is_main_process
         with (
-            Prefetch(sources_of(samples.frames)) as ahead,
+            Prefetch(readers_of(samples.frames)) as ahead,
             progress(title or "", len(batch_numbers), show=show) as report,
         ):
             ahead.advance(order, 0, 0, (1, 0))

@@ -16,7 +16,7 @@ from shards.frames import Frames
 from shards.log import logger
 from shards.mixture import Mixture
 from shards.order import Order
-from shards.prefetch import prefetch_batches, sources_of
+from shards.prefetch import prefetch_batches, readers_of
 from shards.stream import Batches, OrderedSource, Position, pipeline
 from shards.tasks import Task
 from trainer.augment import Augmentation
@@ -184,7 +184,7 @@ class TrainingData:
 
         source = OrderedSource(order, cut, start, stop)
         batches = partial(pipeline, source, load, collate, self.num_workers)
-        yield from prefetch_batches(batches, sources_of(self.frames), order, cut, start, stop)
+        yield from prefetch_batches(batches, readers_of(self.frames), order, cut, start, stop)
 
     def augmentation(self) -> Augmentation:
         """Return the augmentation of training samples."""
@@ -206,7 +206,7 @@ def _check_labels(frames: Frames, mask: np.ndarray, inputs: Sequence[str], tasks
 
 def note_kept(frames: Frames) -> None:
     """Note pseudo-labels of which nothing is kept, or far more than the share that was asked for."""
-    for name, labels in frames.sources.items():
+    for name, labels in frames.label_shards.items():
         keep, share = labels.keep, labels.kept_share
         if share == 0:
             logger.warning(

@@ -158,7 +158,7 @@ def measure_quality(teacher: Experiment, task: Task, frames: int = FRAMES) -> La
     quality = LabelQuality(task, None, [], len(candidates), len(chosen))
     metrics, measurement = Metrics([task]), measurement_of(teacher)
     for index, key in chosen:
-        label, confidence = labels.read_unfiltered(data.place(index)[0], key)
+        label, confidence = labels.read_unfiltered(data.locate(index)[0], key)
         truth = data.label(index, task.name)
         if truth is not None:
             truth = resize_label(truth, label.shape[:2])

@@ -183,7 +183,7 @@ def _add_examples(section: PseudoLabelSection, teacher: Experiment) -> None:
         examples = []
         for frame in frames:
             arrays = data[frame.index]
-            label, confidence = labels.read_unfiltered(data.place(frame.index)[0], frame.key)
+            label, confidence = labels.read_unfiltered(data.locate(frame.index)[0], frame.key)
             arrays_shown += [label, arrays.get(section.task.name, label)]
             examples.append((_caption(frame), _example(section, arrays, label, confidence)))
         if examples:

@@ -27,7 +27,7 @@ def test_a_filter_of_ones_own_decides_what_a_student_learns(make, monkeypatch, n
     assert json.loads((student.folder / "result.json").read_text())["pseudo_labels"]["semseg"] > 0
     assert load(student.folder / "config.yaml").pseudo.semseg.keep == keep
 
-    labels = student.training_frames().sources["semseg"]
+    labels = student.training_frames().label_shards["semseg"]
     assert isinstance(labels, LabelShards)
     kept, weights = [], []
     for shard in range(3):

@@ -17,7 +17,7 @@ from stores import Web
 
 from shards import store
 from shards.cache import Cache, Item, default_folder
-from shards.cacheplan import Plan
+from shards.cacheplan import FetchPlan
 from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.manifest import Manifest
@@ -125,7 +125,7 @@ def test_what_plans_need_last_goes_first_and_what_nobody_needs_before_it(scenes,
     cache = Cache(tmp_path / "cache", sum(item.bytes for item in shards[:4]))
     for item in shards[:4]:
         cache.read(item)
-    plan, other_plan = Plan(cache), Plan(cache)
+    plan, other_plan = FetchPlan(cache), FetchPlan(cache)
     plan.write([(shards[0], 0), (shards[2], 1000), (shards[4], 2000), (shards[1], 3000)])
     other_plan.write([(shards[1], 500)])  # another process needs it soon
 
@@ -154,7 +154,7 @@ def test_a_file_needed_soon_is_not_evicted_while_one_needed_later_is_being_fetch
     shards = items(Manifest.load(web.url))
     cache = Cache(tmp_path / "cache", 2 * largest_shard(scenes))
     cache.read(shards[0])
-    plan = Plan(cache)
+    plan = FetchPlan(cache)
     plan.write([(shards[1], 0), (shards[0], 1000), (shards[2], 2000)])
     web.configure(faults={scenes.shards("train")[2].file: ["slow"]})
     ahead = threading.Thread(target=cache.fetch_ahead, args=(shards[2], 2000))
@@ -173,7 +173,7 @@ def test_a_plan_of_a_dead_process_does_not_count(scenes, web, tmp_path):
     cache = Cache(tmp_path / "cache", sum(item.bytes for item in shards[:2]))
     for item in shards[:2]:
         cache.read(item)
-    plan = Plan(cache)
+    plan = FetchPlan(cache)
     plan.write([(shards[0], 0)])
     fcntl.flock(plan._file, fcntl.LOCK_UN)  # as the kernel does when a process ends
     os.utime(cache.folder / shards[0].sha256, (1, 1))
@@ -206,7 +206,7 @@ def test_what_does_not_suffice_is_not_evicted(scenes, web, tmp_path):
     for item in shards[:2]:
         cache.read(item)
     small = Cache(cache.folder, largest_shard(scenes))
-    plan = Plan(small)
+    plan = FetchPlan(small)
     plan.write([(shards[1], 0), (shards[2], 1000)])
     assert not small.fetch_ahead(shards[2], 1000), "shard 1 is needed sooner"
     assert all(cache.has(item) for item in shards[:2])
@@ -217,7 +217,7 @@ def test_the_largest_limit_of_live_plans_applies_to_all(scenes, web, tmp_path):
     shards = items(Manifest.load(web.url))
     cache = Cache(tmp_path / "cache", limit_for(scenes, 4))
     small = Cache(cache.folder, limit_for(scenes, 1))
-    plan = Plan(cache)
+    plan = FetchPlan(cache)
     plan.write([(item, place) for place, item in enumerate(shards[:3])])
     for item in [*shards[:3], shards[4]]:
         small.read(item)

@@ -128,7 +128,7 @@ def test_shards_of_pseudo_labels_stay_open_as_long_as_those_of_frames(tiny_datas
     folder = write_labels(tmp_path / "labels", tiny_dataset, task, label)
     train = ShardDataset(tiny_dataset, pseudo={"semseg": PseudoLabels(folder)})
     next(train.loader(4, shuffle_window=100))
-    assert train.frames.readers.keep == train.frames.sources["semseg"].readers.keep == 200
+    assert train.frames.readers.keep == train.frames.label_shards["semseg"].readers.keep == 200
 
 
 def test_too_large_a_batch_is_refused(tiny_dataset):

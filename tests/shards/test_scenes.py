@@ -15,7 +15,7 @@ from shards.sources.scenes import CLASSES, Scenes
 from shards.sources.scenes.geometry import Boxes, Camera, cast, look, rotate, shadowed
 from shards.sources.scenes.materials import TEXTURES
 from shards.sources.scenes.piece import Piece
-from shards.sources.scenes.plan import Plan, Prism
+from shards.sources.scenes.plan import FloorPlan, Prism
 from shards.sources.scenes.render import blur, trace
 from shards.sources.scenes.room import build
 
@@ -248,7 +248,7 @@ def test_a_piece_at_a_wall_turns_its_back_to_it():
     piece = Piece("shelf")
     piece.add(0, (1.0, 0.4, 2.0))
     piece.add(1, (1.0, 0.1, 2.0), (0, 0.15, 0))  # the back board
-    plan = Plan(np.random.default_rng(0), (5.0, 4.0, 2.5))
+    plan = FloorPlan(np.random.default_rng(0), (5.0, 4.0, 2.5))
     assert sum(plan.lean(piece, gap=0.0) for _ in range(6)) >= 4
     for body, back in zip(plan.parts[::2], plan.parts[1::2], strict=True):
         to_wall = [min(p.centre[0], 5 - p.centre[0], p.centre[1], 4 - p.centre[1]) for p in (body, back)]

@@ -36,7 +36,7 @@ def test_frequencies_are_of_the_labels_within_the_budget(make):
 def test_soft_labels_are_counted_by_their_probabilities(finished):
     student = finished("student", "pseudo.semseg.target=soft", "pseudo.semseg.keep=all", "loss.soft_adjustment=0.25")
     frames, task = student.training_frames(), student.manifest.task("semseg")
-    labels, counts = frames.sources["semseg"], np.zeros(task.channels)
+    labels, counts = frames.label_shards["semseg"], np.zeros(task.channels)
     for shard in range(3):
         for key in labels.keys(shard):
             row = frames.starts[shard] + frames.readers[shard].positions[key]

@@ -57,7 +57,7 @@ def test_an_experiment_reads_its_indexes_once_and_shares_no_pseudo_labels(make, 
     frames = experiment.training_frames()
     assert frames.pseudo
     plain = experiment.training_frames(pseudo=False)
-    assert not plain.pseudo and not plain.sources
+    assert not plain.pseudo and not plain.label_shards
     assert plain.readers is frames.readers
     assert experiment.evaluation_frames.readers is experiment.evaluation_frames.readers
 

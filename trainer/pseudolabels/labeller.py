@@ -18,7 +18,7 @@ from shards.dataset import ShardDataset
 from shards.errors import UserError
 from shards.labels import LabelledFrame, encode_frame, write_label_shard
 from shards.manifest import NAME
-from shards.prefetch import Prefetch, sources_of
+from shards.prefetch import Prefetch, readers_of
 from shards.quantile import COUNTS_NEAR_1, counts_near_1
 from shards.tasks import Task
 from shards.write import EncodedSample
@@ -94,7 +94,7 @@ class Labeller:
         counted = set(shared.known_whole())
         done, total = sum(frames[name] for name in counted), sum(frames.values())
         writer = Background()
-        with Prefetch(sources_of(self.samples.frames)) as ahead, progress(title, total, done=done, show=show) as report:
+        with Prefetch(readers_of(self.samples.frames)) as ahead, progress(title, total, done=done, show=show) as report:
 
             def take() -> Iterator[_Taken]:
                 for name, lease in shared.take():

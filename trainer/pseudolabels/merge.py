@@ -99,13 +99,13 @@ def _sample(frames: Frames, number: int, position: int) -> EncodedSample:
         if member in shown:
             label = truth[task.name]
             if task.name in frames.holes and frames.holes[task.name][row]:
-                pseudo = resize_label(frames.sources[task.name].read(number, key), label.shape[:2])
+                pseudo = resize_label(frames.label_shards[task.name].read(number, key), label.shape[:2])
                 label = fill_holes({task.name: label, f"{task.name}.{FILL}": pseudo}, [task])[task.name]
                 members[member] = task.storage.encode(label, label_format)
         elif task.name in frames.pseudo and frames.pseudo[task.name][row]:
             rgb = next(name for name in members if name.startswith("rgb."))
             size = picture_size(members[rgb], rgb.rpartition(".")[2])  # data.size may differ
-            label = resize_label(frames.sources[task.name].read(number, key), size)
+            label = resize_label(frames.label_shards[task.name].read(number, key), size)
             if not task.storage.labelled(label).any():
                 continue
             members[member] = task.storage.encode(label, label_format)

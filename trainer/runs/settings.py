@@ -66,7 +66,7 @@ def claim(trainer: "Trainer") -> None:
     old = note.read() if any(trainer.checkpointer.folder.glob("[!.]*")) else None
     if old is not None:
         old = {name: new[name] for name in _ADDED if name not in old} | old
-        former = {name: labels.readers.manifest.sha256 for name, labels in trainer.data.frames.sources.items()}
+        former = {name: labels.readers.manifest.sha256 for name, labels in trainer.data.frames.label_shards.items()}
         if old["label_shards"] == former:  # as earlier versions stored it
             old["label_shards"] = new["label_shards"]
     if old is not None and (keys := sorted(differing_keys(old, new))):
@@ -97,8 +97,8 @@ def _settings(trainer: "Trainer") -> dict[str, Any]:
         "manifest": data.frames.manifest.sha256,
         "frames": hashlib.sha256(data.mask.tobytes()).hexdigest(),
         "labels": hashlib.sha256(b"".join(visible)).hexdigest(),
-        "label_shards": {name: labels.readers.manifest.identity for name, labels in data.frames.sources.items()},
-        "pseudo_labels": {name: str(labels.keep) for name, labels in data.frames.sources.items()},
+        "label_shards": {name: labels.readers.manifest.identity for name, labels in data.frames.label_shards.items()},
+        "pseudo_labels": {name: str(labels.keep) for name, labels in data.frames.label_shards.items()},
         "size": data.size and list(data.size),
         "crop": data.crop and list(data.crop),
         "pseudo_share": data.pseudo_share,

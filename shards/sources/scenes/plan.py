@@ -65,7 +65,7 @@ class Prism:
         return True
 
 
-class Plan:
+class FloorPlan:
     """A rectangular room that is filled with pieces.
 
     Args:

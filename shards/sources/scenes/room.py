@@ -12,7 +12,7 @@ from shards.sources.scenes import fixtures, furniture
 from shards.sources.scenes.geometry import Boxes
 from shards.sources.scenes.materials import Material, Style
 from shards.sources.scenes.piece import Part, Piece
-from shards.sources.scenes.plan import Plan, Point, Prism
+from shards.sources.scenes.plan import FloorPlan, Point, Prism
 
 SHELL = ("wall", "wall", "wall", "wall", "floor", "ceiling")
 """Labels of the room's own faces, in the order -x, +x, -y, +y, -z, +z."""
@@ -69,7 +69,7 @@ class Room:
 def build(rng: np.random.Generator) -> Room:
     """Build a room with furniture and lights."""
     size = (rng.uniform(2.8, 6.2), rng.uniform(2.8, 6.2), rng.uniform(2.35, 3.1))
-    style, plan = Style(rng), Plan(rng, size)
+    style, plan = Style(rng), FloorPlan(rng, size)
     wall, floor, ceiling = style.pick(), style.pick(), style.pick()
     shell_finish = [wall] * 4 + [floor, ceiling]
     if rng.random() < 0.4:
@@ -92,7 +92,7 @@ def build(rng: np.random.Generator) -> Room:
     return _assemble(style, plan, shell_finish, [*daylight, *lamps(style, plan, dark=not daylight)])
 
 
-def furnish(name: str, style: Style, plan: Plan) -> None:
+def furnish(name: str, style: Style, plan: FloorPlan) -> None:
     """Add a piece of furniture and its chairs where there is space."""
     rng = style.rng
     simple: dict[str, tuple[Callable[[Style], Piece], Callable[[Piece], bool]]] = {
@@ -124,7 +124,7 @@ def furnish(name: str, style: Style, plan: Plan) -> None:
                         draw_up(furniture.chair(style), plan, table, across * table.wide, front)
 
 
-def draw_up(chair: Piece, plan: Plan, table: Prism, across: float, front: bool) -> None:
+def draw_up(chair: Piece, plan: FloorPlan, table: Prism, across: float, front: bool) -> None:
     """Place a chair at a table's front or back; it may reach under the table."""
     rng = plan.rng
     out = table.deep + chair.half_size()[1] + rng.uniform(-0.18, 0.25)
@@ -133,7 +133,7 @@ def draw_up(chair: Piece, plan: Plan, table: Prism, across: float, front: bool) 
     plan.put(chair, x, y, yaw=yaw, reach_under=table)
 
 
-def skirting(style: Style, plan: Plan) -> None:
+def skirting(style: Style, plan: FloorPlan) -> None:
     """Add skirting boards along the walls, in most rooms."""
     rng, (width, length, _) = style.rng, plan.size
     if rng.random() < 0.3:
@@ -146,7 +146,7 @@ def skirting(style: Style, plan: Plan) -> None:
     plan.add(piece, width / 2, length / 2)
 
 
-def windows(style: Style, plan: Plan) -> list[Light]:
+def windows(style: Style, plan: FloorPlan) -> list[Light]:
     """Add up to three windows, most with curtains, and return the daylight that enters through them."""
     rng, lights = style.rng, []
     day = rng.random() < 0.65
@@ -169,7 +169,7 @@ def windows(style: Style, plan: Plan) -> list[Light]:
     return lights
 
 
-def rug(style: Style, plan: Plan) -> None:
+def rug(style: Style, plan: FloorPlan) -> None:
     """Add a rug on the floor, under the furniture; it occupies no space."""
     rng, (width, length, _) = style.rng, plan.size
     size = rng.uniform(0.3, 0.6) * width, rng.uniform(0.3, 0.6) * length
@@ -177,7 +177,7 @@ def rug(style: Style, plan: Plan) -> None:
     plan.add(fixtures.rug(style, *size), x, y, yaw=rng.uniform(-0.3, 0.3))
 
 
-def lamps(style: Style, plan: Plan, dark: bool) -> list[Light]:
+def lamps(style: Style, plan: FloorPlan, dark: bool) -> list[Light]:
     """Add the ceiling lamp, which is on when it is dark outside, and return it and all other lamps that are on."""
     rng, (width, length, height) = style.rng, plan.size
     lit = dark or rng.random() < 0.4
@@ -193,7 +193,7 @@ def lamps(style: Style, plan: Plan, dark: bool) -> list[Light]:
     return lights
 
 
-def _assemble(style: Style, plan: Plan, shell_finish: list[int], lights: list[Light]) -> Room:
+def _assemble(style: Style, plan: FloorPlan, shell_finish: list[int], lights: list[Light]) -> Room:
     """Collect the layout in arrays."""
     half = np.array(plan.size) / 2
     shell = Part("wall", 0, tuple(half), tuple(half))

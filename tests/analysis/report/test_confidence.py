@@ -57,7 +57,7 @@ def test_by_class_what_counts_is_the_predicted_one(teacher, scenes_dataset):
     hidden = [frame.key for frame in quality.frames]
     labels = LabelShards(teacher.labels, scenes_dataset, "train", task, None)
     data = ShardDataset(scenes_dataset, "train")
-    arrays = {frame.key: labels.read(data.place(frame.index)[0], frame.key) for frame in quality.frames}
+    arrays = {frame.key: labels.read(data.locate(frame.index)[0], frame.key) for frame in quality.frames}
     truth, label = (np.stack([values[key] for key in hidden]) for values in (truths(scenes_dataset, "semseg"), arrays))
     for index in range(len(task.classes)):
         mask = label == index

@@ -61,7 +61,7 @@ def test_open_pixels_are_the_teachers_and_the_others_are_not(student, data):
     row = int(np.flatnonzero(frames.holes["semseg"])[0])
     shard, position = row // 8, row % 8
     key, truth = plain.read(shard, position, ["semseg"])
-    teacher = frames.sources["semseg"].read(shard, key)
+    teacher = frames.label_shards["semseg"].read(shard, key)
     target = FrameLoader(ShardDataset.of(frames, ["semseg"], SIZE))[row][1]["semseg"].numpy()
     assert (truth["semseg"][:, :32] == IGNORE).all() and (teacher[:, :32] != IGNORE).all()
     np.testing.assert_array_equal(target[:, :32], teacher[:, :32])
