@@ -41,9 +41,12 @@ def begin(options: argparse.Namespace) -> None:
     if stage.finished():
         print(FINISHED)
         return
-    stage.check()
     path, limit = _note_path(stage), int(os.environ.get("RESTARTS", "3"))
-    last_start = read_json(path, "delete it") if path.exists() else {"progress": -1, "without": 0}
+    last_start = {"progress": -1, "without": 0}
+    if path.exists():  # written after the check at the job's first start, which takes seconds; the ranks check it again
+        last_start = read_json(path, "delete it")
+    else:
+        stage.check()
     progress = stage.progress()
     fruitless_starts = 0 if progress > last_start["progress"] else last_start["without"] + 1
     if fruitless_starts > limit:

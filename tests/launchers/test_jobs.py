@@ -9,6 +9,7 @@ import pytest
 from ranks import start
 
 from launchers.cli import main
+from launchers.stage import Stage
 from trainer.experiment import Experiment
 from trainer.runs import status
 from trainer.runs.folder import claim
@@ -71,6 +72,18 @@ def test_what_would_fail_for_ever_is_not_started(ask, capsys):
     assert ask("begin", "train", "labels.semseg=99") == ("", 1)
     assert ask("begin", "label") == ("", 1)
     assert ask("begin", "evaluate") == ("", 1)
+
+
+def test_a_restart_is_not_checked_again(ask, monkeypatch):
+    """The check imports torch and builds the network, and the ranks repeat it."""
+    checked = []
+    monkeypatch.setattr(Stage, "check", lambda stage: checked.append(stage.name))
+    for _ in range(2):
+        assert ask("begin", "train") == ("start", 0)
+    assert checked == ["train"]
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    assert ask("begin", "train") == ("start", 0)
+    assert checked == ["train", "train"], "another job"
 
 
 def test_restarts_that_come_no_further_are_given_up(ask, workdir, monkeypatch):
