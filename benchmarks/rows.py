@@ -10,6 +10,7 @@ import argparse
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +20,8 @@ from shards.atomic import atomic_file
 from trainer.runs.result import Result
 
 _VERSIONS = ("commit", "torch")
+_RUN = ("dataset", "split", "frames", "experiment", "seed", "steps", "samples")
+"""Columns that, with the budgets, tell runs apart."""
 
 
 def main() -> None:
@@ -48,14 +51,27 @@ def write(rows: Sequence[Mapping[str, Any]], file: TextIO) -> None:
 
 
 def merge(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return old and new rows in the order of budgets, experiments and seeds; a new row replaces that of its run."""
+    """Return old and new rows in the order of budgets, experiments and seeds; a new row replaces that of its run.
 
-    def key(entry: Mapping[str, Any]) -> list[Any]:
-        budgets = [int(entry[name]) for name in entry if name.startswith("labels ") and entry[name]]
-        return [budgets, entry["experiment"], int(entry["seed"]), int(entry["steps"])]
+    Raises:
+        SystemExit: when it is not known which one, such as in a file with a column of its own that tells rows apart.
+    """
 
-    by_run = {str(key(entry)): entry for entry in [*old, *new]}
-    return sorted(by_run.values(), key=key)
+    def run(entry: Mapping[str, Any]) -> str:
+        names = [name for name in entry if name.startswith("labels ")] + [*_RUN]
+        return str([(name, str(entry[name])) for name in names if entry.get(name) not in (None, "")])
+
+    replaced = {run(entry) for entry in new}
+    for name, count in Counter(map(run, [*new, *(entry for entry in old if run(entry) in replaced)])).items():
+        if count > 2 or len(replaced) < len(new):
+            raise SystemExit(f"several rows are of the same run: {name}")
+    rows = [*(entry for entry in old if run(entry) not in replaced), *new]
+    return sorted(rows, key=_order)
+
+
+def _order(entry: Mapping[str, Any]) -> list[Any]:
+    budgets = [int(entry[name]) for name in entry if name.startswith("labels ") and entry[name]]
+    return [budgets, entry["experiment"], int(entry["seed"]), int(entry["steps"])]
 
 
 def row(result: Result) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rich.table import Table
 from launchers.console import print_table
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
+from trainer.pipeline import TRAIN
 from trainer.runs import status
 
 FINISHED, START, AGAIN, FAILED = "finished", "start", "again", "failed"
@@ -43,9 +44,9 @@ def begin(options: argparse.Namespace) -> None:
         return
     path, limit = _note_path(stage), int(os.environ.get("RESTARTS", "3"))
     last_start = {"progress": -1, "without": 0}
-    if path.exists():  # written after the check at the job's first start, which takes seconds; the ranks check it again
+    if path.exists():
         last_start = read_json(path, "delete it")
-    else:
+    if stage.name != TRAIN or not path.exists():  # training's check takes seconds, and its ranks repeat it
         stage.check()
     progress = stage.progress()
     fruitless_starts = 0 if progress > last_start["progress"] else last_start["without"] + 1

@@ -206,13 +206,13 @@ class Frames:
         key = reader.key(position)
         members = {self.manifest.label_member(name) for name in tasks if self.visible[name][row]}
         arrays = reader.decode(position, lambda extension: extension in members or extension.startswith("rgb."), window)
-        for name, source in self.label_shards.items():
+        for name, labels in self.label_shards.items():
             if name not in tasks:
                 continue
             fills = name in self.holes and self.holes[name][row]
             if not (fills or self.pseudo[name][row]):
                 continue
-            pseudo = source.read_arrays(shard, key)
+            pseudo = labels.read_arrays(shard, key)
             if window and window.window and window.frame:
                 pseudo = {part: window.window.cut(resize_label(array, window.frame)) for part, array in pseudo.items()}
             arrays |= {f"{name}.{FILL}": pseudo.pop(name)} | pseudo if fills else pseudo

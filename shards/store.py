@@ -48,9 +48,9 @@ class Missing(UserError):
     """A file does not exist in a store."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Remote:
-    """A file or folder of a store. ``/`` joins names as it does for paths; ``str()`` omits secrets."""
+    """A file or folder of a store. ``/`` joins names as it does for paths; ``str()`` and ``repr()`` omit secrets."""
 
     url: str
 
@@ -64,6 +64,9 @@ class Remote:
 
     def __str__(self) -> str:
         return re.sub(r"://[^/@]*@", "://", re.sub(r"\?.*?(?=::|$)", "", self.url))
+
+    def __repr__(self) -> str:
+        return f"Remote({str(self)!r})"
 
     @property
     def _protocols(self) -> list[str]:
@@ -245,7 +248,8 @@ def on_disk(path: str | Path, key: str) -> Path:
     Raises:
         UserError: for a URL, and for what is no path.
     """
-    check_path(key, path)
+    if not isinstance(path, Remote):
+        check_path(key, path)
     location = place(path)
     if isinstance(location, Remote):
         hint = "give a folder on a disk, and copy it to the store when it is finished"

@@ -21,8 +21,18 @@ def threads_per_rank() -> int:
     return max(2, cores // ranks_here())
 
 
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int, *, eager: bool = False
+) -> Iterator[Result]:
     """Map in threads, in order, with at most ``ahead`` results waiting. An exception is raised at its item's turn.
+
+    Args:
+        function: called in the threads.
+        items: its arguments.
+        threads: their number.
+        ahead: results that may wait.
+        eager: whether a result is yielded once it is there, and not only when ``ahead`` wait: for a caller that takes
+            no time itself.
 
     Raises:
         Stopped: when a stop was requested and a result does not arrive (:func:`shards.threads.interruptible`).
@@ -32,7 +42,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) >= ahead:
+            while waiting and (len(waiting) >= ahead or (eager and waiting[0].done())):
                 yield result_of(waiting.popleft())
         while waiting:
             yield result_of(waiting.popleft())

@@ -214,6 +214,13 @@ def test_credentials_come_from_the_url_or_netrc_and_are_not_shown(web, cache, mo
         assert ShardDataset(second_web.url, cache=cache)[5]
 
 
+def test_a_store_is_no_folder_on_a_disk_and_is_shown_without_secrets():
+    remote = Remote("https://ann:pw@host/b?sig=1")
+    with pytest.raises(UserError, match=r"^https://host/b: out: is a URL; give a folder on a disk"):
+        on_disk(remote, "out")
+    assert repr(remote) == "Remote('https://host/b')"
+
+
 def test_overrides_are_shown_without_secrets():
     assert redact("data.path=https://ann:pw@host/b?sig=1") == "data.path=https://host/b"
     assert redact("https://ann:pw@host/b?sig=1") == "https://host/b"

@@ -33,6 +33,22 @@ def test_map_ahead_takes_no_more_items_than_it_may():
     results.close()
 
 
+def test_map_ahead_hands_out_what_is_there_if_it_is_eager():
+    """Not only when as many results wait as may."""
+    taken = []
+
+    def items():
+        for number in range(6):
+            taken.append(number)
+            yield number
+            time.sleep(0.05)
+
+    eager = [len(taken) - 1 - number for number in map_ahead(lambda item: item, items(), 2, 6, eager=True)]
+    assert max(eager) <= 2, eager
+    taken.clear()
+    assert max(len(taken) - 1 - number for number in map_ahead(lambda item: item, items(), 2, 6)) == 5
+
+
 def test_map_ahead_raises_at_the_items_turn():
     def work(item: int) -> int:
         if item == 2:

@@ -153,8 +153,9 @@ class Labeller:
 
         samples: list[EncodedSample] = []
         labelled = chain.from_iterable(map_ahead(decide, outputs(), 1, 2))
-        # bounded, since a frame's arrays are many times larger than its encoded labels
-        for shard, sample in map_ahead(encode, labelled, self.threads, 2 * self.batch_size):
+        # bounded, since a frame's arrays are many times larger than its encoded labels; eager, so that a finished shard
+        # does not wait for frames of the next ones
+        for shard, sample in map_ahead(encode, labelled, self.threads, 2 * self.batch_size, eager=True):
             if sample is None:
                 yield shard, samples
                 samples = []

@@ -25,16 +25,19 @@ def describe(holder: Mapping[str, Any] | None) -> str:
 def has_ended(holder: Mapping[str, Any]) -> bool:
     """Whether a process is known to have ended, which only processes of the same machine and container can tell."""
     machine = {"host": socket.gethostname(), **_machine()}
-    if machine["boot"] is None or any(holder[key] != machine[key] for key in machine):
+    if machine["boot"] is None or any(holder.get(key) != machine[key] for key in machine):
+        return False
+    pid = holder.get("pid")
+    if not isinstance(pid, int):
         return False
     try:
-        os.kill(holder["pid"], 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:  # another user's process
         return False
-    started = _start_time(holder["pid"])
-    return started is not None and started != holder["started"]
+    started = _start_time(pid)
+    return started is not None and started != holder.get("started")
 
 
 def is_superseded(holder: Holder) -> bool:

@@ -25,6 +25,7 @@ from typing import Any
 from shards.atomic import read_json, write_json
 from shards.errors import UserError
 from shards.schema import from_json, omit_default, to_json
+from trainer.pipeline import LABEL
 from trainer.ranks import rank, ranks
 from trainer.runs.holder import describe, has_ended, identity
 
@@ -168,14 +169,19 @@ def read(folder: Path) -> Status | None:
 
 def current(folder: Path) -> Status | None:
     """Return what :func:`read` does, but ``interrupted`` in place of ``running`` where the process is known to be gone:
-    it was killed, which only its own machine can tell.
+    it was killed, which only its own machine can tell. Of launches that label together, the file names the newest one,
+    whose end says nothing about the others.
 
     Raises:
         UserError: when the file is damaged.
     """
     status = read(folder)
-    if status is None or status.state != RUNNING or status.holder is None or not has_ended(status.holder):
+    if status is None or status.state != RUNNING or status.stage == LABEL:
         return status
+    if status.holder is None or not has_ended(status.holder):
+        return status
+    if (now := read(folder)) != status:  # it recorded its end meanwhile
+        return now
     return replace(status, state=INTERRUPTED, why=f"killed: {describe(status.holder)} is gone")
 
 

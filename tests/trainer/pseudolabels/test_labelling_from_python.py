@@ -13,6 +13,8 @@ from ranks import launch
 import tutelage as tt
 from shards.labels import LabelShards
 from shards.manifest import Manifest
+from shards.pack import pack
+from shards.sources.scenes import Scenes
 from trainer.model.base import Network, Predictions
 from trainer.pseudolabels.labeller import Labeller
 from trainer.runs import checkpoint
@@ -101,6 +103,24 @@ def test_so_are_those_of_two_ranks(teacher, scenes_dataset, tmp_path):
         "MANIFEST.json",
         "kept.json",
     ]
+
+
+def test_small_shards_are_written_as_they_come(network, tmp_path, monkeypatch):
+    """Not many of them at once: an error in a later one would discard them all, and others could label them."""
+    data, folder = (
+        pack(Scenes(24, 1, (32, 64)), tmp_path / "data", size=(32, 64), samples_per_shard=2),
+        tmp_path / "out",
+    )
+    started, original = [], Labeller.outputs
+
+    def record(self, number):
+        written = len([*folder.glob("[!.]*.tar")])
+        started.append((number, len(started) + 1 - written))
+        return original(self, number)
+
+    monkeypatch.setattr(Labeller, "outputs", record)
+    tt.label(network, tt.ShardDataset(data), folder, frames="all", batch_size=8)
+    assert len(started) == 12 and max(unfinished for _, unfinished in started) <= 5, started
 
 
 def test_defaults_are_those_of_the_configuration():

@@ -100,5 +100,10 @@ def test_a_start_that_was_killed_is_interrupted_and_one_that_runs_is_not(tmp_pat
     assert status.current(tmp_path).state == "interrupted"
     assert status.current(tmp_path).why.startswith(f"killed: process {process.pid} on ")
     path = tmp_path / status.NAME
-    path.write_text(path.read_text().replace('"boot": "', '"boot": "another'))
+    text = path.read_text()
+    path.write_text(text.replace('"boot": "', '"boot": "another'))
     assert status.current(tmp_path).state == "running", "another machine cannot tell"
+    path.write_text(text.replace('"pid": ', '"number": '))
+    assert status.current(tmp_path).state == "running", "it is not known which process it was"
+    path.write_text(text.replace('"stage": "train"', '"stage": "label"'))
+    assert status.current(tmp_path).state == "running", "other launches may label the same frames"
