@@ -41,8 +41,9 @@ test-quick: install
 test-long: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "long and not cluster" --timeout 3600
 
+# on two clusters at once: the tests wait for Slurm half of their time
 test-cluster: install
-	$(BIN)/pytest tests/cluster -m "cluster and not long" -rs --timeout 600
+	$(BIN)/pytest tests/cluster -m "cluster and not long" -rs --timeout 600 -n 2 --dist load
 
 test-cluster-long: install
 	$(BIN)/pytest tests/cluster -m "cluster and long" -rs --timeout 1200
