@@ -61,12 +61,11 @@ def merge(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[
         names = [name for name in entry if name.startswith("labels ")] + [*_RUN]
         return str([(name, str(entry[name])) for name in names if entry.get(name) not in (None, "")])
 
-    replaced = {run(entry) for entry in new}
-    for name, count in Counter(map(run, [*new, *(entry for entry in old if run(entry) in replaced)])).items():
-        if count > 2 or len(replaced) < len(new):
+    before, added = Counter(map(run, old)), Counter(map(run, new))
+    for name, count in added.items():
+        if count > 1 or before[name] > 1:
             raise SystemExit(f"several rows are of the same run: {name}")
-    rows = [*(entry for entry in old if run(entry) not in replaced), *new]
-    return sorted(rows, key=_order)
+    return sorted([*(entry for entry in old if run(entry) not in added), *new], key=_order)
 
 
 def _order(entry: Mapping[str, Any]) -> list[Any]:

@@ -43,11 +43,10 @@ def begin(options: argparse.Namespace) -> None:
         print(FINISHED)
         return
     path, limit = _note_path(stage), int(os.environ.get("RESTARTS", "3"))
-    last_start = {"progress": -1, "without": 0}
-    if path.exists():
-        last_start = read_json(path, "delete it")
-    if stage.name != TRAIN or not path.exists():  # training's check takes seconds, and its ranks repeat it
+    first = not path.exists()
+    if first or stage.name != TRAIN:  # training's check takes seconds, and its ranks repeat it
         stage.check()
+    last_start = {"progress": -1, "without": 0} if first else read_json(path, "delete it")
     progress = stage.progress()
     fruitless_starts = 0 if progress > last_start["progress"] else last_start["without"] + 1
     if fruitless_starts > limit:

@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from shards.ahead import load_ahead
-from shards.arguments import check_count, check_kind, check_path, check_size
+from shards.arguments import check_count, check_kind, check_size
 from shards.cache import Cache
 from shards.collate import collate
 from shards.errors import UserError
@@ -24,7 +24,7 @@ from shards.order import Order
 from shards.prefetch import prefetch_batches, readers_of
 from shards.pseudolabels import PseudoLabels
 from shards.resize import resize_frame
-from shards.store import Place, Remote
+from shards.store import Place, check_place
 from shards.stream import Batches, OrderedSource, Position
 from shards.tasks import Task, check_is_list
 from shards.window import LazyWindow
@@ -80,8 +80,8 @@ class ShardDataset(Dataset[Sample]):
         seed: int = 0,
         cache: Cache | None = None,
     ) -> None:
-        if not isinstance(data, Manifest | Remote):
-            check_path("data", data)
+        if not isinstance(data, Manifest):
+            check_place("data", data)
         manifest = data if isinstance(data, Manifest) else Manifest.load(data, cache=cache)
         check_is_list("tasks", tasks)
         check_size("size", size)

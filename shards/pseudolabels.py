@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from shards.arguments import check_path
 from shards.keep import Filter, Keep
-from shards.store import Place, Remote
+from shards.store import Place, check_place
 
 
 @dataclass(frozen=True)
@@ -24,5 +23,4 @@ class PseudoLabels:
     holes: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.folder, Remote):
-            check_path("folder", self.folder)
+        check_place("folder", self.folder)

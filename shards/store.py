@@ -242,14 +242,23 @@ def redact(text: str) -> str:
     return f"{key}={Remote(value)}" if mark and is_url(value) else text
 
 
+def check_place(key: str, value: object) -> None:
+    """Make sure that an argument is a path, a URL or a :class:`Remote`.
+
+    Raises:
+        UserError: naming the argument.
+    """
+    if not isinstance(value, Remote):
+        check_path(key, value)
+
+
 def on_disk(path: str | Path, key: str) -> Path:
     """Return the path of a folder or file that has to be on a disk.
 
     Raises:
         UserError: for a URL, and for what is no path.
     """
-    if not isinstance(path, Remote):
-        check_path(key, path)
+    check_place(key, path)
     location = place(path)
     if isinstance(location, Remote):
         hint = "give a folder on a disk, and copy it to the store when it is finished"

@@ -209,10 +209,9 @@ def _select(value: Any, path: tuple[str, ...], prefix: tuple[str, ...]) -> Itera
     if not path:
         yield ".".join(prefix), value
         return
-    name, *rest = path
-    for key in value if name == TASK else (name,):
+    for key in value if path[0] == TASK else path[:1]:
         if value[key] != NOT_SET:
-            yield from _select(value[key], tuple(rest), (*prefix, str(key)))
+            yield from _select(value[key], path[1:], (*prefix, str(key)))
 
 
 def is_in(key: str, sections: Iterable[str]) -> bool:
